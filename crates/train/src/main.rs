@@ -1,0 +1,2 @@
+//! The `train` program.
+fn main() {}

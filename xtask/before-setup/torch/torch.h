@@ -1,0 +1,1 @@
+#error "libtorch is missing: run `cargo xtask setup` first"
