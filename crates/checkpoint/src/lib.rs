@@ -1,1 +1,110 @@
-//! checkpoint
+//! Gradient checkpointing: parts of the forward pass are recomputed in backward instead
+//! of keeping what they saved.
+//!
+//! Mirrors `torch.utils.checkpoint`, without its traps on this kind of network:
+//! * BatchNorm's running statistics advance once, however often a segment is recomputed
+//!   ([`batch_norm`]);
+//! * every parameter of a segment gets its gradient, also with `use_reentrant` and an
+//!   input that needs none;
+//! * a segment may have several inputs and outputs, and may *receive* tensors for its
+//!   forward that it rebuilds in the recompute.
+//!
+//! This crate does not know a network: which segments there are is the caller's choice.
+//!
+//! ```
+//! use checkpoint::{Checkpoint, Pass};
+//! use tch::{Device, Kind, Tensor};
+//!
+//! torch_ext::init()?;
+//! let weight = Tensor::randn([4, 3, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+//! let images = Tensor::randn([2, 3, 8, 6], (Kind::Float, Device::Cpu));
+//!
+//! let w = weight.shallow_clone();
+//! let out = Checkpoint::default().run(&[&images], move |inputs, _pass: Pass| {
+//!     let y = inputs[0].f_conv2d(&w, None::<&Tensor>, [1, 1], [1, 1], [1, 1], 1)?;
+//!     Ok(vec![y.f_relu()?])
+//! })?;
+//! torch_ext::backward(&out[0].sum(Kind::Float))?;
+//! assert!(weight.grad().abs().max().double_value(&[]) > 0.0);
+//! # Ok::<(), torch_ext::Error>(())
+//! ```
+
+mod batch_norm;
+
+use tch::Tensor;
+use torch_ext::segment::{self, Options};
+use torch_ext::{BoxError, Result};
+
+pub use batch_norm::{BatchNorm, batch_norm};
+pub use torch_ext::segment::Pass;
+
+/// How segments are checkpointed. `Default` is `torch.utils.checkpoint` with
+/// `use_reentrant=False`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    options: Options,
+}
+
+impl Checkpoint {
+    /// The form of the recompute: `true` runs a backward of its own inside backward (all
+    /// of the segment at once), `false` records the dropped tensors anew and stops as
+    /// soon as it has them. Gradients are the same bit for bit.
+    #[must_use]
+    pub fn use_reentrant(mut self, on: bool) -> Self {
+        self.options.use_reentrant = on;
+        self
+    }
+
+    /// Whether a recompute sees the random numbers of its forward (dropout). On by
+    /// default; a segment without random operators saves a copy of the generator's state
+    /// without it.
+    #[must_use]
+    pub fn preserve_rng_state(mut self, on: bool) -> Self {
+        self.options.preserve_rng_state = on;
+        self
+    }
+
+    /// Whether a non-reentrant recompute ends once it has recorded all it must: operators
+    /// at the end of the segment that save nothing more are then not run again.
+    #[must_use]
+    pub fn early_stop(mut self, on: bool) -> Self {
+        self.options.early_stop = on;
+        self
+    }
+
+    /// Runs `body` on `inputs` as one segment and returns its outputs.
+    ///
+    /// `inputs` are kept for backward, everything that `body` saves is not. Parameters
+    /// are captured as shallow clones. `body` uses `f_` operators and passes their errors
+    /// on with `?`: an early stop arrives as such an error.
+    ///
+    /// # Errors
+    /// What `body` returns; a panic of `body` resumes. A failure of the recompute comes out
+    /// of [`torch_ext::backward()`].
+    pub fn run<F>(self, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
+    where
+        F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+    {
+        segment::run(self.options, inputs, &[], body)
+    }
+
+    /// As [`Checkpoint::run`], with tensors that the forward pass *receives*: `body` gets
+    /// them after `inputs` in the forward, and `inputs` alone in the recompute, where it
+    /// rebuilds them (without a graph). Their gradient flows through the forward's graph,
+    /// once: a skip connection that is recomputed inside a second segment would run its
+    /// producer's backward twice.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::run`]; with `use_reentrant`, which cannot receive, always.
+    pub fn run_receiving<F>(
+        self,
+        inputs: &[&Tensor],
+        received: &[&Tensor],
+        body: F,
+    ) -> Result<Vec<Tensor>>
+    where
+        F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+    {
+        segment::run(self.options, inputs, received, body)
+    }
+}

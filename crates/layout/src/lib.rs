@@ -1,1 +1,113 @@
-//! layout
+//! Memory format: channels-last for parameters, inputs and activations.
+//!
+//! A 4-D tensor is always *seen* as `[N, C, H, W]`; its memory format says in which
+//! order its bytes lie. Convolutions of cuDNN and oneDNN are fastest when channels lie
+//! side by side (`[N, H, W, C]`, "channels-last"). Converting the parameters once is
+//! enough: operators keep the format of what they are given.
+//!
+//! This crate is not about shapes, and it does not decide whether the format pays on a
+//! device.
+//!
+//! ```
+//! use layout::MemoryFormat;
+//! use tch::{Device, Kind, Tensor};
+//!
+//! let images = Tensor::zeros([2, 3, 8, 6], (Kind::Float, Device::Cpu));
+//! let images = layout::to_memory_format(&images, MemoryFormat::ChannelsLast)?;
+//! assert_eq!(images.stride(), [144, 1, 18, 3]);
+//! assert!(layout::is_contiguous_in(&images, MemoryFormat::ChannelsLast));
+//! # Ok::<(), torch_ext::Error>(())
+//! ```
+
+mod watch;
+
+use tch::Tensor;
+use torch_ext::Result;
+
+pub use torch_ext::ops::{MemoryFormat, is_contiguous_in};
+pub use watch::{FormatReport, Watch};
+
+/// `tensor.contiguous(memory_format=format)`: `[N, C, H, W]` in, the same values and
+/// shape out, sharing the storage where the order is there already.
+///
+/// # Errors
+/// Where `tensor` is not 4-D, or memory runs out.
+#[doc(alias = "contiguous")]
+pub fn to_memory_format(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor> {
+    torch_ext::ops::contiguous_in(tensor, format)
+}
+
+/// Gives the 4-D tensors among `parameters` that memory format in place, as
+/// `module.to(memory_format=...)` does: the tensors stay the leaves that the optimizer
+/// and autograd know. Others are left alone. Returns how many were converted.
+///
+/// # Errors
+/// Where memory runs out; parameters converted before stay so, which changes no value.
+pub fn convert_parameters<'a>(
+    parameters: impl IntoIterator<Item = &'a mut Tensor>,
+    format: MemoryFormat,
+) -> Result<usize> {
+    let mut converted = 0;
+    for parameter in parameters {
+        if parameter.dim() != 4 {
+            continue;
+        }
+        let data = to_memory_format(&parameter.detach(), format)?;
+        tch::no_grad(|| parameter.set_data(&data));
+        converted += 1;
+    }
+    Ok(converted)
+}
+
+/// Bytes of images, `[N, H, W, C]`, seen as `[N, C, H, W]`: such a batch *is*
+/// channels-last, and this copies nothing.
+///
+/// # Errors
+/// Where `bytes` is not 4-D.
+pub fn image_bytes_as_nchw(bytes: &Tensor) -> Result<Tensor> {
+    Ok(bytes.f_permute([0, 3, 1, 2])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn a_round_trip_keeps_every_value() {
+        let t = Tensor::randn([2, 5, 7, 3], (Kind::Float, Device::Cpu));
+        let there = to_memory_format(&t, MemoryFormat::ChannelsLast).unwrap();
+        assert!(is_contiguous_in(&there, MemoryFormat::ChannelsLast));
+        assert!(!is_contiguous_in(&there, MemoryFormat::Contiguous));
+        let back = to_memory_format(&there, MemoryFormat::Contiguous).unwrap();
+        assert!(is_contiguous_in(&back, MemoryFormat::Contiguous));
+        assert!(back.equal(&t) && there.equal(&t));
+    }
+
+    #[test]
+    fn parameters_stay_leaves_with_their_values() {
+        let mut weight =
+            Tensor::randn([4, 3, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let bias = Tensor::zeros([4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let before = weight.detach().copy();
+        let handle = weight.shallow_clone();
+        let mut all = [weight.shallow_clone(), bias];
+        assert_eq!(convert_parameters(all.iter_mut(), MemoryFormat::ChannelsLast).unwrap(), 1);
+        weight = all[0].shallow_clone();
+        assert!(weight.is_leaf() && weight.requires_grad());
+        assert!(is_contiguous_in(&weight, MemoryFormat::ChannelsLast));
+        assert!(is_contiguous_in(&handle, MemoryFormat::ChannelsLast), "handles share the change");
+        assert!(weight.equal(&before));
+    }
+
+    #[test]
+    fn image_bytes_are_channels_last_without_a_copy() {
+        let bytes = Tensor::zeros([2, 6, 4, 3], (Kind::Uint8, Device::Cpu));
+        let seen = image_bytes_as_nchw(&bytes).unwrap();
+        assert_eq!(seen.size(), [2, 3, 6, 4]);
+        assert!(is_contiguous_in(&seen, MemoryFormat::ChannelsLast));
+        assert_eq!(seen.data_ptr(), bytes.data_ptr());
+        assert!(image_bytes_as_nchw(&Tensor::zeros([3], (Kind::Uint8, Device::Cpu))).is_err());
+    }
+}

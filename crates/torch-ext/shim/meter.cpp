@@ -1,0 +1,137 @@
+// The counting CPU allocator: the one meter of tensor bytes on the CPU, a limit
+// that throws as CUDA does, and a planted failure for tests.
+#include "error.h"
+
+#include <atomic>
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/Exception.h>
+#include <mutex>
+
+namespace {
+
+// oneDNN calls `raw_allocate`, which wants context and data to be one pointer: the
+// size therefore stands in front of the data, in a header that keeps alignment.
+constexpr size_t kHeader = 64;
+
+std::atomic<uint64_t> allocated{0};
+std::atomic<uint64_t> peak{0};
+std::atomic<uint64_t> num_allocations{0};
+std::atomic<uint64_t> num_live{0};
+std::atomic<uint64_t> limit{0};
+std::atomic<int64_t> countdown{-1};
+
+struct Refusal {
+  bool present = false;
+  uint64_t requested_bytes = 0;
+  uint64_t free_bytes = 0;
+};
+// tch reduces errors to text; the figures travel beside it.
+thread_local Refusal refusal;
+
+[[noreturn]] void refuse(uint64_t requested, uint64_t free, const char* why) {
+  refusal = {true, requested, free};
+  C10_THROW_ERROR(
+      OutOfMemoryError,
+      c10::str("CPU out of memory (", why, "): tried to allocate ", requested,
+               " bytes, ", free, " bytes free"));
+}
+
+void release(void* data) {
+  if (data == nullptr) return;
+  void* base = static_cast<char*>(data) - kHeader;
+  const uint64_t bytes = *static_cast<uint64_t*>(base);
+  allocated.fetch_sub(bytes, std::memory_order_relaxed);
+  num_live.fetch_sub(1, std::memory_order_relaxed);
+  c10::free_cpu(base);
+}
+
+void raise_peak(uint64_t level) {
+  uint64_t seen = peak.load(std::memory_order_relaxed);
+  while (seen < level &&
+         !peak.compare_exchange_weak(seen, level, std::memory_order_relaxed)) {
+  }
+}
+
+bool planted_failure_is_due() {
+  int64_t seen = countdown.load(std::memory_order_relaxed);
+  while (seen >= 0) {
+    if (countdown.compare_exchange_weak(seen, seen - 1, std::memory_order_relaxed))
+      return seen == 0;
+  }
+  return false;
+}
+
+class MeterAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, nullptr, &release, cpu};
+    const uint64_t cap = limit.load(std::memory_order_relaxed);
+    if (planted_failure_is_due()) refuse(bytes, 0, "planted failure");
+    const uint64_t level = allocated.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    if (cap != 0 && level > cap) {
+      allocated.fetch_sub(bytes, std::memory_order_relaxed);
+      const uint64_t before = level - bytes;
+      refuse(bytes, before < cap ? cap - before : 0, "limit");
+    }
+    void* base = nullptr;
+    try {
+      base = c10::alloc_cpu(bytes + kHeader);
+    } catch (const c10::Error&) {
+      allocated.fetch_sub(bytes, std::memory_order_relaxed);
+      refuse(bytes, 0, "the system refused");
+    }
+    *static_cast<uint64_t*>(base) = bytes;
+    void* data = static_cast<char*>(base) + kHeader;
+    num_allocations.fetch_add(1, std::memory_order_relaxed);
+    num_live.fetch_add(1, std::memory_order_relaxed);
+    raise_peak(level);
+    return {data, data, &release, cpu};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  void copy_data(void* dest, const void* src, size_t count) const override {
+    default_copy_data(dest, src, count);
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+int32_t snug_meter_install(void) {
+  return snug::guarded([] {
+    static std::once_flag once;
+    std::call_once(once, [] {
+      // Never deleted: tensors may outlive every static object.
+      static auto* allocator = new MeterAllocator();
+      c10::SetCPUAllocator(allocator, /*priority=*/1);
+    });
+  });
+}
+
+void snug_meter_read(SnugMeter* out) {
+  out->allocated_bytes = allocated.load(std::memory_order_relaxed);
+  out->peak_bytes = peak.load(std::memory_order_relaxed);
+  out->num_allocations = num_allocations.load(std::memory_order_relaxed);
+  out->num_live = num_live.load(std::memory_order_relaxed);
+}
+
+void snug_meter_reset_peak(void) { peak.store(allocated.load()); }
+
+void snug_meter_set_limit(uint64_t bytes) { limit.store(bytes); }
+
+void snug_meter_fail_after(int64_t after) { countdown.store(after); }
+
+int32_t snug_meter_take_refusal(uint64_t* requested_bytes, uint64_t* free_bytes) {
+  if (!refusal.present) return 0;
+  *requested_bytes = refusal.requested_bytes;
+  *free_bytes = refusal.free_bytes;
+  refusal = {};
+  return 1;
+}
+
+}  // extern "C"

@@ -1,0 +1,196 @@
+// The C face of the shim. Every function is noexcept, catches everything and
+// returns SNUG_OK or SNUG_ERROR; after SNUG_ERROR `snug_last_error` describes
+// what happened on the calling thread. A `SnugTensor` is an `at::Tensor`, the
+// same that tch holds as `C_tensor`; who owns one is said at each function.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct SnugTensor SnugTensor;
+typedef struct SnugProbe SnugProbe;
+
+enum { SNUG_OK = 0, SNUG_ERROR = 1 };
+
+// What a failure was, so that nobody needs to read its text.
+enum {
+  SNUG_FAILURE_OTHER = 0,
+  SNUG_FAILURE_OUT_OF_MEMORY = 1,
+  // A closure failed: `payload` is what the closure's trampoline returned and
+  // belongs to whoever calls `snug_last_error`.
+  SNUG_FAILURE_CLOSURE = 2,
+  // A recompute did not repeat what its forward did.
+  SNUG_FAILURE_MISMATCH = 3,
+};
+
+typedef struct SnugFailure {
+  int32_t kind;
+  // Bytes; -1 where unknown.
+  int64_t requested_bytes;
+  int64_t free_bytes;
+  void* payload;
+  // Valid until the next call into the shim on this thread.
+  const char* message;
+} SnugFailure;
+
+void snug_last_error(SnugFailure* out);
+
+// ---- library ---------------------------------------------------------------
+// Version of the libtorch found at run time: major, minor, patch.
+void snug_runtime_version(uint32_t out[3]);
+// Version of the headers that the shim was compiled with.
+void snug_header_version(uint32_t out[3]);
+// Path of the loaded libtorch_cpu, or NULL. Static lifetime.
+const char* snug_library_path(void);
+// 1 where the CPU has AVX512-BF16 or AMX-BF16.
+int32_t snug_cpu_has_bf16(void);
+// 1 where the CPU has AVX512-FP16 or AMX-FP16.
+int32_t snug_cpu_has_fp16(void);
+// Name of the instruction set that libtorch's own kernels use ("AVX512", ...).
+const char* snug_cpu_capability(void);
+
+// ---- the CPU allocator as meter ----------------------------------------------
+typedef struct SnugMeter {
+  uint64_t allocated_bytes;
+  uint64_t peak_bytes;
+  uint64_t num_allocations;
+  uint64_t num_live;
+} SnugMeter;
+
+// Installs the counting allocator for the process. Idempotent.
+int32_t snug_meter_install(void);
+void snug_meter_read(SnugMeter* out);
+void snug_meter_reset_peak(void);
+// 0 lifts the limit.
+void snug_meter_set_limit(uint64_t bytes);
+// Fails the allocation that comes after `countdown` others, once; negative: never.
+void snug_meter_fail_after(int64_t countdown);
+// The last refusal of the counting allocator on this thread, cleared by the
+// call: 1 and the two numbers, or 0.
+int32_t snug_meter_take_refusal(uint64_t* requested_bytes, uint64_t* free_bytes);
+
+// ---- device memory -----------------------------------------------------------
+typedef struct SnugDeviceMemory {
+  uint64_t allocated_bytes, peak_allocated_bytes;
+  uint64_t reserved_bytes, peak_reserved_bytes;
+  uint64_t requested_bytes, peak_requested_bytes;
+  uint64_t num_alloc_retries, num_ooms;
+  uint64_t free_bytes, total_bytes;
+} SnugDeviceMemory;
+
+int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
+int32_t snug_cuda_reset_peak(int32_t device);
+int32_t snug_cuda_empty_cache(void);
+
+// ---- autocast ----------------------------------------------------------------
+// `device`: 0 CPU, 1 CUDA. `dtype`: a c10::ScalarType.
+typedef struct SnugAutocast {
+  int32_t device;
+  int32_t enabled;
+  int32_t dtype;
+  int32_t cache_enabled;
+} SnugAutocast;
+
+// Enters a scope and writes the state before it to `previous`.
+int32_t snug_autocast_enter(const SnugAutocast* state, SnugAutocast* previous);
+// Leaves the scope: restores `previous`, clears the cast cache with the last scope.
+int32_t snug_autocast_exit(const SnugAutocast* previous);
+int32_t snug_autocast_read(int32_t device, SnugAutocast* out);
+
+// ---- operators that tch does not bind --------------------------------------
+// Tensors are borrowed. `found_inf`, `inv_scale`: one-element fp32 tensors.
+int32_t snug_amp_non_finite_check_and_unscale(
+    SnugTensor* const* grads, size_t num, SnugTensor* found_inf, SnugTensor* inv_scale);
+
+typedef struct SnugAdamW {
+  double lr, beta1, beta2, weight_decay, eps;
+} SnugAdamW;
+
+// One fused AdamW step over `num` parameters with gradients. `steps[i]` is
+// advanced by one, or left alone where `found_inf` is 1. `grad_scale` and
+// `found_inf` may be NULL.
+int32_t snug_fused_adamw(
+    SnugTensor* const* params, SnugTensor* const* grads, SnugTensor* const* exp_avgs,
+    SnugTensor* const* exp_avg_sqs, SnugTensor* const* steps, size_t num,
+    const SnugAdamW* hyper, SnugTensor* grad_scale, SnugTensor* found_inf);
+
+// Sets the tensor's gradient to undefined and releases its bytes.
+int32_t snug_clear_grad(SnugTensor* tensor);
+// 1 where `tensor` is contiguous in that format: 0 contiguous, 1 channels-last.
+int32_t snug_is_contiguous_in(SnugTensor* tensor, int32_t format);
+// A new tensor (owned by the caller) in that format, sharing storage where it
+// already is.
+int32_t snug_to_memory_format(SnugTensor* tensor, int32_t format, SnugTensor** out);
+// A copy with its storage's alias identity: 1 where both share storage and shape.
+int32_t snug_same_data(SnugTensor* a, SnugTensor* b);
+
+// ---- backward ----------------------------------------------------------------
+int32_t snug_backward(SnugTensor* root, SnugTensor* gradient, int32_t retain_graph);
+// Runs an empty backward: releases what a failed one left in this thread's queue.
+int32_t snug_drain(void);
+
+// ---- segments ------------------------------------------------------------------
+// `inputs`: new tensors that the callee owns. Writes outputs by `snug_outputs_push`.
+// Returns NULL, or a payload that describes the failure.
+typedef void* (*SnugRun)(
+    void* closure, SnugTensor* const* inputs, size_t num_inputs, int32_t recompute,
+    void* outputs);
+// Drops a closure, or a payload.
+typedef void (*SnugDrop)(void*);
+
+typedef struct SnugSegment {
+  void* closure;  // owned by the segment from the call on, whatever it returns
+  SnugRun run;
+  SnugDrop drop_closure;
+  SnugDrop drop_payload;
+  int32_t use_reentrant;
+  int32_t preserve_rng_state;
+  int32_t early_stop;
+} SnugSegment;
+
+void snug_outputs_push(void* outputs, SnugTensor* owned);
+size_t snug_outputs_len(const void* outputs);
+// The caller owns the tensor at `index` after the call; each index once.
+SnugTensor* snug_outputs_take(void* outputs, size_t index);
+void* snug_outputs_new(void);
+void snug_outputs_delete(void* outputs);
+
+// Runs `segment` on `inputs` followed by `received` (borrowed) and leaves the
+// outputs in `outputs`. `received` are given to the forward pass only and are not
+// kept; `inputs` are kept for the recompute, which gets nothing else.
+int32_t snug_segment_forward(
+    const SnugSegment* segment, SnugTensor* const* inputs, size_t num_inputs,
+    SnugTensor* const* received, size_t num_received, void* outputs);
+
+typedef struct SnugSegmentStats {
+  uint64_t num_recomputes;
+  uint64_t num_early_stops;
+  // Depth of open segments on this thread: 0 outside of every segment.
+  uint64_t depth;
+} SnugSegmentStats;
+// Counters of this process (`depth`: of this thread).
+void snug_segment_stats(SnugSegmentStats* out);
+
+// ---- operator probe ------------------------------------------------------------
+// Counts operators on this thread, and on the threads of its backward, from here on.
+int32_t snug_probe_begin(SnugProbe** out);
+// Stops counting. After it the rows are stable.
+int32_t snug_probe_end(SnugProbe* probe);
+typedef struct SnugProbeRow {
+  const char* name;
+  uint64_t num_calls;
+  // Of its 4-D outputs with unambiguous strides: all, and those not channels-last.
+  uint64_t num_images;
+  uint64_t num_not_channels_last;
+} SnugProbeRow;
+size_t snug_probe_len(const SnugProbe* probe);
+void snug_probe_row(const SnugProbe* probe, size_t index, SnugProbeRow* out);
+void snug_probe_delete(SnugProbe* probe);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,47 @@
+//! Backward with typed errors, leaving nothing behind when it fails.
+
+use tch::Tensor;
+
+use crate::{error::check, ffi, ops::raw, Result};
+
+/// Runs backward from `root` (one element), as `root.backward()` does.
+///
+/// # Errors
+/// Typed, an error or panic of a segment's recompute included: the panic resumes
+/// here, on the thread that called. What the failed pass left in libtorch's
+/// thread-local queue is released before the return.
+pub fn backward(root: &Tensor) -> Result<()> {
+    run(root, None, false)
+}
+
+/// As [`backward`], with the gradient of `root` given (same shape), and with the
+/// graph kept for another pass where `retain_graph`.
+///
+/// # Errors
+/// As [`backward`].
+pub fn backward_with(root: &Tensor, gradient: Option<&Tensor>, retain_graph: bool) -> Result<()> {
+    run(root, gradient, retain_graph)
+}
+
+fn run(root: &Tensor, gradient: Option<&Tensor>, retain_graph: bool) -> Result<()> {
+    let gradient = gradient.map_or(std::ptr::null_mut(), raw);
+    // SAFETY: both pointers are live tensors (or null) borrowed for the call.
+    let status = unsafe { ffi::snug_backward(raw(root), gradient, i32::from(retain_graph)) };
+    if status == ffi::OK {
+        return Ok(());
+    }
+    // A panic carried in the error resumes inside `check`: drain on that way too.
+    let _drain = Drain;
+    check(status)
+}
+
+/// Runs an empty backward when dropped.
+struct Drain;
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        // SAFETY: takes no arguments. Its failure would change nothing: the next
+        // backward drains as well.
+        unsafe { ffi::snug_drain() };
+    }
+}

@@ -1,0 +1,104 @@
+//! The CUDA caching allocator, as `torch.cuda.memory_stats` reports it.
+
+use crate::{Error, Result, error::check, ffi};
+
+/// Bytes of one CUDA device, as seen by this process's allocator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceMemory {
+    /// Bytes of tensors now (rounded up by the allocator).
+    pub allocated_bytes: u64,
+    /// The most of it since [`reset_peak`].
+    pub peak_allocated_bytes: u64,
+    /// Bytes that the allocator holds from the driver.
+    pub reserved_bytes: u64,
+    /// The most of it since [`reset_peak`].
+    pub peak_reserved_bytes: u64,
+    /// Bytes of tensors before rounding.
+    pub requested_bytes: u64,
+    /// The most of it since [`reset_peak`].
+    pub peak_requested_bytes: u64,
+    /// Times that the cache was flushed to satisfy a request.
+    pub num_alloc_retries: u64,
+    /// Requests that failed.
+    pub num_ooms: u64,
+    /// Free bytes of the device, all processes considered.
+    pub free_bytes: u64,
+    /// Bytes of the device.
+    pub total_bytes: u64,
+}
+
+/// Whether tensors can be made on a CUDA device.
+pub fn is_available() -> bool {
+    tch::Cuda::is_available()
+}
+
+/// # Errors
+/// Where there is no such device, or CUDA is not available.
+#[doc(alias = "memory_stats")]
+pub fn memory(device: usize) -> Result<DeviceMemory> {
+    let mut raw = ffi::DeviceMemory::default();
+    let index = index(device)?;
+    // SAFETY: `raw` is valid for writes.
+    check(unsafe { ffi::snug_cuda_memory(index, &raw mut raw) })?;
+    Ok(DeviceMemory {
+        allocated_bytes: raw.allocated_bytes,
+        peak_allocated_bytes: raw.peak_allocated_bytes,
+        reserved_bytes: raw.reserved_bytes,
+        peak_reserved_bytes: raw.peak_reserved_bytes,
+        requested_bytes: raw.requested_bytes,
+        peak_requested_bytes: raw.peak_requested_bytes,
+        num_alloc_retries: raw.num_alloc_retries,
+        num_ooms: raw.num_ooms,
+        free_bytes: raw.free_bytes,
+        total_bytes: raw.total_bytes,
+    })
+}
+
+/// Sets the peaks to the present levels.
+///
+/// # Errors
+/// As [`memory`].
+#[doc(alias = "reset_peak_memory_stats")]
+pub fn reset_peak(device: usize) -> Result<()> {
+    let index = index(device)?;
+    // SAFETY: plain value.
+    check(unsafe { ffi::snug_cuda_reset_peak(index) })
+}
+
+/// Returns cached blocks to the driver.
+///
+/// # Errors
+/// Where CUDA is not available.
+pub fn empty_cache() -> Result<()> {
+    // The allocator aborts rather than throws where CUDA was never loaded.
+    if !is_available() {
+        return Err(Error::Torch("CUDA is not available".to_owned()));
+    }
+    // SAFETY: takes no arguments.
+    check(unsafe { ffi::snug_cuda_empty_cache() })
+}
+
+/// The shim's index of `device`, after the checks that libtorch leaves out.
+fn index(device: usize) -> Result<i32> {
+    if !is_available() {
+        return Err(Error::Torch("CUDA is not available".to_owned()));
+    }
+    i32::try_from(device)
+        .ok()
+        .filter(|_| i64::try_from(device).is_ok_and(|d| d < tch::Cuda::device_count()))
+        .ok_or_else(|| Error::InvalidArgument(format!("there is no CUDA device {device}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn without_cuda_every_question_is_an_error() {
+        if super::is_available() {
+            eprintln!("skipped: this machine has a CUDA device");
+            return;
+        }
+        assert!(super::memory(0).is_err());
+        assert!(super::reset_peak(0).is_err());
+        assert!(super::empty_cache().is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! Typed failures of libtorch, of closures and of this library's own checks.
+
+use std::any::Any;
+use std::ffi::CStr;
+
+use tch::TchError;
+
+use crate::ffi;
+
+/// What a closure of a segment may return as its error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an operation on tensors failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device, or a limit on it, had no room.
+    #[error("out of memory: {message}")]
+    OutOfMemory {
+        /// Bytes asked for, where the allocator said so.
+        requested_bytes: Option<u64>,
+        /// Bytes that were free, where the allocator said so.
+        free_bytes: Option<u64>,
+        /// What libtorch said.
+        message: String,
+    },
+    /// A recompute did not repeat its forward.
+    #[error("a checkpointed segment cannot be recomputed: {0}")]
+    RecomputeMismatch(String),
+    /// The closure of a segment failed.
+    #[error("a checkpointed segment failed: {0}")]
+    Segment(#[source] BoxError),
+    /// An operand that the operation cannot take.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The linked libtorch is not the one that this build speaks to.
+    #[error("libtorch {found} is loaded, this program was built for libtorch {expected}")]
+    Version {
+        /// Version of the headers.
+        expected: String,
+        /// Version found at run time.
+        found: String,
+    },
+    /// Anything else that libtorch reports.
+    #[error("{0}")]
+    Torch(String),
+}
+
+/// Result of an operation on tensors.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether memory was the reason, also where a closure wraps it.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::OutOfMemory { .. } => true,
+            Self::Segment(source) => source
+                .downcast_ref::<Self>()
+                .is_some_and(Self::is_out_of_memory),
+            _ => false,
+        }
+    }
+
+    /// The failure with this text.
+    fn from_text(message: String) -> Self {
+        if !text_is_out_of_memory(&message) {
+            return Self::Torch(message);
+        }
+        let refusal = crate::meter::take_refusal();
+        let (requested_bytes, free_bytes) = match refusal {
+            Some((requested, free)) => (Some(requested), Some(free)),
+            None => (size_after(&message, "Tried to allocate "), size_before(&message, " is free")),
+        };
+        Self::OutOfMemory { requested_bytes, free_bytes, message: first_lines(&message) }
+    }
+}
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        Self::from_text(match error {
+            TchError::Torch(text) => text,
+            other => other.to_string(),
+        })
+    }
+}
+
+/// How the libraries below say that memory ran out.
+const OUT_OF_MEMORY_TEXTS: [&str; 5] = [
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "std::bad_alloc",
+];
+
+fn text_is_out_of_memory(text: &str) -> bool {
+    OUT_OF_MEMORY_TEXTS.iter().any(|t| text.contains(t))
+}
+
+/// libtorch appends a C++ stack to its messages; nobody reads it in a terminal.
+fn first_lines(text: &str) -> String {
+    text.split("\nException raised from").next().unwrap_or(text).trim().to_owned()
+}
+
+/// `2.50 GiB` after `marker`, in bytes.
+fn size_after(text: &str, marker: &str) -> Option<u64> {
+    let rest = &text[text.find(marker)? + marker.len()..];
+    parse_size(rest.split_whitespace().next()?, rest.split_whitespace().nth(1)?)
+}
+
+/// `2.50 GiB` right before `marker`, in bytes.
+fn size_before(text: &str, marker: &str) -> Option<u64> {
+    let head = &text[..text.find(marker)?];
+    let mut words = head.split_whitespace().rev();
+    let unit = words.next()?;
+    parse_size(words.next()?, unit)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes in messages are positive and far below 2^63"
+)]
+fn parse_size(number: &str, unit: &str) -> Option<u64> {
+    let factor = match unit.trim_end_matches(['.', ',', ';']) {
+        "bytes" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    let value: f64 = number.parse().ok()?;
+    (value.is_finite() && value >= 0.0).then_some((value * factor) as u64)
+}
+
+/// What a closure left behind: an error, or a panic to resume.
+pub(crate) enum Payload {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// Turns a status of the shim into a result. Resumes a panic of a closure.
+pub(crate) fn check(status: i32) -> Result<()> {
+    if status == ffi::OK {
+        return Ok(());
+    }
+    let mut failure = ffi::Failure {
+        kind: 0,
+        requested_bytes: -1,
+        free_bytes: -1,
+        payload: std::ptr::null_mut(),
+        message: std::ptr::null(),
+    };
+    // SAFETY: `failure` is valid for writes for the length of the call.
+    unsafe { ffi::snug_last_error(&raw mut failure) };
+    let message = if failure.message.is_null() {
+        String::new()
+    } else {
+        // SAFETY: the shim returns a NUL-terminated string that lives until the
+        // next call on this thread, and this is before any.
+        first_lines(&unsafe { CStr::from_ptr(failure.message) }.to_string_lossy())
+    };
+    Err(match failure.kind {
+        ffi::FAILURE_OUT_OF_MEMORY => Error::OutOfMemory {
+            requested_bytes: u64::try_from(failure.requested_bytes)
+                .ok()
+                .or_else(|| size_after(&message, "Tried to allocate ")),
+            free_bytes: u64::try_from(failure.free_bytes)
+                .ok()
+                .or_else(|| size_before(&message, " is free")),
+            message,
+        },
+        ffi::FAILURE_CLOSURE if !failure.payload.is_null() => {
+            // SAFETY: the payload was made by `Box::into_raw` in segment.rs, and the
+            // shim hands it out once.
+            let payload = unsafe { Box::from_raw(failure.payload.cast::<Payload>()) };
+            match *payload {
+                Payload::Error(error) => error,
+                Payload::Panic(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        ffi::FAILURE_MISMATCH => Error::RecomputeMismatch(message),
+        _ => Error::from_text(message),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_a_cuda_message_are_read() {
+        let text = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity \
+                    of 8.00 GiB of which 512.00 MiB is free. Process 1 has 7 GiB";
+        let Error::OutOfMemory { requested_bytes, free_bytes, .. } = Error::from_text(text.into())
+        else {
+            panic!("not recognised")
+        };
+        assert_eq!(requested_bytes, Some(5 << 29));
+        assert_eq!(free_bytes, Some(512 << 20));
+    }
+
+    #[test]
+    fn other_messages_stay_as_they_are() {
+        let error = Error::from_text("mat1 and mat2 shapes cannot be multiplied".into());
+        assert!(!error.is_out_of_memory());
+        assert!(matches!(error, Error::Torch(_)));
+    }
+}

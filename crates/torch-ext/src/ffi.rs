@@ -1,0 +1,190 @@
+//! Declarations of `shim/snug.h`, nothing else.
+
+
+
+use std::ffi::{c_char, c_void};
+
+/// An `at::Tensor`; the same object as `torch_sys::C_tensor`.
+pub(crate) type RawTensor = torch_sys::C_tensor;
+
+pub(crate) const OK: i32 = 0;
+pub(crate) const FAILURE_OUT_OF_MEMORY: i32 = 1;
+pub(crate) const FAILURE_CLOSURE: i32 = 2;
+pub(crate) const FAILURE_MISMATCH: i32 = 3;
+
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: i32,
+    pub(crate) requested_bytes: i64,
+    pub(crate) free_bytes: i64,
+    pub(crate) payload: *mut c_void,
+    pub(crate) message: *const c_char,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Meter {
+    pub(crate) allocated_bytes: u64,
+    pub(crate) peak_bytes: u64,
+    pub(crate) num_allocations: u64,
+    pub(crate) num_live: u64,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct DeviceMemory {
+    pub(crate) allocated_bytes: u64,
+    pub(crate) peak_allocated_bytes: u64,
+    pub(crate) reserved_bytes: u64,
+    pub(crate) peak_reserved_bytes: u64,
+    pub(crate) requested_bytes: u64,
+    pub(crate) peak_requested_bytes: u64,
+    pub(crate) num_alloc_retries: u64,
+    pub(crate) num_ooms: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Autocast {
+    pub(crate) device: i32,
+    pub(crate) enabled: i32,
+    pub(crate) dtype: i32,
+    pub(crate) cache_enabled: i32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdamW {
+    pub(crate) lr: f64,
+    pub(crate) beta1: f64,
+    pub(crate) beta2: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) eps: f64,
+}
+
+pub(crate) type Run = unsafe extern "C" fn(
+    closure: *mut c_void,
+    inputs: *const *mut RawTensor,
+    num_inputs: usize,
+    recompute: i32,
+    outputs: *mut c_void,
+) -> *mut c_void;
+pub(crate) type Drop = unsafe extern "C" fn(*mut c_void);
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment {
+    pub(crate) closure: *mut c_void,
+    pub(crate) run: Run,
+    pub(crate) drop_closure: Drop,
+    pub(crate) drop_payload: Drop,
+    pub(crate) use_reentrant: i32,
+    pub(crate) preserve_rng_state: i32,
+    pub(crate) early_stop: i32,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct SegmentStats {
+    pub(crate) num_recomputes: u64,
+    pub(crate) num_early_stops: u64,
+    pub(crate) depth: u64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct ProbeRow {
+    pub(crate) name: *const c_char,
+    pub(crate) num_calls: u64,
+    pub(crate) num_images: u64,
+    pub(crate) num_not_channels_last: u64,
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct RawProbe {
+    _private: [u8; 0],
+}
+
+unsafe extern "C" {
+    pub(crate) fn snug_last_error(out: *mut Failure);
+
+    pub(crate) fn snug_runtime_version(out: *mut u32);
+    pub(crate) fn snug_header_version(out: *mut u32);
+    pub(crate) fn snug_library_path() -> *const c_char;
+    pub(crate) fn snug_cpu_has_bf16() -> i32;
+    pub(crate) fn snug_cpu_has_fp16() -> i32;
+    pub(crate) fn snug_cpu_capability() -> *const c_char;
+
+    pub(crate) fn snug_meter_install() -> i32;
+    pub(crate) fn snug_meter_read(out: *mut Meter);
+    pub(crate) fn snug_meter_reset_peak();
+    pub(crate) fn snug_meter_set_limit(bytes: u64);
+    pub(crate) fn snug_meter_fail_after(countdown: i64);
+    pub(crate) fn snug_meter_take_refusal(requested: *mut u64, free: *mut u64) -> i32;
+
+    pub(crate) fn snug_cuda_memory(device: i32, out: *mut DeviceMemory) -> i32;
+    pub(crate) fn snug_cuda_reset_peak(device: i32) -> i32;
+    pub(crate) fn snug_cuda_empty_cache() -> i32;
+
+    pub(crate) fn snug_autocast_enter(state: *const Autocast, previous: *mut Autocast) -> i32;
+    pub(crate) fn snug_autocast_exit(previous: *const Autocast) -> i32;
+    pub(crate) fn snug_autocast_read(device: i32, out: *mut Autocast) -> i32;
+
+    pub(crate) fn snug_amp_non_finite_check_and_unscale(
+        grads: *const *mut RawTensor,
+        num: usize,
+        found_inf: *mut RawTensor,
+        inv_scale: *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_fused_adamw(
+        params: *const *mut RawTensor,
+        grads: *const *mut RawTensor,
+        exp_avgs: *const *mut RawTensor,
+        exp_avg_sqs: *const *mut RawTensor,
+        steps: *const *mut RawTensor,
+        num: usize,
+        hyper: *const AdamW,
+        grad_scale: *mut RawTensor,
+        found_inf: *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_clear_grad(tensor: *mut RawTensor) -> i32;
+    pub(crate) fn snug_is_contiguous_in(tensor: *mut RawTensor, format: i32) -> i32;
+    pub(crate) fn snug_to_memory_format(
+        tensor: *mut RawTensor,
+        format: i32,
+        out: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_same_data(a: *mut RawTensor, b: *mut RawTensor) -> i32;
+
+    pub(crate) fn snug_backward(
+        root: *mut RawTensor,
+        gradient: *mut RawTensor,
+        retain_graph: i32,
+    ) -> i32;
+    pub(crate) fn snug_drain() -> i32;
+
+    pub(crate) fn snug_outputs_new() -> *mut c_void;
+    pub(crate) fn snug_outputs_delete(outputs: *mut c_void);
+    pub(crate) fn snug_outputs_push(outputs: *mut c_void, owned: *mut RawTensor);
+    pub(crate) fn snug_outputs_len(outputs: *const c_void) -> usize;
+    pub(crate) fn snug_outputs_take(outputs: *mut c_void, index: usize) -> *mut RawTensor;
+    pub(crate) fn snug_segment_forward(
+        segment: *const Segment,
+        inputs: *const *mut RawTensor,
+        num_inputs: usize,
+        received: *const *mut RawTensor,
+        num_received: usize,
+        outputs: *mut c_void,
+    ) -> i32;
+    pub(crate) fn snug_segment_stats(out: *mut SegmentStats);
+
+    pub(crate) fn snug_probe_begin(out: *mut *mut RawProbe) -> i32;
+    pub(crate) fn snug_probe_end(probe: *mut RawProbe) -> i32;
+    pub(crate) fn snug_probe_len(probe: *const RawProbe) -> usize;
+    pub(crate) fn snug_probe_row(probe: *const RawProbe, index: usize, out: *mut ProbeRow);
+    pub(crate) fn snug_probe_delete(probe: *mut RawProbe);
+}

@@ -1,0 +1,196 @@
+//! Operators that `tch` does not bind.
+
+use tch::Tensor;
+
+use crate::{Error, Result, error::check, ffi};
+
+/// The pointer to lend to the shim. It never writes through the handle itself, only
+/// through the tensor's storage, as every in-place operator does.
+pub(crate) fn raw(tensor: &Tensor) -> *mut ffi::RawTensor {
+    tensor.as_ptr().cast_mut()
+}
+
+pub(crate) fn raws<T: std::borrow::Borrow<Tensor>>(tensors: &[T]) -> Vec<*mut ffi::RawTensor> {
+    tensors.iter().map(|t| raw(t.borrow())).collect()
+}
+
+/// Multiplies each of `grads` by `inv_scale` in place and sets `found_inf` to 1 where
+/// any of them holds an infinity or a NaN. `found_inf` and `inv_scale` are fp32 tensors
+/// of one element on the gradients' device. No host synchronisation.
+///
+/// # Errors
+/// Where shapes, dtypes or devices do not fit.
+#[doc(alias = "_amp_foreach_non_finite_check_and_unscale_")]
+pub fn amp_non_finite_check_and_unscale(
+    grads: &[Tensor],
+    found_inf: &Tensor,
+    inv_scale: &Tensor,
+) -> Result<()> {
+    if grads.is_empty() {
+        return Ok(());
+    }
+    let list = raws(grads);
+    // SAFETY: the pointers are live tensors borrowed for the call.
+    check(unsafe {
+        ffi::snug_amp_non_finite_check_and_unscale(
+            list.as_ptr(),
+            list.len(),
+            raw(found_inf),
+            raw(inv_scale),
+        )
+    })
+}
+
+/// Hyper-parameters of `torch.optim.AdamW`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Added to the denominator.
+    pub eps: f64,
+}
+
+/// The tensors of a fused step: five lists of one length, one entry per parameter.
+#[derive(Debug)]
+pub struct AdamWTensors<'a> {
+    /// fp32 parameters.
+    pub params: &'a [Tensor],
+    /// Their gradients, all defined.
+    pub grads: &'a [Tensor],
+    /// First moments, with the strides of the parameters.
+    pub exp_avgs: &'a [Tensor],
+    /// Second moments, with the strides of the parameters.
+    pub exp_avg_sqs: &'a [Tensor],
+    /// Step counts: fp32, one element, on the parameters' device.
+    pub steps: &'a [Tensor],
+}
+
+/// One step of `torch.optim.AdamW(fused=True)`. With `grad_scale` the gradients are
+/// divided by it; with `found_inf` = 1 nothing changes, the step counts included: both
+/// without a host synchronisation.
+///
+/// # Errors
+/// Where the lists differ in length, or where a moment does not have the strides of its
+/// parameter: libtorch's kernel walks memory in order and would be silently wrong.
+#[doc(alias = "_fused_adamw_")]
+pub fn fused_adamw(
+    tensors: &AdamWTensors<'_>,
+    hyper: AdamW,
+    grad_scale: Option<&Tensor>,
+    found_inf: Option<&Tensor>,
+) -> Result<()> {
+    let AdamWTensors { params, grads, exp_avgs, exp_avg_sqs, steps } = tensors;
+    let num = params.len();
+    if [grads.len(), exp_avgs.len(), exp_avg_sqs.len(), steps.len()] != [num; 4] {
+        return Err(Error::InvalidArgument(format!(
+            "fused AdamW needs {num} gradients, moments and step counts"
+        )));
+    }
+    for (i, param) in params.iter().enumerate() {
+        if exp_avgs[i].stride() != param.stride() || exp_avg_sqs[i].stride() != param.stride() {
+            return Err(Error::InvalidArgument(format!(
+                "the AdamW state of parameter {i} does not have its strides {:?}",
+                param.stride()
+            )));
+        }
+    }
+    // A gradient may come in other strides than its parameter.
+    let grads: Vec<Tensor> = grads
+        .iter()
+        .zip(*params)
+        .map(|(grad, param)| with_strides_of(grad, param))
+        .collect::<Result<_>>()?;
+    let hyper = ffi::AdamW {
+        lr: hyper.lr,
+        beta1: hyper.beta1,
+        beta2: hyper.beta2,
+        weight_decay: hyper.weight_decay,
+        eps: hyper.eps,
+    };
+    let lists = [raws(params), raws(&grads), raws(exp_avgs), raws(exp_avg_sqs), raws(steps)];
+    // SAFETY: five arrays of `num` live tensors, two live tensors or null, all borrowed
+    // for the call.
+    check(unsafe {
+        ffi::snug_fused_adamw(
+            lists[0].as_ptr(),
+            lists[1].as_ptr(),
+            lists[2].as_ptr(),
+            lists[3].as_ptr(),
+            lists[4].as_ptr(),
+            num,
+            &raw const hyper,
+            grad_scale.map_or(std::ptr::null_mut(), raw),
+            found_inf.map_or(std::ptr::null_mut(), raw),
+        )
+    })
+}
+
+fn with_strides_of(grad: &Tensor, param: &Tensor) -> Result<Tensor> {
+    if grad.stride() == param.stride() {
+        return Ok(grad.shallow_clone());
+    }
+    let mut out = param.detach().f_empty_like()?;
+    out.f_copy_(grad)?;
+    Ok(out)
+}
+
+/// Sets the gradient of `tensor` to none and releases its bytes
+/// (`zero_grad(set_to_none=True)`).
+///
+/// # Errors
+/// Where `tensor` cannot hold a gradient.
+pub fn clear_grad(tensor: &Tensor) -> Result<()> {
+    // SAFETY: a live tensor borrowed for the call.
+    check(unsafe { ffi::snug_clear_grad(raw(tensor)) })
+}
+
+/// Order of the bytes of a 4-D tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemoryFormat {
+    /// `[N, C, H, W]` in memory.
+    Contiguous,
+    /// `[N, H, W, C]` in memory, seen as `[N, C, H, W]`.
+    ChannelsLast,
+}
+
+impl MemoryFormat {
+    const fn code(self) -> i32 {
+        match self {
+            Self::Contiguous => 0,
+            Self::ChannelsLast => 1,
+        }
+    }
+}
+
+/// Whether `tensor` is dense in that order. Strides of tensors with one channel, or of
+/// 1x1 in space, fit both.
+#[doc(alias = "is_contiguous")]
+pub fn is_contiguous_in(tensor: &Tensor, format: MemoryFormat) -> bool {
+    // SAFETY: a live tensor borrowed for the call.
+    unsafe { ffi::snug_is_contiguous_in(raw(tensor), format.code()) != 0 }
+}
+
+/// `tensor.contiguous(memory_format=format)`: shares the storage where the order is
+/// there already.
+///
+/// # Errors
+/// Where the tensor is not 4-D (channels-last), or memory runs out.
+pub fn contiguous_in(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor borrowed for the call; `out` is valid for writes.
+    check(unsafe { ffi::snug_to_memory_format(raw(tensor), format.code(), &raw mut out) })?;
+    // SAFETY: the shim made a new tensor, whose owner is now the caller.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Whether both tensors are views of one storage with one shape.
+pub fn same_data(a: &Tensor, b: &Tensor) -> bool {
+    // SAFETY: live tensors borrowed for the call.
+    unsafe { ffi::snug_same_data(raw(a), raw(b)) != 0 }
+}

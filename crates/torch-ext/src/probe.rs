@@ -1,0 +1,74 @@
+//! Counts operators, and the memory format of what they return, through libtorch's own
+//! operator callbacks.
+
+use std::ffi::CStr;
+
+use crate::{Result, error::check, ffi};
+
+/// What one operator did while a [`Probe`] was counting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorCount {
+    /// Name, such as `aten::convolution`; backward nodes have their own names.
+    pub name: String,
+    /// Calls.
+    pub num_calls: u64,
+    /// 4-D outputs whose strides tell the memory format.
+    pub num_images: u64,
+    /// Those of them that are not channels-last.
+    pub num_not_channels_last: u64,
+}
+
+/// Counts operators of this thread, and of the backward passes it starts, until
+/// [`Probe::finish`]. One at a time in a process.
+#[derive(Debug)]
+pub struct Probe(*mut ffi::RawProbe);
+
+impl Probe {
+    /// Starts counting.
+    ///
+    /// # Errors
+    /// Where another probe counts already.
+    pub fn begin() -> Result<Self> {
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: `raw` is valid for writes.
+        check(unsafe { ffi::snug_probe_begin(&raw mut raw) })?;
+        Ok(Self(raw))
+    }
+
+    /// Stops and returns the counts, sorted by name.
+    ///
+    /// # Errors
+    /// Where libtorch refuses to remove the callback.
+    pub fn finish(self) -> Result<Vec<OperatorCount>> {
+        // SAFETY: the pointer is live until `self` is dropped.
+        check(unsafe { ffi::snug_probe_end(self.0) })?;
+        // SAFETY: as above.
+        let len = unsafe { ffi::snug_probe_len(self.0) };
+        Ok((0..len).map(|i| self.row(i)).collect())
+    }
+
+    fn row(&self, index: usize) -> OperatorCount {
+        let mut row = ffi::ProbeRow {
+            name: std::ptr::null(),
+            num_calls: 0,
+            num_images: 0,
+            num_not_channels_last: 0,
+        };
+        // SAFETY: `index` is in range, `row` valid for writes.
+        unsafe { ffi::snug_probe_row(self.0, index, &raw mut row) };
+        OperatorCount {
+            // SAFETY: the shim's string lives as long as the probe.
+            name: unsafe { CStr::from_ptr(row.name) }.to_string_lossy().into_owned(),
+            num_calls: row.num_calls,
+            num_images: row.num_images,
+            num_not_channels_last: row.num_not_channels_last,
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // SAFETY: made by `snug_probe_begin`, deleted once.
+        unsafe { ffi::snug_probe_delete(self.0) }
+    }
+}

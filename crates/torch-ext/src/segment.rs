@@ -1,0 +1,234 @@
+//! Parts of the forward pass that backward runs again instead of keeping what they
+//! saved: the mechanism of gradient checkpointing. Policies live in `checkpoint`.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use tch::Tensor;
+
+use crate::error::{Payload, check};
+use crate::ops::{raw, raws};
+use crate::{BoxError, Error, Result, ffi};
+
+/// Which run of a closure this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// The forward pass: effects such as running statistics belong here.
+    Forward,
+    /// A recompute in backward: it must save the same tensors and have no effects.
+    Recompute,
+}
+
+/// How a segment is recomputed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// `true`: one graph node that runs its own backward. `false`: saved tensors are
+    /// dropped one by one and recorded anew when the first is needed.
+    pub use_reentrant: bool,
+    /// Gives a recompute the random numbers of its forward.
+    pub preserve_rng_state: bool,
+    /// Ends a non-reentrant recompute as soon as all it must record is recorded.
+    pub early_stop: bool,
+}
+
+impl Default for Options {
+    /// As `torch.utils.checkpoint.checkpoint(use_reentrant=False)`.
+    fn default() -> Self {
+        Self { use_reentrant: false, preserve_rng_state: true, early_stop: true }
+    }
+}
+
+type Body = Box<dyn Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send>;
+
+/// What the shim owns: the closure behind a lock, since backward may run on another
+/// thread (`Tensor` is `Send` but not `Sync`).
+struct Closure {
+    body: Mutex<Body>,
+}
+
+impl fmt::Debug for Closure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closure").finish_non_exhaustive()
+    }
+}
+
+/// Runs `body` as a segment of the forward pass and returns its outputs.
+///
+/// `body` gets `inputs` followed by `received` in the forward pass, and `inputs` alone
+/// in a recompute. `inputs` stay alive for backward; `received` do not: a segment that
+/// receives a tensor rebuilds it from its inputs. Parameters are captured by `body` as
+/// shallow clones. `body` uses `f_` operators, since an early stop arrives there as an
+/// error to pass on with `?`.
+///
+/// Without grad mode `body` just runs.
+///
+/// # Errors
+/// What `body` returns ([`Error::Segment`], or its own [`Error`] where it is one); a
+/// panic of `body` resumes here. `received` with `use_reentrant` is refused. Failures of
+/// a recompute come out of [`crate::backward()`].
+pub fn run<F>(
+    options: Options,
+    inputs: &[&Tensor],
+    received: &[&Tensor],
+    body: F,
+) -> Result<Vec<Tensor>>
+where
+    F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+{
+    if options.use_reentrant && !received.is_empty() {
+        return Err(Error::InvalidArgument(
+            "a reentrant segment keeps all its inputs: it cannot receive tensors for its \
+             forward alone"
+                .to_owned(),
+        ));
+    }
+    let closure = Box::new(Closure { body: Mutex::new(Box::new(body)) });
+    let segment = ffi::Segment {
+        closure: Box::into_raw(closure).cast(),
+        run: run_closure,
+        drop_closure,
+        drop_payload,
+        use_reentrant: i32::from(options.use_reentrant),
+        preserve_rng_state: i32::from(options.preserve_rng_state),
+        early_stop: i32::from(options.early_stop),
+    };
+    let outputs = Outputs::new();
+    let (inputs, received) = (raws(inputs), raws(received));
+    // SAFETY: the arrays hold live tensors borrowed for the call; the shim owns the
+    // closure from here on and drops it once; `outputs` is live.
+    let status = unsafe {
+        ffi::snug_segment_forward(
+            &raw const segment,
+            inputs.as_ptr(),
+            inputs.len(),
+            received.as_ptr(),
+            received.len(),
+            outputs.0,
+        )
+    };
+    check(status)?;
+    Ok(outputs.take())
+}
+
+/// A vector of tensors on the C++ side.
+struct Outputs(*mut c_void);
+
+impl Outputs {
+    fn new() -> Self {
+        // SAFETY: takes no arguments.
+        Self(unsafe { ffi::snug_outputs_new() })
+    }
+
+    fn take(&self) -> Vec<Tensor> {
+        // SAFETY: the vector lives as long as `self`.
+        let len = unsafe { ffi::snug_outputs_len(self.0) };
+        (0..len)
+            .map(|i| {
+                // SAFETY: `i` is in range and taken once.
+                let pointer = unsafe { ffi::snug_outputs_take(self.0, i) };
+                // SAFETY: the shim made a new tensor, whose owner is now this one.
+                unsafe { Tensor::from_ptr(pointer) }
+            })
+            .collect()
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        // SAFETY: made by `snug_outputs_new`, deleted once.
+        unsafe { ffi::snug_outputs_delete(self.0) }
+    }
+}
+
+/// Called by the shim, in forward and in backward. No panic leaves it.
+unsafe extern "C" fn run_closure(
+    closure: *mut c_void,
+    inputs: *const *mut ffi::RawTensor,
+    num_inputs: usize,
+    recompute: i32,
+    outputs: *mut c_void,
+) -> *mut c_void {
+    let inputs: Vec<Tensor> = (0..num_inputs)
+        .map(|i| {
+            // SAFETY: the shim passes an array of `num_inputs` pointers.
+            let pointer = unsafe { *inputs.add(i) };
+            // SAFETY: each is a new tensor that belongs to the callee.
+            unsafe { Tensor::from_ptr(pointer) }
+        })
+        .collect();
+    // SAFETY: the shim passes the pointer made in `run`, alive until `drop_closure`.
+    let closure = unsafe { &*closure.cast::<Closure>() };
+    let pass = if recompute != 0 { Pass::Recompute } else { Pass::Forward };
+    let result = catch_unwind(AssertUnwindSafe(move || {
+        // A panic in an earlier run leaves nothing broken: the closure is `Fn`.
+        let body = closure.body.lock().unwrap_or_else(PoisonError::into_inner);
+        body(&inputs, pass)
+    }));
+    let payload = match result {
+        Ok(Ok(tensors)) => {
+            for tensor in tensors {
+                // SAFETY: clones the handle; the shim owns the clone.
+                let owned = unsafe { torch_sys::at_shallow_clone(raw(&tensor)) };
+                // SAFETY: `outputs` is the vector that the shim passed.
+                unsafe { ffi::snug_outputs_push(outputs, owned) };
+            }
+            return std::ptr::null_mut();
+        }
+        Ok(Err(error)) => Payload::Error(into_error(error)),
+        Err(panic) => Payload::Panic(panic),
+    };
+    Box::into_raw(Box::new(payload)).cast()
+}
+
+/// An error of ours stays itself, one of libtorch becomes typed.
+fn into_error(error: BoxError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => *own,
+        Err(error) => match error.downcast::<tch::TchError>() {
+            Ok(torch) => Error::from(*torch),
+            Err(other) => Error::Segment(other),
+        },
+    }
+}
+
+unsafe extern "C" fn drop_closure(closure: *mut c_void) {
+    // SAFETY: made by `Box::into_raw` in `run`, dropped once.
+    let closure = unsafe { Box::from_raw(closure.cast::<Closure>()) };
+    drop_quietly(closure);
+}
+
+unsafe extern "C" fn drop_payload(payload: *mut c_void) {
+    // SAFETY: made by `Box::into_raw` in `run_closure`, dropped once.
+    let payload = unsafe { Box::from_raw(payload.cast::<Payload>()) };
+    drop_quietly(payload);
+}
+
+/// A panic in a destructor must not cross into C++.
+fn drop_quietly<T>(value: T) {
+    drop(catch_unwind(AssertUnwindSafe(move || drop(value))));
+}
+
+/// Counters of the segment machinery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Recomputes since the start of the process.
+    pub num_recomputes: u64,
+    /// Those of them that ended early.
+    pub num_early_stops: u64,
+    /// Segments open on this thread: 0 outside of every segment, whatever failed.
+    pub depth: u64,
+}
+
+/// Reads the counters.
+pub fn stats() -> Stats {
+    let mut raw = ffi::SegmentStats::default();
+    // SAFETY: `raw` is valid for writes.
+    unsafe { ffi::snug_segment_stats(&raw mut raw) };
+    Stats {
+        num_recomputes: raw.num_recomputes,
+        num_early_stops: raw.num_early_stops,
+        depth: raw.depth,
+    }
+}
