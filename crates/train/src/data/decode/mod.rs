@@ -1,0 +1,132 @@
+//! Files to bytes: images as RGB, masks as class indices.
+
+mod mask;
+mod png_values;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
+
+pub use mask::mask;
+
+use super::DataError;
+
+/// Longest side of an image that is read, in pixels: a file of a few bytes may
+/// claim any size, and memory is filled before its pixels are seen.
+pub const MAX_SIDE: u32 = 16_384;
+/// Most memory that one decoded file may take: 1 GiB.
+const MAX_DECODED_BYTES: u64 = 1 << 30;
+
+/// A decoded image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// RGB `[H, W, 3]` of an image, classes `[H, W]` of a mask.
+    pub pixels: Vec<u8>,
+    /// H in pixels.
+    pub height: usize,
+    /// W in pixels.
+    pub width: usize,
+}
+
+/// The image at `path` (PNG or JPEG, told apart by its first bytes) as RGB, as
+/// Pillow's `convert("RGB")` has it: gray repeated, alpha dropped, of 16 bits
+/// the higher 8, no turning by EXIF.
+///
+/// # Errors
+/// [`DataError::Read`], [`DataError::Corrupt`] or [`DataError::TooLarge`].
+pub fn image(path: &Path) -> Result<Decoded, DataError> {
+    let bytes = read(path)?;
+    let mut reader = ImageReader::new(Cursor::new(&bytes))
+        .with_guessed_format()
+        .map_err(|source| DataError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    match reader.format() {
+        Some(ImageFormat::Png) => {}
+        Some(ImageFormat::Jpeg) => check_jpeg_end(path, &bytes)?,
+        _ => {
+            return Err(corrupt(
+                path,
+                &"it starts neither like a PNG nor like a JPEG file",
+            ));
+        }
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| match error {
+        ImageError::Limits(_) => too_large(path),
+        error => corrupt(path, &error),
+    })?;
+    let (height, width) = (image.height() as usize, image.width() as usize);
+    Ok(Decoded {
+        pixels: rgb(image),
+        height,
+        width,
+    })
+}
+
+fn rgb(image: DynamicImage) -> Vec<u8> {
+    let high = |value: u16| value.to_be_bytes()[0];
+    match image {
+        DynamicImage::ImageLuma16(gray) => gray.pixels().flat_map(|p| [high(p.0[0]); 3]).collect(),
+        DynamicImage::ImageLumaA16(gray) => gray.pixels().flat_map(|p| [high(p.0[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(rgb) => rgb.into_raw().into_iter().map(high).collect(),
+        DynamicImage::ImageRgba16(rgba) => rgba
+            .pixels()
+            .flat_map(|p| [high(p.0[0]), high(p.0[1]), high(p.0[2])])
+            .collect(),
+        image => image.into_rgb8().into_raw(),
+    }
+}
+
+/// The decoder paints what is missing at the end of a JPEG gray and says
+/// nothing, so the end marker is looked for here: after the header of the first
+/// scan, since a thumbnail before it has an end of its own.
+fn check_jpeg_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    const START_OF_SCAN: u8 = 0xDA;
+    let cut = || corrupt(path, &"it ends before its end marker");
+    let mut at = 2;
+    loop {
+        match bytes.get(at..at + 4) {
+            // Any number of fill bytes may stand before a marker.
+            Some([0xFF, 0xFF, ..]) => at += 1,
+            Some([0xFF, START_OF_SCAN, ..]) => break,
+            Some([0xFF, _, high, low]) => {
+                at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
+            }
+            Some(_) => return Err(corrupt(path, &"its markers are damaged")),
+            None => return Err(cut()),
+        }
+    }
+    let ended = bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+    if ended { Ok(()) } else { Err(cut()) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    fs::read(path).map_err(|source| DataError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn corrupt(path: &Path, reason: &dyn ToString) -> DataError {
+    DataError::Corrupt {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+fn too_large(path: &Path) -> DataError {
+    DataError::TooLarge {
+        path: path.to_owned(),
+        limit: MAX_SIDE,
+    }
+}

@@ -1,0 +1,108 @@
+//! A batch of bytes, and the pool its buffers go back to.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::data::Sample;
+
+/// Samples side by side, ready for `from_blob`. Its buffers return to the
+/// loader when it is dropped.
+#[derive(Debug)]
+pub struct Batch {
+    /// RGB, `[N, H, W, 3]`: read as `[N, 3, H, W]` this is channels-last.
+    pub images: Vec<u8>,
+    /// Class of each pixel, `[N, H, W]`.
+    pub masks: Vec<u8>,
+    /// N.
+    pub len: usize,
+    /// H in pixels.
+    pub height: usize,
+    /// W in pixels.
+    pub width: usize,
+    /// Where each sample stands in the source, `[N]`.
+    pub indices: Vec<usize>,
+    pool: Option<Pool>,
+}
+
+impl Batch {
+    /// An empty batch of samples of `height` x `width`, with buffers of its own.
+    pub fn new(height: usize, width: usize) -> Self {
+        Self {
+            images: Vec::new(),
+            masks: Vec::new(),
+            len: 0,
+            height,
+            width,
+            indices: Vec::new(),
+            pool: None,
+        }
+    }
+
+    /// Whether there is no sample in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends `sample`, which stands at `index` in its source.
+    ///
+    /// # Panics
+    /// When the sample is of another size, which is a fault of its source.
+    pub fn push(&mut self, sample: &Sample, index: usize) {
+        let pixels = self.height * self.width;
+        assert_eq!(
+            sample.image.len(),
+            pixels * 3,
+            "image of another size than its batch"
+        );
+        assert_eq!(
+            sample.mask.len(),
+            pixels,
+            "mask of another size than its batch"
+        );
+        self.images.extend_from_slice(&sample.image);
+        self.masks.extend_from_slice(&sample.mask);
+        self.indices.push(index);
+        self.len += 1;
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.put(
+                std::mem::take(&mut self.images),
+                std::mem::take(&mut self.masks),
+            );
+        }
+    }
+}
+
+/// Buffers waiting to be filled again: in steady state an epoch allocates nothing large.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    put: Sender<(Vec<u8>, Vec<u8>)>,
+    take: Receiver<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Pool {
+    pub(super) fn new(buffers: usize) -> Self {
+        let (put, take) = bounded(buffers);
+        Self { put, take }
+    }
+
+    /// An empty batch with room for `samples`, in used buffers if there are any.
+    pub(super) fn batch(&self, samples: usize, height: usize, width: usize) -> Batch {
+        let (mut images, mut masks) = self.take.try_recv().unwrap_or_default();
+        images.clear();
+        masks.clear();
+        images.reserve(samples * height * width * 3);
+        masks.reserve(samples * height * width);
+        let mut batch = Batch::new(height, width);
+        (batch.images, batch.masks, batch.pool) = (images, masks, Some(self.clone()));
+        batch
+    }
+
+    fn put(&self, images: Vec<u8>, masks: Vec<u8>) {
+        // A full pool means that these are surplus: they are freed.
+        let _surplus = self.put.try_send((images, masks));
+    }
+}

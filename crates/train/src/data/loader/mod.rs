@@ -1,0 +1,167 @@
+//! Batches in a fixed order, made by worker threads ahead of the step.
+
+mod batch;
+mod epoch;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+use rand::seq::SliceRandom as _;
+
+pub use batch::Batch;
+pub use epoch::EpochIter;
+pub(crate) use epoch::panicked;
+
+use super::random::{Purpose, stream};
+use super::{DataError, Source};
+use batch::Pool;
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderConfig {
+    /// Samples per batch, at least 1.
+    pub batch: usize,
+    /// Worker threads; 0 means [`default_workers`].
+    pub workers: usize,
+    /// Finished batches that may wait for the step, besides one in work per
+    /// worker. Memory is `(prefetch + workers)` batches.
+    pub prefetch: usize,
+    /// Another order each epoch; else the order of the source.
+    pub shuffle: bool,
+    /// Of the order and of the augmentation.
+    pub seed: u64,
+    /// Vary each sample by chance, see [`augment`](super::augment).
+    pub augment: bool,
+    /// Leave out the last batch of an epoch when it is not full.
+    pub drop_last: bool,
+}
+
+impl Default for LoaderConfig {
+    /// What validation wants: every sample once, in order, as it is.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            workers: 0,
+            prefetch: 2,
+            shuffle: false,
+            seed: 42,
+            augment: false,
+            drop_last: false,
+        }
+    }
+}
+
+/// Worker threads when none are named: one less than there are cores, so that
+/// the step keeps its own, between 1 and 8.
+pub fn default_workers() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, 8)
+}
+
+/// The indices of `len` samples in the order of `epoch`: a permutation that
+/// depends on (`seed`, `epoch`, `len`) only, or 0 to `len - 1` without `shuffle`.
+pub fn sample_order(seed: u64, epoch: u64, len: usize, shuffle: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    if shuffle {
+        order.shuffle(&mut stream(Purpose::Order, seed, epoch, 0));
+    }
+    order
+}
+
+/// Makes the batches of each epoch from a [`Source`].
+pub struct Loader {
+    source: Arc<dyn Source>,
+    config: LoaderConfig,
+    pool: Pool,
+}
+
+impl Loader {
+    /// A loader of `source`; threads start with each epoch, not here.
+    ///
+    /// # Errors
+    /// [`DataError::EmptyBatch`] when `config.batch` is 0.
+    pub fn new(source: Arc<dyn Source>, config: LoaderConfig) -> Result<Self, DataError> {
+        if config.batch == 0 {
+            return Err(DataError::EmptyBatch);
+        }
+        let workers = if config.workers == 0 {
+            default_workers()
+        } else {
+            config.workers
+        };
+        let config = LoaderConfig { workers, ..config };
+        // One more batch is in the hands of the step, and the one before it just came back.
+        let pool = Pool::new(config.prefetch + workers + 2);
+        Ok(Self {
+            source,
+            config,
+            pool,
+        })
+    }
+
+    /// The source it loads from.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// How it was configured, with the number of workers it really uses.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    /// Batches in an epoch.
+    pub fn num_batches(&self) -> usize {
+        let (samples, batch) = (self.source.len(), self.config.batch);
+        if self.config.drop_last {
+            samples / batch
+        } else {
+            samples.div_ceil(batch)
+        }
+    }
+
+    /// The batches of `epoch`, the same ones whatever the number of workers.
+    pub fn epoch(&self, epoch: u64) -> EpochIter {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// The batches of `epoch` from the one at `first` on, for a run that was
+    /// stopped inside an epoch: the ones before it are not loaded.
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> EpochIter {
+        let order = sample_order(
+            self.config.seed,
+            epoch,
+            self.source.len(),
+            self.config.shuffle,
+        );
+        let batches: Vec<Vec<usize>> = order
+            .chunks(self.config.batch)
+            .take(self.num_batches())
+            .skip(first)
+            .map(<[usize]>::to_vec)
+            .collect();
+        let augment = self.config.augment.then_some((self.config.seed, epoch));
+        let plan = epoch::Plan {
+            batches,
+            augment,
+            pool: self.pool.clone(),
+        };
+        EpochIter::start(
+            Arc::clone(&self.source),
+            plan,
+            self.config.workers,
+            self.config.prefetch,
+        )
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("samples", &self.source.len())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

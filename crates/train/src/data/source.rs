@@ -1,0 +1,202 @@
+//! Where samples come from: a folder, or the generator of comic pages.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::cache::Cache;
+use super::folder::Pair;
+use super::{DataError, decode, resize, synth};
+
+/// Memory that a source may fill with decoded samples unless told: 512 MiB.
+pub const DEFAULT_CACHE_BYTES: u64 = 512 << 20;
+
+/// One image with its mask, both of the size that its [`Source`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// RGB, `[H, W, 3]`.
+    pub image: Vec<u8>,
+    /// Class of each pixel, `[H, W]`: 0 or 1 for one class, 0 to N-1 for N.
+    pub mask: Vec<u8>,
+}
+
+/// Samples by index, all of one size, loadable from any thread.
+pub trait Source: Send + Sync {
+    /// How many samples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of every sample in pixels, (height, width).
+    fn size(&self) -> (usize, usize);
+
+    /// What a person would call the sample: its stem in a folder.
+    fn name(&self, index: usize) -> String;
+
+    /// The sample, unaugmented. The same index gives the same bytes each time.
+    ///
+    /// # Errors
+    /// A [`DataError`] that names the file.
+    fn load(&self, index: usize) -> Result<Sample, DataError>;
+
+    /// Size of the sample before it was resized, (height, width); for files it
+    /// is known once the sample has been loaded.
+    fn original_size(&self, _index: usize) -> Option<(usize, usize)> {
+        Some(self.size())
+    }
+}
+
+/// Pairs of files, decoded, checked and resized, kept in memory while they fit.
+#[derive(Debug)]
+pub struct FolderSource {
+    pairs: Vec<Pair>,
+    classes: usize,
+    height: usize,
+    width: usize,
+    cache: Cache,
+    original: Vec<OnceLock<(usize, usize)>>,
+}
+
+impl FolderSource {
+    /// The samples of `pairs` at `height` x `width`, with masks of `classes`
+    /// (1: binary) and at most [`DEFAULT_CACHE_BYTES`] of them in memory.
+    pub fn new(pairs: Vec<Pair>, classes: usize, height: usize, width: usize) -> Self {
+        let cache = Cache::new(pairs.len(), DEFAULT_CACHE_BYTES);
+        let original = pairs.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            pairs,
+            classes,
+            height,
+            width,
+            cache,
+            original,
+        }
+    }
+
+    /// The same with another limit of memory; 0 keeps nothing.
+    #[must_use]
+    pub fn with_cache_bytes(mut self, limit_bytes: u64) -> Self {
+        self.cache = Cache::new(self.pairs.len(), limit_bytes);
+        self
+    }
+
+    /// The files, in the order of the samples.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    fn read(&self, index: usize) -> Result<Sample, DataError> {
+        let Pair {
+            image: image_path,
+            mask: mask_path,
+            ..
+        } = &self.pairs[index];
+        let image = decode::image(image_path)?;
+        let mask = decode::mask(mask_path, self.classes)?;
+        let size = (image.height, image.width);
+        if (mask.height, mask.width) != size {
+            return Err(mask_size(
+                mask_path,
+                image_path,
+                (mask.height, mask.width),
+                size,
+            ));
+        }
+        self.original[index].get_or_init(|| size);
+        Ok(Sample {
+            image: resize::image(image.pixels, size, (self.height, self.width))?,
+            mask: resize::mask(mask.pixels, size, (self.height, self.width)),
+        })
+    }
+}
+
+fn mask_size(
+    mask: &Path,
+    image: &Path,
+    mask_size: (usize, usize),
+    image_size: (usize, usize),
+) -> DataError {
+    DataError::MaskSize {
+        mask: mask.to_owned(),
+        image: image.to_owned(),
+        mask_size,
+        image_size,
+    }
+}
+
+impl Source for FolderSource {
+    fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.pairs[index].stem.clone()
+    }
+
+    fn load(&self, index: usize) -> Result<Sample, DataError> {
+        self.cache.get_or_load(index, || self.read(index))
+    }
+
+    fn original_size(&self, index: usize) -> Option<(usize, usize)> {
+        self.original[index].get().copied()
+    }
+}
+
+/// Drawn comic pages with speech balloons, one class; see [`synth`].
+#[derive(Debug)]
+pub struct SynthSource {
+    seed: u64,
+    height: u32,
+    width: u32,
+    cache: Cache,
+    pages: usize,
+}
+
+impl SynthSource {
+    /// Pages 0 to `pages - 1` of `seed`, at most [`DEFAULT_CACHE_BYTES`] of
+    /// them kept in memory. Use another seed for validation than for training,
+    /// as [`synth::val_seed`] does.
+    ///
+    /// # Errors
+    /// [`DataError::Size`] below [`synth::MIN_SIDE`] or above [`decode::MAX_SIDE`] pixels a side.
+    pub fn new(seed: u64, pages: usize, height: u32, width: u32) -> Result<Self, DataError> {
+        synth::check_size(height, width)?;
+        Ok(Self {
+            seed,
+            height,
+            width,
+            cache: Cache::new(pages, DEFAULT_CACHE_BYTES),
+            pages,
+        })
+    }
+}
+
+impl Source for SynthSource {
+    fn len(&self) -> usize {
+        self.pages
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.height as usize, self.width as usize)
+    }
+
+    fn name(&self, index: usize) -> String {
+        format!("page-{index:05}")
+    }
+
+    fn load(&self, index: usize) -> Result<Sample, DataError> {
+        self.cache.get_or_load(index, || {
+            let page = synth::page(self.seed, index as u64, self.height, self.width);
+            Ok(Sample {
+                image: page.image,
+                mask: page.mask,
+            })
+        })
+    }
+}

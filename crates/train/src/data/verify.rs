@@ -1,0 +1,154 @@
+//! Reads all of a source once before a run, so that a bad file stops it at the
+//! start and not hours later; fills the source's cache on the way.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::loader::{default_workers, panicked};
+use super::{DataError, Source};
+
+/// Errors shown one by one in [`DataError::Several`].
+const MAX_SHOWN: usize = 8;
+
+/// What a source holds, for a line about the data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many samples.
+    pub samples: usize,
+    /// Pixels of each class at the training size, by class; at least two entries.
+    pub class_pixels: Vec<u64>,
+    /// Samples whose mask is background only.
+    pub empty_masks: usize,
+    /// Lowest original height and lowest original width.
+    pub min_size: (usize, usize),
+    /// Highest original height and highest original width.
+    pub max_size: (usize, usize),
+}
+
+impl Summary {
+    /// Share of the pixels that are not background, 0 to 1.
+    pub fn foreground(&self) -> f64 {
+        let all: u64 = self.class_pixels.iter().sum();
+        let background = self.class_pixels.first().copied().unwrap_or(0);
+        if all == 0 {
+            0.0
+        } else {
+            (all - background) as f64 / all as f64
+        }
+    }
+
+    fn add(&mut self, mask: &[u8], size: Option<(usize, usize)>) {
+        let mut counts = [0_u64; 256];
+        for &class in mask {
+            counts[usize::from(class)] += 1;
+        }
+        let classes = counts
+            .iter()
+            .rposition(|&count| count > 0)
+            .map_or(0, |last| last + 1);
+        self.samples += 1;
+        self.empty_masks += usize::from(classes <= 1);
+        self.merge_pixels(&counts[..classes.max(2)]);
+        if let Some((height, width)) = size {
+            self.merge_sizes((height, width), (height, width));
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.empty_masks += other.empty_masks;
+        self.merge_pixels(&other.class_pixels);
+        self.merge_sizes(other.min_size, other.max_size);
+    }
+
+    fn merge_pixels(&mut self, counts: &[u64]) {
+        if self.class_pixels.len() < counts.len() {
+            self.class_pixels.resize(counts.len(), 0);
+        }
+        for (sum, count) in self.class_pixels.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+
+    fn merge_sizes(&mut self, min: (usize, usize), max: (usize, usize)) {
+        if max == (0, 0) {
+            return;
+        }
+        if self.max_size == (0, 0) {
+            (self.min_size, self.max_size) = (min, max);
+        }
+        self.min_size = (self.min_size.0.min(min.0), self.min_size.1.min(min.1));
+        self.max_size = (self.max_size.0.max(max.0), self.max_size.1.max(max.1));
+    }
+}
+
+/// Loads every sample of `source` once on `workers` threads (0:
+/// [`default_workers`]) and says what is in it. `progress` is called with (done,
+/// all) after each sample, from any of the threads.
+///
+/// # Errors
+/// The error of the one bad sample, or [`DataError::Several`]; a panic in the
+/// source is [`DataError::WorkerPanicked`].
+pub fn verify(
+    source: &dyn Source,
+    workers: usize,
+    progress: impl Fn(usize, usize) + Sync,
+) -> Result<Summary, DataError> {
+    let workers = if workers == 0 {
+        default_workers()
+    } else {
+        workers
+    };
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut summary = Summary::default();
+        let mut errors = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= source.len() {
+                return (summary, errors);
+            }
+            match catch_unwind(AssertUnwindSafe(|| source.load(index))) {
+                Ok(Ok(sample)) => summary.add(&sample.mask, source.original_size(index)),
+                Ok(Err(error)) => errors.push((index, error)),
+                Err(panic) => errors.push((index, panicked(source, index, panic.as_ref()))),
+            }
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, source.len());
+        }
+    };
+    let mut summary = Summary {
+        class_pixels: vec![0; 2],
+        ..Summary::default()
+    };
+    let mut errors = Vec::new();
+    thread::scope(|scope| {
+        // The caller's own thread is one of the workers.
+        let spawned: Vec<_> = (1..workers.min(source.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut results = vec![work()];
+        for thread in spawned {
+            match thread.join() {
+                Ok(result) => results.push(result),
+                // Only `progress` can panic here, and it is the caller's.
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        for (part, found) in results {
+            summary.merge(&part);
+            errors.extend(found);
+        }
+    });
+    errors.sort_by_key(|(index, _)| *index);
+    let count = errors.len();
+    let mut errors = errors.into_iter().map(|(_, error)| error);
+    match count {
+        0 => Ok(summary),
+        1 => Err(errors.next().unwrap_or(DataError::EmptyBatch)),
+        _ => Err(DataError::Several {
+            count,
+            shown: errors.take(MAX_SHOWN).collect(),
+        }),
+    }
+}
