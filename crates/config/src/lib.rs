@@ -1,1 +1,39 @@
-//! config
+//! What a training run is: presets, TOML files and flags merged into one
+//! validated [`RunConfig`], and the U-Net described once, as data ([`Network`]).
+//!
+//! This crate knows nothing of libtorch, of GPUs or of what a run costs. The
+//! model builder in `train` and the cost model in `estimator` both read
+//! [`Network`], so that the two cannot disagree.
+//!
+//! ```
+//! use config::{Overrides, Source, resolve};
+//!
+//! let flags = Overrides { batch: Some(4), ..Overrides::default() };
+//! let resolved = resolve(Some("max-memory"), None, flags)?;
+//! assert_eq!(resolved.config.batch, 4);
+//! assert_eq!(resolved.config.img_size.to_string(), "384x512");
+//! assert_eq!(resolved.origins.of("batch"), &Source::Flag("--batch"));
+//! # Ok::<(), config::ConfigError>(())
+//! ```
+
+mod banner;
+mod choices;
+mod error;
+mod file;
+mod image_size;
+pub mod keys;
+pub mod network;
+mod overrides;
+mod presets;
+mod resolve;
+mod run;
+
+pub use banner::Language;
+pub use choices::{AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, Switch};
+pub use error::{ConfigError, ConfigErrorKind, Place};
+pub use image_size::ImageSize;
+pub use network::{Block, ConvTranspose, DoubleConv, Network, ParameterSpec, Role};
+pub use overrides::Overrides;
+pub use presets::{preset_toml, presets};
+pub use resolve::{Origins, Resolved, Source, resolve};
+pub use run::RunConfig;

@@ -1,0 +1,210 @@
+//! Keys with named choices, and the flags that set two keys at once.
+//!
+//! The flag types implement `FromStr`, so that a command line parser can use
+//! them; nothing here depends on one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::error::ConfigError;
+use crate::overrides::Overrides;
+
+/// Defines an enum of named choices with `as_str`, `Display`, `FromStr`, `ALL`.
+macro_rules! choices {
+    ($(#[$meta:meta])* $name:ident, $what:literal, $list:literal {
+        $($(#[$doc:meta])* $variant:ident = $text:literal,)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every choice, in the order in which help texts list them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name in TOML and on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ConfigError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|choice| choice.as_str() == text)
+                    .ok_or_else(|| {
+                        ConfigError::not_a_choice($what, $list, text, [$($text,)+].into_iter())
+                    })
+            }
+        }
+    };
+}
+
+choices! {
+    /// The half precision type of autocast.
+    AmpDtype, "precision", "`auto`, `fp16` or `bf16`" {
+        /// Chosen for the device when the run starts.
+        Auto = "auto",
+        /// IEEE half precision, with a gradient scaler.
+        Fp16 = "fp16",
+        /// bfloat16; needs no gradient scaler.
+        Bf16 = "bf16",
+    }
+}
+
+choices! {
+    /// What gradient checkpointing recomputes.
+    CheckpointPolicy, "checkpoint policy", "`off`, `selective`, `block`, `stage`, `mixed` or `auto`" {
+        /// Nothing: every activation is saved.
+        Off = "off",
+        /// Convolution outputs are kept; batch norm, `ReLU`, pooling and concat are recomputed.
+        Selective = "selective",
+        /// Each double convolution, as in the guide's script.
+        Block = "block",
+        /// Each stage, with its pooling or its transposed convolution and concat.
+        Stage = "stage",
+        /// Stages everywhere, except the last decoder, which is selective.
+        Mixed = "mixed",
+        /// The cheapest segments whose predicted peak fits the memory.
+        Auto = "auto",
+    }
+}
+
+choices! {
+    /// `on` or `off`.
+    Switch, "switch", "`on` or `off`" {
+        /// On.
+        On = "on",
+        /// Off.
+        Off = "off",
+    }
+}
+
+impl Switch {
+    /// Whether it is on.
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch.is_on()
+    }
+}
+
+/// The value of `--amp`: off, or on with a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmpFlag {
+    /// `--amp off`.
+    Off,
+    /// `--amp auto|fp16|bf16`.
+    On(AmpDtype),
+}
+
+impl AmpFlag {
+    /// Sets `use_amp`, and `amp_dtype` when AMP is on.
+    pub const fn apply(self, overrides: &mut Overrides) {
+        match self {
+            Self::Off => overrides.use_amp = Some(false),
+            Self::On(dtype) => {
+                overrides.use_amp = Some(true);
+                overrides.amp_dtype = Some(dtype);
+            }
+        }
+    }
+}
+
+impl fmt::Display for AmpFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::On(dtype) => dtype.as_str(),
+        })
+    }
+}
+
+impl FromStr for AmpFlag {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::On).map_err(|_unnamed: ConfigError| {
+                ConfigError::not_a_choice(
+                    "precision",
+                    "`off`, `auto`, `fp16` or `bf16`",
+                    text,
+                    ["off", "auto", "fp16", "bf16"].into_iter(),
+                )
+            }),
+        }
+    }
+}
+
+/// The value of `--grad-checkpoint`: a policy, `off` included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointFlag(pub CheckpointPolicy);
+
+impl CheckpointFlag {
+    /// Sets `use_grad_checkpoint` and `grad_checkpoint_policy` so that they agree.
+    pub fn apply(self, overrides: &mut Overrides) {
+        overrides.use_grad_checkpoint = Some(self.0 != CheckpointPolicy::Off);
+        overrides.grad_checkpoint_policy = Some(self.0);
+    }
+}
+
+impl fmt::Display for CheckpointFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CheckpointFlag {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_round_trip() {
+        for policy in CheckpointPolicy::ALL {
+            assert_eq!(
+                policy.to_string().parse::<CheckpointPolicy>().unwrap(),
+                *policy
+            );
+        }
+        for text in ["off", "auto", "fp16", "bf16"] {
+            assert_eq!(text.parse::<AmpFlag>().unwrap().to_string(), text);
+        }
+        assert!("on".parse::<Switch>().unwrap().is_on());
+    }
+
+    #[test]
+    fn a_near_miss_is_named() {
+        let error = "selectiv".parse::<CheckpointFlag>().unwrap_err();
+        assert_eq!(error.hint().as_deref(), Some("did you mean `selective`?"));
+        let error = "FP16".parse::<AmpFlag>().unwrap_err();
+        assert_eq!(error.hint().as_deref(), Some("did you mean `fp16`?"));
+        assert!("true".parse::<Switch>().is_err());
+    }
+}

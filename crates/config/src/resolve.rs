@@ -1,0 +1,223 @@
+//! Default < preset < file < flag, and where each value came from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::choices::CheckpointPolicy;
+use crate::error::{ConfigError, ConfigErrorKind, Place};
+use crate::file::{self, Layer};
+use crate::keys;
+use crate::overrides::Overrides;
+use crate::presets;
+use crate::run::RunConfig;
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Built in; the same values as `best-balance`.
+    #[default]
+    Default,
+    /// The preset of that name.
+    Preset(String),
+    /// A file given by the user.
+    File(PathBuf),
+    /// A flag given by the user, with its hyphens.
+    Flag(&'static str),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::Preset(name) => write!(f, "preset `{name}`"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Flag(flag) => write!(f, "`{flag}`"),
+        }
+    }
+}
+
+/// The source of every key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    sources: BTreeMap<&'static str, Source>,
+}
+
+impl Origins {
+    /// The source of a key; [`Source::Default`] for one that nobody set.
+    pub fn of(&self, key: &str) -> &Source {
+        const DEFAULT: &Source = &Source::Default;
+        self.sources.get(key).unwrap_or(DEFAULT)
+    }
+
+    /// Whether a file or a flag gave it: such a value is not changed silently.
+    pub fn given_by_user(&self, key: &str) -> bool {
+        matches!(self.of(key), Source::File(_) | Source::Flag(_))
+    }
+
+    pub(crate) fn set(&mut self, key: &'static str, source: Source) {
+        self.sources.insert(key, source);
+    }
+
+    pub(crate) fn forget(&mut self, key: &'static str) {
+        self.sources.remove(key);
+    }
+}
+
+/// A validated configuration and the source of its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// What to run.
+    pub config: RunConfig,
+    /// Who said so.
+    pub origins: Origins,
+}
+
+/// Merges and validates: default < preset < file < flag.
+///
+/// A file may name the preset that it builds on (`preset = "speed"`); `preset`
+/// given here takes its place. With neither, the values are those of
+/// `best-balance`.
+///
+/// # Errors
+///
+/// An unknown preset, a file that cannot be read, a key or value that is not
+/// accepted, or keys that contradict each other.
+pub fn resolve(
+    preset: Option<&str>,
+    file: Option<&Path>,
+    flags: Overrides,
+) -> Result<Resolved, ConfigError> {
+    let layer = file
+        .map(|path| read(path).map(|layer| (path, layer)))
+        .transpose()?;
+    let mut config = RunConfig::default();
+    let mut origins = Origins::default();
+
+    let (base, base_source, base_place) = match (preset, &layer) {
+        (Some(name), _) => (
+            Some(name),
+            Source::Flag("--preset"),
+            Place::Flag("--preset"),
+        ),
+        (None, Some((path, layer))) => {
+            let place = file_place(path, layer.lines.get("preset").copied());
+            (
+                layer.preset.as_deref(),
+                Source::File(path.to_path_buf()),
+                place,
+            )
+        }
+        (None, None) => (None, Source::Default, Place::Unknown),
+    };
+    if let Some(name) = base {
+        let text = presets::find(name, base_place)?;
+        let values = file::parse(text, |_line| Place::Preset(name.to_owned()))?.values;
+        values.apply(&mut config, &mut origins, |_key| {
+            Source::Preset(name.to_owned())
+        });
+        config.preset = Some(name.to_owned());
+        origins.set("preset", base_source);
+    }
+    if let Some((path, layer)) = &layer {
+        let values = layer.values.clone();
+        values.apply(&mut config, &mut origins, |_key| {
+            Source::File(path.to_path_buf())
+        });
+    }
+    flags.check().map_err(|violation| {
+        let flag = flag_of(violation.key);
+        violation.at(Place::Flag(flag))
+    })?;
+    flags.apply(&mut config, &mut origins, |key| Source::Flag(flag_of(key)));
+
+    let line = |key: &str| {
+        layer
+            .as_ref()
+            .and_then(|(_, layer)| layer.lines.get(key).copied())
+    };
+    agree(&config, &origins, line)?;
+    Ok(Resolved { config, origins })
+}
+
+fn read(path: &Path) -> Result<Layer, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| {
+        ConfigError::new(
+            file_place(path, None),
+            ConfigErrorKind::Unreadable { source },
+        )
+    })?;
+    file::parse(&text, |line| file_place(path, line))
+}
+
+fn file_place(path: &Path, line: Option<usize>) -> Place {
+    Place::File {
+        path: path.to_path_buf(),
+        line,
+    }
+}
+
+fn flag_of(key: &str) -> &'static str {
+    keys::find(key).map_or("--config", |key| key.flag)
+}
+
+/// Keys that are fine alone and wrong together.
+fn agree(
+    config: &RunConfig,
+    origins: &Origins,
+    line: impl Fn(&str) -> Option<usize>,
+) -> Result<(), ConfigError> {
+    let refuse = |key: &str, detail: String, hint: &str| {
+        let place = match origins.of(key) {
+            Source::File(path) => file_place(path, line(key)),
+            Source::Flag(flag) => Place::Flag(flag),
+            Source::Preset(name) => Place::Preset(name.clone()),
+            Source::Default => Place::Unknown,
+        };
+        let kind = ConfigErrorKind::Contradiction {
+            detail,
+            hint: hint.to_owned(),
+        };
+        Err(ConfigError::new(place, kind))
+    };
+    let switch = origins.of("use_grad_checkpoint");
+    match config.grad_checkpoint_policy {
+        Some(CheckpointPolicy::Off) if config.use_grad_checkpoint => {
+            return refuse(
+                "grad_checkpoint_policy",
+                format!(
+                    "`grad_checkpoint_policy` is `off`, but `use_grad_checkpoint` is `true` \
+                     ({switch})"
+                ),
+                "write `use_grad_checkpoint = false`, or pass `--grad-checkpoint off`",
+            );
+        }
+        Some(policy) if policy != CheckpointPolicy::Off && !config.use_grad_checkpoint => {
+            return refuse(
+                "grad_checkpoint_policy",
+                format!(
+                    "`grad_checkpoint_policy` is `{policy}`, but `use_grad_checkpoint` is `false` \
+                     ({switch})"
+                ),
+                &format!("add `use_grad_checkpoint = true`, or pass `--grad-checkpoint {policy}`"),
+            );
+        }
+        _ => {}
+    }
+    let policy = config.checkpoint_policy();
+    let whole_segments = matches!(
+        policy,
+        CheckpointPolicy::Off | CheckpointPolicy::Block | CheckpointPolicy::Stage
+    );
+    if config.use_reentrant && !whole_segments {
+        return refuse(
+            "use_reentrant",
+            format!(
+                "`use_reentrant` is `true`, but `grad_checkpoint_policy` is `{policy}`: the \
+                 reentrant form runs a segment again to its end, and `{policy}` needs segments \
+                 that stop early"
+            ),
+            "use the policy `block` or `stage`, or set `use_reentrant = false`",
+        );
+    }
+    Ok(())
+}

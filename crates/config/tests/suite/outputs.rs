@@ -1,0 +1,97 @@
+//! The banner and the resolved file.
+
+use config::{
+    AmpDtype, CheckpointPolicy, Language, Overrides, RunConfig, preset_toml, presets, resolve,
+};
+
+#[test]
+fn banners() {
+    let preset = |name| {
+        resolve(Some(name), None, Overrides::default())
+            .unwrap()
+            .config
+    };
+    let balance = preset("best-balance");
+    let mut memory = preset("max-memory");
+    memory.accumulation = 2;
+    memory.grad_checkpoint_policy = Some(CheckpointPolicy::Selective);
+    memory.amp_dtype = AmpDtype::Bf16;
+    let text = [
+        balance.banner(Language::English),
+        memory.banner(Language::English),
+        preset("speed").banner(Language::English),
+        balance.banner(Language::Japanese),
+        memory.banner(Language::Japanese),
+    ];
+    insta::assert_snapshot!("banners", text.join("\n"));
+}
+
+#[test]
+fn the_japanese_banner_begins_with_the_guides() {
+    let guide = "\
+============================================================
+⚡ メモリ最適化設定
+============================================================
+混合精度（AMP）:         ✅ 有効
+勾配チェックポイント:     ❌ 無効
+Channels-last:          ✅ 有効
+============================================================
+";
+    assert!(
+        RunConfig::default()
+            .banner(Language::Japanese)
+            .starts_with(guide)
+    );
+}
+
+#[test]
+fn languages() {
+    for (locale, expected) in [
+        (Some("ja_JP.UTF-8"), Language::Japanese),
+        (Some("ja"), Language::Japanese),
+        (Some("jam_JM"), Language::English),
+        (Some("C.UTF-8"), Language::English),
+        (Some(""), Language::English),
+        (None, Language::English),
+    ] {
+        assert_eq!(Language::from_locale(locale), expected, "{locale:?}");
+    }
+}
+
+#[test]
+fn resolved_files() {
+    let mut config = resolve(Some("max-memory"), None, Overrides::default())
+        .unwrap()
+        .config;
+    config.max_steps = Some(20);
+    config.grad_checkpoint_policy = Some(CheckpointPolicy::Stage);
+    insta::assert_snapshot!("to_toml", config.to_toml());
+}
+
+#[test]
+fn presets_are_the_guides() {
+    let text: Vec<_> = presets()
+        .iter()
+        .map(|name| {
+            let c = resolve(Some(name), None, Overrides::default())
+                .unwrap()
+                .config;
+            format!(
+                "{name}: {} batch {} amp {} checkpoint {} channels-last {} lr {:?}",
+                c.img_size, c.batch, c.use_amp, c.use_grad_checkpoint, c.use_channels_last, c.lr
+            )
+        })
+        .collect();
+    insta::assert_snapshot!("presets", text.join("\n"));
+    assert!(preset_toml("speed").is_some_and(|text| text.contains("schema_version = 1")));
+}
+
+#[test]
+fn tensors_stand_in_the_scripts_order() {
+    let lines: Vec<_> = config::Network::new(64, 2)
+        .parameters()
+        .iter()
+        .map(|tensor| format!("{} {:?} {:?}", tensor.name, tensor.shape, tensor.role))
+        .collect();
+    insta::assert_snapshot!("tensors", lines.join("\n"));
+}
