@@ -1,2 +1,49 @@
-//! xtask
-fn main() {}
+//! The commands of a checkout: `cargo xtask setup | train | test | ci`.
+//!
+//! This file dispatches, nothing more. xtask never links libtorch: it is what
+//! brings libtorch to the machine, so it has to build before libtorch is there.
+
+mod ci;
+mod console;
+mod error;
+mod flags;
+mod run;
+mod setup;
+mod test;
+mod train;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::flags::{Command, Xtask};
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    let console = Console::default();
+    let flags = match Xtask::try_parse() {
+        Ok(flags) => flags,
+        Err(usage) => {
+            // `--help` arrives here too. A closed stdout leaves nothing to do.
+            usage.print().ok();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    dispatch(flags.command, &console).unwrap_or_else(|error| {
+        console.error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
+    let workspace = Workspace::find();
+    match command {
+        Command::Setup(flags) => setup::run(&workspace, &flags, console),
+        Command::Train(flags) => train::run(&workspace, &flags, console),
+        Command::Test(flags) => test::run(&workspace, &flags, console),
+        Command::Ci(flags) => ci::run(&workspace, &flags, console),
+    }
+}

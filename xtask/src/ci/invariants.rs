@@ -1,0 +1,148 @@
+//! Architecture invariants about dependencies, as `cargo tree` sees them.
+//! `docs/architecture.md` states them; what may stand in which file is tested in
+//! `sources`.
+
+use std::collections::BTreeSet;
+
+use crate::error::Error;
+use crate::run;
+use crate::workspace::Workspace;
+
+/// Everything that a package depends on must not hold any of the others.
+struct Rule {
+    package: &'static str,
+    features: &'static str,
+    never: &'static [&'static str],
+}
+
+const fn rule(package: &'static str, never: &'static [&'static str]) -> Rule {
+    Rule {
+        package,
+        features: "",
+        never,
+    }
+}
+
+const LIBTORCH: &[&str] = &["tch", "torch-sys", "torch-ext"];
+
+const RULES: &[Rule] = &[
+    // The techniques know nothing of each other, nor of who composes them.
+    rule("amp", &["checkpoint", "layout", "train"]),
+    rule("checkpoint", &["amp", "layout", "train"]),
+    rule("layout", &["amp", "checkpoint", "train"]),
+    rule("torch-ext", &["amp", "checkpoint", "layout", "train"]),
+    // Planning and set-up work on a machine without libtorch.
+    rule("config", LIBTORCH),
+    rule("estimator", LIBTORCH),
+    rule("advisor", LIBTORCH),
+    rule("xtask", LIBTORCH),
+    // A technique that is off is not compiled.
+    rule("train", &["amp", "checkpoint", "layout"]),
+    Rule {
+        package: "train",
+        features: "amp,layout",
+        never: &["checkpoint"],
+    },
+    Rule {
+        package: "train",
+        features: "amp,checkpoint",
+        never: &["layout"],
+    },
+    Rule {
+        package: "train",
+        features: "checkpoint,layout",
+        never: &["amp"],
+    },
+];
+
+/// What is violated, one line each.
+pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
+    let mut violations = Vec::new();
+    for rule in RULES {
+        let tree = tree(workspace, rule)?;
+        violations.extend(broken(rule, &parse_tree(&tree)));
+    }
+    Ok(violations)
+}
+
+fn tree(workspace: &Workspace, rule: &Rule) -> Result<String, Error> {
+    let mut cargo = run::cargo(workspace);
+    cargo
+        .current_dir(workspace.root())
+        .args(["tree", "--package", rule.package]);
+    cargo.args(["--features", rule.features]);
+    // On every platform, and with tests and build scripts: those link as well.
+    cargo.args([
+        "--target", "all", "--edges", "all", "--prefix", "none", "--format", "{p}",
+    ]);
+    run::stdout_of(&mut cargo)
+}
+
+fn broken(rule: &Rule, tree: &BTreeSet<&str>) -> Vec<String> {
+    let Rule {
+        package,
+        features,
+        never,
+    } = rule;
+    let with = if features.is_empty() {
+        String::new()
+    } else {
+        format!(" with `{features}`")
+    };
+    // A tree that does not even hold its root was not understood.
+    if !tree.contains(package) {
+        return vec![format!("cargo tree says nothing about `{package}`")];
+    }
+    let found = never.iter().filter(|it| tree.contains(*it));
+    found
+        .map(|it| format!("`{package}`{with} depends on `{it}`"))
+        .collect()
+}
+
+/// Names of the packages in the output of `cargo tree --prefix none --format {p}`:
+/// lines such as `amp v0.1.0 (/path/to/amp) (*)`.
+fn parse_tree(said: &str) -> BTreeSet<&str> {
+    said.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let name = words.next()?;
+            let version = words.next()?;
+            version.starts_with('v').then_some(name)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: &str = "amp v0.1.0 (/snug/crates/amp)\nserde v1.0.228\n\
+                        serde_derive v1.0.228 (proc-macro)\ntch v0.24.0\ntorch-ext v0.1.0 (/x) (*)\n\
+                        [dev-dependencies]\nlayout v0.1.0 (/snug/crates/layout)\n\n";
+
+    #[test]
+    fn names_of_a_tree() {
+        let names: Vec<&str> = parse_tree(TREE).into_iter().collect();
+        assert_eq!(
+            names,
+            ["amp", "layout", "serde", "serde_derive", "tch", "torch-ext"]
+        );
+    }
+
+    #[test]
+    fn a_broken_rule_is_named() {
+        let tree = parse_tree(TREE);
+        assert_eq!(
+            broken(&rule("amp", &["checkpoint", "layout", "train"]), &tree),
+            ["`amp` depends on `layout`"]
+        );
+        assert!(broken(&rule("amp", &["checkpoint"]), &tree).is_empty());
+        let with = Rule {
+            package: "amp",
+            features: "x",
+            never: &["tch"],
+        };
+        assert_eq!(broken(&with, &tree), ["`amp` with `x` depends on `tch`"]);
+        assert_eq!(broken(&rule("train", &[]), &tree).len(), 1);
+    }
+}

@@ -1,0 +1,192 @@
+//! `cargo xtask ci`: every check that a change has to pass, and a table at the end.
+
+mod invariants;
+mod rust_code;
+mod sources;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum as _;
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::flags::{self, Step};
+use crate::workspace::Workspace;
+use crate::{run, setup, test};
+
+/// All of them, so that code behind any of them is seen.
+const FULL: &str = "train/full";
+
+/// The eight combinations of `train`'s features.
+const COMBINATIONS: [&str; 8] = [
+    "",
+    "amp",
+    "checkpoint",
+    "layout",
+    "amp,checkpoint",
+    "amp,layout",
+    "checkpoint,layout",
+    "amp,checkpoint,layout",
+];
+
+pub(crate) fn run(
+    workspace: &Workspace,
+    flags: &flags::Ci,
+    console: &Console,
+) -> Result<ExitCode, Error> {
+    let steps: Vec<Step> = Step::value_variants()
+        .iter()
+        .copied()
+        .filter(|step| flags.only.is_empty() || flags.only.contains(step))
+        .filter(|step| !flags.skip.contains(step))
+        .collect();
+    if steps.iter().any(|step| needs_libtorch(*step)) {
+        setup::ensure(workspace, console)?;
+    }
+    let mut table = Vec::new();
+    for step in steps {
+        let name = name(step);
+        console.say(format_args!("\n== ci: {name}"));
+        let start = Instant::now();
+        // A step that cannot even start has failed as well; the others go on.
+        let ok = run_step(step, workspace, console).unwrap_or_else(|error| {
+            console.error(&error);
+            false
+        });
+        table.push(Row {
+            name,
+            ok,
+            took: start.elapsed(),
+        });
+    }
+    let all_ok = table.iter().all(|row| row.ok);
+    console.result("");
+    for row in &table {
+        console.result(row);
+    }
+    Ok(if all_ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    ok: bool,
+    took: Duration,
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = if self.ok { "ok" } else { "FAILED" };
+        write!(
+            f,
+            "{:<12}{verdict:<8}{:>7.1} s",
+            self.name,
+            self.took.as_secs_f64()
+        )
+    }
+}
+
+fn name(step: Step) -> String {
+    step.to_possible_value()
+        .map_or_else(String::new, |it| it.get_name().to_owned())
+}
+
+fn needs_libtorch(step: Step) -> bool {
+    match step {
+        Step::Fmt | Step::Invariants | Step::Sources => false,
+        Step::Clippy | Step::Features | Step::Docs | Step::Tests => true,
+    }
+}
+
+fn run_step(step: Step, workspace: &Workspace, console: &Console) -> Result<bool, Error> {
+    match step {
+        Step::Fmt => cargo(workspace, &["fmt", "--all", "--check"], &[]),
+        Step::Invariants => Ok(report(&invariants::check(workspace)?, console)),
+        Step::Sources => Ok(report(&sources::check(workspace)?, console)),
+        Step::Clippy => {
+            let args = ["clippy", "--workspace", "--all-targets", "--features", FULL];
+            cargo(
+                workspace,
+                &[&args[..], &["--", "--deny", "warnings"]].concat(),
+                &[],
+            )
+        }
+        Step::Features => features(workspace, console),
+        Step::Docs => {
+            let args = ["doc", "--workspace", "--no-deps", "--features", FULL];
+            cargo(workspace, &args, &[("RUSTDOCFLAGS", "--deny warnings")])
+        }
+        Step::Tests => run::succeeds(&mut test::command(workspace)),
+    }
+}
+
+fn features(workspace: &Workspace, console: &Console) -> Result<bool, Error> {
+    let mut all_ok = true;
+    for combination in COMBINATIONS {
+        let args = ["check", "--package", "train", "--features", combination];
+        let ok = cargo(workspace, &args, &[])?;
+        let name = if combination.is_empty() {
+            "(none)"
+        } else {
+            combination
+        };
+        console.say(format_args!(
+            "features {name}: {}",
+            if ok { "ok" } else { "FAILED" }
+        ));
+        all_ok &= ok;
+    }
+    Ok(all_ok)
+}
+
+fn report(violations: &[String], console: &Console) -> bool {
+    for violation in violations {
+        console.say(format_args!("violation: {violation}"));
+    }
+    violations.is_empty()
+}
+
+fn cargo(workspace: &Workspace, args: &[&str], env: &[(&str, &str)]) -> Result<bool, Error> {
+    let mut command = run::cargo(workspace);
+    command
+        .current_dir(workspace.root())
+        .args(args)
+        .envs(env.iter().copied());
+    run::succeeds(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn combinations_are_all_different() {
+        let sets: BTreeSet<BTreeSet<&str>> = COMBINATIONS
+            .iter()
+            .map(|it| it.split(',').filter(|it| !it.is_empty()).collect())
+            .collect();
+        assert_eq!(sets.len(), 1 << 3);
+    }
+
+    #[test]
+    fn summary_lines_stand_in_columns() {
+        let row = |name: &str, ok| {
+            let took = Duration::from_millis(12_340);
+            Row {
+                name: name.to_owned(),
+                ok,
+                took,
+            }
+            .to_string()
+        };
+        assert_eq!(row("fmt", true), "fmt         ok         12.3 s");
+        assert_eq!(row("invariants", false), "invariants  FAILED     12.3 s");
+    }
+}

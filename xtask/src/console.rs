@@ -1,0 +1,94 @@
+//! Where xtask speaks: what it is doing goes to stderr, results go to stdout.
+
+use std::error::Error as _;
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Without a terminal a progress line is a line of the log, so it comes seldom.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+// Every write ignores its error: a closed stderr or stdout must not stop a build.
+#[derive(Debug)]
+pub(crate) struct Console {
+    out: Stdout,
+    err: Stderr,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self {
+            out: io::stdout(),
+            err: io::stderr(),
+        }
+    }
+}
+
+impl Console {
+    /// Says one line on stderr.
+    pub(crate) fn say(&self, line: impl Display) {
+        writeln!(self.err.lock(), "{line}").ok();
+    }
+
+    /// Writes one line of a result on stdout.
+    pub(crate) fn result(&self, line: impl Display) {
+        writeln!(self.out.lock(), "{line}").ok();
+    }
+
+    /// Says an error with what caused it, and the hint that goes with it.
+    pub(crate) fn error(&self, error: &Error) {
+        let mut text = format!("error: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        self.say(text);
+        if let Some(hint) = error.hint() {
+            self.say(format_args!("hint: {hint}"));
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            terminal: self.err.is_terminal(),
+            last: Instant::now(),
+            width: 0,
+        }
+    }
+}
+
+/// One line that is rewritten in place on a terminal, and repeated every ten
+/// seconds elsewhere.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    terminal: bool,
+    last: Instant,
+    width: usize,
+}
+
+impl Progress {
+    pub(crate) fn update(&mut self, line: &str) {
+        if self.terminal {
+            write!(io::stderr().lock(), "\r{line:<width$}", width = self.width).ok();
+            self.width = line.len();
+        } else if self.last.elapsed() >= LOG_INTERVAL {
+            writeln!(io::stderr().lock(), "{line}").ok();
+            self.last = Instant::now();
+        }
+    }
+
+    /// Leaves `line` as the last word.
+    pub(crate) fn finish(self, line: &str) {
+        let start = if self.terminal { "\r" } else { "" };
+        writeln!(
+            io::stderr().lock(),
+            "{start}{line:<width$}",
+            width = self.width
+        )
+        .ok();
+    }
+}

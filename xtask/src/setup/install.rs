@@ -1,0 +1,152 @@
+//! Installing libtorch from the wheel of PyTorch, and the NVIDIA libraries that
+//! its half needs.
+
+use std::fs;
+use std::path::Path;
+
+use crate::console::Console;
+use crate::error::Error;
+
+use super::find::Python;
+use super::requirements::{self, Requirement};
+use super::store::{Installed, Source, Stage, Store};
+use super::verify::{self, Flaw, VERSION};
+use super::{Half, pip, toolchain};
+
+const GIB: u64 = 1 << 30;
+
+/// Installs torch and the libraries of `half`, and replaces whatever was there.
+pub(crate) fn from_nothing(
+    store: &Store,
+    python: &Python,
+    half: Half,
+    console: &Console,
+) -> Result<Installed, Error> {
+    toolchain::check_disk(store.dir(), needed_bytes(half))?;
+    console.say(format_args!(
+        "libtorch: installing torch {VERSION} ({half}) into `.libtorch` with `{python} -m pip`"
+    ));
+    let stage = store.stage()?;
+    let target = stage.target();
+    let torch = [format!("torch=={VERSION}")];
+    pip::install(
+        python,
+        &stage,
+        &target,
+        &torch,
+        &format!("torch {VERSION}"),
+        console,
+    )?;
+    install_nvidia(python, &stage, &metadata(&target, "torch-")?, half, console)?;
+
+    let whole = verify::compare_with_records(&target).and_then(|()| {
+        let torch = verify::inspect(&target.join("torch"))?;
+        torch.load(python, half)
+    });
+    whole.map_err(|flaw| Error::BadInstall { flaw })?;
+    store.publish(&stage, |_| true)?;
+    finish(store, half)
+}
+
+/// Adds what CUDA needs to a torch that is there already.
+pub(crate) fn add_cuda(
+    store: &Store,
+    python: &Python,
+    installed: &Installed,
+    console: &Console,
+) -> Result<Installed, Error> {
+    toolchain::check_disk(
+        store.dir(),
+        needed_bytes(Half::Cuda) - needed_bytes(Half::Cpu),
+    )?;
+    console.say(format_args!(
+        "libtorch: adding what CUDA needs to {}",
+        installed.torch
+    ));
+    let stage = store.stage()?;
+    install_nvidia(
+        python,
+        &stage,
+        &metadata(store.dir(), "torch-")?,
+        Half::Cuda,
+        console,
+    )?;
+    store.publish(&stage, |name| name.starts_with("nvidia"))?;
+    let installed = finish(store, Half::Cuda)?;
+    installed
+        .torch
+        .load(python, Half::Cuda)
+        .map_err(|flaw| Error::BadInstall { flaw })?;
+    Ok(installed)
+}
+
+fn finish(store: &Store, half: Half) -> Result<Installed, Error> {
+    let torch = verify::inspect(&store.dir().join("torch"))
+        .and_then(|torch| verify::compare_with_records(store.dir()).map(|()| torch))
+        .map_err(|flaw| Error::BadInstall { flaw })?;
+    let installed = Installed {
+        torch,
+        half,
+        source: Source::Pip,
+    };
+    store.mark(&installed)?;
+    Ok(installed)
+}
+
+fn install_nvidia(
+    python: &Python,
+    stage: &Stage,
+    of_torch: &[Requirement],
+    half: Half,
+    console: &Console,
+) -> Result<(), Error> {
+    let mut of_toolkit = Vec::new();
+    if let Some(toolkit) = requirements::toolkit(of_torch) {
+        let dir = stage.toolkit();
+        pip::install(
+            python,
+            stage,
+            &dir,
+            &[toolkit.to_pip()],
+            "list of CUDA libraries",
+            console,
+        )?;
+        of_toolkit = metadata(&dir, "cuda_toolkit-").unwrap_or_default();
+    }
+    let nvidia = requirements::nvidia(of_torch, &of_toolkit, half);
+    if nvidia.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{} NVIDIA libraries", nvidia.len());
+    pip::install(python, stage, &stage.target(), &nvidia, &what, console)
+}
+
+/// The requirements of the package whose `dist-info` begins so.
+fn metadata(target: &Path, prefix: &str) -> Result<Vec<Requirement>, Error> {
+    let missing = || Error::BadInstall {
+        flaw: Flaw::Missing(target.join(format!("{prefix}*.dist-info"))),
+    };
+    let dir = fs::read_dir(target)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|it| {
+            let name = it.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(prefix) && name.ends_with(".dist-info")
+        })
+        .ok_or_else(missing)?;
+    let path = dir.path().join("METADATA");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(requirements::parse(&text)),
+        Err(source) => Err(Error::Unreadable { path, source }),
+    }
+}
+
+/// The wheels, what they unpack to, and pip's own copy of them.
+fn needed_bytes(half: Half) -> u64 {
+    match half {
+        Half::Cpu => 3 * GIB,
+        Half::Cuda => 12 * GIB,
+    }
+}

@@ -1,0 +1,132 @@
+//! Running `python -m pip install` with a progress line in place of its noise.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::run;
+
+use super::find::Python;
+use super::store::Stage;
+
+/// How often pip is asked whether it is done, and how often its files are counted.
+const POLL: Duration = Duration::from_millis(100);
+const COUNT: Duration = Duration::from_secs(1);
+const TAIL_LINES: usize = 12;
+
+/// Installs `requirements` into `target`, without what they depend on.
+///
+/// All packages that share a folder have to come in one call: pip leaves alone a
+/// folder of the target that an earlier call filled.
+pub(crate) fn install(
+    python: &Python,
+    stage: &Stage,
+    target: &Path,
+    requirements: &[String],
+    what: &str,
+    console: &Console,
+) -> Result<(), Error> {
+    let log = stage.dir().join("pip.log");
+    let mut command = command(python, stage, target, requirements);
+    let status = File::create(&log)
+        .and_then(|out| Ok((out.try_clone()?, out)))
+        .map_err(|source| Error::Unwritable {
+            path: log.clone(),
+            source,
+        })
+        .and_then(|(out, err)| {
+            command.stdin(Stdio::null()).stdout(out).stderr(err);
+            watch(&mut command, stage.dir(), what, console).map_err(|source| Error::Start {
+                program: format!("{python} -m pip"),
+                source,
+            })
+        })?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    let tail = match run::last_lines(&said, TAIL_LINES) {
+        nothing if nothing.is_empty() => "(it said nothing)".to_owned(),
+        lines => lines,
+    };
+    Err(Error::Pip {
+        what: what.to_owned(),
+        status: status.to_string(),
+        tail,
+    })
+}
+
+fn command(python: &Python, stage: &Stage, target: &Path, requirements: &[String]) -> Command {
+    let mut command = python.command();
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--progress-bar",
+        "off",
+        "--target",
+    ]);
+    command.arg(target).args(requirements);
+    command.env("TMPDIR", stage.tmp());
+    command
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        .env("PIP_NO_INPUT", "1");
+    // Settings of the user that contradict `--target`. Where packages come from
+    // stays the user's choice.
+    command
+        .env("PIP_USER", "0")
+        .env("PIP_REQUIRE_VIRTUALENV", "0");
+    command
+}
+
+fn watch(
+    command: &mut Command,
+    dir: &Path,
+    what: &str,
+    console: &Console,
+) -> io::Result<std::process::ExitStatus> {
+    let start = Instant::now();
+    let mut progress = console.progress();
+    let mut counted = None;
+    let mut child = command.spawn()?;
+    let line = |dir: &Path| {
+        let seconds = start.elapsed().as_secs();
+        format!(
+            "libtorch: {what}: {seconds} s, {} MiB on disk",
+            bytes_in(dir) >> 20
+        )
+    };
+    loop {
+        if let Some(status) = child.try_wait()? {
+            progress.finish(&line(dir));
+            return Ok(status);
+        }
+        if counted.is_none_or(|it: Instant| it.elapsed() >= COUNT) {
+            progress.update(&line(dir));
+            counted = Some(Instant::now());
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// Size of everything below `dir`. Files come and go meanwhile: what cannot be
+/// read counts as nothing.
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let found = entry.metadata().ok()?;
+            Some(if found.is_dir() {
+                bytes_in(&entry.path())
+            } else {
+                found.len()
+            })
+        })
+        .sum()
+}

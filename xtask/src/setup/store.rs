@@ -1,0 +1,369 @@
+//! The folder `.libtorch`: what is in it, who works on it, and how something new
+//! gets into it.
+//!
+//! Something new is built in `.libtorch/partial-PID` and renamed; the marker
+//! `installed.toml` is written last. Whatever dies in between leaves a folder that
+//! the next `setup` recognises.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::console::Console;
+use crate::error::Error;
+
+use super::Half;
+use super::verify::{self, Flaw, Torch};
+
+const MARKER: &str = "installed.toml";
+const PARTIAL: &str = "partial-";
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    Absent,
+    Ready(Installed),
+    Broken(Flaw),
+}
+
+/// A whole libtorch in `.libtorch/torch`.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) torch: Torch,
+    pub(crate) half: Half,
+    pub(crate) source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Installed here by `cargo xtask setup`.
+    Pip,
+    /// A link to the torch of this Python.
+    Python(String),
+    /// A link to what `--libtorch` named.
+    Flag,
+}
+
+impl fmt::Display for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            torch,
+            half,
+            source,
+        } = self;
+        write!(f, "{torch} ({half}), ")?;
+        match source {
+            Source::Pip => f.write_str("installed by pip in `.libtorch`"),
+            Source::Python(python) => write!(f, "that of `{python}`: `{}`", torch.dir.display()),
+            Source::Flag => write!(f, "given by `--libtorch`: `{}`", torch.dir.display()),
+        }
+    }
+}
+
+impl Store {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn state(&self) -> Result<State, Error> {
+        let link = self.dir.join("torch");
+        let is_link = match link.symlink_metadata() {
+            Ok(found) => found.is_symlink(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+            Err(source) => return Err(Error::Unreadable { path: link, source }),
+        };
+        let whole = verify::inspect(&link).and_then(|torch| {
+            if !is_link {
+                verify::compare_with_records(&self.dir)?;
+            }
+            Ok(torch)
+        });
+        let torch = match whole {
+            Ok(torch) => torch,
+            Err(flaw) => return Ok(State::Broken(flaw)),
+        };
+        let marker = fs::read_to_string(self.dir.join(MARKER)).unwrap_or_default();
+        let (half, source) = parse_marker(&marker);
+        // Renamed into place, and then killed before the marker was there: the
+        // records have just shown that nothing is missing, so it is kept.
+        let half = half.unwrap_or_else(|| {
+            if self.has("nvidia_cudnn") {
+                Half::Cuda
+            } else {
+                Half::Cpu
+            }
+        });
+        let source = if is_link {
+            source.unwrap_or(Source::Flag)
+        } else {
+            Source::Pip
+        };
+        Ok(State::Ready(Installed {
+            torch,
+            half,
+            source,
+        }))
+    }
+
+    /// Two `setup`s at once would take each other's files away: the second waits.
+    pub(crate) fn lock(&self, console: &Console) -> Result<File, Error> {
+        fs::create_dir_all(&self.dir).map_err(|it| unwritable(&self.dir, it))?;
+        let path = self.dir.join("lock");
+        let file = File::create(&path).map_err(|it| unwritable(&path, it))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            console.say("libtorch: another `cargo xtask setup` is at work; waiting for it");
+            file.lock().map_err(|it| unwritable(&path, it))?;
+        }
+        // A file system without locks is no reason to stop.
+        Ok(file)
+    }
+
+    /// Removes what an interrupted `setup` left. Call it under the lock.
+    pub(crate) fn sweep(&self, console: &Console) {
+        for path in self.entries(|name| name.starts_with(PARTIAL)) {
+            console.say("libtorch: an earlier installation was interrupted; starting it again");
+            // What cannot be removed now is in nobody's way and swept next time.
+            remove(&path).ok();
+        }
+    }
+
+    /// An empty folder to install into, on the same file system.
+    pub(crate) fn stage(&self) -> Result<Stage, Error> {
+        let dir = self.dir.join(format!("{PARTIAL}{}", process::id()));
+        for part in ["target", "toolkit", "tmp"] {
+            let dir = dir.join(part);
+            fs::create_dir_all(&dir).map_err(|it| unwritable(&dir, it))?;
+        }
+        Ok(Stage { dir })
+    }
+
+    /// Moves a finished stage into place: everything in it replaces its namesake,
+    /// and whatever else `replaces` names goes as well.
+    pub(crate) fn publish(
+        &self,
+        stage: &Stage,
+        replaces: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        self.clear(replaces)?;
+        let mut new = entries(&stage.target(), |_| true);
+        // Records come last, so that a record in place means that its files are.
+        new.sort_by_key(|path| path.extension() == Some(OsStr::new("dist-info")));
+        for from in new {
+            let Some(name) = from.file_name() else {
+                continue;
+            };
+            let to = self.dir.join(name);
+            remove(&to)
+                .and_then(|()| fs::rename(&from, &to))
+                .map_err(|it| unwritable(&to, it))?;
+        }
+        Ok(())
+    }
+
+    /// Makes `.libtorch/torch` a link to a torch that lies elsewhere.
+    pub(crate) fn link(
+        &self,
+        torch: &Torch,
+        half: Half,
+        source: Source,
+    ) -> Result<Installed, Error> {
+        self.clear(|_| true)?;
+        let link = self.dir.join("torch");
+        symlink(&torch.dir, &link).map_err(|it| unwritable(&link, it))?;
+        let torch = Torch {
+            dir: torch.dir.clone(),
+            version: torch.version.clone(),
+        };
+        let installed = Installed {
+            torch,
+            half,
+            source,
+        };
+        self.mark(&installed)?;
+        Ok(installed)
+    }
+
+    /// Writes the marker.
+    pub(crate) fn mark(&self, installed: &Installed) -> Result<(), Error> {
+        let path = self.dir.join(MARKER);
+        let new = self.dir.join(format!("{MARKER}.new"));
+        fs::write(&new, marker(installed))
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(|it| unwritable(&path, it))
+    }
+
+    pub(crate) fn has(&self, prefix: &str) -> bool {
+        !self.entries(|name| name.starts_with(prefix)).is_empty()
+    }
+
+    /// Removes the marker, then what `which` names of the rest.
+    fn clear(&self, which: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let marker = self.dir.join(MARKER);
+        remove(&marker).map_err(|it| unwritable(&marker, it))?;
+        for path in self.entries(|name| name != "lock" && !name.starts_with(PARTIAL) && which(name))
+        {
+            remove(&path).map_err(|it| unwritable(&path, it))?;
+        }
+        Ok(())
+    }
+
+    fn entries(&self, which: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+        entries(&self.dir, which)
+    }
+}
+
+/// A folder that an installation is built in. It goes when the value goes.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    dir: PathBuf,
+}
+
+impl Stage {
+    /// What becomes part of `.libtorch`.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.dir.join("target")
+    }
+
+    /// Where `cuda-toolkit` is put, which has metadata and nothing else.
+    pub(crate) fn toolkit(&self) -> PathBuf {
+        self.dir.join("toolkit")
+    }
+
+    /// pip unpacks here and not in the system's temporary folder, which may lie
+    /// in memory and is seldom this large.
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What stays is swept by the next `setup`.
+        remove(&self.dir).ok();
+    }
+}
+
+fn entries(dir: &Path, which: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).into_iter().flatten().flatten();
+    all.filter(|it| which(&it.file_name().to_string_lossy()))
+        .map(|it| it.path())
+        .collect()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unwritable(path: &Path, source: io::Error) -> Error {
+    Error::Unwritable {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(to, link)
+}
+
+#[cfg(windows)]
+fn symlink(to: &Path, link: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_dir(to, link)
+}
+
+fn marker(installed: &Installed) -> String {
+    let half = match installed.half {
+        Half::Cpu => "cpu",
+        Half::Cuda => "cuda",
+    };
+    let source = match &installed.source {
+        Source::Pip => "pip".to_owned(),
+        Source::Python(python) => format!("python {python}"),
+        Source::Flag => "--libtorch".to_owned(),
+    };
+    format!(
+        "# Written last by `cargo xtask setup`, which removes it first.\n\
+         version = '{}'\nhalf = '{half}'\nsource = '{source}'\n",
+        installed.torch.version
+    )
+}
+
+fn parse_marker(text: &str) -> (Option<Half>, Option<Source>) {
+    let value = |key: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = '"))?;
+        line.strip_suffix('\'')
+    };
+    let half = match value("half") {
+        Some("cpu") => Some(Half::Cpu),
+        Some("cuda") => Some(Half::Cuda),
+        _ => None,
+    };
+    let source = match value("source") {
+        Some("pip") => Some(Source::Pip),
+        Some("--libtorch") => Some(Source::Flag),
+        Some(other) => other
+            .strip_prefix("python ")
+            .map(|it| Source::Python(it.to_owned())),
+        None => None,
+    };
+    (half, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marker_reads_back() {
+        for source in [
+            Source::Pip,
+            Source::Flag,
+            Source::Python("/a b/it's/python".to_owned()),
+        ] {
+            for half in [Half::Cpu, Half::Cuda] {
+                let torch = Torch {
+                    dir: PathBuf::new(),
+                    version: "2.11.0+cu130".to_owned(),
+                };
+                let text = marker(&Installed {
+                    torch,
+                    half,
+                    source: source.clone(),
+                });
+                assert_eq!(
+                    parse_marker(&text),
+                    (Some(half), Some(source.clone())),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_marker_says_nothing() {
+        assert_eq!(parse_marker(""), (None, None));
+        assert_eq!(parse_marker("half = 'cu"), (None, None));
+    }
+}

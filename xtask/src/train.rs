@@ -1,0 +1,28 @@
+//! `cargo xtask train ARGS...`: `train fit ARGS...` with all three techniques.
+
+use std::process::ExitCode;
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{flags, run, setup};
+
+pub(crate) fn run(
+    workspace: &Workspace,
+    flags: &flags::Train,
+    console: &Console,
+) -> Result<ExitCode, Error> {
+    setup::ensure(workspace, console)?;
+    // In the caller's folder, so that relative paths among the arguments hold.
+    let mut cargo = run::cargo(workspace);
+    cargo.args([
+        "run",
+        "--package",
+        "train",
+        "--features",
+        "full",
+        "--",
+        "fit",
+    ]);
+    run::replace_by(cargo.args(&flags.args))
+}
