@@ -131,8 +131,11 @@ impl Store {
 
     /// Removes what an interrupted `setup` left. Call it under the lock.
     pub(crate) fn sweep(&self, console: &Console) {
-        for path in self.entries(|name| name.starts_with(PARTIAL)) {
-            console.say("libtorch: an earlier installation was interrupted; starting it again");
+        let left = self.entries(|name| name.starts_with(PARTIAL));
+        if !left.is_empty() {
+            console.say("libtorch: removing what an interrupted installation left");
+        }
+        for path in left {
             // What cannot be removed now is in nobody's way and swept next time.
             remove(&path).ok();
         }
