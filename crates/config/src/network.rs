@@ -118,9 +118,11 @@ impl Role {
 }
 
 impl ParameterSpec {
-    /// Number of elements; 1 for a scalar.
+    /// Number of elements; 1 for a scalar. Saturates far outside the validated range.
     pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
+        self.shape
+            .iter()
+            .fold(1, |product, side| product.saturating_mul(*side))
     }
 }
 
