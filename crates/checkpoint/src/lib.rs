@@ -29,13 +29,11 @@
 //! # Ok::<(), torch_ext::Error>(())
 //! ```
 
-mod batch_norm;
-
 use tch::Tensor;
 use torch_ext::segment::{self, Options};
 use torch_ext::{BoxError, Result};
 
-pub use batch_norm::{BatchNorm, batch_norm};
+pub use torch_ext::norm::{BatchNorm, batch_norm};
 pub use torch_ext::segment::Pass;
 
 /// How segments are checkpointed. `Default` is `torch.utils.checkpoint` with

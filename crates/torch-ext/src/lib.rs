@@ -12,6 +12,7 @@
 //! | [`autocast`] | the thread's autocast state as a guard |
 //! | [`ops`] | fused `AdamW`, gradient unscaling, gradients set to none, memory format |
 //! | [`backward()`] | backward with typed errors that leaves nothing behind |
+//! | [`norm`] | BatchNorm that knows which pass it is in |
 //! | [`segment`] | parts of the forward pass that backward runs again |
 //! | [`probe`] | counts of operators and of their outputs' memory format |
 //!
@@ -35,6 +36,7 @@ mod error;
 mod ffi;
 pub mod library;
 pub mod meter;
+pub mod norm;
 pub mod ops;
 pub mod probe;
 pub mod segment;

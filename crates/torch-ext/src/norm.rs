@@ -1,9 +1,8 @@
 //! BatchNorm whose running statistics advance once per step.
 
 use tch::Tensor;
-use torch_ext::Result;
-
-use crate::Pass;
+use crate::Result;
+use crate::segment::Pass;
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
     };
     if update {
         let mut count = norm.num_batches_tracked.shallow_clone();
-        tch::no_grad(|| count.f_add_scalar_(1))?;
+        let _count = tch::no_grad(|| count.f_add_scalar_(1))?;
     }
     Ok(input.f_batch_norm(
         Some(&norm.weight),
