@@ -1,1 +1,174 @@
-//! stub
+//! Answers that need no network, to compare one with: a model that does not
+//! beat them has learnt nothing.
+
+use super::{DataError, Sample, Source};
+
+/// `IoU` of the trivial answers, each the mean over samples of the `IoU` of one
+/// sample; a sample without foreground, answered so, counts 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Baselines {
+    /// Everything is foreground.
+    pub all_foreground: f64,
+    /// Nothing is.
+    pub all_background: f64,
+    /// Foreground is what is brighter (or darker) than a level, the best one for this set.
+    pub brightness: f64,
+    /// That level: foreground is luma >= it, or < it if `dark`.
+    pub threshold: u8,
+    /// Whether the darker side is the foreground.
+    pub dark: bool,
+}
+
+/// The baselines over all of `source`, classes other than 0 being foreground.
+/// Luma is that of Pillow's `convert("L")`.
+///
+/// # Errors
+/// What [`Source::load`] returns.
+pub fn of_source(source: &dyn Source) -> Result<Baselines, DataError> {
+    let mut sums = Sums::default();
+    for index in 0..source.len() {
+        sums.add(&source.load(index)?);
+    }
+    Ok(sums.best())
+}
+
+/// The same over samples at hand.
+pub fn of_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Baselines {
+    let mut sums = Sums::default();
+    for sample in samples {
+        sums.add(sample);
+    }
+    sums.best()
+}
+
+/// Sums of `IoU` over samples, by level.
+struct Sums {
+    samples: usize,
+    foreground: f64,
+    background: f64,
+    bright: [f64; 256],
+    dark: [f64; 256],
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            samples: 0,
+            foreground: 0.0,
+            background: 0.0,
+            bright: [0.0; 256],
+            dark: [0.0; 256],
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, sample: &Sample) {
+        // Two histograms of one pass answer all 512 thresholds.
+        let (mut inside, mut outside) = ([0_u64; 256], [0_u64; 256]);
+        for (pixel, &class) in sample.image.as_chunks::<3>().0.iter().zip(&sample.mask) {
+            let histogram = if class > 0 { &mut inside } else { &mut outside };
+            histogram[usize::from(luma(*pixel))] += 1;
+        }
+        let target: u64 = inside.iter().sum();
+        let pixels: u64 = target + outside.iter().sum::<u64>();
+        self.samples += 1;
+        self.foreground += iou(target, pixels, target);
+        self.background += iou(0, 0, target);
+        let (mut darker_inside, mut darker) = (0, 0);
+        for level in 0..256 {
+            self.dark[level] += iou(darker_inside, darker, target);
+            self.bright[level] += iou(target - darker_inside, pixels - darker, target);
+            darker_inside += inside[level];
+            darker += inside[level] + outside[level];
+        }
+    }
+
+    fn best(&self) -> Baselines {
+        let mean = |sum: f64| sum / self.samples.max(1) as f64;
+        let mut best = Baselines {
+            all_foreground: mean(self.foreground),
+            all_background: mean(self.background),
+            brightness: 0.0,
+            threshold: 0,
+            dark: false,
+        };
+        for threshold in 0..=255_u8 {
+            for (dark, sums) in [(false, &self.bright), (true, &self.dark)] {
+                let value = mean(sums[usize::from(threshold)]);
+                if value > best.brightness {
+                    best = Baselines {
+                        brightness: value,
+                        threshold,
+                        dark,
+                        ..best
+                    };
+                }
+            }
+        }
+        best
+    }
+}
+
+/// `IoU` of an answer of `answer` pixels, `both` of them right, for `target` pixels.
+fn iou(both: u64, answer: u64, target: u64) -> f64 {
+    let either = answer + target - both;
+    if either == 0 {
+        1.0
+    } else {
+        both as f64 / either as f64
+    }
+}
+
+/// ITU-R 601, in Pillow's integers.
+fn luma([red, green, blue]: [u8; 3]) -> u8 {
+    let sum = 19_595 * u32::from(red) + 38_470 * u32::from(green) + 7_471 * u32::from(blue);
+    u8::try_from((sum + 0x8000) >> 16).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(levels: &[u8], mask: &[u8]) -> Sample {
+        Sample {
+            image: levels.iter().flat_map(|&v| [v; 3]).collect(),
+            mask: mask.to_vec(),
+        }
+    }
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn it_finds_the_level_that_tells_them_apart() {
+        let found = of_samples(&[gray(&[10, 200, 220, 30], &[0, 1, 1, 0])]);
+        assert!(
+            near(found.brightness, 1.0) && near(found.all_foreground, 0.5),
+            "{found:?}"
+        );
+        assert!(near(found.all_background, 0.0) && !found.dark);
+        assert!((31..=200).contains(&found.threshold));
+        let found = of_samples(&[gray(&[10, 200, 220, 30], &[1, 0, 0, 1])]);
+        assert!(near(found.brightness, 1.0) && found.dark, "{found:?}");
+    }
+
+    #[test]
+    fn an_empty_mask_is_right_when_left_empty() {
+        let found = of_samples(&[gray(&[9, 9], &[0, 0]), gray(&[9, 9], &[1, 0])]);
+        assert!(
+            near(found.all_background, 0.5) && near(found.all_foreground, 0.25),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn luma_is_pillows() {
+        // [Image.new("RGB", (1, 1), c).convert("L").getpixel((0, 0)) for c in ...], Pillow 13.0
+        assert_eq!(
+            [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3], [1, 2, 3]].map(luma),
+            [76, 150, 29, 255, 2]
+        );
+    }
+}
