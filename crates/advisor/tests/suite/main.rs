@@ -1,0 +1,6 @@
+//! What a person reads, and what the binary does with bad input.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod binary;
+mod outputs;

@@ -1,0 +1,55 @@
+//! Snapshots of the advice for made-up devices.
+
+use advisor::{Device, Gpu, advise, to_json, to_text};
+use estimator::Bytes;
+
+fn text(device: &Device) -> String {
+    to_text(device, &advise(device).unwrap())
+}
+
+fn card(gib: u64) -> Device {
+    Device::Given {
+        memory: Bytes(gib * Bytes::GIB),
+    }
+}
+
+fn found() -> Device {
+    Device::Found {
+        gpu: Gpu {
+            index: 1,
+            uuid: "GPU-5c2fa7f1-0000-0000-0000-000000000000".to_owned(),
+            name: "NVIDIA GeForce RTX 3060".to_owned(),
+            total: Bytes(12 * Bytes::GIB),
+            free: Bytes(11 * Bytes::GIB + Bytes::GIB / 2),
+        },
+        notes: vec!["2 GPUs found, this is for the first".to_owned()],
+    }
+}
+
+fn cpu() -> Device {
+    Device::Cpu {
+        reason: "NVML was not found, so there is no NVIDIA driver here".to_owned(),
+    }
+}
+
+#[test]
+fn texts() {
+    insta::assert_snapshot!("cpu", text(&cpu()));
+    insta::assert_snapshot!("found", text(&found()));
+    insta::assert_snapshot!("card_12_gib", text(&card(12)));
+    insta::assert_snapshot!("card_24_gib", text(&card(24)));
+    insta::assert_snapshot!("card_8_gib", text(&card(8)));
+    insta::assert_snapshot!("card_4_gib", text(&card(4)));
+}
+
+#[test]
+fn json() {
+    for (name, device) in [
+        ("json_cpu", cpu()),
+        ("json_found", found()),
+        ("json_8_gib", card(8)),
+    ] {
+        let value = to_json(&device, &advise(&device).unwrap());
+        insta::assert_snapshot!(name, format!("{value:#}"));
+    }
+}
