@@ -47,7 +47,7 @@ pub fn image(path: &Path) -> Result<Decoded, DataError> {
             source,
         })?;
     match reader.format() {
-        Some(ImageFormat::Png) => {}
+        Some(ImageFormat::Png) => check_png_end(path, &bytes)?,
         Some(ImageFormat::Jpeg) => check_jpeg_end(path, &bytes)?,
         _ => {
             return Err(corrupt(
@@ -87,6 +87,18 @@ fn rgb(image: DynamicImage) -> Vec<u8> {
     }
 }
 
+/// The decoder is content once it has the pixels; a file that goes no further
+/// was cut all the same, and what else it lost nobody knows.
+fn check_png_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    // The last chunk is empty, so its name and checksum never differ.
+    let end = b"IEND\xAE\x42\x60\x82";
+    if bytes.windows(end.len()).rev().any(|window| window == end) {
+        Ok(())
+    } else {
+        Err(corrupt(path, &"it ends before its last chunk"))
+    }
+}
+
 /// The decoder paints what is missing at the end of a JPEG gray and says
 /// nothing, so the end marker is looked for here: after the header of the first
 /// scan, since a thumbnail before it has an end of its own.
@@ -102,7 +114,8 @@ fn check_jpeg_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
             Some([0xFF, _, high, low]) => {
                 at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
             }
-            Some(_) => return Err(corrupt(path, &"its markers are damaged")),
+            // Something else between two segments is for the decoder to judge.
+            Some(_) => break,
             None => return Err(cut()),
         }
     }
