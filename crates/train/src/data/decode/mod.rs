@@ -34,7 +34,8 @@ pub struct Decoded {
 
 /// The image at `path` (PNG or JPEG, told apart by its first bytes) as RGB, as
 /// Pillow's `convert("RGB")` has it: gray repeated, alpha dropped, of 16 bits
-/// the higher 8, no turning by EXIF.
+/// the higher 8, no turning by EXIF. (Of 16-bit gray Pillow makes white what is
+/// above 255, which leaves no picture; here too it is the higher 8 bits.)
 ///
 /// # Errors
 /// [`DataError::Read`], [`DataError::Corrupt`] or [`DataError::TooLarge`].
