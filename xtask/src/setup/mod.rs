@@ -1,10 +1,12 @@
 //! `cargo xtask setup`: finds libtorch or installs it, and says which it took.
 //!
-//! This file decides; [`find`] looks, [`install`] drives pip, [`store`] owns
-//! `.libtorch`, [`verify`] judges what lies there, [`toolchain`] asks the machine.
+//! This file decides; [`find`] looks for Pythons, [`install`] and [`pip`] install,
+//! [`store`] owns `.libtorch`, [`verify`] judges a libtorch, [`toolchain`] asks the
+//! machine.
 
 mod find;
 mod install;
+mod marker;
 mod pip;
 mod requirements;
 mod store;
@@ -81,8 +83,8 @@ fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Res
 
     let want = wanted(flags, console);
     let installed = match &flags.libtorch {
-        Some(dir) => link_given(&store, dir, flags)?,
-        None => find_or_install(&store, want, console)?,
+        Some(dir) if !store.owns(&given(dir, "--libtorch")?.dir) => link_given(&store, dir, flags)?,
+        _ => find_or_install(&store, want, console)?,
     };
     console.say(format_args!("libtorch: took {installed}"));
     Ok(())
@@ -139,7 +141,7 @@ fn link_python(
     want: Half,
     console: &Console,
 ) -> Result<Option<Installed>, Error> {
-    let Some(dir) = python.torch() else {
+    let Some(dir) = python.torch().filter(|dir| !store.owns(dir)) else {
         return Ok(None);
     };
     let usable = verify::inspect(&dir).and_then(|torch| {

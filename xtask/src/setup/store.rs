@@ -15,8 +15,8 @@ use std::process;
 use crate::console::Console;
 use crate::error::Error;
 
-use super::Half;
 use super::verify::{self, Flaw, Torch};
+use super::{Half, marker};
 
 const MARKER: &str = "installed.toml";
 const PARTIAL: &str = "partial-";
@@ -93,8 +93,8 @@ impl Store {
             Ok(torch) => torch,
             Err(flaw) => return Ok(State::Broken(flaw)),
         };
-        let marker = fs::read_to_string(self.dir.join(MARKER)).unwrap_or_default();
-        let (half, source) = parse_marker(&marker);
+        let text = fs::read_to_string(self.dir.join(MARKER)).unwrap_or_default();
+        let (half, source) = marker::parse(&text);
         // Renamed into place, and then killed before the marker was there: the
         // records have just shown that nothing is missing, so it is kept.
         let half = half.unwrap_or_else(|| {
@@ -201,12 +201,17 @@ impl Store {
     pub(crate) fn mark(&self, installed: &Installed) -> Result<(), Error> {
         let path = self.dir.join(MARKER);
         let new = self.dir.join(format!("{MARKER}.new"));
-        fs::write(&new, marker(installed))
+        fs::write(&new, marker::text(installed))
             .and_then(|()| fs::rename(&new, &path))
             .map_err(|it| unwritable(&path, it))
     }
 
-    pub(crate) fn has(&self, prefix: &str) -> bool {
+    /// Does `dir` lie in this folder? A link to it would be a link to itself.
+    pub(crate) fn owns(&self, dir: &Path) -> bool {
+        self.dir.canonicalize().is_ok_and(|it| dir.starts_with(it))
+    }
+
+    fn has(&self, prefix: &str) -> bool {
         !self.entries(|name| name.starts_with(prefix)).is_empty()
     }
 
@@ -294,79 +299,5 @@ fn symlink(to: &Path, link: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_dir(to, link)
 }
 
-fn marker(installed: &Installed) -> String {
-    let half = match installed.half {
-        Half::Cpu => "cpu",
-        Half::Cuda => "cuda",
-    };
-    let source = match &installed.source {
-        Source::Pip => "pip".to_owned(),
-        Source::Python(python) => format!("python {python}"),
-        Source::Flag => "--libtorch".to_owned(),
-    };
-    format!(
-        "# Written last by `cargo xtask setup`, which removes it first.\n\
-         version = '{}'\nhalf = '{half}'\nsource = '{source}'\n",
-        installed.torch.version
-    )
-}
-
-fn parse_marker(text: &str) -> (Option<Half>, Option<Source>) {
-    let value = |key: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = '"))?;
-        line.strip_suffix('\'')
-    };
-    let half = match value("half") {
-        Some("cpu") => Some(Half::Cpu),
-        Some("cuda") => Some(Half::Cuda),
-        _ => None,
-    };
-    let source = match value("source") {
-        Some("pip") => Some(Source::Pip),
-        Some("--libtorch") => Some(Source::Flag),
-        Some(other) => other
-            .strip_prefix("python ")
-            .map(|it| Source::Python(it.to_owned())),
-        None => None,
-    };
-    (half, source)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marker_reads_back() {
-        for source in [
-            Source::Pip,
-            Source::Flag,
-            Source::Python("/a b/it's/python".to_owned()),
-        ] {
-            for half in [Half::Cpu, Half::Cuda] {
-                let torch = Torch {
-                    dir: PathBuf::new(),
-                    version: "2.11.0+cu130".to_owned(),
-                };
-                let text = marker(&Installed {
-                    torch,
-                    half,
-                    source: source.clone(),
-                });
-                assert_eq!(
-                    parse_marker(&text),
-                    (Some(half), Some(source.clone())),
-                    "{text}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn half_a_marker_says_nothing() {
-        assert_eq!(parse_marker(""), (None, None));
-        assert_eq!(parse_marker("half = 'cu"), (None, None));
-    }
-}
+mod tests;
