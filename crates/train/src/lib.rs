@@ -1,1 +1,23 @@
-//! Trains a U-Net.
+//! Trains the guide's U-Net: data, model, loop, outputs. This crate alone composes the
+//! three techniques (`amp`, `checkpoint`, `layout`), which are features of it.
+//!
+//! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
+//! the program and its tests share.
+
+pub mod command;
+pub mod compose;
+pub mod data;
+pub mod device;
+mod error;
+pub mod evaluation;
+pub mod interrupt;
+pub mod loss;
+pub mod metrics;
+pub mod model;
+pub mod optimizer;
+pub mod outputs;
+pub mod precision;
+pub mod trainer;
+pub mod weights;
+
+pub use error::{Error, Result};

@@ -1,2 +1,7 @@
 //! The `train` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    train::command::main()
+}

@@ -1,0 +1,157 @@
+//! `train evaluate`: the scores of saved weights.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use config::RunConfig;
+use tch::Device;
+
+use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
+use super::{console, fit};
+use crate::data::{FolderSource, Loader, Source};
+use crate::error::{Error, Result};
+use crate::evaluation::{Upload, evaluate};
+use crate::interrupt::Interrupt;
+use crate::metrics::Scores;
+use crate::model::UNet;
+use crate::precision::{self, CpuSupport, Precision};
+use crate::weights::WeightsFile;
+use crate::compose;
+
+/// Images of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Split {
+    Train,
+    Val,
+    Test,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    /// A safetensors file, as `fit` or PyTorch wrote it. Size and precision are read from the
+    /// `config.toml` beside it, where there is one.
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Folder of images and masks.
+    #[arg(long, visible_alias = "root", value_name = "DIR")]
+    data: PathBuf,
+    /// Which of its images.
+    #[arg(long, value_enum, default_value = "val")]
+    split: Split,
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: EvaluateArgs) -> Result<()> {
+    let weights = WeightsFile::open(&args.weights)?;
+    let loaded = Loaded::new(&weights, &args.weights, args.config, args.device)?;
+    let config = &loaded.config;
+    let dataset = fit::scan(&args.data, config)?;
+    for note in &dataset.notes {
+        console::note(note);
+    }
+    let pairs = match args.split {
+        Split::Train => dataset.train,
+        Split::Val => dataset.val,
+        Split::Test => dataset.test,
+    };
+    if pairs.is_empty() {
+        return Err(Error::Usage {
+            message: format!("`{}` has no images of that split", args.data.display()),
+            hint: "choose another with `--split`".to_owned(),
+        });
+    }
+    let (height, width) = fit::size_of(config);
+    let source: Arc<dyn Source> =
+        Arc::new(FolderSource::new(pairs, fit::classes_of(config), height, width));
+    let loader = Loader::new(source, fit::validation_loader(config))?;
+    let interrupt = Interrupt::listen();
+    let scores =
+        evaluate(&loaded.model, &loader, loaded.upload, loaded.precision, &interrupt)?
+            .ok_or(Error::Interrupted { step: 0 })?
+            .0;
+    if args.json {
+        let text = serde_json::to_string_pretty(&scores)
+            .map_err(|e| Error::io("write", "stdout", e.into()))?;
+        console::print(&text);
+    } else {
+        console::print(&describe(&scores, loaded.precision, config));
+    }
+    Ok(())
+}
+
+/// A model with weights, and how to run it.
+pub(super) struct Loaded {
+    pub(super) model: UNet,
+    pub(super) config: RunConfig,
+    pub(super) upload: Upload,
+    pub(super) precision: Precision,
+    pub(super) device: Device,
+}
+
+impl Loaded {
+    /// Takes the network from the file, and the rest from the `config.toml` beside it unless
+    /// `--config`, `--preset` or a flag says otherwise.
+    pub(super) fn new(
+        weights: &WeightsFile,
+        path: &Path,
+        mut flags: ConfigFlags,
+        device: DeviceFlag,
+    ) -> Result<Self> {
+        let beside = path.with_file_name("config.toml");
+        if flags.config.is_none() && flags.preset.is_none() && beside.is_file() {
+            flags.config = Some(beside);
+        }
+        let network = weights.network()?;
+        flags.width = flags.width.or(Some(network.width));
+        flags.classes = flags.classes.or(Some(network.classes));
+        let config = resolved(&flags, &TrainingFlags::default())?.config;
+        // Checkpointing is of no account without backward.
+        let config = RunConfig { use_grad_checkpoint: false, ..config };
+        if let Some(feature) = compose::missing_feature(&config) {
+            return Err(Error::MissingFeature { feature });
+        }
+        let device = device.device.resolve()?;
+        let choice = precision::choose(&config, device, CpuSupport::detect());
+        let model = UNet::new(config.network(), device, config.seed, config.use_channels_last)?;
+        weights.load_into(&model)?;
+        let upload = Upload { device, channels_last: config.use_channels_last };
+        Ok(Self { model, config, upload, precision: choice.precision, device })
+    }
+}
+
+fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String {
+    let mut text = format!(
+        "{} images at {}, {}: IoU {:.4}, Dice {:.4}",
+        scores.num_images,
+        config.img_size,
+        precision.name(),
+        scores.iou,
+        scores.dice
+    );
+    if let Some(best) = scores.best_threshold {
+        text.push_str(&format!(
+            "\nbest threshold {:.2}: IoU {:.4} (at 0.50: {:.4})",
+            best.threshold, best.iou, scores.iou
+        ));
+    }
+    if scores.per_class.len() > 1 {
+        for class in &scores.per_class {
+            let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+            text.push_str(&format!(
+                "\nclass {}: IoU {}, Dice {}",
+                class.class,
+                or_dash(class.iou),
+                or_dash(class.dice)
+            ));
+        }
+    }
+    text
+}
+

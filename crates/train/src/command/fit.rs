@@ -1,0 +1,240 @@
+//! `train fit`: a whole run, from flags to `summary.json`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use config::{CheckpointPolicy, Language, RunConfig};
+use tch::Device;
+
+use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
+use super::{console, scale};
+use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
+use crate::data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, baseline, synth, verify};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::outputs::RunDir;
+use crate::precision::{self, CpuSupport};
+use crate::trainer::Trainer;
+use crate::weights::WeightsFile;
+use crate::{compose, device};
+
+mod recorder;
+
+use recorder::Recorder;
+
+/// Batches that workers keep ahead of the step.
+const PREFETCH: usize = 2;
+
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(flatten)]
+    training: TrainingFlags,
+    /// Folder with `train/` and `val/` (and `test/`), each with `images/` and `masks/`; or with
+    /// `images/` and `masks/` alone. Without it: built-in comic pages.
+    #[arg(long, visible_alias = "root", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Name of the data in the names of files.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Exactly this folder for the results: absent or empty.
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// `runs/NAME` for the results.
+    #[arg(long, value_name = "NAME", conflicts_with = "run_dir")]
+    run_name: Option<String>,
+    /// Put a copy of the best weights here, as `DATASET-unet-NN.safetensors`.
+    #[arg(long, value_name = "DIR")]
+    models_dir: Option<PathBuf>,
+    /// Start from the weights of this safetensors file.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Do not scale a preset to a machine without a GPU.
+    #[arg(long)]
+    full_size: bool,
+    #[command(flatten)]
+    device: DeviceFlag,
+}
+
+pub(super) fn run(args: FitArgs) -> Result<()> {
+    let mut resolved = resolved(&args.config, &args.training)?;
+    refuse_what_is_not_there(&resolved.config)?;
+    let device = args.device.device.resolve()?;
+    let (pages, scaled) =
+        scale::to_machine(&mut resolved, device, args.data.is_none(), args.full_size);
+    let config = resolved.config;
+    let choice = precision::choose(&config, device, CpuSupport::detect());
+    let warm_start = args.resume.as_deref().map(WeightsFile::open).transpose()?;
+
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|v| std::env::var(v).ok());
+    console::print(&config.banner(Language::from_locale(locale.as_deref())));
+    [scaled, choice.note].into_iter().flatten().for_each(|line| console::note(&line));
+    console::note(&format!("device: {} ({})", device::name(device), device::kind(device)));
+
+    let data = Data::open(args.data.as_deref(), &config, pages)?;
+    data.notes.iter().for_each(|line| console::note(line));
+
+    let mut trainer = Trainer::new(config, device, choice.precision)?;
+    if let Some(file) = warm_start {
+        file.load_into(&trainer.model)?;
+        console::note("weights: warm start from `--resume`");
+    }
+    warn_about_speed(&trainer.config, device, args.data.is_some());
+
+    let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
+    let run_dir = match (&args.run_dir, &args.run_name) {
+        (Some(path), _) => RunDir::create(path)?,
+        (None, Some(name)) => RunDir::create(&Path::new("runs").join(name))?,
+        (None, None) => RunDir::create_numbered(Path::new("runs"), &dataset)?,
+    };
+    console::note(&format!("results: {}", run_dir.path().display()));
+    let interrupt = Interrupt::listen();
+    let mut recorder = Recorder::new(run_dir, &trainer)?;
+    device::reset_peak(device);
+    let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
+    let models = args.models_dir.as_deref().map(|dir| (dir, dataset.as_str()));
+    let report = recorder.finish(&trainer, outcome, data.val.source().as_ref(), models)?;
+    console::print(&report);
+    if data.built_in {
+        console::print(&trivial_answers(data.val.source().as_ref())?);
+    }
+    Ok(())
+}
+
+/// Refuses what this build, or this version, does not have.
+fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
+    if let Some(feature) = compose::missing_feature(config) {
+        return Err(Error::MissingFeature { feature });
+    }
+    match config.checkpoint_policy() {
+        CheckpointPolicy::Off | CheckpointPolicy::Block => Ok(()),
+        other => Err(Error::Usage {
+            message: format!("the checkpoint policy `{other}` is not there yet"),
+            hint: "`--grad-checkpoint block` checkpoints each double convolution".to_owned(),
+        }),
+    }
+}
+
+/// Where samples come from, ready to be read.
+struct Data {
+    name: String,
+    built_in: bool,
+    train: Loader,
+    val: Loader,
+    notes: Vec<String>,
+}
+
+impl Data {
+    fn open(folder: Option<&Path>, config: &RunConfig, pages: scale::Pages) -> Result<Self> {
+        let (height, width) = size_of(config);
+        let (name, train, val, mut notes): (_, Arc<dyn Source>, Arc<dyn Source>, _) = match folder {
+            None => {
+                if config.classes != 1 {
+                    return Err(Error::Usage {
+                        message: format!("the built-in pages have one class, not {}", config.classes),
+                        hint: "name your own data with `--data DIR`".to_owned(),
+                    });
+                }
+                let (h, w) = (config.img_size.height, config.img_size.width);
+                let train = SynthSource::new(config.seed, pages.train, h, w)?;
+                let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
+                let note = format!("data: built-in comic pages, seed {}", config.seed);
+                ("balloons".to_owned(), Arc::new(train), Arc::new(val), vec![note])
+            }
+            Some(folder) => {
+                let dataset = scan(folder, config)?;
+                let classes = classes_of(config);
+                let source = |pairs| Arc::new(FolderSource::new(pairs, classes, height, width));
+                let name = folder.canonicalize().ok().and_then(|p| {
+                    p.file_name().map(|n| n.to_string_lossy().into_owned())
+                });
+                let notes = dataset.notes;
+                let name = name.unwrap_or_else(|| "data".to_owned());
+                (name, source(dataset.train), source(dataset.val), notes)
+            }
+        };
+        let workers = config.workers as usize;
+        for (what, source) in [("train", &train), ("val", &val)] {
+            let summary = verify(source.as_ref(), workers, |_, _| ())?;
+            let ((h0, w0), (h1, w1)) = (summary.min_size, summary.max_size);
+            let sizes = if (h0, w0) == (h1, w1) {
+                format!("{h0}x{w0}")
+            } else {
+                format!("{h0}x{w0} to {h1}x{w1}")
+            };
+            notes.push(format!(
+                "{what}: {} images of {sizes}, foreground {:.1} %",
+                summary.samples,
+                100.0 * summary.foreground()
+            ));
+        }
+        let train = Loader::new(
+            train,
+            LoaderConfig {
+                shuffle: true,
+                augment: config.augment,
+                ..validation_loader(config)
+            },
+        )?;
+        let val = Loader::new(val, validation_loader(config))?;
+        Ok(Self { name, built_in: folder.is_none(), train, val, notes })
+    }
+}
+
+/// Scans a folder as the configuration says.
+pub(super) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
+    let options = SplitOptions { val_percent: config.val_percent, seed: config.seed };
+    Ok(scan_folder(folder, &options)?)
+}
+
+/// (height, width).
+pub(super) fn size_of(config: &RunConfig) -> (usize, usize) {
+    (config.img_size.height as usize, config.img_size.width as usize)
+}
+
+pub(super) fn classes_of(config: &RunConfig) -> usize {
+    config.classes as usize
+}
+
+/// In order, unaugmented, all of it.
+pub(super) fn validation_loader(config: &RunConfig) -> LoaderConfig {
+    LoaderConfig {
+        batch: config.batch as usize,
+        workers: config.workers as usize,
+        prefetch: PREFETCH,
+        shuffle: false,
+        seed: config.seed,
+        augment: false,
+        drop_last: false,
+    }
+}
+
+fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
+    /// What one step may cost on a CPU before a person should be told, in FLOPs: more than a
+    /// minute at 100 GFLOP/s.
+    const SLOW_STEP: f64 = 6e12;
+    let network = config.network();
+    let Ok(flops) = estimator::Flops::per_image(&network, config.img_size) else { return };
+    let step = flops.training as f64 * config.effective_batch() as f64;
+    if device == Device::Cpu && step > SLOW_STEP {
+        console::warn(&format!(
+            "without a GPU a step of {:.0} TFLOP takes minutes; `--width 16 --img-size 256x256 \
+             --batch 4` is a start",
+            step / 1e12
+        ));
+    }
+    if own_data && config.lr < 5e-4 && config.epochs <= 20 {
+        console::note("hint: in a short run on little data `--lr 1e-3` gets much further");
+    }
+}
+
+fn trivial_answers(val: &dyn Source) -> Result<String> {
+    let trivial = baseline::of_source(val)?;
+    Ok(format!(
+        "for comparison, answers without a network: all foreground {:.2}, all background {:.2}, \
+         best brightness threshold {:.2}",
+        trivial.all_foreground, trivial.all_background, trivial.brightness
+    ))
+}

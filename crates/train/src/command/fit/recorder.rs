@@ -1,0 +1,266 @@
+//! Writes down what a run does: progress, logs, weights, and at the end the summary.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tch::Device;
+
+use crate::data::Source;
+use crate::error::{Error, Result};
+use crate::outputs::{
+    Artifacts, DeviceInfo, Memory, Progress, RunDir, Status, Summary, Throughput, Validation,
+    samples, save_to_models_dir,
+};
+use crate::trainer::{Ending, EpochReport, Observer, Trainer};
+use crate::weights::{self, WeightsFile};
+use crate::device;
+
+const BEST: &str = "best.safetensors";
+const LAST: &str = "last/weights.safetensors";
+const SAMPLES: &str = "samples";
+/// Pictures of predictions.
+const NUM_SAMPLES: usize = 4;
+
+/// Observes a run and keeps its folder.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    dir: RunDir,
+    device: Device,
+    progress: Progress,
+    best: Option<EpochReport>,
+    epochs: u32,
+    started: Instant,
+}
+
+impl Recorder {
+    /// Writes the resolved configuration first.
+    pub(super) fn new(mut dir: RunDir, trainer: &Trainer) -> Result<Self> {
+        dir.write("config.toml", &trainer.config.to_toml())?;
+        let last = dir.file("last");
+        std::fs::create_dir(&last).map_err(|e| Error::io("create", last, e))?;
+        dir.log_event(&json!({"event": "started", "precision": trainer.precision.name()}))?;
+        Ok(Self {
+            dir,
+            device: trainer.device,
+            progress: Progress::new(trainer.device, trainer.config.epochs),
+            best: None,
+            epochs: 0,
+            started: Instant::now(),
+        })
+    }
+
+    /// Writes the summary, whatever the outcome, and returns what to tell the user.
+    pub(super) fn finish(
+        mut self,
+        trainer: &Trainer,
+        outcome: Result<Ending>,
+        val: &dyn Source,
+        models: Option<(&Path, &str)>,
+    ) -> Result<String> {
+        self.progress.clear();
+        let step = trainer.steps();
+        let outcome = outcome.map_err(|e| e.during_run(step));
+        let status = match &outcome {
+            Ok(Ending::Completed) => Status::Completed,
+            Ok(Ending::EarlyStopped) => Status::EarlyStopped,
+            Err(Error::Interrupted { .. }) => Status::Interrupted,
+            Err(_) => Status::Failed,
+        };
+        if status == Status::Interrupted {
+            weights::save(&trainer.model, &self.dir.file(LAST))?;
+        }
+        // The pictures and the copy show the weights that the figures are of.
+        let mut artifacts = self.artifacts();
+        if outcome.is_ok() && self.best.is_some() {
+            self.publish(trainer, val, models, &mut artifacts).map_err(|e| e.during_run(step))?;
+        }
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        self.dir.log_event(&json!({"event": "finished", "status": status, "step": step, "error": error}))?;
+        let summary = self.summary(trainer, status, error, artifacts);
+        let text = serde_json::to_string_pretty(&summary)
+            .map_err(|e| Error::io("write", self.dir.file("summary.json"), e.into()))?;
+        self.dir.write("summary.json", &(text + "\n")).map_err(|e| e.during_run(step))?;
+        outcome?;
+        Ok(self.report(&summary))
+    }
+
+    fn publish(
+        &self,
+        trainer: &Trainer,
+        val: &dyn Source,
+        models: Option<(&Path, &str)>,
+        artifacts: &mut Artifacts,
+    ) -> Result<()> {
+        let best = self.dir.file(BEST);
+        WeightsFile::open(&best)?.load_into(&trainer.model)?;
+        let folder = self.dir.file(SAMPLES);
+        let upload = trainer.upload();
+        samples::write(&trainer.model, val, NUM_SAMPLES, upload, trainer.precision, &folder)?;
+        artifacts.samples = Some(folder);
+        if let Some((dir, dataset)) = models {
+            artifacts.model = Some(save_to_models_dir(dir, dataset, &best)?);
+        }
+        Ok(())
+    }
+
+    fn artifacts(&self) -> Artifacts {
+        let there = |name: &str| Some(self.dir.file(name)).filter(|p| p.exists());
+        Artifacts {
+            config: there("config.toml"),
+            best: there(BEST),
+            last: there(LAST),
+            metrics: there("metrics.jsonl"),
+            events: there("events.jsonl"),
+            samples: None,
+            model: None,
+        }
+    }
+
+    fn summary(
+        &self,
+        trainer: &Trainer,
+        status: Status,
+        error: Option<String>,
+        artifacts: Artifacts,
+    ) -> Summary {
+        let step_time = trainer.step_time_median();
+        let peak = device::peak(self.device);
+        let best = self.best.as_ref();
+        let threshold = best.and_then(|b| b.scores.best_threshold);
+        Summary {
+            schema_version: 1,
+            status,
+            error,
+            device: DeviceInfo {
+                kind: device::kind(self.device),
+                name: device::name(self.device),
+                total_bytes: device::total_bytes(self.device),
+            },
+            config: trainer.config.clone(),
+            precision: trainer.precision.name(),
+            epochs: self.epochs,
+            steps: trainer.steps(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            throughput: Throughput {
+                images_per_second: step_time
+                    .map(|t| trainer.config.effective_batch() as f64 / t.as_secs_f64()),
+                step_ms_median: step_time.map(milliseconds),
+            },
+            memory: Memory {
+                predicted_peak_bytes: None,
+                peak_allocated_bytes: Some(peak.allocated_bytes),
+                peak_reserved_bytes: peak.reserved_bytes,
+            },
+            validation: Validation {
+                best_iou: best.map(|b| b.scores.iou),
+                best_dice: best.map(|b| b.scores.dice),
+                best_threshold: threshold.map(|t| t.threshold),
+                best_threshold_iou: threshold.map(|t| t.iou),
+                best_epoch: best.map(|b| b.epoch + 1),
+                per_class: best.map(|b| b.scores.per_class.clone()).unwrap_or_default(),
+            },
+            fallbacks: None,
+            artifacts,
+        }
+    }
+
+    fn report(&self, summary: &Summary) -> String {
+        let mut lines = Vec::new();
+        if let Some(best) = &self.best {
+            let early = if summary.status == Status::EarlyStopped { " (stopped early)" } else { "" };
+            lines.push(format!(
+                "done: {} epochs, {} steps in {:.0} s{early}",
+                summary.epochs, summary.steps, summary.seconds
+            ));
+            lines.push(format!(
+                "validation IoU {:.4}, Dice {:.4} (epoch {})",
+                best.scores.iou,
+                best.scores.dice,
+                best.epoch + 1
+            ));
+            if let Some(threshold) = best.scores.best_threshold {
+                lines.push(format!(
+                    "best threshold {:.2}: IoU {:.4}",
+                    threshold.threshold, threshold.iou
+                ));
+            }
+            if best.scores.per_class.len() > 1 {
+                let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+                lines.extend(best.scores.per_class.iter().map(|c| {
+                    format!("class {}: IoU {}, Dice {}", c.class, or_dash(c.iou), or_dash(c.dice))
+                }));
+            }
+        }
+        lines.push("files:".to_owned());
+        let files = &summary.artifacts;
+        let summary_file = Some(self.dir.file("summary.json"));
+        for (path, what) in [
+            (&files.best, "best weights"),
+            (&files.last, "weights of the last epoch"),
+            (&files.model, "copy of the best weights"),
+            (&files.config, "configuration"),
+            (&files.metrics, "one line per epoch"),
+            (&files.events, "what happened"),
+            (&files.samples, "image, mask and prediction side by side"),
+            (&summary_file, "summary"),
+        ] {
+            if let Some(path) = path {
+                lines.push(format!("  {}  {what}", path.display()));
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+impl Observer for Recorder {
+    fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
+        self.progress.epoch_started(epoch, num_batches);
+    }
+
+    fn batch_done(&mut self, images: usize, loss: Option<f64>) {
+        self.progress.batch_done(images, loss);
+    }
+
+    fn validation_started(&mut self) {
+        self.progress.validation_started();
+    }
+
+    fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        let step_ms = trainer.step_time_median().map(milliseconds);
+        let peak = device::peak(self.device);
+        let saved = self
+            .dir
+            .log_metrics(&json!({
+                "epoch": report.epoch + 1,
+                "steps": report.steps,
+                "lr": report.lr,
+                "train_loss": report.train_loss,
+                "val_loss": report.val_loss,
+                "val_iou": report.scores.iou,
+                "val_dice": report.scores.dice,
+                "best_threshold": report.scores.best_threshold,
+                "per_class": report.scores.per_class,
+                "scale": report.scale,
+                "step_ms_median": step_ms,
+                "data_wait": report.data_wait,
+                "peak_allocated_bytes": peak.allocated_bytes,
+                "peak_reserved_bytes": peak.reserved_bytes,
+            }))
+            .and_then(|()| weights::save(&trainer.model, &self.dir.file(LAST)))
+            .and_then(|()| {
+                if report.is_best { weights::save(&trainer.model, &self.dir.file(BEST)) } else { Ok(()) }
+            });
+        saved.map_err(|e| e.during_run(report.steps))?;
+        if report.is_best {
+            self.best = Some(report.clone());
+        }
+        self.epochs = report.epoch + 1;
+        self.progress.epoch_done(report);
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

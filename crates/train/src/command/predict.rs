@@ -1,0 +1,143 @@
+//! `train predict`: masks for images, at the size of the images.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use image::ExtendedColorType;
+
+use super::console;
+use super::evaluate::Loaded;
+use super::flags::{ConfigFlags, DeviceFlag};
+use crate::compose::Autocast;
+use crate::data::{Batch, Sample, decode, resize};
+use crate::error::{Error, Result};
+use crate::model::ForwardMode;
+use crate::outputs::samples::{answers, save_png};
+use crate::weights::WeightsFile;
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// A safetensors file, as `fit` or PyTorch wrote it. Size and precision are read from the
+    /// `config.toml` beside it, where there is one.
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// An image, or a folder of them (PNG, JPEG).
+    #[arg(long, value_name = "PATH")]
+    input: PathBuf,
+    /// Folder for the masks, `STEM_mask.png` each: 0 and 255, or class indices.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Probability above which a pixel is foreground (one class).
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    threshold: f64,
+    /// Replace masks that are there.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(flatten)]
+    device: DeviceFlag,
+}
+
+pub(super) fn run(args: PredictArgs) -> Result<()> {
+    if !(0.0..=1.0).contains(&args.threshold) {
+        return Err(Error::Usage {
+            message: format!("`--threshold {}` is not a probability", args.threshold),
+            hint: "choose a value from 0 to 1".to_owned(),
+        });
+    }
+    let jobs = jobs(&args)?;
+    let weights = WeightsFile::open(&args.weights)?;
+    let loaded = Loaded::new(&weights, &args.weights, args.config.clone(), args.device)?;
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
+    for (image, mask) in &jobs {
+        predict(&loaded, image, mask, args.threshold)?;
+    }
+    console::print(&format!("wrote {} mask(s) to {}", jobs.len(), args.out.display()));
+    Ok(())
+}
+
+/// Images with the masks to write, refused as a whole before the first is written.
+fn jobs(args: &PredictArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let images = images_of(&args.input)?;
+    let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
+    let mut jobs = Vec::new();
+    for image in &images {
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        let mask = args.out.join(format!("{stem}_mask.png"));
+        if let Some(other) = taken.insert(mask.clone(), image) {
+            return Err(Error::Usage {
+                message: format!(
+                    "`{}` and `{}` would both become `{}`",
+                    other.display(),
+                    image.display(),
+                    mask.display()
+                ),
+                hint: "rename one of them".to_owned(),
+            });
+        }
+        if mask.exists() && !args.overwrite {
+            return Err(Error::Usage {
+                message: format!("`{}` is there already", mask.display()),
+                hint: "choose another `--out`, or pass `--overwrite`".to_owned(),
+            });
+        }
+        jobs.push((image.clone(), mask));
+    }
+    Ok(jobs)
+}
+
+fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
+    if !input.is_dir() {
+        if input.is_file() {
+            return Ok(vec![input.to_owned()]);
+        }
+        return Err(Error::io("read", input, std::io::ErrorKind::NotFound.into()));
+    }
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(input).map_err(|e| Error::io("read", input, e))? {
+        let path = entry.map_err(|e| Error::io("read", input, e))?.path();
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        if path.is_file() && matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
+            images.push(path);
+        }
+    }
+    if images.is_empty() {
+        return Err(Error::Usage {
+            message: format!("`{}` holds no PNG or JPEG image", input.display()),
+            hint: "name an image, or the folder that holds the images".to_owned(),
+        });
+    }
+    images.sort();
+    Ok(images)
+}
+
+fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result<()> {
+    let decoded = decode::image(image)?;
+    let original = (decoded.height, decoded.width);
+    let (height, width) = super::fit::size_of(&loaded.config);
+    let pixels = resize::image(decoded.pixels, original, (height, width))?;
+    let mut batch = Batch::new(height, width);
+    batch.push(&Sample { image: pixels, mask: vec![0; height * width] }, 0);
+    let (images, _) = loaded.upload.batch(&batch)?;
+    let logits = {
+        let _no_grad = tch::no_grad_guard();
+        let _autocast = Autocast::enter(loaded.device, loaded.precision)?;
+        loaded.model.forward(&images, ForwardMode::EVALUATION)?
+    };
+    // Logits, not answers, are brought to the image's size: edges stay smooth.
+    let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
+    let logits = logits.f_to_kind(tch::Kind::Float)?.f_upsample_bilinear2d(
+        [h, w].as_slice(),
+        false,
+        None::<f64>,
+        None::<f64>,
+    )?;
+    let mut answer = Vec::<u8>::try_from(answers(&logits, threshold)?.f_flatten(0, -1)?)?;
+    if loaded.config.classes == 1 {
+        answer.iter_mut().for_each(|v| *v *= 255);
+    }
+    let [h, w] = [original.0, original.1].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
+    save_png(mask, &answer, h, w, ExtendedColorType::L8)
+}

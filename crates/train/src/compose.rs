@@ -1,0 +1,252 @@
+//! Where the three techniques meet: the one file that knows which features this binary was
+//! built with. It offers the same API either way; a technique that is compiled out is
+//! refused by name before a run that asks for it starts ([`missing_feature`]).
+
+use config::RunConfig;
+use tch::{Device, Kind, Tensor};
+use torch_ext::segment::Pass;
+use torch_ext::{BoxError, Result};
+
+use crate::optimizer::AdamW;
+use crate::precision::Precision;
+
+/// The techniques compiled in, by the names of their features.
+pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "amp")]
+    "amp",
+    #[cfg(feature = "checkpoint")]
+    "checkpoint",
+    #[cfg(feature = "layout")]
+    "layout",
+];
+
+/// The feature that `config` needs and this binary lacks.
+pub fn missing_feature(config: &RunConfig) -> Option<&'static str> {
+    [
+        ("amp", config.use_amp),
+        ("checkpoint", config.use_grad_checkpoint),
+        ("layout", config.use_channels_last),
+    ]
+    .into_iter()
+    .find(|(name, wanted)| *wanted && !FEATURES.contains(name))
+    .map(|(name, _)| name)
+}
+
+/// A scope of autocast; without the feature, or in fp32, a scope that does nothing.
+#[derive(Debug)]
+#[must_use = "autocast ends when this is dropped"]
+pub struct Autocast {
+    #[cfg(feature = "amp")]
+    _scope: Option<amp::Autocast>,
+}
+
+impl Autocast {
+    /// Enters the scope on this thread. The cast cache is off: no weight of this network is
+    /// used twice in a forward, so that a cast kept is memory lost.
+    ///
+    /// # Errors
+    /// For a device without autocast.
+    #[cfg(feature = "amp")]
+    pub fn enter(device: Device, precision: Precision) -> Result<Self> {
+        let scope = precision
+            .autocast_kind()
+            .map(|dtype| {
+                let config = amp::AutocastConfig { device, dtype, enabled: true, cache_enabled: false };
+                amp::Autocast::enter(config)
+            })
+            .transpose()?;
+        Ok(Self { _scope: scope })
+    }
+
+    /// Does nothing.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(feature = "amp"))]
+    pub fn enter(_device: Device, _precision: Precision) -> Result<Self> {
+        Ok(Self {})
+    }
+}
+
+/// The gradient scaler: active for fp16, else a no-op, so that the loop has no branches.
+#[derive(Debug)]
+pub struct Scaler {
+    #[cfg(feature = "amp")]
+    inner: amp::GradScaler,
+}
+
+#[cfg(feature = "amp")]
+impl Scaler {
+    /// A scaler on `device`.
+    ///
+    /// # Errors
+    /// Where `init_scale` is out of range.
+    pub fn new(device: Device, precision: Precision, init_scale: f64) -> crate::Result<Self> {
+        let config = amp::ScalerConfig {
+            init_scale,
+            enabled: precision == Precision::Fp16,
+            ..amp::ScalerConfig::default()
+        };
+        Ok(Self { inner: amp::GradScaler::new(device, config)? })
+    }
+
+    /// The loss to call backward on.
+    ///
+    /// # Errors
+    /// Where the multiplication fails.
+    pub fn scale(&self, loss: &Tensor) -> crate::Result<Tensor> {
+        Ok(self.inner.scale(loss)?)
+    }
+
+    /// One optimizer step, skipped on the device where a gradient overflowed.
+    ///
+    /// # Errors
+    /// Where the step fails.
+    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
+        self.inner.step(optimizer)?;
+        Ok(self.inner.update(None)?)
+    }
+
+    /// The present scale; `None` where no scaler is active. Waits for the device.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn current(&self) -> crate::Result<Option<f64>> {
+        if !self.inner.is_enabled() {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.get_scale()?))
+    }
+}
+
+#[cfg(feature = "amp")]
+impl From<amp::Error> for crate::Error {
+    fn from(error: amp::Error) -> Self {
+        match error {
+            amp::Error::Tensor(error) => Self::Tensor(error),
+            other => Self::Scaler(other.to_string()),
+        }
+    }
+}
+
+#[cfg(feature = "amp")]
+impl amp::Optimizer for AdamW {
+    fn id(&self) -> amp::OptimizerId {
+        // A run has one optimizer, and the scaler belongs to the run.
+        static ID: std::sync::OnceLock<amp::OptimizerId> = std::sync::OnceLock::new();
+        *ID.get_or_init(amp::OptimizerId::unique)
+    }
+
+    fn gradients(&self) -> Vec<Tensor> {
+        self.defined_gradients()
+    }
+
+    fn step(&mut self, grad_scale: Option<&Tensor>, found_inf: Option<&Tensor>) -> Result<()> {
+        self.fused_step(grad_scale, found_inf)
+    }
+
+    fn step_supports_amp_scaling(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(not(feature = "amp"))]
+impl Scaler {
+    /// A no-op.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new(_device: Device, _precision: Precision, _init_scale: f64) -> crate::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The loss itself.
+    ///
+    /// # Errors
+    /// None.
+    pub fn scale(&self, loss: &Tensor) -> crate::Result<Tensor> {
+        Ok(loss.shallow_clone())
+    }
+
+    /// One optimizer step.
+    ///
+    /// # Errors
+    /// Where the step fails.
+    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
+        Ok(optimizer.fused_step(None, None)?)
+    }
+
+    /// `None`.
+    ///
+    /// # Errors
+    /// None.
+    pub fn current(&self) -> crate::Result<Option<f64>> {
+        Ok(None)
+    }
+}
+
+/// Runs `body` as a checkpointed segment on one input; without the feature, plainly.
+///
+/// # Errors
+/// What `body` returns.
+#[cfg(feature = "checkpoint")]
+pub fn checkpointed<F>(use_reentrant: bool, input: &Tensor, body: F) -> Result<Vec<Tensor>>
+where
+    F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+{
+    checkpoint::Checkpoint::default()
+        .use_reentrant(use_reentrant)
+        // The network has no random operator.
+        .preserve_rng_state(false)
+        .run(&[input], body)
+}
+
+/// Runs `body` plainly.
+///
+/// # Errors
+/// What `body` returns.
+#[cfg(not(feature = "checkpoint"))]
+pub fn checkpointed<F>(_use_reentrant: bool, input: &Tensor, body: F) -> Result<Vec<Tensor>>
+where
+    F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+{
+    body(&[input.shallow_clone()], Pass::Forward).map_err(torch_ext::Error::Segment)
+}
+
+/// Converts parameters to channels-last where `on`.
+///
+/// # Errors
+/// Where memory runs out.
+#[cfg(feature = "layout")]
+pub fn convert_parameters<'a>(
+    parameters: impl IntoIterator<Item = &'a mut Tensor>,
+    on: bool,
+) -> Result<()> {
+    if on {
+        layout::convert_parameters(parameters, layout::MemoryFormat::ChannelsLast)?;
+    }
+    Ok(())
+}
+
+/// Leaves parameters as they are.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "layout"))]
+pub fn convert_parameters<'a>(
+    _parameters: impl IntoIterator<Item = &'a mut Tensor>,
+    _on: bool,
+) -> Result<()> {
+    Ok(())
+}
+
+/// Bytes of images, `[N, H, W, 3]`, as the network takes them: `[N, 3, H, W]`, fp32 in
+/// [0, 1]. Channels-last is how they lie already; the other format is a copy.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn images_to_device(bytes: &Tensor, device: Device, channels_last: bool) -> Result<Tensor> {
+    let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
+    let images = images.f_to_kind(Kind::Float)?.f_div_scalar_(255.0)?;
+    Ok(if channels_last { images } else { images.f_contiguous()? })
+}

@@ -1,0 +1,144 @@
+//! The device of a run: choosing it, its name and what its allocator says.
+
+use std::str::FromStr;
+
+use tch::Device;
+use torch_ext::library::{CudaLibrary, open_cuda};
+use torch_ext::{cuda, meter};
+
+use crate::error::{Error, Result};
+
+/// The value of `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// CUDA where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device, the first where no number is given.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("`{text}` is not a device: `auto`, `cpu` or `cuda[:N]`")),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where CUDA was asked for and is not to be had, with the reason.
+    pub fn resolve(self) -> Result<Device> {
+        let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto if cuda::is_available() => Ok(Device::Cuda(0)),
+            Self::Auto => Ok(Device::Cpu),
+            Self::Cuda(n) if n < num_cuda => Ok(Device::Cuda(n)),
+            Self::Cuda(n) if num_cuda > 0 => Err(Error::Usage {
+                message: format!("there is no `cuda:{n}`: this machine shows {num_cuda} GPU(s)"),
+                hint: format!("choose `cuda:0` to `cuda:{}`", num_cuda - 1),
+            }),
+            Self::Cuda(_) => Err(Error::Usage {
+                message: format!("CUDA is not available: {}", why_no_cuda()),
+                hint: "`--device cpu` runs the same on the CPU".to_owned(),
+            }),
+        }
+    }
+}
+
+fn why_no_cuda() -> String {
+    match open_cuda() {
+        CudaLibrary::Open => "no GPU, or no driver for it, was found".to_owned(),
+        CudaLibrary::Broken(why) => format!(
+            "the CUDA half of libtorch cannot be opened ({why}); `cargo xtask setup --cuda` \
+             installs what it needs"
+        ),
+        _ => "this libtorch has no CUDA half".to_owned(),
+    }
+}
+
+/// `cpu` or `cuda`.
+pub fn kind(device: Device) -> &'static str {
+    if device.is_cuda() { "cuda" } else { "cpu" }
+}
+
+/// What a person would call it.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(n) => format!("CUDA device {n}"),
+        _ => cpu_name().unwrap_or_else(|| "CPU".to_owned()),
+    }
+}
+
+fn cpu_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Bytes of the device's memory; the machine's for the CPU.
+pub fn total_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(n) => cuda::memory(n).ok().map(|m| m.total_bytes),
+        _ => {
+            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+            let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            kib.checked_mul(1024)
+        }
+    }
+}
+
+/// The most bytes since the last [`reset_peak`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peak {
+    /// Tensor bytes.
+    pub allocated_bytes: u64,
+    /// Bytes held by the allocator; `None` on the CPU, whose allocator holds nothing back.
+    pub reserved_bytes: Option<u64>,
+}
+
+/// Reads the peak.
+pub fn peak(device: Device) -> Peak {
+    match device {
+        Device::Cuda(n) => {
+            let memory = cuda::memory(n).unwrap_or_default();
+            Peak {
+                allocated_bytes: memory.peak_allocated_bytes,
+                reserved_bytes: Some(memory.peak_reserved_bytes),
+            }
+        }
+        _ => Peak { allocated_bytes: meter::read().peak_bytes, reserved_bytes: None },
+    }
+}
+
+/// Starts a new peak from here.
+pub fn reset_peak(device: Device) {
+    match device {
+        // Statistics are for display: their failure is no reason to end a run.
+        Device::Cuda(n) => drop(cuda::reset_peak(n)),
+        _ => meter::reset_peak(),
+    }
+}
+
+/// Waits until the device has done all that was asked of it.
+pub fn synchronize(device: Device) {
+    if let Device::Cuda(n) = device {
+        tch::Cuda::synchronize(n.cast_signed() as i64);
+    }
+}

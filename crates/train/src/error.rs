@@ -1,0 +1,150 @@
+//! Why a command of `train` failed, and with which exit code.
+
+use std::path::PathBuf;
+
+use config::ConfigError;
+
+use crate::data::DataError;
+
+/// Failure of a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A preset, file or flag is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data is wrong, found before the run began.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data went wrong while the run was under way.
+    #[error("the run stopped at step {step}: {source}")]
+    DataDuringRun {
+        /// Optimizer steps done.
+        step: u64,
+        /// What happened to the data.
+        source: DataError,
+    },
+    /// A technique that this binary was built without.
+    #[error("this `train` was built without `{feature}`, which the configuration asks for")]
+    MissingFeature {
+        /// Name of the Cargo feature.
+        feature: &'static str,
+    },
+    /// A request that cannot be met, with what to do instead.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A weights file that does not fit.
+    #[error("`{path}`: {message}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file or folder that cannot be read or written.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// What was tried, such as "write".
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+        /// Whether the run had begun.
+        during_run: bool,
+    },
+    /// The loss is no number any more.
+    #[error("the loss is not finite after step {step}")]
+    NonFiniteLoss {
+        /// Optimizer steps done.
+        step: u64,
+    },
+    /// Ctrl-C or SIGTERM: the weights so far are saved.
+    #[error("interrupted at step {step}")]
+    Interrupted {
+        /// Optimizer steps done.
+        step: u64,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] torch_ext::Error),
+    /// The gradient scaler refused.
+    #[error("gradient scaler: {0}")]
+    Scaler(String),
+}
+
+/// Result of a command.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Tensor(error.into())
+    }
+}
+
+impl Error {
+    /// 1 failed, 2 usage or config error, 130 interrupted.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Data(_)
+            | Self::MissingFeature { .. }
+            | Self::Usage { .. }
+            | Self::Weights { .. }
+            | Self::Io { during_run: false, .. } => 2,
+            Self::Interrupted { .. } => 130,
+            _ => 1,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Data(error) | Self::DataDuringRun { source: error, .. } => error.hint(),
+            Self::MissingFeature { feature } => Some(format!(
+                "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
+                 `--features`), or switch it off"
+            )),
+            Self::Usage { hint, .. } | Self::Weights { hint, .. } => Some(hint.clone()),
+            Self::NonFiniteLoss { .. } => Some(
+                "lower `--lr`, or switch mixed precision off with `--amp off`; the best weights \
+                 so far are kept"
+                    .to_owned(),
+            ),
+            Self::Tensor(error) if error.is_out_of_memory() => Some(
+                "lower `--batch`, `--img-size` or `--width`, or try `--grad-checkpoint block` or \
+                 `--preset max-memory`"
+                    .to_owned(),
+            ),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some disk space, or choose another folder with `--run-dir`".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// An error of reading or writing before the run began.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.into(), source, during_run: false }
+    }
+
+    /// The same, once the run is under way.
+    #[must_use]
+    pub fn during_run(self, step: u64) -> Self {
+        match self {
+            Self::Data(source) => Self::DataDuringRun { step, source },
+            Self::Io { action, path, source, .. } => {
+                Self::Io { action, path, source, during_run: true }
+            }
+            other => other,
+        }
+    }
+}

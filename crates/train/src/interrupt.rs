@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM: the first asks the loop to stop at the next step, the second leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Whether somebody asked to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    signals: Arc<AtomicU8>,
+}
+
+impl Interrupt {
+    /// Listens from here on. Where no handler can be set, it never fires.
+    pub fn listen() -> Self {
+        let interrupt = Self::default();
+        let signals = Arc::clone(&interrupt.signals);
+        let set = ctrlc::set_handler(move || {
+            if signals.fetch_add(1, Ordering::SeqCst) > 0 {
+                leave();
+            }
+        });
+        drop(set);
+        interrupt
+    }
+
+    /// Whether to stop at the next step.
+    pub fn requested(&self) -> bool {
+        self.signals.load(Ordering::SeqCst) > 0
+    }
+
+    /// Asks as a signal would; for tests of the loop.
+    pub fn request(&self) {
+        self.signals.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[expect(clippy::exit, reason = "the second signal asks for just that")]
+fn leave() {
+    std::process::exit(130);
+}

@@ -1,0 +1,95 @@
+//! The tensors of a network by the names of the script's state dict, and how they start.
+
+use std::collections::HashMap;
+
+use config::{Network, ParameterSpec, Role};
+use tch::{Device, Kind, Tensor};
+use torch_ext::Result;
+
+/// One tensor of the state dict.
+#[derive(Debug)]
+pub struct Entry {
+    /// Name, shape and role.
+    pub spec: ParameterSpec,
+    /// The tensor: a leaf that requires grad where the role is trainable.
+    pub tensor: Tensor,
+}
+
+/// All of them, in the order of the state dict.
+#[derive(Debug)]
+pub struct Parameters {
+    entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Parameters {
+    /// PyTorch's default initialisation of each module, drawn from `seed`.
+    pub(super) fn initialised(network: &Network, device: Device, seed: u64) -> Result<Self> {
+        tch::manual_seed(i64::from_ne_bytes(seed.to_ne_bytes()));
+        let mut entries = Vec::new();
+        let mut fan_in = 1;
+        for spec in network.parameters() {
+            // A bias follows its weight in the state dict, and takes its fan-in.
+            if matches!(spec.role, Role::ConvWeight | Role::TransposeWeight) {
+                fan_in = spec.shape[1..].iter().product();
+            }
+            let tensor = initial(&spec, fan_in, device)?;
+            let tensor = tensor.f_set_requires_grad(spec.role.is_trainable())?;
+            entries.push(Entry { spec, tensor });
+        }
+        let by_name = entries.iter().enumerate().map(|(i, e)| (e.spec.name.clone(), i)).collect();
+        Ok(Self { entries, by_name })
+    }
+
+    /// All entries, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.by_name.get(name).map(|&i| &self.entries[i].tensor)
+    }
+
+    /// Handles on the trainable tensors, in order.
+    pub fn trainable(&self) -> Vec<Tensor> {
+        self.entries
+            .iter()
+            .filter(|e| e.spec.role.is_trainable())
+            .map(|e| e.tensor.shallow_clone())
+            .collect()
+    }
+
+    pub(super) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.entries.iter_mut().map(|e| &mut e.tensor)
+    }
+
+    /// A handle on the tensor of a name that the same description made.
+    ///
+    /// # Panics
+    /// Where the description of blocks and that of parameters disagree.
+    pub(super) fn handle(&self, name: &str) -> Tensor {
+        match self.get(name) {
+            Some(tensor) => tensor.shallow_clone(),
+            None => unreachable!("`{name}` is in the network's blocks but not in its parameters"),
+        }
+    }
+}
+
+/// `nn.Conv2d`, `nn.ConvTranspose2d`: uniform within 1/sqrt(fan_in), weight and bias
+/// (Kaiming with a = sqrt(5)); `nn.BatchNorm2d`: ones and zeros.
+fn initial(spec: &ParameterSpec, fan_in: u64, device: Device) -> Result<Tensor> {
+    let shape: Vec<i64> = spec.shape.iter().map(|&d| d.cast_signed()).collect();
+    let float = (Kind::Float, device);
+    Ok(match spec.role {
+        Role::ConvWeight | Role::ConvBias | Role::TransposeWeight | Role::TransposeBias => {
+            let bound = 1.0 / (fan_in as f64).sqrt();
+            // Drawn on the CPU: the same weights on every device.
+            let mut t = Tensor::f_empty(&shape[..], (Kind::Float, Device::Cpu))?;
+            t.f_uniform_(-bound, bound)?.f_to_device(device)?
+        }
+        Role::BnWeight | Role::BnRunningVar => Tensor::f_ones(&shape[..], float)?,
+        Role::BnBias | Role::BnRunningMean => Tensor::f_zeros(&shape[..], float)?,
+        Role::BnNumBatchesTracked => Tensor::f_zeros(&shape[..], (Kind::Int64, device))?,
+    })
+}

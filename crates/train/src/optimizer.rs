@@ -1,0 +1,106 @@
+//! `torch.optim.AdamW(fused=True)`: state made before the first step, so that the peak is
+//! known from it on.
+
+use tch::{Kind, Tensor};
+use torch_ext::Result;
+use torch_ext::ops::{self, AdamWTensors};
+
+/// AdamW over a fixed list of parameters.
+#[derive(Debug)]
+pub struct AdamW {
+    params: Vec<Tensor>,
+    exp_avgs: Vec<Tensor>,
+    exp_avg_sqs: Vec<Tensor>,
+    steps: Vec<Tensor>,
+    hyper: ops::AdamW,
+}
+
+impl AdamW {
+    /// State for `params` (fp32 leaves), in their strides: convert the parameters to their
+    /// memory format first.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn new(params: Vec<Tensor>, lr: f64, weight_decay: f64) -> Result<Self> {
+        let zeros = |params: &[Tensor]| -> Result<Vec<Tensor>> {
+            params.iter().map(|p| Ok(p.f_detach()?.f_zeros_like()?)).collect()
+        };
+        let steps = params
+            .iter()
+            .map(|p| Ok(Tensor::f_zeros([1], (Kind::Float, p.device()))?))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            exp_avgs: zeros(&params)?,
+            exp_avg_sqs: zeros(&params)?,
+            steps,
+            params,
+            hyper: ops::AdamW { lr, beta1: 0.9, beta2: 0.999, weight_decay, eps: 1e-8 },
+        })
+    }
+
+    /// Sets the learning rate of the steps to come.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.hyper.lr = lr;
+    }
+
+    /// The present learning rate.
+    pub fn lr(&self) -> f64 {
+        self.hyper.lr
+    }
+
+    /// Handles on the gradients that are there.
+    pub fn defined_gradients(&self) -> Vec<Tensor> {
+        self.params.iter().map(Tensor::grad).filter(Tensor::defined).collect()
+    }
+
+    /// One step over the parameters that have a gradient.
+    ///
+    /// # Errors
+    /// Where an operand does not fit.
+    pub fn fused_step(
+        &mut self,
+        grad_scale: Option<&Tensor>,
+        found_inf: Option<&Tensor>,
+    ) -> Result<()> {
+        let with_grad: Vec<usize> =
+            (0..self.params.len()).filter(|&i| self.params[i].grad().defined()).collect();
+        let pick = |list: &[Tensor]| -> Vec<Tensor> {
+            with_grad.iter().map(|&i| list[i].shallow_clone()).collect()
+        };
+        let grads: Vec<Tensor> = with_grad.iter().map(|&i| self.params[i].grad()).collect();
+        let tensors = AdamWTensors {
+            params: &pick(&self.params),
+            grads: &grads,
+            exp_avgs: &pick(&self.exp_avgs),
+            exp_avg_sqs: &pick(&self.exp_avg_sqs),
+            steps: &pick(&self.steps),
+        };
+        ops::fused_adamw(&tensors, self.hyper, grad_scale, found_inf)
+    }
+
+    /// Sets all gradients to none.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn zero_grad(&mut self) -> Result<()> {
+        self.params.iter().try_for_each(ops::clear_grad)
+    }
+}
+
+/// `CosineAnnealingLR` to zero: the learning rate of `epoch` (from 0) of `epochs`.
+pub fn cosine_lr(lr: f64, epoch: u32, epochs: u32) -> f64 {
+    let progress = f64::from(epoch.min(epochs)) / f64::from(epochs.max(1));
+    0.5 * lr * (1.0 + (std::f64::consts::PI * progress).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cosine_starts_at_lr_and_ends_at_zero() {
+        assert!((cosine_lr(0.1, 0, 10) - 0.1).abs() < 1e-12);
+        assert!((cosine_lr(0.1, 5, 10) - 0.05).abs() < 1e-12);
+        assert!(cosine_lr(0.1, 10, 10).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,12 @@
+//! What a run leaves behind: its folder, its summary, its pictures, its progress.
+
+mod progress;
+mod run_dir;
+pub mod samples;
+mod summary;
+
+pub use progress::Progress;
+pub use run_dir::{RunDir, save_to_models_dir};
+pub use summary::{
+    Artifacts, DeviceInfo, Memory, Status, Summary, Throughput, Validation,
+};

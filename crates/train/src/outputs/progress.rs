@@ -1,0 +1,142 @@
+//! Progress on stderr: a bar where somebody watches, else a line per epoch.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tch::Device;
+
+use crate::device;
+use crate::trainer::EpochReport;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// The bar of an epoch, and lines between epochs.
+#[derive(Debug)]
+pub struct Progress {
+    device: Device,
+    epochs: u32,
+    bar: ProgressBar,
+    started: Instant,
+    epoch_started: Instant,
+    images: u64,
+    loss: Option<f64>,
+}
+
+impl Progress {
+    /// For a run of `epochs` on `device`.
+    pub fn new(device: Device, epochs: u32) -> Self {
+        let now = Instant::now();
+        Self {
+            device,
+            epochs,
+            bar: ProgressBar::hidden(),
+            started: now,
+            epoch_started: now,
+            images: 0,
+            loss: None,
+        }
+    }
+
+    /// A bar of `num_batches` for `epoch` (from 0).
+    pub fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
+        self.images = 0;
+        self.loss = None;
+        self.epoch_started = Instant::now();
+        self.bar = bar(num_batches as u64);
+        self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
+    }
+
+    /// A batch is done.
+    pub fn batch_done(&mut self, images: usize, loss: Option<f64>) {
+        self.images += images as u64;
+        self.loss = loss.or(self.loss);
+        let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+        let loss = self.loss.map_or_else(|| "-".to_owned(), |l| format!("{l:.4}"));
+        self.bar.set_message(format!(
+            "loss {loss}  {:.1} img/s  peak {}",
+            self.images as f64 / seconds,
+            self.memory()
+        ));
+        self.bar.inc(1);
+    }
+
+    /// Validation begins.
+    pub fn validation_started(&mut self) {
+        self.bar.set_message("validating");
+    }
+
+    /// The line of a finished epoch.
+    pub fn epoch_done(&mut self, report: &EpochReport) {
+        self.bar.finish_and_clear();
+        let done = f64::from(report.epoch + 1);
+        let left = f64::from(self.epochs) - done;
+        let eta = Duration::from_secs_f64(self.started.elapsed().as_secs_f64() / done * left);
+        let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+        self.line(&format!(
+            "epoch {:>width$}/{}  loss {:.4}  val IoU {:.4}  Dice {:.4}  {:.1} img/s  peak {}  \
+             ETA {}{}",
+            report.epoch + 1,
+            self.epochs,
+            report.train_loss,
+            report.scores.iou,
+            report.scores.dice,
+            self.images as f64 / seconds,
+            self.memory(),
+            short(eta),
+            if report.is_best { "  best" } else { "" },
+            width = self.epochs.to_string().len(),
+        ));
+    }
+
+    /// Removes the bar, so that what is printed next stands alone.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, text: &str) {
+        // A closed stderr is no reason to end a run.
+        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+
+    fn memory(&self) -> String {
+        let peak = device::peak(self.device);
+        let bytes = peak.reserved_bytes.unwrap_or(peak.allocated_bytes) as f64;
+        let mib = bytes / MIB;
+        if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.2} GiB", mib / 1024.0) }
+    }
+}
+
+fn bar(len: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    let template = "{prefix} [{bar:30}] {pos}/{len}  {msg}  ETA {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// `1h02m`, `3m20s` or `12s`.
+fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(short(Duration::from_secs(12)), "12s");
+        assert_eq!(short(Duration::from_secs(200)), "3m20s");
+        assert_eq!(short(Duration::from_secs(3_725)), "1h02m");
+    }
+}

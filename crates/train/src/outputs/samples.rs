@@ -1,0 +1,115 @@
+//! Pictures of predictions: image, mask and answer side by side.
+
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::compose::Autocast;
+use crate::data::{Batch, Source};
+use crate::error::{Error, Result};
+use crate::evaluation::Upload;
+use crate::model::{ForwardMode, UNet};
+use crate::precision::Precision;
+
+/// Pixels between the three.
+const GAP: usize = 4;
+
+/// Colours of classes 1.. in pictures; more classes start over.
+const PALETTE: [[u8; 3]; 6] =
+    [[255, 255, 255], [230, 80, 60], [60, 160, 230], [90, 190, 90], [240, 190, 60], [170, 110, 220]];
+
+/// Classes that `logits` `[N, C, H, W]` answer: `[N, H, W]` u8, one class at `threshold`.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn answers(logits: &Tensor, threshold: f64) -> Result<Tensor> {
+    let logits = logits.f_to_kind(Kind::Float)?;
+    let classes = if logits.size()[1] == 1 {
+        logits.f_sigmoid()?.f_squeeze_dim(1)?.f_gt(threshold)?
+    } else {
+        logits.f_argmax(1, false)?
+    };
+    Ok(classes.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?)
+}
+
+/// Writes pictures of the first `num` samples of `source` to `folder`.
+///
+/// # Errors
+/// Where data, a tensor operation or a file fails.
+pub fn write(
+    model: &UNet,
+    source: &dyn Source,
+    num: usize,
+    upload: Upload,
+    precision: Precision,
+    folder: &Path,
+) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let (height, width) = source.size();
+    let mut files = Vec::new();
+    let _no_grad = tch::no_grad_guard();
+    for index in 0..num.min(source.len()) {
+        let sample = source.load(index)?;
+        let mut batch = Batch::new(height, width);
+        batch.push(&sample, index);
+        let (images, _) = upload.batch(&batch)?;
+        let logits = {
+            let _autocast = Autocast::enter(upload.device, precision)?;
+            model.forward(&images, ForwardMode::EVALUATION)?
+        };
+        let answer = Vec::<u8>::try_from(answers(&logits, 0.5)?.f_flatten(0, -1)?)?;
+        let panels = [sample.image, colours(&sample.mask), colours(&answer)];
+        let path = folder.join(format!("{:02}-{}.png", index + 1, source.name(index)));
+        save_rgb(&path, &side_by_side(&panels, height, width), height, 3 * width + 2 * GAP)?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+fn colours(classes: &[u8]) -> Vec<u8> {
+    classes
+        .iter()
+        .flat_map(|&class| match class {
+            0 => [0; 3],
+            n => PALETTE[(usize::from(n) - 1) % PALETTE.len()],
+        })
+        .collect()
+}
+
+/// Three RGB pictures with a gray gap between them.
+fn side_by_side(panels: &[Vec<u8>; 3], height: usize, width: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(height * (3 * width + 2 * GAP) * 3);
+    for row in 0..height {
+        for (i, panel) in panels.iter().enumerate() {
+            if i > 0 {
+                out.extend([128; 3 * GAP]);
+            }
+            out.extend_from_slice(&panel[row * width * 3..(row + 1) * width * 3]);
+        }
+    }
+    out
+}
+
+fn save_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<()> {
+    let [w, h] = [width, height].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
+    save_png(path, pixels, h, w, image::ExtendedColorType::Rgb8)
+}
+
+/// Writes a PNG by way of a temporary file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save_png(
+    path: &Path,
+    pixels: &[u8],
+    height: u32,
+    width: u32,
+    colour: image::ExtendedColorType,
+) -> Result<()> {
+    use image::ImageEncoder as _;
+    let mut bytes = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut bytes)
+        .write_image(pixels, width, height, colour)
+        .map_err(|e| Error::io("write", path, std::io::Error::other(e)))?;
+    crate::weights::write_atomically(path, &bytes)
+}

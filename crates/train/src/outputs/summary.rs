@@ -1,0 +1,122 @@
+//! `summary.json`: what other programs may rely on.
+
+use std::path::PathBuf;
+
+use config::RunConfig;
+use serde::Serialize;
+
+use crate::metrics::ClassScore;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// All epochs or steps are done.
+    Completed,
+    /// Validation did not improve any more.
+    EarlyStopped,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// An error.
+    Failed,
+}
+
+/// The device of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceInfo {
+    /// `cpu` or `cuda`.
+    pub kind: &'static str,
+    /// A person's name for it.
+    pub name: String,
+    /// Bytes of its memory.
+    pub total_bytes: Option<u64>,
+}
+
+/// Speed of a run.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Throughput {
+    /// Effective batch over the median step.
+    pub images_per_second: Option<f64>,
+    /// Median optimizer step, warm-up left out.
+    pub step_ms_median: Option<f64>,
+}
+
+/// Memory of a run, in bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Memory {
+    /// What was predicted; `null` until there is an estimator.
+    pub predicted_peak_bytes: Option<u64>,
+    /// The most that tensors held.
+    pub peak_allocated_bytes: Option<u64>,
+    /// The most that the allocator held; `null` on the CPU.
+    pub peak_reserved_bytes: Option<u64>,
+}
+
+/// The best validation of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Validation {
+    /// IoU at threshold 0.5, or the mean over classes.
+    pub best_iou: Option<f64>,
+    /// Dice, likewise.
+    pub best_dice: Option<f64>,
+    /// The best of 101 thresholds.
+    pub best_threshold: Option<f64>,
+    /// IoU at that threshold.
+    pub best_threshold_iou: Option<f64>,
+    /// Epoch of it, from 1.
+    pub best_epoch: Option<u32>,
+    /// Scores by class.
+    pub per_class: Vec<ClassScore>,
+}
+
+/// Files of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Artifacts {
+    /// The resolved configuration.
+    pub config: Option<PathBuf>,
+    /// Best weights.
+    pub best: Option<PathBuf>,
+    /// Weights of the last epoch.
+    pub last: Option<PathBuf>,
+    /// One line per epoch.
+    pub metrics: Option<PathBuf>,
+    /// What happened.
+    pub events: Option<PathBuf>,
+    /// Pictures of predictions.
+    pub samples: Option<PathBuf>,
+    /// The copy in `--models-dir`.
+    pub model: Option<PathBuf>,
+}
+
+/// `summary.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// 1.
+    pub schema_version: u32,
+    /// How it ended.
+    pub status: Status,
+    /// The error, where there was one.
+    pub error: Option<String>,
+    /// Where it ran.
+    pub device: DeviceInfo,
+    /// What ran.
+    pub config: RunConfig,
+    /// `fp32`, `fp16` or `bf16`: what `auto` came to.
+    pub precision: &'static str,
+    /// Epochs finished.
+    pub epochs: u32,
+    /// Optimizer steps done.
+    pub steps: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Speed.
+    pub throughput: Throughput,
+    /// Memory.
+    pub memory: Memory,
+    /// Best validation.
+    pub validation: Validation,
+    /// `null` until there is a fallback ladder.
+    pub fallbacks: Option<Vec<()>>,
+    /// Files, relative to where the program was started.
+    pub artifacts: Artifacts,
+}

@@ -1,0 +1,287 @@
+//! The training loop, in the canonical order, and what it needs around it.
+
+use std::time::{Duration, Instant};
+
+use config::RunConfig;
+use tch::{Device, Kind, Tensor};
+
+use crate::compose::{Autocast, Scaler};
+use crate::data::Loader;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::evaluation::{Upload, evaluate};
+use crate::interrupt::Interrupt;
+use crate::loss::segmentation_loss;
+use crate::metrics::Scores;
+use crate::model::{Checkpointing, ForwardMode, UNet};
+use crate::optimizer::{AdamW, cosine_lr};
+use crate::precision::Precision;
+
+/// Steps that are not timed: libraries choose and allocate in them.
+const WARM_UP_STEPS: usize = 3;
+
+/// Everything that one run trains with.
+#[derive(Debug)]
+pub struct Trainer {
+    /// What to do.
+    pub config: RunConfig,
+    /// Where.
+    pub device: Device,
+    /// In which precision.
+    pub precision: Precision,
+    /// What is trained.
+    pub model: UNet,
+    optimizer: AdamW,
+    scaler: Scaler,
+    step_times: Vec<Duration>,
+    steps: u64,
+}
+
+/// Why training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs or steps are done.
+    Completed,
+    /// Validation did not improve for `patience` epochs.
+    EarlyStopped,
+}
+
+/// One finished epoch.
+#[derive(Debug, Clone)]
+pub struct EpochReport {
+    /// From 0.
+    pub epoch: u32,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Mean validation loss.
+    pub val_loss: f64,
+    /// Validation scores.
+    pub scores: Scores,
+    /// Whether they are the best so far.
+    pub is_best: bool,
+    /// Learning rate of its steps.
+    pub lr: f64,
+    /// Scale of the gradient scaler after it, where one is active.
+    pub scale: Option<f64>,
+    /// Share of the epoch's training time spent waiting for data.
+    pub data_wait: f64,
+    /// Optimizer steps so far.
+    pub steps: u64,
+}
+
+/// Who watches a run: progress, files.
+pub trait Observer {
+    /// An epoch begins with that many micro-batches.
+    fn epoch_started(&mut self, epoch: u32, num_batches: usize);
+    /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it
+    /// was read.
+    fn batch_done(&mut self, images: usize, loss: Option<f64>);
+    /// Validation begins.
+    fn validation_started(&mut self);
+    /// An epoch ended.
+    ///
+    /// # Errors
+    /// Where a file cannot be written: the run ends.
+    fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()>;
+}
+
+impl Trainer {
+    /// Builds model, optimizer and scaler; the optimizer's state is there before step 1.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
+        if config.deterministic {
+            tch::Cuda::cudnn_set_benchmark(false);
+        } else {
+            tch::Cuda::cudnn_set_benchmark(true);
+        }
+        let model =
+            UNet::new(config.network(), device, config.seed, config.use_channels_last)?;
+        let optimizer =
+            AdamW::new(model.parameters().trainable(), config.lr, config.weight_decay)?;
+        let scaler = Scaler::new(device, precision, config.init_scale)?;
+        Ok(Self {
+            config,
+            device,
+            precision,
+            model,
+            optimizer,
+            scaler,
+            step_times: Vec::new(),
+            steps: 0,
+        })
+    }
+
+    /// Trains on `train`, validating on `val` after each epoch.
+    ///
+    /// # Errors
+    /// Where data, a tensor operation or a file fails, the loss stops being a number, or
+    /// somebody interrupts.
+    pub fn fit(
+        &mut self,
+        train: &Loader,
+        val: &Loader,
+        observer: &mut dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<Ending> {
+        let mut best: Option<f64> = None;
+        let mut epochs_without_gain = 0;
+        for epoch in 0..self.config.epochs {
+            self.optimizer.set_lr(cosine_lr(self.config.lr, epoch, self.config.epochs));
+            observer.epoch_started(epoch, train.num_batches());
+            let (train_loss, data_wait) = self.train_epoch(train, epoch, observer, interrupt)?;
+
+            observer.validation_started();
+            let (scores, val_loss) =
+                evaluate(&self.model, val, self.upload(), self.precision, interrupt)?
+                    .ok_or(Error::Interrupted { step: self.steps })?;
+            let is_best = best.is_none_or(|b| scores.iou > b);
+            let report = EpochReport {
+                epoch,
+                train_loss,
+                val_loss,
+                is_best,
+                lr: self.optimizer.lr(),
+                scale: self.scaler.current()?,
+                data_wait,
+                steps: self.steps,
+                scores,
+            };
+            if is_best {
+                best = Some(report.scores.iou);
+                epochs_without_gain = 0;
+            } else {
+                epochs_without_gain += 1;
+            }
+            observer.epoch_done(self, &report)?;
+            if self.out_of_steps() {
+                break;
+            }
+            if self.config.patience > 0 && epochs_without_gain >= self.config.patience {
+                return Ok(Ending::EarlyStopped);
+            }
+        }
+        Ok(Ending::Completed)
+    }
+
+    /// One pass over the training images. Returns the mean loss and the share of the time
+    /// spent waiting for data.
+    fn train_epoch(
+        &mut self,
+        loader: &Loader,
+        epoch: u32,
+        observer: &mut dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<(f64, f64)> {
+        let mode = self.forward_mode();
+        let accumulation = u64::from(self.config.accumulation);
+        let started = Instant::now();
+        let mut losses = MeanLoss::new(self.device)?;
+        let mut batches = loader.epoch(u64::from(epoch));
+        let mut step_started = Instant::now();
+        let num_batches = loader.num_batches() as u64;
+        let mut micro_batch = 0_u64;
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let (images, masks) = self.upload().batch(&batch)?;
+            // Micro-batches of the last group are as many as there are.
+            let group = accumulation.min(num_batches - micro_batch / accumulation * accumulation);
+
+            let autocast = Autocast::enter(self.device, self.precision)?;
+            let logits = self.model.forward(&images, mode)?;
+            drop(autocast);
+            let loss = segmentation_loss(&logits, &masks)?.f_div_scalar(group as f64)?;
+            drop((logits, images, masks));
+            torch_ext::backward(&self.scaler.scale(&loss)?)?;
+
+            losses.add(&loss, group)?;
+            micro_batch += 1;
+            if micro_batch % accumulation == 0 || micro_batch == num_batches {
+                self.scaler.step(&mut self.optimizer)?;
+                self.optimizer.zero_grad()?;
+                self.steps += 1;
+                self.step_times.push(step_started.elapsed());
+                step_started = Instant::now();
+            }
+            observer.batch_done(batch.len, losses.read_when_due(self.steps)?);
+            if interrupt.requested() {
+                return Err(Error::Interrupted { step: self.steps });
+            }
+            if self.out_of_steps() {
+                break;
+            }
+        }
+        device::synchronize(self.device);
+        let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
+        Ok((losses.read(self.steps)?, wait))
+    }
+
+    fn forward_mode(&self) -> ForwardMode {
+        let checkpointing = if self.config.use_grad_checkpoint {
+            Checkpointing::Block { use_reentrant: self.config.use_reentrant }
+        } else {
+            Checkpointing::Off
+        };
+        ForwardMode { training: true, checkpointing }
+    }
+
+    /// How this run's batches become tensors.
+    pub fn upload(&self) -> Upload {
+        Upload { device: self.device, channels_last: self.config.use_channels_last }
+    }
+
+    /// Optimizer steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Median time of an optimizer step, warm-up left out; `None` before the first such step.
+    pub fn step_time_median(&self) -> Option<Duration> {
+        let mut times = self.step_times.get(WARM_UP_STEPS..)?.to_vec();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    }
+
+    fn out_of_steps(&self) -> bool {
+        self.config.max_steps.is_some_and(|max| self.steps >= max)
+    }
+}
+
+/// The mean loss of an epoch, summed on the device and read seldom: reading waits for it.
+struct MeanLoss {
+    sum: Tensor,
+    count: u64,
+    device: Device,
+    read_at: Instant,
+}
+
+impl MeanLoss {
+    fn new(device: Device) -> Result<Self> {
+        let scalar: [i64; 0] = [];
+        let sum = Tensor::f_zeros(scalar.as_slice(), (Kind::Float, device))?;
+        Ok(Self { sum, count: 0, device, read_at: Instant::now() })
+    }
+
+    /// Adds the loss of a micro-batch that was divided by `group`.
+    fn add(&mut self, loss: &Tensor, group: u64) -> Result<()> {
+        let loss = loss.f_detach()?.f_mul_scalar(group as f64)?;
+        self.sum = self.sum.f_add(&loss)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The mean so far on the CPU, and on CUDA once a second.
+    fn read_when_due(&mut self, step: u64) -> Result<Option<f64>> {
+        if self.device.is_cuda() && self.read_at.elapsed() < Duration::from_secs(1) {
+            return Ok(None);
+        }
+        self.read_at = Instant::now();
+        self.read(step).map(Some)
+    }
+
+    fn read(&self, step: u64) -> Result<f64> {
+        let mean = self.sum.f_double_value(&[])? / self.count.max(1) as f64;
+        if mean.is_finite() { Ok(mean) } else { Err(Error::NonFiniteLoss { step }) }
+    }
+}

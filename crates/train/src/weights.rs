@@ -1,0 +1,235 @@
+//! Weights in safetensors, by the names of the script's state dict.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use config::Network;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::model::{Entry, UNet};
+
+/// Writes all tensors of `model`, contiguous, to `path`: to a temporary file beside it first,
+/// so that a file that was there is whole or replaced.
+///
+/// # Errors
+/// [`Error::Io`] with the file.
+pub fn save(model: &UNet, path: &Path) -> Result<()> {
+    let mut buffers = Vec::new();
+    for entry in model.parameters().entries() {
+        buffers.push(tensor_bytes(&entry.tensor)?);
+    }
+    let mut views = Vec::new();
+    for (entry, bytes) in model.parameters().entries().iter().zip(&buffers) {
+        let shape = shape_of(entry);
+        let view = TensorView::new(dtype_of(entry), shape, bytes)
+            .map_err(|e| unreadable(path, &e.to_string()))?;
+        views.push((entry.spec.name.clone(), view));
+    }
+    let network = model.network();
+    // `format = pt` is what the libraries of the field expect of PyTorch's tensors.
+    let metadata = HashMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        ("snug.width".to_owned(), network.width.to_string()),
+        ("snug.classes".to_owned(), network.classes.to_string()),
+    ]);
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|e| unreadable(path, &e.to_string()))?;
+    write_atomically(path, &bytes)
+}
+
+/// Writes `bytes` to `path` by way of a temporary file in the same folder.
+///
+/// # Errors
+/// [`Error::Io`] with the file.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |e: std::io::Error| Error::io("write", path, e);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".snug-")
+        .tempfile_in(folder)
+        .map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    set_usual_mode(file.as_file()).map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+/// Temporary files are private; results are as readable as any file.
+#[cfg(unix)]
+fn set_usual_mode(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_usual_mode(_file: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// A weights file in memory, checked to be one.
+#[derive(Debug)]
+pub struct WeightsFile {
+    path: std::path::PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl WeightsFile {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Weights`] where it is no safetensors file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let file = Self { path: path.to_owned(), bytes };
+        file.tensors()?;
+        Ok(file)
+    }
+
+    fn tensors(&self) -> Result<SafeTensors<'_>> {
+        SafeTensors::deserialize(&self.bytes)
+            .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))
+    }
+
+    /// The network that it holds, read off the shapes of its first and last convolution.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where those are not there.
+    pub fn network(&self) -> Result<Network> {
+        let tensors = self.tensors()?;
+        let first_dimension = |name: &str| {
+            tensors
+                .tensor(name)
+                .ok()
+                .and_then(|t| t.shape().first().copied())
+                .and_then(|d| u32::try_from(d).ok())
+        };
+        match (first_dimension("downs.0.conv.0.weight"), first_dimension("out_conv.weight")) {
+            (Some(width), Some(classes)) if width > 0 && classes > 0 => {
+                Ok(Network::new(width, classes))
+            }
+            _ => Err(self.wrong(
+                "not a U-Net of the guide's script: `downs.0.conv.0.weight` or `out_conv.weight` \
+                 is missing"
+                    .to_owned(),
+                "save the model's `state_dict()` with safetensors, names unchanged",
+            )),
+        }
+    }
+
+    /// Copies the tensors into `model`, all or none: as `load_state_dict(strict=True)`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`]: another width or number of classes, tensors missing, unexpected, or
+    /// of another shape or dtype.
+    pub fn load_into(&self, model: &UNet) -> Result<()> {
+        let (here, there) = (self.network()?, model.network());
+        if here != there {
+            return Err(self.wrong(
+                format!(
+                    "holds a network of width {} with {} class(es), the run has width {} with {}",
+                    here.width, here.classes, there.width, there.classes
+                ),
+                &format!("pass `--width {} --classes {}`", here.width, here.classes),
+            ));
+        }
+        let tensors = self.tensors()?;
+        let entries = model.parameters().entries();
+        let missing: Vec<&str> = entries
+            .iter()
+            .map(|e| e.spec.name.as_str())
+            .filter(|name| tensors.tensor(name).is_err())
+            .collect();
+        let unexpected: Vec<&str> = tensors
+            .names()
+            .into_iter()
+            .filter(|name| model.parameters().get(name).is_none())
+            .collect();
+        if !missing.is_empty() || !unexpected.is_empty() {
+            return Err(self.wrong(
+                format!(
+                    "its tensors differ from the network's: missing {}, unexpected {}",
+                    first_few(&missing),
+                    first_few(&unexpected)
+                ),
+                "convolutions carry biases and BatchNorm its `num_batches_tracked`, as in the \
+                 guide's script",
+            ));
+        }
+        let mut loaded = Vec::new();
+        for entry in entries {
+            let view = tensors
+                .tensor(&entry.spec.name)
+                .map_err(|e| unreadable(&self.path, &e.to_string()))?;
+            loaded.push(self.tensor(entry, &view)?);
+        }
+        for (entry, value) in entries.iter().zip(loaded) {
+            tch::no_grad(|| entry.tensor.shallow_clone().f_copy_(&value).map(drop))?;
+        }
+        Ok(())
+    }
+
+    fn tensor(&self, entry: &Entry, view: &TensorView<'_>) -> Result<Tensor> {
+        let name = &entry.spec.name;
+        if view.shape() != shape_of(entry) {
+            return Err(self.wrong(
+                format!("`{name}` has shape {:?}, the network {:?}", view.shape(), shape_of(entry)),
+                "the file is of another network",
+            ));
+        }
+        let kind = match view.dtype() {
+            Dtype::F64 => Kind::Double,
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::I64 => Kind::Int64,
+            other => {
+                return Err(self.wrong(
+                    format!("`{name}` has dtype {other:?}"),
+                    "save the weights as fp32, fp16 or bf16",
+                ));
+            }
+        };
+        let shape: Vec<i64> = entry.spec.shape.iter().map(|&d| d.cast_signed()).collect();
+        Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(entry.tensor.kind())?)
+    }
+
+    fn wrong(&self, message: String, hint: &str) -> Error {
+        Error::Weights { path: self.path.clone(), message, hint: hint.to_owned() }
+    }
+}
+
+fn unreadable(path: &Path, message: &str) -> Error {
+    Error::Weights {
+        path: path.to_owned(),
+        message: message.to_owned(),
+        hint: "expected a safetensors file with the tensors of the script's state dict".to_owned(),
+    }
+}
+
+fn first_few(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        _ if names.len() <= 3 => names.join(", "),
+        _ => format!("{} and {} more", names[..3].join(", "), names.len() - 3),
+    }
+}
+
+fn shape_of(entry: &Entry) -> Vec<usize> {
+    entry.spec.shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect()
+}
+
+fn dtype_of(entry: &Entry) -> Dtype {
+    if entry.tensor.kind() == Kind::Int64 { Dtype::I64 } else { Dtype::F32 }
+}
+
+/// The values in the order of `[N, C, H, W]`, whatever the memory format, little-endian.
+fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let t = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut bytes = vec![0_u8; t.numel() * t.kind().elt_size_in_bytes()];
+    t.f_copy_data_u8(&mut bytes, t.numel())?;
+    Ok(bytes)
+}
