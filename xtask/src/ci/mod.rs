@@ -109,12 +109,9 @@ fn run_step(step: Step, workspace: &Workspace, console: &Console) -> Result<bool
         Step::Invariants => Ok(report(&invariants::check(workspace)?, console)),
         Step::Sources => Ok(report(&sources::check(workspace)?, console)),
         Step::Clippy => {
-            let args = ["clippy", "--workspace", "--all-targets", "--features", FULL];
-            cargo(
-                workspace,
-                &[&args[..], &["--", "--deny", "warnings"]].concat(),
-                &[],
-            )
+            let mut args = vec!["clippy", "--workspace", "--all-targets", "--features", FULL];
+            args.extend(["--keep-going", "--", "--deny", "warnings"]);
+            cargo(workspace, &args, &[])
         }
         Step::Features => features(workspace, console),
         Step::Docs => {
