@@ -1,1 +1,122 @@
-//! Proofs on the real network.
+//! Proofs on the real network: what a technique changes, and that it changes nothing else.
+
+mod checkpointing;
+mod failures;
+mod layout;
+mod memory;
+mod segments;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use config::Network;
+use tch::{Device, Kind, Tensor};
+use train::compose::Autocast;
+use train::loss::segmentation_loss;
+use train::model::{Checkpointing, ForwardMode, UNet};
+use train::optimizer::AdamW;
+use train::precision::Precision;
+
+/// Not square, so that height and width cannot be confused.
+const SIZE: [i64; 2] = [32, 48];
+
+/// Tests that read the process-wide meter, plant failures or probe operators take turns.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    torch_ext::init().unwrap();
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a run computes with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) precision: Precision,
+    pub(crate) channels_last: bool,
+    pub(crate) checkpointing: Checkpointing,
+}
+
+pub(crate) const PLAIN: Setting = Setting {
+    precision: Precision::Fp32,
+    channels_last: true,
+    checkpointing: Checkpointing::Off,
+};
+pub(crate) const BLOCK: Checkpointing = Checkpointing::Block { use_reentrant: false };
+pub(crate) const REENTRANT: Checkpointing = Checkpointing::Block { use_reentrant: true };
+
+/// A small network in training.
+pub(crate) struct Run {
+    pub(crate) model: UNet,
+    optimizer: AdamW,
+    setting: Setting,
+}
+
+impl Run {
+    pub(crate) fn new(width: u32, setting: Setting) -> Self {
+        let network = Network::new(width, 1);
+        let model = UNet::new(network, Device::Cpu, 7, setting.channels_last).unwrap();
+        let optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
+        Self { model, optimizer, setting }
+    }
+
+    /// Forward and backward: gradients are there afterwards.
+    pub(crate) fn gradients(&mut self, batch: &(Tensor, Tensor)) -> torch_ext::Result<()> {
+        let mode = ForwardMode { training: true, checkpointing: self.setting.checkpointing };
+        let logits = {
+            let _autocast = Autocast::enter(Device::Cpu, self.setting.precision)?;
+            self.model.forward(&batch.0, mode)?
+        };
+        let loss = segmentation_loss(&logits, &batch.1)?;
+        drop(logits);
+        torch_ext::backward(&loss)
+    }
+
+    pub(crate) fn update(&mut self) {
+        self.optimizer.fused_step(None, None).unwrap();
+        self.optimizer.zero_grad().unwrap();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.optimizer.zero_grad().unwrap();
+    }
+}
+
+/// Images `[N, 3, H, W]` in channels-last or not, masks `[N, H, W]`; the same for a seed.
+pub(crate) fn batch(seed: i64, num: i64, channels_last: bool) -> (Tensor, Tensor) {
+    batch_of(seed, num, SIZE, channels_last)
+}
+
+pub(crate) fn batch_of(
+    seed: i64,
+    num: i64,
+    [h, w]: [i64; 2],
+    channels_last: bool,
+) -> (Tensor, Tensor) {
+    tch::manual_seed(seed);
+    let bytes = Tensor::randint(256, [num, h, w, 3], (Kind::Uint8, Device::Cpu));
+    let images =
+        train::compose::images_to_device(&bytes, Device::Cpu, channels_last).unwrap();
+    let masks = Tensor::rand([num, h, w], (Kind::Float, Device::Cpu)).gt(0.7).to_kind(Kind::Uint8);
+    (images, masks)
+}
+
+/// Gradients by name.
+pub(crate) fn gradients_of(run: &Run) -> Vec<(String, Tensor)> {
+    run.model
+        .parameters()
+        .entries()
+        .iter()
+        .filter(|e| e.spec.role.is_trainable())
+        .map(|e| (e.spec.name.clone(), e.tensor.grad().copy()))
+        .collect()
+}
+
+/// Names of tensors that differ in a bit.
+pub(crate) fn differing(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Vec<String> {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).filter(|(x, y)| !x.1.equal(&y.1)).map(|(x, _)| x.0.clone()).collect()
+}
+
+/// All tensors of the state dict, BatchNorm's buffers included, by name.
+pub(crate) fn state_of(run: &Run) -> Vec<(String, Tensor)> {
+    let entries = run.model.parameters().entries();
+    entries.iter().map(|e| (e.spec.name.clone(), e.tensor.detach().copy())).collect()
+}

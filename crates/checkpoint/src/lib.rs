@@ -88,7 +88,8 @@ impl Checkpoint {
 
     /// As [`Checkpoint::run`], with tensors that the forward pass *receives*: `body` gets
     /// them after `inputs` in the forward, and `inputs` alone in the recompute, where it
-    /// rebuilds them (without a graph). Their gradient flows through the forward's graph,
+    /// rebuilds them: without a graph, and requiring grad where they did, so that the same
+    /// tensors are saved. Their gradient flows through the forward's graph,
     /// once: a skip connection that is recomputed inside a second segment would run its
     /// producer's backward twice.
     ///

@@ -9,6 +9,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/csrc/autograd/variable.h>
 #include <vector>
@@ -28,6 +30,15 @@ std::optional<at::Tensor> maybe(SnugTensor* t) {
   if (t == nullptr) return std::nullopt;
   return tensor(t);
 }
+
+// A node that does nothing, after everything else: the queue of a thread hands out high
+// sequence numbers first, so that what a failed backward left there is met, and thrown away,
+// before this one.
+class Last final : public torch::autograd::Node {
+ public:
+  Last() : Node(/*sequence_nr=*/0) {}
+  torch::autograd::variable_list apply(torch::autograd::variable_list&&) override { return {}; }
+};
 
 at::MemoryFormat memory_format(int32_t format) {
   return format == 1 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
@@ -73,6 +84,21 @@ int32_t snug_clear_grad(SnugTensor* t) {
   return snug::guarded([&] { tensor(t).mutable_grad() = at::Tensor(); });
 }
 
+int32_t snug_scalar_op(SnugTensor* t, int32_t op, double value, SnugTensor** out) {
+  return snug::guarded([&] {
+    auto& self = tensor(t);
+    // A fraction would turn integers into floats.
+    const at::Scalar scalar = self.is_floating_point() ? at::Scalar(value)
+                                                       : at::Scalar(static_cast<int64_t>(value));
+    if (out == nullptr) {
+      op == 0 ? self.mul_(scalar) : self.add_(scalar);
+      return;
+    }
+    *out = reinterpret_cast<SnugTensor*>(
+        new at::Tensor(op == 0 ? self.mul(scalar) : self.add(scalar)));
+  });
+}
+
 int32_t snug_is_contiguous_in(SnugTensor* t, int32_t format) {
   try {
     return tensor(t).is_contiguous(memory_format(format)) ? 1 : 0;
@@ -112,8 +138,10 @@ int32_t snug_backward(SnugTensor* root, SnugTensor* gradient, int32_t retain_gra
 int32_t snug_drain(void) {
   return snug::guarded([] {
     at::AutoGradMode grad(true);
-    auto leaf = at::zeros({1}, at::TensorOptions().requires_grad(true));
-    torch::autograd::backward({leaf.sum()});
+    auto root = at::zeros({1});
+    const std::shared_ptr<Last> node(new Last(), torch::autograd::deleteNode);
+    torch::autograd::set_history(root, node);
+    torch::autograd::backward({root});
   });
 }
 

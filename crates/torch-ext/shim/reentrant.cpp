@@ -28,8 +28,8 @@ class Reentrant final : public torch::autograd::Node {
       if (failure != nullptr) replay_->closure().fail(failure);
     }
     if (outputs.size() != gradients.size())
-      throw Mismatch(c10::str("a checkpointed segment returned ", gradients.size(),
-                              " tensors in forward and ", outputs.size(), " in its recompute"));
+      throw Mismatch(c10::str("the forward returned ", gradients.size(), " tensors, the recompute ",
+                              outputs.size()));
     std::vector<at::Tensor> roots;
     std::vector<at::Tensor> root_gradients;
     for (size_t i = 0; i < outputs.size(); ++i) {

@@ -186,8 +186,8 @@ std::optional<size_t> Replay::index_of(const at::Tensor& t) const {
 void Replay::check_versions() const {
   for (size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i]._version() != versions_[i])
-      throw Mismatch(c10::str("input ", i, " of a checkpointed segment was modified in place ",
-                              "between forward and backward"));
+      throw Mismatch(
+          c10::str("input ", i, " was modified in place between forward and backward"));
   }
 }
 
@@ -207,12 +207,9 @@ Frame::Packed Frame::note(const at::Tensor& t) {
   return {number, std::move(kept)};
 }
 
-void Frame::mismatch(size_t number, const at::Tensor& t) const {
-  const auto& slot = slots_[number];
-  throw Mismatch(c10::str(
-      "saved tensor ", number, " of a checkpointed segment differs between forward and recompute: ",
-      c10::IntArrayRef(slot.sizes), " ", slot.dtype, " on ", slot.device, " then, ", t.sizes(), " ",
-      t.scalar_type(), " on ", t.device(), " now"));
+void Frame::refuse(std::string message) {
+  mismatch_ = Mismatch(std::move(message));
+  throw *mismatch_;
 }
 
 void Frame::record(const at::Tensor& t) {
@@ -220,13 +217,15 @@ void Frame::record(const at::Tensor& t) {
   // Without early stop a recompute may save more than its forward asked to drop.
   if (number >= slots_.size()) {
     if (stopped_) return;
-    throw Mismatch(c10::str("the recompute of a checkpointed segment saves more than its forward: ",
-                            slots_.size(), " tensors then"));
+    refuse(c10::str("the recompute saves more tensors than the forward, which saved ",
+                    slots_.size()));
   }
   auto& slot = slots_[number];
   if (c10::IntArrayRef(slot.sizes) != t.sizes() || slot.dtype != t.scalar_type() ||
       slot.device != t.device())
-    mismatch(number, t);
+    refuse(c10::str("saved tensor ", number, " was ", c10::IntArrayRef(slot.sizes), " ", slot.dtype,
+                    " on ", slot.device, " in forward and is ", t.sizes(), " ", t.scalar_type(),
+                    " on ", t.device(), " in the recompute"));
   if (slot.dropped) slot.value = t.detach();
   if (early_stop_ && number + 1 == num_to_record_) {
     stopped_ = true;
@@ -243,6 +242,7 @@ at::Tensor Frame::take(size_t number) {
 void Frame::recompute() {
   next_ = 0;
   stopped_ = false;
+  mismatch_.reset();
   std::vector<at::Tensor> outputs;
   void* failure = nullptr;
   {
@@ -257,13 +257,15 @@ void Frame::recompute() {
     if (failure != nullptr) replay_.closure().drop(failure);
     return;
   }
-  if (failure != nullptr) {
-    for (auto& slot : slots_) slot.value.reset();
-    replay_.closure().fail(failure);
+  if (failure == nullptr && next_ >= num_to_record_) return;
+  for (auto& slot : slots_) slot.value.reset();
+  if (mismatch_) {
+    if (failure != nullptr) replay_.closure().drop(failure);
+    throw *mismatch_;
   }
-  if (next_ < num_to_record_)
-    throw Mismatch(c10::str("the recompute of a checkpointed segment saved ", next_,
-                            " tensors, its forward at least ", num_to_record_));
+  if (failure != nullptr) replay_.closure().fail(failure);
+  throw Mismatch(c10::str("the recompute saved ", next_, " tensors, the forward at least ",
+                          num_to_record_));
 }
 
 }  // namespace snug

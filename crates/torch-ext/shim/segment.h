@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace snug {
@@ -96,7 +97,8 @@ class Frame : public std::enable_shared_from_this<Frame> {
 
  private:
   void recompute();
-  [[noreturn]] void mismatch(size_t number, const at::Tensor& t) const;
+  // Throws, and remembers it: on its way through Rust the exception becomes text.
+  [[noreturn]] void refuse(std::string message);
 
   struct Slot {
     std::vector<int64_t> sizes;
@@ -112,6 +114,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
   size_t num_to_record_ = 0;  // one past the last dropped slot
   size_t next_ = 0;           // number of the next tensor of a recompute
   bool stopped_ = false;
+  std::optional<Mismatch> mismatch_;
 };
 
 // Puts a frame on this thread's stack of open segments.

@@ -120,12 +120,16 @@ int32_t snug_fused_adamw(
 
 // Sets the tensor's gradient to undefined and releases its bytes.
 int32_t snug_clear_grad(SnugTensor* tensor);
+// `tensor` times (0) or plus (1) `value`, in place where `out` is NULL, else into a new tensor
+// that the caller owns. tch's own operators with a scalar panic where libtorch throws: its
+// destructor of scalars meets the pending error first.
+int32_t snug_scalar_op(SnugTensor* tensor, int32_t op, double value, SnugTensor** out);
 // 1 where `tensor` is contiguous in that format: 0 contiguous, 1 channels-last.
 int32_t snug_is_contiguous_in(SnugTensor* tensor, int32_t format);
 // A new tensor (owned by the caller) in that format, sharing storage where it
 // already is.
 int32_t snug_to_memory_format(SnugTensor* tensor, int32_t format, SnugTensor** out);
-// A copy with its storage's alias identity: 1 where both share storage and shape.
+// 1 where both share storage and shape.
 int32_t snug_same_data(SnugTensor* a, SnugTensor* b);
 
 // ---- backward ----------------------------------------------------------------

@@ -152,6 +152,12 @@ unsafe extern "C" {
         found_inf: *mut RawTensor,
     ) -> i32;
     pub(crate) fn snug_clear_grad(tensor: *mut RawTensor) -> i32;
+    pub(crate) fn snug_scalar_op(
+        tensor: *mut RawTensor,
+        op: i32,
+        value: f64,
+        out: *mut *mut RawTensor,
+    ) -> i32;
     pub(crate) fn snug_is_contiguous_in(tensor: *mut RawTensor, format: i32) -> i32;
     pub(crate) fn snug_to_memory_format(
         tensor: *mut RawTensor,

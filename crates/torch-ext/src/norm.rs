@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 use crate::Result;
+use crate::ops::add_scalar_;
 use crate::segment::Pass;
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
@@ -60,8 +61,7 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
         None => (&norm.running_mean, &norm.running_var),
     };
     if update {
-        let mut count = norm.num_batches_tracked.shallow_clone();
-        let _count = tch::no_grad(|| count.f_add_scalar_(1))?;
+        tch::no_grad(|| add_scalar_(&norm.num_batches_tracked, 1.0))?;
     }
     Ok(input.f_batch_norm(
         Some(&norm.weight),

@@ -150,6 +150,55 @@ pub fn clear_grad(tensor: &Tensor) -> Result<()> {
     check(unsafe { ffi::snug_clear_grad(raw(tensor)) })
 }
 
+const MUL: i32 = 0;
+const ADD: i32 = 1;
+
+/// `tensor * value`. tch's operators that take a scalar panic where libtorch reports an
+/// error, out of memory included; this one and its siblings return it.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn mul_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
+    scalar_op(tensor, MUL, value)
+}
+
+/// `tensor + value`.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn add_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
+    scalar_op(tensor, ADD, value)
+}
+
+/// `tensor *= value`.
+///
+/// # Errors
+/// Where autograd forbids it.
+pub fn mul_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
+    scalar_op_(tensor, MUL, value)
+}
+
+/// `tensor += value`.
+///
+/// # Errors
+/// Where autograd forbids it.
+pub fn add_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
+    scalar_op_(tensor, ADD, value)
+}
+
+fn scalar_op(tensor: &Tensor, op: i32, value: f64) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor borrowed for the call; `out` is valid for writes.
+    check(unsafe { ffi::snug_scalar_op(raw(tensor), op, value, &raw mut out) })?;
+    // SAFETY: the shim made a new tensor, whose owner is now the caller.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+fn scalar_op_(tensor: &Tensor, op: i32, value: f64) -> Result<()> {
+    // SAFETY: a live tensor borrowed for the call; null asks for the in-place form.
+    check(unsafe { ffi::snug_scalar_op(raw(tensor), op, value, std::ptr::null_mut()) })
+}
+
 /// Order of the bytes of a 4-D tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemoryFormat {

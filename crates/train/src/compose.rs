@@ -247,6 +247,8 @@ pub fn convert_parameters<'a>(
 /// Where memory runs out.
 pub fn images_to_device(bytes: &Tensor, device: Device, channels_last: bool) -> Result<Tensor> {
     let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
-    let images = images.f_to_kind(Kind::Float)?.f_div_scalar_(255.0)?;
+    let mut images = images.f_to_kind(Kind::Float)?;
+    // As torchvision's `to_tensor`: a division, not a product with the inverse.
+    let images = images.f_div_(&Tensor::f_full([1], 255.0, (Kind::Float, device))?)?;
     Ok(if channels_last { images } else { images.f_contiguous()? })
 }

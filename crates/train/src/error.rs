@@ -1,8 +1,9 @@
 //! Why a command of `train` failed, and with which exit code.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use config::ConfigError;
+use config::{ConfigError, Place};
 
 use crate::data::DataError;
 
@@ -107,7 +108,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Config(error) => error.hint(),
+            Self::Config(error) => Some(error.hint().unwrap_or_else(|| where_to_look(error))),
             Self::Data(error) | Self::DataDuringRun { source: error, .. } => error.hint(),
             Self::MissingFeature { feature } => Some(format!(
                 "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
@@ -124,9 +125,20 @@ impl Error {
                  `--preset max-memory`"
                     .to_owned(),
             ),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some disk space, or choose another folder with `--run-dir`".to_owned())
-            }
+            Self::Interrupted { step: 1.. } => Some(
+                "`--resume FILE` starts a new run from the weights that were saved".to_owned(),
+            ),
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
+                    "free some disk space, or choose another folder with `--run-dir`".to_owned(),
+                ),
+                ErrorKind::NotFound => Some("check the path".to_owned()),
+                ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::NotADirectory
+                | ErrorKind::AlreadyExists => Some("choose another folder".to_owned()),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -146,5 +158,14 @@ impl Error {
             }
             other => other,
         }
+    }
+}
+
+/// For a value that says itself what it should be.
+fn where_to_look(error: &ConfigError) -> String {
+    match error.place() {
+        Place::Flag(flag) => format!("`train fit --help` describes `{flag}`"),
+        Place::File { .. } => "correct the file, or override the key with its flag".to_owned(),
+        _ => "`train fit --help` lists the flags and what they take".to_owned(),
     }
 }

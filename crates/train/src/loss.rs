@@ -2,6 +2,7 @@
 
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::Result;
+use torch_ext::ops::{add_scalar, mul_scalar};
 
 /// Keeps the Dice of an empty mask defined.
 const EPS: f64 = 1e-7;
@@ -39,7 +40,7 @@ pub fn segmentation_loss(logits: &Tensor, masks: &Tensor) -> Result<Tensor> {
     };
     let dice = soft_dice(&probabilities, &targets)?;
     // 0.5 * entropy + 0.5 * (1 - dice)
-    Ok(entropy.f_sub(&dice)?.f_add_scalar(1.0)?.f_mul_scalar(0.5)?)
+    mul_scalar(&add_scalar(&entropy.f_sub(&dice)?, 1.0)?, 0.5)
 }
 
 /// Soft Dice per sample and channel, averaged: both `[N, C, H, W]`.
@@ -47,10 +48,8 @@ fn soft_dice(probabilities: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let over_pixels = |t: &Tensor| t.f_sum_dim_intlist([2, 3].as_slice(), false, Kind::Float);
     let intersection = over_pixels(&probabilities.f_mul(targets)?)?;
     let total = over_pixels(probabilities)?.f_add(&over_pixels(targets)?)?;
-    let dice = intersection
-        .f_mul_scalar(2.0)?
-        .f_add_scalar(EPS)?
-        .f_div(&total.f_add_scalar(EPS)?)?;
+    let twice = add_scalar(&mul_scalar(&intersection, 2.0)?, EPS)?;
+    let dice = twice.f_div(&add_scalar(&total, EPS)?)?;
     Ok(dice.f_mean(Kind::Float)?)
 }
 

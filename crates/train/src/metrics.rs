@@ -7,6 +7,7 @@
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use torch_ext::Result;
+use torch_ext::ops::mul_scalar;
 
 /// Thresholds k / 100 for k in 0..=100.
 const NUM_THRESHOLDS: usize = 101;
@@ -180,18 +181,18 @@ fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
 /// pixels. Bin k holds probabilities in ((k - 1) / 100, k / 100]: those above threshold k / 100
 /// are exactly those in the bins over k.
 fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
-    let bins = probabilities.f_mul_scalar(100.0)?.f_ceil()?.f_clamp(0.0, 100.0)?;
+    let bins = mul_scalar(probabilities, 100.0)?.f_ceil()?;
     // NaN has no bin; it counts as the surest wrong answer there is.
     let bins = bins.f_nan_to_num(100.0, 100.0, 0.0)?.f_to_kind(Kind::Int64)?;
     count(&bins, masks, NUM_THRESHOLDS, 2, |bins, masks, _, columns| {
-        Ok(bins.f_mul_scalar(columns)?.f_add(masks)?)
+        Ok(mul_scalar(bins, columns)?.f_add(masks)?)
     })
 }
 
 /// `answers`, `masks`: `[N, H, W]` -> for each image the number of pixels by (mask, answer).
 fn confusion(answers: &Tensor, masks: &Tensor, classes: usize) -> Result<Vec<i64>> {
     count(answers, masks, classes, classes, |answers, masks, rows, _| {
-        Ok(masks.f_mul_scalar(rows)?.f_add(answers)?)
+        Ok(mul_scalar(masks, rows)?.f_add(answers)?)
     })
 }
 
@@ -200,14 +201,14 @@ fn count(
     masks: &Tensor,
     rows: usize,
     columns: usize,
-    cell: impl Fn(&Tensor, &Tensor, i64, i64) -> Result<Tensor>,
+    cell: impl Fn(&Tensor, &Tensor, f64, f64) -> Result<Tensor>,
 ) -> Result<Vec<i64>> {
     let n = values.size()[0];
     let cells = (rows * columns).cast_signed() as i64;
     let masks = masks.f_to_kind(Kind::Int64)?;
-    let index = cell(values, &masks, rows.cast_signed() as i64, columns.cast_signed() as i64)?;
+    let index = cell(values, &masks, rows as f64, columns as f64)?;
     let image = Tensor::f_arange(n, (Kind::Int64, values.device()))?.f_view([n, 1, 1])?;
-    let index = index.f_add(&image.f_mul_scalar(cells)?)?.f_flatten(0, -1)?;
+    let index = index.f_add(&mul_scalar(&image, cells as f64)?)?.f_flatten(0, -1)?;
     let counts = index.f_bincount(None::<&Tensor>, n * cells)?;
     Ok(Vec::<i64>::try_from(counts)?)
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use config::RunConfig;
 use tch::{Device, Kind, Tensor};
+use torch_ext::ops::mul_scalar;
 
 use crate::compose::{Autocast, Scaler};
 use crate::data::Loader;
@@ -191,7 +192,7 @@ impl Trainer {
             let autocast = Autocast::enter(self.device, self.precision)?;
             let logits = self.model.forward(&images, mode)?;
             drop(autocast);
-            let loss = segmentation_loss(&logits, &masks)?.f_div_scalar(group as f64)?;
+            let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, 1.0 / group as f64)?;
             drop((logits, images, masks));
             torch_ext::backward(&self.scaler.scale(&loss)?)?;
 
@@ -265,7 +266,7 @@ impl MeanLoss {
 
     /// Adds the loss of a micro-batch that was divided by `group`.
     fn add(&mut self, loss: &Tensor, group: u64) -> Result<()> {
-        let loss = loss.f_detach()?.f_mul_scalar(group as f64)?;
+        let loss = mul_scalar(&loss.f_detach()?, group as f64)?;
         self.sum = self.sum.f_add(&loss)?;
         self.count += 1;
         Ok(())

@@ -28,13 +28,9 @@ pub fn save(model: &UNet, path: &Path) -> Result<()> {
             .map_err(|e| unreadable(path, &e.to_string()))?;
         views.push((entry.spec.name.clone(), view));
     }
-    let network = model.network();
-    // `format = pt` is what the libraries of the field expect of PyTorch's tensors.
-    let metadata = HashMap::from([
-        ("format".to_owned(), "pt".to_owned()),
-        ("snug.width".to_owned(), network.width.to_string()),
-        ("snug.classes".to_owned(), network.classes.to_string()),
-    ]);
+    // `format = pt` is what the libraries of the field expect of PyTorch's tensors. No more than
+    // one entry: a map of two is written in either order, and equal weights are equal files.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|e| unreadable(path, &e.to_string()))?;
     write_atomically(path, &bytes)
@@ -81,8 +77,15 @@ impl WeightsFile {
     /// Reads `path`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Weights`] where it is no safetensors file.
+    /// [`Error::Io`]; [`Error::Weights`] where it is a folder or no safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::Weights {
+                path: path.to_owned(),
+                message: "a folder, not a weights file".to_owned(),
+                hint: "name the file in it, such as `best.safetensors`".to_owned(),
+            });
+        }
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
         let file = Self { path: path.to_owned(), bytes };
         file.tensors()?;

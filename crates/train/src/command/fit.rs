@@ -13,7 +13,7 @@ use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
 use crate::data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, baseline, synth, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::outputs::RunDir;
+use crate::outputs::{RunDir, prepare_models_dir};
 use crate::precision::{self, CpuSupport};
 use crate::trainer::Trainer;
 use crate::weights::WeightsFile;
@@ -66,6 +66,7 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
         scale::to_machine(&mut resolved, device, args.data.is_none(), args.full_size);
     let config = resolved.config;
     let choice = precision::choose(&config, device, CpuSupport::detect());
+    refuse_places(&args)?;
     let warm_start = args.resume.as_deref().map(WeightsFile::open).transpose()?;
 
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|v| std::env::var(v).ok());
@@ -84,6 +85,7 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
     warn_about_speed(&trainer.config, device, args.data.is_some());
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
+    args.models_dir.as_deref().map(prepare_models_dir).transpose()?;
     let run_dir = match (&args.run_dir, &args.run_name) {
         (Some(path), _) => RunDir::create(path)?,
         (None, Some(name)) => RunDir::create(&Path::new("runs").join(name))?,
@@ -114,6 +116,31 @@ fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
             message: format!("the checkpoint policy `{other}` is not there yet"),
             hint: "`--grad-checkpoint block` checkpoints each double convolution".to_owned(),
         }),
+    }
+}
+
+/// Refuses folders and names that would be refused only once the data is read.
+fn refuse_places(args: &FitArgs) -> Result<()> {
+    for (flag, name) in [("--run-name", &args.run_name), ("--dataset", &args.dataset)] {
+        let Some(name) = name else { continue };
+        // Exactly one component, and not `.` or `..`.
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            return Err(Error::Usage {
+                message: format!("`{flag}` must be a name, found `{name}`"),
+                hint: "`--run-dir DIR` takes a path".to_owned(),
+            });
+        }
+    }
+    if args.resume.as_deref().is_some_and(|file| file == Path::new("auto") && !file.exists()) {
+        return Err(Error::Usage {
+            message: "`--resume auto` is not there yet".to_owned(),
+            hint: "`--resume FILE` starts from saved weights".to_owned(),
+        });
+    }
+    match (&args.run_dir, &args.run_name) {
+        (Some(path), _) => RunDir::refuse_taken(path),
+        (None, Some(name)) => RunDir::refuse_taken(&Path::new("runs").join(name)),
+        (None, None) => Ok(()),
     }
 }
 
@@ -185,6 +212,14 @@ impl Data {
 
 /// Scans a folder as the configuration says.
 pub(super) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
+    if folder.is_file() {
+        return Err(Error::Usage {
+            message: format!("`{}` is a file, not a folder", folder.display()),
+            hint: "`--data` takes the folder that holds `train/` and `val/`, or `images/` and \
+                   `masks/`"
+                .to_owned(),
+        });
+    }
     let options = SplitOptions { val_percent: config.val_percent, seed: config.seed };
     Ok(scan_folder(folder, &options)?)
 }

@@ -58,7 +58,7 @@ pub(super) struct TrainingFlags {
     /// Learning rate at the start.
     #[arg(long, value_name = "X")]
     pub(super) lr: Option<f64>,
-    /// Epochs without a better validation `IoU` before the run stops; 0 never stops early.
+    /// Epochs without a better validation IoU before the run stops; 0 never stops early.
     #[arg(long, value_name = "N")]
     pub(super) patience: Option<u32>,
     /// Gradient checkpointing: off or block (each double convolution, as in the guide).
@@ -76,7 +76,7 @@ pub(super) struct TrainingFlags {
     /// Random flips, turns and brightness: on or off.
     #[arg(long, value_name = "SWITCH")]
     pub(super) augment: Option<Switch>,
-    /// Weight decay of `AdamW`.
+    /// Weight decay of AdamW.
     #[arg(long, value_name = "X")]
     pub(super) weight_decay: Option<f64>,
     /// Algorithms that give the same bits each time.

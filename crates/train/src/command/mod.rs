@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, configura
 
 /// Trains a U-Net, evaluates it and predicts with it.
 #[derive(Debug, Parser)]
-#[command(name = "train", version, about, after_help = EXIT_CODES)]
+#[command(name = "train", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,18 +29,25 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train on a folder of images and masks, or on built-in pages.
+    #[command(allow_negative_numbers = true)]
     Fit(fit::FitArgs),
     /// Score saved weights on the validation (or test) images of a folder.
+    #[command(allow_negative_numbers = true)]
     Evaluate(evaluate::EvaluateArgs),
     /// Write the masks that saved weights answer for images.
+    #[command(allow_negative_numbers = true)]
     Predict(predict::PredictArgs),
     /// Write the built-in pages and their masks to a folder.
+    #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error),
+    };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,6 +55,27 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Prints help as `clap` does, and errors in our form: what it calls a tip is a hint.
+fn refuse_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that went away is no reason to fail.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.starts_with("Usage:"));
+    let (tips, rest): (Vec<_>, Vec<_>) = paragraphs.partition(|p| p.starts_with("tip:"));
+    let hint = tips.first().map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
+    let help = "For more information, try '--help'.";
+    for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
+        console::note(paragraph);
+    }
+    if rest.contains(&help) {
+        console::note(&format!("hint: {hint}"));
+    }
+    ExitCode::from(2)
 }
 
 fn run(command: Command) -> Result<()> {

@@ -6,7 +6,7 @@ pub mod samples;
 mod summary;
 
 pub use progress::Progress;
-pub use run_dir::{RunDir, save_to_models_dir};
+pub use run_dir::{RunDir, prepare_models_dir, save_to_models_dir};
 pub use summary::{
     Artifacts, DeviceInfo, Memory, Status, Summary, Throughput, Validation,
 };

@@ -27,15 +27,26 @@ impl RunDir {
     /// # Errors
     /// [`Error::Usage`] where it holds something, [`Error::Io`] where it cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::refuse_taken(path)?;
         fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
-        let mut entries = fs::read_dir(path).map_err(|e| Error::io("read", path, e))?;
-        if entries.next().is_some() {
-            return Err(Error::Usage {
+        Self::open(path)
+    }
+
+    /// What [`create`](Self::create) would refuse, and nothing made: to be asked before the data
+    /// is read, which can take long.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it holds something, [`Error::Io`] where it is no folder.
+    pub fn refuse_taken(path: &Path) -> Result<()> {
+        match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::Usage {
                 message: format!("the run folder `{}` is not empty", path.display()),
                 hint: "choose another `--run-dir`; nothing is overwritten".to_owned(),
-            });
+            }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io("create", path, e)),
         }
-        Self::open(path)
     }
 
     /// Makes `parent/NAME-NNN` with the next free number; the name is taken atomically, so that
@@ -116,6 +127,16 @@ fn append(file: &mut File, path: PathBuf, row: &impl Serialize) -> Result<()> {
     let mut line = serde_json::to_vec(row).map_err(|e| Error::io("write", &path, e.into()))?;
     line.push(b'\n');
     file.write_all(&line).map_err(|e| Error::io("write", path, e))
+}
+
+/// Makes `models_dir` and tries to write there: better found out before a run than after.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn prepare_models_dir(models_dir: &Path) -> Result<()> {
+    fs::create_dir_all(models_dir).map_err(|e| Error::io("create", models_dir, e))?;
+    // It has no name, and is gone when closed.
+    tempfile::tempfile_in(models_dir).map(drop).map_err(|e| Error::io("write to", models_dir, e))
 }
 
 /// Copies `weights` to `models_dir/DATASET-unet-NN.safetensors` with the next free number.

@@ -1,11 +1,12 @@
 //! Writes down what a run does: progress, logs, weights, and at the end the summary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tch::Device;
 
+use crate::command::console;
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::outputs::{
@@ -60,48 +61,62 @@ impl Recorder {
     ) -> Result<String> {
         self.progress.clear();
         let step = trainer.steps();
-        let outcome = outcome.map_err(|e| e.during_run(step));
+        let mut outcome = outcome.map_err(|e| e.during_run(step));
+        if matches!(outcome, Err(Error::Interrupted { .. }))
+            && let Err(error) = weights::save(&trainer.model, &self.dir.file(LAST))
+        {
+            outcome = Err(error.during_run(step));
+        }
+        // The pictures and the copy show the weights that the figures are of.
+        let (mut samples, mut model) = (None, None);
+        if outcome.is_ok() && self.best.is_some() {
+            match self.publish(trainer, val, models) {
+                Ok(published) => (samples, model) = published,
+                Err(error) => outcome = Err(error.during_run(step)),
+            }
+        }
+        let artifacts = Artifacts { samples, model, ..self.artifacts() };
         let status = match &outcome {
             Ok(Ending::Completed) => Status::Completed,
             Ok(Ending::EarlyStopped) => Status::EarlyStopped,
             Err(Error::Interrupted { .. }) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
-        if status == Status::Interrupted {
-            weights::save(&trainer.model, &self.dir.file(LAST))?;
-        }
-        // The pictures and the copy show the weights that the figures are of.
-        let mut artifacts = self.artifacts();
-        if outcome.is_ok() && self.best.is_some() {
-            self.publish(trainer, val, models, &mut artifacts).map_err(|e| e.during_run(step))?;
-        }
         let error = outcome.as_ref().err().map(ToString::to_string);
-        self.dir.log_event(&json!({"event": "finished", "status": status, "step": step, "error": error}))?;
+        let event = json!({"event": "finished", "status": status, "step": step, "error": error});
         let summary = self.summary(trainer, status, error, artifacts);
-        let text = serde_json::to_string_pretty(&summary)
-            .map_err(|e| Error::io("write", self.dir.file("summary.json"), e.into()))?;
-        self.dir.write("summary.json", &(text + "\n")).map_err(|e| e.during_run(step))?;
-        outcome?;
-        Ok(self.report(&summary))
+        let written = self.dir.log_event(&event).and_then(|()| self.write_summary(&summary));
+        let report = self.report(&summary);
+        match outcome {
+            Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
+            // What ended the run says more than that a full disk did not take the summary.
+            Err(error) => {
+                console::note(&report);
+                Err(error)
+            }
+        }
     }
 
+    fn write_summary(&self, summary: &Summary) -> Result<()> {
+        let text = serde_json::to_string_pretty(summary)
+            .map_err(|e| Error::io("write", self.dir.file("summary.json"), e.into()))?;
+        self.dir.write("summary.json", &(text + "\n"))
+    }
+
+    /// Draws the samples and copies the weights; returns where both went.
     fn publish(
         &self,
         trainer: &Trainer,
         val: &dyn Source,
         models: Option<(&Path, &str)>,
-        artifacts: &mut Artifacts,
-    ) -> Result<()> {
+    ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
         let best = self.dir.file(BEST);
         WeightsFile::open(&best)?.load_into(&trainer.model)?;
         let folder = self.dir.file(SAMPLES);
         let upload = trainer.upload();
         samples::write(&trainer.model, val, NUM_SAMPLES, upload, trainer.precision, &folder)?;
-        artifacts.samples = Some(folder);
-        if let Some((dir, dataset)) = models {
-            artifacts.model = Some(save_to_models_dir(dir, dataset, &best)?);
-        }
-        Ok(())
+        let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
+        Ok((Some(folder), copy.transpose()?))
     }
 
     fn artifacts(&self) -> Artifacts {
@@ -169,8 +184,13 @@ impl Recorder {
         let mut lines = Vec::new();
         if let Some(best) = &self.best {
             let early = if summary.status == Status::EarlyStopped { " (stopped early)" } else { "" };
+            let ended = match summary.status {
+                Status::Completed | Status::EarlyStopped => "done",
+                Status::Interrupted => "interrupted",
+                Status::Failed => "failed",
+            };
             lines.push(format!(
-                "done: {} epochs, {} steps in {:.0} s{early}",
+                "{ended}: {} epoch(s), {} step(s) in {:.0} s{early}",
                 summary.epochs, summary.steps, summary.seconds
             ));
             lines.push(format!(
@@ -194,10 +214,10 @@ impl Recorder {
         }
         lines.push("files:".to_owned());
         let files = &summary.artifacts;
-        let summary_file = Some(self.dir.file("summary.json"));
+        let summary_file = Some(self.dir.file("summary.json")).filter(|p| p.exists());
         for (path, what) in [
             (&files.best, "best weights"),
-            (&files.last, "weights of the last epoch"),
+            (&files.last, "last weights"),
             (&files.model, "copy of the best weights"),
             (&files.config, "configuration"),
             (&files.metrics, "one line per epoch"),

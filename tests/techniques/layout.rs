@@ -1,0 +1,50 @@
+//! Channels-last is kept through the whole network, forward and backward.
+
+use layout::Watch;
+use train::model::Checkpointing;
+use train::precision::Precision;
+
+use super::{BLOCK, PLAIN, Run, Setting, alone, batch};
+
+fn report(setting: Setting) -> layout::FormatReport {
+    let mut run = Run::new(4, setting);
+    let images = batch(8, 2, setting.channels_last);
+    let watch = Watch::begin().unwrap();
+    run.gradients(&images).unwrap();
+    watch.finish().unwrap()
+}
+
+#[test]
+fn every_activation_and_gradient_stays_channels_last() {
+    let _turn = alone();
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        for checkpointing in [Checkpointing::Off, BLOCK] {
+            let report = report(Setting { precision, checkpointing, ..PLAIN });
+            println!("{precision:?} {checkpointing:?}: {} images watched", report.num_images);
+            assert!(report.num_images > 100, "{report:?}");
+            assert!(report.all_channels_last(), "{precision:?} {checkpointing:?}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn the_watch_sees_a_run_without_it() {
+    let _turn = alone();
+    let report = report(Setting { channels_last: false, ..PLAIN });
+    assert!(report.offenders.iter().any(|(name, _)| name == "aten::conv2d"), "{report:?}");
+}
+
+#[test]
+fn the_format_changes_no_answer() {
+    let _turn = alone();
+    // Other kernels, other order of additions: fp32 rounding over 23 layers.
+    const TOLERANCE: f64 = 1e-4;
+    let answer = |channels_last| {
+        let run = Run::new(4, Setting { channels_last, ..PLAIN });
+        let images = batch(9, 2, channels_last);
+        let mode = train::model::ForwardMode { training: true, checkpointing: Checkpointing::Off };
+        tch::no_grad(|| run.model.forward(&images.0, mode).unwrap())
+    };
+    let difference = (answer(true) - answer(false)).abs().max().double_value(&[]);
+    assert!(difference < TOLERANCE, "{difference}");
+}
