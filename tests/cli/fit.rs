@@ -1,0 +1,218 @@
+//! What a run writes, and the flags that change its course.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Sandbox;
+
+/// Pointers into `summary.json`, with the types that other programs may rely on.
+const SUMMARY: &[(&str, fn(&Value) -> bool)] = &[
+    ("/schema_version", Value::is_u64),
+    ("/status", Value::is_string),
+    ("/device/kind", Value::is_string),
+    ("/device/name", Value::is_string),
+    ("/device/total_bytes", Value::is_u64),
+    ("/config/img_size", Value::is_array),
+    ("/config/batch", Value::is_u64),
+    ("/config/lr", Value::is_f64),
+    ("/config/use_amp", Value::is_boolean),
+    ("/config/use_grad_checkpoint", Value::is_boolean),
+    ("/config/use_channels_last", Value::is_boolean),
+    ("/epochs", Value::is_u64),
+    ("/steps", Value::is_u64),
+    ("/throughput/images_per_second", Value::is_f64),
+    ("/throughput/step_ms_median", Value::is_f64),
+    // Not built yet: these become a number and a list.
+    ("/memory/predicted_peak_bytes", |v| {
+        v.is_null() || v.is_u64()
+    }),
+    ("/fallbacks", |v| v.is_null() || v.is_array()),
+    ("/memory/peak_allocated_bytes", Value::is_u64),
+    // `null` on the CPU, whose allocator holds nothing back.
+    ("/memory/peak_reserved_bytes", Value::is_null),
+    ("/validation/best_iou", Value::is_f64),
+    ("/validation/best_dice", Value::is_f64),
+    ("/validation/best_threshold", Value::is_f64),
+    ("/validation/best_epoch", Value::is_u64),
+    ("/artifacts/config", Value::is_string),
+    ("/artifacts/best", Value::is_string),
+    ("/artifacts/last", Value::is_string),
+    ("/artifacts/metrics", Value::is_string),
+    ("/artifacts/events", Value::is_string),
+    ("/artifacts/samples", Value::is_string),
+    ("/artifacts/model", Value::is_null),
+];
+
+#[test]
+fn a_run_leaves_its_files_and_evaluate_gives_its_figure() {
+    let sandbox = Sandbox::with_pages();
+    let run = sandbox.fit(&["--epochs", "3"]);
+    assert!(
+        run.stdout.contains("memory optimisation settings"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stderr.contains("results: runs/data-001"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("epoch 3/3"), "{}", run.stderr);
+
+    let summary = sandbox.json("runs/data-001/summary.json");
+    for (pointer, right) in SUMMARY {
+        let value = summary
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("no {pointer}"));
+        assert!(right(value), "{pointer} is {value}");
+    }
+    assert_eq!(summary["status"], "completed");
+    assert_eq!(
+        (&summary["epochs"], &summary["steps"]),
+        (&3.into(), &6.into())
+    );
+    let artifacts = summary["artifacts"].as_object().unwrap();
+    for path in artifacts.values().filter_map(Value::as_str) {
+        assert!(sandbox.path(path).exists(), "{path}");
+        assert!(
+            run.stdout.contains(path),
+            "{path} is not named in {}",
+            run.stdout
+        );
+    }
+    assert_eq!(
+        fs::read_dir(sandbox.path("runs/data-001/samples"))
+            .unwrap()
+            .count(),
+        4
+    );
+
+    let metrics = sandbox.rows("runs/data-001/metrics.jsonl");
+    assert_eq!(metrics.len(), 3);
+    for (row, epoch) in metrics.iter().zip(1..) {
+        assert_eq!(
+            (&row["epoch"], &row["steps"]),
+            (&epoch.into(), &(2 * epoch).into())
+        );
+        for key in ["lr", "train_loss", "val_loss", "val_iou", "val_dice"] {
+            assert!(row[key].is_f64(), "{key} is {}", row[key]);
+        }
+    }
+    let best = metrics
+        .iter()
+        .filter_map(|row| row["val_iou"].as_f64())
+        .fold(0.0, f64::max);
+    assert_eq!(summary["validation"]["best_iou"], best);
+    let events = sandbox.rows("runs/data-001/events.jsonl");
+    assert_eq!(events.first().unwrap()["event"], "started");
+    assert_eq!(events.last().unwrap()["status"], "completed");
+
+    // The same figures, to the last bit, from the saved weights.
+    let weights = [
+        "--weights",
+        "runs/data-001/best.safetensors",
+        "--data",
+        "data",
+    ];
+    let run = sandbox
+        .train(&[&["evaluate", "--json", "--device", "cpu"], &weights[..]].concat())
+        .ok();
+    let scores: Value = serde_json::from_str(&run.stdout).unwrap();
+    let validation = &summary["validation"];
+    assert_eq!(scores["iou"], validation["best_iou"]);
+    assert_eq!(scores["dice"], validation["best_dice"]);
+    assert_eq!(
+        scores["best_threshold"]["threshold"],
+        validation["best_threshold"]
+    );
+    assert_eq!(scores["num_images"], 4);
+    let run = sandbox
+        .train(&[&["evaluate", "--split", "test"], &weights[..]].concat())
+        .ok();
+    assert!(
+        run.stdout.starts_with("2 images at 64x64, fp32: IoU "),
+        "{}",
+        run.stdout
+    );
+
+    // The next run takes the next number.
+    let run = sandbox.fit(&["--max-steps", "1"]);
+    assert!(
+        run.stderr.contains("results: runs/data-002"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn max_steps_ends_a_run() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.fit(&["--epochs", "9", "--max-steps", "3", "--run-dir", "run"]);
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["status"], "completed");
+    assert_eq!(
+        (&summary["epochs"], &summary["steps"]),
+        (&2.into(), &3.into())
+    );
+}
+
+#[test]
+fn accumulation_makes_one_step_of_several_batches() {
+    let sandbox = Sandbox::with_pages();
+    // 8 pages: batches of 3, 3 and 2, of which the last stands alone.
+    sandbox.fit(&[
+        "--batch",
+        "3",
+        "--accumulation",
+        "2",
+        "--epochs",
+        "2",
+        "--run-dir",
+        "run",
+    ]);
+    assert_eq!(sandbox.json("run/summary.json")["steps"], 4);
+}
+
+#[test]
+fn models_are_numbered() {
+    let sandbox = Sandbox::with_pages();
+    for number in ["01", "02"] {
+        let flags = [
+            "--max-steps",
+            "1",
+            "--models-dir",
+            "models",
+            "--dataset",
+            "manga",
+        ];
+        let run = sandbox.fit(&flags);
+        let model = format!("models/manga-unet-{number}.safetensors");
+        assert!(run.stdout.contains(&model), "{}", run.stdout);
+        let best = format!("runs/manga-0{number}/best.safetensors");
+        assert!(sandbox.read(&model) == sandbox.read(&best));
+    }
+}
+
+#[test]
+fn early_stopping_is_a_status() {
+    let sandbox = Sandbox::with_pages();
+    // A learning rate too small to change any pixel's answer: no epoch beats the first.
+    sandbox.fit(&[
+        "--lr",
+        "1e-30",
+        "--epochs",
+        "9",
+        "--patience",
+        "2",
+        "--run-dir",
+        "run",
+    ]);
+    let summary = sandbox.json("run/summary.json");
+    let epochs = summary["epochs"].as_u64().unwrap();
+    let best = summary["validation"]["best_epoch"].as_u64().unwrap();
+    assert!(
+        epochs == 9 || summary["status"] == "early-stopped" && epochs == best + 2,
+        "{summary}"
+    );
+}

@@ -1,0 +1,234 @@
+//! Bad input: exit code 2, the file or key named, a way out, and nothing made or overwritten.
+
+use image::{GrayImage, Luma};
+
+use super::{Sandbox, small};
+
+/// What a run that is refused says, from `error:` on.
+fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
+    let before = sandbox.tree();
+    let run = sandbox.train(args);
+    assert_eq!(run.code, Some(2), "{args:?}: {run:?}");
+    assert!(!run.stderr.contains("panicked"), "{args:?}: {run:?}");
+    assert!(run.complaint().contains("\nhint: "), "{args:?}: {run:?}");
+    assert!(sandbox.tree() == before, "{args:?} left something");
+    run.complaint().to_owned()
+}
+
+/// The same of `fit` on `data/`.
+fn refused_fit(sandbox: &Sandbox, flags: &[&str]) -> String {
+    refused(sandbox, &small(&[&["--data", "data"], flags].concat()))
+}
+
+#[test]
+fn a_missing_mask() {
+    let sandbox = Sandbox::with_pages();
+    std::fs::remove_file(sandbox.path("data/train/masks/page-00002_mask.png")).unwrap();
+    insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
+    error: 1 image(s) in `data/train/images` have no mask in `data/train/masks`: page-00002.png
+    hint: the mask of `STEM.png` or `STEM.jpg` is `STEM_mask.png` or `STEM.png` in the folder of masks
+    ");
+}
+
+#[test]
+fn a_mask_of_another_size() {
+    let sandbox = Sandbox::with_pages();
+    let mask = sandbox.path("data/val/masks/page-00001_mask.png");
+    GrayImage::new(48, 64).save(mask).unwrap();
+    insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
+    error: mask `data/val/masks/page-00001_mask.png` is 64x48 (height x width), its image `data/val/images/page-00001.png` is 64x64
+    hint: a mask has one pixel for each pixel of its image
+    ");
+}
+
+#[test]
+fn a_mask_with_values_that_are_no_class() {
+    let sandbox = Sandbox::with_pages();
+    let mask = sandbox.path("data/train/masks/page-00000_mask.png");
+    GrayImage::from_fn(64, 64, |x, _| Luma([[0, 100, 200][x as usize % 3]])).save(mask).unwrap();
+    insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
+    error: mask `data/train/masks/page-00000_mask.png`: expected 0 and 255 (or 0 and 1), found 0, 100, 200
+    hint: if each value is a class, renumber them 0 to 2 and pass `--classes 3`
+    ");
+}
+
+#[test]
+fn a_truncated_image() {
+    let sandbox = Sandbox::with_pages();
+    let name = "data/train/images/page-00004.png";
+    sandbox.write(name, &sandbox.read(name)[..300]);
+    let complaint = refused_fit(&sandbox, &[]);
+    // What follows is the decoder's word.
+    assert!(complaint.starts_with(&format!("error: `{name}` is truncated or corrupt: ")), "{complaint}");
+    assert!(complaint.ends_with("\nhint: open it in an image viewer; copy or export it again"));
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let sandbox = Sandbox::with_pages();
+    for page in 0..3 {
+        sandbox.write(&format!("data/train/images/page-0000{page}.png"), "no image");
+    }
+    let complaint = refused_fit(&sandbox, &[]);
+    assert!(complaint.starts_with("error: 3 samples cannot be used:"), "{complaint}");
+    assert!((0..3).all(|page| complaint.contains(&format!("page-0000{page}.png"))), "{complaint}");
+}
+
+#[test]
+fn folders_without_data() {
+    let sandbox = Sandbox::with_pages();
+    std::fs::create_dir_all(sandbox.path("none/train/images")).unwrap();
+    std::fs::create_dir_all(sandbox.path("none/train/masks")).unwrap();
+    std::fs::create_dir_all(sandbox.path("other/pictures")).unwrap();
+    insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "none"]), @r"
+    error: no images (PNG or JPEG) in `none/train/images` (it is empty)
+    hint: images are files ending in .png, .jpg or .jpeg
+    ");
+    insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "other"]), @r"
+    error: `other` has neither `train/images` nor `images` in it (found `pictures`)
+    hint: expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, or `images/` (or `imgs/`) beside `masks/`
+    ");
+    insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "data/val/images/page-00000.png"]), @r"
+    error: `data/val/images/page-00000.png` is a file, not a folder
+    hint: `--data` takes the folder that holds `train/` and `val/`, or `images/` and `masks/`
+    ");
+}
+
+#[test]
+fn a_configuration_file() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.write("key.toml", "schema_version = 1\nbatch = 4\nbatchs = 4\n");
+    sandbox.write("batch.toml", "schema_version = 1\nbatch = 0\n");
+    sandbox.write("lr.toml", "schema_version = 1\nlr = nan\n");
+    sandbox.write("size.toml", "schema_version = 1\nimg_size = [100, 64]\n");
+    sandbox.write("syntax.toml", "schema_version = 1\nbatch = = 4\n");
+    let refused = |file: &str| {
+        refused(&sandbox, &["fit", "--data", "data", "--config", file])
+    };
+    insta::assert_snapshot!(refused("key.toml"), @r"
+    error: `key.toml` line 3: unknown key `batchs`
+    hint: did you mean `batch`?
+    ");
+    insta::assert_snapshot!(refused("batch.toml"), @r"
+    error: `batch.toml` line 2: `batch` must be a whole number from 1 to 65536, found `0`
+    hint: correct the file, or override the key with its flag
+    ");
+    insta::assert_snapshot!(refused("lr.toml"), @r"
+    error: `lr.toml` line 2: `lr` must be a finite number above 0, found `NaN`
+    hint: correct the file, or override the key with its flag
+    ");
+    insta::assert_snapshot!(refused("size.toml"), @r"
+    error: `size.toml` line 2: `img_size` must be [height, width], both multiples of 16 from 16 to 65536, found `[100, 64]`
+    hint: the nearest valid sizes are [96, 64] and [112, 64]
+    ");
+    insta::assert_snapshot!(refused("none.toml"), @r"
+    error: `none.toml`: cannot be read: No such file or directory (os error 2)
+    hint: `--config` takes a TOML file; `--preset` takes a name
+    ");
+    let syntax = refused("syntax.toml");
+    assert!(syntax.starts_with("error: `syntax.toml` line 2: not valid TOML"), "{syntax}");
+}
+
+#[test]
+fn flags_with_wrong_values() {
+    let sandbox = Sandbox::with_pages();
+    let refused = |flags: &[&str]| refused_fit(&sandbox, flags);
+    insta::assert_snapshot!(refused(&["--batch", "0"]), @r"
+    error: `--batch` must be a whole number from 1 to 65536, found `0`
+    hint: `train fit --help` describes `--batch`
+    ");
+    insta::assert_snapshot!(refused(&["--lr", "nan"]), @r"
+    error: `--lr` must be a finite number above 0, found `NaN`
+    hint: `train fit --help` describes `--lr`
+    ");
+    insta::assert_snapshot!(refused(&["--lr", "-1"]), @r"
+    error: `--lr` must be a finite number above 0, found `-1`
+    hint: `train fit --help` describes `--lr`
+    ");
+    insta::assert_snapshot!(refused(&["--img-size", "100x64"]), @r"
+    error: `--img-size` must be `HxW`, both multiples of 16 from 16 to 65536, found `100x64`
+    hint: the nearest valid sizes are 96x64 and 112x64
+    ");
+    insta::assert_snapshot!(refused(&["--img-size", "100"]), @r"
+    error: invalid value '100' for '--img-size <HxW>': image size must be `HxW`, such as `384x512`, found `100`
+    hint: `--help` lists the flags
+    ");
+    insta::assert_snapshot!(refused(&["--seed", "-1"]), @r"
+    error: invalid value '-1' for '--seed <N>': invalid digit found in string
+    hint: `--help` lists the flags
+    ");
+    insta::assert_snapshot!(refused(&["--preset", "best-balanc"]), @r"
+    error: unknown preset `best-balanc`, expected one of `best-balance`, `max-memory`, `speed`
+    hint: did you mean `best-balance`?
+    ");
+    insta::assert_snapshot!(refused(&["--device", "gpu"]), @r"
+    error: invalid value 'gpu' for '--device <DEVICE>': `gpu` is not a device: `auto`, `cpu` or `cuda[:N]`
+    hint: `--help` lists the flags
+    ");
+    insta::assert_snapshot!(refused(&["--grad-checkpoint", "selective"]), @r"
+    error: the checkpoint policy `selective` is not there yet
+    hint: `--grad-checkpoint block` checkpoints each double convolution
+    ");
+    insta::assert_snapshot!(refused(&["--epoch", "3"]), @r"
+    error: unexpected argument '--epoch' found
+    hint: a similar argument exists: '--epochs'
+    ");
+    insta::assert_snapshot!(refused(&["--run-name", "../up"]), @r"
+    error: `--run-name` must be a name, found `../up`
+    hint: `--run-dir DIR` takes a path
+    ");
+}
+
+#[test]
+fn a_gpu_that_is_not_there() {
+    let sandbox = Sandbox::with_pages();
+    // No GPU is to be seen, whatever the machine.
+    let mut command = sandbox.command();
+    command.env("CUDA_VISIBLE_DEVICES", "").args(small(&["--data", "data", "--device", "cuda"]));
+    let run = super::Run::of(&mut command);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.complaint().starts_with("error: CUDA is not available: "), "{run:?}");
+    assert!(run.complaint().ends_with("hint: `--device cpu` runs the same on the CPU"), "{run:?}");
+    assert!(!sandbox.path("runs").exists());
+}
+
+#[test]
+fn a_run_folder_that_holds_something() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.write("run/best.safetensors", "mine");
+    insta::assert_snapshot!(refused_fit(&sandbox, &["--run-dir", "run"]), @r"
+    error: the run folder `run` is not empty
+    hint: choose another `--run-dir`; nothing is overwritten
+    ");
+}
+
+#[test]
+fn weights_that_do_not_fit() {
+    let sandbox = Sandbox::with_pages();
+    let fixture = include_bytes!("../reference/fixtures/unet.safetensors");
+    sandbox.write("narrow.safetensors", fixture);
+    sandbox.write("cut.safetensors", &fixture[..50_000]);
+    sandbox.write("text.safetensors", "not weights at all");
+    let refused = |file: &str| refused_fit(&sandbox, &["--resume", file]);
+    insta::assert_snapshot!(refused("narrow.safetensors"), @r"
+    error: `narrow.safetensors`: holds a network of width 2 with 1 class(es), the run has width 4 with 1
+    hint: pass `--width 2 --classes 1`
+    ");
+    for file in ["cut.safetensors", "text.safetensors"] {
+        let complaint = refused(file);
+        let start = format!("error: `{file}`: not a safetensors file (");
+        assert!(complaint.starts_with(&start), "{complaint}");
+    }
+    insta::assert_snapshot!(refused("none.safetensors"), @r"
+    error: cannot read `none.safetensors`: No such file or directory (os error 2)
+    hint: check the path
+    ");
+    insta::assert_snapshot!(refused("data"), @r"
+    error: `data`: a folder, not a weights file
+    hint: name the file in it, such as `best.safetensors`
+    ");
+    insta::assert_snapshot!(refused("auto"), @r"
+    error: `--resume auto` is not there yet
+    hint: `--resume FILE` starts from saved weights
+    ");
+}

@@ -1,0 +1,98 @@
+//! Three classes in indexed masks, images of mixed sizes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use serde_json::Value;
+
+use super::Sandbox;
+
+/// Left to right: background, class 1, class 2, in shades that a network can tell apart.
+fn write_images(split: &Path, count: u32) {
+    for folder in ["images", "masks"] {
+        std::fs::create_dir_all(split.join(folder)).unwrap();
+    }
+    for i in 0..count {
+        let (width, height) = (60 + 9 * i, 96 - 7 * i);
+        let class = |x: u32| u8::try_from(3 * x / width).unwrap();
+        let image = RgbImage::from_fn(width, height, |x, y| {
+            let noise = u8::try_from((x * 31 + y * 17 + i) % 40).unwrap();
+            Rgb([class(x) * 100 + noise, noise, 200 - class(x) * 90])
+        });
+        image.save(split.join(format!("images/{i}.png"))).unwrap();
+        let mask = GrayImage::from_fn(width, height, |x, _| Luma([class(x)]));
+        mask.save(split.join(format!("masks/{i}_mask.png")))
+            .unwrap();
+    }
+}
+
+#[test]
+fn three_classes_train_evaluate_and_predict() {
+    let sandbox = Sandbox::empty();
+    write_images(&sandbox.path("data/train"), 6);
+    write_images(&sandbox.path("data/val"), 3);
+    let run = sandbox.fit(&[
+        "--classes",
+        "3",
+        "--lr",
+        "1e-2",
+        "--epochs",
+        "6",
+        "--run-dir",
+        "run",
+    ]);
+    assert!(
+        run.stderr.contains("6 images of 61x60 to 96x105"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("class 2: IoU "), "{}", run.stdout);
+    let summary = sandbox.json("run/summary.json");
+    let validation = &summary["validation"];
+    let classes = validation["per_class"].as_array().unwrap();
+    assert_eq!(
+        classes
+            .iter()
+            .map(|c| c["class"].clone())
+            .collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert!(validation["best_threshold"].is_null(), "{validation}");
+    assert!(
+        validation["best_iou"].as_f64().unwrap() > 0.0,
+        "{validation}"
+    );
+
+    // The number of classes is read off the weights.
+    let weights = ["--weights", "run/best.safetensors", "--device", "cpu"];
+    let run = sandbox
+        .train(&[&["evaluate", "--json", "--data", "data"], &weights[..]].concat())
+        .ok();
+    let scores: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(scores["iou"], validation["best_iou"]);
+    assert_eq!(scores["per_class"], validation["per_class"]);
+
+    let flags = ["predict", "--input", "data/val/images", "--out", "out"];
+    sandbox.train(&[&flags, &weights[..]].concat()).ok();
+    let mask = image::open(sandbox.path("out/2_mask.png"))
+        .unwrap()
+        .into_luma8();
+    assert_eq!(mask.dimensions(), (78, 82));
+    let values: BTreeSet<u8> = mask.into_raw().into_iter().collect();
+    assert!(values.is_subset(&BTreeSet::from([0, 1, 2])), "{values:?}");
+
+    // One class too few: the values found are listed.
+    let run = sandbox.train(&super::small(&["--data", "data", "--classes", "2"]));
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.complaint().contains("found 0, 1, 2"),
+        "{}",
+        run.complaint()
+    );
+    assert!(
+        run.complaint().contains("--classes 3"),
+        "{}",
+        run.complaint()
+    );
+}

@@ -1,0 +1,116 @@
+"""The U-Net of the guide's script in PyTorch, to compare Snug's with (torch 2.11.0).
+
+    python tests/reference/unet.py make tests/reference/fixtures
+        PyTorch -> Snug: writes `unet.safetensors`, a model that PyTorch initialised, with the
+        BatchNorm statistics of a trained one, and `logits.safetensors`, an input and its logits.
+    python tests/reference/unet.py check FILE SEED...
+        Snug -> PyTorch: loads FILE with `strict=True`, and prints as JSON the logits of the
+        input of each seed.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+assert torch.__version__.startswith("2.11.0"), torch.__version__
+
+# Not square, so that swapped height and width show. The Rust test draws the same.
+HEIGHT, WIDTH = 32, 48
+# 4 would make a fixture of 475 KiB.
+FIXTURE_WIDTH = 2
+SEED = 4
+
+
+class DoubleConv(nn.Module):
+    def __init__(self, ins, outs):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(ins, outs, 3, padding=1),
+            nn.BatchNorm2d(outs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outs, outs, 3, padding=1),
+            nn.BatchNorm2d(outs),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class UNet(nn.Module):
+    def __init__(self, width, classes):
+        super().__init__()
+        features = [width * 2**i for i in range(4)]
+        ins = [3, *features[:-1]]
+        self.downs = nn.ModuleList(DoubleConv(i, o) for i, o in zip(ins, features))
+        self.bottleneck = DoubleConv(features[-1], 2 * features[-1])
+        self.ups_tr = nn.ModuleList(nn.ConvTranspose2d(2 * f, f, 2, 2) for f in reversed(features))
+        self.up_convs = nn.ModuleList(DoubleConv(2 * f, f) for f in reversed(features))
+        self.out_conv = nn.Conv2d(features[0], classes, 1)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        skips = []
+        for down in self.downs:
+            x = down(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.bottleneck(x)
+        for up, conv, skip in zip(self.ups_tr, self.up_convs, reversed(skips)):
+            x = conv(torch.cat([up(x), skip], dim=1))
+        return self.out_conv(x)
+
+
+def image(seed):
+    """`[1, 3, HEIGHT, WIDTH]` in [0, 1]: bytes of a hash, over 255."""
+    index = np.arange(3 * HEIGHT * WIDTH, dtype=np.uint64)
+    hashed = (index * 2654435761 + seed * 2246822519) % 2**32
+    hashed = (hashed ^ hashed >> 15) * 2246822519 % 2**32
+    pixels = (hashed >> 24).astype(np.float32) / np.float32(255)
+    return torch.from_numpy(pixels.reshape(1, 3, HEIGHT, WIDTH))
+
+
+def make(folder):
+    torch.manual_seed(SEED)
+    model = UNet(FIXTURE_WIDTH, 1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, mean=0.5, std=0.2)
+    with torch.no_grad():
+        # Forward passes in training mode make the BatchNorm statistics.
+        for seed in range(2, 22):
+            model(image(seed))
+        model.eval()
+        pixels = image(1)
+        logits = model(pixels)
+    # So narrow a network can be dead, and equal whatever the rest of it says.
+    assert len(logits.unique()) > logits.numel() // 2 and logits.std() > 0.1, logits
+    metadata = {"format": "pt", "torch": torch.__version__}
+    save_file(model.state_dict(), folder / "unet.safetensors", metadata)
+    save_file({"input": pixels, "logits": logits}, folder / "logits.safetensors", metadata)
+
+
+def check(path, seeds):
+    state = load_file(path)
+    width = state["downs.0.conv.0.weight"].shape[0]
+    model = UNet(width, state["out_conv.weight"].shape[0])
+    model.load_state_dict(state, strict=True)
+    model.eval()
+    with torch.no_grad():
+        logits = [model(image(seed)).flatten().tolist() for seed in seeds]
+    print(json.dumps({"torch": torch.__version__, "tensors": len(state), "logits": logits}))
+
+
+match sys.argv[1:]:
+    case ["make", folder]:
+        make(Path(folder))
+    case ["check", path, *seeds]:
+        check(path, [int(seed) for seed in seeds])
+    case _:
+        sys.exit(__doc__)
