@@ -13,12 +13,23 @@ fn main() {
     };
     // For our own tests; dependents with a final artifact emit their own.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    let include = lib.parent().map(|root| root.join("include")).unwrap_or_default();
+    let include = lib
+        .parent()
+        .map(|root| root.join("include"))
+        .unwrap_or_default();
     check_version(&include);
 
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").warnings(true).extra_warnings(true).warnings_into_errors(true);
-    build.opt_level(2).debug(false).define("_GLIBCXX_USE_CXX11_ABI", "1");
+    build
+        .cpp(true)
+        .std("c++17")
+        .warnings(true)
+        .extra_warnings(true)
+        .warnings_into_errors(true);
+    build
+        .opt_level(2)
+        .debug(false)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.flag("-fvisibility=hidden");
     // As system headers: their warnings are not ours.
     for dir in [include.clone(), include.join("torch/csrc/api/include")] {
@@ -75,6 +86,10 @@ fn dotted(v: [u32; 3]) -> String {
     format!("{}.{}.{}", v[0], v[1], v[2])
 }
 
+#[expect(
+    clippy::exit,
+    reason = "a build script that says one line, and no backtrace"
+)]
 fn fail(message: &str) -> ! {
     println!("cargo:error={message}");
     process::exit(1)

@@ -45,7 +45,9 @@ fn a_mask_of_another_size() {
 fn a_mask_with_values_that_are_no_class() {
     let sandbox = Sandbox::with_pages();
     let mask = sandbox.path("data/train/masks/page-00000_mask.png");
-    GrayImage::from_fn(64, 64, |x, _| Luma([[0, 100, 200][x as usize % 3]])).save(mask).unwrap();
+    GrayImage::from_fn(64, 64, |x, _| Luma([[0, 100, 200][x as usize % 3]]))
+        .save(mask)
+        .unwrap();
     insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
     error: mask `data/train/masks/page-00000_mask.png`: expected 0 and 255 (or 0 and 1), found 0, 100, 200
     hint: if each value is a class, renumber them 0 to 2 and pass `--classes 3`
@@ -59,7 +61,10 @@ fn a_truncated_image() {
     sandbox.write(name, &sandbox.read(name)[..300]);
     let complaint = refused_fit(&sandbox, &[]);
     // What follows is the decoder's word.
-    assert!(complaint.starts_with(&format!("error: `{name}` is truncated or corrupt: ")), "{complaint}");
+    assert!(
+        complaint.starts_with(&format!("error: `{name}` is truncated or corrupt: ")),
+        "{complaint}"
+    );
     assert!(complaint.ends_with("\nhint: open it in an image viewer; copy or export it again"));
 }
 
@@ -67,11 +72,20 @@ fn a_truncated_image() {
 fn several_faults_are_told_at_once() {
     let sandbox = Sandbox::with_pages();
     for page in 0..3 {
-        sandbox.write(&format!("data/train/images/page-0000{page}.png"), "no image");
+        sandbox.write(
+            &format!("data/train/images/page-0000{page}.png"),
+            "no image",
+        );
     }
     let complaint = refused_fit(&sandbox, &[]);
-    assert!(complaint.starts_with("error: 3 samples cannot be used:"), "{complaint}");
-    assert!((0..3).all(|page| complaint.contains(&format!("page-0000{page}.png"))), "{complaint}");
+    assert!(
+        complaint.starts_with("error: 3 samples cannot be used:"),
+        "{complaint}"
+    );
+    assert!(
+        (0..3).all(|page| complaint.contains(&format!("page-0000{page}.png"))),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -102,9 +116,7 @@ fn a_configuration_file() {
     sandbox.write("lr.toml", "schema_version = 1\nlr = nan\n");
     sandbox.write("size.toml", "schema_version = 1\nimg_size = [100, 64]\n");
     sandbox.write("syntax.toml", "schema_version = 1\nbatch = = 4\n");
-    let refused = |file: &str| {
-        refused(&sandbox, &["fit", "--data", "data", "--config", file])
-    };
+    let refused = |file: &str| refused(&sandbox, &["fit", "--data", "data", "--config", file]);
     insta::assert_snapshot!(refused("key.toml"), @r"
     error: `key.toml` line 3: unknown key `batchs`
     hint: did you mean `batch`?
@@ -126,7 +138,10 @@ fn a_configuration_file() {
     hint: `--config` takes a TOML file; `--preset` takes a name
     ");
     let syntax = refused("syntax.toml");
-    assert!(syntax.starts_with("error: `syntax.toml` line 2: not valid TOML"), "{syntax}");
+    assert!(
+        syntax.starts_with("error: `syntax.toml` line 2: not valid TOML"),
+        "{syntax}"
+    );
 }
 
 #[test]
@@ -184,11 +199,21 @@ fn a_gpu_that_is_not_there() {
     let sandbox = Sandbox::with_pages();
     // No GPU is to be seen, whatever the machine.
     let mut command = sandbox.command();
-    command.env("CUDA_VISIBLE_DEVICES", "").args(small(&["--data", "data", "--device", "cuda"]));
+    command
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .args(small(&["--data", "data", "--device", "cuda"]));
     let run = super::Run::of(&mut command);
     assert_eq!(run.code, Some(2), "{run:?}");
-    assert!(run.complaint().starts_with("error: CUDA is not available: "), "{run:?}");
-    assert!(run.complaint().ends_with("hint: `--device cpu` runs the same on the CPU"), "{run:?}");
+    assert!(
+        run.complaint()
+            .starts_with("error: CUDA is not available: "),
+        "{run:?}"
+    );
+    assert!(
+        run.complaint()
+            .ends_with("hint: `--device cpu` runs the same on the CPU"),
+        "{run:?}"
+    );
     assert!(!sandbox.path("runs").exists());
 }
 

@@ -16,11 +16,19 @@ use super::{BLOCK, PLAIN, REENTRANT, Run, Setting, alone, batch, differing, grad
 struct No;
 
 fn forms() -> [Checkpoint; 2] {
-    [Checkpoint::default(), Checkpoint::default().use_reentrant(true)]
+    [
+        Checkpoint::default(),
+        Checkpoint::default().use_reentrant(true),
+    ]
 }
 
 /// A segment that fails in one of its passes.
-fn failing(form: Checkpoint, fail_in: Pass, by_panic: bool, a: &Tensor) -> torch_ext::Result<Tensor> {
+fn failing(
+    form: Checkpoint,
+    fail_in: Pass,
+    by_panic: bool,
+    a: &Tensor,
+) -> torch_ext::Result<Tensor> {
     let out = form.run(&[a], move |inputs, pass| {
         let y = inputs[0].f_exp()?;
         if pass == fail_in {
@@ -80,7 +88,11 @@ fn a_recompute_that_differs_is_refused() {
     let a = Tensor::randn([8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let out = Checkpoint::default()
         .run(&[&a], |i, pass| {
-            let x = if pass == Pass::Forward { i[0].shallow_clone() } else { i[0].f_narrow(0, 0, 4)? };
+            let x = if pass == Pass::Forward {
+                i[0].shallow_clone()
+            } else {
+                i[0].f_narrow(0, 0, 4)?
+            };
             Ok(vec![x.f_exp()?.f_tanh()?])
         })
         .unwrap();
@@ -94,7 +106,10 @@ fn a_recompute_that_differs_is_refused() {
 fn every_allocation_of_a_step_may_fail() {
     let _turn = alone();
     for checkpointing in [Checkpointing::Off, BLOCK, REENTRANT] {
-        let setting = Setting { checkpointing, ..PLAIN };
+        let setting = Setting {
+            checkpointing,
+            ..PLAIN
+        };
         let images = batch(20, 1, true);
         let mut run = Run::new(1, setting);
         // Libraries cache on first use.
@@ -116,7 +131,10 @@ fn every_allocation_of_a_step_may_fail() {
             meter::fail_after(None);
             if let Err(error) = result {
                 failures.set(failures.get() + 1);
-                assert!(error.is_out_of_memory(), "{checkpointing:?} at {k}: {error:?}");
+                assert!(
+                    error.is_out_of_memory(),
+                    "{checkpointing:?} at {k}: {error:?}"
+                );
             }
             run.clear();
             assert_eq!(segment::stats().depth, 0);
@@ -124,10 +142,20 @@ fn every_allocation_of_a_step_may_fail() {
             assert_eq!(now, level, "{checkpointing:?} at {k}: level not restored");
         }
         run.gradients(&images).unwrap();
-        assert_eq!(differing(&gradients_of(&run), &expected), Vec::<String>::new());
+        assert_eq!(
+            differing(&gradients_of(&run), &expected),
+            Vec::<String>::new()
+        );
         run.clear();
-        println!("{checkpointing:?}: {} of {num} allocations failed and recovered", failures.get());
-        assert!(failures.get() * 10 >= num * 9, "{} of {num}", failures.get());
+        println!(
+            "{checkpointing:?}: {} of {num} allocations failed and recovered",
+            failures.get()
+        );
+        assert!(
+            failures.get() * 10 >= num * 9,
+            "{} of {num}",
+            failures.get()
+        );
     }
 }
 
@@ -139,6 +167,16 @@ fn a_limit_refuses_with_the_bytes() {
     let result = Tensor::f_zeros([1_000_000], (Kind::Float, Device::Cpu));
     meter::set_limit(None);
     let error = Error::from(result.unwrap_err());
-    let Error::OutOfMemory { requested_bytes, free_bytes, .. } = error else { panic!("{error:?}") };
-    assert_eq!((requested_bytes, free_bytes), (Some(4_000_000), Some(1_000_000)));
+    let Error::OutOfMemory {
+        requested_bytes,
+        free_bytes,
+        ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        (requested_bytes, free_bytes),
+        (Some(4_000_000), Some(1_000_000))
+    );
 }

@@ -19,10 +19,20 @@ fn every_activation_and_gradient_stays_channels_last() {
     let _turn = alone();
     for precision in [Precision::Fp32, Precision::Bf16] {
         for checkpointing in [Checkpointing::Off, BLOCK] {
-            let report = report(Setting { precision, checkpointing, ..PLAIN });
-            println!("{precision:?} {checkpointing:?}: {} images watched", report.num_images);
+            let report = report(Setting {
+                precision,
+                checkpointing,
+                ..PLAIN
+            });
+            println!(
+                "{precision:?} {checkpointing:?}: {} images watched",
+                report.num_images
+            );
             assert!(report.num_images > 100, "{report:?}");
-            assert!(report.all_channels_last(), "{precision:?} {checkpointing:?}: {report:?}");
+            assert!(
+                report.all_channels_last(),
+                "{precision:?} {checkpointing:?}: {report:?}"
+            );
         }
     }
 }
@@ -30,8 +40,17 @@ fn every_activation_and_gradient_stays_channels_last() {
 #[test]
 fn the_watch_sees_a_run_without_it() {
     let _turn = alone();
-    let report = report(Setting { channels_last: false, ..PLAIN });
-    assert!(report.offenders.iter().any(|(name, _)| name == "aten::conv2d"), "{report:?}");
+    let report = report(Setting {
+        channels_last: false,
+        ..PLAIN
+    });
+    assert!(
+        report
+            .offenders
+            .iter()
+            .any(|(name, _)| name == "aten::conv2d"),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -40,9 +59,18 @@ fn the_format_changes_no_answer() {
     // Other kernels, other order of additions: fp32 rounding over 23 layers.
     const TOLERANCE: f64 = 1e-4;
     let answer = |channels_last| {
-        let run = Run::new(4, Setting { channels_last, ..PLAIN });
+        let run = Run::new(
+            4,
+            Setting {
+                channels_last,
+                ..PLAIN
+            },
+        );
         let images = batch(9, 2, channels_last);
-        let mode = train::model::ForwardMode { training: true, checkpointing: Checkpointing::Off };
+        let mode = train::model::ForwardMode {
+            training: true,
+            checkpointing: Checkpointing::Off,
+        };
         tch::no_grad(|| run.model.forward(&images.0, mode).unwrap())
     };
     let difference = (answer(true) - answer(false)).abs().max().double_value(&[]);

@@ -23,7 +23,13 @@ fn peak_of(setting: Setting) -> u64 {
 fn checkpointing_lowers_the_peak() {
     let _turn = alone();
     for precision in [Precision::Fp32, Precision::Bf16] {
-        let peak = |checkpointing| peak_of(Setting { precision, checkpointing, ..PLAIN });
+        let peak = |checkpointing| {
+            peak_of(Setting {
+                precision,
+                checkpointing,
+                ..PLAIN
+            })
+        };
         let plain = peak(Checkpointing::Off);
         for form in [BLOCK, REENTRANT] {
             let ratio = peak(form) as f64 / plain as f64;
@@ -38,7 +44,10 @@ fn checkpointing_lowers_the_peak() {
 fn bf16_lowers_the_peak() {
     let _turn = alone();
     let fp32 = peak_of(PLAIN);
-    let bf16 = peak_of(Setting { precision: Precision::Bf16, ..PLAIN });
+    let bf16 = peak_of(Setting {
+        precision: Precision::Bf16,
+        ..PLAIN
+    });
     assert!((bf16 as f64) < 0.75 * fp32 as f64, "{bf16} of {fp32}");
 }
 
@@ -46,14 +55,24 @@ fn bf16_lowers_the_peak() {
 fn the_level_is_the_same_after_each_of_200_steps() {
     let _turn = alone();
     for checkpointing in [Checkpointing::Off, BLOCK, REENTRANT] {
-        let mut run = Run::new(1, Setting { checkpointing, ..PLAIN });
+        let mut run = Run::new(
+            1,
+            Setting {
+                checkpointing,
+                ..PLAIN
+            },
+        );
         let images = batch(6, 1, true);
         let mut level = None;
         for step in 0..200 {
             run.gradients(&images).unwrap();
             run.update();
             let now = meter::read().allocated_bytes;
-            assert_eq!(*level.get_or_insert(now), now, "{checkpointing:?} step {step}");
+            assert_eq!(
+                *level.get_or_insert(now),
+                now,
+                "{checkpointing:?} step {step}"
+            );
         }
     }
 }

@@ -39,8 +39,12 @@ pub(crate) const PLAIN: Setting = Setting {
     channels_last: true,
     checkpointing: Checkpointing::Off,
 };
-pub(crate) const BLOCK: Checkpointing = Checkpointing::Block { use_reentrant: false };
-pub(crate) const REENTRANT: Checkpointing = Checkpointing::Block { use_reentrant: true };
+pub(crate) const BLOCK: Checkpointing = Checkpointing::Block {
+    use_reentrant: false,
+};
+pub(crate) const REENTRANT: Checkpointing = Checkpointing::Block {
+    use_reentrant: true,
+};
 
 /// A small network in training.
 pub(crate) struct Run {
@@ -54,12 +58,19 @@ impl Run {
         let network = Network::new(width, 1);
         let model = UNet::new(network, Device::Cpu, 7, setting.channels_last).unwrap();
         let optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
-        Self { model, optimizer, setting }
+        Self {
+            model,
+            optimizer,
+            setting,
+        }
     }
 
     /// Forward and backward: gradients are there afterwards.
     pub(crate) fn gradients(&mut self, batch: &(Tensor, Tensor)) -> torch_ext::Result<()> {
-        let mode = ForwardMode { training: true, checkpointing: self.setting.checkpointing };
+        let mode = ForwardMode {
+            training: true,
+            checkpointing: self.setting.checkpointing,
+        };
         let logits = {
             let _autocast = Autocast::enter(Device::Cpu, self.setting.precision)?;
             self.model.forward(&batch.0, mode)?
@@ -92,9 +103,10 @@ pub(crate) fn batch_of(
 ) -> (Tensor, Tensor) {
     tch::manual_seed(seed);
     let bytes = Tensor::randint(256, [num, h, w, 3], (Kind::Uint8, Device::Cpu));
-    let images =
-        train::compose::images_to_device(&bytes, Device::Cpu, channels_last).unwrap();
-    let masks = Tensor::rand([num, h, w], (Kind::Float, Device::Cpu)).gt(0.7).to_kind(Kind::Uint8);
+    let images = train::compose::images_to_device(&bytes, Device::Cpu, channels_last).unwrap();
+    let masks = Tensor::rand([num, h, w], (Kind::Float, Device::Cpu))
+        .gt(0.7)
+        .to_kind(Kind::Uint8);
     (images, masks)
 }
 
@@ -112,11 +124,18 @@ pub(crate) fn gradients_of(run: &Run) -> Vec<(String, Tensor)> {
 /// Names of tensors that differ in a bit.
 pub(crate) fn differing(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Vec<String> {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).filter(|(x, y)| !x.1.equal(&y.1)).map(|(x, _)| x.0.clone()).collect()
+    a.iter()
+        .zip(b)
+        .filter(|(x, y)| !x.1.equal(&y.1))
+        .map(|(x, _)| x.0.clone())
+        .collect()
 }
 
 /// All tensors of the state dict, BatchNorm's buffers included, by name.
 pub(crate) fn state_of(run: &Run) -> Vec<(String, Tensor)> {
     let entries = run.model.parameters().entries();
-    entries.iter().map(|e| (e.spec.name.clone(), e.tensor.detach().copy())).collect()
+    entries
+        .iter()
+        .map(|e| (e.spec.name.clone(), e.tensor.detach().copy()))
+        .collect()
 }

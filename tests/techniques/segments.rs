@@ -26,7 +26,10 @@ fn several_inputs_and_outputs() {
     (x.sum(Kind::Float) + (y * 2.0).sum(Kind::Float)).backward();
     let expected = [a.grad().copy(), b.grad().copy()];
     for form in forms() {
-        let (a, b) = (a.detach().set_requires_grad(true), b.detach().set_requires_grad(true));
+        let (a, b) = (
+            a.detach().set_requires_grad(true),
+            b.detach().set_requires_grad(true),
+        );
         let out = form
             .run(&[&a, &b], move |inputs, _| {
                 let x = inputs[0].f_tanh()?.f_mul(&inputs[1].f_exp()?)?;
@@ -35,7 +38,10 @@ fn several_inputs_and_outputs() {
             .unwrap();
         let loss = out[0].sum(Kind::Float) + (&out[1] * 2.0).sum(Kind::Float);
         torch_ext::backward(&loss).unwrap();
-        assert!(a.grad().equal(&expected[0]) && b.grad().equal(&expected[1]), "{form:?}");
+        assert!(
+            a.grad().equal(&expected[0]) && b.grad().equal(&expected[1]),
+            "{form:?}"
+        );
     }
 }
 
@@ -59,9 +65,14 @@ fn parameters_get_gradients_though_the_input_needs_none() {
     for form in forms() {
         let (input, weight) = (Tensor::randn([2, 4], FLOAT), leaf(&[4, 3]));
         let w = weight.shallow_clone();
-        let out = form.run(&[&input], move |i, _| Ok(vec![i[0].f_matmul(&w)?])).unwrap();
+        let out = form
+            .run(&[&input], move |i, _| Ok(vec![i[0].f_matmul(&w)?]))
+            .unwrap();
         torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
-        assert!(weight.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0, "{form:?}");
+        assert!(
+            weight.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0,
+            "{form:?}"
+        );
     }
 }
 
@@ -71,7 +82,9 @@ fn a_recompute_sees_the_random_numbers_of_its_forward() {
     for form in forms() {
         let a = leaf(&[1000]);
         tch::manual_seed(11);
-        let out = form.run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_dropout(0.5, true)?])).unwrap();
+        let out = form
+            .run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_dropout(0.5, true)?]))
+            .unwrap();
         // What the outer run draws between must not be disturbed by the recompute.
         let between = Tensor::rand([3], FLOAT);
         torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
@@ -83,12 +96,17 @@ fn a_recompute_sees_the_random_numbers_of_its_forward() {
         assert!(between.equal(&Tensor::rand([3], FLOAT)));
         plain.sum(Kind::Float).backward();
         assert!(after.equal(&Tensor::rand([3], FLOAT)), "{form:?}");
-        assert!(plain.equal(&out[0]) && a.grad().equal(&b.grad()), "{form:?}");
+        assert!(
+            plain.equal(&out[0]) && a.grad().equal(&b.grad()),
+            "{form:?}"
+        );
     }
     // And the check can fail: without the state another half is dropped.
     let a = leaf(&[1000]);
     let form = Checkpoint::default().preserve_rng_state(false);
-    let out = form.run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_dropout(0.5, true)?])).unwrap();
+    let out = form
+        .run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_dropout(0.5, true)?]))
+        .unwrap();
     torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
     let kept_then = out[0].ne(0.0);
     assert!(!a.grad().ne(0.0).equal(&kept_then));
@@ -102,10 +120,16 @@ fn a_received_tensor_is_rebuilt() {
     tch::manual_seed(5);
     let (base, other) = (leaf(&[2, 6]), leaf(&[2, 6]));
     let skip = base.relu();
-    (skip.shallow_clone() * other.tanh()).exp().sum(Kind::Float).backward();
+    (skip.shallow_clone() * other.tanh())
+        .exp()
+        .sum(Kind::Float)
+        .backward();
     let expected = [base.grad().copy(), other.grad().copy()];
 
-    let (base, other) = (base.detach().set_requires_grad(true), other.detach().set_requires_grad(true));
+    let (base, other) = (
+        base.detach().set_requires_grad(true),
+        other.detach().set_requires_grad(true),
+    );
     let skip = base.relu();
     let kept = base.detach();
     let out = Checkpoint::default()
@@ -153,13 +177,18 @@ fn a_graph_that_is_kept_gives_the_same_twice() {
     let _turn = alone();
     for form in forms() {
         let a = leaf(&[5]);
-        let out = form.run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_tanh()?])).unwrap();
+        let out = form
+            .run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_tanh()?]))
+            .unwrap();
         let loss = out[0].sum(Kind::Float);
         torch_ext::backward_with(&loss, None, true).unwrap();
         let once = a.grad().copy();
         torch_ext::backward(&loss).unwrap();
         assert!(a.grad().equal(&(&once + &once)), "{form:?}");
-        assert!(torch_ext::backward(&loss).is_err(), "{form:?}: the graph is gone");
+        assert!(
+            torch_ext::backward(&loss).is_err(),
+            "{form:?}: the graph is gone"
+        );
     }
 }
 
@@ -169,10 +198,15 @@ fn an_input_written_to_in_between_is_an_error() {
     for form in forms() {
         let a = leaf(&[5]);
         let mid = &a * 1.0;
-        let out = form.run(&[&mid], |i, _| Ok(vec![i[0].f_exp()?.f_tanh()?])).unwrap();
+        let out = form
+            .run(&[&mid], |i, _| Ok(vec![i[0].f_exp()?.f_tanh()?]))
+            .unwrap();
         tch::no_grad(|| torch_ext::ops::add_scalar_(&mid, 1.0).unwrap());
         let error = torch_ext::backward(&out[0].sum(Kind::Float)).unwrap_err();
-        assert!(error.to_string().contains("modified in place"), "{form:?}: {error}");
+        assert!(
+            error.to_string().contains("modified in place"),
+            "{form:?}: {error}"
+        );
     }
 }
 
@@ -187,7 +221,9 @@ fn two_threads_train_side_by_side() {
             for _ in 0..20 {
                 let c = w.shallow_clone();
                 let x = Tensor::ones([2, 6], FLOAT);
-                let y = form.run(&[&x], move |i, _| Ok(vec![i[0].f_matmul(&c)?.f_tanh()?])).unwrap();
+                let y = form
+                    .run(&[&x], move |i, _| Ok(vec![i[0].f_matmul(&c)?.f_tanh()?]))
+                    .unwrap();
                 torch_ext::backward(&y[0].sum(Kind::Float)).unwrap();
                 x.matmul(&plain).tanh().sum(Kind::Float).backward();
             }

@@ -40,7 +40,9 @@ impl Autocast {
             dtype: config.dtype,
             cache_enabled: config.cache_enabled,
         };
-        Ok(Self { _guard: Guard::enter(config.device, state)? })
+        Ok(Self {
+            _guard: Guard::enter(config.device, state)?,
+        })
     }
 }
 
@@ -71,12 +73,20 @@ mod tests {
         .unwrap();
         assert_eq!(
             state(Device::Cpu).unwrap(),
-            State { enabled: true, dtype: Kind::Half, cache_enabled: false }
+            State {
+                enabled: true,
+                dtype: Kind::Half,
+                cache_enabled: false
+            }
         );
         drop(inner);
         assert_eq!(
             state(Device::Cpu).unwrap(),
-            State { enabled: true, dtype: Kind::BFloat16, cache_enabled: true }
+            State {
+                enabled: true,
+                dtype: Kind::BFloat16,
+                cache_enabled: true
+            }
         );
         drop(outer);
         assert_eq!(state(Device::Cpu).unwrap(), before);
@@ -97,14 +107,28 @@ mod tests {
     fn a_disabled_scope_hides_an_outer_one() {
         let a = tch::Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
         let _outer = Autocast::enter(BF16).unwrap();
-        let _inner = Autocast::enter(AutocastConfig { enabled: false, ..BF16 }).unwrap();
+        let _inner = Autocast::enter(AutocastConfig {
+            enabled: false,
+            ..BF16
+        })
+        .unwrap();
         assert_eq!(a.matmul(&a).kind(), Kind::Float);
     }
 
     #[test]
     fn other_dtypes_and_devices_are_refused() {
-        let error = Autocast::enter(AutocastConfig { dtype: Kind::Int64, ..BF16 }).unwrap_err();
+        let error = Autocast::enter(AutocastConfig {
+            dtype: Kind::Int64,
+            ..BF16
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("Half or BFloat16"), "{error}");
-        assert!(Autocast::enter(AutocastConfig { device: Device::Mps, ..BF16 }).is_err());
+        assert!(
+            Autocast::enter(AutocastConfig {
+                device: Device::Mps,
+                ..BF16
+            })
+            .is_err()
+        );
     }
 }

@@ -76,7 +76,13 @@ impl Default for ScalerConfig {
 
 impl ScalerConfig {
     fn validate(&self) -> Result<()> {
-        let fail = |name, value, expected| Err(Error::Setting { name, value, expected });
+        let fail = |name, value, expected| {
+            Err(Error::Setting {
+                name,
+                value,
+                expected,
+            })
+        };
         let positive = |v: f64| v.is_finite() && v > 0.0;
         if !positive(self.init_scale) {
             return fail("init_scale", self.init_scale, "positive and finite");
@@ -153,7 +159,12 @@ impl GradScaler {
         config.validate()?;
         let scale = Tensor::f_full([1], config.init_scale, (Kind::Float, device))?;
         let growth_tracker = Tensor::f_zeros([1], (Kind::Int, device))?;
-        Ok(Self { config, scale, growth_tracker, per_optimizer: HashMap::new() })
+        Ok(Self {
+            config,
+            scale,
+            growth_tracker,
+            per_optimizer: HashMap::new(),
+        })
     }
 
     /// Whether it does anything.
@@ -188,7 +199,11 @@ impl GradScaler {
             Stage::Ready => {}
         }
         // In fp64: the reciprocal of a large fp32 scale is inexact.
-        let inverse = self.scale.f_to_kind(Kind::Double)?.f_reciprocal()?.f_to_kind(Kind::Float)?;
+        let inverse = self
+            .scale
+            .f_to_kind(Kind::Double)?
+            .f_reciprocal()?
+            .f_to_kind(Kind::Float)?;
         self.check(optimizer, &inverse)?;
         self.state_of(optimizer).stage = Stage::Unscaled;
         Ok(())
@@ -275,7 +290,11 @@ impl GradScaler {
     /// # Errors
     /// Where the device fails.
     pub fn get_scale(&self) -> Result<f64> {
-        if self.config.enabled { Ok(self.scale.f_double_value(&[0])?) } else { Ok(1.0) }
+        if self.config.enabled {
+            Ok(self.scale.f_double_value(&[0])?)
+        } else {
+            Ok(1.0)
+        }
     }
 
     /// Whether the steps since the last update overflowed. Waits for the device.
@@ -323,8 +342,11 @@ impl GradScaler {
             ..self.config
         };
         config.validate()?;
-        self.config =
-            ScalerConfig { init_scale: self.config.init_scale, min_scale: self.config.min_scale, ..config };
+        self.config = ScalerConfig {
+            init_scale: self.config.init_scale,
+            min_scale: self.config.min_scale,
+            ..config
+        };
         self.set_scale(state.scale)?;
         let _filled = self.growth_tracker.f_fill_(state.growth_tracker)?;
         self.per_optimizer.clear();
@@ -334,14 +356,21 @@ impl GradScaler {
     fn set_scale(&mut self, value: f64) -> Result<()> {
         if !(value.is_finite() && value > 0.0) {
             let expected = "positive and finite";
-            return Err(Error::Setting { name: "new_scale", value, expected });
+            return Err(Error::Setting {
+                name: "new_scale",
+                value,
+                expected,
+            });
         }
         let _filled = self.scale.f_fill_(value)?;
         Ok(())
     }
 
     fn stage(&self, optimizer: &dyn Optimizer) -> Stage {
-        self.per_optimizer.get(&optimizer.id()).map(|s| s.stage).unwrap_or_default()
+        self.per_optimizer
+            .get(&optimizer.id())
+            .map(|s| s.stage)
+            .unwrap_or_default()
     }
 
     fn state_of(&mut self, optimizer: &dyn Optimizer) -> &mut PerOptimizer {

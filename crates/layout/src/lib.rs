@@ -93,11 +93,17 @@ mod tests {
         let before = weight.detach().copy();
         let handle = weight.shallow_clone();
         let mut all = [weight.shallow_clone(), bias];
-        assert_eq!(convert_parameters(all.iter_mut(), MemoryFormat::ChannelsLast).unwrap(), 1);
+        assert_eq!(
+            convert_parameters(all.iter_mut(), MemoryFormat::ChannelsLast).unwrap(),
+            1
+        );
         weight = all[0].shallow_clone();
         assert!(weight.is_leaf() && weight.requires_grad());
         assert!(is_contiguous_in(&weight, MemoryFormat::ChannelsLast));
-        assert!(is_contiguous_in(&handle, MemoryFormat::ChannelsLast), "handles share the change");
+        assert!(
+            is_contiguous_in(&handle, MemoryFormat::ChannelsLast),
+            "handles share the change"
+        );
         assert!(weight.equal(&before));
     }
 

@@ -37,15 +37,25 @@ impl Watch {
 
 /// Operators that hand out or relabel bytes for another to fill: the strides are settled by
 /// the one that fills them, which is looked at as well.
-const ALLOCATION: [&str; 4] = ["aten::empty", "aten::resize_", "aten::as_strided_", "aten::set_"];
+const ALLOCATION: [&str; 4] = [
+    "aten::empty",
+    "aten::resize_",
+    "aten::as_strided_",
+    "aten::set_",
+];
 
 impl FormatReport {
     fn from_counts(counts: Vec<OperatorCount>) -> Self {
         let mut report = Self::default();
-        for count in counts.into_iter().filter(|c| !ALLOCATION.contains(&c.name.as_str())) {
+        for count in counts
+            .into_iter()
+            .filter(|c| !ALLOCATION.contains(&c.name.as_str()))
+        {
             report.num_images += count.num_images;
             if count.num_not_channels_last > 0 {
-                report.offenders.push((count.name, count.num_not_channels_last));
+                report
+                    .offenders
+                    .push((count.name, count.num_not_channels_last));
             }
         }
         report

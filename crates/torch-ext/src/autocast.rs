@@ -55,7 +55,10 @@ impl Guard {
         let mut previous = ffi::Autocast::default();
         // SAFETY: both structs are valid for the length of the call.
         check(unsafe { ffi::snug_autocast_enter(&raw const wanted, &raw mut previous) })?;
-        Ok(Self { previous, not_send: PhantomData })
+        Ok(Self {
+            previous,
+            not_send: PhantomData,
+        })
     }
 }
 
@@ -76,8 +79,16 @@ pub fn state(device: Device) -> Result<State> {
     let code = code(device)?;
     // SAFETY: `raw` is valid for writes.
     check(unsafe { ffi::snug_autocast_read(code, &raw mut raw) })?;
-    let dtype = if raw.dtype == BFLOAT16 { Kind::BFloat16 } else { Kind::Half };
-    Ok(State { enabled: raw.enabled != 0, dtype, cache_enabled: raw.cache_enabled != 0 })
+    let dtype = if raw.dtype == BFLOAT16 {
+        Kind::BFloat16
+    } else {
+        Kind::Half
+    };
+    Ok(State {
+        enabled: raw.enabled != 0,
+        dtype,
+        cache_enabled: raw.cache_enabled != 0,
+    })
 }
 
 fn code(device: Device) -> Result<i32> {

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::{error::check, ffi, ops::raw, Result};
+use crate::{Result, error::check, ffi, ops::raw};
 
 /// Runs backward from `root` (one element), as `root.backward()` does.
 ///

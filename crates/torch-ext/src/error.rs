@@ -69,9 +69,16 @@ impl Error {
         let refusal = crate::meter::take_refusal();
         let (requested_bytes, free_bytes) = match refusal {
             Some((requested, free)) => (Some(requested), Some(free)),
-            None => (size_after(&message, "Tried to allocate "), size_before(&message, " is free")),
+            None => (
+                size_after(&message, "Tried to allocate "),
+                size_before(&message, " is free"),
+            ),
         };
-        Self::OutOfMemory { requested_bytes, free_bytes, message: first_lines(&message) }
+        Self::OutOfMemory {
+            requested_bytes,
+            free_bytes,
+            message: first_lines(&message),
+        }
     }
 }
 
@@ -99,13 +106,20 @@ fn text_is_out_of_memory(text: &str) -> bool {
 
 /// libtorch appends a C++ stack to its messages; nobody reads it in a terminal.
 fn first_lines(text: &str) -> String {
-    text.split("\nException raised from").next().unwrap_or(text).trim().to_owned()
+    text.split("\nException raised from")
+        .next()
+        .unwrap_or(text)
+        .trim()
+        .to_owned()
 }
 
 /// `2.50 GiB` after `marker`, in bytes.
 fn size_after(text: &str, marker: &str) -> Option<u64> {
     let rest = &text[text.find(marker)? + marker.len()..];
-    parse_size(rest.split_whitespace().next()?, rest.split_whitespace().nth(1)?)
+    parse_size(
+        rest.split_whitespace().next()?,
+        rest.split_whitespace().nth(1)?,
+    )
 }
 
 /// `2.50 GiB` right before `marker`, in bytes.
@@ -192,7 +206,11 @@ mod tests {
     fn sizes_of_a_cuda_message_are_read() {
         let text = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity \
                     of 8.00 GiB of which 512.00 MiB is free. Process 1 has 7 GiB";
-        let Error::OutOfMemory { requested_bytes, free_bytes, .. } = Error::from_text(text.into())
+        let Error::OutOfMemory {
+            requested_bytes,
+            free_bytes,
+            ..
+        } = Error::from_text(text.into())
         else {
             panic!("not recognised")
         };

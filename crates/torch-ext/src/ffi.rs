@@ -1,7 +1,5 @@
 //! Declarations of `shim/snug.h`, nothing else.
 
-
-
 use std::ffi::{c_char, c_void};
 
 /// An `at::Tensor`; the same object as `torch_sys::C_tensor`.

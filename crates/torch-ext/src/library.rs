@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
 use crate::{Error, Result, ffi};
 
 /// `major.minor.patch` of the libtorch that is loaded.
@@ -32,7 +34,11 @@ fn dotted(fill: impl FnOnce(*mut u32)) -> String {
 /// [`Error::Version`] where the two versions differ.
 pub(crate) fn check_version() -> Result<()> {
     let (expected, found) = (header_version(), runtime_version());
-    if expected == found { Ok(()) } else { Err(Error::Version { expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(Error::Version { expected, found })
+    }
 }
 
 /// Path of the loaded `libtorch_cpu`.
@@ -73,7 +79,6 @@ pub fn open_cuda() -> &'static CudaLibrary {
         if !path.exists() {
             return CudaLibrary::Absent;
         }
-        use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
         // SAFETY: libtorch's own library, from the folder of the one already loaded;
         // its initialisers register operators and nothing else.
         match unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
@@ -101,8 +106,12 @@ pub fn cpu_has_fp16() -> bool {
 
 /// The instruction set of libtorch's own CPU kernels, such as `AVX512`.
 pub fn cpu_capability() -> String {
-    // SAFETY: takes no arguments; the string is static.
-    unsafe { CStr::from_ptr(ffi::snug_cpu_capability()) }.to_string_lossy().into_owned()
+    // SAFETY: takes no arguments.
+    let name = unsafe { ffi::snug_cpu_capability() };
+    // SAFETY: a NUL-terminated string of static lifetime.
+    unsafe { CStr::from_ptr(name) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -119,7 +128,10 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_by_name() {
-        let error = Error::Version { expected: "2.11.0".to_owned(), found: "2.9.1".to_owned() };
+        let error = Error::Version {
+            expected: "2.11.0".to_owned(),
+            found: "2.9.1".to_owned(),
+        };
         assert_eq!(
             error.to_string(),
             "libtorch 2.9.1 is loaded, this program was built for libtorch 2.11.0"

@@ -1,9 +1,9 @@
 //! BatchNorm whose running statistics advance once per step.
 
-use tch::Tensor;
 use crate::Result;
 use crate::ops::add_scalar_;
 use crate::segment::Pass;
+use tch::Tensor;
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
 #[derive(Debug)]
@@ -52,9 +52,7 @@ impl BatchNorm {
 pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) -> Result<Tensor> {
     let update = training && pass == Pass::Forward;
     let clones = (training && !update)
-        .then(|| -> Result<_> {
-            Ok((copied(&norm.running_mean)?, copied(&norm.running_var)?))
-        })
+        .then(|| -> Result<_> { Ok((copied(&norm.running_mean)?, copied(&norm.running_var)?)) })
         .transpose()?;
     let (mean, var) = match &clones {
         Some((mean, var)) => (mean, var),

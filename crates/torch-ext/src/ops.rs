@@ -85,7 +85,13 @@ pub fn fused_adamw(
     grad_scale: Option<&Tensor>,
     found_inf: Option<&Tensor>,
 ) -> Result<()> {
-    let AdamWTensors { params, grads, exp_avgs, exp_avg_sqs, steps } = tensors;
+    let AdamWTensors {
+        params,
+        grads,
+        exp_avgs,
+        exp_avg_sqs,
+        steps,
+    } = tensors;
     let num = params.len();
     if [grads.len(), exp_avgs.len(), exp_avg_sqs.len(), steps.len()] != [num; 4] {
         return Err(Error::InvalidArgument(format!(
@@ -113,7 +119,13 @@ pub fn fused_adamw(
         weight_decay: hyper.weight_decay,
         eps: hyper.eps,
     };
-    let lists = [raws(params), raws(&grads), raws(exp_avgs), raws(exp_avg_sqs), raws(steps)];
+    let lists = [
+        raws(params),
+        raws(&grads),
+        raws(exp_avgs),
+        raws(exp_avg_sqs),
+        raws(steps),
+    ];
     // SAFETY: five arrays of `num` live tensors, two live tensors or null, all borrowed
     // for the call.
     check(unsafe {

@@ -58,7 +58,9 @@ impl Probe {
         unsafe { ffi::snug_probe_row(self.0, index, &raw mut row) };
         OperatorCount {
             // SAFETY: the shim's string lives as long as the probe.
-            name: unsafe { CStr::from_ptr(row.name) }.to_string_lossy().into_owned(),
+            name: unsafe { CStr::from_ptr(row.name) }
+                .to_string_lossy()
+                .into_owned(),
             num_calls: row.num_calls,
             num_images: row.num_images,
             num_not_channels_last: row.num_not_channels_last,

@@ -36,7 +36,11 @@ pub struct Options {
 impl Default for Options {
     /// As `torch.utils.checkpoint.checkpoint(use_reentrant=False)`.
     fn default() -> Self {
-        Self { use_reentrant: false, preserve_rng_state: true, early_stop: true }
+        Self {
+            use_reentrant: false,
+            preserve_rng_state: true,
+            early_stop: true,
+        }
     }
 }
 
@@ -84,7 +88,9 @@ where
                 .to_owned(),
         ));
     }
-    let closure = Box::new(Closure { body: Mutex::new(Box::new(body)) });
+    let closure = Box::new(Closure {
+        body: Mutex::new(Box::new(body)),
+    });
     let segment = ffi::Segment {
         closure: Box::into_raw(closure).cast(),
         run: run_closure,
@@ -150,17 +156,18 @@ unsafe extern "C" fn run_closure(
     recompute: i32,
     outputs: *mut c_void,
 ) -> *mut c_void {
-    let inputs: Vec<Tensor> = (0..num_inputs)
-        .map(|i| {
-            // SAFETY: the shim passes an array of `num_inputs` pointers.
-            let pointer = unsafe { *inputs.add(i) };
-            // SAFETY: each is a new tensor that belongs to the callee.
-            unsafe { Tensor::from_ptr(pointer) }
-        })
-        .collect();
+    // SAFETY: the shim passes an array of `num_inputs` pointers, alive for the call.
+    let pointers = unsafe { std::slice::from_raw_parts(inputs, num_inputs) };
+    // SAFETY: each is a new tensor that belongs to the callee.
+    let owned = |&pointer: &*mut ffi::RawTensor| unsafe { Tensor::from_ptr(pointer) };
+    let inputs: Vec<Tensor> = pointers.iter().map(owned).collect();
     // SAFETY: the shim passes the pointer made in `run`, alive until `drop_closure`.
     let closure = unsafe { &*closure.cast::<Closure>() };
-    let pass = if recompute != 0 { Pass::Recompute } else { Pass::Forward };
+    let pass = if recompute != 0 {
+        Pass::Recompute
+    } else {
+        Pass::Forward
+    };
     let result = catch_unwind(AssertUnwindSafe(move || {
         // A panic in an earlier run leaves nothing broken: the closure is `Fn`.
         let body = closure.body.lock().unwrap_or_else(PoisonError::into_inner);

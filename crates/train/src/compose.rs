@@ -51,7 +51,12 @@ impl Autocast {
         let scope = precision
             .autocast_kind()
             .map(|dtype| {
-                let config = amp::AutocastConfig { device, dtype, enabled: true, cache_enabled: false };
+                let config = amp::AutocastConfig {
+                    device,
+                    dtype,
+                    enabled: true,
+                    cache_enabled: false,
+                };
                 amp::Autocast::enter(config)
             })
             .transpose()?;
@@ -87,7 +92,9 @@ impl Scaler {
             enabled: precision == Precision::Fp16,
             ..amp::ScalerConfig::default()
         };
-        Ok(Self { inner: amp::GradScaler::new(device, config)? })
+        Ok(Self {
+            inner: amp::GradScaler::new(device, config)?,
+        })
     }
 
     /// The loss to call backward on.
@@ -250,5 +257,9 @@ pub fn images_to_device(bytes: &Tensor, device: Device, channels_last: bool) -> 
     let mut images = images.f_to_kind(Kind::Float)?;
     // As torchvision's `to_tensor`: a division, not a product with the inverse.
     let images = images.f_div_(&Tensor::f_full([1], 255.0, (Kind::Float, device))?)?;
-    Ok(if channels_last { images } else { images.f_contiguous()? })
+    Ok(if channels_last {
+        images
+    } else {
+        images.f_contiguous()?
+    })
 }

@@ -45,9 +45,8 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         match self {
-            Self::Cpu => Ok(Device::Cpu),
             Self::Auto if cuda::is_available() => Ok(Device::Cuda(0)),
-            Self::Auto => Ok(Device::Cpu),
+            Self::Auto | Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(n) if n < num_cuda => Ok(Device::Cuda(n)),
             Self::Cuda(n) if num_cuda > 0 => Err(Error::Usage {
                 message: format!("there is no `cuda:{n}`: this machine shows {num_cuda} GPU(s)"),
@@ -93,15 +92,13 @@ fn cpu_name() -> Option<String> {
 
 /// Bytes of the device's memory; the machine's for the CPU.
 pub fn total_bytes(device: Device) -> Option<u64> {
-    match device {
-        Device::Cuda(n) => cuda::memory(n).ok().map(|m| m.total_bytes),
-        _ => {
-            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-            let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            kib.checked_mul(1024)
-        }
+    if let Device::Cuda(n) = device {
+        return cuda::memory(n).ok().map(|m| m.total_bytes);
     }
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// The most bytes since the last [`reset_peak`].
@@ -123,7 +120,10 @@ pub fn peak(device: Device) -> Peak {
                 reserved_bytes: Some(memory.peak_reserved_bytes),
             }
         }
-        _ => Peak { allocated_bytes: meter::read().peak_bytes, reserved_bytes: None },
+        _ => Peak {
+            allocated_bytes: meter::read().peak_bytes,
+            reserved_bytes: None,
+        },
     }
 }
 

@@ -99,7 +99,9 @@ impl Error {
             | Self::MissingFeature { .. }
             | Self::Usage { .. }
             | Self::Weights { .. }
-            | Self::Io { during_run: false, .. } => 2,
+            | Self::Io {
+                during_run: false, ..
+            } => 2,
             Self::Interrupted { .. } => 130,
             _ => 1,
         }
@@ -125,9 +127,9 @@ impl Error {
                  `--preset max-memory`"
                     .to_owned(),
             ),
-            Self::Interrupted { step: 1.. } => Some(
-                "`--resume FILE` starts a new run from the weights that were saved".to_owned(),
-            ),
+            Self::Interrupted { step: 1.. } => {
+                Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
+            }
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
                     "free some disk space, or choose another folder with `--run-dir`".to_owned(),
@@ -145,7 +147,12 @@ impl Error {
 
     /// An error of reading or writing before the run began.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { action, path: path.into(), source, during_run: false }
+        Self::Io {
+            action,
+            path: path.into(),
+            source,
+            during_run: false,
+        }
     }
 
     /// The same, once the run is under way.
@@ -153,9 +160,17 @@ impl Error {
     pub fn during_run(self, step: u64) -> Self {
         match self {
             Self::Data(source) => Self::DataDuringRun { step, source },
-            Self::Io { action, path, source, .. } => {
-                Self::Io { action, path, source, during_run: true }
-            }
+            Self::Io {
+                action,
+                path,
+                source,
+                ..
+            } => Self::Io {
+                action,
+                path,
+                source,
+                during_run: true,
+            },
             other => other,
         }
     }

@@ -63,5 +63,8 @@ pub fn evaluate(
         num_images += batch.len;
         counter.add(&logits, &masks)?;
     }
-    Ok(Some((counter.scores(), loss_sum / num_images.max(1) as f64)))
+    Ok(Some((
+        counter.scores(),
+        loss_sum / num_images.max(1) as f64,
+    )))
 }

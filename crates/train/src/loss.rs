@@ -35,7 +35,10 @@ pub fn segmentation_loss(logits: &Tensor, masks: &Tensor) -> Result<Tensor> {
             -100,
             0.0,
         )?;
-        let targets = masks.f_one_hot(classes)?.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
+        let targets = masks
+            .f_one_hot(classes)?
+            .f_permute([0, 3, 1, 2])?
+            .f_to_kind(Kind::Float)?;
         (entropy, logits.f_softmax(1, Kind::Float)?, targets)
     };
     let dice = soft_dice(&probabilities, &targets)?;
@@ -62,11 +65,15 @@ mod tests {
     #[test]
     fn a_perfect_answer_costs_nothing_and_a_wrong_one_costs_much() {
         let mut masks = Tensor::zeros([2, 4, 6], (Kind::Uint8, Device::Cpu));
-        let _ = masks.narrow(1, 0, 2).fill_(1);
+        let _filled = masks.narrow(1, 0, 2).fill_(1);
         masks = masks.contiguous();
         let signs = masks.unsqueeze(1).to_kind(Kind::Float) * 2.0 - 1.0;
-        let right = segmentation_loss(&(&signs * 40.0), &masks).unwrap().double_value(&[]);
-        let wrong = segmentation_loss(&(&signs * -40.0), &masks).unwrap().double_value(&[]);
+        let right = segmentation_loss(&(&signs * 40.0), &masks)
+            .unwrap()
+            .double_value(&[]);
+        let wrong = segmentation_loss(&(&signs * -40.0), &masks)
+            .unwrap()
+            .double_value(&[]);
         assert!(right < 1e-6, "{right}");
         assert!(wrong > 20.0, "{wrong}");
     }
@@ -76,7 +83,9 @@ mod tests {
         // Uniform logits over 4 classes: entropy ln 4; each class has probability 1/4.
         let logits = Tensor::zeros([1, 4, 2, 2], (Kind::Float, Device::Cpu));
         let masks = Tensor::from_slice(&[0_u8, 1, 2, 3]).view([1, 2, 2]);
-        let loss = segmentation_loss(&logits, &masks).unwrap().double_value(&[]);
+        let loss = segmentation_loss(&logits, &masks)
+            .unwrap()
+            .double_value(&[]);
         // Dice per class: 2 * 0.25 / (1 + 1) = 0.25.
         let expected = 0.5 * 4_f64.ln() + 0.5 * 0.75;
         assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
@@ -87,9 +96,11 @@ mod tests {
         // torch 2.11.0: tests/reference/loss.py prints this figure for these inputs.
         let logits = Tensor::from_slice(&[0.5_f32, -1.0, 2.0, 0.0, 1.5, -0.5]).view([1, 1, 2, 3]);
         let masks = Tensor::from_slice(&[1_u8, 0, 1, 0, 0, 1]).view([1, 2, 3]);
-        let loss = segmentation_loss(&logits, &masks).unwrap().double_value(&[]);
+        let loss = segmentation_loss(&logits, &masks)
+            .unwrap()
+            .double_value(&[]);
         assert!((loss - PYTORCH_LOSS).abs() < 1e-6, "{loss}");
     }
 
-    const PYTORCH_LOSS: f64 = 0.566092848777771;
+    const PYTORCH_LOSS: f64 = 0.566_092_848_777_771;
 }

@@ -4,6 +4,8 @@
 //! classes: the largest logit; the mean is over the classes without the background (0), and
 //! a class that neither mask nor answer holds does not count for that image.
 
+use std::fmt;
+
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use torch_ext::Result;
@@ -23,6 +25,20 @@ pub struct ClassScore {
     pub iou: Option<f64>,
     /// Mean Dice coefficient; `None` where the class never occurs.
     pub dice: Option<f64>,
+}
+
+impl fmt::Display for ClassScore {
+    /// `class 2: IoU 0.7312, Dice 0.8447`, with a dash for what never occurs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+        write!(
+            f,
+            "class {}: IoU {}, Dice {}",
+            self.class,
+            or_dash(self.iou),
+            or_dash(self.dice)
+        )
+    }
 }
 
 /// A threshold with the IoU it gives.
@@ -135,15 +151,27 @@ impl Counter {
             let best = (0..NUM_THRESHOLDS)
                 .max_by(|&a, &b| {
                     let iou = |k: usize| self.by_threshold[k].0;
-                    iou(a).total_cmp(&iou(b)).then(b.abs_diff(HALF).cmp(&a.abs_diff(HALF)))
+                    iou(a)
+                        .total_cmp(&iou(b))
+                        .then(b.abs_diff(HALF).cmp(&a.abs_diff(HALF)))
                 })
                 .unwrap_or(HALF);
             let best_threshold = Some(Threshold {
                 threshold: best as f64 / 100.0,
                 iou: self.by_threshold[best].0 / n,
             });
-            let per_class = vec![ClassScore { class: 1, iou: Some(iou), dice: Some(dice) }];
-            return Scores { iou, dice, best_threshold, per_class, num_images: self.num_images };
+            let per_class = vec![ClassScore {
+                class: 1,
+                iou: Some(iou),
+                dice: Some(dice),
+            }];
+            return Scores {
+                iou,
+                dice,
+                best_threshold,
+                per_class,
+                num_images: self.num_images,
+            };
         }
         let per_class: Vec<ClassScore> = self
             .by_class
@@ -183,17 +211,27 @@ fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
 fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
     let bins = mul_scalar(probabilities, 100.0)?.f_ceil()?;
     // NaN has no bin; it counts as the surest wrong answer there is.
-    let bins = bins.f_nan_to_num(100.0, 100.0, 0.0)?.f_to_kind(Kind::Int64)?;
-    count(&bins, masks, NUM_THRESHOLDS, 2, |bins, masks, _, columns| {
-        Ok(mul_scalar(bins, columns)?.f_add(masks)?)
-    })
+    let bins = bins
+        .f_nan_to_num(100.0, 100.0, 0.0)?
+        .f_to_kind(Kind::Int64)?;
+    count(
+        &bins,
+        masks,
+        NUM_THRESHOLDS,
+        2,
+        |bins, masks, _, columns| Ok(mul_scalar(bins, columns)?.f_add(masks)?),
+    )
 }
 
 /// `answers`, `masks`: `[N, H, W]` -> for each image the number of pixels by (mask, answer).
 fn confusion(answers: &Tensor, masks: &Tensor, classes: usize) -> Result<Vec<i64>> {
-    count(answers, masks, classes, classes, |answers, masks, rows, _| {
-        Ok(mul_scalar(masks, rows)?.f_add(answers)?)
-    })
+    count(
+        answers,
+        masks,
+        classes,
+        classes,
+        |answers, masks, rows, _| Ok(mul_scalar(masks, rows)?.f_add(answers)?),
+    )
 }
 
 fn count(
@@ -208,7 +246,9 @@ fn count(
     let masks = masks.f_to_kind(Kind::Int64)?;
     let index = cell(values, &masks, rows as f64, columns as f64)?;
     let image = Tensor::f_arange(n, (Kind::Int64, values.device()))?.f_view([n, 1, 1])?;
-    let index = index.f_add(&mul_scalar(&image, cells as f64)?)?.f_flatten(0, -1)?;
+    let index = index
+        .f_add(&mul_scalar(&image, cells as f64)?)?
+        .f_flatten(0, -1)?;
     let counts = index.f_bincount(None::<&Tensor>, n * cells)?;
     Ok(Vec::<i64>::try_from(counts)?)
 }
@@ -238,10 +278,15 @@ mod tests {
     fn every_threshold_agrees_with_the_plain_count() {
         tch::manual_seed(3);
         let logits = Tensor::randn([5, 1, 9, 7], (Kind::Float, Device::Cpu)) * 2.0;
-        let masks = (Tensor::rand([5, 9, 7], (Kind::Float, Device::Cpu)).gt(0.6)).to_kind(Kind::Uint8);
+        let masks =
+            (Tensor::rand([5, 9, 7], (Kind::Float, Device::Cpu)).gt(0.6)).to_kind(Kind::Uint8);
         let mut counter = Counter::new(1);
-        counter.add(&logits.narrow(0, 0, 2), &masks.narrow(0, 0, 2)).unwrap();
-        counter.add(&logits.narrow(0, 2, 3), &masks.narrow(0, 2, 3)).unwrap();
+        counter
+            .add(&logits.narrow(0, 0, 2), &masks.narrow(0, 0, 2))
+            .unwrap();
+        counter
+            .add(&logits.narrow(0, 2, 3), &masks.narrow(0, 2, 3))
+            .unwrap();
         let p = logits.sigmoid().squeeze_dim(1);
         for k in 0..NUM_THRESHOLDS {
             let slow = iou_at(&p, &masks, k as f64 / 100.0);
@@ -257,7 +302,12 @@ mod tests {
     fn an_empty_mask_answered_with_nothing_is_right() {
         let mut counter = Counter::new(1);
         let logits = Tensor::full([1, 1, 4, 4], -9.0, (Kind::Float, Device::Cpu));
-        counter.add(&logits, &Tensor::zeros([1, 4, 4], (Kind::Uint8, Device::Cpu))).unwrap();
+        counter
+            .add(
+                &logits,
+                &Tensor::zeros([1, 4, 4], (Kind::Uint8, Device::Cpu)),
+            )
+            .unwrap();
         assert!((counter.scores().iou - 1.0).abs() < 1e-12);
     }
 

@@ -23,7 +23,10 @@ impl AdamW {
     /// Where memory runs out.
     pub fn new(params: Vec<Tensor>, lr: f64, weight_decay: f64) -> Result<Self> {
         let zeros = |params: &[Tensor]| -> Result<Vec<Tensor>> {
-            params.iter().map(|p| Ok(p.f_detach()?.f_zeros_like()?)).collect()
+            params
+                .iter()
+                .map(|p| Ok(p.f_detach()?.f_zeros_like()?))
+                .collect()
         };
         let steps = params
             .iter()
@@ -34,7 +37,13 @@ impl AdamW {
             exp_avg_sqs: zeros(&params)?,
             steps,
             params,
-            hyper: ops::AdamW { lr, beta1: 0.9, beta2: 0.999, weight_decay, eps: 1e-8 },
+            hyper: ops::AdamW {
+                lr,
+                beta1: 0.9,
+                beta2: 0.999,
+                weight_decay,
+                eps: 1e-8,
+            },
         })
     }
 
@@ -50,7 +59,11 @@ impl AdamW {
 
     /// Handles on the gradients that are there.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
-        self.params.iter().map(Tensor::grad).filter(Tensor::defined).collect()
+        self.params
+            .iter()
+            .map(Tensor::grad)
+            .filter(Tensor::defined)
+            .collect()
     }
 
     /// One step over the parameters that have a gradient.
@@ -62,8 +75,9 @@ impl AdamW {
         grad_scale: Option<&Tensor>,
         found_inf: Option<&Tensor>,
     ) -> Result<()> {
-        let with_grad: Vec<usize> =
-            (0..self.params.len()).filter(|&i| self.params[i].grad().defined()).collect();
+        let with_grad: Vec<usize> = (0..self.params.len())
+            .filter(|&i| self.params[i].grad().defined())
+            .collect();
         let pick = |list: &[Tensor]| -> Vec<Tensor> {
             with_grad.iter().map(|&i| list[i].shallow_clone()).collect()
         };

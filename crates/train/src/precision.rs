@@ -55,7 +55,10 @@ pub struct CpuSupport {
 impl CpuSupport {
     /// Asks this machine.
     pub fn detect() -> Self {
-        Self { bf16: torch_ext::library::cpu_has_bf16(), fp16: torch_ext::library::cpu_has_fp16() }
+        Self {
+            bf16: torch_ext::library::cpu_has_bf16(),
+            fp16: torch_ext::library::cpu_has_fp16(),
+        }
     }
 }
 
@@ -77,12 +80,15 @@ pub fn choose(config: &RunConfig, device: Device, cpu: CpuSupport) -> Choice {
                     .to_owned(),
             ),
         ),
-        (true, AmpDtype::Auto, _) => {
-            (Precision::Fp16, Some("AMP: fp16 with a gradient scaler".to_owned()))
-        }
+        (true, AmpDtype::Auto, _) => (
+            Precision::Fp16,
+            Some("AMP: fp16 with a gradient scaler".to_owned()),
+        ),
         (true, AmpDtype::Bf16, Device::Cpu) if !cpu.bf16 => (
             Precision::Bf16,
-            Some("AMP: bf16 as asked, emulated: this CPU has neither AVX512-BF16 nor AMX".to_owned()),
+            Some(
+                "AMP: bf16 as asked, emulated: this CPU has neither AVX512-BF16 nor AMX".to_owned(),
+            ),
         ),
         (true, AmpDtype::Fp16, Device::Cpu) if !cpu.fp16 => (
             Precision::Fp16,
@@ -98,11 +104,21 @@ pub fn choose(config: &RunConfig, device: Device, cpu: CpuSupport) -> Choice {
 mod tests {
     use super::*;
 
-    const NONE: CpuSupport = CpuSupport { bf16: false, fp16: false };
-    const BF16: CpuSupport = CpuSupport { bf16: true, fp16: false };
+    const NONE: CpuSupport = CpuSupport {
+        bf16: false,
+        fp16: false,
+    };
+    const BF16: CpuSupport = CpuSupport {
+        bf16: true,
+        fp16: false,
+    };
 
     fn with(dtype: AmpDtype) -> RunConfig {
-        RunConfig { use_amp: true, amp_dtype: dtype, ..RunConfig::default() }
+        RunConfig {
+            use_amp: true,
+            amp_dtype: dtype,
+            ..RunConfig::default()
+        }
     }
 
     #[test]
@@ -119,10 +135,19 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_taken() {
         for cpu in [NONE, BF16] {
-            assert_eq!(choose(&with(AmpDtype::Bf16), Device::Cpu, cpu).precision, Precision::Bf16);
-            assert_eq!(choose(&with(AmpDtype::Fp16), Device::Cpu, cpu).precision, Precision::Fp16);
+            assert_eq!(
+                choose(&with(AmpDtype::Bf16), Device::Cpu, cpu).precision,
+                Precision::Bf16
+            );
+            assert_eq!(
+                choose(&with(AmpDtype::Fp16), Device::Cpu, cpu).precision,
+                Precision::Fp16
+            );
         }
-        let off = RunConfig { use_amp: false, ..with(AmpDtype::Bf16) };
+        let off = RunConfig {
+            use_amp: false,
+            ..with(AmpDtype::Bf16)
+        };
         assert_eq!(choose(&off, Device::Cpu, BF16).precision, Precision::Fp32);
     }
 }

@@ -97,10 +97,17 @@ impl Trainer {
         } else {
             tch::Cuda::cudnn_set_benchmark(true);
         }
-        let model =
-            UNet::new(config.network(), device, config.seed, config.use_channels_last)?;
-        let optimizer =
-            AdamW::new(model.parameters().trainable(), config.lr, config.weight_decay)?;
+        let model = UNet::new(
+            config.network(),
+            device,
+            config.seed,
+            config.use_channels_last,
+        )?;
+        let optimizer = AdamW::new(
+            model.parameters().trainable(),
+            config.lr,
+            config.weight_decay,
+        )?;
         let scaler = Scaler::new(device, precision, config.init_scale)?;
         Ok(Self {
             config,
@@ -129,7 +136,8 @@ impl Trainer {
         let mut best: Option<f64> = None;
         let mut epochs_without_gain = 0;
         for epoch in 0..self.config.epochs {
-            self.optimizer.set_lr(cosine_lr(self.config.lr, epoch, self.config.epochs));
+            self.optimizer
+                .set_lr(cosine_lr(self.config.lr, epoch, self.config.epochs));
             observer.epoch_started(epoch, train.num_batches());
             let (train_loss, data_wait) = self.train_epoch(train, epoch, observer, interrupt)?;
 
@@ -183,7 +191,7 @@ impl Trainer {
         let mut step_started = Instant::now();
         let num_batches = loader.num_batches() as u64;
         let mut micro_batch = 0_u64;
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             let batch = batch?;
             let (images, masks) = self.upload().batch(&batch)?;
             // Micro-batches of the last group are as many as there are.
@@ -198,7 +206,7 @@ impl Trainer {
 
             losses.add(&loss, group)?;
             micro_batch += 1;
-            if micro_batch % accumulation == 0 || micro_batch == num_batches {
+            if micro_batch.is_multiple_of(accumulation) || micro_batch == num_batches {
                 self.scaler.step(&mut self.optimizer)?;
                 self.optimizer.zero_grad()?;
                 self.steps += 1;
@@ -220,16 +228,24 @@ impl Trainer {
 
     fn forward_mode(&self) -> ForwardMode {
         let checkpointing = if self.config.use_grad_checkpoint {
-            Checkpointing::Block { use_reentrant: self.config.use_reentrant }
+            Checkpointing::Block {
+                use_reentrant: self.config.use_reentrant,
+            }
         } else {
             Checkpointing::Off
         };
-        ForwardMode { training: true, checkpointing }
+        ForwardMode {
+            training: true,
+            checkpointing,
+        }
     }
 
     /// How this run's batches become tensors.
     pub fn upload(&self) -> Upload {
-        Upload { device: self.device, channels_last: self.config.use_channels_last }
+        Upload {
+            device: self.device,
+            channels_last: self.config.use_channels_last,
+        }
     }
 
     /// Optimizer steps done.
@@ -261,7 +277,12 @@ impl MeanLoss {
     fn new(device: Device) -> Result<Self> {
         let scalar: [i64; 0] = [];
         let sum = Tensor::f_zeros(scalar.as_slice(), (Kind::Float, device))?;
-        Ok(Self { sum, count: 0, device, read_at: Instant::now() })
+        Ok(Self {
+            sum,
+            count: 0,
+            device,
+            read_at: Instant::now(),
+        })
     }
 
     /// Adds the loss of a micro-batch that was divided by `group`.
@@ -283,6 +304,10 @@ impl MeanLoss {
 
     fn read(&self, step: u64) -> Result<f64> {
         let mean = self.sum.f_double_value(&[])? / self.count.max(1) as f64;
-        if mean.is_finite() { Ok(mean) } else { Err(Error::NonFiniteLoss { step }) }
+        if mean.is_finite() {
+            Ok(mean)
+        } else {
+            Err(Error::NonFiniteLoss { step })
+        }
     }
 }

@@ -42,12 +42,16 @@ pub fn save(model: &UNet, path: &Path) -> Result<()> {
 /// [`Error::Io`] with the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |e: std::io::Error| Error::io("write", path, e);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".snug-")
         .tempfile_in(folder)
         .map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    // Not on `file` itself, whose errors name the temporary file.
+    file.as_file_mut().write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     set_usual_mode(file.as_file()).map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
@@ -87,7 +91,10 @@ impl WeightsFile {
             });
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-        let file = Self { path: path.to_owned(), bytes };
+        let file = Self {
+            path: path.to_owned(),
+            bytes,
+        };
         file.tensors()?;
         Ok(file)
     }
@@ -110,7 +117,10 @@ impl WeightsFile {
                 .and_then(|t| t.shape().first().copied())
                 .and_then(|d| u32::try_from(d).ok())
         };
-        match (first_dimension("downs.0.conv.0.weight"), first_dimension("out_conv.weight")) {
+        match (
+            first_dimension("downs.0.conv.0.weight"),
+            first_dimension("out_conv.weight"),
+        ) {
             (Some(width), Some(classes)) if width > 0 && classes > 0 => {
                 Ok(Network::new(width, classes))
             }
@@ -179,7 +189,11 @@ impl WeightsFile {
         let name = &entry.spec.name;
         if view.shape() != shape_of(entry) {
             return Err(self.wrong(
-                format!("`{name}` has shape {:?}, the network {:?}", view.shape(), shape_of(entry)),
+                format!(
+                    "`{name}` has shape {:?}, the network {:?}",
+                    view.shape(),
+                    shape_of(entry)
+                ),
                 "the file is of another network",
             ));
         }
@@ -201,7 +215,11 @@ impl WeightsFile {
     }
 
     fn wrong(&self, message: String, hint: &str) -> Error {
-        Error::Weights { path: self.path.clone(), message, hint: hint.to_owned() }
+        Error::Weights {
+            path: self.path.clone(),
+            message,
+            hint: hint.to_owned(),
+        }
     }
 }
 
@@ -222,16 +240,28 @@ fn first_few(names: &[&str]) -> String {
 }
 
 fn shape_of(entry: &Entry) -> Vec<usize> {
-    entry.spec.shape.iter().map(|&d| usize::try_from(d).unwrap_or(usize::MAX)).collect()
+    entry
+        .spec
+        .shape
+        .iter()
+        .map(|&d| usize::try_from(d).unwrap_or(usize::MAX))
+        .collect()
 }
 
 fn dtype_of(entry: &Entry) -> Dtype {
-    if entry.tensor.kind() == Kind::Int64 { Dtype::I64 } else { Dtype::F32 }
+    if entry.tensor.kind() == Kind::Int64 {
+        Dtype::I64
+    } else {
+        Dtype::F32
+    }
 }
 
 /// The values in the order of `[N, C, H, W]`, whatever the memory format, little-endian.
 fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    let t = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let t = tensor
+        .f_detach()?
+        .f_to_device(Device::Cpu)?
+        .f_contiguous()?;
     let mut bytes = vec![0_u8; t.numel() * t.kind().elt_size_in_bytes()];
     t.f_copy_data_u8(&mut bytes, t.numel())?;
     Ok(bytes)

@@ -1,3 +1,9 @@
+#![expect(
+    clippy::float_cmp,
+    clippy::cast_possible_truncation,
+    reason = "scales are powers of two: every value here is exact in fp32"
+)]
+
 use proptest::prelude::*;
 use tch::no_grad;
 
@@ -15,7 +21,13 @@ struct Sgd {
 impl Sgd {
     fn new(fused: bool) -> Self {
         let param = Tensor::zeros([2], (Kind::Float, Device::Cpu));
-        Self { id: OptimizerId::unique(), param, grad: None, fused, num_steps: 0 }
+        Self {
+            id: OptimizerId::unique(),
+            param,
+            grad: None,
+            fused,
+            num_steps: 0,
+        }
     }
 }
 
@@ -56,7 +68,6 @@ struct Reference {
 }
 
 impl Reference {
-    #[expect(clippy::cast_possible_truncation, reason = "the scale is fp32")]
     fn update(&mut self, overflow: bool) {
         if overflow {
             self.scale = (f64::from(self.scale) * self.config.backoff_factor) as f32;
@@ -123,12 +134,24 @@ fn a_second_unscale_and_a_second_step_are_errors() {
         let mut optimizer = Sgd::new(fused);
         optimizer.grad = Some(Tensor::from_slice(&[1_f32, 1.0]));
         scaler.unscale_(&optimizer).unwrap();
-        assert!(matches!(scaler.unscale_(&optimizer), Err(Error::AlreadyUnscaled)));
+        assert!(matches!(
+            scaler.unscale_(&optimizer),
+            Err(Error::AlreadyUnscaled)
+        ));
         scaler.step(&mut optimizer).unwrap();
-        assert!(matches!(scaler.unscale_(&optimizer), Err(Error::AlreadyStepped("unscale_"))));
-        assert!(matches!(scaler.step(&mut optimizer), Err(Error::AlreadyStepped("step"))));
+        assert!(matches!(
+            scaler.unscale_(&optimizer),
+            Err(Error::AlreadyStepped("unscale_"))
+        ));
+        assert!(matches!(
+            scaler.step(&mut optimizer),
+            Err(Error::AlreadyStepped("step"))
+        ));
         scaler.update(None).unwrap();
-        assert!(matches!(scaler.update(None), Err(Error::NothingChecked("update"))));
+        assert!(matches!(
+            scaler.update(None),
+            Err(Error::NothingChecked("update"))
+        ));
     }
 }
 
@@ -136,12 +159,18 @@ fn a_second_unscale_and_a_second_step_are_errors() {
 fn a_step_without_gradients_is_an_error() {
     let mut scaler = GradScaler::new(Device::Cpu, ScalerConfig::default()).unwrap();
     let mut optimizer = Sgd::new(false);
-    assert!(matches!(scaler.step(&mut optimizer), Err(Error::NothingChecked("step"))));
+    assert!(matches!(
+        scaler.step(&mut optimizer),
+        Err(Error::NothingChecked("step"))
+    ));
 }
 
 #[test]
 fn a_disabled_scaler_does_nothing() {
-    let config = ScalerConfig { enabled: false, ..ScalerConfig::default() };
+    let config = ScalerConfig {
+        enabled: false,
+        ..ScalerConfig::default()
+    };
     let mut scaler = GradScaler::new(Device::Cpu, config).unwrap();
     let loss = Tensor::from(3_f32);
     assert_eq!(scaler.scale(&loss).unwrap().double_value(&[]), 3.0);
@@ -166,12 +195,21 @@ fn the_loss_keeps_its_shape() {
 #[test]
 fn the_state_survives_json() {
     let mut scaler = GradScaler::new(Device::Cpu, ScalerConfig::default()).unwrap();
-    let state = ScalerState { scale: 1024.0, growth_tracker: 7, ..scaler.state().unwrap() };
+    let state = ScalerState {
+        scale: 1024.0,
+        growth_tracker: 7,
+        ..scaler.state().unwrap()
+    };
     let json = serde_json::to_string(&state).unwrap();
     assert!(json.contains("\"_growth_tracker\":7"), "{json}");
-    scaler.load_state(&serde_json::from_str(&json).unwrap()).unwrap();
+    scaler
+        .load_state(&serde_json::from_str(&json).unwrap())
+        .unwrap();
     assert_eq!(scaler.state().unwrap(), state);
-    let bad = ScalerState { scale: f64::NAN, ..state };
+    let bad = ScalerState {
+        scale: f64::NAN,
+        ..state
+    };
     assert!(scaler.load_state(&bad).is_err());
     assert_eq!(scaler.state().unwrap(), state);
 }
@@ -180,13 +218,31 @@ fn the_state_survives_json() {
 fn settings_out_of_range_are_refused() {
     let d = ScalerConfig::default();
     for config in [
-        ScalerConfig { init_scale: 0.0, ..d },
-        ScalerConfig { growth_factor: 1.0, ..d },
-        ScalerConfig { backoff_factor: 1.0, ..d },
-        ScalerConfig { growth_interval: 0, ..d },
-        ScalerConfig { min_scale: -1.0, ..d },
+        ScalerConfig {
+            init_scale: 0.0,
+            ..d
+        },
+        ScalerConfig {
+            growth_factor: 1.0,
+            ..d
+        },
+        ScalerConfig {
+            backoff_factor: 1.0,
+            ..d
+        },
+        ScalerConfig {
+            growth_interval: 0,
+            ..d
+        },
+        ScalerConfig {
+            min_scale: -1.0,
+            ..d
+        },
     ] {
-        assert!(matches!(GradScaler::new(Device::Cpu, config), Err(Error::Setting { .. })));
+        assert!(matches!(
+            GradScaler::new(Device::Cpu, config),
+            Err(Error::Setting { .. })
+        ));
     }
 }
 
@@ -198,8 +254,11 @@ const PYTORCH: &str = include_str!("pytorch_sequence.json");
 fn a_sequence_with_planted_infinities_equals_pytorch() {
     let rows: Vec<(Option<f64>, f64, i64, f64)> = serde_json::from_str(PYTORCH).unwrap();
     assert!(rows.len() >= 40);
-    let config =
-        ScalerConfig { init_scale: 1024.0, growth_interval: 3, ..ScalerConfig::default() };
+    let config = ScalerConfig {
+        init_scale: 1024.0,
+        growth_interval: 3,
+        ..ScalerConfig::default()
+    };
     for fused in [false, true] {
         let mut scaler = GradScaler::new(Device::Cpu, config).unwrap();
         let mut optimizer = Sgd::new(fused);

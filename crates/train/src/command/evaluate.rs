@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use super::{console, fit};
+use crate::compose;
 use crate::data::{FolderSource, Loader, Source};
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
@@ -17,7 +18,6 @@ use crate::metrics::Scores;
 use crate::model::UNet;
 use crate::precision::{self, CpuSupport, Precision};
 use crate::weights::WeightsFile;
-use crate::compose;
 
 /// Images of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,14 +68,23 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         });
     }
     let (height, width) = fit::size_of(config);
-    let source: Arc<dyn Source> =
-        Arc::new(FolderSource::new(pairs, fit::classes_of(config), height, width));
+    let source: Arc<dyn Source> = Arc::new(FolderSource::new(
+        pairs,
+        fit::classes_of(config),
+        height,
+        width,
+    ));
     let loader = Loader::new(source, fit::validation_loader(config))?;
     let interrupt = Interrupt::listen();
-    let scores =
-        evaluate(&loaded.model, &loader, loaded.upload, loaded.precision, &interrupt)?
-            .ok_or(Error::Interrupted { step: 0 })?
-            .0;
+    let scores = evaluate(
+        &loaded.model,
+        &loader,
+        loaded.upload,
+        loaded.precision,
+        &interrupt,
+    )?
+    .ok_or(Error::Interrupted { step: 0 })?
+    .0;
     if args.json {
         let text = serde_json::to_string_pretty(&scores)
             .map_err(|e| Error::io("write", "stdout", e.into()))?;
@@ -113,45 +122,53 @@ impl Loaded {
         flags.classes = flags.classes.or(Some(network.classes));
         let config = resolved(&flags, &TrainingFlags::default())?.config;
         // Checkpointing is of no account without backward.
-        let config = RunConfig { use_grad_checkpoint: false, ..config };
+        let config = RunConfig {
+            use_grad_checkpoint: false,
+            ..config
+        };
         if let Some(feature) = compose::missing_feature(&config) {
             return Err(Error::MissingFeature { feature });
         }
         let device = device.device.resolve()?;
         let choice = precision::choose(&config, device, CpuSupport::detect());
-        let model = UNet::new(config.network(), device, config.seed, config.use_channels_last)?;
+        let model = UNet::new(
+            config.network(),
+            device,
+            config.seed,
+            config.use_channels_last,
+        )?;
         weights.load_into(&model)?;
-        let upload = Upload { device, channels_last: config.use_channels_last };
-        Ok(Self { model, config, upload, precision: choice.precision, device })
+        let upload = Upload {
+            device,
+            channels_last: config.use_channels_last,
+        };
+        Ok(Self {
+            model,
+            config,
+            upload,
+            precision: choice.precision,
+            device,
+        })
     }
 }
 
 fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String {
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} images at {}, {}: IoU {:.4}, Dice {:.4}",
         scores.num_images,
         config.img_size,
         precision.name(),
         scores.iou,
         scores.dice
-    );
-    if let Some(best) = scores.best_threshold {
-        text.push_str(&format!(
-            "\nbest threshold {:.2}: IoU {:.4} (at 0.50: {:.4})",
+    )];
+    lines.extend(scores.best_threshold.map(|best| {
+        format!(
+            "best threshold {:.2}: IoU {:.4} (at 0.50: {:.4})",
             best.threshold, best.iou, scores.iou
-        ));
-    }
+        )
+    }));
     if scores.per_class.len() > 1 {
-        for class in &scores.per_class {
-            let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-            text.push_str(&format!(
-                "\nclass {}: IoU {}, Dice {}",
-                class.class,
-                or_dash(class.iou),
-                or_dash(class.dice)
-            ));
-        }
+        lines.extend(scores.per_class.iter().map(ToString::to_string));
     }
-    text
+    lines.join("\n")
 }
-

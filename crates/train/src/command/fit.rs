@@ -10,7 +10,9 @@ use tch::Device;
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use super::{console, scale};
 use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
-use crate::data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, baseline, synth, verify};
+use crate::data::{
+    FolderSource, Loader, LoaderConfig, Source, SynthSource, baseline, synth, verify,
+};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::outputs::{RunDir, prepare_models_dir};
@@ -58,7 +60,7 @@ pub(super) struct FitArgs {
     device: DeviceFlag,
 }
 
-pub(super) fn run(args: FitArgs) -> Result<()> {
+pub(super) fn run(args: &FitArgs) -> Result<()> {
     let mut resolved = resolved(&args.config, &args.training)?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
@@ -66,13 +68,22 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
         scale::to_machine(&mut resolved, device, args.data.is_none(), args.full_size);
     let config = resolved.config;
     let choice = precision::choose(&config, device, CpuSupport::detect());
-    refuse_places(&args)?;
+    refuse_places(args)?;
     let warm_start = args.resume.as_deref().map(WeightsFile::open).transpose()?;
 
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|v| std::env::var(v).ok());
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .iter()
+        .find_map(|v| std::env::var(v).ok());
     console::print(&config.banner(Language::from_locale(locale.as_deref())));
-    [scaled, choice.note].into_iter().flatten().for_each(|line| console::note(&line));
-    console::note(&format!("device: {} ({})", device::name(device), device::kind(device)));
+    [scaled, choice.note]
+        .into_iter()
+        .flatten()
+        .for_each(|line| console::note(&line));
+    console::note(&format!(
+        "device: {} ({})",
+        device::name(device),
+        device::kind(device)
+    ));
 
     let data = Data::open(args.data.as_deref(), &config, pages)?;
     data.notes.iter().for_each(|line| console::note(line));
@@ -85,7 +96,10 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
     warn_about_speed(&trainer.config, device, args.data.is_some());
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
-    args.models_dir.as_deref().map(prepare_models_dir).transpose()?;
+    args.models_dir
+        .as_deref()
+        .map(prepare_models_dir)
+        .transpose()?;
     let run_dir = match (&args.run_dir, &args.run_name) {
         (Some(path), _) => RunDir::create(path)?,
         (None, Some(name)) => RunDir::create(&Path::new("runs").join(name))?,
@@ -96,7 +110,10 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
     let mut recorder = Recorder::new(run_dir, &trainer)?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
-    let models = args.models_dir.as_deref().map(|dir| (dir, dataset.as_str()));
+    let models = args
+        .models_dir
+        .as_deref()
+        .map(|dir| (dir, dataset.as_str()));
     let report = recorder.finish(&trainer, outcome, data.val.source().as_ref(), models)?;
     console::print(&report);
     if data.built_in {
@@ -131,7 +148,11 @@ fn refuse_places(args: &FitArgs) -> Result<()> {
             });
         }
     }
-    if args.resume.as_deref().is_some_and(|file| file == Path::new("auto") && !file.exists()) {
+    if args
+        .resume
+        .as_deref()
+        .is_some_and(|file| file == Path::new("auto") && !file.exists())
+    {
         return Err(Error::Usage {
             message: "`--resume auto` is not there yet".to_owned(),
             hint: "`--resume FILE` starts from saved weights".to_owned(),
@@ -160,7 +181,10 @@ impl Data {
             None => {
                 if config.classes != 1 {
                     return Err(Error::Usage {
-                        message: format!("the built-in pages have one class, not {}", config.classes),
+                        message: format!(
+                            "the built-in pages have one class, not {}",
+                            config.classes
+                        ),
                         hint: "name your own data with `--data DIR`".to_owned(),
                     });
                 }
@@ -168,15 +192,21 @@ impl Data {
                 let train = SynthSource::new(config.seed, pages.train, h, w)?;
                 let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
                 let note = format!("data: built-in comic pages, seed {}", config.seed);
-                ("balloons".to_owned(), Arc::new(train), Arc::new(val), vec![note])
+                (
+                    "balloons".to_owned(),
+                    Arc::new(train),
+                    Arc::new(val),
+                    vec![note],
+                )
             }
             Some(folder) => {
                 let dataset = scan(folder, config)?;
                 let classes = classes_of(config);
                 let source = |pairs| Arc::new(FolderSource::new(pairs, classes, height, width));
-                let name = folder.canonicalize().ok().and_then(|p| {
-                    p.file_name().map(|n| n.to_string_lossy().into_owned())
-                });
+                let name = folder
+                    .canonicalize()
+                    .ok()
+                    .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
                 let notes = dataset.notes;
                 let name = name.unwrap_or_else(|| "data".to_owned());
                 (name, source(dataset.train), source(dataset.val), notes)
@@ -206,7 +236,13 @@ impl Data {
             },
         )?;
         let val = Loader::new(val, validation_loader(config))?;
-        Ok(Self { name, built_in: folder.is_none(), train, val, notes })
+        Ok(Self {
+            name,
+            built_in: folder.is_none(),
+            train,
+            val,
+            notes,
+        })
     }
 }
 
@@ -220,13 +256,19 @@ pub(super) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
                 .to_owned(),
         });
     }
-    let options = SplitOptions { val_percent: config.val_percent, seed: config.seed };
+    let options = SplitOptions {
+        val_percent: config.val_percent,
+        seed: config.seed,
+    };
     Ok(scan_folder(folder, &options)?)
 }
 
 /// (height, width).
 pub(super) fn size_of(config: &RunConfig) -> (usize, usize) {
-    (config.img_size.height as usize, config.img_size.width as usize)
+    (
+        config.img_size.height as usize,
+        config.img_size.width as usize,
+    )
 }
 
 pub(super) fn classes_of(config: &RunConfig) -> usize {
@@ -251,7 +293,9 @@ fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
     /// minute at 100 GFLOP/s.
     const SLOW_STEP: f64 = 6e12;
     let network = config.network();
-    let Ok(flops) = estimator::Flops::per_image(&network, config.img_size) else { return };
+    let Ok(flops) = estimator::Flops::per_image(&network, config.img_size) else {
+        return;
+    };
     let step = flops.training as f64 * config.effective_batch() as f64;
     if device == Device::Cpu && step > SLOW_STEP {
         console::warn(&format!(

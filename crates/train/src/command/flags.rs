@@ -121,5 +121,9 @@ pub(super) fn resolved(config: &ConfigFlags, training: &TrainingFlags) -> Result
     if let Some(flag) = training.grad_checkpoint {
         flag.apply(&mut overrides);
     }
-    Ok(resolve(config.preset.as_deref(), config.config.as_deref(), overrides)?)
+    Ok(resolve(
+        config.preset.as_deref(),
+        config.config.as_deref(),
+        overrides,
+    )?)
 }

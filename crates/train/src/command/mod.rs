@@ -65,9 +65,14 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();
-    let paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.starts_with("Usage:"));
+    let paragraphs = text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|p| !p.starts_with("Usage:"));
     let (tips, rest): (Vec<_>, Vec<_>) = paragraphs.partition(|p| p.starts_with("tip:"));
-    let hint = tips.first().map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
+    let hint = tips
+        .first()
+        .map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
     let help = "For more information, try '--help'.";
     for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
         console::note(paragraph);
@@ -81,9 +86,9 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
 fn run(command: Command) -> Result<()> {
     torch_ext::init()?;
     match command {
-        Command::Fit(args) => fit::run(args),
+        Command::Fit(args) => fit::run(&args),
         Command::Evaluate(args) => evaluate::run(args),
-        Command::Predict(args) => predict::run(args),
+        Command::Predict(args) => predict::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }

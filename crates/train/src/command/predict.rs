@@ -40,21 +40,25 @@ pub(super) struct PredictArgs {
     device: DeviceFlag,
 }
 
-pub(super) fn run(args: PredictArgs) -> Result<()> {
+pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if !(0.0..=1.0).contains(&args.threshold) {
         return Err(Error::Usage {
             message: format!("`--threshold {}` is not a probability", args.threshold),
             hint: "choose a value from 0 to 1".to_owned(),
         });
     }
-    let jobs = jobs(&args)?;
+    let jobs = jobs(args)?;
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.config.clone(), args.device)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     for (image, mask) in &jobs {
         predict(&loaded, image, mask, args.threshold)?;
     }
-    console::print(&format!("wrote {} mask(s) to {}", jobs.len(), args.out.display()));
+    console::print(&format!(
+        "wrote {} mask(s) to {}",
+        jobs.len(),
+        args.out.display()
+    ));
     Ok(())
 }
 
@@ -93,12 +97,18 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
         if input.is_file() {
             return Ok(vec![input.to_owned()]);
         }
-        return Err(Error::io("read", input, std::io::ErrorKind::NotFound.into()));
+        return Err(Error::io(
+            "read",
+            input,
+            std::io::ErrorKind::NotFound.into(),
+        ));
     }
     let mut images = Vec::new();
     for entry in std::fs::read_dir(input).map_err(|e| Error::io("read", input, e))? {
         let path = entry.map_err(|e| Error::io("read", input, e))?.path();
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_ascii_lowercase());
         if path.is_file() && matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
             images.push(path);
         }
@@ -119,7 +129,13 @@ fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result
     let (height, width) = super::fit::size_of(&loaded.config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;
     let mut batch = Batch::new(height, width);
-    batch.push(&Sample { image: pixels, mask: vec![0; height * width] }, 0);
+    batch.push(
+        &Sample {
+            image: pixels,
+            mask: vec![0; height * width],
+        },
+        0,
+    );
     let (images, _) = loaded.upload.batch(&batch)?;
     let logits = {
         let _no_grad = tch::no_grad_guard();
@@ -136,7 +152,9 @@ fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result
     )?;
     let mut answer = Vec::<u8>::try_from(answers(&logits, threshold)?.f_flatten(0, -1)?)?;
     if loaded.config.classes == 1 {
-        answer.iter_mut().for_each(|v| *v *= 255);
+        for value in &mut answer {
+            *value *= 255;
+        }
     }
     let [h, w] = [original.0, original.1].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
     save_png(mask, &answer, h, w, ExtendedColorType::L8)

@@ -15,9 +15,15 @@ pub(super) struct Pages {
 }
 
 /// Pages of an unscaled run.
-const FULL: Pages = Pages { train: 400, val: 80 };
+const FULL: Pages = Pages {
+    train: 400,
+    val: 80,
+};
 /// Pages of a scaled run.
-const SCALED: Pages = Pages { train: 192, val: 48 };
+const SCALED: Pages = Pages {
+    train: 192,
+    val: 48,
+};
 const SCALED_WIDTH: u32 = 16;
 /// The image is this much smaller in each direction.
 const SHRINK: u32 = 4;
@@ -84,7 +90,10 @@ mod tests {
         assert!(line.is_some_and(|l| l.contains("--full-size") && l.contains("width 64 -> 16")));
         let config = resolved.config;
         assert!(config.use_amp && config.use_channels_last && !config.use_grad_checkpoint);
-        assert_eq!((config.batch, config.img_size.to_string().as_str()), (12, "128x128"));
+        assert_eq!(
+            (config.batch, config.img_size.to_string().as_str()),
+            (12, "128x128")
+        );
     }
 
     #[test]
@@ -104,9 +113,11 @@ mod tests {
 
     #[test]
     fn a_gpu_own_data_and_full_size_run_as_given() {
-        for (device, built_in, full) in
-            [(Device::Cuda(0), true, false), (Device::Cpu, false, false), (Device::Cpu, true, true)]
-        {
+        for (device, built_in, full) in [
+            (Device::Cuda(0), true, false),
+            (Device::Cpu, false, false),
+            (Device::Cpu, true, true),
+        ] {
             let mut resolved = preset();
             let (pages, line) = to_machine(&mut resolved, device, built_in, full);
             assert_eq!((resolved, pages, line), (preset(), FULL, None));

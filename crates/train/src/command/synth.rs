@@ -32,7 +32,11 @@ pub(super) struct SynthArgs {
 }
 
 pub(super) fn run(args: &SynthArgs) -> Result<()> {
-    let counts = Counts { train: args.train, val: args.val, test: args.test };
+    let counts = Counts {
+        train: args.train,
+        val: args.val,
+        test: args.test,
+    };
     let size = (args.img_size.height, args.img_size.width);
     write_dataset(&args.out, counts, size, args.seed, |_, _| ())?;
     console::print(&format!(

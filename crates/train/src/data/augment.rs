@@ -10,9 +10,9 @@ use super::Sample;
 use super::random::{Purpose, stream};
 
 /// Contrast is scaled by 1 - this to 1 + this, about mid-gray.
-const MAX_CONTRAST: f32 = 0.15;
+const MAX_CONTRAST: f32 = 0.05;
 /// Brightness is moved by at most this, of 255.
-const MAX_BRIGHTNESS: f32 = 20.0;
+const MAX_BRIGHTNESS: f32 = 5.0;
 
 /// What is done to one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]

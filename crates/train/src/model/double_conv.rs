@@ -43,7 +43,9 @@ impl DoubleConv {
                 },
             }
         };
-        Self { layers: [layer(0, 1), layer(3, 4)] }
+        Self {
+            layers: [layer(0, 1), layer(3, 4)],
+        }
     }
 
     /// `x`: `[N, C_in, H, W]` -> `[N, C_out, H, W]`.
@@ -69,7 +71,12 @@ impl DoubleConv {
     }
 
     fn shallow_clone(&self) -> Self {
-        Self { layers: [self.layers[0].shallow_clone(), self.layers[1].shallow_clone()] }
+        Self {
+            layers: [
+                self.layers[0].shallow_clone(),
+                self.layers[1].shallow_clone(),
+            ],
+        }
     }
 }
 

@@ -36,7 +36,10 @@ pub enum Checkpointing {
 
 impl ForwardMode {
     /// Evaluation: running statistics, nothing to recompute.
-    pub const EVALUATION: Self = Self { training: false, checkpointing: Checkpointing::Off };
+    pub const EVALUATION: Self = Self {
+        training: false,
+        checkpointing: Checkpointing::Off,
+    };
 }
 
 /// A stage, with handles on its parameters.
@@ -44,8 +47,15 @@ impl ForwardMode {
 enum Stage {
     Down(DoubleConv),
     Bottleneck(DoubleConv),
-    Up { weight: Tensor, bias: Tensor, conv: DoubleConv },
-    Head { weight: Tensor, bias: Tensor },
+    Up {
+        weight: Tensor,
+        bias: Tensor,
+        conv: DoubleConv,
+    },
+    Head {
+        weight: Tensor,
+        bias: Tensor,
+    },
 }
 
 /// A U-Net: `[N, 3, H, W]` in [0, 1] -> logits `[N, classes, H, W]`; H and W are multiples of 16.
@@ -65,8 +75,16 @@ impl UNet {
     pub fn new(network: Network, device: Device, seed: u64, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::initialised(&network, device, seed)?;
         compose::convert_parameters(parameters.tensors_mut(), channels_last)?;
-        let stages = network.blocks().iter().map(|b| Stage::new(b, &parameters)).collect();
-        Ok(Self { network, parameters, stages })
+        let stages = network
+            .blocks()
+            .iter()
+            .map(|b| Stage::new(b, &parameters))
+            .collect();
+        Ok(Self {
+            network,
+            parameters,
+            stages,
+        })
     }
 
     /// What was built.
@@ -129,14 +147,17 @@ impl Stage {
             Block::Bottleneck { conv, .. } => {
                 Self::Bottleneck(DoubleConv::new(&conv.name, parameters))
             }
-            Block::Up { transpose, conv, .. } => Self::Up {
+            Block::Up {
+                transpose, conv, ..
+            } => Self::Up {
                 weight: named(&transpose.name, "weight"),
                 bias: named(&transpose.name, "bias"),
                 conv: DoubleConv::new(&conv.name, parameters),
             },
-            Block::Head { name, .. } => {
-                Self::Head { weight: named(name, "weight"), bias: named(name, "bias") }
-            }
+            Block::Head { name, .. } => Self::Head {
+                weight: named(name, "weight"),
+                bias: named(name, "bias"),
+            },
         }
     }
 }

@@ -37,7 +37,11 @@ impl Parameters {
             let tensor = tensor.f_set_requires_grad(spec.role.is_trainable())?;
             entries.push(Entry { spec, tensor });
         }
-        let by_name = entries.iter().enumerate().map(|(i, e)| (e.spec.name.clone(), i)).collect();
+        let by_name = entries
+            .iter()
+            .enumerate()
+            .map(|(i, e)| (e.spec.name.clone(), i))
+            .collect();
         Ok(Self { entries, by_name })
     }
 
@@ -76,7 +80,7 @@ impl Parameters {
     }
 }
 
-/// `nn.Conv2d`, `nn.ConvTranspose2d`: uniform within 1/sqrt(fan_in), weight and bias
+/// `nn.Conv2d`, `nn.ConvTranspose2d`: uniform within `1 / sqrt(fan_in)`, weight and bias
 /// (Kaiming with a = sqrt(5)); `nn.BatchNorm2d`: ones and zeros.
 fn initial(spec: &ParameterSpec, fan_in: u64, device: Device) -> Result<Tensor> {
     let shape: Vec<i64> = spec.shape.iter().map(|&d| d.cast_signed()).collect();

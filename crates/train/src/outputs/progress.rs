@@ -44,7 +44,8 @@ impl Progress {
         self.loss = None;
         self.epoch_started = Instant::now();
         self.bar = bar(num_batches as u64);
-        self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
+        self.bar
+            .set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
     }
 
     /// A batch is done.
@@ -52,7 +53,9 @@ impl Progress {
         self.images += images as u64;
         self.loss = loss.or(self.loss);
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        let loss = self.loss.map_or_else(|| "-".to_owned(), |l| format!("{l:.4}"));
+        let loss = self
+            .loss
+            .map_or_else(|| "-".to_owned(), |l| format!("{l:.4}"));
         self.bar.set_message(format!(
             "loss {loss}  {:.1} img/s  peak {}",
             self.images as f64 / seconds,
@@ -73,7 +76,7 @@ impl Progress {
         let left = f64::from(self.epochs) - done;
         let eta = Duration::from_secs_f64(self.started.elapsed().as_secs_f64() / done * left);
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        self.line(&format!(
+        Self::line(&format!(
             "epoch {:>width$}/{}  loss {:.4}  val IoU {:.4}  Dice {:.4}  {:.1} img/s  peak {}  \
              ETA {}{}",
             report.epoch + 1,
@@ -94,7 +97,7 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, text: &str) {
+    fn line(text: &str) {
         // A closed stderr is no reason to end a run.
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }
@@ -103,7 +106,11 @@ impl Progress {
         let peak = device::peak(self.device);
         let bytes = peak.reserved_bytes.unwrap_or(peak.allocated_bytes) as f64;
         let mib = bytes / MIB;
-        if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.2} GiB", mib / 1024.0) }
+        if mib < 1024.0 {
+            format!("{mib:.0} MiB")
+        } else {
+            format!("{:.2} GiB", mib / 1024.0)
+        }
     }
 }
 

@@ -126,7 +126,8 @@ impl RunDir {
 fn append(file: &mut File, path: PathBuf, row: &impl Serialize) -> Result<()> {
     let mut line = serde_json::to_vec(row).map_err(|e| Error::io("write", &path, e.into()))?;
     line.push(b'\n');
-    file.write_all(&line).map_err(|e| Error::io("write", path, e))
+    file.write_all(&line)
+        .map_err(|e| Error::io("write", path, e))
 }
 
 /// Makes `models_dir` and tries to write there: better found out before a run than after.
@@ -136,7 +137,9 @@ fn append(file: &mut File, path: PathBuf, row: &impl Serialize) -> Result<()> {
 pub fn prepare_models_dir(models_dir: &Path) -> Result<()> {
     fs::create_dir_all(models_dir).map_err(|e| Error::io("create", models_dir, e))?;
     // It has no name, and is gone when closed.
-    tempfile::tempfile_in(models_dir).map(drop).map_err(|e| Error::io("write to", models_dir, e))
+    tempfile::tempfile_in(models_dir)
+        .map(drop)
+        .map_err(|e| Error::io("write to", models_dir, e))
 }
 
 /// Copies `weights` to `models_dir/DATASET-unet-NN.safetensors` with the next free number.

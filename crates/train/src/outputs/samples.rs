@@ -15,8 +15,14 @@ use crate::precision::Precision;
 const GAP: usize = 4;
 
 /// Colours of classes 1.. in pictures; more classes start over.
-const PALETTE: [[u8; 3]; 6] =
-    [[255, 255, 255], [230, 80, 60], [60, 160, 230], [90, 190, 90], [240, 190, 60], [170, 110, 220]];
+const PALETTE: [[u8; 3]; 6] = [
+    [255, 255, 255],
+    [230, 80, 60],
+    [60, 160, 230],
+    [90, 190, 90],
+    [240, 190, 60],
+    [170, 110, 220],
+];
 
 /// Classes that `logits` `[N, C, H, W]` answer: `[N, H, W]` u8, one class at `threshold`.
 ///
@@ -60,7 +66,12 @@ pub fn write(
         let answer = Vec::<u8>::try_from(answers(&logits, 0.5)?.f_flatten(0, -1)?)?;
         let panels = [sample.image, colours(&sample.mask), colours(&answer)];
         let path = folder.join(format!("{:02}-{}.png", index + 1, source.name(index)));
-        save_rgb(&path, &side_by_side(&panels, height, width), height, 3 * width + 2 * GAP)?;
+        save_rgb(
+            &path,
+            &side_by_side(&panels, height, width),
+            height,
+            3 * width + 2 * GAP,
+        )?;
         files.push(path);
     }
     Ok(files)

@@ -8,6 +8,7 @@ use tch::Device;
 
 use crate::command::console;
 use crate::data::Source;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::outputs::{
     Artifacts, DeviceInfo, Memory, Progress, RunDir, Status, Summary, Throughput, Validation,
@@ -15,7 +16,6 @@ use crate::outputs::{
 };
 use crate::trainer::{Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
-use crate::device;
 
 const BEST: &str = "best.safetensors";
 const LAST: &str = "last/weights.safetensors";
@@ -75,7 +75,11 @@ impl Recorder {
                 Err(error) => outcome = Err(error.during_run(step)),
             }
         }
-        let artifacts = Artifacts { samples, model, ..self.artifacts() };
+        let artifacts = Artifacts {
+            samples,
+            model,
+            ..self.artifacts()
+        };
         let status = match &outcome {
             Ok(Ending::Completed) => Status::Completed,
             Ok(Ending::EarlyStopped) => Status::EarlyStopped,
@@ -85,7 +89,10 @@ impl Recorder {
         let error = outcome.as_ref().err().map(ToString::to_string);
         let event = json!({"event": "finished", "status": status, "step": step, "error": error});
         let summary = self.summary(trainer, status, error, artifacts);
-        let written = self.dir.log_event(&event).and_then(|()| self.write_summary(&summary));
+        let written = self
+            .dir
+            .log_event(&event)
+            .and_then(|()| self.write_summary(&summary));
         let report = self.report(&summary);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
@@ -114,7 +121,14 @@ impl Recorder {
         WeightsFile::open(&best)?.load_into(&trainer.model)?;
         let folder = self.dir.file(SAMPLES);
         let upload = trainer.upload();
-        samples::write(&trainer.model, val, NUM_SAMPLES, upload, trainer.precision, &folder)?;
+        samples::write(
+            &trainer.model,
+            val,
+            NUM_SAMPLES,
+            upload,
+            trainer.precision,
+            &folder,
+        )?;
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
         Ok((Some(folder), copy.transpose()?))
     }
@@ -183,7 +197,11 @@ impl Recorder {
     fn report(&self, summary: &Summary) -> String {
         let mut lines = Vec::new();
         if let Some(best) = &self.best {
-            let early = if summary.status == Status::EarlyStopped { " (stopped early)" } else { "" };
+            let early = if summary.status == Status::EarlyStopped {
+                " (stopped early)"
+            } else {
+                ""
+            };
             let ended = match summary.status {
                 Status::Completed | Status::EarlyStopped => "done",
                 Status::Interrupted => "interrupted",
@@ -206,10 +224,7 @@ impl Recorder {
                 ));
             }
             if best.scores.per_class.len() > 1 {
-                let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-                lines.extend(best.scores.per_class.iter().map(|c| {
-                    format!("class {}: IoU {}, Dice {}", c.class, or_dash(c.iou), or_dash(c.dice))
-                }));
+                lines.extend(best.scores.per_class.iter().map(ToString::to_string));
             }
         }
         lines.push("files:".to_owned());
@@ -269,7 +284,11 @@ impl Observer for Recorder {
             }))
             .and_then(|()| weights::save(&trainer.model, &self.dir.file(LAST)))
             .and_then(|()| {
-                if report.is_best { weights::save(&trainer.model, &self.dir.file(BEST)) } else { Ok(()) }
+                if report.is_best {
+                    weights::save(&trainer.model, &self.dir.file(BEST))
+                } else {
+                    Ok(())
+                }
             });
         saved.map_err(|e| e.during_run(report.steps))?;
         if report.is_best {
