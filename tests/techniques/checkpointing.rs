@@ -114,7 +114,7 @@ fn each_double_conv_is_recomputed_once() {
 }
 
 /// Convolution kernels of a backward: a plain one runs none forward, a checkpointed one runs
-/// the 18 of its DoubleConvs again.
+/// the 18 of its double convolutions again.
 #[test]
 fn backward_runs_the_convolutions_again() {
     let _turn = alone();

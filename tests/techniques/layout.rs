@@ -53,11 +53,12 @@ fn the_watch_sees_a_run_without_it() {
     );
 }
 
+/// Other kernels, other order of additions: fp32 rounding over 23 layers.
+const TOLERANCE: f64 = 1e-4;
+
 #[test]
 fn the_format_changes_no_answer() {
     let _turn = alone();
-    // Other kernels, other order of additions: fp32 rounding over 23 layers.
-    const TOLERANCE: f64 = 1e-4;
     let answer = |channels_last| {
         let run = Run::new(
             4,
