@@ -27,6 +27,16 @@ enum Split {
     Test,
 }
 
+impl Split {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
     /// A safetensors file, as `fit` or PyTorch wrote it. Size and precision are read from the
@@ -63,8 +73,12 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     };
     if pairs.is_empty() {
         return Err(Error::Usage {
-            message: format!("`{}` has no images of that split", args.data.display()),
-            hint: "choose another with `--split`".to_owned(),
+            message: format!(
+                "`{}` has no `{}` images",
+                args.data.display(),
+                args.split.name()
+            ),
+            hint: "choose others with `--split`".to_owned(),
         });
     }
     let (height, width) = fit::size_of(config);

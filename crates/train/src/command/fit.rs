@@ -94,6 +94,12 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         console::note("weights: warm start from `--resume`");
     }
     warn_about_speed(&trainer.config, device, args.data.is_some());
+    let (images, batch) = (data.train.source().len(), trainer.config.batch as usize);
+    if images < batch {
+        console::note(&format!(
+            "batch: only {images} images to train on, so each step sees {images}, not {batch}"
+        ));
+    }
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
     args.models_dir
