@@ -29,7 +29,12 @@ fn synth_writes_what_fit_reads() {
         image::image_dimensions(sandbox.path("data/train/images/page-00003.png")).unwrap(),
         (48, 64)
     );
-    let run = sandbox.fit(&["--epochs", "1"]);
+    let run = sandbox.fit(&["--epochs", "1", "--batch", "6", "--run-dir", "run"]);
+    assert!(
+        run.stderr.contains("batch: only 4 images"),
+        "{}",
+        run.stderr
+    );
     assert!(
         run.stderr.contains("train: 4 images of 64x48"),
         "{}",
@@ -42,6 +47,13 @@ fn synth_writes_what_fit_reads() {
     );
 
     let before = sandbox.tree();
+    let weights = ["--weights", "run/best.safetensors", "--split", "test"];
+    let run = sandbox.train(&[&["evaluate", "--data", "data"], &weights[..]].concat());
+    assert_eq!(run.code, Some(2));
+    insta::assert_snapshot!(run.complaint(), @r"
+    error: `data` has no `test` images
+    hint: choose others with `--split`
+    ");
     let run = sandbox.train(&["synth", "--out", "data"]);
     assert_eq!(run.code, Some(2));
     insta::assert_snapshot!(run.complaint(), @r"

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use super::Sandbox;
 
+/// What a key holds.
+type Check = fn(&Value) -> bool;
+
 /// Pointers into `summary.json`, with the types that other programs may rely on.
-const SUMMARY: &[(&str, fn(&Value) -> bool)] = &[
+const SUMMARY: &[(&str, Check)] = &[
     ("/schema_version", Value::is_u64),
     ("/status", Value::is_string),
     ("/device/kind", Value::is_string),
@@ -215,4 +218,30 @@ fn early_stopping_is_a_status() {
         epochs == 9 || summary["status"] == "early-stopped" && epochs == best + 2,
         "{summary}"
     );
+}
+
+#[test]
+fn a_diverging_run_fails_and_keeps_what_it_has() {
+    let sandbox = Sandbox::with_pages();
+    let flags = [
+        "--data",
+        "data",
+        "--lr",
+        "1e30",
+        "--epochs",
+        "9",
+        "--run-dir",
+        "run",
+    ];
+    let run = sandbox.train(&super::small(&flags));
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.complaint()
+            .starts_with("error: the loss is not finite after step "),
+        "{run:?}"
+    );
+    assert!(run.complaint().contains("\nhint: lower `--lr`"), "{run:?}");
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["status"], "failed");
+    assert!(summary["error"].is_string(), "{summary}");
 }

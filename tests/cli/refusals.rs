@@ -130,8 +130,8 @@ fn a_configuration_file() {
     hint: correct the file, or override the key with its flag
     ");
     insta::assert_snapshot!(refused("size.toml"), @r"
-    error: `size.toml` line 2: `img_size` must be [height, width], both multiples of 16 from 16 to 65536, found `[100, 64]`
-    hint: the nearest valid sizes are [96, 64] and [112, 64]
+    error: `size.toml` line 2: `img_size` must be [height, width], both multiples of 16 from 16 to 65536, found `100x64`
+    hint: the nearest valid sizes are 96x64 and 112x64
     ");
     insta::assert_snapshot!(refused("none.toml"), @r"
     error: `none.toml`: cannot be read: No such file or directory (os error 2)
