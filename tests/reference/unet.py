@@ -107,10 +107,11 @@ def check(path, seeds):
     print(json.dumps({"torch": torch.__version__, "tensors": len(state), "logits": logits}))
 
 
-match sys.argv[1:]:
-    case ["make", folder]:
-        make(Path(folder))
-    case ["check", path, *seeds]:
-        check(path, [int(seed) for seed in seeds])
-    case _:
-        sys.exit(__doc__)
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["make", folder]:
+            make(Path(folder))
+        case ["check", path, *seeds]:
+            check(path, [int(seed) for seed in seeds])
+        case _:
+            sys.exit(__doc__)
