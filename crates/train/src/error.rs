@@ -107,11 +107,33 @@ impl Error {
         }
     }
 
+    /// What happened, with the causes that the message itself leaves out.
+    pub fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let why = error.to_string();
+            if !text.contains(&why) {
+                text.push_str(": ");
+                text.push_str(&why);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => Some(error.hint().unwrap_or_else(|| where_to_look(error))),
-            Self::Data(error) | Self::DataDuringRun { source: error, .. } => error.hint(),
+            Self::Data(error) | Self::DataDuringRun { source: error, .. } => {
+                error.hint().or_else(|| match error {
+                    DataError::Read { source, .. } | DataError::Write { source, .. } => {
+                        hint_of_io(source.kind())
+                    }
+                    _ => None,
+                })
+            }
             Self::MissingFeature { feature } => Some(format!(
                 "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
                  `--features`), or switch it off"
@@ -130,17 +152,7 @@ impl Error {
             Self::Interrupted { step: 1.. } => {
                 Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
             }
-            Self::Io { source, .. } => match source.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
-                    "free some disk space, or choose another folder with `--run-dir`".to_owned(),
-                ),
-                ErrorKind::NotFound => Some("check the path".to_owned()),
-                ErrorKind::PermissionDenied
-                | ErrorKind::ReadOnlyFilesystem
-                | ErrorKind::NotADirectory
-                | ErrorKind::AlreadyExists => Some("choose another folder".to_owned()),
-                _ => None,
-            },
+            Self::Io { source, .. } => hint_of_io(source.kind()),
             _ => None,
         }
     }
@@ -183,4 +195,19 @@ fn where_to_look(error: &ConfigError) -> String {
         Place::File { .. } => "correct the file, or override the key with its flag".to_owned(),
         _ => "`train fit --help` lists the flags and what they take".to_owned(),
     }
+}
+
+fn hint_of_io(kind: ErrorKind) -> Option<String> {
+    let hint = match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some disk space, or choose another folder with `--run-dir`"
+        }
+        ErrorKind::NotFound => "check the path",
+        ErrorKind::PermissionDenied => "check its permissions, or choose another folder",
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "choose another folder"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            console::error(&error.to_string(), error.hint().as_deref());
+            console::error(&error.message(), error.hint().as_deref());
             ExitCode::from(error.exit_code())
         }
     }

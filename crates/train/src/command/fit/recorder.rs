@@ -86,7 +86,7 @@ impl Recorder {
             Err(Error::Interrupted { .. }) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
-        let error = outcome.as_ref().err().map(ToString::to_string);
+        let error = outcome.as_ref().err().map(Error::message);
         let event = json!({"event": "finished", "status": status, "step": step, "error": error});
         let summary = self.summary(trainer, status, error, artifacts);
         let written = self
