@@ -36,6 +36,12 @@ fn a_folder_that_cannot_be_made_costs_no_training() {
     error: cannot create `file`: File exists (os error 17)
     hint: choose another folder
     ");
+    let run = sandbox.train(&["synth", "--out", "file/pages"]);
+    assert_eq!(run.code, Some(2));
+    insta::assert_snapshot!(run.complaint(), @"
+    error: cannot write `file/pages`: Not a directory (os error 20)
+    hint: choose another folder
+    ");
     insta::assert_snapshot!(refused(&["--run-dir", "/proc/run"]), @"
     error: cannot create `/proc/run`: No such file or directory (os error 2)
     hint: check the path
