@@ -7,6 +7,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <c10/util/Exception.h>
+#include <malloc.h>
 #include <mutex>
 
 namespace {
@@ -63,6 +64,19 @@ bool planted_failure_is_due() {
   return false;
 }
 
+// A training step asks for the same large blocks again and again. By default glibc returns
+// them to the system each time, and the next step pays for zeroed pages: keeping them took
+// 18 % off a step (345 to 282 ms; width 16, 256x256, batch 4, fp32, two cores of an AMD EPYC,
+// medians of three runs in turns).
+void keep_freed_pages() {
+#ifdef __GLIBC__
+  constexpr int kNever = -1;
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, kNever);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
+}
+
 class MeterAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -109,6 +123,7 @@ int32_t snug_meter_install(void) {
       // Never deleted: tensors may outlive every static object.
       static auto* allocator = new MeterAllocator();
       c10::SetCPUAllocator(allocator, /*priority=*/1);
+      keep_freed_pages();
     });
   });
 }
