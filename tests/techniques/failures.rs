@@ -180,3 +180,59 @@ fn a_limit_refuses_with_the_bytes() {
         (Some(4_000_000), Some(1_000_000))
     );
 }
+
+/// libtorch checks no versions where there are hooks, so the segment does.
+#[test]
+fn a_parameter_written_to_in_between_is_an_error() {
+    let _turn = alone();
+    let images = batch(21, 2, true);
+    let run = Run::new(
+        2,
+        Setting {
+            checkpointing: BLOCK,
+            ..PLAIN
+        },
+    );
+    let mode = train::model::ForwardMode {
+        training: true,
+        checkpointing: BLOCK,
+    };
+    let logits = run.model.forward(&images.0, mode).unwrap();
+    let weight = run.model.parameters().get("downs.1.conv.3.weight").unwrap();
+    tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1.0).unwrap());
+    let error = torch_ext::backward(&logits.sum(Kind::Float)).unwrap_err();
+    assert!(error.to_string().contains("modified in place"), "{error}");
+}
+
+#[test]
+fn a_segment_without_inputs_runs() {
+    let _turn = alone();
+    let a = Tensor::randn([8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    for form in forms() {
+        let b = a.detach().set_requires_grad(true);
+        let c = b.shallow_clone();
+        let out = form
+            .run(&[], move |_, _| Ok(vec![c.f_exp()?.f_tanh()?]))
+            .unwrap();
+        torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
+        assert!(b.grad().defined(), "{form:?}");
+    }
+}
+
+#[test]
+fn batch_norm_of_one_value_is_refused() {
+    let _turn = alone();
+    let run = Run::new(2, PLAIN);
+    let image = Tensor::rand([1, 3, 16, 16], (Kind::Float, Device::Cpu));
+    let mode = train::model::ForwardMode {
+        training: true,
+        checkpointing: Checkpointing::Off,
+    };
+    let error = run.model.forward(&image, mode).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("more than one value per channel"),
+        "{error}"
+    );
+}

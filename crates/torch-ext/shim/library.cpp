@@ -7,6 +7,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Allocator.h>
 #include <dlfcn.h>
+#include <unistd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <initializer_list>
 #include <string>
@@ -59,6 +60,8 @@ const char* snug_library_path(void) {
 int32_t snug_cpu_has_bf16(void) { return has_any({"avx512_bf16", "amx_bf16"}); }
 
 int32_t snug_cpu_has_fp16(void) { return has_any({"avx512_fp16", "amx_fp16"}); }
+
+void snug_exit_now(int32_t code) { _exit(code); }
 
 const char* snug_cpu_capability(void) {
   static const std::string name = [] {

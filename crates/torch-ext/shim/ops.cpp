@@ -87,7 +87,8 @@ int32_t snug_clear_grad(SnugTensor* t) {
 int32_t snug_scalar_op(SnugTensor* t, int32_t op, double value, SnugTensor** out) {
   return snug::guarded([&] {
     auto& self = tensor(t);
-    // A fraction would turn integers into floats.
+    TORCH_CHECK(self.is_floating_point() || value == static_cast<double>(static_cast<int64_t>(value)),
+                "a fraction has no place in a tensor of integers");
     const at::Scalar scalar = self.is_floating_point() ? at::Scalar(value)
                                                        : at::Scalar(static_cast<int64_t>(value));
     if (out == nullptr) {

@@ -21,11 +21,15 @@ class EarlyStop : public std::exception {
   const char* what() const noexcept override { return "snug: early stop of a recompute"; }
 };
 
+constexpr const char* kModified =
+    "a parameter or input of a segment was modified in place between forward and backward";
+
 struct Open {
   std::shared_ptr<Frame> frame;  // NULL: saved tensors stay as they are
   bool recompute;
 };
 thread_local std::vector<Open> open_frames;
+thread_local uint64_t recompute_depth = 0;
 
 // What stands in an autograd node instead of a tensor.
 class Dropped final : public torch::autograd::SavedVariableHooks {
@@ -44,12 +48,17 @@ class Dropped final : public torch::autograd::SavedVariableHooks {
     number_ = packed.number;
     if (packed.kept.defined()) {
       kept_ = std::move(packed.kept);
+      version_ = kept_._version();
       frame_.reset();
     }
   }
 
   at::Tensor call_unpack_hook() override {
-    if (kept_.defined()) return kept_;
+    if (kept_.defined()) {
+      // libtorch checks no versions where there are hooks.
+      if (kept_._version() != version_) throw Mismatch(kModified);
+      return kept_;
+    }
     if (!frame_) throw Mismatch("the graph of a recompute was asked for a saved tensor");
     return frame_->take(number_);
   }
@@ -59,6 +68,7 @@ class Dropped final : public torch::autograd::SavedVariableHooks {
   const bool recompute_;
   size_t number_ = 0;
   at::Tensor kept_;
+  int64_t version_ = 0;
 };
 
 class HookedEngine final : public torch::autograd::Engine {
@@ -169,6 +179,10 @@ void* Replay::run(const Tensors& leaves, void* outputs) const {
     rng_->apply();
   }
   count_recompute();
+  struct Depth {
+    Depth() { ++recompute_depth; }
+    ~Depth() { --recompute_depth; }
+  } const depth;
   return closure_->run(leaves, /*recompute=*/true, outputs);
 }
 
@@ -202,7 +216,8 @@ Frame::Packed Frame::note(const at::Tensor& t) {
     kept = replay_.inputs()[*i];
   }
   const bool dropped = !kept.defined();
-  slots_.push_back({t.sizes().vec(), t.scalar_type(), t.device(), dropped, {}});
+  slots_.push_back({t.sizes().vec(), t.scalar_type(), t.device(), dropped, {},
+                    parameter ? kept : at::Tensor(), t._version()});
   if (dropped) num_to_record_ = number + 1;
   return {number, std::move(kept)};
 }
@@ -240,6 +255,10 @@ at::Tensor Frame::take(size_t number) {
 }
 
 void Frame::recompute() {
+  for (const auto& slot : slots_) {
+    if (slot.parameter.defined() && slot.parameter._version() != slot.version)
+      throw Mismatch(kModified);
+  }
   next_ = 0;
   stopped_ = false;
   mismatch_.reset();
@@ -289,6 +308,7 @@ SnugTensor* snug_outputs_take(void* outputs, size_t index) {
 void snug_segment_stats(SnugSegmentStats* out) {
   out->num_recomputes = snug::num_recomputes.load();
   out->num_early_stops = snug::num_early_stops.load();
+  out->recompute_depth = snug::recompute_depth;
   out->depth = snug::open_frames.size();
 }
 
@@ -320,6 +340,8 @@ int32_t snug_segment_forward(
     if (!c10::GradMode::is_enabled()) return run();
 
     snug::Replay replay(closure, kept, segment->preserve_rng_state != 0);
+    // As in the recompute: a cast that is cached would outlive the segment.
+    const snug::AutocastScope autocast(snug::AutocastState::capture());
     if (segment->use_reentrant != 0) {
       {
         c10::NoGradGuard no_grad;

@@ -70,7 +70,7 @@ class Replay {
   std::shared_ptr<Closure> closure_;
   Tensors inputs_;  // detached: they hold bytes, not graphs
   std::vector<bool> requires_grad_;
-  std::vector<uint32_t> versions_;
+  std::vector<int64_t> versions_;
   AutocastState autocast_;
   std::optional<RngState> rng_;
 };
@@ -106,6 +106,8 @@ class Frame : public std::enable_shared_from_this<Frame> {
     at::Device device;
     bool dropped;
     at::Tensor value;
+    at::Tensor parameter;  // a handle on it, for its version
+    int64_t version;
   };
   Replay replay_;
   const bool early_stop_;

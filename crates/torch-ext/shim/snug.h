@@ -50,6 +50,8 @@ const char* snug_library_path(void);
 int32_t snug_cpu_has_bf16(void);
 // 1 where the CPU has AVX512-FP16 or AMX-FP16.
 int32_t snug_cpu_has_fp16(void);
+// Leaves at once: no destructor runs beside threads that still compute.
+void snug_exit_now(int32_t code);
 // Name of the instruction set that libtorch's own kernels use ("AVX512", ...).
 const char* snug_cpu_capability(void);
 
@@ -173,6 +175,8 @@ int32_t snug_segment_forward(
 typedef struct SnugSegmentStats {
   uint64_t num_recomputes;
   uint64_t num_early_stops;
+  // Recomputes under way on this thread.
+  uint64_t recompute_depth;
   // Depth of open segments on this thread: 0 outside of every segment.
   uint64_t depth;
 } SnugSegmentStats;

@@ -66,7 +66,8 @@ impl Error {
         if !text_is_out_of_memory(&message) {
             return Self::Torch(message);
         }
-        let refusal = crate::meter::take_refusal();
+        let refusal =
+            crate::meter::take_refusal().filter(|_| message.contains("CPU out of memory"));
         let (requested_bytes, free_bytes) = match refusal {
             Some((requested, free)) => (Some(requested), Some(free)),
             None => (

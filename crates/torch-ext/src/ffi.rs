@@ -89,6 +89,7 @@ pub(crate) struct Segment {
 pub(crate) struct SegmentStats {
     pub(crate) num_recomputes: u64,
     pub(crate) num_early_stops: u64,
+    pub(crate) recompute_depth: u64,
     pub(crate) depth: u64,
 }
 
@@ -115,6 +116,7 @@ unsafe extern "C" {
     pub(crate) fn snug_library_path() -> *const c_char;
     pub(crate) fn snug_cpu_has_bf16() -> i32;
     pub(crate) fn snug_cpu_has_fp16() -> i32;
+    pub(crate) fn snug_exit_now(code: i32);
     pub(crate) fn snug_cpu_capability() -> *const c_char;
 
     pub(crate) fn snug_meter_install() -> i32;

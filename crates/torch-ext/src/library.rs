@@ -104,6 +104,13 @@ pub fn cpu_has_fp16() -> bool {
     unsafe { ffi::snug_cpu_has_fp16() != 0 }
 }
 
+/// Ends the process at once. `std::process::exit` runs the destructors of libtorch's static
+/// objects beside threads that still compute.
+pub fn exit_now(code: i32) {
+    // SAFETY: plain value; the call does not return.
+    unsafe { ffi::snug_exit_now(code) }
+}
+
 /// The instruction set of libtorch's own CPU kernels, such as `AVX512`.
 pub fn cpu_capability() -> String {
     // SAFETY: takes no arguments.

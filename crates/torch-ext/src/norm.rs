@@ -1,8 +1,8 @@
 //! BatchNorm whose running statistics advance once per step.
 
-use crate::Result;
 use crate::ops::add_scalar_;
 use crate::segment::Pass;
+use crate::{Error, Result};
 use tch::Tensor;
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
@@ -50,7 +50,17 @@ impl BatchNorm {
 /// # Errors
 /// Where shapes or dtypes do not fit, or memory runs out.
 pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) -> Result<Tensor> {
-    let update = training && pass == Pass::Forward;
+    let values = input.numel() / norm.weight.numel().max(1);
+    if training && values <= 1 {
+        // The unbiased variance of one value is no number, and would stay in the buffers.
+        return Err(Error::InvalidArgument(format!(
+            "batch norm in training needs more than one value per channel, and its input is {:?}: \
+             take a larger image or batch",
+            input.size()
+        )));
+    }
+    // A segment inside a segment runs its forward again when the outer one is recomputed.
+    let update = training && pass == Pass::Forward && crate::segment::stats().recompute_depth == 0;
     let clones = (training && !update)
         .then(|| -> Result<_> { Ok((copied(&norm.running_mean)?, copied(&norm.running_var)?)) })
         .transpose()?;

@@ -157,7 +157,11 @@ unsafe extern "C" fn run_closure(
     outputs: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: the shim passes an array of `num_inputs` pointers, alive for the call.
-    let pointers = unsafe { std::slice::from_raw_parts(inputs, num_inputs) };
+    let pointers: &[_] = if num_inputs == 0 {
+        &[]
+    } else {
+        unsafe { std::slice::from_raw_parts(inputs, num_inputs) }
+    };
     // SAFETY: each is a new tensor that belongs to the callee.
     let owned = |&pointer: &*mut ffi::RawTensor| unsafe { Tensor::from_ptr(pointer) };
     let inputs: Vec<Tensor> = pointers.iter().map(owned).collect();
@@ -224,6 +228,8 @@ pub struct Stats {
     pub num_recomputes: u64,
     /// Those of them that ended early.
     pub num_early_stops: u64,
+    /// Recomputes under way on this thread.
+    pub recompute_depth: u64,
     /// Segments open on this thread: 0 outside of every segment, whatever failed.
     pub depth: u64,
 }
@@ -236,6 +242,7 @@ pub fn stats() -> Stats {
     Stats {
         num_recomputes: raw.num_recomputes,
         num_early_stops: raw.num_early_stops,
+        recompute_depth: raw.recompute_depth,
         depth: raw.depth,
     }
 }

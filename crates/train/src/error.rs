@@ -140,8 +140,8 @@ impl Error {
             )),
             Self::Usage { hint, .. } | Self::Weights { hint, .. } => Some(hint.clone()),
             Self::NonFiniteLoss { .. } => Some(
-                "lower `--lr`, or switch mixed precision off with `--amp off`; the best weights \
-                 so far are kept"
+                "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
+                 cause; the weights of finished epochs are kept"
                     .to_owned(),
             ),
             Self::Tensor(error) if error.is_out_of_memory() => Some(

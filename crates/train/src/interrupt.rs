@@ -16,7 +16,7 @@ impl Interrupt {
         let signals = Arc::clone(&interrupt.signals);
         let set = ctrlc::set_handler(move || {
             if signals.fetch_add(1, Ordering::SeqCst) > 0 {
-                leave();
+                torch_ext::library::exit_now(130);
             }
         });
         drop(set);
@@ -32,9 +32,4 @@ impl Interrupt {
     pub fn request(&self) {
         self.signals.fetch_add(1, Ordering::SeqCst);
     }
-}
-
-#[expect(clippy::exit, reason = "the second signal asks for just that")]
-fn leave() {
-    std::process::exit(130);
 }

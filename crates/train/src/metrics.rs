@@ -210,10 +210,8 @@ fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
 /// are exactly those in the bins over k.
 fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
     let bins = mul_scalar(probabilities, 100.0)?.f_ceil()?;
-    // NaN has no bin; it counts as the surest wrong answer there is.
-    let bins = bins
-        .f_nan_to_num(100.0, 100.0, 0.0)?
-        .f_to_kind(Kind::Int64)?;
+    // NaN is above no threshold: background, as a prediction answers it.
+    let bins = bins.f_nan_to_num(0.0, 100.0, 0.0)?.f_to_kind(Kind::Int64)?;
     count(
         &bins,
         masks,

@@ -35,6 +35,8 @@ pub struct Trainer {
     optimizer: AdamW,
     scaler: Scaler,
     step_times: Vec<Duration>,
+    /// Images per second of each step.
+    step_rates: Vec<f64>,
     steps: u64,
 }
 
@@ -117,6 +119,7 @@ impl Trainer {
             optimizer,
             scaler,
             step_times: Vec::new(),
+            step_rates: Vec::new(),
             steps: 0,
         })
     }
@@ -145,7 +148,8 @@ impl Trainer {
             let (scores, val_loss) =
                 evaluate(&self.model, val, self.upload(), self.precision, interrupt)?
                     .ok_or(Error::Interrupted { step: self.steps })?;
-            let is_best = best.is_none_or(|b| scores.iou > b);
+            // Weights whose answers are no numbers are never the best ones.
+            let is_best = val_loss.is_finite() && best.is_none_or(|b| scores.iou > b);
             let report = EpochReport {
                 epoch,
                 train_loss,
@@ -167,7 +171,9 @@ impl Trainer {
             if self.out_of_steps() {
                 break;
             }
-            if self.config.patience > 0 && epochs_without_gain >= self.config.patience {
+            let more = epoch + 1 < self.config.epochs;
+            let patience = self.config.patience;
+            if more && patience > 0 && epochs_without_gain >= patience {
                 return Ok(Ending::EarlyStopped);
             }
         }
@@ -188,7 +194,7 @@ impl Trainer {
         let started = Instant::now();
         let mut losses = MeanLoss::new(self.device)?;
         let mut batches = loader.epoch(u64::from(epoch));
-        let mut step_started = Instant::now();
+        let (mut step_started, mut step_images) = (Instant::now(), 0_usize);
         let num_batches = loader.num_batches() as u64;
         let mut micro_batch = 0_u64;
         for batch in batches.by_ref() {
@@ -206,12 +212,16 @@ impl Trainer {
 
             losses.add(&loss, group)?;
             micro_batch += 1;
+            step_images += batch.len;
             if micro_batch.is_multiple_of(accumulation) || micro_batch == num_batches {
                 self.scaler.step(&mut self.optimizer)?;
                 self.optimizer.zero_grad()?;
                 self.steps += 1;
-                self.step_times.push(step_started.elapsed());
-                step_started = Instant::now();
+                let time = step_started.elapsed();
+                self.step_times.push(time);
+                self.step_rates
+                    .push(step_images as f64 / time.as_secs_f64().max(1e-9));
+                (step_started, step_images) = (Instant::now(), 0);
             }
             observer.batch_done(batch.len, losses.read_when_due(self.steps)?);
             if interrupt.requested() {
@@ -258,6 +268,13 @@ impl Trainer {
         let mut times = self.step_times.get(WARM_UP_STEPS..)?.to_vec();
         times.sort_unstable();
         times.get(times.len() / 2).copied()
+    }
+
+    /// Median images per second of an optimizer step, as [`Self::step_time_median`].
+    pub fn images_per_second_median(&self) -> Option<f64> {
+        let mut rates = self.step_rates.get(WARM_UP_STEPS..)?.to_vec();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied()
     }
 
     fn out_of_steps(&self) -> bool {

@@ -127,9 +127,13 @@ impl Loaded {
         mut flags: ConfigFlags,
         device: DeviceFlag,
     ) -> Result<Self> {
-        let beside = path.with_file_name("config.toml");
-        if flags.config.is_none() && flags.preset.is_none() && beside.is_file() {
-            flags.config = Some(beside);
+        if flags.config.is_none() && flags.preset.is_none() {
+            flags.config = config_of(path);
+            let settings = flags.config.as_ref().map_or_else(
+                || "the defaults, since no `config.toml` is beside the weights".to_owned(),
+                |file| file.display().to_string(),
+            );
+            console::note(&format!("settings: {settings}"));
         }
         let network = weights.network()?;
         flags.width = flags.width.or(Some(network.width));
@@ -145,6 +149,7 @@ impl Loaded {
         }
         let device = device.device.resolve()?;
         let choice = precision::choose(&config, device, CpuSupport::detect());
+        choice.note.iter().for_each(|line| console::note(line));
         let model = UNet::new(
             config.network(),
             device,
@@ -164,6 +169,21 @@ impl Loaded {
             device,
         })
     }
+}
+
+/// The `config.toml` of the run that wrote these weights: beside them, or above `last/`.
+fn config_of(weights: &Path) -> Option<PathBuf> {
+    let folder = weights.parent()?;
+    let above = folder
+        .file_name()
+        .is_some_and(|n| n == "last")
+        .then(|| folder.parent())
+        .flatten();
+    [Some(folder), above]
+        .into_iter()
+        .flatten()
+        .map(|f| f.join("config.toml"))
+        .find(|f| f.is_file())
 }
 
 fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String {

@@ -79,7 +79,8 @@ pub(super) struct TrainingFlags {
     /// Weight decay of AdamW.
     #[arg(long, value_name = "X")]
     pub(super) weight_decay: Option<f64>,
-    /// Algorithms that give the same bits each time.
+    /// On CUDA, no search for the fastest algorithm, which may differ from run to run. On the CPU a
+    /// seed gives the same bits anyway.
     #[arg(long)]
     pub(super) deterministic: bool,
 }

@@ -52,6 +52,10 @@ impl Progress {
     pub fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.images += images as u64;
         self.loss = loss.or(self.loss);
+        // Nobody watches: asking the device for its memory would be for nothing.
+        if self.bar.is_hidden() {
+            return;
+        }
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
         let loss = self
             .loss

@@ -35,7 +35,7 @@ pub struct DeviceInfo {
 /// Speed of a run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Throughput {
-    /// Effective batch over the median step.
+    /// Images over time of a step, the median.
     pub images_per_second: Option<f64>,
     /// Median optimizer step, warm-up left out.
     pub step_ms_median: Option<f64>,

@@ -172,8 +172,7 @@ impl Recorder {
             steps: trainer.steps(),
             seconds: self.started.elapsed().as_secs_f64(),
             throughput: Throughput {
-                images_per_second: step_time
-                    .map(|t| trainer.config.effective_batch() as f64 / t.as_secs_f64()),
+                images_per_second: trainer.images_per_second_median(),
                 step_ms_median: step_time.map(milliseconds),
             },
             memory: Memory {
