@@ -156,10 +156,11 @@ unsafe extern "C" fn run_closure(
     recompute: i32,
     outputs: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: the shim passes an array of `num_inputs` pointers, alive for the call.
+    // An empty array may be null.
     let pointers: &[_] = if num_inputs == 0 {
         &[]
     } else {
+        // SAFETY: the shim passes an array of `num_inputs` pointers, alive for the call.
         unsafe { std::slice::from_raw_parts(inputs, num_inputs) }
     };
     // SAFETY: each is a new tensor that belongs to the callee.
