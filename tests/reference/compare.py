@@ -8,6 +8,7 @@ one after the other, in alternating order. Needs a Python with torch 2.11.0.
 
 import datetime
 import json
+import os
 import platform
 import random
 import statistics
@@ -19,8 +20,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TRAIN = str(Path(sys.argv[1]).resolve())
 PAIRS = int(sys.argv[2]) if len(sys.argv) > 2 else 7
-STEPS = 15
+STEPS = 10
 CASES = [(16, 256, 4, False), (16, 256, 4, True)]
+
+
+# What Snug asks of glibc by itself: pages freed by one step are kept for the next.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(64 << 20)}
 
 
 def snug(width, size, batch, bf16):
@@ -34,13 +39,18 @@ def snug(width, size, batch, bf16):
         return summary["throughput"]["step_ms_median"], summary["memory"]["peak_allocated_bytes"]
 
 
-def pytorch(width, size, batch, bf16, peak=False):
+def pytorch(width, size, batch, bf16, peak=False, env=None):
     command = [sys.executable, str(HERE / "step.py"), "--width", str(width), "--size", str(size), str(size),
                "--batch", str(batch), "--steps", str(STEPS)]
     command += ["--bf16"] * bf16 + ["--peak"] * peak
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    env = {**os.environ, **(env or {})}
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
     result = json.loads(output.strip().splitlines()[-1])
     return result["step_ms_median"], result.get("peak_allocated_bytes")
+
+
+def pytorch_malloc(*case):
+    return pytorch(*case, env=MALLOC)
 
 
 def interval(ratios):
@@ -63,19 +73,23 @@ print("(fused AdamW, channels-last, gradients set to none). Snug: the dev profil
 print("Made by `python tests/reference/compare.py target/debug/train`; never edited by hand.\n")
 print(f"Median of {PAIRS} interleaved pairs of processes, {STEPS} steps each, warm-up left out; the interval")
 print("is 95 % of the medians of resampled pairs. Peak: tensor bytes of one step, parameters and optimizer")
-print("state included; Snug's counting allocator against PyTorch's own memory events.\n")
-print("| width | image | batch | precision | PyTorch ms | Snug ms | ratio of times [interval] | ratio of peaks |")
-print("|---|---|---|---|---|---|---|---|")
+print("state included; Snug's counting allocator against PyTorch's own memory events. \"Same malloc\" is")
+print("PyTorch with the settings of glibc that Snug makes by itself, given by environment variables.\n")
+print("| width | image | batch | precision | PyTorch ms | Snug ms | Snug / PyTorch [interval] | Snug / PyTorch, same malloc [interval] | ratio of peaks |")
+print("|---|---|---|---|---|---|---|---|---|")
 for case in CASES:
-    ours, theirs = [], []
+    ours, theirs, tuned = [], [], []
     for pair in range(PAIRS):
-        sides = [(snug, ours), (pytorch, theirs)]
+        sides = [(snug, ours), (pytorch, theirs), (pytorch_malloc, tuned)]
         for run, results in sides if pair % 2 == 0 else reversed(sides):
             results.append(run(*case))
-    ratios = [a[0] / b[0] for a, b in zip(ours, theirs)]
-    low, high = interval(ratios)
+    def ratio(others):
+        ratios = [a[0] / b[0] for a, b in zip(ours, others)]
+        low, high = interval(ratios)
+        return f"{statistics.median(ratios):.3f} [{low:.3f}, {high:.3f}]"
+
     peak = ours[0][1] / pytorch(*case, peak=True)[1]
     width, size, batch, bf16 = case
     print(f"| {width} | {size}x{size} | {batch} | {'bf16' if bf16 else 'fp32'} "
           f"| {statistics.median(t for t, _ in theirs):.1f} | {statistics.median(t for t, _ in ours):.1f} "
-          f"| {statistics.median(ratios):.3f} [{low:.3f}, {high:.3f}] | {peak:.4f} |", flush=True)
+          f"| {ratio(theirs)} | {ratio(tuned)} | {peak:.4f} |", flush=True)
