@@ -115,19 +115,6 @@ int32_t snug_to_memory_format(SnugTensor* t, int32_t format, SnugTensor** out) {
   });
 }
 
-int32_t snug_same_data(SnugTensor* a, SnugTensor* b) {
-  const auto& x = tensor(a);
-  const auto& y = tensor(b);
-  try {
-    return x.defined() && y.defined() && x.has_storage() && y.has_storage() &&
-                   x.is_alias_of(y) && x.sizes() == y.sizes()
-               ? 1
-               : 0;
-  } catch (...) {
-    return 0;
-  }
-}
-
 int32_t snug_backward(SnugTensor* root, SnugTensor* gradient, int32_t retain_graph) {
   return snug::guarded([&] {
     std::vector<at::Tensor> gradients;

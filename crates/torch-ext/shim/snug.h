@@ -131,8 +131,6 @@ int32_t snug_is_contiguous_in(SnugTensor* tensor, int32_t format);
 // A new tensor (owned by the caller) in that format, sharing storage where it
 // already is.
 int32_t snug_to_memory_format(SnugTensor* tensor, int32_t format, SnugTensor** out);
-// 1 where both share storage and shape.
-int32_t snug_same_data(SnugTensor* a, SnugTensor* b);
 
 // ---- backward ----------------------------------------------------------------
 int32_t snug_backward(SnugTensor* root, SnugTensor* gradient, int32_t retain_graph);

@@ -164,7 +164,6 @@ unsafe extern "C" {
         format: i32,
         out: *mut *mut RawTensor,
     ) -> i32;
-    pub(crate) fn snug_same_data(a: *mut RawTensor, b: *mut RawTensor) -> i32;
 
     pub(crate) fn snug_backward(
         root: *mut RawTensor,

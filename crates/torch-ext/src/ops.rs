@@ -249,9 +249,3 @@ pub fn contiguous_in(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor> {
     // SAFETY: the shim made a new tensor, whose owner is now the caller.
     Ok(unsafe { Tensor::from_ptr(out) })
 }
-
-/// Whether both tensors are views of one storage with one shape.
-pub fn same_data(a: &Tensor, b: &Tensor) -> bool {
-    // SAFETY: live tensors borrowed for the call.
-    unsafe { ffi::snug_same_data(raw(a), raw(b)) != 0 }
-}

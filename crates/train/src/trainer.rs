@@ -94,11 +94,7 @@ impl Trainer {
     /// # Errors
     /// Where memory runs out.
     pub fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
-        if config.deterministic {
-            tch::Cuda::cudnn_set_benchmark(false);
-        } else {
-            tch::Cuda::cudnn_set_benchmark(true);
-        }
+        tch::Cuda::cudnn_set_benchmark(!config.deterministic);
         let model = UNet::new(
             config.network(),
             device,
