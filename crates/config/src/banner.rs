@@ -43,6 +43,8 @@ struct Words {
     batch: &'static str,
     precision: &'static str,
     policy: &'static str,
+    plan: &'static str,
+    split_concat: &'static str,
     width: &'static str,
     epochs: &'static str,
 }
@@ -58,6 +60,8 @@ const ENGLISH: Words = Words {
     batch: "batch:                   ",
     precision: "precision:               ",
     policy: "checkpoint policy:       ",
+    plan: "plan, stage by stage:    ",
+    split_concat: "split concatenation:     ",
     width: "width, classes:          ",
     epochs: "epochs, learning rate:   ",
 };
@@ -73,6 +77,8 @@ const JAPANESE: Words = Words {
     batch: "バッチ:                  ",
     precision: "演算精度:                ",
     policy: "再計算の方針:            ",
+    plan: "ステージごとの計画:      ",
+    split_concat: "結合の分割:              ",
     width: "幅、クラス数:            ",
     epochs: "エポック数、学習率:      ",
 };
@@ -110,6 +116,13 @@ impl RunConfig {
         ];
         if policy != CheckpointPolicy::Off {
             lines.push(format!("{}{policy}", words.policy));
+            if let Some(plan) = &self.grad_checkpoint_plan {
+                let stages: Vec<_> = plan.iter().map(|keep| keep.as_str()).collect();
+                lines.push(format!("{}{}", words.plan, stages.join(", ")));
+            }
+        }
+        if self.split_concat {
+            lines.push(format!("{}{}", words.split_concat, words.on));
         }
         lines.push(format!("{}{}, {}", words.width, self.width, self.classes));
         lines.push(format!("{}{}, {:?}", words.epochs, self.epochs, self.lr));

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::ConfigError;
 use crate::overrides::Overrides;
@@ -17,8 +17,7 @@ macro_rules! choices {
         $($(#[$doc:meta])* $variant:ident = $text:literal,)+
     }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-        #[serde(rename_all = "lowercase")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
@@ -28,6 +27,12 @@ macro_rules! choices {
             /// The name in TOML and on the command line.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -76,10 +81,29 @@ choices! {
         Block = "block",
         /// Each stage, with its pooling or its transposed convolution and concat.
         Stage = "stage",
-        /// Stages everywhere, except the last decoder, which is selective.
+        /// What a plan says, stage by stage; without one, the plan of the smallest peak that is worth
+        /// its time.
         Mixed = "mixed",
         /// The cheapest segments whose predicted peak fits the memory.
         Auto = "auto",
+    }
+}
+
+choices! {
+    /// What a stage (a double convolution with what leads to it) keeps of its forward for its
+    /// backward. Whatever is not kept is rebuilt when backward needs it.
+    Keep, "part of a plan", "`everything`, `convs`, `last-conv` or `nothing`" {
+        /// Input, convolution outputs and activations: nothing is rebuilt.
+        Everything = "everything",
+        /// Both convolution outputs. Batch norm and `ReLU` run again, and with them pooling,
+        /// transposed convolution and concatenation before the next convolution; no 3x3
+        /// convolution does.
+        Convs = "convs",
+        /// The second convolution's output, of the size of what leaves the stage. The first
+        /// convolution runs again.
+        LastConv = "last-conv",
+        /// Nothing. Both convolutions run again, from what the stages before keep.
+        Nothing = "nothing",
     }
 }
 
@@ -178,6 +202,19 @@ impl FromStr for CheckpointFlag {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(Self)
+    }
+}
+
+/// The value of `--grad-checkpoint-plan`: what each stage keeps, commas between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanFlag(pub Vec<Keep>);
+
+impl FromStr for PlanFlag {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let stages = text.split(',').map(|stage| stage.trim().parse());
+        stages.collect::<Result<_, _>>().map(Self)
     }
 }
 

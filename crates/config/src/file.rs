@@ -43,7 +43,9 @@ struct Wire {
     amp_dtype: Option<String>,
     init_scale: Option<f64>,
     grad_checkpoint_policy: Option<String>,
+    grad_checkpoint_plan: Option<Vec<String>>,
     use_reentrant: Option<bool>,
+    split_concat: Option<bool>,
     accumulation: Option<i64>,
     augment: Option<bool>,
     workers: Option<i64>,
@@ -182,7 +184,18 @@ impl TryFrom<Wire> for Overrides {
             amp_dtype: choice("amp_dtype", wire.amp_dtype)?,
             init_scale: wire.init_scale,
             grad_checkpoint_policy: choice("grad_checkpoint_policy", wire.grad_checkpoint_policy)?,
+            grad_checkpoint_plan: wire
+                .grad_checkpoint_plan
+                .map(|stages| {
+                    let one = |text| choice("grad_checkpoint_plan", Some(text));
+                    stages
+                        .into_iter()
+                        .filter_map(|s| one(s).transpose())
+                        .collect()
+                })
+                .transpose()?,
             use_reentrant: wire.use_reentrant,
+            split_concat: wire.split_concat,
             accumulation: int("accumulation", wire.accumulation)?,
             augment: wire.augment,
             workers: int("workers", wire.workers)?,

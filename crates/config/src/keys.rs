@@ -58,7 +58,13 @@ pub const KEYS: &[Key] = &[
         "--grad-checkpoint",
         "`off`, `selective`, `block`, `stage`, `mixed` or `auto`",
     ),
+    key(
+        "grad_checkpoint_plan",
+        "--grad-checkpoint-plan",
+        "nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage",
+    ),
     key("use_reentrant", "--use-reentrant", BOOL),
+    key("split_concat", "--split-concat", BOOL),
     key(
         "accumulation",
         "--accumulation",

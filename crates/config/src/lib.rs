@@ -29,7 +29,7 @@ mod resolve;
 mod run;
 
 pub use banner::Language;
-pub use choices::{AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, Switch};
+pub use choices::{AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, Keep, PlanFlag, Switch};
 pub use error::{ConfigError, ConfigErrorKind, Place};
 pub use image_size::ImageSize;
 pub use network::{Block, ConvTranspose, DoubleConv, Network, ParameterSpec, Role};

@@ -137,6 +137,11 @@ impl Network {
         }
     }
 
+    /// Stages in the order in which they run: downs, bottleneck, ups. The head is none.
+    pub const fn num_stages(&self) -> usize {
+        2 * self.depth as usize + 1
+    }
+
     /// Channels at a level: the width, doubled per halving of the image.
     ///
     /// Saturates far outside the validated range.

@@ -1,9 +1,10 @@
 //! One layer of a configuration: what a preset, a file or the flags give.
 
-use crate::choices::{AmpDtype, CheckpointPolicy};
+use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::image_size::ImageSize;
 use crate::keys;
+use crate::network::Network;
 use crate::resolve::Origins;
 use crate::run::RunConfig;
 
@@ -27,7 +28,9 @@ pub struct Overrides {
     pub amp_dtype: Option<AmpDtype>,
     pub init_scale: Option<f64>,
     pub grad_checkpoint_policy: Option<CheckpointPolicy>,
+    pub grad_checkpoint_plan: Option<Vec<Keep>>,
     pub use_reentrant: Option<bool>,
+    pub split_concat: Option<bool>,
     pub accumulation: Option<u32>,
     pub augment: Option<bool>,
     pub workers: Option<u32>,
@@ -118,6 +121,13 @@ impl Overrides {
         integer("width", self.width, 1, 1024)?;
         integer("classes", self.classes, 1, 256)?;
         real("init_scale", self.init_scale, |scale| scale > 0.0)?;
+        if let Some(plan) = &self.grad_checkpoint_plan {
+            let expected = Network::new(1, 1).num_stages();
+            if plan.len() != expected {
+                let found = format!("{} stages", plan.len());
+                return Err(Violation::new("grad_checkpoint_plan", &found));
+            }
+        }
         integer("accumulation", self.accumulation, 1, 65_536)?;
         integer("workers", self.workers, 0, 1024)?;
         long("max_steps", self.max_steps, 1)?;
@@ -138,6 +148,16 @@ impl Overrides {
         if self.use_grad_checkpoint == Some(false) && self.grad_checkpoint_policy.is_none() {
             config.grad_checkpoint_policy = None;
             origins.forget("grad_checkpoint_policy");
+        }
+        // A plan belongs to the policy that it was given with.
+        let other_policy = self
+            .grad_checkpoint_policy
+            .is_some_and(|policy| policy != CheckpointPolicy::Mixed);
+        if (self.use_grad_checkpoint == Some(false) || other_policy)
+            && self.grad_checkpoint_plan.is_none()
+        {
+            config.grad_checkpoint_plan = None;
+            origins.forget("grad_checkpoint_plan");
         }
         // `Option<T>` keys of the config take `Some`, the others take the value.
         macro_rules! lay {
@@ -163,7 +183,9 @@ impl Overrides {
             amp_dtype,
             init_scale,
             grad_checkpoint_policy as Some,
+            grad_checkpoint_plan as Some,
             use_reentrant,
+            split_concat,
             accumulation,
             augment,
             workers,

@@ -204,6 +204,14 @@ fn agree(
         _ => {}
     }
     let policy = config.checkpoint_policy();
+    if config.grad_checkpoint_plan.is_some() && policy != CheckpointPolicy::Mixed {
+        return refuse(
+            "grad_checkpoint_plan",
+            format!("there is a `grad_checkpoint_plan`, but the policy is `{policy}`"),
+            "a plan goes with the policy `mixed`: `use_grad_checkpoint = true` and \
+             `grad_checkpoint_policy = \"mixed\"`, or `--grad-checkpoint mixed`",
+        );
+    }
     let whole_segments = matches!(
         policy,
         CheckpointPolicy::Off | CheckpointPolicy::Block | CheckpointPolicy::Stage
@@ -213,8 +221,8 @@ fn agree(
             "use_reentrant",
             format!(
                 "`use_reentrant` is `true`, but `grad_checkpoint_policy` is `{policy}`: the \
-                 reentrant form runs a segment again to its end, and `{policy}` needs segments \
-                 that stop early"
+                 reentrant form runs a backward of its own inside backward, and `{policy}` has one \
+                 schedule for the whole step"
             ),
             "use the policy `block` or `stage`, or set `use_reentrant = false`",
         );

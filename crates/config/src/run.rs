@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::choices::{AmpDtype, CheckpointPolicy};
+use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::file::SCHEMA_VERSION;
 use crate::image_size::ImageSize;
 use crate::network::Network;
@@ -47,8 +47,13 @@ pub struct RunConfig {
     pub init_scale: f64,
     /// What gradient checkpointing recomputes; `None` leaves it to the switch.
     pub grad_checkpoint_policy: Option<CheckpointPolicy>,
+    /// What each stage keeps under the policy `mixed`; `None` is the built-in plan.
+    pub grad_checkpoint_plan: Option<Vec<Keep>>,
     /// The reentrant form of gradient checkpointing; without effect when it is off.
     pub use_reentrant: bool,
+    /// Convolves the two halves of each concatenation apart, without a buffer of both. Equal
+    /// within rounding, not bit for bit.
+    pub split_concat: bool,
     /// Forward passes per optimizer step.
     pub accumulation: u32,
     /// Random flips, turns and brightness while training.
@@ -84,7 +89,9 @@ impl Default for RunConfig {
             amp_dtype: AmpDtype::Auto,
             init_scale: 65_536.0,
             grad_checkpoint_policy: None,
+            grad_checkpoint_plan: None,
             use_reentrant: false,
+            split_concat: false,
             accumulation: 1,
             augment: true,
             workers: 0,
@@ -148,7 +155,15 @@ impl RunConfig {
         if let Some(policy) = self.grad_checkpoint_policy {
             put("grad_checkpoint_policy", &format_args!("\"{policy}\""));
         }
+        if let Some(plan) = &self.grad_checkpoint_plan {
+            let stages: Vec<_> = plan.iter().map(|keep| format!("\"{keep}\"")).collect();
+            put(
+                "grad_checkpoint_plan",
+                &format_args!("[{}]", stages.join(", ")),
+            );
+        }
         put("use_reentrant", &self.use_reentrant);
+        put("split_concat", &self.split_concat);
         put("accumulation", &self.accumulation);
         put("augment", &self.augment);
         put("workers", &self.workers);

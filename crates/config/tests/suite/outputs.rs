@@ -1,7 +1,7 @@
 //! The banner and the resolved file.
 
 use config::{
-    AmpDtype, CheckpointPolicy, Language, Overrides, RunConfig, preset_toml, presets, resolve,
+    AmpDtype, CheckpointPolicy, Keep, Language, Overrides, RunConfig, preset_toml, presets, resolve,
 };
 
 #[test]
@@ -14,7 +14,9 @@ fn banners() {
     let balance = preset("best-balance");
     let mut memory = preset("max-memory");
     memory.accumulation = 2;
-    memory.grad_checkpoint_policy = Some(CheckpointPolicy::Selective);
+    memory.grad_checkpoint_policy = Some(CheckpointPolicy::Mixed);
+    memory.grad_checkpoint_plan = Some(vec![Keep::LastConv; 9]);
+    memory.split_concat = true;
     memory.amp_dtype = AmpDtype::Bf16;
     let text = [
         balance.banner(Language::English),

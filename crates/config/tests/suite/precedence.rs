@@ -1,8 +1,8 @@
 //! Default < preset < file < flag, and the way back from a resolved file.
 
 use config::{
-    AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, ImageSize, Overrides, Resolved, RunConfig,
-    Source, presets, resolve,
+    AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, ImageSize, Keep, Overrides, Resolved,
+    RunConfig, Source, presets, resolve,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -202,4 +202,31 @@ fn file_of(values: &Overrides) -> String {
     lines.extend(values.use_amp.map(|on| format!("use_amp = {on}")));
     lines.extend(values.max_steps.map(|steps| format!("max_steps = {steps}")));
     lines.join("\n")
+}
+
+/// A plan belongs to the policy `mixed` that it was given with.
+#[test]
+fn a_plan_goes_with_its_policy() {
+    let stages = ["\"convs\""; 9].join(", ");
+    let file = format!(
+        "use_grad_checkpoint = true\ngrad_checkpoint_policy = \"mixed\"\n\
+         grad_checkpoint_plan = [{stages}]\nsplit_concat = true"
+    );
+    let with = |flag: Option<CheckpointFlag>| {
+        let mut flags = Overrides::default();
+        if let Some(flag) = flag {
+            flag.apply(&mut flags);
+        }
+        with_file(None, &file, flags).config
+    };
+    let plan = Some(vec![Keep::Convs; 9]);
+    assert_eq!(with(None).grad_checkpoint_plan, plan);
+    assert!(with(None).split_concat);
+    let mixed = with(Some(CheckpointFlag(CheckpointPolicy::Mixed)));
+    assert_eq!(mixed.grad_checkpoint_plan, plan);
+    for policy in [CheckpointPolicy::Off, CheckpointPolicy::Selective] {
+        let other = with(Some(CheckpointFlag(policy)));
+        assert_eq!(other.grad_checkpoint_plan, None, "{policy}");
+        assert_eq!(other.checkpoint_policy(), policy);
+    }
 }
