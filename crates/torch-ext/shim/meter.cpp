@@ -1,6 +1,7 @@
 // The counting CPU allocator: the one meter of tensor bytes on the CPU, a limit
 // that throws as CUDA does, and a planted failure for tests.
 #include "error.h"
+#include "record.h"
 
 #include <atomic>
 #include <c10/core/Allocator.h>
@@ -12,9 +13,14 @@
 
 namespace {
 
-// oneDNN calls `raw_allocate`, which wants context and data to be one pointer: the
-// size therefore stands in front of the data, in a header that keeps alignment.
+// oneDNN calls `raw_allocate`, which wants context and data to be one pointer: size and number
+// therefore stand in front of the data, in a header that keeps alignment.
 constexpr size_t kHeader = 64;
+struct Header {
+  uint64_t bytes;
+  uint64_t id;
+};
+static_assert(sizeof(Header) <= kHeader);
 
 std::atomic<uint64_t> allocated{0};
 std::atomic<uint64_t> peak{0};
@@ -42,8 +48,9 @@ thread_local Refusal refusal;
 void release(void* data) {
   if (data == nullptr) return;
   void* base = static_cast<char*>(data) - kHeader;
-  const uint64_t bytes = *static_cast<uint64_t*>(base);
-  allocated.fetch_sub(bytes, std::memory_order_relaxed);
+  const Header header = *static_cast<Header*>(base);
+  if (snug::recording()) snug::record_release(header.id, header.bytes);
+  allocated.fetch_sub(header.bytes, std::memory_order_relaxed);
   num_live.fetch_sub(1, std::memory_order_relaxed);
   c10::free_cpu(base);
 }
@@ -97,9 +104,10 @@ class MeterAllocator final : public c10::Allocator {
       allocated.fetch_sub(bytes, std::memory_order_relaxed);
       refuse(bytes, 0, "the system refused");
     }
-    *static_cast<uint64_t*>(base) = bytes;
+    const uint64_t id = num_allocations.fetch_add(1, std::memory_order_relaxed);
+    *static_cast<Header*>(base) = {bytes, id};
     void* data = static_cast<char*>(base) + kHeader;
-    num_allocations.fetch_add(1, std::memory_order_relaxed);
+    if (snug::recording()) snug::record_allocation(id, bytes);
     num_live.fetch_add(1, std::memory_order_relaxed);
     raise_peak(level);
     return {data, data, &release, cpu};

@@ -111,11 +111,21 @@ std::vector<at::Tensor>& outputs_of(void* outputs) {
   return *static_cast<std::vector<at::Tensor>*>(outputs);
 }
 
-void* Closure::run(const Tensors& inputs, bool recompute, void* outputs) const {
+void* Closure::run(Tensors inputs, bool recompute, void* outputs) const {
   std::vector<SnugTensor*> handles;
   handles.reserve(inputs.size());
-  for (const auto& t : inputs) handles.push_back(reinterpret_cast<SnugTensor*>(new at::Tensor(t)));
+  for (auto& t : inputs)
+    handles.push_back(reinterpret_cast<SnugTensor*>(new at::Tensor(std::move(t))));
   return segment_.run(segment_.closure, handles.data(), handles.size(), recompute ? 1 : 0, outputs);
+}
+
+std::shared_ptr<Closure> own(const SnugSegment& segment) {
+  try {
+    return std::make_shared<Closure>(segment);
+  } catch (...) {
+    segment.drop_closure(segment.closure);
+    throw;
+  }
 }
 
 RngState RngState::capture(const Tensors& inputs) {
@@ -315,15 +325,9 @@ void snug_segment_stats(SnugSegmentStats* out) {
 int32_t snug_segment_forward(
     const SnugSegment* segment, SnugTensor* const* inputs, size_t num_inputs,
     SnugTensor* const* received, size_t num_received, void* outputs) {
-  // First of all: from here on the closure has an owner.
-  std::shared_ptr<snug::Closure> closure;
-  try {
-    closure = std::make_shared<snug::Closure>(*segment);
-  } catch (...) {
-    segment->drop_closure(segment->closure);
-    return snug::record_current_exception();
-  }
   return snug::guarded([&] {
+    // First of all: from here on the closure has an owner.
+    const auto closure = snug::own(*segment);
     snug::install_engine();
     snug::Tensors kept;
     for (size_t i = 0; i < num_inputs; ++i)

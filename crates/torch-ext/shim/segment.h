@@ -29,8 +29,8 @@ class Closure {
   Closure(const Closure&) = delete;
   Closure& operator=(const Closure&) = delete;
 
-  // Runs it. Returns NULL or the payload of a failure.
-  void* run(const Tensors& inputs, bool recompute, void* outputs) const;
+  // Runs it. Returns NULL or the payload of a failure. The closure owns the inputs.
+  void* run(Tensors inputs, bool recompute, void* outputs) const;
   void drop(void* payload) const { segment_.drop_payload(payload); }
   [[noreturn]] void fail(void* payload) const {
     throw ClosureFailure(payload, segment_.drop_payload);
@@ -39,6 +39,9 @@ class Closure {
  private:
   SnugSegment segment_;
 };
+
+// The owner of a segment's closure, which is dropped where there can be none.
+std::shared_ptr<Closure> own(const SnugSegment& segment);
 
 // States of the generators that the inputs' devices use.
 class RngState {

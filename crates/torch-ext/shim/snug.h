@@ -75,6 +75,34 @@ void snug_meter_fail_after(int64_t countdown);
 // call: 1 and the two numbers, or 0.
 int32_t snug_meter_take_refusal(uint64_t* requested_bytes, uint64_t* free_bytes);
 
+// ---- a record of allocations -------------------------------------------------------
+// One allocation or release of the counting allocator while a record is open.
+typedef struct SnugEvent {
+  // Of the allocation; unique in a process, in order.
+  uint64_t id;
+  uint64_t bytes;
+  uint64_t nanoseconds;  // since the record was opened
+  uint32_t released;     // 1 for a release
+  uint32_t operator_name;
+  uint32_t label;
+} SnugEvent;
+// Opens a record for all threads; operators are named for this thread and its backward's. One at
+// a time in a process, until it is released.
+int32_t snug_record_begin(void);
+// Closes it, on the thread that opened it: from here on its events and names are stable.
+int32_t snug_record_end(void);
+// Closes it where it is open, and lets others begin one.
+void snug_record_release(void);
+// 1 while a record is open.
+int32_t snug_record_is_open(void);
+// Names what happens on this thread from here on, in the open record; "" for nothing.
+void snug_record_label(const char* label, size_t len);
+// Events so far.
+size_t snug_record_len(void);
+int32_t snug_record_event(size_t index, SnugEvent* out);
+// Names by number; NULL past the last. After the end: valid until the release.
+const char* snug_record_name(uint32_t index);
+
 // ---- device memory -----------------------------------------------------------
 typedef struct SnugDeviceMemory {
   uint64_t allocated_bytes, peak_allocated_bytes;
@@ -180,6 +208,66 @@ typedef struct SnugSegmentStats {
 } SnugSegmentStats;
 // Counters of this process (`depth`: of this thread).
 void snug_segment_stats(SnugSegmentStats* out);
+
+// ---- a node of one's own -------------------------------------------------------
+// `out`: `tensor` (borrowed) without its history, as the result of a node whose backward runs
+// `segment->closure`, once, with the gradient; the closure is dropped with the graph, or when it
+// has run. Without grad mode it is dropped at once. Its parameters get their gradients from the closure itself.
+int32_t snug_attach_backward(const SnugSegment* segment, SnugTensor* tensor, SnugTensor** out);
+// Adds to the gradient of a parameter, or makes `grad` its gradient.
+int32_t snug_accumulate_grad(SnugTensor* param, SnugTensor* grad);
+// How often the tensor's bytes were written to in place, as autograd counts.
+uint64_t snug_version(SnugTensor* tensor);
+
+// ---- parts of a convolution's backward ------------------------------------------
+typedef struct SnugConv {
+  int64_t stride, padding;
+  int32_t transposed;
+} SnugConv;
+// New tensors, owned by the caller: gradients of the weight and of the bias.
+int32_t snug_conv_backward_weight(
+    const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,
+    SnugTensor** grad_weight, SnugTensor** grad_bias);
+// The gradient of the input. `input` lends its shape alone, and may be NULL on the CPU for a
+// convolution of stride 1 that keeps the size.
+int32_t snug_conv_backward_input(
+    const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,
+    SnugTensor** grad_input);
+
+// ---- parts of batch norm ---------------------------------------------------------
+// Borrowed tensors.
+typedef struct SnugNorm {
+  SnugTensor *weight, *bias, *running_mean, *running_var;
+  double momentum, eps;
+} SnugNorm;
+// Statistics of one forward. Tensors owned by the caller; `reserve` may be undefined.
+typedef struct SnugNormSaved {
+  SnugTensor *mean, *invstd, *reserve;
+  int64_t implementation;
+} SnugNormSaved;
+// 1 where the parts below work in place on dense tensors of the CPU.
+int32_t snug_norm_has_kernels(void);
+// In training, running statistics included. In place (where there are kernels for it) `out` is
+// another handle on `input`, overwritten.
+int32_t snug_norm_forward(
+    SnugTensor* input, const SnugNorm* norm, int32_t in_place, SnugTensor** out,
+    SnugNormSaved* saved);
+// 1 where `snug_norm_rebuild` may be called on a part of the batch.
+int32_t snug_norm_can_slice(SnugTensor* input, const SnugNormSaved* saved);
+// The same output again; nothing else changes. Where it can slice, in `into` (which may be `input`,
+// or NULL for a new tensor), of the input's shape and strides; else new. `out`: owned by the caller.
+int32_t snug_norm_rebuild(
+    SnugTensor* input, const SnugNorm* norm, const SnugNormSaved* saved, SnugTensor* into,
+    SnugTensor** out);
+// Gradients. Where there are kernels for it `grad` is overwritten and `grad_input` another handle
+// on it.
+int32_t snug_norm_backward(
+    SnugTensor* grad, SnugTensor* input, const SnugNorm* norm, const SnugNormSaved* saved,
+    SnugTensor** grad_input, SnugTensor** grad_weight, SnugTensor** grad_bias);
+// Writes ReLU of `input` to `out`, of its shape; strides are free.
+int32_t snug_relu_to(SnugTensor* input, SnugTensor* out);
+// Sets `grad` to zero where `result` is not positive.
+int32_t snug_relu_backward_(SnugTensor* grad, SnugTensor* result);
 
 // ---- operator probe ------------------------------------------------------------
 // Counts operators on this thread, and on the threads of its backward, from here on.

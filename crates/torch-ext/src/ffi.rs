@@ -31,6 +31,17 @@ pub(crate) struct Meter {
 
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Event {
+    pub(crate) id: u64,
+    pub(crate) bytes: u64,
+    pub(crate) nanoseconds: u64,
+    pub(crate) released: u32,
+    pub(crate) operator_name: u32,
+    pub(crate) label: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct DeviceMemory {
     pub(crate) allocated_bytes: u64,
     pub(crate) peak_allocated_bytes: u64,
@@ -85,6 +96,34 @@ pub(crate) struct Segment {
 }
 
 #[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conv {
+    pub(crate) stride: i64,
+    pub(crate) padding: i64,
+    pub(crate) transposed: i32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm {
+    pub(crate) weight: *mut RawTensor,
+    pub(crate) bias: *mut RawTensor,
+    pub(crate) running_mean: *mut RawTensor,
+    pub(crate) running_var: *mut RawTensor,
+    pub(crate) momentum: f64,
+    pub(crate) eps: f64,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormSaved {
+    pub(crate) mean: *mut RawTensor,
+    pub(crate) invstd: *mut RawTensor,
+    pub(crate) reserve: *mut RawTensor,
+    pub(crate) implementation: i64,
+}
+
+#[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct SegmentStats {
     pub(crate) num_recomputes: u64,
@@ -125,6 +164,15 @@ unsafe extern "C" {
     pub(crate) fn snug_meter_set_limit(bytes: u64);
     pub(crate) fn snug_meter_fail_after(countdown: i64);
     pub(crate) fn snug_meter_take_refusal(requested: *mut u64, free: *mut u64) -> i32;
+
+    pub(crate) fn snug_record_begin() -> i32;
+    pub(crate) fn snug_record_end() -> i32;
+    pub(crate) fn snug_record_release();
+    pub(crate) fn snug_record_is_open() -> i32;
+    pub(crate) fn snug_record_label(label: *const c_char, len: usize);
+    pub(crate) fn snug_record_len() -> usize;
+    pub(crate) fn snug_record_event(index: usize, out: *mut Event) -> i32;
+    pub(crate) fn snug_record_name(index: u32) -> *const c_char;
 
     pub(crate) fn snug_cuda_memory(device: i32, out: *mut DeviceMemory) -> i32;
     pub(crate) fn snug_cuda_reset_peak(device: i32) -> i32;
@@ -186,6 +234,58 @@ unsafe extern "C" {
         outputs: *mut c_void,
     ) -> i32;
     pub(crate) fn snug_segment_stats(out: *mut SegmentStats);
+
+    pub(crate) fn snug_attach_backward(
+        segment: *const Segment,
+        tensor: *mut RawTensor,
+        out: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_version(tensor: *mut RawTensor) -> u64;
+    pub(crate) fn snug_accumulate_grad(param: *mut RawTensor, grad: *mut RawTensor) -> i32;
+
+    pub(crate) fn snug_conv_backward_weight(
+        conv: *const Conv,
+        grad: *mut RawTensor,
+        input: *mut RawTensor,
+        weight: *mut RawTensor,
+        grad_weight: *mut *mut RawTensor,
+        grad_bias: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_conv_backward_input(
+        conv: *const Conv,
+        grad: *mut RawTensor,
+        input: *mut RawTensor,
+        weight: *mut RawTensor,
+        grad_input: *mut *mut RawTensor,
+    ) -> i32;
+
+    pub(crate) fn snug_norm_has_kernels() -> i32;
+    pub(crate) fn snug_norm_forward(
+        input: *mut RawTensor,
+        norm: *const Norm,
+        in_place: i32,
+        out: *mut *mut RawTensor,
+        saved: *mut NormSaved,
+    ) -> i32;
+    pub(crate) fn snug_norm_can_slice(input: *mut RawTensor, saved: *const NormSaved) -> i32;
+    pub(crate) fn snug_norm_rebuild(
+        input: *mut RawTensor,
+        norm: *const Norm,
+        saved: *const NormSaved,
+        into: *mut RawTensor,
+        out: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_norm_backward(
+        grad: *mut RawTensor,
+        input: *mut RawTensor,
+        norm: *const Norm,
+        saved: *const NormSaved,
+        grad_input: *mut *mut RawTensor,
+        grad_weight: *mut *mut RawTensor,
+        grad_bias: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_relu_to(input: *mut RawTensor, out: *mut RawTensor) -> i32;
+    pub(crate) fn snug_relu_backward_(grad: *mut RawTensor, result: *mut RawTensor) -> i32;
 
     pub(crate) fn snug_probe_begin(out: *mut *mut RawProbe) -> i32;
     pub(crate) fn snug_probe_end(probe: *mut RawProbe) -> i32;

@@ -8,11 +8,14 @@
 //! |---|---|
 //! | [`library`] | versions, run-time opening of the CUDA half, what the CPU can do |
 //! | [`meter`] | the counting CPU allocator: bytes, peak, limit |
+//! | [`record`] | every allocation of a stretch of time, with its operator |
 //! | [`cuda`] | the CUDA allocator's statistics |
 //! | [`autocast`] | the thread's autocast state as a guard |
 //! | [`ops`] | fused `AdamW`, gradient unscaling, gradients set to none, memory format |
 //! | [`backward()`] | backward with typed errors that leaves nothing behind |
-//! | [`norm`] | BatchNorm that knows which pass it is in |
+//! | [`norm`] | BatchNorm that knows which pass it is in, and its parts |
+//! | [`conv`] | the two halves of a convolution's backward |
+//! | [`function`] | a graph node whose backward is a Rust closure |
 //! | [`segment`] | parts of the forward pass that backward runs again |
 //! | [`probe`] | counts of operators and of their outputs' memory format |
 //!
@@ -31,14 +34,17 @@
 
 pub mod autocast;
 mod backward;
+pub mod conv;
 pub mod cuda;
 mod error;
 mod ffi;
+pub mod function;
 pub mod library;
 pub mod meter;
 pub mod norm;
 pub mod ops;
 pub mod probe;
+pub mod record;
 pub mod segment;
 
 pub use backward::{backward, backward_with};

@@ -1,9 +1,11 @@
 //! BatchNorm whose running statistics advance once per step.
 
-use crate::ops::add_scalar_;
-use crate::segment::Pass;
-use crate::{Error, Result};
 use tch::Tensor;
+
+use crate::error::check;
+use crate::ops::{add_scalar_, raw};
+use crate::segment::Pass;
+use crate::{Error, Result, ffi};
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
 #[derive(Debug)]
@@ -50,14 +52,8 @@ impl BatchNorm {
 /// # Errors
 /// Where shapes or dtypes do not fit, or memory runs out.
 pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) -> Result<Tensor> {
-    let values = input.numel() / norm.weight.numel().max(1);
-    if training && values <= 1 {
-        // The unbiased variance of one value is no number, and would stay in the buffers.
-        return Err(Error::InvalidArgument(format!(
-            "batch norm in training needs more than one value per channel, and its input is {:?}: \
-             take a larger image or batch",
-            input.size()
-        )));
+    if training {
+        refuse_single_values(input, norm)?;
     }
     // A segment inside a segment runs its forward again when the outer one is recomputed.
     let update = training && pass == Pass::Forward && crate::segment::stats().recompute_depth == 0;
@@ -82,6 +78,203 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
         // As torch.backends.cudnn.enabled: cuDNN where it applies.
         true,
     )?)
+}
+
+/// The unbiased variance of one value is no number, and would stay in the buffers.
+fn refuse_single_values(input: &Tensor, norm: &BatchNorm) -> Result<()> {
+    if input.numel() / norm.weight.numel().max(1) > 1 {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "batch norm in training needs more than one value per channel, and its input is {:?}: \
+         take a larger image or batch",
+        input.size()
+    )))
+}
+
+/// The statistics of one forward in training: enough to have its output again, and its backward.
+#[derive(Debug)]
+pub struct Statistics {
+    mean: Tensor,
+    invstd: Tensor,
+    reserve: Tensor,
+    implementation: i64,
+}
+
+impl Statistics {
+    fn lend(&self) -> ffi::NormSaved {
+        ffi::NormSaved {
+            mean: raw(&self.mean),
+            invstd: raw(&self.invstd),
+            reserve: raw(&self.reserve),
+            implementation: self.implementation,
+        }
+    }
+
+    /// Whether [`BatchNorm::rebuild`] may be called on a part of the batch.
+    pub fn can_slice(&self, input: &Tensor) -> bool {
+        let saved = self.lend();
+        // SAFETY: live tensors borrowed for the call.
+        unsafe { ffi::snug_norm_can_slice(raw(input), &raw const saved) != 0 }
+    }
+}
+
+/// Gradients of one batch norm.
+#[derive(Debug)]
+pub struct NormGradients {
+    /// Of its input.
+    pub input: Tensor,
+    /// Of its scale.
+    pub weight: Tensor,
+    /// Of its shift.
+    pub bias: Tensor,
+}
+
+/// Whether the parts of batch norm work in place on dense tensors of `device`: libtorch's own
+/// kernels on an x86-64 CPU. Elsewhere they allocate.
+pub fn works_in_place(device: tch::Device) -> bool {
+    // SAFETY: takes no arguments.
+    device == tch::Device::Cpu && unsafe { ffi::snug_norm_has_kernels() != 0 }
+}
+
+/// The parts of batch norm that autograd's node does not offer one by one. None records a graph.
+impl BatchNorm {
+    fn lend(&self) -> ffi::Norm {
+        ffi::Norm {
+            weight: raw(&self.weight),
+            bias: raw(&self.bias),
+            running_mean: raw(&self.running_mean),
+            running_var: raw(&self.running_var),
+            momentum: self.momentum,
+            eps: self.eps,
+        }
+    }
+
+    /// Training forward: the output and its statistics; running statistics advance. `in_place`
+    /// overwrites `input` where that works ([`works_in_place`]).
+    ///
+    /// # Errors
+    /// As [`batch_norm`].
+    pub fn forward(&self, input: &Tensor, in_place: bool) -> Result<(Tensor, Statistics)> {
+        refuse_single_values(input, self)?;
+        tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
+        let null = std::ptr::null_mut();
+        let (mut out, mut saved) = (
+            null,
+            ffi::NormSaved {
+                mean: null,
+                invstd: null,
+                reserve: null,
+                implementation: 0,
+            },
+        );
+        let norm = self.lend();
+        // SAFETY: live tensors borrowed for the call; both outputs are valid for writes.
+        check(unsafe {
+            ffi::snug_norm_forward(
+                raw(input),
+                &raw const norm,
+                i32::from(in_place),
+                &raw mut out,
+                &raw mut saved,
+            )
+        })?;
+        let statistics = Statistics {
+            // SAFETY: the shim made a new tensor, whose owner is now this one.
+            mean: unsafe { Tensor::from_ptr(saved.mean) },
+            // SAFETY: as above.
+            invstd: unsafe { Tensor::from_ptr(saved.invstd) },
+            // SAFETY: as above.
+            reserve: unsafe { Tensor::from_ptr(saved.reserve) },
+            implementation: saved.implementation,
+        };
+        // SAFETY: as above.
+        Ok((unsafe { Tensor::from_ptr(out) }, statistics))
+    }
+
+    /// The output of [`Self::forward`] again, bit for bit. Where [`Statistics::can_slice`], `input`
+    /// may be a part of the batch and the output goes into `into` (which may be `input`) where one
+    /// is given, of its shape and strides; else it is a new tensor. Running statistics stay.
+    ///
+    /// # Errors
+    /// Where shapes do not fit, or memory runs out.
+    pub fn rebuild(
+        &self,
+        input: &Tensor,
+        statistics: &Statistics,
+        into: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let mut out = std::ptr::null_mut();
+        let (norm, saved) = (self.lend(), statistics.lend());
+        // SAFETY: live tensors, or null, borrowed for the call; `out` is valid for writes.
+        check(unsafe {
+            ffi::snug_norm_rebuild(
+                raw(input),
+                &raw const norm,
+                &raw const saved,
+                into.map_or(std::ptr::null_mut(), raw),
+                &raw mut out,
+            )
+        })?;
+        // SAFETY: the shim made a new handle, whose owner is now the caller.
+        Ok(unsafe { Tensor::from_ptr(out) })
+    }
+
+    /// Gradients of [`Self::forward`] from that of its output, in place of it where that works.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn backward(
+        &self,
+        grad: Tensor,
+        input: &Tensor,
+        statistics: &Statistics,
+    ) -> Result<NormGradients> {
+        let null = std::ptr::null_mut();
+        let (mut dx, mut dw, mut db) = (null, null, null);
+        let (norm, saved) = (self.lend(), statistics.lend());
+        // SAFETY: live tensors borrowed for the call; the outputs are valid for writes.
+        check(unsafe {
+            ffi::snug_norm_backward(
+                raw(&grad),
+                raw(input),
+                &raw const norm,
+                &raw const saved,
+                &raw mut dx,
+                &raw mut dw,
+                &raw mut db,
+            )
+        })?;
+        drop(grad);
+        Ok(NormGradients {
+            // SAFETY: the shim made a new tensor, whose owner is now this one.
+            input: unsafe { Tensor::from_ptr(dx) },
+            // SAFETY: as above.
+            weight: unsafe { Tensor::from_ptr(dw) },
+            // SAFETY: as above.
+            bias: unsafe { Tensor::from_ptr(db) },
+        })
+    }
+}
+
+/// ReLU of `input` into `out`, of its shape, whatever the strides: in one pass.
+///
+/// # Errors
+/// Where shapes do not fit.
+pub fn relu_to(input: &Tensor, out: &Tensor) -> Result<()> {
+    // SAFETY: live tensors borrowed for the call.
+    check(unsafe { ffi::snug_relu_to(raw(input), raw(out)) })
+}
+
+/// `grad` is set to zero where `result` is not positive, as ReLU's backward does; `result` is
+/// ReLU's output or its input, which have the same sign.
+///
+/// # Errors
+/// Where shapes do not fit.
+#[doc(alias = "threshold_backward")]
+pub fn relu_backward_(grad: &Tensor, result: &Tensor) -> Result<()> {
+    // SAFETY: live tensors borrowed for the call.
+    check(unsafe { ffi::snug_relu_backward_(raw(grad), raw(result)) })
 }
 
 fn copied(buffer: &Tensor) -> Result<Tensor> {

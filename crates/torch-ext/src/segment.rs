@@ -44,7 +44,8 @@ impl Default for Options {
     }
 }
 
-type Body = Box<dyn Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send>;
+pub(crate) type Body =
+    Box<dyn Fn(Vec<Tensor>, Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send>;
 
 /// What the shim owns: the closure behind a lock, since backward may run on another
 /// thread (`Tensor` is `Send` but not `Sync`).
@@ -88,18 +89,10 @@ where
                 .to_owned(),
         ));
     }
-    let closure = Box::new(Closure {
-        body: Mutex::new(Box::new(body)),
-    });
-    let segment = ffi::Segment {
-        closure: Box::into_raw(closure).cast(),
-        run: run_closure,
-        drop_closure,
-        drop_payload,
-        use_reentrant: i32::from(options.use_reentrant),
-        preserve_rng_state: i32::from(options.preserve_rng_state),
-        early_stop: i32::from(options.early_stop),
-    };
+    let segment = for_shim(
+        options,
+        Box::new(move |inputs: Vec<Tensor>, pass| body(&inputs, pass)),
+    );
     let outputs = Outputs::new();
     let (inputs, received) = (raws(inputs), raws(received));
     // SAFETY: the arrays hold live tensors borrowed for the call; the shim owns the
@@ -116,6 +109,22 @@ where
     };
     check(status)?;
     Ok(outputs.take())
+}
+
+/// `body` for the shim, which owns it from the first call that it is given to.
+pub(crate) fn for_shim(options: Options, body: Body) -> ffi::Segment {
+    let closure = Box::new(Closure {
+        body: Mutex::new(body),
+    });
+    ffi::Segment {
+        closure: Box::into_raw(closure).cast(),
+        run: run_closure,
+        drop_closure,
+        drop_payload,
+        use_reentrant: i32::from(options.use_reentrant),
+        preserve_rng_state: i32::from(options.preserve_rng_state),
+        early_stop: i32::from(options.early_stop),
+    }
 }
 
 /// A vector of tensors on the C++ side.
@@ -176,7 +185,7 @@ unsafe extern "C" fn run_closure(
     let result = catch_unwind(AssertUnwindSafe(move || {
         // A panic in an earlier run leaves nothing broken: the closure is `Fn`.
         let body = closure.body.lock().unwrap_or_else(PoisonError::into_inner);
-        body(&inputs, pass)
+        body(inputs, pass)
     }));
     let payload = match result {
         Ok(Ok(tensors)) => {

@@ -1,0 +1,109 @@
+// The two halves of a convolution's backward, one at a time: the gradient of the weight needs
+// the input, the gradient of the input does not, so the input may go in between.
+#include "error.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/GradMode.h>
+#include <sys/mman.h>
+#include <vector>
+
+namespace {
+
+at::Tensor& tensor(SnugTensor* t) { return *reinterpret_cast<at::Tensor*>(t); }
+
+SnugTensor* owned(at::Tensor t) {
+  return reinterpret_cast<SnugTensor*>(new at::Tensor(std::move(t)));
+}
+
+// A tensor of that shape and order whose bytes are never touched, hence never there: pages that
+// are reserved, not given. libtorch asks for the input where it needs no more than its shape. Who
+// reads it all the same reads zeros.
+at::Tensor shape_only(at::IntArrayRef sizes, at::MemoryFormat format,
+                      const at::TensorOptions& options) {
+  size_t bytes = options.dtype().itemsize();
+  for (const auto size : sizes) bytes *= static_cast<size_t>(size);
+  void* pages = mmap(nullptr, std::max<size_t>(bytes, 1), PROT_READ,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TORCH_CHECK(pages != MAP_FAILED, "cannot reserve ", bytes, " bytes of addresses");
+  const auto strides =
+      format == at::MemoryFormat::ChannelsLast
+          ? c10::get_channels_last_strides_2d(sizes)
+          : std::vector<int64_t>{sizes[1] * sizes[2] * sizes[3], sizes[2] * sizes[3], sizes[3], 1};
+  return at::from_blob(
+      pages, sizes, strides, [bytes](void* p) { munmap(p, std::max<size_t>(bytes, 1)); }, options);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const SnugConv* conv,
+                                                        const at::Tensor& grad,
+                                                        const at::Tensor& input,
+                                                        const at::Tensor& weight,
+                                                        std::array<bool, 3> mask) {
+  const std::vector<int64_t> stride(2, conv->stride);
+  const std::vector<int64_t> padding(2, conv->padding);
+  const int64_t outputs = weight.size(conv->transposed != 0 ? 1 : 0);
+  return at::convolution_backward(grad, input, weight, at::IntArrayRef(outputs), stride, padding,
+                                  /*dilation=*/{1, 1}, conv->transposed != 0,
+                                  /*output_padding=*/{0, 0}, /*groups=*/1, mask);
+}
+
+}  // namespace
+
+extern "C" {
+
+int32_t snug_conv_backward_weight(const SnugConv* conv, SnugTensor* grad, SnugTensor* input,
+                                  SnugTensor* weight, SnugTensor** grad_weight,
+                                  SnugTensor** grad_bias) {
+  return snug::guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto [unused, dw, db] =
+        backward(conv, tensor(grad), tensor(input), tensor(weight), {false, true, true});
+    *grad_weight = owned(std::move(dw));
+    *grad_bias = owned(std::move(db));
+  });
+}
+
+int32_t snug_conv_backward_input(const SnugConv* conv, SnugTensor* grad, SnugTensor* input,
+                                 SnugTensor* weight, SnugTensor** grad_input) {
+  return snug::guarded([&] {
+    c10::NoGradGuard no_grad;
+    const auto& g = tensor(grad);
+    const auto& w = tensor(weight);
+    at::Tensor shape;
+    if (input != nullptr) {
+      shape = tensor(input);
+    } else {
+      TORCH_CHECK(g.is_cpu() && conv->transposed == 0 && conv->stride == 1 &&
+                      w.size(2) == 2 * conv->padding + 1 && w.size(3) == 2 * conv->padding + 1,
+                  "the gradient of an input without the input is for convolutions on the CPU that "
+                  "keep the size");
+      const auto format = g.is_contiguous() ? at::MemoryFormat::Contiguous
+                                            : at::MemoryFormat::ChannelsLast;
+      shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, format, g.options());
+    }
+    *grad_input = owned(std::get<0>(backward(conv, g, shape, w, {true, false, false})));
+  });
+}
+
+uint64_t snug_version(SnugTensor* t) {
+  try {
+    return static_cast<uint64_t>(tensor(t)._version());
+  } catch (...) {
+    return 0;
+  }
+}
+
+int32_t snug_accumulate_grad(SnugTensor* param, SnugTensor* grad) {
+  return snug::guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto& sum = tensor(param).mutable_grad();
+    if (sum.defined()) {
+      sum.add_(tensor(grad));
+    } else {
+      sum = tensor(grad).detach();
+    }
+  });
+}
+
+}  // extern "C"

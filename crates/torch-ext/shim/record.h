@@ -1,0 +1,14 @@
+// A record of allocations and releases, with the operator that made each.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace snug {
+
+extern std::atomic<bool> record_open;
+inline bool recording() { return record_open.load(std::memory_order_relaxed); }
+void record_allocation(uint64_t id, uint64_t bytes) noexcept;
+void record_release(uint64_t id, uint64_t bytes) noexcept;
+
+}  // namespace snug
