@@ -1,0 +1,117 @@
+//! Executes a [`Schedule`]: the forward and backward of a U-Net as one list of operations, with
+//! every tensor held exactly as long as the list says.
+//!
+//! To autograd the network is one node ([`attach_backward`]). Inside it, each operation is the one
+//! that autograd would have called, on the same operands, so gradients have the same bits; what
+//! differs is when tensors are made and freed. Autocast is taken from the thread that runs
+//! [`forward`], and applied by casts of our own.
+
+mod lookup;
+mod parts;
+mod step;
+
+use std::sync::Arc;
+
+use schedule::{Schedule, Target};
+use tch::{Device, Kind, Tensor};
+use torch_ext::conv::Conv;
+use torch_ext::function::{attach_backward, version};
+use torch_ext::norm::{self, BatchNorm};
+use torch_ext::{Error, Result, autocast};
+
+use step::Step;
+
+/// Weight and bias of a convolution: fp32 leaves.
+#[derive(Debug)]
+pub struct ConvTensors {
+    /// `[C_out, C_in, k, k]`, or `[C_in, C_out, k, k]` where transposed.
+    pub weight: Tensor,
+    /// `[C_out]`.
+    pub bias: Tensor,
+}
+
+/// A convolution with its batch norm.
+#[derive(Debug)]
+pub struct LayerTensors {
+    /// 3x3.
+    pub conv: ConvTensors,
+    /// Behind it.
+    pub norm: BatchNorm,
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct StageTensors {
+    /// The transposed convolution before it, for an up.
+    pub up: Option<ConvTensors>,
+    /// The double convolution.
+    pub layers: [LayerTensors; 2],
+}
+
+/// Handles on all parameters of a network, in the order in which they run.
+#[derive(Debug)]
+pub struct NetworkTensors {
+    /// Downs, bottleneck, ups.
+    pub stages: Vec<StageTensors>,
+    /// 1x1.
+    pub head: ConvTensors,
+}
+
+impl NetworkTensors {
+    /// Of every parameter, and of `images`.
+    fn versions(&self, images: &Tensor) -> Vec<u64> {
+        let layers = self.stages.iter().flat_map(|stage| &stage.layers);
+        let of_layers = layers.flat_map(|layer| {
+            let (conv, norm) = (&layer.conv, &layer.norm);
+            [&conv.weight, &conv.bias, &norm.weight, &norm.bias]
+        });
+        let convs = self.stages.iter().filter_map(|stage| stage.up.as_ref());
+        let of_convs = convs.chain([&self.head]).flat_map(|c| [&c.weight, &c.bias]);
+        of_layers
+            .chain(of_convs)
+            .chain([images])
+            .map(version)
+            .collect()
+    }
+}
+
+/// What the library can do without on `device`, for [`Schedule::compile`].
+pub fn target(device: Device) -> Target {
+    Target {
+        in_place_norm: norm::works_in_place(device),
+        shapeless_input_grad: Conv::knows_its_input(device),
+    }
+}
+
+/// Logits of `images` (`[N, 3, H, W]` -> `[N, classes, H, W]`, in training), whose backward is the
+/// schedule's. That backward runs once: the graph cannot be retained. A parameter that is written to
+/// before it is an error there, as with autograd.
+///
+/// # Errors
+/// Where memory runs out, where the tensors are of another network than the schedule, or where
+/// `images` require a gradient, which this backward does not give.
+pub fn forward(
+    schedule: Arc<Schedule>,
+    tensors: NetworkTensors,
+    images: &Tensor,
+) -> Result<Tensor> {
+    if images.requires_grad() {
+        return Err(Error::InvalidArgument(
+            "a scheduled step gives no gradient to its images: use the policy `off`, `block` or \
+             `stage`"
+                .to_owned(),
+        ));
+    }
+    let state = autocast::state(images.device())?;
+    let compute = state.enabled.then_some(state.dtype);
+    let (logits, step) = tch::no_grad(|| Step::forward(schedule, tensors, images, compute))?;
+    attach_backward(&logits, move |gradient| Ok(step.backward(gradient)?))
+}
+
+/// `tensor` in the dtype of autocast; a shallow copy where it has it.
+fn cast(tensor: &Tensor, compute: Option<Kind>) -> Result<Tensor> {
+    Ok(match compute {
+        Some(kind) => tensor.f_to_kind(kind)?,
+        None => tensor.shallow_clone(),
+    })
+}
