@@ -3,6 +3,7 @@
 mod data;
 mod fit;
 mod interrupt;
+mod memory;
 mod predict;
 mod pytorch;
 mod refusals;

@@ -36,7 +36,7 @@ fn logits(weights: &Path, image: &Tensor, channels_last: bool) -> Tensor {
     let model = UNet::new(file.network().unwrap(), Device::Cpu, 0, channels_last).unwrap();
     file.load_into(&model).unwrap();
     let _no_grad = tch::no_grad_guard();
-    model.forward(image, ForwardMode::EVALUATION).unwrap()
+    model.forward(image, &ForwardMode::EVALUATION).unwrap()
 }
 
 /// Largest absolute difference, of tensors that say something.

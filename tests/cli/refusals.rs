@@ -180,9 +180,21 @@ fn flags_with_wrong_values() {
     error: invalid value 'gpu' for '--device <DEVICE>': `gpu` is not a device: `auto`, `cpu` or `cuda[:N]`
     hint: `--help` lists the flags
     ");
-    insta::assert_snapshot!(refused(&["--grad-checkpoint", "selective"]), @r"
-    error: the checkpoint policy `selective` is not there yet
-    hint: `--grad-checkpoint block` checkpoints each double convolution
+    insta::assert_snapshot!(refused(&["--grad-checkpoint", "auto"]), @r"
+    error: the checkpoint policy `auto` is not there yet
+    hint: `--grad-checkpoint selective` halves the activations for almost no time, `mixed` takes the least memory
+    ");
+    insta::assert_snapshot!(refused(&["--grad-checkpoint", "mixed", "--grad-checkpoint-plan", "convs,last"]), @r"
+    error: invalid value 'convs,last' for '--grad-checkpoint-plan <STAGES>': part of a plan must be `everything`, `convs`, `last-conv` or `nothing`, found `last`
+    hint: `--help` lists the flags
+    ");
+    insta::assert_snapshot!(refused(&["--grad-checkpoint", "mixed", "--grad-checkpoint-plan", "convs,convs"]), @r"
+    error: `--grad-checkpoint-plan` must be nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage, found `2 stages`
+    hint: `train fit --help` describes `--grad-checkpoint-plan`
+    ");
+    insta::assert_snapshot!(refused(&["--grad-checkpoint", "selective", "--use-reentrant", "on"]), @r"
+    error: `use_reentrant` is `true`, but `grad_checkpoint_policy` is `selective`: the reentrant form runs a backward of its own inside backward, and `selective` has one schedule for the whole step
+    hint: use the policy `block` or `stage`, or set `use_reentrant = false`
     ");
     insta::assert_snapshot!(refused(&["--epoch", "3"]), @r"
     error: unexpected argument '--epoch' found

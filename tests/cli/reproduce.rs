@@ -59,22 +59,38 @@ fn checkpointing_gives_the_weights_of_the_plain_run() {
         summary["memory"]["peak_allocated_bytes"].as_u64().unwrap()
     };
     let plain = run("plain", &["--grad-checkpoint", "off"]);
-    for reentrant in ["on", "off"] {
-        let dir = format!("reentrant-{reentrant}");
-        let peak = run(
-            &dir,
-            &["--grad-checkpoint", "block", "--use-reentrant", reentrant],
-        );
-        assert!(
-            same_weights(&sandbox, "plain", &dir),
-            "--use-reentrant {reentrant}"
-        );
+    let policies: [&[&str]; 6] = [
+        &["block", "--use-reentrant", "on"],
+        &["block"],
+        &["stage"],
+        &["selective"],
+        &["mixed"],
+        &[
+            "mixed",
+            "--grad-checkpoint-plan",
+            "nothing,convs,last-conv,everything,convs,nothing,nothing,last-conv,convs",
+        ],
+    ];
+    for (i, policy) in policies.iter().enumerate() {
+        let dir = format!("policy-{i}");
+        let peak = run(&dir, &[&["--grad-checkpoint"], *policy].concat());
+        assert!(same_weights(&sandbox, "plain", &dir), "{policy:?}");
         // That something was recomputed shows in the peak.
-        assert!(
-            peak < plain,
-            "--use-reentrant {reentrant}: {peak} bytes, plain {plain}"
-        );
+        assert!(peak < plain, "{policy:?}: {peak} bytes, plain {plain}");
     }
+    // The plan is part of what is written down, and is read back.
+    let again = ["--config", "policy-5/config.toml", "--data", "data"];
+    sandbox
+        .train(
+            &[
+                &["fit", "--device", "cpu", "--run-dir", "again"],
+                &again[..],
+            ]
+            .concat(),
+        )
+        .ok();
+    assert!(same_weights(&sandbox, "plain", "again"));
+    assert!(sandbox.read("policy-5/config.toml") == sandbox.read("again/config.toml"));
 }
 
 #[test]

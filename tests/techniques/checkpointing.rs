@@ -1,15 +1,21 @@
 //! Checkpointing each DoubleConv computes what the plain run computes, bit for bit.
 
-use super::{
-    BLOCK, PLAIN, REENTRANT, Run, Setting, alone, batch, differing, gradients_of, state_of,
-};
+use config::Network;
+use schedule::{Op, Plan, Schedule};
+use tch::Device;
+use train::compose::Autocast;
 use train::model::Checkpointing;
 use train::precision::Precision;
+
+use super::{
+    BLOCK, PLAIN, REENTRANT, Run, STAGE, STAGE_REENTRANT, Setting, alone, batch, differing,
+    gradients_of, mixed, policies, selective, state_of,
+};
 
 const STEPS: i64 = 5;
 
 /// Runs both for some steps. Returns how many gradients were compared.
-fn compare(setting: Setting, plain: Setting) -> usize {
+fn compare(setting: &Setting, plain: &Setting) -> usize {
     let mut checkpointed = Run::new(4, setting);
     let mut reference = Run::new(4, plain);
     let mut compared = 0;
@@ -47,18 +53,21 @@ fn gradients_and_buffers_equal_the_plain_run() {
     let _turn = alone();
     for precision in [Precision::Fp32, Precision::Bf16] {
         for channels_last in [false, true] {
-            for checkpointing in [BLOCK, REENTRANT] {
-                let plain = Setting {
-                    precision,
-                    channels_last,
-                    checkpointing: Checkpointing::Off,
-                };
+            let plain = Setting {
+                precision,
+                channels_last,
+                ..PLAIN
+            };
+            for (name, checkpointing) in policies() {
                 let setting = Setting {
                     checkpointing,
-                    ..plain
+                    ..plain.clone()
                 };
-                let compared = compare(setting, plain);
-                println!("{setting:?}: {compared} gradients compared, all equal");
+                let compared = compare(&setting, &plain);
+                let format = if channels_last { "last" } else { "first" };
+                println!(
+                    "{name}, {precision:?}, channels-{format}: {compared} gradients, all equal"
+                );
                 assert_eq!(compared, 82 * 5);
             }
         }
@@ -70,10 +79,10 @@ fn gradients_and_buffers_equal_the_plain_run() {
 fn the_comparison_sees_one_altered_segment() {
     let _turn = alone();
     let images = batch(1, 2, true);
-    let mut reference = Run::new(4, PLAIN);
+    let mut reference = Run::new(4, &PLAIN);
     let mut altered = Run::new(
         4,
-        Setting {
+        &Setting {
             checkpointing: BLOCK,
             ..PLAIN
         },
@@ -93,12 +102,13 @@ fn the_comparison_sees_one_altered_segment() {
 }
 
 #[test]
-fn each_double_conv_is_recomputed_once() {
+fn each_segment_is_recomputed_once() {
     let _turn = alone();
-    for (checkpointing, early_stops) in [(BLOCK, 9), (REENTRANT, 0)] {
+    let early = [(BLOCK, 9), (REENTRANT, 0), (STAGE, 9), (STAGE_REENTRANT, 0)];
+    for (checkpointing, early_stops) in early {
         let mut run = Run::new(
             4,
-            Setting {
+            &Setting {
                 checkpointing,
                 ..PLAIN
             },
@@ -113,34 +123,85 @@ fn each_double_conv_is_recomputed_once() {
     }
 }
 
-/// Convolution kernels of a backward: a plain one runs none forward, a checkpointed one runs
-/// the 18 of its double convolutions again.
+/// Operators that backward runs though they belong to a forward, counted by libtorch's own
+/// callbacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Recomputed {
+    /// Convolutions of every kind.
+    all: u64,
+    /// The transposed ones among them.
+    transposed: u64,
+}
+
+fn recomputed(setting: &Setting) -> Recomputed {
+    let run = Run::new(4, setting);
+    let images = batch(3, 2, setting.channels_last);
+    let logits = {
+        let _autocast = Autocast::enter(Device::Cpu, setting.precision).unwrap();
+        run.model.forward(&images.0, &setting.mode()).unwrap()
+    };
+    let loss = train::loss::segmentation_loss(&logits, &images.1).unwrap();
+    let probe = torch_ext::probe::Probe::begin().unwrap();
+    torch_ext::backward(&loss).unwrap();
+    let counts = probe.finish().unwrap();
+    let calls = |name: &str| {
+        let row = counts.iter().find(|c| c.name == name);
+        row.map_or(0, |c| c.num_calls)
+    };
+    // The gradients were taken, whoever took them: 23 convolutions, most of them in two halves.
+    assert!(calls("aten::convolution_backward") >= 23);
+    // Autocast sees a convolution a second time on its way, by the name that it was called with.
+    let per_call = match setting.precision {
+        Precision::Fp32 => 1,
+        _ if matches!(setting.checkpointing, Checkpointing::Scheduled(_)) => 1,
+        _ => 2,
+    };
+    Recomputed {
+        all: calls("aten::convolution"),
+        transposed: calls("aten::conv_transpose2d") / per_call,
+    }
+}
+
+/// A plain backward runs no convolution forward. `selective` runs no 3x3 convolution again,
+/// `block` all 18 and no transposed one, `stage` those too, `mixed` what its schedule lists.
 #[test]
 fn backward_runs_the_convolutions_again() {
     let _turn = alone();
-    for (checkpointing, expected) in [(Checkpointing::Off, 0), (BLOCK, 18), (REENTRANT, 18)] {
-        let run = Run::new(
-            4,
-            Setting {
-                checkpointing,
+    let of = |convs, transposed| Recomputed {
+        all: convs + transposed,
+        transposed,
+    };
+    let network = Network::new(4, 1);
+    let plan = Plan::mixed(&network, false);
+    let target = train::compose::schedule_target(Device::Cpu);
+    let schedule = Schedule::compile(&network, &plan, target).unwrap();
+    let count = |is: fn(&Op) -> bool| schedule.backward().iter().filter(|op| is(op)).count() as u64;
+    let listed = of(
+        count(|op| matches!(op, Op::Conv(..))),
+        count(|op| matches!(op, Op::Up(_))),
+    );
+    assert!(
+        (1..18).contains(&(listed.all - listed.transposed)),
+        "{listed:?}"
+    );
+    let expected = [
+        (Checkpointing::Off, of(0, 0)),
+        (selective(), of(0, 3)),
+        (BLOCK, of(18, 0)),
+        (REENTRANT, of(18, 0)),
+        (STAGE, of(18, 4)),
+        (STAGE_REENTRANT, of(18, 4)),
+        (mixed(), listed),
+    ];
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        for (checkpointing, expected) in &expected {
+            let setting = Setting {
+                precision,
+                checkpointing: checkpointing.clone(),
                 ..PLAIN
-            },
-        );
-        let images = batch(3, 2, true);
-        let mode = train::model::ForwardMode {
-            training: true,
-            checkpointing,
-        };
-        let logits = run.model.forward(&images.0, mode).unwrap();
-        let loss = train::loss::segmentation_loss(&logits, &images.1).unwrap();
-        let probe = torch_ext::probe::Probe::begin().unwrap();
-        torch_ext::backward(&loss).unwrap();
-        let counts = probe.finish().unwrap();
-        let calls = counts
-            .iter()
-            .find(|c| c.name == "aten::conv2d")
-            .map_or(0, |c| c.num_calls);
-        assert_eq!(calls, expected, "{checkpointing:?}");
+            };
+            assert_eq!(&recomputed(&setting), expected, "{setting:?}");
+        }
     }
 }
 
@@ -149,7 +210,7 @@ fn nothing_is_recorded_without_a_graph() {
     let _turn = alone();
     let run = Run::new(
         4,
-        Setting {
+        &Setting {
             checkpointing: BLOCK,
             ..PLAIN
         },
@@ -158,10 +219,11 @@ fn nothing_is_recorded_without_a_graph() {
     let mode = train::model::ForwardMode {
         training: false,
         checkpointing: BLOCK,
+        split_concat: false,
     };
-    let with = tch::no_grad(|| run.model.forward(&images.0, mode).unwrap());
+    let with = tch::no_grad(|| run.model.forward(&images.0, &mode).unwrap());
     let plain = train::model::ForwardMode::EVALUATION;
-    let without = tch::no_grad(|| run.model.forward(&images.0, plain).unwrap());
+    let without = tch::no_grad(|| run.model.forward(&images.0, &plain).unwrap());
     assert!(with.equal(&without));
     assert!(!with.requires_grad());
 }

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{Error, meter, segment};
 use train::model::Checkpointing;
 
-use super::{BLOCK, PLAIN, REENTRANT, Run, Setting, alone, batch, differing, gradients_of};
+use super::{BLOCK, PLAIN, Run, Setting, alone, batch, differing, gradients_of, policies};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the closure says no")]
@@ -105,13 +105,14 @@ fn a_recompute_that_differs_is_refused() {
 #[test]
 fn every_allocation_of_a_step_may_fail() {
     let _turn = alone();
-    for checkpointing in [Checkpointing::Off, BLOCK, REENTRANT] {
+    let off = ("off", Checkpointing::Off);
+    for (name, checkpointing) in policies().into_iter().chain([off]) {
         let setting = Setting {
             checkpointing,
             ..PLAIN
         };
         let images = batch(20, 1, true);
-        let mut run = Run::new(1, setting);
+        let mut run = Run::new(1, &setting);
         // Libraries cache on first use.
         run.gradients(&images).unwrap();
         let expected = gradients_of(&run);
@@ -131,15 +132,12 @@ fn every_allocation_of_a_step_may_fail() {
             meter::fail_after(None);
             if let Err(error) = result {
                 failures.set(failures.get() + 1);
-                assert!(
-                    error.is_out_of_memory(),
-                    "{checkpointing:?} at {k}: {error:?}"
-                );
+                assert!(error.is_out_of_memory(), "{name} at {k}: {error:?}");
             }
             run.clear();
             assert_eq!(segment::stats().depth, 0);
             let now = meter::read().allocated_bytes;
-            assert_eq!(now, level, "{checkpointing:?} at {k}: level not restored");
+            assert_eq!(now, level, "{name} at {k}: level not restored");
         }
         run.gradients(&images).unwrap();
         assert_eq!(
@@ -148,7 +146,7 @@ fn every_allocation_of_a_step_may_fail() {
         );
         run.clear();
         println!(
-            "{checkpointing:?}: {} of {num} allocations failed and recovered",
+            "{name}: {} of {num} allocations failed and recovered",
             failures.get()
         );
         assert!(
@@ -188,7 +186,7 @@ fn a_parameter_written_to_in_between_is_an_error() {
     let images = batch(21, 2, true);
     let run = Run::new(
         2,
-        Setting {
+        &Setting {
             checkpointing: BLOCK,
             ..PLAIN
         },
@@ -196,8 +194,9 @@ fn a_parameter_written_to_in_between_is_an_error() {
     let mode = train::model::ForwardMode {
         training: true,
         checkpointing: BLOCK,
+        split_concat: false,
     };
-    let logits = run.model.forward(&images.0, mode).unwrap();
+    let logits = run.model.forward(&images.0, &mode).unwrap();
     let weight = run.model.parameters().get("downs.1.conv.3.weight").unwrap();
     tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1.0).unwrap());
     let error = torch_ext::backward(&logits.sum(Kind::Float)).unwrap_err();
@@ -222,13 +221,14 @@ fn a_segment_without_inputs_runs() {
 #[test]
 fn batch_norm_of_one_value_is_refused() {
     let _turn = alone();
-    let run = Run::new(2, PLAIN);
+    let run = Run::new(2, &PLAIN);
     let image = Tensor::rand([1, 3, 16, 16], (Kind::Float, Device::Cpu));
     let mode = train::model::ForwardMode {
         training: true,
         checkpointing: Checkpointing::Off,
+        split_concat: false,
     };
-    let error = run.model.forward(&image, mode).unwrap_err();
+    let error = run.model.forward(&image, &mode).unwrap_err();
     assert!(
         error
             .to_string()

@@ -4,9 +4,9 @@ use layout::Watch;
 use train::model::Checkpointing;
 use train::precision::Precision;
 
-use super::{BLOCK, PLAIN, Run, Setting, alone, batch};
+use super::{PLAIN, Run, Setting, alone, batch, policies};
 
-fn report(setting: Setting) -> layout::FormatReport {
+fn report(setting: &Setting) -> layout::FormatReport {
     let mut run = Run::new(4, setting);
     let images = batch(8, 2, setting.channels_last);
     let watch = Watch::begin().unwrap();
@@ -18,20 +18,18 @@ fn report(setting: Setting) -> layout::FormatReport {
 fn every_activation_and_gradient_stays_channels_last() {
     let _turn = alone();
     for precision in [Precision::Fp32, Precision::Bf16] {
-        for checkpointing in [Checkpointing::Off, BLOCK] {
-            let report = report(Setting {
+        let off = ("off", Checkpointing::Off);
+        for (name, checkpointing) in policies().into_iter().chain([off]) {
+            let report = report(&Setting {
                 precision,
                 checkpointing,
                 ..PLAIN
             });
-            println!(
-                "{precision:?} {checkpointing:?}: {} images watched",
-                report.num_images
-            );
+            println!("{precision:?} {name}: {} images watched", report.num_images);
             assert!(report.num_images > 100, "{report:?}");
             assert!(
                 report.all_channels_last(),
-                "{precision:?} {checkpointing:?}: {report:?}"
+                "{precision:?} {name}: {report:?}"
             );
         }
     }
@@ -40,7 +38,7 @@ fn every_activation_and_gradient_stays_channels_last() {
 #[test]
 fn the_watch_sees_a_run_without_it() {
     let _turn = alone();
-    let report = report(Setting {
+    let report = report(&Setting {
         channels_last: false,
         ..PLAIN
     });
@@ -62,7 +60,7 @@ fn the_format_changes_no_answer() {
     let answer = |channels_last| {
         let run = Run::new(
             4,
-            Setting {
+            &Setting {
                 channels_last,
                 ..PLAIN
             },
@@ -71,8 +69,9 @@ fn the_format_changes_no_answer() {
         let mode = train::model::ForwardMode {
             training: true,
             checkpointing: Checkpointing::Off,
+            split_concat: false,
         };
-        tch::no_grad(|| run.model.forward(&images.0, mode).unwrap())
+        tch::no_grad(|| run.model.forward(&images.0, &mode).unwrap())
     };
     let difference = (answer(true) - answer(false)).abs().max().double_value(&[]);
     assert!(difference < TOLERANCE, "{difference}");

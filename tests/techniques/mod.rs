@@ -4,15 +4,17 @@ mod checkpointing;
 mod failures;
 mod layout;
 mod memory;
+mod schedules;
 mod segments;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::Network;
+use schedule::{Plan, Schedule};
 use tch::{Device, Kind, Tensor};
 use train::compose::Autocast;
 use train::loss::segmentation_loss;
-use train::model::{Checkpointing, ForwardMode, UNet};
+use train::model::{Checkpointing, ForwardMode, UNet, Unit};
 use train::optimizer::AdamW;
 use train::precision::Precision;
 
@@ -27,24 +29,68 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// What a run computes with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) precision: Precision,
     pub(crate) channels_last: bool,
     pub(crate) checkpointing: Checkpointing,
+    pub(crate) split_concat: bool,
 }
 
 pub(crate) const PLAIN: Setting = Setting {
     precision: Precision::Fp32,
     channels_last: true,
     checkpointing: Checkpointing::Off,
+    split_concat: false,
 };
-pub(crate) const BLOCK: Checkpointing = Checkpointing::Block {
-    use_reentrant: false,
-};
-pub(crate) const REENTRANT: Checkpointing = Checkpointing::Block {
-    use_reentrant: true,
-};
+pub(crate) const BLOCK: Checkpointing = segments(Unit::Block, false);
+pub(crate) const REENTRANT: Checkpointing = segments(Unit::Block, true);
+pub(crate) const STAGE: Checkpointing = segments(Unit::Stage, false);
+pub(crate) const STAGE_REENTRANT: Checkpointing = segments(Unit::Stage, true);
+
+const fn segments(unit: Unit, use_reentrant: bool) -> Checkpointing {
+    Checkpointing::Segments {
+        unit,
+        use_reentrant,
+    }
+}
+
+/// A plan, compiled for this machine.
+pub(crate) fn scheduled(plan: &Plan) -> Checkpointing {
+    let target = train::compose::schedule_target(Device::Cpu);
+    let schedule = Schedule::compile(&Network::new(4, 1), plan, target).unwrap();
+    Checkpointing::Scheduled(Arc::new(schedule))
+}
+
+pub(crate) fn selective() -> Checkpointing {
+    scheduled(&Plan::selective(&Network::new(4, 1)))
+}
+
+pub(crate) fn mixed() -> Checkpointing {
+    scheduled(&Plan::mixed(&Network::new(4, 1), false))
+}
+
+/// Every policy that is not `off`, with its name; all are bit for bit equal to it.
+pub(crate) fn policies() -> Vec<(&'static str, Checkpointing)> {
+    vec![
+        ("selective", selective()),
+        ("block", BLOCK),
+        ("block, reentrant", REENTRANT),
+        ("stage", STAGE),
+        ("stage, reentrant", STAGE_REENTRANT),
+        ("mixed", mixed()),
+    ]
+}
+
+impl Setting {
+    pub(crate) fn mode(&self) -> ForwardMode {
+        ForwardMode {
+            training: true,
+            checkpointing: self.checkpointing.clone(),
+            split_concat: self.split_concat,
+        }
+    }
+}
 
 /// A small network in training.
 pub(crate) struct Run {
@@ -54,26 +100,23 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(width: u32, setting: Setting) -> Self {
+    pub(crate) fn new(width: u32, setting: &Setting) -> Self {
         let network = Network::new(width, 1);
         let model = UNet::new(network, Device::Cpu, 7, setting.channels_last).unwrap();
         let optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
         Self {
             model,
             optimizer,
-            setting,
+            setting: setting.clone(),
         }
     }
 
     /// Forward and backward: gradients are there afterwards.
     pub(crate) fn gradients(&mut self, batch: &(Tensor, Tensor)) -> torch_ext::Result<()> {
-        let mode = ForwardMode {
-            training: true,
-            checkpointing: self.setting.checkpointing,
-        };
+        let mode = self.setting.mode();
         let logits = {
             let _autocast = Autocast::enter(Device::Cpu, self.setting.precision)?;
-            self.model.forward(&batch.0, mode)?
+            self.model.forward(&batch.0, &mode)?
         };
         let loss = segmentation_loss(&logits, &batch.1)?;
         drop(logits);

@@ -2,11 +2,15 @@
 //! built with. It offers the same API either way; a technique that is compiled out is
 //! refused by name before a run that asks for it starts ([`missing_feature`]).
 
+use std::sync::Arc;
+
 use config::RunConfig;
+use schedule::{Schedule, Target};
 use tch::{Device, Kind, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
+use crate::model::UNet;
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
 
@@ -192,12 +196,12 @@ impl Scaler {
     }
 }
 
-/// Runs `body` as a checkpointed segment on one input; without the feature, plainly.
+/// Runs `body` as a checkpointed segment; without the feature, plainly.
 ///
 /// # Errors
 /// What `body` returns.
 #[cfg(feature = "checkpoint")]
-pub fn checkpointed<F>(use_reentrant: bool, input: &Tensor, body: F) -> Result<Vec<Tensor>>
+pub fn checkpointed<F>(use_reentrant: bool, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
 where
     F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
 {
@@ -205,7 +209,7 @@ where
         .use_reentrant(use_reentrant)
         // The network has no random operator.
         .preserve_rng_state(false)
-        .run(&[input], body)
+        .run(inputs, body)
 }
 
 /// Runs `body` plainly.
@@ -213,11 +217,69 @@ where
 /// # Errors
 /// What `body` returns.
 #[cfg(not(feature = "checkpoint"))]
-pub fn checkpointed<F>(_use_reentrant: bool, input: &Tensor, body: F) -> Result<Vec<Tensor>>
+pub fn checkpointed<F>(_use_reentrant: bool, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
 where
     F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
 {
-    body(&[input.shallow_clone()], Pass::Forward).map_err(torch_ext::Error::Segment)
+    let inputs: Vec<Tensor> = inputs.iter().map(|t| t.shallow_clone()).collect();
+    body(&inputs, Pass::Forward).map_err(torch_ext::Error::Segment)
+}
+
+/// What a schedule can count on where it is executed.
+#[cfg(feature = "checkpoint")]
+pub fn schedule_target(device: Device) -> Target {
+    checkpoint::scheduled::target(device)
+}
+
+/// Operators alone.
+#[cfg(not(feature = "checkpoint"))]
+pub fn schedule_target(_device: Device) -> Target {
+    Target::OPERATORS
+}
+
+/// Logits of `images` by a schedule, with its backward behind them.
+///
+/// # Errors
+/// Where memory runs out.
+#[cfg(feature = "checkpoint")]
+pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Result<Tensor> {
+    use checkpoint::scheduled::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
+
+    use crate::model::{DoubleConv, Stage};
+
+    let conv = |weight: &Tensor, bias: &Tensor| ConvTensors {
+        weight: weight.shallow_clone(),
+        bias: bias.shallow_clone(),
+    };
+    let layers = |double: &DoubleConv| {
+        double.layers().each_ref().map(|layer| LayerTensors {
+            conv: conv(&layer.weight, &layer.bias),
+            norm: layer.norm.shallow_clone(),
+        })
+    };
+    let stages = model.stages().iter().map(|stage| StageTensors {
+        up: match stage {
+            Stage::Up { up, .. } => Some(conv(&up.weight, &up.bias)),
+            _ => None,
+        },
+        layers: layers(stage.conv()),
+    });
+    let tensors = NetworkTensors {
+        stages: stages.collect(),
+        head: conv(&model.head().weight, &model.head().bias),
+    };
+    checkpoint::scheduled::forward(Arc::clone(schedule), tensors, images)
+}
+
+/// Refuses: `missing_feature` does so before a run starts.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "checkpoint"))]
+pub fn scheduled(_schedule: &Arc<Schedule>, _model: &UNet, _images: &Tensor) -> Result<Tensor> {
+    Err(torch_ext::Error::InvalidArgument(
+        "this binary was built without the feature `checkpoint`".to_owned(),
+    ))
 }
 
 /// Converts parameters to channels-last where `on`.

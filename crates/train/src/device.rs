@@ -127,6 +127,14 @@ pub fn peak(device: Device) -> Peak {
     }
 }
 
+/// Tensor bytes now.
+pub fn allocated_bytes(device: Device) -> u64 {
+    match device {
+        Device::Cuda(n) => cuda::memory(n).unwrap_or_default().allocated_bytes,
+        _ => meter::read().allocated_bytes,
+    }
+}
+
 /// Starts a new peak from here.
 pub fn reset_peak(device: Device) {
     match device {

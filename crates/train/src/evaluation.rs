@@ -57,7 +57,7 @@ pub fn evaluate(
         let (images, masks) = upload.batch(&batch)?;
         let logits = {
             let _autocast = Autocast::enter(upload.device, precision)?;
-            model.forward(&images, ForwardMode::EVALUATION)?
+            model.forward(&images, &ForwardMode::EVALUATION)?
         };
         loss_sum += segmentation_loss(&logits, &masks)?.f_double_value(&[])? * batch.len as f64;
         num_images += batch.len;

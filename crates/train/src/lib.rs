@@ -4,6 +4,7 @@
 //! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
 //! the program and its tests share.
 
+pub mod checkpointing;
 pub mod command;
 pub mod compose;
 pub mod data;
@@ -12,6 +13,8 @@ mod error;
 pub mod evaluation;
 pub mod interrupt;
 pub mod loss;
+pub mod measure;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optimizer;

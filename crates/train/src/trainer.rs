@@ -6,6 +6,7 @@ use config::RunConfig;
 use tch::{Device, Kind, Tensor};
 use torch_ext::ops::mul_scalar;
 
+use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
 use crate::data::Loader;
 use crate::device;
@@ -14,7 +15,7 @@ use crate::evaluation::{Upload, evaluate};
 use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::Scores;
-use crate::model::{Checkpointing, ForwardMode, UNet};
+use crate::model::{ForwardMode, UNet};
 use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
 
@@ -32,6 +33,7 @@ pub struct Trainer {
     pub precision: Precision,
     /// What is trained.
     pub model: UNet,
+    mode: ForwardMode,
     optimizer: AdamW,
     scaler: Scaler,
     step_times: Vec<Duration>,
@@ -107,11 +109,13 @@ impl Trainer {
             config.weight_decay,
         )?;
         let scaler = Scaler::new(device, precision, config.init_scale)?;
+        let mode = checkpointing::training_mode(&config, device)?;
         Ok(Self {
             config,
             device,
             precision,
             model,
+            mode,
             optimizer,
             scaler,
             step_times: Vec::new(),
@@ -185,7 +189,6 @@ impl Trainer {
         observer: &mut dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<(f64, f64)> {
-        let mode = self.forward_mode();
         let accumulation = u64::from(self.config.accumulation);
         let started = Instant::now();
         let mut losses = MeanLoss::new(self.device)?;
@@ -200,7 +203,7 @@ impl Trainer {
             let group = accumulation.min(num_batches - micro_batch / accumulation * accumulation);
 
             let autocast = Autocast::enter(self.device, self.precision)?;
-            let logits = self.model.forward(&images, mode)?;
+            let logits = self.model.forward(&images, &self.mode)?;
             drop(autocast);
             let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, 1.0 / group as f64)?;
             drop((logits, images, masks));
@@ -230,20 +233,6 @@ impl Trainer {
         device::synchronize(self.device);
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
         Ok((losses.read(self.steps)?, wait))
-    }
-
-    fn forward_mode(&self) -> ForwardMode {
-        let checkpointing = if self.config.use_grad_checkpoint {
-            Checkpointing::Block {
-                use_reentrant: self.config.use_reentrant,
-            }
-        } else {
-            Checkpointing::Off
-        };
-        ForwardMode {
-            training: true,
-            checkpointing,
-        }
     }
 
     /// How this run's batches become tensors.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use config::{CheckpointPolicy, Language, RunConfig};
+use config::{Language, RunConfig};
 use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
@@ -19,7 +19,7 @@ use crate::outputs::{RunDir, prepare_models_dir};
 use crate::precision::{self, CpuSupport};
 use crate::trainer::Trainer;
 use crate::weights::WeightsFile;
-use crate::{compose, device};
+use crate::{checkpointing, compose, device};
 
 mod recorder;
 
@@ -133,13 +133,7 @@ fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
     if let Some(feature) = compose::missing_feature(config) {
         return Err(Error::MissingFeature { feature });
     }
-    match config.checkpoint_policy() {
-        CheckpointPolicy::Off | CheckpointPolicy::Block => Ok(()),
-        other => Err(Error::Usage {
-            message: format!("the checkpoint policy `{other}` is not there yet"),
-            hint: "`--grad-checkpoint block` checkpoints each double convolution".to_owned(),
-        }),
-    }
+    checkpointing::refuse_unknown(config)
 }
 
 /// Refuses folders and names that would be refused only once the data is read.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use config::{AmpFlag, CheckpointFlag, ImageSize, Overrides, Resolved, Switch, resolve};
+use config::{AmpFlag, CheckpointFlag, ImageSize, Overrides, PlanFlag, Resolved, Switch, resolve};
 
 use crate::device::DeviceChoice;
 use crate::error::Result;
@@ -61,9 +61,19 @@ pub(super) struct TrainingFlags {
     /// Epochs without a better validation IoU before the run stops; 0 never stops early.
     #[arg(long, value_name = "N")]
     pub(super) patience: Option<u32>,
-    /// Gradient checkpointing: off or block (each double convolution, as in the guide).
+    /// Gradient checkpointing: off, selective (convolution outputs are kept: half the memory for
+    /// almost no time), block (each double convolution, as in the guide), stage, or mixed (the
+    /// least memory).
     #[arg(long, value_name = "POLICY")]
     pub(super) grad_checkpoint: Option<CheckpointFlag>,
+    /// For `mixed`: what each of the nine stages keeps (everything, convs, last-conv or nothing),
+    /// commas between.
+    #[arg(long, value_name = "STAGES")]
+    pub(super) grad_checkpoint_plan: Option<PlanFlag>,
+    /// Convolve the halves of each concatenation apart, without a buffer of both: on or off.
+    /// Results are equal within rounding, not bit for bit.
+    #[arg(long, value_name = "SWITCH")]
+    pub(super) split_concat: Option<Switch>,
     /// The reentrant form of gradient checkpointing: on or off.
     #[arg(long, value_name = "SWITCH")]
     pub(super) use_reentrant: Option<Switch>,
@@ -107,6 +117,8 @@ pub(super) fn resolved(config: &ConfigFlags, training: &TrainingFlags) -> Result
         classes: config.classes,
         init_scale: training.init_scale,
         use_reentrant: training.use_reentrant.map(Switch::is_on),
+        grad_checkpoint_plan: training.grad_checkpoint_plan.clone().map(|plan| plan.0),
+        split_concat: training.split_concat.map(Switch::is_on),
         accumulation: training.accumulation,
         augment: training.augment.map(Switch::is_on),
         workers: config.workers,

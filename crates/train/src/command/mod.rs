@@ -4,6 +4,7 @@ mod console;
 mod evaluate;
 mod fit;
 mod flags;
+mod memory;
 mod predict;
 mod scale;
 mod synth;
@@ -37,6 +38,10 @@ enum Command {
     /// Write the masks that saved weights answer for images.
     #[command(allow_negative_numbers = true)]
     Predict(predict::PredictArgs),
+    /// Draw what holds memory during one training step, on the CPU, and what each checkpoint policy
+    /// would take away.
+    #[command(allow_negative_numbers = true)]
+    Memory(memory::MemoryArgs),
     /// Write the built-in pages and their masks to a folder.
     #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
@@ -89,6 +94,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fit(args) => fit::run(&args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(&args),
+        Command::Memory(args) => memory::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }

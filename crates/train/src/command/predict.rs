@@ -140,7 +140,7 @@ fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result
     let logits = {
         let _no_grad = tch::no_grad_guard();
         let _autocast = Autocast::enter(loaded.device, loaded.precision)?;
-        loaded.model.forward(&images, ForwardMode::EVALUATION)?
+        loaded.model.forward(&images, &ForwardMode::EVALUATION)?
     };
     // Logits, not answers, are brought to the image's size: edges stay smooth.
     let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);

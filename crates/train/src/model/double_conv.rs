@@ -1,12 +1,12 @@
 //! (conv 3x3 + BatchNorm + ReLU) twice.
 
 use tch::Tensor;
-use torch_ext::Result;
+use torch_ext::conv::Conv;
 use torch_ext::norm::{BatchNorm, batch_norm};
 use torch_ext::segment::Pass;
+use torch_ext::{Error, Result};
 
-use super::{Checkpointing, ForwardMode, PLAIN, Parameters};
-use crate::compose;
+use super::Parameters;
 
 /// PyTorch's defaults of `nn.BatchNorm2d`.
 const MOMENTUM: f64 = 0.1;
@@ -14,15 +14,16 @@ const EPS: f64 = 1e-5;
 
 /// Handles on the tensors of one DoubleConv.
 #[derive(Debug)]
-pub struct DoubleConv {
+pub(crate) struct DoubleConv {
     layers: [Layer; 2],
 }
 
+/// A convolution with its batch norm.
 #[derive(Debug)]
-struct Layer {
-    weight: Tensor,
-    bias: Tensor,
-    norm: BatchNorm,
+pub(crate) struct Layer {
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) norm: BatchNorm,
 }
 
 impl DoubleConv {
@@ -48,29 +49,20 @@ impl DoubleConv {
         }
     }
 
-    /// `x`: `[N, C_in, H, W]` -> `[N, C_out, H, W]`.
-    pub(super) fn forward(&self, x: &Tensor, mode: ForwardMode) -> Result<Tensor> {
-        match mode.checkpointing {
-            Checkpointing::Off => self.run(x, mode.training, PLAIN),
-            Checkpointing::Block { use_reentrant } => {
-                let handles = self.shallow_clone();
-                let mut out = compose::checkpointed(use_reentrant, x, move |inputs, pass| {
-                    Ok(vec![handles.run(&inputs[0], mode.training, pass)?])
-                })?;
-                out.pop().ok_or_else(|| {
-                    torch_ext::Error::InvalidArgument("a segment without an output".to_owned())
-                })
-            }
-        }
-    }
-
-    fn run(&self, x: &Tensor, training: bool, pass: Pass) -> Result<Tensor> {
+    /// `[N, C_in, H, W]` -> `[N, C_out, H, W]`. The input is one tensor, or the two halves of one
+    /// that was never concatenated.
+    pub(super) fn run(&self, inputs: Vec<Tensor>, training: bool, pass: Pass) -> Result<Tensor> {
         let [first, second] = &self.layers;
-        let hidden = first.run(x, training, pass)?;
-        second.run(&hidden, training, pass)
+        let hidden = first.run(&inputs, training, pass)?;
+        drop(inputs);
+        second.run(&[hidden], training, pass)
     }
 
-    fn shallow_clone(&self) -> Self {
+    pub(crate) fn layers(&self) -> &[Layer; 2] {
+        &self.layers
+    }
+
+    pub(super) fn shallow_clone(&self) -> Self {
         Self {
             layers: [
                 self.layers[0].shallow_clone(),
@@ -81,14 +73,37 @@ impl DoubleConv {
 }
 
 impl Layer {
-    fn run(&self, x: &Tensor, training: bool, pass: Pass) -> Result<Tensor> {
-        let y = x.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)?;
+    fn run(&self, inputs: &[Tensor], training: bool, pass: Pass) -> Result<Tensor> {
+        let y = self.convolve(inputs)?;
         let mut y = batch_norm(&y, &self.norm, training, pass)?;
         // In place: BatchNorm saved its input, not its output.
         Ok(y.f_relu_()?)
     }
 
-    fn shallow_clone(&self) -> Self {
+    /// Over several inputs: the sum of convolutions with slices of the weight, which is the
+    /// convolution of their concatenation, its sums rounded in another order.
+    fn convolve(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let conv = Conv::SAME_3X3;
+        let [first, rest @ ..] = inputs else {
+            return Err(Error::InvalidArgument(
+                "a convolution without input".to_owned(),
+            ));
+        };
+        if rest.is_empty() {
+            return conv.forward(first, &self.weight, Some(&self.bias));
+        }
+        let mut from = first.size()[1];
+        let mut sum = conv.forward(first, &self.weight.f_narrow(1, 0, from)?, Some(&self.bias))?;
+        for input in rest {
+            let channels = input.size()[1];
+            let weight = self.weight.f_narrow(1, from, channels)?;
+            sum = sum.f_add_(&conv.forward(input, &weight, None)?)?;
+            from += channels;
+        }
+        Ok(sum)
+    }
+
+    pub(crate) fn shallow_clone(&self) -> Self {
         Self {
             weight: self.weight.shallow_clone(),
             bias: self.bias.shallow_clone(),

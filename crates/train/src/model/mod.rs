@@ -2,36 +2,58 @@
 
 mod double_conv;
 mod parameters;
+mod stage;
+
+use std::sync::Arc;
 
 use config::{Block, Network};
+use schedule::Schedule;
 use tch::{Device, Tensor};
-use torch_ext::Result;
-use torch_ext::segment::Pass;
+use torch_ext::conv::Conv;
+use torch_ext::{Error, Result};
 
-pub use double_conv::DoubleConv;
+pub(crate) use double_conv::DoubleConv;
 pub use parameters::{Entry, Parameters};
+pub(crate) use stage::{ConvHandles, Stage};
 
 use crate::compose;
 
 /// What a forward pass is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardMode {
     /// Batch statistics and their update, or running statistics.
     pub training: bool,
     /// Which parts backward recomputes.
     pub checkpointing: Checkpointing,
+    /// Convolve the halves of `[up, skip]` apart instead of concatenating them. A schedule has its
+    /// own word on it.
+    pub split_concat: bool,
 }
 
 /// Which parts of the forward pass are recomputed in backward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checkpointing {
     /// None.
     Off,
-    /// Each DoubleConv, as in the guide.
-    Block {
+    /// Segments of autograd's graph.
+    Segments {
+        /// What one segment is.
+        unit: Unit,
         /// The reentrant form of it.
         use_reentrant: bool,
     },
+    /// Forward and backward as a schedule lists them.
+    Scheduled(Arc<Schedule>),
+}
+
+/// What one segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A double convolution, as in the guide.
+    Block,
+    /// A double convolution with the pooling behind it, or with the transposed convolution and the
+    /// concatenation before it.
+    Stage,
 }
 
 impl ForwardMode {
@@ -39,23 +61,8 @@ impl ForwardMode {
     pub const EVALUATION: Self = Self {
         training: false,
         checkpointing: Checkpointing::Off,
+        split_concat: false,
     };
-}
-
-/// A stage, with handles on its parameters.
-#[derive(Debug)]
-enum Stage {
-    Down(DoubleConv),
-    Bottleneck(DoubleConv),
-    Up {
-        weight: Tensor,
-        bias: Tensor,
-        conv: DoubleConv,
-    },
-    Head {
-        weight: Tensor,
-        bias: Tensor,
-    },
 }
 
 /// A U-Net: `[N, 3, H, W]` in [0, 1] -> logits `[N, classes, H, W]`; H and W are multiples of 16.
@@ -64,6 +71,7 @@ pub struct UNet {
     network: Network,
     parameters: Parameters,
     stages: Vec<Stage>,
+    head: ConvHandles,
 }
 
 impl UNet {
@@ -75,15 +83,22 @@ impl UNet {
     pub fn new(network: Network, device: Device, seed: u64, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::initialised(&network, device, seed)?;
         compose::convert_parameters(parameters.tensors_mut(), channels_last)?;
-        let stages = network
-            .blocks()
+        let blocks = network.blocks();
+        let stages = blocks
             .iter()
-            .map(|b| Stage::new(b, &parameters))
+            .filter_map(|block| Stage::new(block, &parameters))
             .collect();
+        let head = blocks.iter().find_map(|block| match block {
+            Block::Head { name, .. } => Some(ConvHandles::new(name, &parameters)),
+            _ => None,
+        });
+        let head =
+            head.ok_or_else(|| Error::InvalidArgument("a network without a head".to_owned()))?;
         Ok(Self {
             network,
             parameters,
             stages,
+            head,
         })
     }
 
@@ -97,70 +112,47 @@ impl UNet {
         &self.parameters
     }
 
+    pub(crate) fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    pub(crate) fn head(&self) -> &ConvHandles {
+        &self.head
+    }
+
     /// Logits of `images`.
     ///
     /// # Errors
     /// Where the size does not fit, memory runs out, or a segment fails.
-    pub fn forward(&self, images: &Tensor, mode: ForwardMode) -> Result<Tensor> {
+    pub fn forward(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
+        match &mode.checkpointing {
+            Checkpointing::Scheduled(schedule) if mode.training => {
+                compose::scheduled(schedule, self, images)
+            }
+            _ => self.walk(images, mode),
+        }
+    }
+
+    /// The forward that autograd records.
+    fn walk(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         let mut x = images.shallow_clone();
         let mut skips = Vec::new();
         for stage in &self.stages {
-            x = match stage {
-                Stage::Down(conv) => {
-                    let skip = conv.forward(&x, mode)?;
-                    let pooled = skip.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
-                    skips.push(skip);
-                    pooled
-                }
-                Stage::Bottleneck(conv) => conv.forward(&x, mode)?,
-                Stage::Up { weight, bias, conv } => {
-                    let up = x.f_conv_transpose2d(
-                        weight,
-                        Some(bias),
-                        [2, 2],
-                        [0, 0],
-                        [0, 0],
-                        1,
-                        [1, 1],
-                    )?;
-                    drop(x);
-                    let skip = skips.pop().ok_or_else(|| {
-                        torch_ext::Error::InvalidArgument("more ups than downs".to_owned())
-                    })?;
-                    let joined = Tensor::f_cat(&[up, skip], 1)?;
-                    conv.forward(&joined, mode)?
-                }
-                Stage::Head { weight, bias } => {
-                    x.f_conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1)?
-                }
+            let skip = match stage {
+                Stage::Up { .. } => Some(
+                    skips
+                        .pop()
+                        .ok_or_else(|| Error::InvalidArgument("more ups than downs".to_owned()))?,
+                ),
+                _ => None,
             };
+            let inputs = [x].into_iter().chain(skip).collect();
+            let mut out = stage.forward(inputs, mode)?;
+            x = out
+                .pop()
+                .ok_or_else(|| Error::InvalidArgument("a stage without an output".to_owned()))?;
+            skips.append(&mut out);
         }
-        Ok(x)
+        self.head.run(Conv::POINTWISE, &x)
     }
 }
-
-impl Stage {
-    fn new(block: &Block, parameters: &Parameters) -> Self {
-        let named = |name: &str, member: &str| parameters.handle(&format!("{name}.{member}"));
-        match block {
-            Block::Down { conv, .. } => Self::Down(DoubleConv::new(&conv.name, parameters)),
-            Block::Bottleneck { conv, .. } => {
-                Self::Bottleneck(DoubleConv::new(&conv.name, parameters))
-            }
-            Block::Up {
-                transpose, conv, ..
-            } => Self::Up {
-                weight: named(&transpose.name, "weight"),
-                bias: named(&transpose.name, "bias"),
-                conv: DoubleConv::new(&conv.name, parameters),
-            },
-            Block::Head { name, .. } => Self::Head {
-                weight: named(name, "weight"),
-                bias: named(name, "bias"),
-            },
-        }
-    }
-}
-
-/// The pass of a forward that nothing recomputes.
-const PLAIN: Pass = Pass::Forward;

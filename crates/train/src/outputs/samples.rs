@@ -61,7 +61,7 @@ pub fn write(
         let (images, _) = upload.batch(&batch)?;
         let logits = {
             let _autocast = Autocast::enter(upload.device, precision)?;
-            model.forward(&images, ForwardMode::EVALUATION)?
+            model.forward(&images, &ForwardMode::EVALUATION)?
         };
         let answer = Vec::<u8>::try_from(answers(&logits, 0.5)?.f_flatten(0, -1)?)?;
         let panels = [sample.image, colours(&sample.mask), colours(&answer)];

@@ -1,0 +1,71 @@
+//! Which parts of a run's forward pass backward recomputes: from the configuration to what the
+//! model does.
+
+use std::sync::Arc;
+
+use config::{CheckpointPolicy, RunConfig};
+use schedule::{Plan, Schedule};
+use tch::Device;
+
+use crate::compose;
+use crate::error::{Error, Result};
+use crate::model::{Checkpointing, ForwardMode, Unit};
+
+/// The forward mode of training under `config` on `device`.
+///
+/// # Errors
+/// Where the policy is not there yet, or its plan is of another network.
+pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
+    let segments = |unit| Checkpointing::Segments {
+        unit,
+        use_reentrant: config.use_reentrant,
+    };
+    let checkpointing = match config.checkpoint_policy() {
+        CheckpointPolicy::Off => Checkpointing::Off,
+        CheckpointPolicy::Block => segments(Unit::Block),
+        CheckpointPolicy::Stage => segments(Unit::Stage),
+        CheckpointPolicy::Selective | CheckpointPolicy::Mixed => scheduled(config, device)?,
+        CheckpointPolicy::Auto => return Err(not_there_yet()),
+    };
+    Ok(ForwardMode {
+        training: true,
+        checkpointing,
+        split_concat: config.split_concat,
+    })
+}
+
+/// Refuses a policy that this version does not have.
+///
+/// # Errors
+/// For `auto`.
+pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
+    match config.checkpoint_policy() {
+        CheckpointPolicy::Auto => Err(not_there_yet()),
+        _ => Ok(()),
+    }
+}
+
+fn not_there_yet() -> Error {
+    Error::Usage {
+        message: "the checkpoint policy `auto` is not there yet".to_owned(),
+        hint: "`--grad-checkpoint selective` halves the activations for almost no time, `mixed` \
+               takes the least memory"
+            .to_owned(),
+    }
+}
+
+fn scheduled(config: &RunConfig, device: Device) -> Result<Checkpointing> {
+    let network = config.network();
+    let plan = match (&config.grad_checkpoint_plan, config.checkpoint_policy()) {
+        (Some(stages), _) => Plan::new(stages.clone()),
+        (None, CheckpointPolicy::Selective) => Plan::selective(&network),
+        (None, _) => Plan::mixed(&network, config.split_concat),
+    };
+    let plan = plan.with_split_concat(config.split_concat);
+    let schedule = Schedule::compile(&network, &plan, compose::schedule_target(device));
+    let schedule = schedule.map_err(|error| Error::Usage {
+        message: format!("`grad_checkpoint_plan`: {error}"),
+        hint: "one of `everything`, `convs`, `last-conv`, `nothing` for each stage".to_owned(),
+    })?;
+    Ok(Checkpointing::Scheduled(Arc::new(schedule)))
+}

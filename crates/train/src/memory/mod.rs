@@ -1,0 +1,254 @@
+//! What holds the bytes of a training step, moment by moment: a record of allocations sorted into
+//! categories, and its picture.
+
+mod chart;
+
+use std::collections::HashMap;
+
+use crate::measure::{Phase, Recorded};
+
+pub use chart::{Chart, PolicyPeak, svg};
+
+/// What a tensor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// Weights and the buffers of batch norm.
+    Parameters,
+    /// Moments of the optimizer.
+    Optimizer,
+    /// Gradients of parameters, from when they are made to the end of the step.
+    Gradients,
+    /// Made in forward and still there when backward begins, and the batch.
+    Activations,
+    /// All else: made and freed within forward, within backward or within the update; what
+    /// backward rebuilds is of these.
+    Transients,
+}
+
+impl Category {
+    /// All, in the order in which they are stacked.
+    pub const ALL: [Self; 5] = [
+        Self::Parameters,
+        Self::Optimizer,
+        Self::Gradients,
+        Self::Activations,
+        Self::Transients,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parameters => "parameters",
+            Self::Optimizer => "optimizer",
+            Self::Gradients => "gradients",
+            Self::Activations => "activations",
+            Self::Transients => "transients",
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Live bytes by category, in the order of [`Category::ALL`].
+pub type Bytes = [u64; 5];
+
+/// What is held from one event to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Microseconds since the step began.
+    pub at_us: u64,
+    /// Held from here on.
+    pub bytes: Bytes,
+}
+
+/// Tensors that are there at the peak, by what made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The operation, in words where it is of a schedule.
+    pub made_by: String,
+    /// What they are for.
+    pub category: Category,
+    /// How many.
+    pub count: usize,
+    /// All their bytes.
+    pub bytes: u64,
+}
+
+/// The moment with the most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peak {
+    /// When.
+    pub at_us: u64,
+    /// Held then.
+    pub bytes: Bytes,
+    /// The operation that asked for the bytes that made it the peak.
+    pub operation: String,
+    /// In which phase.
+    pub phase: Phase,
+    /// What holds them, the most first; parameters and optimizer left out.
+    pub holders: Vec<Holder>,
+}
+
+impl Peak {
+    /// All categories together.
+    pub fn total(&self) -> u64 {
+        self.bytes.iter().sum()
+    }
+}
+
+/// A step, moment by moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// In order; the first is the state before the step.
+    pub samples: Vec<Sample>,
+    /// When each phase began.
+    pub phases: Vec<(Phase, u64)>,
+    /// The moment with the most.
+    pub peak: Peak,
+}
+
+impl Timeline {
+    /// Sorts the events of a step.
+    pub fn of(recorded: &Recorded) -> Self {
+        let events = &recorded.record.events;
+        let mark = |phase| {
+            let found = recorded.marks.iter().find(|(p, _)| *p == phase);
+            found.map_or(events.len(), |(_, index)| *index)
+        };
+        let (backward, update) = (mark(Phase::Backward), mark(Phase::Update));
+        let mut freed_at: HashMap<u64, usize> = HashMap::new();
+        for (index, event) in events.iter().enumerate().filter(|(_, e)| e.released) {
+            freed_at.insert(event.id, index);
+        }
+        let category = |made: usize, id: u64| {
+            let freed = freed_at.get(&id).copied().unwrap_or(usize::MAX);
+            if made < backward && freed >= backward {
+                Category::Activations
+            } else if (backward..update).contains(&made) && freed >= update {
+                Category::Gradients
+            } else {
+                Category::Transients
+            }
+        };
+
+        let mut bytes = Bytes::default();
+        bytes[Category::Parameters.index()] = recorded.held.parameters_bytes;
+        bytes[Category::Optimizer.index()] = recorded.held.optimizer_bytes;
+        bytes[Category::Activations.index()] = recorded.held.batch_bytes;
+        let mut samples = vec![Sample { at_us: 0, bytes }];
+        let mut live: HashMap<u64, (Category, usize)> = HashMap::new();
+        let mut peak = (bytes, None);
+        for (index, event) in events.iter().enumerate() {
+            if event.released {
+                // What was there before the step and goes in it was counted nowhere.
+                if let Some((category, _)) = live.remove(&event.id) {
+                    bytes[category.index()] -= event.bytes;
+                }
+            } else {
+                let category = category(index, event.id);
+                live.insert(event.id, (category, index));
+                bytes[category.index()] += event.bytes;
+            }
+            samples.push(Sample {
+                at_us: micros(event.at),
+                bytes,
+            });
+            if bytes.iter().sum::<u64>() > peak.0.iter().sum() {
+                peak = (bytes, Some(index));
+            }
+        }
+        let phases = recorded
+            .marks
+            .iter()
+            .map(|(phase, index)| {
+                let at = events.get(*index).or(events.last());
+                (*phase, at.map_or(0, |e| micros(e.at)))
+            })
+            .collect();
+        Self {
+            samples,
+            phases,
+            peak: describe(recorded, peak, &category),
+        }
+    }
+}
+
+/// What is live at an event and who made it.
+fn describe(
+    recorded: &Recorded,
+    (bytes, index): (Bytes, Option<usize>),
+    category: &impl Fn(usize, u64) -> Category,
+) -> Peak {
+    let events = &recorded.record.events;
+    let upto = index.map_or(0, |index| index + 1);
+    let mut live: HashMap<u64, usize> = HashMap::new();
+    for (made, event) in events[..upto].iter().enumerate() {
+        if event.released {
+            live.remove(&event.id);
+        } else {
+            live.insert(event.id, made);
+        }
+    }
+    let mut holders: Vec<Holder> = Vec::new();
+    let mut made: Vec<usize> = live.into_values().collect();
+    made.sort_unstable();
+    for index in made {
+        let event = &events[index];
+        let (made_by, category) = (operation(recorded, index), category(index, event.id));
+        let known = holders
+            .iter_mut()
+            .find(|h| h.made_by == made_by && h.category == category);
+        match known {
+            Some(holder) => {
+                holder.count += 1;
+                holder.bytes += event.bytes;
+            }
+            None => holders.push(Holder {
+                made_by,
+                category,
+                count: 1,
+                bytes: event.bytes,
+            }),
+        }
+    }
+    holders.sort_by_key(|h| std::cmp::Reverse(h.bytes));
+    let phase = recorded
+        .marks
+        .iter()
+        .rev()
+        .find(|(_, from)| index.is_some_and(|index| *from <= index))
+        .map_or(Phase::Forward, |(phase, _)| *phase);
+    Peak {
+        at_us: index.map_or(0, |index| micros(events[index].at)),
+        bytes,
+        operation: index.map_or_else(String::new, |index| operation(recorded, index)),
+        phase,
+        holders,
+    }
+}
+
+/// What a schedule says that it is doing, else the operator.
+fn operation(recorded: &Recorded, index: usize) -> String {
+    let event = &recorded.record.events[index];
+    let name = |number: u32| {
+        let names = &recorded.record.names;
+        names.get(number as usize).map_or("", String::as_str)
+    };
+    let label = name(event.label);
+    if !label.is_empty() {
+        return label.to_owned();
+    }
+    match name(event.operator) {
+        "" => "outside of operators".to_owned(),
+        operator => operator.trim_start_matches("aten::").to_owned(),
+    }
+}
+
+fn micros(at: std::time::Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

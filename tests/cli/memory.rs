@@ -1,0 +1,109 @@
+//! `train memory`: the picture, the table and the figures, and what it refuses.
+
+use super::Sandbox;
+
+const TINY: &[&str] = &[
+    "memory",
+    "--width",
+    "4",
+    "--img-size",
+    "64x64",
+    "--batch",
+    "2",
+    "--amp",
+    "off",
+];
+
+#[test]
+fn draws_a_step_beside_the_policies() {
+    let sandbox = Sandbox::empty();
+    let args = [TINY, &["--policy", "selective", "--out", "step.svg"]].concat();
+    let run = sandbox.train(&args).ok();
+    let picture = String::from_utf8(sandbox.read("step.svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    for said in [
+        "policy selective",
+        "forward",
+        "backward",
+        "peak of this step under each policy",
+        "held by tensors of",
+        "parameters",
+        "gradients",
+        "optimizer",
+        "activations",
+        "transients",
+    ] {
+        assert!(picture.contains(said), "`{said}` is not in the picture");
+    }
+    for policy in [
+        "off",
+        "block",
+        "stage",
+        "selective",
+        "mixed",
+        "mixed +split",
+    ] {
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&format!("{policy:<22}")));
+        assert!(line.is_some(), "{policy}: {}", run.stdout);
+    }
+    assert!(
+        run.stdout
+            .contains("the peak of `selective` is in backward, at: ")
+    );
+}
+
+#[test]
+fn figures_agree_with_each_other() {
+    let sandbox = Sandbox::empty();
+    let figures = |policy: &str| {
+        let args = [TINY, &["--policy", policy, "--json", "--only"]].concat();
+        let run = sandbox.train(&args).ok();
+        serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap()
+    };
+    let peaks = ["off", "selective", "mixed"].map(|policy| {
+        let figures = figures(policy);
+        assert_eq!(figures["policy"], policy);
+        assert_eq!(figures["policies"].as_array().unwrap().len(), 1);
+        let peak = figures["peak_bytes"].as_u64().unwrap();
+        let parts = figures["breakdown"].as_object().unwrap();
+        let sum: u64 = parts.values().map(|v| v.as_u64().unwrap()).sum();
+        assert_eq!(sum, peak);
+        // Two moments of AdamW and 82 step counts.
+        let parameters = parts["parameters_bytes"].as_u64().unwrap();
+        let optimizer = parts["optimizer_bytes"].as_u64().unwrap();
+        assert!(optimizer > 19 * parameters / 10 && optimizer < 2 * parameters);
+        peak
+    });
+    assert!(peaks[0] > peaks[1] && peaks[1] > peaks[2], "{peaks:?}");
+    assert!(sandbox.path("timeline.svg").exists());
+}
+
+#[test]
+fn wrong_places_and_policies_are_refused_before_anything_is_measured() {
+    let sandbox = Sandbox::empty();
+    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    let refused = |flags: &[&str]| {
+        let run = sandbox.train(&[TINY, flags].concat());
+        assert_eq!(run.code, Some(2), "{flags:?}: {run:?}");
+        run.complaint().to_owned()
+    };
+    insta::assert_snapshot!(refused(&["--out", "nowhere/step.svg"]), @r"
+    error: there is no folder `nowhere`
+    hint: make it, or choose another place with `--out`
+    ");
+    insta::assert_snapshot!(refused(&["--out", "folder"]), @r"
+    error: `folder` is a folder
+    hint: `--out` takes a file, such as `timeline.svg`
+    ");
+    insta::assert_snapshot!(refused(&["--policy", "selectiv"]), @r"
+    error: invalid value 'selectiv' for '--policy <POLICY>': checkpoint policy must be `off`, `selective`, `block`, `stage`, `mixed` or `auto`, found `selectiv`
+    hint: `--help` lists the flags
+    ");
+    insta::assert_snapshot!(refused(&["--policy", "auto"]), @r"
+    error: the checkpoint policy `auto` is not there yet
+    hint: `--grad-checkpoint selective` halves the activations for almost no time, `mixed` takes the least memory
+    ");
+}

@@ -1,0 +1,442 @@
+//! Scheduled steps beyond the policies: any plan, any shape, and what else a run may ask of them.
+
+use std::sync::Arc;
+
+use config::Network;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use schedule::{Keep, Op, Plan, Schedule, Target};
+use tch::{Device, Kind, Tensor};
+use torch_ext::ops::{MemoryFormat, contiguous_in};
+use train::model::{Checkpointing, ForwardMode, UNet, Unit};
+use train::optimizer::AdamW;
+use train::precision::Precision;
+
+use super::{
+    PLAIN, Run, Setting, alone, batch, batch_of, differing, gradients_of, mixed, scheduled,
+    selective, state_of,
+};
+
+/// Gradients of a run on one batch, and all its tensors after a step.
+fn step(setting: &Setting, width: u32, images: &(Tensor, Tensor)) -> [Vec<(String, Tensor)>; 2] {
+    let mut run = Run::new(width, setting);
+    run.gradients(images).unwrap();
+    let gradients = gradients_of(&run);
+    run.update();
+    [gradients, state_of(&run)]
+}
+
+fn assert_equal(setting: &Setting, width: u32, images: &(Tensor, Tensor)) {
+    let plain = Setting {
+        checkpointing: Checkpointing::Off,
+        ..setting.clone()
+    };
+    let (ours, theirs) = (step(setting, width, images), step(&plain, width, images));
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(
+            differing(ours, theirs),
+            Vec::<String>::new(),
+            "{:?}, channels-last {}, width {width}, {:?}",
+            setting.precision,
+            setting.channels_last,
+            images.0.size()
+        );
+    }
+}
+
+/// Whatever a plan keeps, and whatever the library can do without, the numbers are those of the
+/// plain run.
+#[test]
+fn any_plan_computes_the_same() {
+    /// Each case trains two networks for a step.
+    const CASES: u32 = 40;
+    let _turn = alone();
+    // The same plans each time: a failure here is to be repeatable.
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let keep = prop::sample::select(Keep::ALL.to_vec());
+    let plans = prop::collection::vec(keep, 9);
+    let target =
+        (any::<bool>(), any::<bool>()).prop_map(|(in_place_norm, shapeless_input_grad)| Target {
+            in_place_norm,
+            shapeless_input_grad,
+        });
+    let strategy = (plans, target, any::<bool>(), any::<bool>(), 1..3_i64);
+    runner
+        .run(&strategy, |(stages, target, channels_last, half, num)| {
+            let network = Network::new(4, 1);
+            let schedule = Schedule::compile(&network, &Plan::new(stages), target).unwrap();
+            let setting = Setting {
+                precision: if half {
+                    Precision::Bf16
+                } else {
+                    Precision::Fp32
+                },
+                channels_last,
+                checkpointing: Checkpointing::Scheduled(Arc::new(schedule)),
+                split_concat: false,
+            };
+            assert_equal(&setting, 4, &batch(30, num, channels_last));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// One row, one image, few channels: the shapes in which a schedule could cut or view wrongly.
+#[test]
+fn odd_shapes() {
+    let _turn = alone();
+    for channels_last in [true, false] {
+        for (width, num, size) in [
+            (2, 1, [16, 32]),
+            (2, 3, [16, 48]),
+            (3, 1, [48, 80]),
+            (8, 1, [32, 16]),
+        ] {
+            for checkpointing in [selective(), mixed()] {
+                let setting = Setting {
+                    channels_last,
+                    checkpointing,
+                    ..PLAIN
+                };
+                assert_equal(&setting, width, &batch_of(31, num, size, channels_last));
+            }
+        }
+    }
+}
+
+/// Rounding of fp32 sums over an image of this size, through the network.
+const ONE_CHANNEL_TOLERANCE: f64 = 1e-4;
+
+/// The strides of one channel fit both formats, and libtorch takes a tensor's word for it, so that
+/// plain and scheduled runs may take kernels that add in another order.
+#[test]
+fn one_channel_is_equal_within_rounding() {
+    let _turn = alone();
+    for channels_last in [true, false] {
+        let images = batch_of(34, 2, [32, 48], channels_last);
+        let plain = Setting {
+            channels_last,
+            ..PLAIN
+        };
+        let [expected, _] = step(&plain, 1, &images);
+        for checkpointing in [selective(), mixed()] {
+            let setting = Setting {
+                checkpointing,
+                ..plain.clone()
+            };
+            let [ours, _] = step(&setting, 1, &images);
+            for ((name, ours), (_, theirs)) in ours.iter().zip(&expected) {
+                let error = (ours - theirs).abs().max().double_value(&[]);
+                let scale = theirs.abs().max().double_value(&[]).max(1e-3);
+                assert!(
+                    error < ONE_CHANNEL_TOLERANCE * scale,
+                    "{name}: {error} of {scale}"
+                );
+            }
+        }
+    }
+}
+
+/// Parts of 16 MiB: several to a tensor, the last of another length.
+#[test]
+fn tensors_of_several_parts() {
+    let _turn = alone();
+    for channels_last in [true, false] {
+        let images = batch_of(32, 5, [208, 336], channels_last);
+        // 16 channels of 5 x 208 x 336 in fp32: 21 MiB.
+        for checkpointing in [selective(), mixed()] {
+            let setting = Setting {
+                channels_last,
+                checkpointing,
+                ..PLAIN
+            };
+            assert_equal(&setting, 16, &images);
+        }
+    }
+}
+
+/// fp16 by emulation on most CPUs: slow, the same bits.
+#[test]
+fn fp16_computes_the_same() {
+    let _turn = alone();
+    let setting = Setting {
+        precision: Precision::Fp16,
+        checkpointing: selective(),
+        ..PLAIN
+    };
+    assert_equal(&setting, 2, &batch(33, 1, true));
+}
+
+/// Backward adds to gradients that are there.
+#[test]
+fn gradients_accumulate() {
+    let _turn = alone();
+    let run = |checkpointing| {
+        let mut run = Run::new(
+            4,
+            &Setting {
+                checkpointing,
+                ..PLAIN
+            },
+        );
+        for seed in [40, 41, 42] {
+            run.gradients(&batch(seed, 2, true)).unwrap();
+        }
+        gradients_of(&run)
+    };
+    let plain = run(Checkpointing::Off);
+    let once = {
+        let mut run = Run::new(4, &PLAIN);
+        run.gradients(&batch(40, 2, true)).unwrap();
+        gradients_of(&run)
+    };
+    assert_eq!(differing(&plain, &once).len(), 82);
+    for checkpointing in [selective(), mixed()] {
+        assert_eq!(differing(&run(checkpointing), &plain), Vec::<String>::new());
+    }
+}
+
+/// The comparisons are worth nothing if they cannot fail: here the shift of one batch norm is
+/// altered behind autograd's back between forward and backward. No gradient is a function of it but
+/// through what is rebuilt.
+#[test]
+fn an_altered_segment_is_seen() {
+    let _turn = alone();
+    let images = batch(43, 2, true);
+    let altered = |checkpointing| {
+        let setting = Setting {
+            checkpointing,
+            ..PLAIN
+        };
+        let run = Run::new(4, &setting);
+        let logits = run.model.forward(&images.0, &setting.mode()).unwrap();
+        let loss = train::loss::segmentation_loss(&logits, &images.1).unwrap();
+        let shift = run.model.parameters().get("downs.2.conv.1.bias").unwrap();
+        // `data` shares the bytes, and not the count of writes to them.
+        torch_ext::ops::add_scalar_(&shift.data(), 1.0).unwrap();
+        torch_ext::backward(&loss).unwrap();
+        gradients_of(&run)
+    };
+    let mut plain = Run::new(4, &PLAIN);
+    plain.gradients(&images).unwrap();
+    let expected = gradients_of(&plain);
+    assert_eq!(
+        differing(&altered(Checkpointing::Off), &expected),
+        Vec::<String>::new(),
+        "nothing is rebuilt"
+    );
+    for checkpointing in [selective(), mixed()] {
+        let differing = differing(&altered(checkpointing), &expected);
+        assert!(
+            !differing.is_empty() && differing.len() < 82,
+            "{differing:?}"
+        );
+    }
+}
+
+/// Written to openly, it is an error, as it is with autograd.
+#[test]
+fn a_parameter_written_to_before_backward_is_an_error() {
+    let _turn = alone();
+    let images = batch(48, 2, true);
+    for checkpointing in [selective(), mixed()] {
+        let setting = Setting {
+            checkpointing,
+            ..PLAIN
+        };
+        let run = Run::new(2, &setting);
+        let logits = run.model.forward(&images.0, &setting.mode()).unwrap();
+        let weight = run.model.parameters().get("ups_tr.1.weight").unwrap();
+        tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1.0).unwrap());
+        let error = torch_ext::backward(&logits.sum(Kind::Float)).unwrap_err();
+        assert!(
+            matches!(&error, torch_ext::Error::RecomputeMismatch(said) if said.contains("modified")),
+            "{error:?}"
+        );
+    }
+}
+
+/// In fp32 both orders of a sum of 2 x 9 x C products agree to a few units in the last place of
+/// their largest term; over 23 layers and their backward that stays below this.
+const SPLIT_TOLERANCE: f64 = 2e-4;
+
+#[test]
+fn a_split_concatenation_is_equal_within_rounding() {
+    let _turn = alone();
+    let images = batch_of(44, 2, [64, 96], true);
+    let gradients = |checkpointing, split_concat| {
+        let setting = Setting {
+            checkpointing,
+            split_concat,
+            ..PLAIN
+        };
+        step(&setting, 8, &images)[0]
+            .iter()
+            .map(|(name, grad)| (name.clone(), grad.copy()))
+            .collect::<Vec<_>>()
+    };
+    let network = Network::new(8, 1);
+    let plain = gradients(Checkpointing::Off, false);
+    let block = Checkpointing::Segments {
+        unit: Unit::Block,
+        use_reentrant: false,
+    };
+    let stage = Checkpointing::Segments {
+        unit: Unit::Stage,
+        use_reentrant: false,
+    };
+    let split_plan = |plan: Plan| scheduled(&plan.with_split_concat(true));
+    for (name, checkpointing) in [
+        ("off", Checkpointing::Off),
+        ("block", block),
+        ("stage", stage),
+        ("selective", split_plan(Plan::selective(&network))),
+        ("mixed", split_plan(Plan::mixed(&network, true))),
+        (
+            "everything",
+            split_plan(Plan::uniform(&network, Keep::Everything)),
+        ),
+        (
+            "nothing",
+            split_plan(Plan::uniform(&network, Keep::Nothing)),
+        ),
+    ] {
+        let split = gradients(checkpointing, true);
+        let mut worst = 0.0_f64;
+        for ((tensor, ours), (_, theirs)) in split.iter().zip(&plain) {
+            let scale = theirs.abs().max().double_value(&[]);
+            let error = (ours - theirs).abs().max().double_value(&[]);
+            // A bias in front of batch norm has no gradient but rounding.
+            let is_bias_before_norm =
+                tensor.ends_with("conv.0.bias") || tensor.ends_with("conv.3.bias");
+            if !is_bias_before_norm {
+                worst = worst.max(error / scale);
+            }
+        }
+        println!("{name}: largest error {worst:.1e} of the largest gradient of a tensor");
+        assert!(worst < SPLIT_TOLERANCE, "{name}: {worst}");
+        assert!(worst > 0.0, "{name}: nothing was split");
+    }
+}
+
+#[test]
+fn a_second_backward_is_refused() {
+    let _turn = alone();
+    let run = Run::new(2, &PLAIN);
+    let mode = ForwardMode {
+        training: true,
+        checkpointing: selective(),
+        split_concat: false,
+    };
+    let images = batch(45, 1, true);
+    let loss = run
+        .model
+        .forward(&images.0, &mode)
+        .unwrap()
+        .sum(Kind::Float);
+    torch_ext::backward_with(&loss, None, true).unwrap();
+    let error = torch_ext::backward(&loss).unwrap_err();
+    assert!(error.to_string().contains("second time"), "{error}");
+    // Images that want a gradient would wait for it in vain.
+    let wanting = images.0.set_requires_grad(true);
+    let error = run.model.forward(&wanting, &mode).unwrap_err();
+    assert!(error.to_string().contains("`block` or `stage`"), "{error}");
+}
+
+/// A forward whose backward never comes holds nothing after it is dropped.
+#[test]
+fn a_dropped_step_leaves_nothing() {
+    let _turn = alone();
+    let run = Run::new(2, &PLAIN);
+    let images = batch(46, 2, true);
+    let mode = |checkpointing| ForwardMode {
+        training: true,
+        checkpointing,
+        split_concat: false,
+    };
+    drop(run.model.forward(&images.0, &mode(selective())).unwrap());
+    let level = torch_ext::meter::read().allocated_bytes;
+    for checkpointing in [selective(), mixed()] {
+        drop(run.model.forward(&images.0, &mode(checkpointing)).unwrap());
+        assert_eq!(torch_ext::meter::read().allocated_bytes, level);
+    }
+    // Without a graph there is nothing to hold.
+    let logits = tch::no_grad(|| run.model.forward(&images.0, &mode(selective())).unwrap());
+    assert!(!logits.requires_grad());
+}
+
+#[test]
+fn a_schedule_of_another_network_is_refused() {
+    let _turn = alone();
+    let run = Run::new(2, &PLAIN);
+    let shallow = Network {
+        depth: 3,
+        ..Network::new(2, 1)
+    };
+    let target = train::compose::schedule_target(Device::Cpu);
+    let schedule = Schedule::compile(&shallow, &Plan::selective(&shallow), target).unwrap();
+    assert!(schedule.forward().contains(&Op::Head));
+    let mode = ForwardMode {
+        training: true,
+        checkpointing: Checkpointing::Scheduled(Arc::new(schedule)),
+        split_concat: false,
+    };
+    assert!(run.model.forward(&batch(47, 1, true).0, &mode).is_err());
+}
+
+/// A few steps on images that nobody draws: the generator belongs to the process.
+fn trained(model: &UNet, checkpointing: Checkpointing) -> Vec<(String, Tensor)> {
+    let mut optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
+    let mode = ForwardMode {
+        training: true,
+        checkpointing,
+        split_concat: false,
+    };
+    let size = [2, 3, 32, 48];
+    for step in 1..=4 {
+        let ramp = Tensor::arange(size.iter().product::<i64>(), (Kind::Float, Device::Cpu));
+        let waves = torch_ext::ops::mul_scalar(&ramp, 0.1 * f64::from(step)).unwrap();
+        let images = contiguous_in(&waves.sin().view(size), MemoryFormat::ChannelsLast).unwrap();
+        let masks = images.select(1, 0).gt(0.0).to_kind(Kind::Uint8);
+        let logits = model.forward(&images, &mode).unwrap();
+        let loss = train::loss::segmentation_loss(&logits, &masks).unwrap();
+        torch_ext::backward(&loss).unwrap();
+        optimizer.fused_step(None, None).unwrap();
+        optimizer.zero_grad().unwrap();
+    }
+    let entries = model.parameters().entries();
+    entries
+        .iter()
+        .map(|e| (e.spec.name.clone(), e.tensor.detach().copy()))
+        .collect()
+}
+
+/// Several models in one process, one after the other and on several threads: nothing is shared
+/// but the allocator.
+#[test]
+fn models_train_side_by_side() {
+    let _turn = alone();
+    let model = |seed| UNet::new(Network::new(4, 1), Device::Cpu, seed, true).unwrap();
+    let expected = [1, 2].map(|seed| trained(&model(seed), Checkpointing::Off));
+    assert!(!differing(&expected[0], &expected[1]).is_empty());
+
+    let [first, second] = [model(1), model(2)];
+    let in_turn = [trained(&first, selective()), trained(&second, mixed())];
+    let [first, second] = [model(1), model(2)];
+    let at_once = std::thread::scope(|scope| {
+        let first = scope.spawn(move || trained(&first, mixed()));
+        let second = scope.spawn(move || trained(&second, selective()));
+        [first.join().unwrap(), second.join().unwrap()]
+    });
+    for ours in [in_turn, at_once] {
+        for (ours, theirs) in ours.iter().zip(&expected) {
+            assert_eq!(differing(ours, theirs), Vec::<String>::new());
+        }
+    }
+}
