@@ -12,7 +12,7 @@ use super::{ConvTensors, LayerTensors, NetworkTensors, StageTensors, cast};
 
 impl Step {
     /// A tensor of a weight's shape and of the dtype of autocast, for a gradient that does not read
-    /// the weight: casting it would take longer than the gradient of a small image.
+    /// the weight: nothing is cast.
     pub(super) fn shape_of_weight(&self, weight: &Tensor) -> Result<Tensor> {
         match (self.compute, weight.size().as_slice()) {
             (Some(kind), &[o, i, h, w]) if kind != weight.kind() => {
