@@ -41,16 +41,16 @@ impl Plan {
 
     /// The policy `mixed` where no plan is given. For the guide's five levels: the plan with the
     /// smallest peak among those that add at most a fifth to the operations of a step, for
-    /// [`Target::CPU`](crate::Target::CPU) and a batch large enough for activations to make the peak;
-    /// a test tries all others that differ in up to two stages. For other depths: one convolution
+    /// [`Target::CPU`](crate::Target::CPU) and a batch of eight, with what oneDNN allocates for the
+    /// gradient of a weight; a test tries all others that differ in up to two stages. For other depths: one convolution
     /// output a stage, and both of the last, which backward meets while all else is still held.
     pub fn mixed(network: &Network, split_concat: bool) -> Self {
         use Keep::{Convs, LastConv, Nothing};
         const WHOLE: [Keep; 9] = [
-            LastConv, Nothing, Nothing, LastConv, LastConv, Convs, Nothing, LastConv, Convs,
+            Nothing, Nothing, Nothing, LastConv, Convs, Convs, Nothing, LastConv, Convs,
         ];
         const SPLIT: [Keep; 9] = [
-            Nothing, Nothing, LastConv, Nothing, Nothing, Convs, Nothing, Convs, Convs,
+            Nothing, Nothing, Nothing, Nothing, LastConv, Convs, Nothing, Convs, Convs,
         ];
         let tuned = if split_concat { SPLIT } else { WHOLE };
         let plan = if tuned.len() == network.num_stages() {
