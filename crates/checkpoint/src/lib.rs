@@ -18,9 +18,9 @@
 //! |---|---|---|---|---|
 //! | `off` | everything | nothing | 0.54 | 1.000 |
 //! | `block` | inputs of each double convolution | each double convolution | 0.35 | 1.32 |
-//! | `stage` | inputs of each stage | a double convolution with its pooling, or with its transposed convolution and concatenation | 0.27 | 1.33 |
-//! | `selective` | convolution outputs | batch norm, ReLU, pooling, transposed convolution, concatenation | 0.24 | 1.011 |
-//! | `mixed` | per stage, as planned | per stage, as planned | 0.16 | 1.19 |
+//! | `stage` | inputs of each stage | a double convolution with its pooling, or with its transposed convolution and concatenation | 0.28 | 1.33 |
+//! | `selective` | convolution outputs | batch norm, ReLU, pooling, transposed convolution, concatenation | 0.25 | 1.011 |
+//! | `mixed` | per stage, as planned | per stage, as planned | 0.17 | 1.20 |
 //!
 //! Peaks are of the tensor bytes of fp32 without checkpointing: width 64, 512x512, channels-last,
 //! Adam state present (`docs/measurements`, which has the exact figures). Operations are derived.
