@@ -77,12 +77,10 @@ fn bf16_lowers_the_peak() {
 #[test]
 fn a_schedule_holds_what_it_says() {
     /// In activations of full resolution: a part is a whole one at this size; the loss, gradients of
-    /// weights and what oneDNN allocates for an operation come to less than another.
-    const OUTSIDE: f64 = 2.0;
-    /// Halves of weights are copied, and their gradients put together.
-    const OUTSIDE_OF_SPLIT: f64 = 3.0;
-    /// oneDNN reorders what is not channels-last.
-    const OUTSIDE_CHANNELS_FIRST: f64 = 6.0;
+    /// weights and what oneDNN allocates for an operation come to less than half of another.
+    const OUTSIDE: f64 = 1.5;
+    /// oneDNN reorders what is not channels-last, with and without a schedule.
+    const OUTSIDE_CHANNELS_FIRST: f64 = 10.0;
     let _turn = alone();
     let network = Network::new(4, 1);
     let mut plans: Vec<Plan> = Keep::ALL
@@ -114,10 +112,10 @@ fn a_schedule_holds_what_it_says() {
         println!(
             "{plan}, channels-last {channels_last}, batch {num}: {said} said, {outside:.2} planes more"
         );
-        let most = match (plan.split_concat, channels_last) {
-            (_, false) => OUTSIDE_CHANNELS_FIRST,
-            (true, true) => OUTSIDE_OF_SPLIT,
-            (false, true) => OUTSIDE,
+        let most = if channels_last {
+            OUTSIDE
+        } else {
+            OUTSIDE_CHANNELS_FIRST
         };
         assert!((0.0..most).contains(&outside), "{plan}: {held} of {said}");
     }
