@@ -14,16 +14,19 @@ const EPS: f64 = 1e-5;
 
 /// Handles on the tensors of one DoubleConv.
 #[derive(Debug)]
-pub(crate) struct DoubleConv {
+pub struct DoubleConv {
     layers: [Layer; 2],
 }
 
 /// A convolution with its batch norm.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
-    pub(crate) norm: BatchNorm,
+pub struct Layer {
+    /// `[C_out, C_in, 3, 3]`.
+    pub weight: Tensor,
+    /// `[C_out]`.
+    pub bias: Tensor,
+    /// Behind it.
+    pub norm: BatchNorm,
 }
 
 impl DoubleConv {
@@ -58,7 +61,8 @@ impl DoubleConv {
         second.run(&[hidden], training, pass)
     }
 
-    pub(crate) fn layers(&self) -> &[Layer; 2] {
+    /// Its two layers.
+    pub fn layers(&self) -> &[Layer; 2] {
         &self.layers
     }
 

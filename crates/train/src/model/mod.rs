@@ -12,9 +12,9 @@ use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::{Error, Result};
 
-pub(crate) use double_conv::DoubleConv;
+pub use double_conv::{DoubleConv, Layer};
 pub use parameters::{Entry, Parameters};
-pub(crate) use stage::{ConvHandles, Stage};
+pub use stage::{ConvHandles, Stage};
 
 use crate::compose;
 
@@ -112,11 +112,13 @@ impl UNet {
         &self.parameters
     }
 
-    pub(crate) fn stages(&self) -> &[Stage] {
+    /// Its stages, in the order in which they run.
+    pub fn stages(&self) -> &[Stage] {
         &self.stages
     }
 
-    pub(crate) fn head(&self) -> &ConvHandles {
+    /// Its 1x1 convolution.
+    pub fn head(&self) -> &ConvHandles {
         &self.head
     }
 

@@ -12,20 +12,27 @@ use crate::compose;
 
 /// A transposed or a pointwise convolution.
 #[derive(Debug)]
-pub(crate) struct ConvHandles {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
+pub struct ConvHandles {
+    /// `[C_in, C_out, 2, 2]`, or `[C_out, C_in, 1, 1]`.
+    pub weight: Tensor,
+    /// `[C_out]`.
+    pub bias: Tensor,
 }
 
 /// A step of the forward pass between two skips.
 #[derive(Debug)]
-pub(crate) enum Stage {
+pub enum Stage {
     /// `x` -> skip, pooled.
     Down(DoubleConv),
     /// `x` -> `y`.
     Bottleneck(DoubleConv),
     /// `x`, skip -> `y`.
-    Up { up: ConvHandles, conv: DoubleConv },
+    Up {
+        /// The transposed convolution.
+        up: ConvHandles,
+        /// The double convolution over both halves.
+        conv: DoubleConv,
+    },
 }
 
 impl Stage {
@@ -47,7 +54,7 @@ impl Stage {
     }
 
     /// Its double convolution.
-    pub(crate) fn conv(&self) -> &DoubleConv {
+    pub fn conv(&self) -> &DoubleConv {
         match self {
             Self::Down(conv) | Self::Bottleneck(conv) | Self::Up { conv, .. } => conv,
         }
