@@ -145,8 +145,8 @@ impl Error {
                     .to_owned(),
             ),
             Self::Tensor(error) if error.is_out_of_memory() => Some(
-                "lower `--batch`, `--img-size` or `--width`, or try `--grad-checkpoint block` or \
-                 `--preset max-memory`"
+                "try `--grad-checkpoint selective`, or `mixed` for the least memory; or lower \
+                 `--batch`, `--img-size` or `--width`"
                     .to_owned(),
             ),
             Self::Interrupted { step: 1.. } => {
