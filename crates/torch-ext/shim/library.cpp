@@ -103,4 +103,11 @@ int32_t snug_cuda_empty_cache(void) {
   return snug::guarded([] { cuda_allocator().emptyCache(); });
 }
 
+int32_t snug_allow_tf32(int32_t allow) {
+  return snug::guarded([&] {
+    at::globalContext().setAllowTF32CuDNN(allow != 0);
+    at::globalContext().setAllowTF32CuBLAS(allow != 0);
+  });
+}
+
 }  // extern "C"

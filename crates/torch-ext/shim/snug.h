@@ -115,6 +115,8 @@ typedef struct SnugDeviceMemory {
 int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
 int32_t snug_cuda_reset_peak(int32_t device);
 int32_t snug_cuda_empty_cache(void);
+// Whether fp32 convolutions and products may use TF32, in cuDNN and cuBLAS.
+int32_t snug_allow_tf32(int32_t allow);
 
 // ---- autocast ----------------------------------------------------------------
 // `device`: 0 CPU, 1 CUDA. `dtype`: a c10::ScalarType.
@@ -284,6 +286,13 @@ typedef struct SnugProbeRow {
 size_t snug_probe_len(const SnugProbe* probe);
 void snug_probe_row(const SnugProbe* probe, size_t index, SnugProbeRow* out);
 void snug_probe_delete(SnugProbe* probe);
+
+// ---- time of operators -----------------------------------------------------------
+// Adds up the time of this thread's outermost operators, and of its backward's, from here on. One
+// at a time in a process.
+int32_t snug_busy_begin(void);
+// Stops, on the thread that began. 0 where nothing was begun.
+int32_t snug_busy_end(uint64_t* nanoseconds);
 
 #ifdef __cplusplus
 }

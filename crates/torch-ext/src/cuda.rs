@@ -78,6 +78,16 @@ pub fn empty_cache() -> Result<()> {
     check(unsafe { ffi::snug_cuda_empty_cache() })
 }
 
+/// Lets convolutions and products of fp32 tensors use TF32, in cuDNN and in cuBLAS, or not. Left
+/// alone, libtorch uses it in convolutions. Without CUDA it is without effect.
+///
+/// # Errors
+/// Where libtorch refuses.
+pub fn allow_tf32(allow: bool) -> Result<()> {
+    // SAFETY: plain value.
+    check(unsafe { ffi::snug_allow_tf32(i32::from(allow)) })
+}
+
 /// The shim's index of `device`, after the checks that libtorch leaves out.
 fn index(device: usize) -> Result<i32> {
     if !is_available() {

@@ -177,6 +177,7 @@ unsafe extern "C" {
     pub(crate) fn snug_cuda_memory(device: i32, out: *mut DeviceMemory) -> i32;
     pub(crate) fn snug_cuda_reset_peak(device: i32) -> i32;
     pub(crate) fn snug_cuda_empty_cache() -> i32;
+    pub(crate) fn snug_allow_tf32(allow: i32) -> i32;
 
     pub(crate) fn snug_autocast_enter(state: *const Autocast, previous: *mut Autocast) -> i32;
     pub(crate) fn snug_autocast_exit(previous: *const Autocast) -> i32;
@@ -292,4 +293,7 @@ unsafe extern "C" {
     pub(crate) fn snug_probe_len(probe: *const RawProbe) -> usize;
     pub(crate) fn snug_probe_row(probe: *const RawProbe, index: usize, out: *mut ProbeRow);
     pub(crate) fn snug_probe_delete(probe: *mut RawProbe);
+
+    pub(crate) fn snug_busy_begin() -> i32;
+    pub(crate) fn snug_busy_end(nanoseconds: *mut u64) -> i32;
 }

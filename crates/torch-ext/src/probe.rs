@@ -1,7 +1,8 @@
-//! Counts operators, and the memory format of what they return, through libtorch's own
-//! operator callbacks.
+//! Counts operators, and the memory format of what they return, and takes their time, through
+//! libtorch's own operator callbacks.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use crate::{Result, error::check, ffi};
 
@@ -72,5 +73,68 @@ impl Drop for Probe {
     fn drop(&mut self) {
         // SAFETY: made by `snug_probe_begin`, deleted once.
         unsafe { ffi::snug_probe_delete(self.0) }
+    }
+}
+
+/// Takes the time that this thread's operators take, those of its backward included, until
+/// [`OperatorTime::finish`]: of the outermost ones, so that none is counted twice. What is left of
+/// the wall clock's time is that of the program around them and of autograd's engine. On CUDA an
+/// operator's time is that of asking for its kernels. One at a time in a process.
+#[derive(Debug)]
+pub struct OperatorTime(());
+
+impl OperatorTime {
+    /// Begins.
+    ///
+    /// # Errors
+    /// Where the time is being taken already.
+    pub fn begin() -> Result<Self> {
+        // SAFETY: takes no arguments.
+        check(unsafe { ffi::snug_busy_begin() })?;
+        Ok(Self(()))
+    }
+
+    /// Ends, on the thread that began.
+    ///
+    /// # Errors
+    /// Where libtorch refuses to remove the callback.
+    pub fn finish(self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        // SAFETY: `nanoseconds` is valid for writes.
+        check(unsafe { ffi::snug_busy_end(&raw mut nanoseconds) })?;
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+}
+
+impl Drop for OperatorTime {
+    fn drop(&mut self) {
+        let mut nanoseconds = 0;
+        // SAFETY: as above; a second end does nothing.
+        let _ended = unsafe { ffi::snug_busy_end(&raw mut nanoseconds) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn operators_take_time_and_less_than_all_of_it() {
+        crate::init().unwrap();
+        let a = Tensor::rand([256, 256], (Kind::Float, Device::Cpu));
+        let begun = Instant::now();
+        let time = OperatorTime::begin().unwrap();
+        assert!(OperatorTime::begin().is_err());
+        // `matmul` calls `mm`: it is the outer one that counts.
+        drop(a.f_matmul(&a).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        let (operators, all) = (time.finish().unwrap(), begun.elapsed());
+        assert!(operators > Duration::ZERO);
+        assert!(operators + Duration::from_millis(20) <= all);
+        drop(OperatorTime::begin().unwrap().finish().unwrap());
     }
 }
