@@ -1,6 +1,5 @@
 //! Where xtask speaks: what it is doing goes to stderr, results go to stdout.
 
-use std::error::Error as _;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
 use std::time::{Duration, Instant};
@@ -39,14 +38,7 @@ impl Console {
 
     /// Says an error with what caused it, and the hint that goes with it.
     pub(crate) fn error(&self, error: &Error) {
-        let mut text = format!("error: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        self.say(text);
+        self.say(format_args!("error: {}", launcher::with_causes(error)));
         if let Some(hint) = error.hint() {
             self.say(format_args!("hint: {hint}"));
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::setup::verify::{Flaw, VERSION};
+use launcher::{Flaw, VERSION};
 
 const MIB: u64 = 1 << 20;
 
@@ -70,15 +70,9 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
-    #[error("cannot start `{program}`")]
-    Start {
-        program: String,
-        #[source]
-        source: io::Error,
-    },
-
-    #[error("`{command}` failed: {message}")]
-    Command { command: String, message: String },
+    /// A program that could not be started, or that failed.
+    #[error(transparent)]
+    Program(#[from] launcher::Error),
 }
 
 impl Error {
@@ -128,7 +122,8 @@ impl Error {
                 "make the folder writable for this user, and see that the disk is not full"
                     .to_owned()
             }
-            Self::Unreadable { .. } | Self::Start { .. } | Self::Command { .. } => return None,
+            Self::Program(error) => return error.hint(),
+            Self::Unreadable { .. } => return None,
         })
     }
 }

@@ -1,12 +1,16 @@
-//! Starting other programs: cargo in the way that this checkout wants it, and
-//! what a short-lived program says.
+//! Starting other programs: cargo in the way that this checkout wants it, and those
+//! that `launcher` starts as well, with xtask's error.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
-use std::process::{Command, ExitCode, Stdio};
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use launcher::program;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
+
+pub(crate) use launcher::program::last_lines;
 
 /// cargo, the same one that started xtask.
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
@@ -18,94 +22,17 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// Ends xtask with `command`. On Unix the command takes xtask's place, so that
-/// Ctrl-C reaches it and its exit code is the one that the shell sees, with
-/// nothing between.
+/// Ends xtask with `command`, whose exit code the shell sees.
 pub(crate) fn replace_by(command: &mut Command) -> Result<ExitCode, Error> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt as _;
-        let source = command.exec();
-        Err(Error::Start {
-            program: name_of(command),
-            source,
-        })
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command.status().map_err(|source| Error::Start {
-            program: name_of(command),
-            source,
-        })?;
-        Ok(status
-            .code()
-            .and_then(|it| u8::try_from(it).ok())
-            .map_or(ExitCode::FAILURE, ExitCode::from))
-    }
+    Ok(program::replace_by(command)?)
 }
 
 /// Runs a program with its output in the open; whether it ended well.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool, Error> {
-    match command.status() {
-        Ok(status) => Ok(status.success()),
-        Err(source) => Err(Error::Start {
-            program: name_of(command),
-            source,
-        }),
-    }
+    Ok(program::succeeds(command)?)
 }
 
 /// What a program wrote on stdout, or why there is nothing: its stderr's end.
 pub(crate) fn stdout_of(command: &mut Command) -> Result<String, Error> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| Error::Start {
-            program: name_of(command),
-            source,
-        })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let message = match last_lines(&stderr, 3).as_str() {
-        "" => output.status.to_string(),
-        lines => lines.to_owned(),
-    };
-    Err(Error::Command {
-        command: name_of(command),
-        message,
-    })
-}
-
-/// The last `num_lines` lines that are not blank.
-pub(crate) fn last_lines(text: &str, num_lines: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(num_lines)..].join("\n")
-}
-
-fn name_of(command: &Command) -> String {
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    // A script passed on the command line (`python -c`) would drown the name.
-    let words = words
-        .map(OsStr::to_string_lossy)
-        .take_while(|word| !word.contains('\n'));
-    words.collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn last_lines_leaves_blank_ones_out() {
-        assert_eq!(last_lines("a\nb\n\n c\n\n", 2), "b\n c");
-        assert_eq!(last_lines("a", 5), "a");
-        assert_eq!(last_lines("\n", 5), "");
-    }
+    Ok(program::stdout_of(command)?)
 }

@@ -36,6 +36,8 @@ const RULES: &[Rule] = &[
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("advisor", LIBTORCH),
+    // It looks for the libtorch that others link.
+    rule("launcher", LIBTORCH),
     rule("xtask", LIBTORCH),
     // A technique that is off is not compiled.
     rule("train", &["amp", "checkpoint", "layout"]),

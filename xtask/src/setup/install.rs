@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+use launcher::{Flaw, Python, VERSION};
+
 use crate::console::Console;
 use crate::error::Error;
 
-use super::find::Python;
 use super::requirements::{self, Requirement};
 use super::store::{Installed, Source, Stage, Store};
-use super::verify::{self, Flaw, VERSION};
-use super::{Half, pip, toolchain};
+use super::{Half, pip, toolchain, verify};
 
 const GIB: u64 = 1 << 30;
 
@@ -41,7 +41,7 @@ pub(crate) fn from_nothing(
 
     let whole = verify::compare_with_records(&target).and_then(|()| {
         let torch = verify::inspect(&target.join("torch"))?;
-        torch.load(python, half)
+        verify::load(&torch, python, half)
     });
     whole.map_err(|flaw| Error::BadInstall { flaw })?;
     store.publish(&stage, |_| true)?;
@@ -73,9 +73,7 @@ pub(crate) fn add_cuda(
     )?;
     store.publish(&stage, |name| name.starts_with("nvidia"))?;
     let installed = finish(store, Half::Cuda)?;
-    installed
-        .torch
-        .load(python, Half::Cuda)
+    verify::load(&installed.torch, python, Half::Cuda)
         .map_err(|flaw| Error::BadInstall { flaw })?;
     Ok(installed)
 }

@@ -48,8 +48,8 @@ pub(super) fn parse(text: &str) -> (Option<Half>, Option<Source>) {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::verify::Torch;
     use super::*;
+    use launcher::Torch;
 
     #[test]
     fn marker_reads_back() {

@@ -2,7 +2,7 @@
 //!
 //! This file decides; [`find`] looks for Pythons, [`install`] and [`pip`] install,
 //! [`store`] owns `.libtorch`, [`verify`] judges a libtorch, [`toolchain`] asks the
-//! machine.
+//! machine. What a distribution needs of that at its start lies in `launcher`.
 
 mod find;
 mod install;
@@ -11,20 +11,20 @@ mod pip;
 mod requirements;
 mod store;
 mod toolchain;
-pub(crate) mod verify;
+mod verify;
 
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
+
+use launcher::{Flaw, Python, Torch};
 
 use crate::console::Console;
 use crate::error::Error;
 use crate::flags;
 use crate::workspace::Workspace;
 
-use self::find::Python;
 use self::store::{Installed, Source, State, Store};
-use self::verify::{Flaw, Torch};
 
 /// How much of libtorch works: the wheel is the same, the NVIDIA libraries that
 /// it needs at run time are not.
@@ -141,11 +141,12 @@ fn link_python(
     want: Half,
     console: &Console,
 ) -> Result<Option<Installed>, Error> {
-    let Some(dir) = python.torch().filter(|dir| !store.owns(dir)) else {
+    let torch = python.ask().ok().and_then(|it| it.torch);
+    let Some(dir) = torch.filter(|dir| !store.owns(dir)) else {
         return Ok(None);
     };
     let usable = verify::inspect(&dir).and_then(|torch| {
-        torch.load(python, want)?;
+        verify::load(&torch, python, want)?;
         Ok(torch)
     });
     match usable {
@@ -169,13 +170,11 @@ fn link_given(store: &Store, dir: &Path, flags: &flags::Setup) -> Result<Install
         .ok()
         .and_then(|them| them.into_iter().next())
     {
-        torch
-            .load(&python, half)
-            .map_err(|flaw| Error::UnusableLibtorch {
-                given_by: "--libtorch",
-                dir: dir.to_path_buf(),
-                flaw,
-            })?;
+        verify::load(&torch, &python, half).map_err(|flaw| Error::UnusableLibtorch {
+            given_by: "--libtorch",
+            dir: dir.to_path_buf(),
+            flaw,
+        })?;
     }
     store.link(&torch, half, Source::Flag)
 }

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use launcher::Python;
+
 use crate::console::Console;
 use crate::error::Error;
 use crate::run;
 
-use super::find::Python;
 use super::store::Stage;
 
 /// How often pip is asked whether it is done, and how often its files are counted.
@@ -41,10 +42,8 @@ pub(crate) fn install(
         })
         .and_then(|(out, err)| {
             command.stdin(Stdio::null()).stdout(out).stderr(err);
-            watch(&mut command, stage.dir(), what, console).map_err(|source| Error::Start {
-                program: format!("{python} -m pip"),
-                source,
-            })
+            let status = watch(&mut command, stage.dir(), what, console);
+            status.map_err(|source| not_started(python, source))
         })?;
     if status.success() {
         return Ok(());
@@ -83,6 +82,11 @@ fn command(python: &Python, stage: &Stage, target: &Path, requirements: &[String
         .env("PIP_USER", "0")
         .env("PIP_REQUIRE_VIRTUALENV", "0");
     command
+}
+
+fn not_started(python: &Python, source: io::Error) -> Error {
+    let program = format!("{python} -m pip");
+    launcher::Error::Start { program, source }.into()
 }
 
 fn watch(

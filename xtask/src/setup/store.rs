@@ -12,11 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use launcher::{Flaw, Torch};
+
 use crate::console::Console;
 use crate::error::Error;
 
-use super::verify::{self, Flaw, Torch};
-use super::{Half, marker};
+use super::{Half, marker, verify};
 
 const MARKER: &str = "installed.toml";
 const PARTIAL: &str = "partial-";

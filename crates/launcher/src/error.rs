@@ -1,0 +1,159 @@
+//! Everything that can go wrong here, with what the reader can do about it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use crate::search::Tried;
+use crate::torch::{Flaw, VERSION};
+
+/// `std`'s, with this crate's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a program was not started, or said nothing of use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A program could not be started.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The program with its arguments.
+        program: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+
+    /// A program ended badly.
+    #[error("`{command}` failed: {message}")]
+    Command {
+        /// The program with its arguments.
+        command: String,
+        /// The end of its stderr, or its exit status where it said nothing.
+        message: String,
+    },
+
+    /// `LIBTORCH` is set, and what it names does not serve.
+    #[error("`LIBTORCH={}` is of no use", .dir.display())]
+    UnusableLibtorch {
+        /// What `LIBTORCH` says.
+        dir: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        flaw: Flaw,
+    },
+
+    /// No place has a libtorch that serves.
+    #[error("no libtorch {VERSION} found; these places were tried:{}", lines(.tried))]
+    NotFound {
+        /// Each place, and why it was passed over.
+        tried: Vec<Tried>,
+    },
+
+    /// The C or C++ library of this system is older than those that the program was built with.
+    #[error("this system is too old for `{}`: it lacks {}", .program.display(), quoted(.versions))]
+    OldSystem {
+        /// The program that asks for them.
+        program: PathBuf,
+        /// Versions of symbols, such as `GLIBC_2.36`.
+        versions: Vec<String>,
+    },
+
+    /// The program to start is not there.
+    #[error("`{}`, which this program starts, is missing", .path.display())]
+    NoProgram {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// The system does not say where the launcher lies.
+    #[error("cannot tell where this program lies")]
+    NoOwnPath(#[source] io::Error),
+}
+
+impl Error {
+    /// What to do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnusableLibtorch { flaw, .. } => match flaw {
+                Flaw::Version { .. } => {
+                    format!("Snug needs libtorch {VERSION}: {UNSET}")
+                }
+                Flaw::Load { .. } => format!("install what it needs beside it, or {UNSET}"),
+                _ => format!(
+                    "give the folder that holds `lib` and `version.py` or `build-version`, or \
+                     {UNSET}"
+                ),
+            },
+            Self::NotFound { .. } => format!(
+                "run `python3 -m pip install torch=={VERSION}` in a virtual environment, or set \
+                 `LIBTORCH` to the folder of a libtorch {VERSION}"
+            ),
+            Self::OldSystem { .. } => {
+                "build Snug on this system with `cargo xtask dist`, or use a newer one".to_owned()
+            }
+            Self::NoProgram { .. } => {
+                "keep the folder of the archive whole; a link to this program may lie anywhere"
+                    .to_owned()
+            }
+            Self::Start { .. } | Self::Command { .. } | Self::NoOwnPath(_) => return None,
+        })
+    }
+}
+
+const UNSET: &str = "unset `LIBTORCH`, and the active Python is asked for its torch";
+
+/// An error and what caused it, in one line: `a: b: c`.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn lines(tried: &[Tried]) -> String {
+    tried.iter().fold(String::new(), |mut text, it| {
+        // Writing to a string does not fail.
+        write!(text, "\n  {it}").ok();
+        text
+    })
+}
+
+fn quoted(names: &[String]) -> String {
+    format!("`{}`", names.join("`, `"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_stand_in_one_line() {
+        let error = Error::UnusableLibtorch {
+            dir: "/opt/torch".into(),
+            flaw: Flaw::Version {
+                found: "2.9.1".to_owned(),
+            },
+        };
+        assert_eq!(
+            with_causes(&error),
+            "`LIBTORCH=/opt/torch` is of no use: its version is 2.9.1, not 2.11.0"
+        );
+    }
+
+    #[test]
+    fn an_old_system_is_told_what_it_lacks() {
+        let error = Error::OldSystem {
+            program: "libexec/train".into(),
+            versions: vec!["GLIBC_2.36".to_owned(), "GLIBCXX_3.4.30".to_owned()],
+        };
+        assert_eq!(
+            error.to_string(),
+            "this system is too old for `libexec/train`: it lacks `GLIBC_2.36`, `GLIBCXX_3.4.30`"
+        );
+    }
+}

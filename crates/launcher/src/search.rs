@@ -1,0 +1,191 @@
+//! Where a program looks for libtorch: `LIBTORCH`, the active Python, beside itself.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::loader;
+use crate::python::{self, Python};
+use crate::torch::{Flaw, Torch, Use, inspect};
+
+/// The folders beside a program that may be a libtorch: the archive for C++ unpacks as the one,
+/// a wheel as the other.
+const BESIDE: [&str; 2] = ["libtorch", "torch"];
+
+/// Where to look, and for which program.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// The program that is to run with what is found.
+    pub program: PathBuf,
+    /// `LIBTORCH`. Where it is set, nothing else is looked at.
+    pub libtorch: Option<PathBuf>,
+    /// The Pythons to ask, in order.
+    pub pythons: Vec<Python>,
+    /// The folder that may have a libtorch in it.
+    pub folder: PathBuf,
+}
+
+/// A place that was tried, and why it was passed over.
+#[derive(Debug)]
+pub struct Tried {
+    /// The place.
+    pub place: Place,
+    /// What was wrong with it.
+    pub why: Why,
+}
+
+/// A place to look in.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Place {
+    /// The environment variable `LIBTORCH`.
+    Variable,
+    /// The torch of a Python.
+    Python(Python),
+    /// A folder beside the program.
+    Beside(PathBuf),
+}
+
+/// Why a place was passed over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// The variable.
+    #[error("it is not set")]
+    NotSet,
+    /// There is no such program or folder.
+    #[error("it is not there")]
+    NotThere,
+    /// The Python could not be asked.
+    #[error("it does not answer: {0}")]
+    NoAnswer(String),
+    /// The Python has no torch.
+    #[error("it has no torch (`{}`)", .executable.display())]
+    NoTorch {
+        /// The interpreter that said so.
+        executable: PathBuf,
+    },
+    /// The Python's torch does not serve.
+    #[error("its torch is of no use (`{}`): {flaw}", .dir.display())]
+    Torch {
+        /// Where that torch lies.
+        dir: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// The folder is no libtorch that serves.
+    #[error("it is of no use: {0}")]
+    Folder(Flaw),
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Variable => write!(f, "`LIBTORCH`: {}", self.why),
+            Place::Python(python) => write!(f, "`{python}`: {}", self.why),
+            Place::Beside(dir) => write!(f, "`{}`: {}", dir.display(), self.why),
+        }
+    }
+}
+
+impl Search {
+    /// The places that this process's environment names.
+    pub fn of_process(program: PathBuf, folder: PathBuf) -> Self {
+        Self {
+            program,
+            libtorch: env::var_os("LIBTORCH")
+                .filter(|it| !it.is_empty())
+                .map(PathBuf::from),
+            pythons: python::candidates(),
+            folder,
+        }
+    }
+
+    /// The first libtorch that serves.
+    ///
+    /// # Errors
+    /// - [`Error::UnusableLibtorch`] where `LIBTORCH` is set to one that does not serve: whoever
+    ///   set it wants that one and no other.
+    /// - [`Error::NotFound`] with every place and what is wrong with it.
+    /// - [`Error::OldSystem`] where no libtorch could help.
+    pub fn find(&self) -> Result<Torch> {
+        if let Some(dir) = &self.libtorch {
+            return self.judge(dir)?.map_err(|flaw| Error::UnusableLibtorch {
+                dir: dir.clone(),
+                flaw,
+            });
+        }
+        let mut tried = vec![Tried {
+            place: Place::Variable,
+            why: Why::NotSet,
+        }];
+        for python in &self.pythons {
+            match self.of_python(python)? {
+                Ok(torch) => return Ok(torch),
+                Err(why) => tried.push(Tried {
+                    place: Place::Python(python.clone()),
+                    why,
+                }),
+            }
+        }
+        for dir in BESIDE.map(|it| self.folder.join(it)) {
+            let why = match self.judge(&dir)? {
+                Ok(torch) => return Ok(torch),
+                Err(Flaw::Missing(path)) if path == dir => Why::NotThere,
+                Err(flaw) => Why::Folder(flaw),
+            };
+            tried.push(Tried {
+                place: Place::Beside(dir),
+                why,
+            });
+        }
+        Err(Error::NotFound { tried })
+    }
+
+    fn of_python(&self, python: &Python) -> Result<Result<Torch, Why>> {
+        let answer = match python.ask() {
+            Ok(answer) => answer,
+            Err(Error::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(Why::NotThere));
+            }
+            Err(error) => return Ok(Err(Why::NoAnswer(reason(&error)))),
+        };
+        let Some(dir) = answer.torch else {
+            let executable = answer.executable;
+            return Ok(Err(Why::NoTorch { executable }));
+        };
+        let judged = self.judge(&dir)?;
+        Ok(judged.map_err(|flaw| Why::Torch { dir, flaw }))
+    }
+
+    /// The outer error is one that the next place cannot cure.
+    fn judge(&self, dir: &Path) -> Result<Result<Torch, Flaw>> {
+        let torch = match inspect(dir, Use::Run) {
+            Ok(torch) => torch,
+            Err(flaw) => return Ok(Err(flaw)),
+        };
+        let lacks = loader::lacks(&self.program, &torch);
+        if !lacks.versions.is_empty() {
+            return Err(Error::OldSystem {
+                program: self.program.clone(),
+                versions: lacks.versions,
+            });
+        }
+        Ok(match lacks.reason() {
+            None => Ok(torch),
+            Some(reason) => Err(Flaw::Load { reason }),
+        })
+    }
+}
+
+/// The last line: of what a Python says when it fails, that is the exception.
+fn reason(error: &Error) -> String {
+    let text = match error {
+        Error::Command { message, .. } => message.clone(),
+        Error::Start { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    text.lines().last().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,68 @@
+//! Which libtorch is taken.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::dist::{Dist, said};
+
+fn libraries(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(42), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    said(&output, "libraries").concat()
+}
+
+fn lib(torch: &Path) -> String {
+    torch.join("lib").display().to_string()
+}
+
+#[test]
+fn the_variable_wins_over_everything() {
+    let dist = Dist::new();
+    let torch = dist.torch("given", "2.11.0+cpu");
+    let other = dist.torch("site/torch", "2.11.0");
+    dist.python("python3", &other.display().to_string());
+    let found = libraries(dist.train().env("LIBTORCH", &torch));
+    assert_eq!(found, lib(&torch));
+    // Relative to where one stands, and through a link: the folder itself is passed on.
+    std::os::unix::fs::symlink(&torch, dist.path("link")).unwrap();
+    let mut train = dist.train();
+    train.current_dir(dist.path("")).env("LIBTORCH", "link");
+    assert_eq!(libraries(&mut train), lib(&torch));
+    // Empty is not set.
+    let found = libraries(dist.train().env("LIBTORCH", ""));
+    assert_eq!(found, lib(&other));
+}
+
+#[test]
+fn the_virtual_environment_comes_before_the_path() {
+    let dist = Dist::new();
+    let [in_venv, on_path] = ["a", "b"].map(|it| dist.torch(it, "2.11.0"));
+    dist.python("python3", &on_path.display().to_string());
+    fs::create_dir_all(dist.path("venv/bin")).unwrap();
+    let text = format!("#!/bin/sh\necho /v/python\necho '{}'\n", in_venv.display());
+    dist.script("venv/bin/python", &text);
+    let found = libraries(dist.train().env("VIRTUAL_ENV", dist.path("venv")));
+    assert_eq!(found, lib(&in_venv));
+    assert_eq!(libraries(&mut dist.train()), lib(&on_path));
+}
+
+#[test]
+fn a_python_that_does_not_serve_is_passed_over() {
+    let dist = Dist::new();
+    let [old, good] = [("old", "2.9.1"), ("good", "2.11.0")].map(|(it, v)| dist.torch(it, v));
+    dist.python("python3", &old.display().to_string());
+    dist.python("python", &good.display().to_string());
+    assert_eq!(libraries(&mut dist.train()), lib(&good));
+}
+
+#[test]
+fn last_comes_what_lies_beside() {
+    let dist = Dist::new();
+    dist.python("python3", "");
+    let torch = dist.torch("snug/torch", "2.11.0+cu130");
+    assert_eq!(libraries(&mut dist.train()), lib(&torch));
+    let libtorch = dist.torch("snug/libtorch", "2.11.0+cu130");
+    assert_eq!(libraries(&mut dist.train()), lib(&libtorch));
+}
