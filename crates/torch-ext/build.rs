@@ -11,8 +11,12 @@ fn main() {
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         fail("`torch-sys` did not say where libtorch is; run `cargo xtask setup` first");
     };
-    // For our own tests; dependents with a final artifact emit their own.
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:rerun-if-env-changed=SNUG_RPATH");
+    // For our own tests; dependents with a final artifact emit their own. `cargo xtask dist` says
+    // `none`: what it builds runs on other machines.
+    if env::var_os("SNUG_RPATH").is_none_or(|it| it != "none") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    }
     let include = lib
         .parent()
         .map(|root| root.join("include"))
