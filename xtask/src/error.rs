@@ -70,6 +70,32 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
+    #[error("a distribution is made on x86-64 Linux with glibc, and this is {system}")]
+    Unsupported { system: String },
+
+    #[error("cargo could not build the programs")]
+    Build,
+
+    #[error("`{}` cannot be read as a program", .path.display())]
+    NoProgram {
+        path: PathBuf,
+        #[source]
+        source: object::Error,
+    },
+
+    #[error("`{}` looks for libraries in `{found}`, a folder of this machine", .path.display())]
+    Rpath { path: PathBuf, found: String },
+
+    #[error(
+        "the distribution has {:.1} MiB and is to have {} at most:\n{contents}",
+        mib(*.total_bytes), .limit_bytes / MIB
+    )]
+    TooLarge {
+        total_bytes: u64,
+        limit_bytes: u64,
+        contents: String,
+    },
+
     /// A program that could not be started, or that failed.
     #[error(transparent)]
     Program(#[from] launcher::Error),
@@ -122,10 +148,24 @@ impl Error {
                 "make the folder writable for this user, and see that the disk is not full"
                     .to_owned()
             }
+            Self::Unsupported { .. } => {
+                "here, work in the checkout: `cargo xtask train`".to_owned()
+            }
+            Self::Rpath { .. } => {
+                "look for `rpath` in `RUSTFLAGS`, `LDFLAGS` and the settings of cargo".to_owned()
+            }
+            Self::TooLarge { .. } => {
+                "see which of them grew; `[profile.release]` in `Cargo.toml` strips symbols"
+                    .to_owned()
+            }
             Self::Program(error) => return error.hint(),
-            Self::Unreadable { .. } => return None,
+            Self::Unreadable { .. } | Self::Build | Self::NoProgram { .. } => return None,
         })
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / MIB as f64
 }
 
 fn older(too_old: Option<&str>) -> String {

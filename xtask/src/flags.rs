@@ -25,6 +25,11 @@ pub(crate) enum Command {
     Test(Test),
     /// Run every check that a change has to pass
     Ci(Ci),
+    /// Make a folder and an archive that run without a checkout (runs `setup` when needed)
+    ///
+    /// The programs in it need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the
+    /// active Python or beside them.
+    Dist(Dist),
 }
 
 #[derive(Debug, Default, Args)]
@@ -72,6 +77,13 @@ pub(crate) struct Ci {
     /// Leave this step out (may be repeated)
     #[arg(long, value_name = "STEP", value_enum)]
     pub(crate) skip: Vec<Step>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Dist {
+    /// Where to put them [default: `target/dist` of the checkout]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// The steps of `cargo xtask ci`, in the order in which they run: those that

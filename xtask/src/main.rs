@@ -1,11 +1,13 @@
-//! The commands of a checkout: `cargo xtask setup | train | test | ci`.
+//! The commands of a checkout: `cargo xtask setup | train | test | ci | dist`.
 //!
 //! This file dispatches, nothing more. xtask never links libtorch: it is what
 //! brings libtorch to the machine, so it has to build before libtorch is there.
 
 mod ci;
 mod console;
+mod dist;
 mod error;
+mod files;
 mod flags;
 mod run;
 mod setup;
@@ -45,5 +47,6 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Train(flags) => train::run(&workspace, &flags, console),
         Command::Test(flags) => test::run(&workspace, &flags, console),
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
+        Command::Dist(flags) => dist::run(&workspace, &flags, console),
     }
 }

@@ -16,6 +16,7 @@ use launcher::{Flaw, Torch};
 
 use crate::console::Console;
 use crate::error::Error;
+use crate::files::{remove, unwritable};
 
 use super::{Half, marker, verify};
 
@@ -272,22 +273,6 @@ fn entries(dir: &Path, which: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     all.filter(|it| which(&it.file_name().to_string_lossy()))
         .map(|it| it.path())
         .collect()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn unwritable(path: &Path, source: io::Error) -> Error {
-    Error::Unwritable {
-        path: path.to_path_buf(),
-        source,
-    }
 }
 
 #[cfg(unix)]

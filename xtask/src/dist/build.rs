@@ -1,0 +1,122 @@
+//! Building the programs of a distribution: all techniques in, nothing of this machine in them.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::run;
+use crate::workspace::Workspace;
+
+/// Where cargo put them.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) train: PathBuf,
+    pub(crate) launcher: PathBuf,
+    pub(crate) advisor: PathBuf,
+}
+
+/// Compiles them in a folder of their own: they are compiled with other flags than everything else
+/// of a checkout, and in the same folder each would undo the other's work.
+pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Programs, Error> {
+    console.say("dist: building the programs (minutes at the first time)");
+    let target_dir = workspace.root().join("target").join("dist-build");
+    let mut cargo = run::cargo(workspace);
+    cargo.current_dir(workspace.root());
+    cargo
+        .args(["build", "--release", "--features", "train/full"])
+        .args(["--package", "train"])
+        .args(["--package", "advisor"])
+        .args(["--package", "launcher"])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .arg("--config")
+        .arg(rustflags(&hidden()))
+        .env("SNUG_RPATH", "none")
+        // It would move the programs to another folder, and no other target is supported.
+        .env_remove("CARGO_BUILD_TARGET");
+    let libtorch = workspace.user_libtorch().unwrap_or(workspace.torch());
+    if let Some(flags) = cxxflags(env::var_os("CXXFLAGS"), &libtorch) {
+        cargo.env("CXXFLAGS", flags);
+    }
+    if !run::succeeds(&mut cargo)? {
+        return Err(Error::Build);
+    }
+    let program = |name: &str| target_dir.join("release").join(name);
+    Ok(Programs {
+        train: program("train"),
+        launcher: program("snug-launcher"),
+        advisor: program("advisor"),
+    })
+}
+
+/// Folders of this machine that would stand in messages of panics, and what stands there instead.
+/// Of two that fit, the compiler takes the later.
+fn hidden() -> Vec<(PathBuf, &'static str)> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from);
+    let home = folder("HOME").filter(|it| it.parent().is_some());
+    let cargo_home = folder("CARGO_HOME").or_else(|| home.as_ref().map(|it| it.join(".cargo")));
+    let hidden = [(home, "~"), (cargo_home, "cargo")];
+    hidden
+        .into_iter()
+        .filter_map(|(folder, name)| Some((folder?, name)))
+        .collect()
+}
+
+/// A setting of cargo, in TOML. `RUSTFLAGS` of the user wins over it.
+fn rustflags(hidden: &[(PathBuf, &str)]) -> String {
+    let flags: Vec<String> = hidden
+        .iter()
+        .map(|(folder, name)| {
+            let folder = folder.display().to_string();
+            let folder = folder.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"--remap-path-prefix={folder}={name}\"")
+        })
+        .collect();
+    format!("build.rustflags=[{}]", flags.join(","))
+}
+
+/// The same for libtorch's headers, whose checks name their file. The variable is split at blanks,
+/// so a folder with one in its name is left as it is.
+fn cxxflags(user: Option<OsString>, libtorch: &Path) -> Option<OsString> {
+    let folder = libtorch.to_str()?;
+    if folder.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut flags = OsString::from(format!("-ffile-prefix-map={folder}=libtorch"));
+    if let Some(user) = user.filter(|it| !it.is_empty()) {
+        flags.push(" ");
+        flags.push(user);
+    }
+    Some(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustflags_are_toml() {
+        let hidden = [("/home/a b", "~"), ("/home/a b/.cargo", "cargo")];
+        let hidden = hidden.map(|(folder, name)| (PathBuf::from(folder), name));
+        assert_eq!(
+            rustflags(&hidden),
+            "build.rustflags=[\"--remap-path-prefix=/home/a b=~\",\
+             \"--remap-path-prefix=/home/a b/.cargo=cargo\"]"
+        );
+        assert_eq!(rustflags(&[]), "build.rustflags=[]");
+    }
+
+    #[test]
+    fn flags_of_the_user_stay() {
+        let torch = Path::new("/opt/torch");
+        let ours = "-ffile-prefix-map=/opt/torch=libtorch";
+        assert_eq!(cxxflags(None, torch), Some(ours.into()));
+        assert_eq!(
+            cxxflags(Some("-O2".into()), torch),
+            Some(format!("{ours} -O2").into())
+        );
+        assert_eq!(cxxflags(None, Path::new("/my torch")), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! What lies where in a distribution.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::files::{copy, sorted, unreadable, unwritable};
+use crate::workspace::Workspace;
+
+use super::build::Programs;
+
+const KIB: u64 = 1 << 10;
+
+/// Folders of the checkout that travel along. One that a checkout lacks is left out.
+const FOLDERS: [&str; 2] = ["presets", "bench/pytorch"];
+const FILES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+
+/// A program or a folder, and what it weighs.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: u64,
+}
+
+/// Fills `folder` with everything but the README, which tells of the rest.
+pub(crate) fn lay_out(
+    folder: &Path,
+    workspace: &Workspace,
+    programs: &Programs,
+) -> Result<Vec<Part>, Error> {
+    let mut parts = Vec::new();
+    let mut done = |name: &'static str| -> Result<(), Error> {
+        let bytes = bytes_in(&folder.join(name))?;
+        parts.push(Part { name, bytes });
+        Ok(())
+    };
+    for (name, from) in PROGRAMS.into_iter().zip(programs.in_order()) {
+        let to = folder.join(name);
+        create_folder_of(&to)?;
+        copy(from, &to)?;
+        make_executable(&to)?;
+        done(name)?;
+    }
+    for name in FOLDERS {
+        let from = workspace.root().join(name);
+        if from.is_dir() {
+            copy_folder(&from, &folder.join(name))?;
+            done(name)?;
+        }
+    }
+    for name in FILES {
+        copy(&workspace.root().join(name), &folder.join(name))?;
+        done(name)?;
+    }
+    Ok(parts)
+}
+
+/// The launcher has the name that people call.
+const PROGRAMS: [&str; 3] = ["train", "libexec/train", "advisor"];
+
+impl Programs {
+    fn in_order(&self) -> [&Path; 3] {
+        [&self.launcher, &self.train, &self.advisor]
+    }
+}
+
+/// The programs of a folder that is laid out.
+pub(crate) fn programs(folder: &Path) -> [PathBuf; 3] {
+    PROGRAMS.map(|it| folder.join(it))
+}
+
+/// One line for each part, and the sum.
+pub(crate) fn table(parts: &[Part]) -> String {
+    let total = parts.iter().map(|it| it.bytes).sum();
+    let lines = parts.iter().map(|it| (it.name, it.bytes));
+    lines
+        .chain([("together", total)])
+        .map(|(name, bytes)| format!("{name:<16}{:>10}", size(bytes)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// In the unit that suits it.
+pub(crate) fn size(bytes: u64) -> String {
+    let (unit_bytes, unit) = if bytes < super::MIB {
+        (KIB, "KiB")
+    } else {
+        (super::MIB, "MiB")
+    };
+    format!("{:.1} {unit}", bytes as f64 / unit_bytes as f64)
+}
+
+/// Without what an editor or Python leaves: names that begin with a dot, and bytecode.
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(|it| unwritable(to, it))?;
+    for path in sorted(from)? {
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        let text = name.to_string_lossy();
+        if text.starts_with('.') || text == "__pycache__" {
+            continue;
+        }
+        if path.is_dir() {
+            copy_folder(&path, &to.join(name))?;
+        } else {
+            copy(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn bytes_in(path: &Path) -> Result<u64, Error> {
+    if path.is_dir() {
+        return sorted(path)?.iter().map(|it| bytes_in(it)).sum();
+    }
+    let found = fs::metadata(path).map_err(|it| unreadable(path, it))?;
+    Ok(found.len())
+}
+
+fn create_folder_of(path: &Path) -> Result<(), Error> {
+    match path.parent() {
+        Some(dir) => fs::create_dir_all(dir).map_err(|it| unwritable(dir, it)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(path, mode).map_err(|it| unwritable(path, it))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_path: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size(512), "0.5 KiB");
+        assert_eq!(size(3 << 19), "1.5 MiB");
+        let parts = [("train", 1 << 10), ("libexec/train", 10 << 20)];
+        let parts = parts.map(|(name, bytes)| Part { name, bytes });
+        assert_eq!(
+            table(&parts),
+            "train              1.0 KiB\n\
+             libexec/train     10.0 MiB\n\
+             together          10.0 MiB"
+        );
+    }
+
+    #[test]
+    fn leftovers_stay_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|it| dir.path().join(it));
+        for file in [
+            "unet.py",
+            ".unet.py.swp",
+            "__pycache__/unet.pyc",
+            "data/a.txt",
+        ] {
+            create_folder_of(&from.join(file)).unwrap();
+            fs::write(from.join(file), file).unwrap();
+        }
+        copy_folder(&from, &to).unwrap();
+        assert_eq!(sorted(&to).unwrap(), [to.join("data"), to.join("unet.py")]);
+        assert_eq!(bytes_in(&to).unwrap(), "data/a.txtunet.py".len() as u64);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = copy(&dir.path().join("none"), &dir.path().join("to")).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+        let error = copy(Path::new(file!()), &dir.path().join("no/such/folder"));
+        assert!(error.is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! What a program asks of the system that it runs on: versions of symbols in glibc and libstdc++,
+//! and folders to look in.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use object::Endianness;
+use object::elf::{DT_RPATH, DT_RUNPATH, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader as _};
+
+use crate::error::Error;
+use crate::files::unreadable;
+
+/// The newest versions that are asked for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Needs {
+    glibc: Option<Version>,
+    glibcxx: Option<Version>,
+}
+
+/// Such as 3.4.30, which is newer than 3.4.9.
+type Version = Vec<u32>;
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("GLIBC", &self.glibc), ("GLIBCXX", &self.glibcxx)];
+        let words: Vec<String> = named
+            .into_iter()
+            .filter_map(|(name, version)| Some(format!("{name}_{}", dotted(version.as_ref()?))))
+            .collect();
+        f.write_str(&words.join(", "))
+    }
+}
+
+impl Needs {
+    fn add(&mut self, symbol_version: &str) {
+        for (prefix, newest) in [("GLIBC_", &mut self.glibc), ("GLIBCXX_", &mut self.glibcxx)] {
+            let version = symbol_version.strip_prefix(prefix).and_then(parse);
+            // Nothing is less than something.
+            if version > *newest {
+                *newest = version;
+            }
+        }
+    }
+}
+
+/// What all of `programs` need together.
+///
+/// # Errors
+/// [`Error::Rpath`] for a program that names folders to look in: they are this machine's.
+pub(crate) fn needs_of(programs: &[PathBuf]) -> Result<Needs, Error> {
+    let mut needs = Needs::default();
+    for path in programs {
+        let data = fs::read(path).map_err(|it| unreadable(path, it))?;
+        let found = read(&data, &mut needs).map_err(|source| Error::NoProgram {
+            path: path.clone(),
+            source,
+        })?;
+        if let Some(found) = found {
+            let path = path.clone();
+            return Err(Error::Rpath { path, found });
+        }
+    }
+    Ok(needs)
+}
+
+/// Adds to `needs`, and returns the rpath, if there is one.
+fn read(data: &[u8], needs: &mut Needs) -> object::Result<Option<String>> {
+    let header = FileHeader64::<Endianness>::parse(data)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
+    if let Some((mut libraries, strings)) = sections.gnu_verneed(endian, data)? {
+        let strings = sections.strings(endian, data, strings)?;
+        while let Some((_, mut versions)) = libraries.next()? {
+            while let Some(version) = versions.next()? {
+                needs.add(&String::from_utf8_lossy(version.name(endian, strings)?));
+            }
+        }
+    }
+    let Some((entries, strings)) = sections.dynamic(endian, data)? else {
+        return Ok(None);
+    };
+    let strings = sections.strings(endian, data, strings)?;
+    for entry in entries {
+        let tag = entry.d_tag(endian);
+        if [DT_RPATH, DT_RUNPATH].contains(&tag) {
+            let folders = entry.string(endian, strings)?;
+            return Ok(Some(String::from_utf8_lossy(folders).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// `GLIBC_PRIVATE` is no version.
+fn parse(version: &str) -> Option<Version> {
+    version.split('.').map(|it| it.parse().ok()).collect()
+}
+
+fn dotted(version: &[u32]) -> String {
+    let numbers: Vec<String> = version.iter().map(u32::to_string).collect();
+    numbers.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_each_is_kept() {
+        let mut needs = Needs::default();
+        for version in [
+            "GLIBC_2.34",
+            "GLIBC_2.4",
+            "GLIBC_2.2.5",
+            "GLIBC_PRIVATE",
+            "GLIBCXX_3.4.9",
+            "GLIBCXX_3.4.30",
+            "GLIBCXX_3.4",
+            "CXXABI_1.3.13",
+            "GCC_3.0",
+        ] {
+            needs.add(version);
+        }
+        assert_eq!(needs.to_string(), "GLIBC_2.34, GLIBCXX_3.4.30");
+        assert_eq!(Needs::default().to_string(), "");
+    }
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
+    #[test]
+    fn this_very_program() {
+        let own = std::env::current_exe().unwrap();
+        let needs = needs_of(&[own]).unwrap();
+        assert!(
+            needs.glibc.unwrap() >= vec![2, 2],
+            "of every 64-bit program"
+        );
+        assert_eq!(needs.glibcxx, None);
+    }
+
+    #[test]
+    fn what_is_no_program_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train");
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        let error = needs_of(std::slice::from_ref(&path)).unwrap_err();
+        let expected = format!("`{}` cannot be read as a program", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
+}
