@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use config::RunConfig;
 use tch::Device;
 
+use super::console;
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
-use super::{console, fit};
 use crate::compose;
 use crate::data::{FolderSource, Loader, Source};
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::metrics::Scores;
 use crate::model::UNet;
 use crate::precision::{self, CpuSupport, Precision};
+use crate::run_data;
 use crate::weights::WeightsFile;
 
 /// Images of a folder.
@@ -62,7 +63,7 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.config, args.device)?;
     let config = &loaded.config;
-    let dataset = fit::scan(&args.data, config)?;
+    let dataset = run_data::scan(&args.data, config)?;
     for note in &dataset.notes {
         console::note(note);
     }
@@ -81,14 +82,14 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
             hint: "choose others with `--split`".to_owned(),
         });
     }
-    let (height, width) = fit::size_of(config);
+    let (height, width) = run_data::size_of(config);
     let source: Arc<dyn Source> = Arc::new(FolderSource::new(
         pairs,
-        fit::classes_of(config),
+        run_data::classes_of(config),
         height,
         width,
     ));
-    let loader = Loader::new(source, fit::validation_loader(config))?;
+    let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
     let scores = evaluate(
         &loaded.model,

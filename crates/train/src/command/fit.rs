@@ -1,7 +1,6 @@
 //! `train fit`: a whole run, from flags to `summary.json`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use config::{Language, RunConfig};
@@ -9,14 +8,12 @@ use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use super::{console, scale};
-use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
-use crate::data::{
-    FolderSource, Loader, LoaderConfig, Source, SynthSource, baseline, synth, verify,
-};
+use crate::data::{Source, baseline};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::outputs::{RunDir, prepare_models_dir};
 use crate::precision::{self, CpuSupport};
+use crate::run_data::RunData;
 use crate::trainer::Trainer;
 use crate::weights::WeightsFile;
 use crate::{checkpointing, compose, device};
@@ -24,9 +21,6 @@ use crate::{checkpointing, compose, device};
 mod recorder;
 
 use recorder::Recorder;
-
-/// Batches that workers keep ahead of the step.
-const PREFETCH: usize = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -85,7 +79,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         device::kind(device)
     ));
 
-    let data = Data::open(args.data.as_deref(), &config, pages)?;
+    let data = match &args.data {
+        Some(folder) => RunData::of_folder(folder, &config)?,
+        None => RunData::built_in(&config, pages)?,
+    };
     data.notes.iter().for_each(|line| console::note(line));
 
     let mut trainer = Trainer::new(config, device, choice.precision)?;
@@ -162,129 +159,6 @@ fn refuse_places(args: &FitArgs) -> Result<()> {
         (Some(path), _) => RunDir::refuse_taken(path),
         (None, Some(name)) => RunDir::refuse_taken(&Path::new("runs").join(name)),
         (None, None) => Ok(()),
-    }
-}
-
-/// Where samples come from, ready to be read.
-struct Data {
-    name: String,
-    built_in: bool,
-    train: Loader,
-    val: Loader,
-    notes: Vec<String>,
-}
-
-impl Data {
-    fn open(folder: Option<&Path>, config: &RunConfig, pages: scale::Pages) -> Result<Self> {
-        let (height, width) = size_of(config);
-        let (name, train, val, mut notes): (_, Arc<dyn Source>, Arc<dyn Source>, _) = match folder {
-            None => {
-                if config.classes != 1 {
-                    return Err(Error::Usage {
-                        message: format!(
-                            "the built-in pages have one class, not {}",
-                            config.classes
-                        ),
-                        hint: "name your own data with `--data DIR`".to_owned(),
-                    });
-                }
-                let (h, w) = (config.img_size.height, config.img_size.width);
-                let train = SynthSource::new(config.seed, pages.train, h, w)?;
-                let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
-                let note = format!("data: built-in comic pages, seed {}", config.seed);
-                (
-                    "balloons".to_owned(),
-                    Arc::new(train),
-                    Arc::new(val),
-                    vec![note],
-                )
-            }
-            Some(folder) => {
-                let dataset = scan(folder, config)?;
-                let classes = classes_of(config);
-                let source = |pairs| Arc::new(FolderSource::new(pairs, classes, height, width));
-                let name = folder
-                    .canonicalize()
-                    .ok()
-                    .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-                let notes = dataset.notes;
-                let name = name.unwrap_or_else(|| "data".to_owned());
-                (name, source(dataset.train), source(dataset.val), notes)
-            }
-        };
-        let workers = config.workers as usize;
-        for (what, source) in [("train", &train), ("val", &val)] {
-            let summary = verify(source.as_ref(), workers, |_, _| ())?;
-            let ((h0, w0), (h1, w1)) = (summary.min_size, summary.max_size);
-            let sizes = if (h0, w0) == (h1, w1) {
-                format!("{h0}x{w0}")
-            } else {
-                format!("{h0}x{w0} to {h1}x{w1}")
-            };
-            notes.push(format!(
-                "{what}: {} images of {sizes}, foreground {:.1} %",
-                summary.samples,
-                100.0 * summary.foreground()
-            ));
-        }
-        let train = Loader::new(
-            train,
-            LoaderConfig {
-                shuffle: true,
-                augment: config.augment,
-                ..validation_loader(config)
-            },
-        )?;
-        let val = Loader::new(val, validation_loader(config))?;
-        Ok(Self {
-            name,
-            built_in: folder.is_none(),
-            train,
-            val,
-            notes,
-        })
-    }
-}
-
-/// Scans a folder as the configuration says.
-pub(super) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
-    if folder.is_file() {
-        return Err(Error::Usage {
-            message: format!("`{}` is a file, not a folder", folder.display()),
-            hint: "`--data` takes the folder that holds `train/` and `val/`, or `images/` and \
-                   `masks/`"
-                .to_owned(),
-        });
-    }
-    let options = SplitOptions {
-        val_percent: config.val_percent,
-        seed: config.seed,
-    };
-    Ok(scan_folder(folder, &options)?)
-}
-
-/// (height, width).
-pub(super) fn size_of(config: &RunConfig) -> (usize, usize) {
-    (
-        config.img_size.height as usize,
-        config.img_size.width as usize,
-    )
-}
-
-pub(super) fn classes_of(config: &RunConfig) -> usize {
-    config.classes as usize
-}
-
-/// In order, unaugmented, all of it.
-pub(super) fn validation_loader(config: &RunConfig) -> LoaderConfig {
-    LoaderConfig {
-        batch: config.batch as usize,
-        workers: config.workers as usize,
-        prefetch: PREFETCH,
-        shuffle: false,
-        seed: config.seed,
-        augment: false,
-        drop_last: false,
     }
 }
 

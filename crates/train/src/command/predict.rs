@@ -126,7 +126,7 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
 fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result<()> {
     let decoded = decode::image(image)?;
     let original = (decoded.height, decoded.width);
-    let (height, width) = super::fit::size_of(&loaded.config);
+    let (height, width) = crate::run_data::size_of(&loaded.config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;
     let mut batch = Batch::new(height, width);
     batch.push(

@@ -5,14 +5,7 @@
 use config::{ImageSize, Resolved};
 use tch::Device;
 
-/// Built-in pages of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pages {
-    /// For training.
-    pub(super) train: usize,
-    /// For validation, from other seeds.
-    pub(super) val: usize,
-}
+use crate::run_data::Pages;
 
 /// Pages of an unscaled run.
 const FULL: Pages = Pages {

@@ -1,0 +1,166 @@
+//! The data of a run: training and validation images, checked, with what a person should be told.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use config::RunConfig;
+
+use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
+use crate::data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, synth, verify};
+use crate::error::{Error, Result};
+
+/// Batches that workers keep ahead of the step.
+const PREFETCH: usize = 2;
+
+/// Built-in pages of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pages {
+    /// For training.
+    pub train: usize,
+    /// For validation, from other seeds.
+    pub val: usize,
+}
+
+/// Where samples come from, ready to be read.
+#[derive(Debug)]
+pub struct RunData {
+    /// Name of the data in the names of files.
+    pub name: String,
+    /// Whether it is drawn and not read.
+    pub built_in: bool,
+    /// Training images, shuffled and varied.
+    pub train: Loader,
+    /// Validation images.
+    pub val: Loader,
+    /// What was found.
+    pub notes: Vec<String>,
+}
+
+impl RunData {
+    /// Built-in comic pages.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for several classes; [`Error::Data`] for a size that pages cannot have.
+    pub fn built_in(config: &RunConfig, pages: Pages) -> Result<Self> {
+        if config.classes != 1 {
+            return Err(Error::Usage {
+                message: format!("the built-in pages have one class, not {}", config.classes),
+                hint: "name your own data with `--data DIR`".to_owned(),
+            });
+        }
+        let (h, w) = (config.img_size.height, config.img_size.width);
+        let train = SynthSource::new(config.seed, pages.train, h, w)?;
+        let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
+        let note = format!("data: built-in comic pages, seed {}", config.seed);
+        let name = "balloons".to_owned();
+        Self::checked(
+            config,
+            name,
+            true,
+            [Arc::new(train), Arc::new(val)],
+            vec![note],
+        )
+    }
+
+    /// The images and masks of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], [`Error::Data`] with the file and what is wrong with it.
+    pub fn of_folder(folder: &Path, config: &RunConfig) -> Result<Self> {
+        let dataset = scan(folder, config)?;
+        let (height, width) = size_of(config);
+        let classes = classes_of(config);
+        let source = |pairs| -> Arc<dyn Source> {
+            Arc::new(FolderSource::new(pairs, classes, height, width))
+        };
+        let name = folder
+            .canonicalize()
+            .ok()
+            .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
+        let sources = [source(dataset.train), source(dataset.val)];
+        let name = name.unwrap_or_else(|| "data".to_owned());
+        Self::checked(config, name, false, sources, dataset.notes)
+    }
+
+    fn checked(
+        config: &RunConfig,
+        name: String,
+        built_in: bool,
+        [train, val]: [Arc<dyn Source>; 2],
+        mut notes: Vec<String>,
+    ) -> Result<Self> {
+        let workers = config.workers as usize;
+        for (what, source) in [("train", &train), ("val", &val)] {
+            let summary = verify(source.as_ref(), workers, |_, _| ())?;
+            let ((h0, w0), (h1, w1)) = (summary.min_size, summary.max_size);
+            let sizes = if (h0, w0) == (h1, w1) {
+                format!("{h0}x{w0}")
+            } else {
+                format!("{h0}x{w0} to {h1}x{w1}")
+            };
+            notes.push(format!(
+                "{what}: {} images of {sizes}, foreground {:.1} %",
+                summary.samples,
+                100.0 * summary.foreground()
+            ));
+        }
+        let train = Loader::new(
+            train,
+            LoaderConfig {
+                shuffle: true,
+                augment: config.augment,
+                ..validation_loader(config)
+            },
+        )?;
+        let val = Loader::new(val, validation_loader(config))?;
+        Ok(Self {
+            name,
+            built_in,
+            train,
+            val,
+            notes,
+        })
+    }
+}
+
+/// Scans a folder as the configuration says.
+pub(crate) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
+    if folder.is_file() {
+        return Err(Error::Usage {
+            message: format!("`{}` is a file, not a folder", folder.display()),
+            hint: "`--data` takes the folder that holds `train/` and `val/`, or `images/` and \
+                   `masks/`"
+                .to_owned(),
+        });
+    }
+    let options = SplitOptions {
+        val_percent: config.val_percent,
+        seed: config.seed,
+    };
+    Ok(scan_folder(folder, &options)?)
+}
+
+/// (height, width).
+pub(crate) fn size_of(config: &RunConfig) -> (usize, usize) {
+    (
+        config.img_size.height as usize,
+        config.img_size.width as usize,
+    )
+}
+
+pub(crate) fn classes_of(config: &RunConfig) -> usize {
+    config.classes as usize
+}
+
+/// In order, unaugmented, all of it.
+pub(crate) fn validation_loader(config: &RunConfig) -> LoaderConfig {
+    LoaderConfig {
+        batch: config.batch as usize,
+        workers: config.workers as usize,
+        prefetch: PREFETCH,
+        shuffle: false,
+        seed: config.seed,
+        augment: false,
+        drop_last: false,
+    }
+}
