@@ -70,6 +70,13 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
+    #[error("`{python}` does not import `{modules}`, though pip installed it")]
+    Unimportable { python: String, modules: String },
+
+    /// A file of measurements.
+    #[error(transparent)]
+    Bench(#[from] bench::Error),
+
     #[error("a distribution is made on x86-64 Linux with glibc, and this is {system}")]
     Unsupported { system: String },
 
@@ -147,6 +154,14 @@ impl Error {
             Self::Unwritable { .. } => {
                 "make the folder writable for this user, and see that the disk is not full"
                     .to_owned()
+            }
+            Self::Unimportable { .. } => {
+                "remove `.pytorch` and try again, or name a Python that has torch 2.11.0 with \
+                 `--python`"
+                    .to_owned()
+            }
+            Self::Bench(_) => {
+                "`cargo xtask bench --record` writes the files of `docs/measurements`".to_owned()
             }
             Self::Unsupported { .. } => {
                 "here, work in the checkout: `cargo xtask train`".to_owned()

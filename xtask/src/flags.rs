@@ -25,6 +25,11 @@ pub(crate) enum Command {
     Test(Test),
     /// Run every check that a change has to pass
     Ci(Ci),
+    /// Measure training steps and epochs, beside PyTorch with `--against-pytorch` (runs `setup` when
+    /// needed)
+    ///
+    /// Every other argument goes to `train bench` untouched; `train bench --help` lists them.
+    Bench(Bench),
     /// Make a folder and an archive that run without a checkout (runs `setup` when needed)
     ///
     /// The programs in it need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the
@@ -69,6 +74,23 @@ pub(crate) struct Test {
     pub(crate) args: Vec<OsString>,
 }
 
+#[derive(Debug, Default, Args)]
+pub(crate) struct Bench {
+    /// Take the results into `docs/measurements`, and their figures into the README
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// Measure nothing: make pages and the README's figures anew from `docs/measurements`
+    #[arg(long, conflicts_with = "record")]
+    pub(crate) refresh: bool,
+    /// Arguments of `train bench`; `--record` comes before them
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) args: Vec<OsString>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
     /// Run only this step (may be repeated)
@@ -96,6 +118,8 @@ pub(crate) enum Step {
     Invariants,
     /// What may stand in which file (`docs/architecture.md`)
     Sources,
+    /// Whether the README and the pages of `docs/measurements` are what its files make
+    Figures,
     /// Clippy on everything, warnings refused
     Clippy,
     /// Each of the eight combinations of `train`'s features

@@ -1,8 +1,9 @@
-//! The commands of a checkout: `cargo xtask setup | train | test | ci | dist`.
+//! The commands of a checkout: `cargo xtask setup | train | test | bench | ci | dist`.
 //!
 //! This file dispatches, nothing more. xtask never links libtorch: it is what
 //! brings libtorch to the machine, so it has to build before libtorch is there.
 
+mod bench;
 mod ci;
 mod console;
 mod dist;
@@ -46,6 +47,7 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Setup(flags) => setup::run(&workspace, &flags, console),
         Command::Train(flags) => train::run(&workspace, &flags, console),
         Command::Test(flags) => test::run(&workspace, &flags, console),
+        Command::Bench(flags) => bench::run(&workspace, &flags, console),
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
         Command::Dist(flags) => dist::run(&workspace, &flags, console),
     }

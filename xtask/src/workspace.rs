@@ -30,6 +30,11 @@ impl Workspace {
         self.root.join(".libtorch")
     }
 
+    /// The folder of Python's packages for `cargo xtask bench --against-pytorch`.
+    pub(crate) fn pytorch(&self) -> PathBuf {
+        self.root.join(".pytorch")
+    }
+
     /// The value that `.cargo/config.toml` gives `LIBTORCH`.
     pub(crate) fn torch(&self) -> PathBuf {
         self.store().join("torch")

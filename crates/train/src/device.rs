@@ -95,8 +95,22 @@ pub fn total_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.total_bytes);
     }
+    meminfo("MemTotal:")
+}
+
+/// Bytes of the device's memory that are free, all processes considered; for the CPU what the
+/// system says is available.
+pub fn free_bytes(device: Device) -> Option<u64> {
+    if let Device::Cuda(n) = device {
+        return cuda::memory(n).ok().map(|m| m.free_bytes);
+    }
+    meminfo("MemAvailable:")
+}
+
+/// A line of the system's, in bytes.
+fn meminfo(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    let line = text.lines().find(|l| l.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -76,6 +76,9 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] torch_ext::Error),
+    /// A benchmark could not be made.
+    #[error(transparent)]
+    Bench(#[from] bench::Error),
     /// The gradient scaler refused.
     #[error("gradient scaler: {0}")]
     Scaler(String),
@@ -99,6 +102,11 @@ impl Error {
             | Self::MissingFeature { .. }
             | Self::Usage { .. }
             | Self::Weights { .. }
+            | Self::Bench(
+                bench::Error::Usage { .. }
+                | bench::Error::NotABenchmark { .. }
+                | bench::Error::Io { .. },
+            )
             | Self::Io {
                 during_run: false, ..
             } => 2,
@@ -152,7 +160,10 @@ impl Error {
             Self::Interrupted { step: 1.. } => {
                 Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
             }
-            Self::Io { source, .. } => hint_of_io(source.kind()),
+            Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
+            Self::Bench(bench::Error::Io { source, .. }) | Self::Io { source, .. } => {
+                hint_of_io(source.kind())
+            }
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
 //! the program and its tests share.
 
+pub mod bench_worker;
 pub mod checkpointing;
 pub mod command;
 pub mod compose;
@@ -20,6 +21,7 @@ pub mod model;
 pub mod optimizer;
 pub mod outputs;
 pub mod precision;
+pub mod run_data;
 pub mod trainer;
 pub mod weights;
 

@@ -1,10 +1,11 @@
 //! One training step outside of a run, for measurements: the same model, loss, scaler and
-//! optimizer as the loop, on images that are there already.
+//! optimizer as the loop, on images that are there already, or on bytes in turn.
 
 use std::time::{Duration, Instant};
 
 use config::{ImageSize, RunConfig};
 use tch::{Device, Kind, Tensor};
+use torch_ext::probe::OperatorTime;
 use torch_ext::record::{Record, Recording};
 
 use crate::checkpointing::training_mode;
@@ -16,16 +17,30 @@ use crate::model::{ForwardMode, UNet};
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
 
-/// What is measured: a model that trains on one batch.
+/// What is measured: a model that trains.
 #[derive(Debug)]
 pub struct Subject {
     device: Device,
     precision: Precision,
+    channels_last: bool,
     mode: ForwardMode,
     model: UNet,
     optimizer: AdamW,
     scaler: Scaler,
-    batch: (Tensor, Tensor),
+    input: Input,
+}
+
+/// What it trains on.
+#[derive(Debug)]
+enum Input {
+    /// Images `[N, 3, H, W]` in fp32 and masks, the same at each step.
+    Images(Tensor, Tensor),
+    /// Bytes `[N, H, W, 3]` and masks on the device, one batch after the other, as the loop gets
+    /// them: becoming images is part of the step.
+    Bytes {
+        batches: Vec<(Tensor, Tensor)>,
+        next: usize,
+    },
 }
 
 /// Where in a step something happens.
@@ -43,6 +58,27 @@ impl Subject {
     /// # Errors
     /// Where memory runs out, or the policy is not there.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
+        let (images, masks) = noise(config, device)?;
+        Self::on(config, device, precision, Input::Images(images, masks))
+    }
+
+    /// The same, on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and without a batch.
+    pub fn on_bytes(
+        config: &RunConfig,
+        device: Device,
+        precision: Precision,
+        batches: Vec<(Tensor, Tensor)>,
+    ) -> Result<Self> {
+        if batches.is_empty() {
+            return Err(torch_ext::Error::InvalidArgument("no batches".to_owned()).into());
+        }
+        Self::on(config, device, precision, Input::Bytes { batches, next: 0 })
+    }
+
+    fn on(config: &RunConfig, device: Device, precision: Precision, input: Input) -> Result<Self> {
         // As the loop does.
         tch::Cuda::cudnn_set_benchmark(!config.deterministic);
         let channels_last = config.use_channels_last;
@@ -52,34 +88,120 @@ impl Subject {
         Ok(Self {
             device,
             precision,
+            channels_last,
             mode: training_mode(config, device)?,
             model,
             optimizer,
             scaler: Scaler::new(device, precision, config.init_scale)?,
-            batch: noise(config, device)?,
+            input,
         })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &UNet {
+        &self.model
     }
 
     /// One step, gradients set to none at its end. `at` is told where it begins what.
     ///
     /// # Errors
     /// Where memory runs out, or a recompute fails.
-    pub fn step(&mut self, mut at: impl FnMut(Phase)) -> Result<()> {
+    pub fn step(&mut self, at: impl FnMut(Phase)) -> Result<()> {
+        self.run(at, |_| Ok(()))
+    }
+
+    /// One step, and its loss, for which it waits.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_with_loss(&mut self) -> Result<f64> {
+        let mut value = f64::NAN;
+        self.run(
+            |_| (),
+            |loss| {
+                value = loss.f_double_value(&[])?;
+                Ok(())
+            },
+        )?;
+        Ok(value)
+    }
+
+    fn run(
+        &mut self,
+        mut at: impl FnMut(Phase),
+        look_at: impl FnOnce(&Tensor) -> Result<()>,
+    ) -> Result<()> {
         at(Phase::Forward);
-        let (images, masks) = &self.batch;
+        let (images, masks) = self.next_batch()?;
         let logits = {
             let _autocast = Autocast::enter(self.device, self.precision)?;
-            self.model.forward(images, &self.mode)?
+            self.model.forward(&images, &self.mode)?
         };
-        let loss = segmentation_loss(&logits, masks)?;
-        drop(logits);
+        let loss = segmentation_loss(&logits, &masks)?;
+        drop((logits, images, masks));
         at(Phase::Backward);
         torch_ext::backward(&self.scaler.scale(&loss)?)?;
+        look_at(&loss)?;
         drop(loss);
         at(Phase::Update);
         self.scaler.step(&mut self.optimizer)?;
         self.optimizer.zero_grad()?;
         Ok(())
+    }
+
+    fn next_batch(&mut self) -> Result<(Tensor, Tensor)> {
+        match &mut self.input {
+            Input::Images(images, masks) => Ok((images.shallow_clone(), masks.shallow_clone())),
+            Input::Bytes { batches, next } => {
+                let (bytes, masks) = &batches[*next];
+                *next = (*next + 1) % batches.len();
+                let images = compose::images_to_device(bytes, self.device, self.channels_last)?;
+                Ok((images, masks.shallow_clone()))
+            }
+        }
+    }
+
+    /// Milliseconds of each of `count` steps on the CPU; on CUDA, where nobody waits between them,
+    /// their mean.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn timed_steps(&mut self, count: u32) -> Result<Vec<f64>> {
+        if !self.device.is_cuda() {
+            let times = (0..count).map(|_| Ok(self.timed_step()?.as_secs_f64() * 1e3));
+            return times.collect();
+        }
+        device::synchronize(self.device);
+        let started = Instant::now();
+        for _ in 0..count {
+            self.step(|_| ())?;
+        }
+        device::synchronize(self.device);
+        Ok(vec![
+            started.elapsed().as_secs_f64() * 1e3 / f64::from(count.max(1)),
+        ])
+    }
+
+    /// Time of one step, and how much of it is the host's own: on the CPU outside of every
+    /// operator, on CUDA before the last kernel was asked for.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn host_time(&mut self) -> Result<(Duration, Duration)> {
+        device::synchronize(self.device);
+        let operators = OperatorTime::begin()?;
+        let started = Instant::now();
+        self.step(|_| ())?;
+        let asked = started.elapsed();
+        device::synchronize(self.device);
+        let all = started.elapsed();
+        let operators = operators.finish()?;
+        let host = if self.device.is_cuda() {
+            asked
+        } else {
+            all.saturating_sub(operators)
+        };
+        Ok((all, host))
     }
 
     /// One step with every allocation recorded, on the CPU.
@@ -89,7 +211,7 @@ impl Subject {
     pub fn recorded_step(&mut self) -> Result<Recorded> {
         let parameters = self.model.parameters().entries();
         let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
-        let batch_bytes = bytes_of(&self.batch.0) + bytes_of(&self.batch.1);
+        let batch_bytes = self.input.bytes();
         let held = Held {
             parameters_bytes,
             batch_bytes,
@@ -154,6 +276,17 @@ pub struct Recorded {
     pub marks: Vec<(Phase, usize)>,
     /// The events.
     pub record: Record,
+}
+
+impl Input {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Images(images, masks) => bytes_of(images) + bytes_of(masks),
+            Self::Bytes { batches, .. } => {
+                batches.iter().map(|(a, b)| bytes_of(a) + bytes_of(b)).sum()
+            }
+        }
+    }
 }
 
 fn bytes_of(tensor: &Tensor) -> u64 {

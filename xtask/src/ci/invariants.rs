@@ -38,6 +38,7 @@ const RULES: &[Rule] = &[
     rule("advisor", LIBTORCH),
     // It looks for the libtorch that others link.
     rule("launcher", LIBTORCH),
+    rule("bench", LIBTORCH),
     rule("xtask", LIBTORCH),
     // A technique that is off is not compiled.
     rule("train", &["amp", "checkpoint", "layout"]),

@@ -98,7 +98,7 @@ fn name(step: Step) -> String {
 
 fn needs_libtorch(step: Step) -> bool {
     match step {
-        Step::Fmt | Step::Invariants | Step::Sources => false,
+        Step::Fmt | Step::Invariants | Step::Sources | Step::Figures => false,
         Step::Clippy | Step::Features | Step::Docs | Step::Tests => true,
     }
 }
@@ -108,6 +108,7 @@ fn run_step(step: Step, workspace: &Workspace, console: &Console) -> Result<bool
         Step::Fmt => cargo(workspace, &["fmt", "--all", "--check"], &[]),
         Step::Invariants => Ok(report(&invariants::check(workspace)?, console)),
         Step::Sources => Ok(report(&sources::check(workspace)?, console)),
+        Step::Figures => Ok(report(&crate::bench::check(workspace)?, console)),
         Step::Clippy => {
             let mut args = vec!["clippy", "--workspace", "--all-targets", "--features", FULL];
             args.extend(["--keep-going", "--", "--deny", "warnings"]);

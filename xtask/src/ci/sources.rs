@@ -99,7 +99,15 @@ fn walk(root: &Path, below: &str) -> Result<Vec<String>, Error> {
     let mut files = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let ignored = [".git", ".libtorch", ".gpu", "target", "runs", "models"];
+        let ignored = [
+            ".git",
+            ".libtorch",
+            ".pytorch",
+            ".gpu",
+            "target",
+            "runs",
+            "models",
+        ];
         if below.is_empty() && ignored.contains(&name.as_str()) {
             continue;
         }

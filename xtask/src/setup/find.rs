@@ -54,7 +54,7 @@ pub(crate) fn python_with_pip() -> Result<Python, Error> {
     })
 }
 
-fn has_pip(python: &Python) -> bool {
+pub(crate) fn has_pip(python: &Python) -> bool {
     run::stdout_of(python.command().args(["-m", "pip", "--version"])).is_ok()
 }
 

@@ -9,6 +9,7 @@ use launcher::{Flaw, Python, VERSION};
 use crate::console::Console;
 use crate::error::Error;
 
+use super::pip::Dependencies;
 use super::requirements::{self, Requirement};
 use super::store::{Installed, Source, Stage, Store};
 use super::{Half, pip, toolchain, verify};
@@ -34,6 +35,7 @@ pub(crate) fn from_nothing(
         &stage,
         &target,
         &torch,
+        Dependencies::Leave,
         &format!("torch {VERSION}"),
         console,
     )?;
@@ -106,6 +108,7 @@ fn install_nvidia(
             stage,
             &dir,
             &[toolkit.to_pip()],
+            Dependencies::Leave,
             "list of CUDA libraries",
             console,
         )?;
@@ -116,7 +119,16 @@ fn install_nvidia(
         return Ok(());
     }
     let what = format!("{} NVIDIA libraries", nvidia.len());
-    pip::install(python, stage, &stage.target(), &nvidia, &what, console)
+    let leave = Dependencies::Leave;
+    pip::install(
+        python,
+        stage,
+        &stage.target(),
+        &nvidia,
+        leave,
+        &what,
+        console,
+    )
 }
 
 /// The requirements of the package whose `dist-info` begins so.

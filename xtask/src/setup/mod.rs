@@ -7,6 +7,7 @@
 mod find;
 mod install;
 mod marker;
+mod packages;
 mod pip;
 mod requirements;
 mod store;
@@ -23,6 +24,8 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::flags;
 use crate::workspace::Workspace;
+
+pub(crate) use self::packages::python_with_torch;
 
 use self::store::{Installed, Source, State, Store};
 

@@ -20,7 +20,16 @@ const POLL: Duration = Duration::from_millis(100);
 const COUNT: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 12;
 
-/// Installs `requirements` into `target`, without what they depend on.
+/// What becomes of the packages that a package names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dependencies {
+    /// They are somebody else's business.
+    Leave,
+    /// They come as well.
+    Install,
+}
+
+/// Installs `requirements` into `target`.
 ///
 /// All packages that share a folder have to come in one call: pip leaves alone a
 /// folder of the target that an earlier call filled.
@@ -29,11 +38,15 @@ pub(crate) fn install(
     stage: &Stage,
     target: &Path,
     requirements: &[String],
+    dependencies: Dependencies,
     what: &str,
     console: &Console,
 ) -> Result<(), Error> {
     let log = stage.dir().join("pip.log");
     let mut command = command(python, stage, target, requirements);
+    if dependencies == Dependencies::Leave {
+        command.arg("--no-deps");
+    }
     let status = File::create(&log)
         .and_then(|out| Ok((out.try_clone()?, out)))
         .map_err(|source| Error::Unwritable {
@@ -62,15 +75,7 @@ pub(crate) fn install(
 
 fn command(python: &Python, stage: &Stage, target: &Path, requirements: &[String]) -> Command {
     let mut command = python.command();
-    command.args([
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--progress-bar",
-        "off",
-        "--target",
-    ]);
+    command.args(["-m", "pip", "install", "--progress-bar", "off", "--target"]);
     command.arg(target).args(requirements);
     command.env("TMPDIR", stage.tmp());
     command
@@ -102,7 +107,7 @@ fn watch(
     let line = |dir: &Path| {
         let seconds = start.elapsed().as_secs();
         format!(
-            "libtorch: {what}: {seconds} s, {} MiB on disk",
+            "pip: {what}: {seconds} s, {} MiB on disk",
             bytes_in(dir) >> 20
         )
     };

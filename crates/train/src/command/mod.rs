@@ -1,5 +1,6 @@
 //! The command line of `train`.
 
+mod bench;
 mod console;
 mod evaluate;
 mod fit;
@@ -42,6 +43,12 @@ enum Command {
     /// would take away.
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
+    /// Measure training steps and epochs on this machine, beside PyTorch where asked.
+    #[command(allow_negative_numbers = true)]
+    Bench(bench::BenchArgs),
+    /// A worker of `bench`, which starts it by itself.
+    #[command(hide = true)]
+    BenchWorker,
     /// Write the built-in pages and their masks to a folder.
     #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
@@ -95,6 +102,8 @@ fn run(command: Command) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(&args),
         Command::Memory(args) => memory::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchWorker => bench::serve(),
         Command::Synth(args) => synth::run(&args),
     }
 }

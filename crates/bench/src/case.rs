@@ -1,0 +1,200 @@
+//! What is measured: an implementation, a size of work and a recipe.
+
+use std::fmt;
+
+use config::{CheckpointPolicy, ImageSize};
+use serde::{Deserialize, Serialize};
+
+/// Who computes the step. `bench/pytorch/README.md` says what each of PyTorch's is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Implementation {
+    /// This program.
+    Snug,
+    /// The guide's script.
+    PytorchScript,
+    /// Tuned eager PyTorch.
+    PytorchEager,
+    /// The same with Snug's settings of glibc's malloc; on the CPU alone.
+    PytorchEagerMalloc,
+    /// Tuned, with `torch.utils.checkpoint` around each double convolution.
+    PytorchCheckpoint,
+    /// `torch.compile`.
+    PytorchCompile,
+    /// `torch.compile` with half the activation memory budget.
+    PytorchCompileBudget,
+}
+
+impl Implementation {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Snug,
+        Self::PytorchScript,
+        Self::PytorchEager,
+        Self::PytorchEagerMalloc,
+        Self::PytorchCheckpoint,
+        Self::PytorchCompile,
+        Self::PytorchCompileBudget,
+    ];
+
+    /// Its name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Snug => "snug",
+            Self::PytorchScript => "pytorch-script",
+            Self::PytorchEager => "pytorch-eager",
+            Self::PytorchEagerMalloc => "pytorch-eager-malloc",
+            Self::PytorchCheckpoint => "pytorch-checkpoint",
+            Self::PytorchCompile => "pytorch-compile",
+            Self::PytorchCompileBudget => "pytorch-compile-budget",
+        }
+    }
+
+    /// Whether it needs a Python.
+    pub fn is_pytorch(self) -> bool {
+        self != Self::Snug
+    }
+}
+
+/// In which precision convolutions are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// fp32, TF32 switched off.
+    Fp32,
+    /// fp32 tensors, products in TF32; on CUDA alone.
+    Tf32,
+    /// Autocast to fp16 with a gradient scaler.
+    Fp16,
+    /// Autocast to bf16.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Whether autocast is on.
+    pub const fn is_amp(self) -> bool {
+        matches!(self, Self::Fp16 | Self::Bf16)
+    }
+
+    /// How far two programs' losses may lie apart, relative, and still be of the same work: rounding
+    /// of the precision through a few steps. Other work (another loss, another format of the masks,
+    /// a batch left out) is off by more than a tenth.
+    pub const fn loss_tolerance(self) -> f64 {
+        match self {
+            Self::Fp32 => 2e-3,
+            Self::Tf32 => 1e-2,
+            Self::Fp16 | Self::Bf16 => 3e-2,
+        }
+    }
+}
+
+/// How images lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryFormat {
+    /// NHWC.
+    ChannelsLast,
+    /// NCHW.
+    ChannelsFirst,
+}
+
+impl MemoryFormat {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChannelsLast => "channels-last",
+            Self::ChannelsFirst => "channels-first",
+        }
+    }
+}
+
+/// One row to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Case {
+    /// Who.
+    pub implementation: Implementation,
+    /// Size of the images.
+    pub img_size: ImageSize,
+    /// Channels of the first level.
+    pub width: u32,
+    /// Images per step.
+    pub batch: u32,
+    /// In which precision.
+    pub precision: Precision,
+    /// In which memory format.
+    pub memory_format: MemoryFormat,
+    /// What backward recomputes; PyTorch's variants have their own.
+    pub policy: CheckpointPolicy,
+    /// Whether the halves of concatenations are convolved apart.
+    pub split_concat: bool,
+}
+
+impl Case {
+    /// What two cases must share to be compared: the batches they train on.
+    pub fn work(&self) -> (ImageSize, u32, u32) {
+        (self.img_size, self.width, self.batch)
+    }
+
+    /// Its recipe in a few words, the size of the work left out.
+    pub fn recipe(&self) -> String {
+        let mut text = format!("{} {}", self.precision.name(), self.memory_format.name());
+        if self.policy != CheckpointPolicy::Off {
+            text.push(' ');
+            text.push_str(self.policy.as_str());
+        }
+        if self.split_concat {
+            text.push_str("+split");
+        }
+        text
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, {}, {} x {}, width {}",
+            self.implementation.name(),
+            self.recipe(),
+            self.batch,
+            self.img_size,
+            self.width
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_files() {
+        for implementation in Implementation::ALL {
+            let json = serde_json::to_string(&implementation).unwrap();
+            assert_eq!(json, format!("\"{}\"", implementation.name()));
+        }
+        for precision in [
+            Precision::Fp32,
+            Precision::Tf32,
+            Precision::Fp16,
+            Precision::Bf16,
+        ] {
+            let json = serde_json::to_string(&precision).unwrap();
+            assert_eq!(json, format!("\"{}\"", precision.name()));
+        }
+        for format in [MemoryFormat::ChannelsLast, MemoryFormat::ChannelsFirst] {
+            let json = serde_json::to_string(&format).unwrap();
+            assert_eq!(json, format!("\"{}\"", format.name()));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The figures of the README: made of the files in `docs/measurements`, and checked against them.
+
+use std::fmt::Write as _;
+
+use crate::case::Implementation;
+use crate::markdown::{Table, interval, number};
+use crate::results::{Results, Row, Status};
+use crate::statistics::Ratio;
+
+/// What stands before the figures.
+pub const BEGIN: &str = "<!-- figures: made by `cargo xtask bench`, from docs/measurements -->";
+/// What stands after them.
+pub const END: &str = "<!-- figures end -->";
+
+/// The text between the marks: of each device's newest file one table. `files` are names and what is
+/// in them, in any order.
+pub fn block(files: &[(String, Results)]) -> String {
+    let mut newest: Vec<&(String, Results)> = Vec::new();
+    for file in files {
+        let device = |f: &(String, Results)| f.1.device.name.clone();
+        match newest
+            .iter_mut()
+            .find(|other| device(other) == device(file))
+        {
+            Some(other) if (&other.1.date, &other.0) < (&file.1.date, &file.0) => *other = file,
+            Some(_) => {}
+            None => newest.push(file),
+        }
+    }
+    newest.sort_by_key(|(name, _)| name.clone());
+    let mut out = String::new();
+    for (name, results) in newest {
+        let stem = name.trim_end_matches(".json");
+        let mut table = Table::new(&["beside", "precision", "work", "Snug's time", "Snug's peak"]);
+        for group in &results.groups {
+            rows(results, &group.name, &mut table);
+        }
+        let _ = write!(
+            out,
+            "On {}, {} ([all of it](docs/measurements/{stem}.md)):\n\n{}",
+            results.device.name,
+            results.date,
+            table.render()
+        );
+        out.push_str(&epochs(results));
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// One line for each of PyTorch's rows.
+fn rows(results: &Results, group: &str, table: &mut Table) {
+    let ok = |row: &&Row| row.status == Status::Ok;
+    let snug = results
+        .group(group)
+        .filter(ok)
+        .find(|row| row.implementation == Implementation::Snug);
+    let Some(snug) = snug else { return };
+    for row in results.group(group).filter(ok) {
+        if !row.implementation.is_pytorch() {
+            continue;
+        }
+        let ratio = Ratio::of(&snug.ms_per_image(), &row.ms_per_image());
+        let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
+        let dash = || "-".to_owned();
+        table.row(vec![
+            format!("`{}`", row.implementation.name()),
+            row.precision.name().to_owned(),
+            format!("{} x {}, width {}", row.batch, row.size(), row.width),
+            ratio.map_or_else(dash, |r| interval(&r)),
+            bytes.map_or_else(dash, |(a, b)| format!("{:.3}", a as f64 / b as f64)),
+        ]);
+    }
+}
+
+/// A sentence about epochs over files.
+fn epochs(results: &Results) -> String {
+    let mut said = Vec::new();
+    for row in &results.epochs {
+        if row.implementation == Implementation::Snug {
+            continue;
+        }
+        if let Some(ratio) = row.ratio_to_snug {
+            let precision = row.recipe.split(' ').next().unwrap_or_default();
+            said.push(format!(
+                "`{}` {} times as long ({precision})",
+                row.implementation.name(),
+                number(ratio.median)
+            ));
+        }
+    }
+    if said.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nAn epoch over image files, validation included, takes {}.\n",
+        said.join(", ")
+    )
+}
+
+/// `readme` with `block` between the marks; `None` where it has no marks.
+pub fn replace(readme: &str, block: &str) -> Option<String> {
+    let (before, rest) = readme.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{block}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_takes_the_place_of_the_one_before() {
+        let readme = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let once = replace(&readme, "new").unwrap();
+        assert_eq!(once, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
+        assert_eq!(replace(&once, "new").unwrap(), once);
+        assert_eq!(replace("no marks", "new"), None);
+    }
+}

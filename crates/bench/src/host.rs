@@ -1,0 +1,65 @@
+//! Host work: the share of a step that no kernel takes.
+
+use config::{CheckpointPolicy, ImageSize};
+
+use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::error::Result;
+use crate::matrix::Matrix;
+use crate::protocol::{Answer, Request, Spec};
+use crate::results::HostRow;
+use crate::session::Session;
+use crate::shared::own;
+use crate::worker::{Failure, Worker};
+
+/// A narrow network, whose kernels are short, and the guide's.
+const WIDTHS: [u32; 2] = [8, 64];
+const SMALLEST_STEPS: u32 = 50;
+
+/// Measures it without mixed precision and with it.
+pub(crate) fn measure(session: &mut Session<'_>, matrix: &Matrix) -> Result<Vec<HostRow>> {
+    let mut rows = Vec::new();
+    for precision in [Some(matrix.full()), matrix.half()].into_iter().flatten() {
+        let smallest = case(precision, 8, ImageSize::new(16, 16), 2);
+        let (smallest_step_ms, _) = ask(session, &smallest, SMALLEST_STEPS)?;
+        for width in WIDTHS {
+            // On a CPU the wide network takes seconds an image.
+            let batch = if matrix.cuda { matrix.work.batch } else { 1 };
+            let count = if width > 8 && !matrix.cuda { 5 } else { 20 };
+            let case = case(precision, width, matrix.work.img_size, batch);
+            (session.say)(&format!("host: {case}"));
+            let (step_ms, host_ms) = ask(session, &case, count)?;
+            rows.push(HostRow {
+                width,
+                img_size: [case.img_size.height, case.img_size.width],
+                batch,
+                recipe: case.recipe(),
+                step_ms,
+                host_ms,
+                smallest_step_ms,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+const fn case(precision: Precision, width: u32, img_size: ImageSize, batch: u32) -> Case {
+    Case {
+        implementation: Implementation::Snug,
+        img_size,
+        width,
+        batch,
+        precision,
+        memory_format: MemoryFormat::ChannelsLast,
+        policy: CheckpointPolicy::Off,
+        split_concat: false,
+    }
+}
+
+fn ask(session: &Session<'_>, case: &Case, count: u32) -> Result<(f64, f64)> {
+    let spec = Spec::new(case, session.device, session.threads);
+    let mut worker = Worker::start(session.programs, &spec)?.map_err(|f| own(&f))?;
+    match worker.ask(&Request::Host { count }).map_err(|f| own(&f))? {
+        Answer::Host { step_ms, host_ms } => Ok((step_ms, host_ms)),
+        other => Err(own(&Failure::misplaced(&other))),
+    }
+}

@@ -1,0 +1,154 @@
+//! What is measured already. A machine that vanishes in the middle of a benchmark costs the group
+//! that was under way, and no more: the same command, given again, goes on after the last line.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::results::{EpochRow, GroupInfo, HostRow, Row};
+
+/// A part of a benchmark that is measured whole or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "part", rename_all = "kebab-case")]
+pub enum Part {
+    /// A group of steps.
+    Group {
+        /// What it compares.
+        info: GroupInfo,
+        /// Its rows.
+        rows: Vec<Row>,
+    },
+    /// Epochs over files.
+    Epochs {
+        /// Its rows.
+        rows: Vec<EpochRow>,
+    },
+    /// Host work.
+    Host {
+        /// Its rows.
+        rows: Vec<HostRow>,
+    },
+}
+
+impl Part {
+    /// Its name among the parts.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Group { info, .. } => &info.name,
+            Self::Epochs { .. } => "epochs",
+            Self::Host { .. } => "host",
+        }
+    }
+}
+
+/// The file of parts. Its first line says which benchmark they are of.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens `path`: with the parts in it where it is of the benchmark `key`, else anew. A last line
+    /// that was cut off is left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: &Path, key: &str) -> Result<(Self, Vec<Part>)> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut lines = text.lines();
+        let parts: Vec<Part> = if lines.next() == Some(key) {
+            lines
+                .map_while(|line| serde_json::from_str(line).ok())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        // A line that was cut off must not stay before the next one. The new file takes the old
+        // one's place whole.
+        let mut lines = vec![key.to_owned()];
+        lines.extend(parts.iter().map(line_of));
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let mut whole = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+            .map_err(Error::io("write", path))?;
+        writeln!(whole, "{}", lines.join("\n")).map_err(Error::io("write", path))?;
+        whole
+            .persist(path)
+            .map_err(|e| Error::io("write", path)(e.error))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map_err(Error::io("write", path))?;
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+        };
+        Ok((journal, parts))
+    }
+
+    /// Adds a part; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, part: &Part) -> Result<()> {
+        writeln!(self.file, "{}", line_of(part))
+            .and_then(|()| self.file.sync_data())
+            .map_err(Error::io("write", &self.path))
+    }
+}
+
+fn line_of(part: &Part) -> String {
+    // Strings, numbers and lists always have a form in JSON.
+    serde_json::to_string(part).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str) -> Part {
+        Part::Group {
+            info: GroupInfo {
+                name: name.to_owned(),
+                title: "a title".to_owned(),
+                together: true,
+            },
+            rows: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let (mut journal, parts) = Journal::open(&path, "key").unwrap();
+        assert!(parts.is_empty());
+        journal.append(&part("a")).unwrap();
+        journal.append(&part("b")).unwrap();
+        drop(journal);
+        // The third was being written when the machine went.
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{whole}{{\"part\":\"gro")).unwrap();
+
+        let (mut journal, parts) = Journal::open(&path, "key").unwrap();
+        assert_eq!(parts, [part("a"), part("b")]);
+        journal.append(&part("c")).unwrap();
+        drop(journal);
+        let (_, parts) = Journal::open(&path, "key").unwrap();
+        assert_eq!(parts, [part("a"), part("b"), part("c")]);
+    }
+
+    #[test]
+    fn another_benchmark_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let (mut journal, _) = Journal::open(&path, "one").unwrap();
+        journal.append(&part("a")).unwrap();
+        drop(journal);
+        let (_, parts) = Journal::open(&path, "other").unwrap();
+        assert!(parts.is_empty());
+    }
+}

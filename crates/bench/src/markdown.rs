@@ -1,0 +1,363 @@
+//! A benchmark as a page: tables that a terminal shows as well as a browser.
+
+use std::fmt::Write as _;
+
+use crate::case::Implementation;
+use crate::claims::claims;
+use crate::results::{EpochRow, HostRow, Results, Row, Status};
+use crate::statistics::{Ratio, median};
+
+const MIB: f64 = 1_048_576.0;
+
+/// The whole page; `picture` is the file of the scatter plot beside it.
+pub fn report(results: &Results, picture: &str) -> String {
+    let device = &results.device;
+    let mut out = format!("# {}, {}\n\n", device.name, results.date);
+    let _ = writeln!(
+        out,
+        "Made by `{}`; never edited by hand.\n",
+        results.command
+    );
+    let mut machine = vec![format!("device: {} ({})", device.name, device.kind)];
+    if let Some(bytes) = device.total_bytes {
+        machine.push(format!("{:.1} GiB", bytes as f64 / MIB / 1024.0));
+    }
+    if let Some(driver) = &device.driver {
+        machine.push(format!("driver {driver}"));
+    }
+    machine.push(format!(
+        "CPU kernels {}, {} threads",
+        device.cpu_capability, device.threads
+    ));
+    let _ = writeln!(out, "- {}", machine.join(", "));
+    let _ = writeln!(
+        out,
+        "- Snug {}, libtorch {}",
+        results.snug, results.libtorch
+    );
+    if let Some(pytorch) = &results.pytorch {
+        let _ = writeln!(out, "- PyTorch {pytorch}");
+    }
+    out.push_str(
+        "\nEach case is a process of its own. The cases of a table are timed in turns, each beginning \
+         a round as\noften as the others; times are medians over rounds with their quartiles, ratios \
+         are taken round by round\nand given with the 95 % interval of the median. All of a table \
+         start from the same weights and train on\nthe same batches, and their first losses agree. \
+         Memory is that of one step, by the allocator's own\nstatistics; on the CPU PyTorch's is \
+         added up from its memory events. `-`: not measured, or not built yet.\n\n",
+    );
+    out.push_str(&tables(results));
+    if !results.rows.is_empty() {
+        let _ = write!(
+            out,
+            "\n## Memory against speed\n\n![memory against speed]({picture})\n"
+        );
+    }
+    out
+}
+
+/// The tables alone.
+pub fn tables(results: &Results) -> String {
+    let mut out = String::new();
+    for group in &results.groups {
+        let rows: Vec<&Row> = results.group(&group.name).collect();
+        let _ = writeln!(out, "## {}\n", group.title);
+        if !group.together {
+            out.push_str("One worker at a time, for want of memory for all.\n\n");
+        }
+        out.push_str(&steps(&rows));
+        out.push_str(&against_pytorch(&rows));
+        out.push('\n');
+    }
+    let claims = claims(results);
+    if !claims.is_empty() {
+        out.push_str("## The guide's claims\n\n");
+        let mut table = Table::new(&["claim", "the guide", "measured", "verdict"]);
+        for claim in claims {
+            table.row(vec![
+                claim.about.to_owned(),
+                claim.stated,
+                claim.measured,
+                claim.verdict.name().to_owned(),
+            ]);
+        }
+        let _ = writeln!(out, "{}", table.render());
+    }
+    if !results.epochs.is_empty() {
+        out.push_str(&epochs(&results.epochs));
+    }
+    if !results.host.is_empty() {
+        out.push_str(&host(&results.host, results.device.kind == "cuda"));
+    }
+    if !results.left_out.is_empty() {
+        out.push_str("## Left out\n\n");
+        for line in &results.left_out {
+            let _ = writeln!(out, "- {line}");
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+fn steps(rows: &[&Row]) -> String {
+    let mut table = Table::new(&[
+        "implementation",
+        "recipe",
+        "work",
+        "step, ms",
+        "quartiles",
+        "img/s",
+        "time per image",
+        "allocated, MiB",
+        "reserved, MiB",
+        "device, MiB",
+        "predicted, MiB",
+    ]);
+    for row in rows {
+        let step = match (row.status, row.step_ms_median) {
+            (Status::Ok, Some(ms)) => number(ms),
+            (status, _) => status.name().to_owned(),
+        };
+        let quartiles = row.step_ms_quartiles;
+        table.row(vec![
+            row.implementation.name().to_owned(),
+            row.recipe(),
+            format!("{} x {}", row.batch, row.size()),
+            step,
+            quartiles.map_or(dash(), |[a, b]| format!("{} to {}", number(a), number(b))),
+            row.images_per_second.map_or(dash(), number),
+            row.ratio_to_baseline.map_or(dash(), |r| interval(&r)),
+            mib(row.peak_allocated_bytes),
+            mib(row.peak_reserved_bytes),
+            mib(row.device_total_bytes),
+            mib(row.predicted_peak_bytes),
+        ]);
+    }
+    let mut out = table.render();
+    for row in rows.iter().filter(|row| row.status != Status::Ok) {
+        let _ = writeln!(
+            out,
+            "\n{} ({}): {}: {}",
+            row.implementation.name(),
+            row.recipe(),
+            row.status.name(),
+            row.message.as_deref().unwrap_or("no word")
+        );
+    }
+    out
+}
+
+/// Snug's time and memory as a share of each of PyTorch's.
+fn against_pytorch(rows: &[&Row]) -> String {
+    let ok = |row: &&&Row| row.status == Status::Ok;
+    let snug = rows
+        .iter()
+        .filter(ok)
+        .find(|row| row.implementation == Implementation::Snug);
+    let Some(snug) = snug else {
+        return String::new();
+    };
+    let mut out = String::new();
+    for row in rows
+        .iter()
+        .filter(ok)
+        .filter(|row| row.implementation.is_pytorch())
+    {
+        let Some(ratio) = Ratio::of(&snug.ms_per_image(), &row.ms_per_image()) else {
+            continue;
+        };
+        let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
+        let peak = bytes.map_or(String::new(), |(ours, theirs)| {
+            format!(", and {:.3} of its peak", ours as f64 / theirs as f64)
+        });
+        let _ = writeln!(
+            out,
+            "- Snug takes {} of the time of `{}`{peak}",
+            interval(&ratio),
+            row.implementation.name()
+        );
+    }
+    if out.is_empty() {
+        out
+    } else {
+        format!("\nOver {} rounds:\n\n{out}", snug.step_ms.len())
+    }
+}
+
+fn epochs(rows: &[EpochRow]) -> String {
+    let mut out = "## An epoch over files\n\n".to_owned();
+    if let Some((row, first)) = rows.iter().find_map(|row| Some((row, row.first?))) {
+        let _ = writeln!(
+            out,
+            "Decode, resize, augment, train on {} images and validate on {}, batches of {}. Medians \
+             of the epochs\nafter the first. Readers: threads or processes beside the step; 0: the \
+             step reads. Before the first epoch\nSnug checks every file, once.\n",
+            first.images, first.val_images, row.work
+        );
+    }
+    let mut table = Table::new(&[
+        "implementation",
+        "recipe",
+        "readers",
+        "epoch, s",
+        "train",
+        "waiting for data",
+        "validate",
+        "first epoch, s",
+        "checks, s",
+        "time against Snug",
+    ]);
+    for row in rows {
+        let of = |pick: fn(&crate::protocol::Epoch) -> f64| {
+            let values: Vec<f64> = row.epochs.iter().map(pick).collect();
+            median(&values).map_or(dash(), |s| format!("{s:.2}"))
+        };
+        table.row(vec![
+            row.implementation.name().to_owned(),
+            row.recipe.clone(),
+            row.workers.to_string(),
+            if row.status == Status::Ok {
+                of(crate::protocol::Epoch::total_s)
+            } else {
+                row.status.name().to_owned()
+            },
+            of(|e| e.train_s),
+            of(|e| e.data_wait_s),
+            of(|e| e.val_s),
+            row.first
+                .map_or(dash(), |first| format!("{:.2}", first.total_s())),
+            format!("{:.2}", row.prepare_ms as f64 / 1e3),
+            row.ratio_to_snug.map_or(dash(), |r| interval(&r)),
+        ]);
+    }
+    out.push_str(&table.render());
+    for row in rows {
+        if let Some(message) = &row.message {
+            let _ = writeln!(
+                out,
+                "\n{} ({}): {}: {message}",
+                row.implementation.name(),
+                row.recipe,
+                row.status.name()
+            );
+        }
+    }
+    out.push('\n');
+    out
+}
+
+fn host(rows: &[HostRow], cuda: bool) -> String {
+    let mut out = "## Host work\n\n".to_owned();
+    out.push_str(if cuda {
+        "Of a step's time, what passes before its last kernel is asked for. The smallest step is the \
+         same recipe on\nimages of 16x16 at width 8: all that operators cost besides their kernels, \
+         and a little more.\n\n"
+    } else {
+        "Of a step's time, what passes outside of every operator: the program around them and \
+         autograd's engine. The\nsmallest step is the same recipe on two images of 16x16 at width 8, \
+         where kernels have next to nothing to do:\nall that operators cost besides their kernels, \
+         and a little more. The truth lies between the two.\n\n"
+    });
+    let mut table = Table::new(&[
+        "recipe",
+        "width",
+        "work",
+        "step, ms",
+        "host, ms",
+        "share",
+        "smallest step, ms",
+        "share at most",
+    ]);
+    for row in rows {
+        let share = |ms: f64| format!("{:.2} %", 100.0 * ms / row.step_ms);
+        table.row(vec![
+            row.recipe.clone(),
+            row.width.to_string(),
+            format!("{} x {}x{}", row.batch, row.img_size[0], row.img_size[1]),
+            number(row.step_ms),
+            format!("{:.3}", row.host_ms),
+            share(row.host_ms),
+            format!("{:.2}", row.smallest_step_ms),
+            share(row.smallest_step_ms),
+        ]);
+    }
+    out.push_str(&table.render());
+    out.push('\n');
+    out
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// Three or four figures.
+pub(crate) fn number(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+pub(crate) fn interval(ratio: &Ratio) -> String {
+    format!("{:.3} [{:.3}, {:.3}]", ratio.median, ratio.low, ratio.high)
+}
+
+fn mib(bytes: Option<u64>) -> String {
+    bytes.map_or(dash(), |bytes| number(bytes as f64 / MIB))
+}
+
+/// A Markdown table with its columns aligned; a column without a figure is left out.
+pub(crate) struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        Self {
+            head: head.iter().map(|&h| h.to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.head.len());
+        // A bar would end its cell.
+        self.rows
+            .push(cells.into_iter().map(|c| c.replace('|', "/")).collect());
+    }
+
+    pub(crate) fn render(&self) -> String {
+        let kept: Vec<usize> = (0..self.head.len())
+            .filter(|&column| self.rows.iter().any(|row| row[column] != "-"))
+            .collect();
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells
+                .max()
+                .unwrap_or(0)
+                .max(self.head[column].chars().count())
+        };
+        let widths: Vec<usize> = kept.iter().map(|&column| width(column)).collect();
+        let line = |row: &[String]| {
+            let cells: Vec<String> = kept
+                .iter()
+                .zip(&widths)
+                .map(|(&column, &width)| format!("{:<width$}", row[column]))
+                .collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+        let mut out = line(&self.head);
+        let _ = writeln!(out, "| {} |", rule.join(" | "));
+        for row in &self.rows {
+            out.push_str(&line(row));
+        }
+        out
+    }
+}

@@ -1,0 +1,296 @@
+//! Which cases are measured, in groups that are timed in turns.
+
+use advisor::guide::{self, Recipe};
+use config::{CheckpointPolicy, ImageSize};
+
+use crate::case::{Case, Implementation, MemoryFormat, Precision};
+
+/// Size of the work that groups are built around. The guide's own is 512x512, batch 8, width 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Size of the images.
+    pub img_size: ImageSize,
+    /// Channels of the first level.
+    pub width: u32,
+    /// Images per step.
+    pub batch: u32,
+}
+
+impl Work {
+    /// The guide's.
+    pub const GUIDE: Self = Self {
+        img_size: ImageSize::new(512, 512),
+        width: 64,
+        batch: 8,
+    };
+    /// What a CPU measures in minutes.
+    pub const SMALL: Self = Self {
+        img_size: ImageSize::new(256, 256),
+        width: 16,
+        batch: 4,
+    };
+
+    /// A recipe of the guide, which speaks of 512x512 and batch 8, in the same proportion here.
+    fn scaled(&self, recipe: &Recipe) -> (ImageSize, u32) {
+        let side = |of: u32, mine: u32, guides: u32| {
+            let exact = u64::from(of) * u64::from(mine) / u64::from(guides);
+            let side = u32::try_from(exact).unwrap_or(u32::MAX / 2);
+            side.next_multiple_of(ImageSize::MULTIPLE)
+                .max(ImageSize::MULTIPLE)
+        };
+        let size = ImageSize::new(
+            side(recipe.img_size.height, self.img_size.height, 512),
+            side(recipe.img_size.width, self.img_size.width, 512),
+        );
+        let batch = u64::from(recipe.batch) * u64::from(self.batch) / 8;
+        (size, u32::try_from(batch).unwrap_or(u32::MAX).max(1))
+    }
+}
+
+/// Cases that are timed in turns; ratios are to the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name in files and on the command line.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What is measured.
+    pub cases: Vec<Case>,
+}
+
+/// The groups by name, in the order of their worth where time is short.
+pub const NAMES: [&str; 7] = [
+    "guide",
+    "pytorch-half",
+    "policies",
+    "pytorch-full",
+    "formats",
+    "epochs",
+    "host",
+];
+
+/// What decides about the groups.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// Size of the work.
+    pub work: Work,
+    /// Precisions that are worth measuring on the device.
+    pub precisions: Vec<Precision>,
+    /// Whether the device is a GPU.
+    pub cuda: bool,
+    /// PyTorch's variants; empty: Snug alone.
+    pub variants: Vec<Implementation>,
+}
+
+impl Matrix {
+    /// The precision of mixed precision there: fp16 on CUDA as in the guide, bf16 on the CPU.
+    pub fn half(&self) -> Option<Precision> {
+        let order = if self.cuda {
+            [Precision::Fp16, Precision::Bf16]
+        } else {
+            [Precision::Bf16, Precision::Fp16]
+        };
+        order.into_iter().find(|p| self.precisions.contains(p))
+    }
+
+    /// The precision without mixed precision: TF32 where there is one, which is what PyTorch's
+    /// convolutions use unless told otherwise.
+    pub fn full(&self) -> Precision {
+        if self.precisions.contains(&Precision::Tf32) {
+            Precision::Tf32
+        } else {
+            Precision::Fp32
+        }
+    }
+
+    /// The groups of steps.
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups = vec![self.guide()];
+        if let Some(half) = self.half() {
+            groups.extend(self.pytorch("pytorch-half", half));
+        }
+        groups.push(self.policies());
+        groups.extend(self.pytorch("pytorch-full", self.full()));
+        groups.push(self.formats());
+        groups.sort_by_key(|group| NAMES.iter().position(|name| *name == group.name));
+        groups
+    }
+
+    fn case(&self, precision: Precision, policy: CheckpointPolicy) -> Case {
+        Case {
+            implementation: Implementation::Snug,
+            img_size: self.work.img_size,
+            width: self.work.width,
+            batch: self.work.batch,
+            precision,
+            memory_format: MemoryFormat::ChannelsLast,
+            policy,
+            split_concat: false,
+        }
+    }
+
+    /// The guide's table and the preset that is not in it. Its four patterns are the first rows.
+    fn guide(&self) -> Group {
+        let mut recipes: Vec<&Recipe> = guide::TABLE.iter().map(|row| &row.recipe).collect();
+        recipes.insert(1, &guide::SPEED);
+        let mut cases = Vec::new();
+        for recipe in recipes {
+            let precision = match (recipe.use_amp, self.half()) {
+                (false, _) => self.full(),
+                (true, Some(half)) => half,
+                (true, None) => continue,
+            };
+            let policy = if recipe.use_grad_checkpoint {
+                // The guide's way.
+                CheckpointPolicy::Block
+            } else {
+                CheckpointPolicy::Off
+            };
+            let (img_size, batch) = self.work.scaled(recipe);
+            let memory_format = if recipe.use_channels_last {
+                MemoryFormat::ChannelsLast
+            } else {
+                MemoryFormat::ChannelsFirst
+            };
+            cases.push(Case {
+                img_size,
+                batch,
+                memory_format,
+                ..self.case(precision, policy)
+            });
+        }
+        Group {
+            name: "guide".to_owned(),
+            title: "The guide's table, its patterns and presets".to_owned(),
+            cases,
+        }
+    }
+
+    fn policies(&self) -> Group {
+        use CheckpointPolicy::{Block, Mixed, Off, Selective, Stage};
+        let mut cases = vec![
+            self.case(self.full(), Off),
+            self.case(self.full(), Selective),
+        ];
+        if let Some(half) = self.half() {
+            cases.extend([Off, Selective, Block, Stage, Mixed].map(|p| self.case(half, p)));
+        } else {
+            cases.extend([Block, Stage, Mixed].map(|p| self.case(self.full(), p)));
+        }
+        let split = cases.last().map(|case| Case {
+            split_concat: true,
+            ..*case
+        });
+        cases.extend(split);
+        Group {
+            name: "policies".to_owned(),
+            title: "Checkpoint policies".to_owned(),
+            cases,
+        }
+    }
+
+    fn formats(&self) -> Group {
+        let mut cases = Vec::new();
+        for precision in &self.precisions {
+            for memory_format in [MemoryFormat::ChannelsFirst, MemoryFormat::ChannelsLast] {
+                cases.push(Case {
+                    memory_format,
+                    ..self.case(*precision, CheckpointPolicy::Off)
+                });
+            }
+        }
+        Group {
+            name: "formats".to_owned(),
+            title: "Precisions and memory formats".to_owned(),
+            cases,
+        }
+    }
+
+    fn pytorch(&self, name: &str, precision: Precision) -> Option<Group> {
+        if self.variants.is_empty() {
+            return None;
+        }
+        let snug = self.case(precision, CheckpointPolicy::Off);
+        let mut cases = vec![snug];
+        let variants = self.variants.iter().filter(|v| {
+            // glibc's malloc plays no part on a GPU.
+            !(self.cuda && **v == Implementation::PytorchEagerMalloc)
+        });
+        cases.extend(variants.map(|implementation| Case {
+            implementation: *implementation,
+            // Its own: what PyTorch calls checkpointing is the guide's.
+            policy: if *implementation == Implementation::PytorchCheckpoint {
+                CheckpointPolicy::Block
+            } else {
+                CheckpointPolicy::Off
+            },
+            ..snug
+        }));
+        Some(Group {
+            name: name.to_owned(),
+            title: format!("Beside PyTorch, {}", precision.name()),
+            cases,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn matrix(precisions: &[Precision], cuda: bool) -> Matrix {
+        Matrix {
+            work: Work::GUIDE,
+            precisions: precisions.to_vec(),
+            cuda,
+            variants: Implementation::ALL[1..].to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_guides_rows_are_the_guides() {
+        let group = matrix(&[Precision::Fp32, Precision::Tf32, Precision::Fp16], true).guide();
+        let lines: Vec<String> = group.cases.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        snug, tf32 channels-first, 8 x 512x512, width 64
+        snug, tf32 channels-last, 8 x 512x512, width 64
+        snug, fp16 channels-first, 8 x 512x512, width 64
+        snug, fp16 channels-last, 8 x 512x512, width 64
+        snug, fp16 channels-last block, 8 x 512x512, width 64
+        snug, fp16 channels-first, 12 x 512x512, width 64
+        snug, fp16 channels-last block, 16 x 512x512, width 64
+        snug, fp16 channels-last block, 16 x 384x512, width 64
+        ");
+    }
+
+    #[test]
+    fn smaller_work_keeps_the_proportions() {
+        let recipe = &guide::TABLE[6].recipe;
+        let (size, batch) = Work::SMALL.scaled(recipe);
+        assert_eq!((size.to_string().as_str(), batch), ("192x256", 8));
+    }
+
+    #[test]
+    fn a_cpu_without_bf16_measures_what_it_can() {
+        let groups = matrix(&[Precision::Fp32], false).groups();
+        let names: Vec<&str> = groups.iter().map(|g| g.name.as_str()).collect();
+        assert_eq!(names, ["guide", "policies", "pytorch-full", "formats"]);
+        for group in &groups {
+            assert!(group.cases.iter().all(|c| c.precision == Precision::Fp32));
+        }
+    }
+
+    #[test]
+    fn every_group_has_a_name_of_the_list_and_no_case_twice() {
+        for cuda in [false, true] {
+            let all = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
+            for group in matrix(&all, cuda).groups() {
+                assert!(NAMES.contains(&group.name.as_str()), "{}", group.name);
+                let different: HashSet<&Case> = group.cases.iter().collect();
+                assert_eq!(different.len(), group.cases.len(), "{}", group.name);
+            }
+        }
+    }
+}

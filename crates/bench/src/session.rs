@@ -1,0 +1,435 @@
+//! The rounds of one group: each case's worker is built, its first losses are compared, its memory
+//! is measured, and then all are timed in turns.
+
+use std::time::Instant;
+
+use crate::case::{Case, Implementation, Precision};
+use crate::error::Result;
+use crate::journal::Part;
+use crate::matrix::Group;
+use crate::protocol::{Answer, Peak, Request, Spec};
+use crate::results::{GroupInfo, Row, Status};
+use crate::shared::Shared;
+use crate::statistics::{Ratio, median};
+use crate::worker::{Failure, Programs, Worker};
+
+/// Steps whose losses are compared. They warm up as well: libraries choose and allocate in them.
+const LOSSES: u32 = 3;
+/// Rounds that a group has at least, even when time is out.
+const LEAST_ROUNDS: usize = 3;
+/// Of the free memory, what workers that are alive at once may take.
+const SHARE: f64 = 0.8;
+/// What a process takes besides its tensors: code, CUDA's context, workspaces.
+const PROCESS_BYTES: u64 = 700 << 20;
+
+/// What the groups of a benchmark share.
+pub struct Session<'a> {
+    /// How workers are started.
+    pub programs: &'a Programs,
+    /// Files that they share.
+    pub shared: &'a mut Shared,
+    /// `cpu` or `cuda:N`.
+    pub device: &'a str,
+    /// Threads of each worker.
+    pub threads: usize,
+    /// Memory that workers can have.
+    pub free_bytes: u64,
+    /// Rounds of a group.
+    pub rounds: usize,
+    /// How long a turn should take, in milliseconds.
+    pub turn_ms: f64,
+    /// When time is out.
+    pub deadline: Option<Instant>,
+    /// Told what is going on.
+    pub say: &'a mut dyn FnMut(&str),
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("device", &self.device)
+            .field("rounds", &self.rounds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A case under way.
+struct Entry {
+    case: Case,
+    row: Row,
+    /// Steps of a turn.
+    count: u32,
+    worker: Option<Worker>,
+    step_ms: Vec<f64>,
+}
+
+/// A worker that has passed: its losses, its memory, and steps of a turn.
+struct Prepared {
+    worker: Worker,
+    losses: Vec<f64>,
+    peak: Peak,
+    count: u32,
+}
+
+impl Session<'_> {
+    /// Measures `group`.
+    ///
+    /// # Errors
+    /// Where a file or a process cannot be had. What befalls a case is in its row.
+    pub fn measure(&mut self, group: &Group) -> Result<Part> {
+        let (mut entries, together) = self.prepare_all(group)?;
+        (self.say)(&format!(
+            "{}: {} rounds{}",
+            group.name,
+            self.rounds,
+            if together {
+                ""
+            } else {
+                ", one worker at a time"
+            }
+        ));
+        let num = entries.len();
+        for round in 0..self.rounds {
+            // Each begins a round as often as the others.
+            for turn in 0..num {
+                let entry = &mut entries[(turn + round) % num];
+                if entry.row.status == Status::Ok {
+                    self.turn(entry, together)?;
+                }
+            }
+            let out_of_time = self.deadline.is_some_and(|end| Instant::now() >= end);
+            if out_of_time && round + 1 >= LEAST_ROUNDS {
+                break;
+            }
+        }
+        Ok(Part::Group {
+            info: GroupInfo {
+                name: group.name.clone(),
+                title: group.title.clone(),
+                together,
+            },
+            rows: finished(entries),
+        })
+    }
+
+    /// Builds every worker in turn. They stay alive while all fit into memory at once.
+    fn prepare_all(&mut self, group: &Group) -> Result<(Vec<Entry>, bool)> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut together = true;
+        let mut used = 0_u64;
+        for case in &group.cases {
+            (self.say)(&format!("{}: {case}", group.name));
+            let room = (self.free_bytes as f64 * SHARE) - used as f64;
+            if together && at_most_bytes(case) as f64 > room && !entries.is_empty() {
+                together = false;
+                dismiss(&mut entries);
+            }
+            let mut prepared = self.prepare(case)?;
+            if together && matches!(prepared, Err(Failure::OutOfMemory(_))) {
+                // Perhaps only beside the others.
+                together = false;
+                dismiss(&mut entries);
+                prepared = self.prepare(case)?;
+            }
+            let mut entry = Entry {
+                case: *case,
+                row: Row::new(&group.name, case),
+                count: 1,
+                worker: None,
+                step_ms: Vec::new(),
+            };
+            match prepared {
+                Ok(prepared) => {
+                    let peak = prepared.peak;
+                    used += peak.reserved_bytes.unwrap_or(peak.allocated_bytes) + PROCESS_BYTES;
+                    entry.count = prepared.count;
+                    entry.row.held_bytes = Some(peak.held_bytes);
+                    entry.row.peak_allocated_bytes = Some(peak.allocated_bytes);
+                    entry.row.peak_reserved_bytes = peak.reserved_bytes;
+                    entry.row.device_total_bytes = peak.device_total_bytes;
+                    entry.row.losses = prepared.losses;
+                    match other_work(&entries, case, &entry.row.losses) {
+                        None => {
+                            entry.row.status = Status::Ok;
+                            entry.worker = together.then_some(prepared.worker);
+                        }
+                        Some(why) => entry.row.message = Some(why),
+                    }
+                }
+                Err(failure) => fail(&mut entry.row, &failure),
+            }
+            if let Some(message) = &entry.row.message {
+                (self.say)(&format!(
+                    "{}: {}: {message}",
+                    group.name,
+                    entry.row.status.name()
+                ));
+            }
+            entries.push(entry);
+        }
+        Ok((entries, together))
+    }
+
+    fn prepare(&mut self, case: &Case) -> Result<Result<Prepared, Failure>> {
+        let mut worker = match Worker::start(self.programs, &self.spec(case)?)? {
+            Ok(worker) => worker,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        Ok(self
+            .examine(&mut worker)
+            .map(|(losses, peak, count)| Prepared {
+                worker,
+                losses,
+                peak,
+                count,
+            }))
+    }
+
+    fn examine(&self, worker: &mut Worker) -> Result<(Vec<f64>, Peak, u32), Failure> {
+        let Answer::Losses { losses } = worker.ask(&Request::Losses { count: LOSSES })? else {
+            return Err(off_the_point());
+        };
+        let Answer::Peak(peak) = worker.ask(&Request::Peak)? else {
+            return Err(off_the_point());
+        };
+        let step_ms = time(worker, 2)?;
+        Ok((losses, peak, count_of(self.turn_ms / step_ms.max(1e-3))))
+    }
+
+    fn spec(&mut self, case: &Case) -> Result<Spec> {
+        let files = self.shared.files(case)?;
+        Ok(Spec {
+            weights: Some(files.weights),
+            batches: Some(files.batches),
+            ..Spec::new(case, self.device, self.threads)
+        })
+    }
+
+    /// One turn of a case. Whatever fails ends its part in the group.
+    fn turn(&mut self, entry: &mut Entry, together: bool) -> Result<()> {
+        let mut anew = None;
+        if !together {
+            match Worker::start(self.programs, &self.spec(&entry.case)?)? {
+                Ok(worker) => anew = Some(worker),
+                Err(failure) => fail(&mut entry.row, &failure),
+            }
+        }
+        let Some(worker) = anew.as_mut().or(entry.worker.as_mut()) else {
+            return Ok(());
+        };
+        let timed = if together {
+            Ok(0.0)
+        } else {
+            time(worker, LOSSES)
+        };
+        match timed.and_then(|_| time(worker, entry.count)) {
+            Ok(step_ms) => entry.step_ms.push(step_ms),
+            Err(failure) => {
+                fail(&mut entry.row, &failure);
+                entry.worker = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends the workers.
+fn dismiss(entries: &mut [Entry]) {
+    for entry in entries {
+        entry.worker = None;
+    }
+}
+
+fn time(worker: &mut Worker, count: u32) -> Result<f64, Failure> {
+    let Answer::Times { step_ms } = worker.ask(&Request::Times { count })? else {
+        return Err(off_the_point());
+    };
+    median(&step_ms).ok_or_else(off_the_point)
+}
+
+fn off_the_point() -> Failure {
+    Failure::Failed("an answer to another question".to_owned())
+}
+
+fn fail(row: &mut Row, failure: &Failure) {
+    row.status = match failure {
+        Failure::OutOfMemory(_) => Status::Oom,
+        Failure::Failed(_) => Status::Failed,
+    };
+    row.message = Some(failure.message().to_owned());
+}
+
+/// Why `losses` are not those of the same work, where they are not: against the row of Snug in the
+/// same precision on the same batches, else in any precision.
+fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> {
+    if let Some(bad) = losses.iter().find(|loss| !loss.is_finite()) {
+        return Some(format!("a loss of {bad}"));
+    }
+    let of_same_work = |entry: &&Entry| {
+        entry.case.implementation == Implementation::Snug
+            && entry.row.status == Status::Ok
+            && entry.case.work() == case.work()
+    };
+    let mut candidates = entries.iter().filter(of_same_work);
+    let same = |entry: &&Entry| entry.case.precision == case.precision;
+    let reference = entries
+        .iter()
+        .filter(of_same_work)
+        .find(same)
+        .or_else(|| candidates.next())?;
+    let tolerance = case
+        .precision
+        .loss_tolerance()
+        .max(reference.case.precision.loss_tolerance());
+    let off = losses
+        .iter()
+        .zip(&reference.row.losses)
+        .map(|(a, b)| (a - b).abs() / b.abs().max(1e-3))
+        .fold(0.0, f64::max);
+    (off > tolerance).then(|| {
+        format!(
+            "not the same work: losses {} where {} has {} (tolerance {tolerance})",
+            listed(losses),
+            reference.case.implementation.name(),
+            listed(&reference.row.losses)
+        )
+    })
+}
+
+fn listed(losses: &[f64]) -> String {
+    let texts: Vec<String> = losses.iter().map(|loss| format!("{loss:.5}")).collect();
+    texts.join(", ")
+}
+
+fn finished(entries: Vec<Entry>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for mut entry in entries {
+        if entry.row.status == Status::Ok {
+            entry.row.set_times(entry.step_ms);
+        }
+        rows.push(entry.row);
+    }
+    let base = rows
+        .first()
+        .filter(|row| row.status == Status::Ok)
+        .map(Row::ms_per_image);
+    if let Some(base) = base {
+        for row in rows.iter_mut().filter(|row| row.status == Status::Ok) {
+            row.ratio_to_baseline = Ratio::of(&row.ms_per_image(), &base);
+        }
+    }
+    rows
+}
+
+/// Steps of a turn.
+fn count_of(steps: f64) -> u32 {
+    const MOST: f64 = 100.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to the range"
+    )]
+    let count = steps.clamp(1.0, MOST) as u32;
+    count
+}
+
+/// An upper bound of what a case takes, to decide who is alive beside whom: a plain fp32 step at
+/// width 64 (355 MiB, and 1,438 MiB for each image of 512x512, by PyTorch's memory tracker), in
+/// proportion.
+fn at_most_bytes(case: &Case) -> u64 {
+    const MIB: f64 = 1_048_576.0;
+    let width = f64::from(case.width) / 64.0;
+    let pixels = f64::from(case.img_size.height) * f64::from(case.img_size.width) / (512.0 * 512.0);
+    let half = if matches!(case.precision, Precision::Fp16 | Precision::Bf16) {
+        0.6
+    } else {
+        1.0
+    };
+    let activations = 1450.0 * width * pixels * f64::from(case.batch) * half;
+    let bytes = (355.0 * width * width + activations) * MIB;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive; an absurd size saturates"
+    )]
+    let bytes = bytes as u64;
+    bytes.saturating_add(PROCESS_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{CheckpointPolicy, ImageSize};
+
+    use crate::case::MemoryFormat;
+
+    use super::*;
+
+    fn entry(precision: Precision, losses: &[f64]) -> Entry {
+        let case = Case {
+            implementation: Implementation::Snug,
+            img_size: ImageSize::new(32, 48),
+            width: 4,
+            batch: 2,
+            precision,
+            memory_format: MemoryFormat::ChannelsLast,
+            policy: CheckpointPolicy::Off,
+            split_concat: false,
+        };
+        let mut row = Row::new("group", &case);
+        row.status = Status::Ok;
+        row.losses = losses.to_vec();
+        Entry {
+            case,
+            row,
+            count: 1,
+            worker: None,
+            step_ms: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn other_work_is_refused_and_rounding_is_not() {
+        let entries = [
+            entry(Precision::Bf16, &[0.70, 0.69]),
+            entry(Precision::Fp32, &[0.7000, 0.6900]),
+        ];
+        let fp32 = entries[1].case;
+        assert_eq!(other_work(&entries, &fp32, &[0.7001, 0.6901]), None);
+        let refused = other_work(&entries, &fp32, &[0.72, 0.69]).unwrap();
+        assert!(refused.contains("not the same work"), "{refused}");
+        // Half precision is told from half precision by its own tolerance.
+        let bf16 = entries[0].case;
+        assert_eq!(other_work(&entries, &bf16, &[0.71, 0.70]), None);
+        assert!(other_work(&entries, &bf16, &[0.9, 0.9]).is_some());
+        assert!(other_work(&entries, &bf16, &[f64::NAN, 0.7]).is_some());
+        // Nothing of the same work: nothing to compare with.
+        let larger = Case { batch: 3, ..fp32 };
+        assert_eq!(other_work(&entries, &larger, &[5.0]), None);
+    }
+
+    #[test]
+    fn ratios_are_per_image_and_of_the_same_round() {
+        let mut base = entry(Precision::Fp32, &[0.7]);
+        base.step_ms = vec![10.0, 20.0, 10.0];
+        let mut larger = entry(Precision::Fp32, &[0.7]);
+        larger.row.batch = 4;
+        larger.step_ms = vec![10.0, 20.0, 10.0];
+        let mut failed = entry(Precision::Fp32, &[]);
+        fail(&mut failed.row, &Failure::OutOfMemory("full".to_owned()));
+        let rows = finished(vec![base, larger, failed]);
+        assert_eq!(rows[0].ratio_to_baseline.map(|r| r.median), Some(1.0));
+        assert_eq!(rows[1].ratio_to_baseline.map(|r| r.median), Some(0.5));
+        assert_eq!(rows[1].images_per_second, Some(400.0));
+        assert_eq!(rows[2].status, Status::Oom);
+        assert_eq!(rows[2].ratio_to_baseline, None);
+    }
+
+    #[test]
+    fn absurd_sizes_do_not_wrap() {
+        let mut case = entry(Precision::Fp32, &[]).case;
+        case.img_size = ImageSize::new(u32::MAX, u32::MAX);
+        case.batch = u32::MAX;
+        assert!(at_most_bytes(&case) > 1 << 60);
+        assert_eq!((count_of(0.1), count_of(1e9)), (1, 100));
+    }
+}

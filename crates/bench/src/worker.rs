@@ -1,0 +1,289 @@
+//! A process that builds one case and answers about it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::case::Implementation;
+use crate::error::{Error, Result};
+use crate::protocol::{Answer, Ready, Request, Spec};
+
+/// Until a worker is built: CUDA's context, and data to be read.
+const READY_IN: Duration = Duration::from_secs(300);
+/// Until it answers: `torch.compile` compiles within its first losses.
+const ANSWER_IN: Duration = Duration::from_secs(600);
+
+/// The settings of glibc's malloc that Snug makes for itself: pages that one step frees are kept
+/// for the next.
+const MALLOC: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
+    ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
+    ("MALLOC_TOP_PAD_", "67108864"),
+];
+
+/// How workers are started.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// Snug's program and the arguments that make a worker of it.
+    pub snug: (PathBuf, Vec<OsString>),
+    /// A Python that has torch, and `worker.py`.
+    pub python: Option<(PathBuf, PathBuf)>,
+    /// Where workers' stderr goes.
+    pub logs: PathBuf,
+}
+
+/// What befell a worker instead of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Memory ran out, its own or the machine's.
+    OutOfMemory(String),
+    /// Anything else.
+    Failed(String),
+}
+
+impl Failure {
+    /// An answer to another question.
+    pub(crate) fn misplaced(answer: &Answer) -> Self {
+        Self::Failed(format!("an answer to another question: {answer:?}"))
+    }
+
+    /// What it said.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::OutOfMemory(message) | Self::Failed(message) => message,
+        }
+    }
+}
+
+/// A worker that is alive.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<std::io::Result<String>>,
+    log: PathBuf,
+    ready: Ready,
+}
+
+impl Worker {
+    /// Starts a worker and waits until it has built `spec`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be started at all; the inner one where it does not get ready.
+    pub fn start(programs: &Programs, spec: &Spec) -> Result<std::result::Result<Self, Failure>> {
+        let (mut command, program) = command(programs, spec.implementation)?;
+        let log = programs
+            .logs
+            .join(format!("{}.log", spec.implementation.name()));
+        let stderr = File::create(&log).map_err(Error::io("write", &log))?;
+        for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(name, spec.threads.to_string());
+        }
+        if std::env::var_os("CUDA_DEVICE_ORDER").is_none() {
+            command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(Error::io("start", program))?;
+        offer_to_the_oom_killer(child.id());
+        let stdout = child.stdout.take();
+        let (send, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout
+                .into_iter()
+                .flat_map(|out| BufReader::new(out).lines())
+            {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut worker = Self {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+            log,
+            ready: Ready {
+                libtorch: String::new(),
+                threads: 0,
+                device_name: None,
+                total_bytes: None,
+                free_bytes: None,
+                cpu_capability: String::new(),
+                precisions: Vec::new(),
+                driver: None,
+                prepare_ms: 0,
+            },
+        };
+        let line = serde_json::to_string(spec).unwrap_or_default();
+        Ok(match worker.say_and_hear(&line, READY_IN) {
+            Ok(Answer::Ready(ready)) => {
+                worker.ready = ready;
+                Ok(worker)
+            }
+            Ok(other) => Err(Failure::misplaced(&other)),
+            Err(failure) => Err(failure),
+        })
+    }
+
+    /// What it said when it was built.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// A [`Failure`]; the worker is of no use afterwards.
+    pub fn ask(&mut self, request: &Request) -> std::result::Result<Answer, Failure> {
+        let line = serde_json::to_string(request).unwrap_or_default();
+        self.say_and_hear(&line, ANSWER_IN)
+    }
+
+    fn say_and_hear(
+        &mut self,
+        line: &str,
+        within: Duration,
+    ) -> std::result::Result<Answer, Failure> {
+        let said = match &mut self.stdin {
+            Some(stdin) => writeln!(stdin, "{line}").and_then(|()| stdin.flush()),
+            None => Ok(()),
+        };
+        if said.is_err() {
+            return Err(self.end());
+        }
+        let line = match self.lines.recv_timeout(within) {
+            Ok(Ok(line)) => line,
+            Ok(Err(error)) => return Err(Failure::Failed(format!("its answer: {error}"))),
+            Err(RecvTimeoutError::Timeout) => {
+                drop(self.child.kill());
+                return Err(Failure::Failed(format!(
+                    "no answer within {} s",
+                    within.as_secs()
+                )));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(self.end()),
+        };
+        match serde_json::from_str(&line) {
+            Ok(Answer::OutOfMemory { message }) => Err(Failure::OutOfMemory(one_line(&message))),
+            Ok(Answer::Failed { message }) => Err(Failure::Failed(one_line(&message))),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Failure::Failed(format!("an answer that is none: {error}"))),
+        }
+    }
+
+    /// It ended by itself: how, and its last words.
+    fn end(&mut self) -> Failure {
+        self.stdin = None;
+        let status = self.child.wait().ok();
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        describe_end(status, last)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It ends with its stdin; one that does not is no reason to wait.
+        self.stdin = None;
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf)> {
+    if !who.is_pytorch() {
+        let (program, args) = &programs.snug;
+        let mut command = Command::new(program);
+        command.args(args);
+        return Ok((command, program.clone()));
+    }
+    let Some((python, script)) = &programs.python else {
+        return Err(Error::Usage {
+            message: format!("`{}` needs a Python that has torch", who.name()),
+            hint: "name one with `--python`".to_owned(),
+        });
+    };
+    let mut command = Command::new(python);
+    // No bytecode beside the programs.
+    command.arg("-B").arg(script);
+    if who == Implementation::PytorchEagerMalloc {
+        command.envs(MALLOC);
+    }
+    Ok((command, python.clone()))
+}
+
+/// Should the machine run out of memory, the worker goes and not who waits for it.
+fn offer_to_the_oom_killer(pid: u32) {
+    // Elsewhere than on Linux there is no such file.
+    drop(std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000"));
+}
+
+#[cfg(unix)]
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.signal()
+}
+
+#[cfg(not(unix))]
+fn signal_of(_status: ExitStatus) -> Option<i32> {
+    None
+}
+
+fn describe_end(status: Option<ExitStatus>, last: Option<&str>) -> Failure {
+    const SIGKILL: i32 = 9;
+    if status.and_then(signal_of) == Some(SIGKILL) {
+        return Failure::OutOfMemory("the system killed it, as it does without memory".to_owned());
+    }
+    let how = status.map_or_else(|| "ended".to_owned(), |status| status.to_string());
+    Failure::Failed(match last {
+        Some(last) => format!("{how}: {}", one_line(last)),
+        None => how,
+    })
+}
+
+/// The first line, of a length that fits a table.
+fn one_line(message: &str) -> String {
+    const MOST: usize = 200;
+    let line = message.lines().next().unwrap_or_default().trim();
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_killed_worker_ran_out_of_memory_and_a_crashed_one_did_not() {
+        let killed = ExitStatus::from_raw(9);
+        assert!(matches!(
+            describe_end(Some(killed), None),
+            Failure::OutOfMemory(_)
+        ));
+        let crashed = describe_end(Some(ExitStatus::from_raw(11)), Some("last words"));
+        assert!(crashed.message().ends_with("last words"), "{crashed:?}");
+        assert!(matches!(crashed, Failure::Failed(_)));
+    }
+
+    #[test]
+    fn messages_fit_a_table() {
+        assert_eq!(
+            one_line("CUDA out of memory.\nTried"),
+            "CUDA out of memory."
+        );
+        assert_eq!(one_line(&"é".repeat(300)).chars().count(), 203);
+    }
+}

@@ -1,0 +1,92 @@
+//! Epochs over files: the loop of `train fit`, timed.
+
+use std::path::Path;
+use std::time::Instant;
+
+use bench::protocol::Epoch;
+use config::RunConfig;
+use tch::Device;
+
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::model::UNet;
+use crate::precision::Precision;
+use crate::run_data::RunData;
+use crate::trainer::{EpochReport, Observer, Trainer};
+
+pub(super) struct Epochs {
+    trainer: Trainer,
+    data: RunData,
+    interrupt: Interrupt,
+}
+
+impl Epochs {
+    pub(super) fn new(
+        folder: &Path,
+        config: &RunConfig,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        Ok(Self {
+            data: RunData::of_folder(folder, config)?,
+            trainer: Trainer::new(config.clone(), device, precision)?,
+            interrupt: Interrupt::listen(),
+        })
+    }
+
+    pub(super) fn model(&self) -> &UNet {
+        &self.trainer.model
+    }
+
+    /// One epoch, validation included.
+    pub(super) fn epoch(&mut self) -> Result<Epoch> {
+        let mut watch = Watch {
+            begin: Instant::now(),
+            trained: None,
+            report: None,
+        };
+        let Self {
+            trainer,
+            data,
+            interrupt,
+        } = self;
+        trainer.fit(&data.train, &data.val, &mut watch, interrupt)?;
+        let end = Instant::now();
+        let trained = watch.trained.unwrap_or(end);
+        let train_s = (trained - watch.begin).as_secs_f64();
+        let report = watch.report;
+        let of = |pick: fn(&EpochReport) -> f64| report.as_ref().map_or(f64::NAN, pick);
+        Ok(Epoch {
+            train_s,
+            val_s: (end - trained).as_secs_f64(),
+            data_wait_s: of(|r| r.data_wait) * train_s,
+            images: data.train.source().len() as u64,
+            val_images: data.val.source().len() as u64,
+            train_loss: of(|r| r.train_loss),
+            val_loss: of(|r| r.val_loss),
+            iou: of(|r| r.scores.iou),
+        })
+    }
+}
+
+/// Looks at the clock.
+struct Watch {
+    begin: Instant,
+    trained: Option<Instant>,
+    report: Option<EpochReport>,
+}
+
+impl Observer for Watch {
+    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
+
+    fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
+
+    fn validation_started(&mut self) {
+        self.trained = Some(Instant::now());
+    }
+
+    fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        self.report = Some(report.clone());
+        Ok(())
+    }
+}

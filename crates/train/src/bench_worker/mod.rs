@@ -1,0 +1,262 @@
+//! Snug's side of a benchmark: `train bench-worker` reads requests and answers them, a line each.
+//! The driver, the protocol and the reports are the crate `bench`.
+
+mod epochs;
+mod shared;
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use bench::case::{MemoryFormat, Precision as CasePrecision};
+use bench::protocol::{Answer, Peak, Ready, Request, Spec};
+use bench::statistics::median;
+use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
+use tch::Device;
+
+use self::epochs::Epochs;
+use crate::device::{self, DeviceChoice};
+use crate::error::{Error, Result};
+use crate::measure::Subject;
+use crate::precision::{CpuSupport, Precision};
+use crate::weights::WeightsFile;
+
+/// Answers until `requests` end.
+///
+/// # Errors
+/// Where the first line is no spec, or an answer cannot be written. What goes wrong with a request
+/// is an answer.
+pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
+    let mut lines = requests.lines();
+    let mut say = |answer: &Answer| {
+        let line = serde_json::to_string(answer).unwrap_or_default();
+        writeln!(answers, "{line}")
+            .and_then(|()| answers.flush())
+            .map_err(|e| Error::io("write to", "stdout", e))
+    };
+    let Some(first) = lines.next() else {
+        return Ok(());
+    };
+    let first = first.map_err(|e| Error::io("read", "stdin", e))?;
+    let spec: Spec = serde_json::from_str(&first).map_err(|e| Error::Usage {
+        message: format!("no spec of a benchmark: {e}"),
+        hint: "`train bench` starts its workers by itself".to_owned(),
+    })?;
+    let mut work = match Work::build(&spec) {
+        Ok((work, ready)) => {
+            say(&Answer::Ready(ready))?;
+            work
+        }
+        Err(error) => return say(&failure(&error)),
+    };
+    for line in lines {
+        let line = line.map_err(|e| Error::io("read", "stdin", e))?;
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => work.answer(&request).unwrap_or_else(|e| failure(&e)),
+            Err(error) => Answer::Failed {
+                message: format!("no request: {error}"),
+            },
+        };
+        say(&answer)?;
+    }
+    Ok(())
+}
+
+fn failure(error: &Error) -> Answer {
+    let message = error.message();
+    match error {
+        Error::Tensor(error) if error.is_out_of_memory() => Answer::OutOfMemory { message },
+        _ => Answer::Failed { message },
+    }
+}
+
+/// What a worker holds.
+struct Work {
+    spec: Spec,
+    config: RunConfig,
+    device: Device,
+    subject: Option<Subject>,
+    epochs: Option<Epochs>,
+}
+
+impl Work {
+    fn build(spec: &Spec) -> Result<(Self, Ready)> {
+        let begin = Instant::now();
+        let choice: DeviceChoice = spec.device.parse().map_err(|message| Error::Usage {
+            message,
+            hint: "`cpu` or `cuda:N`".to_owned(),
+        })?;
+        let device = choice.resolve()?;
+        torch_ext::cuda::allow_tf32(spec.precision == CasePrecision::Tf32)?;
+        let config = config_of(spec)?;
+        let precision = precision_of(spec.precision);
+        let (mut subject, mut epochs) = (None, None);
+        if let Some(data) = &spec.data {
+            epochs = Some(Epochs::new(data, &config, device, precision)?);
+        } else if let Some(batches) = &spec.batches {
+            let batches = shared::read_batches(batches, device)?;
+            subject = Some(Subject::on_bytes(&config, device, precision, batches)?);
+        } else {
+            subject = Some(Subject::new(&config, device, precision)?);
+        }
+        let model = match (&subject, &epochs) {
+            (Some(subject), _) => Some(subject.model()),
+            (_, Some(epochs)) => Some(epochs.model()),
+            _ => None,
+        };
+        if let Some((weights, model)) = spec.weights.as_deref().zip(model) {
+            WeightsFile::open(weights)?.load_into(model)?;
+        }
+        let mut ready = ready(device);
+        if spec.data.is_some() {
+            ready.prepare_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
+        let work = Self {
+            spec: spec.clone(),
+            config,
+            device,
+            subject,
+            epochs,
+        };
+        Ok((work, ready))
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<Answer> {
+        Ok(match request {
+            Request::Losses { count } => {
+                let subject = self.subject()?;
+                let losses = (0..*count).map(|_| subject.step_with_loss());
+                Answer::Losses {
+                    losses: losses.collect::<Result<_>>()?,
+                }
+            }
+            Request::Times { count } => Answer::Times {
+                step_ms: self.subject()?.timed_steps(*count)?,
+            },
+            Request::Peak => Answer::Peak(self.peak()?),
+            Request::Host { count } => self.host(*count)?,
+            Request::Epoch => {
+                let epochs = self.epochs.as_mut().ok_or_else(|| misplaced("epoch"))?;
+                Answer::Epoch(epochs.epoch()?)
+            }
+            Request::Export {
+                weights,
+                batches,
+                count,
+            } => {
+                crate::weights::save(self.subject()?.model(), weights)?;
+                shared::write_batches(batches, &self.config, *count)?;
+                Answer::Done
+            }
+            Request::Pages { folder, train, val } => {
+                let size = ImageSize::new(self.spec.img_size[0], self.spec.img_size[1]);
+                shared::write_pages(folder, size, *train, *val)?;
+                Answer::Done
+            }
+        })
+    }
+
+    fn subject(&mut self) -> Result<&mut Subject> {
+        self.subject.as_mut().ok_or_else(|| misplaced("step"))
+    }
+
+    fn peak(&mut self) -> Result<Peak> {
+        let device = self.device;
+        let peak = self.subject()?.peak_bytes()?;
+        Ok(Peak {
+            held_bytes: peak.held_bytes,
+            allocated_bytes: peak.peak_bytes,
+            reserved_bytes: device::peak(device).reserved_bytes,
+            device_total_bytes: None,
+        })
+    }
+
+    fn host(&mut self, count: u32) -> Result<Answer> {
+        /// Libraries choose and allocate in the first steps.
+        const WARM_UP: u32 = 3;
+        let subject = self.subject()?;
+        let (mut steps, mut hosts) = (Vec::new(), Vec::new());
+        for turn in 0..WARM_UP + count {
+            let (step, host) = subject.host_time()?;
+            if turn >= WARM_UP {
+                steps.push(step.as_secs_f64() * 1e3);
+                hosts.push(host.as_secs_f64() * 1e3);
+            }
+        }
+        Ok(Answer::Host {
+            step_ms: median(&steps).unwrap_or(f64::NAN),
+            host_ms: median(&hosts).unwrap_or(f64::NAN),
+        })
+    }
+}
+
+fn misplaced(what: &str) -> Error {
+    Error::Usage {
+        message: format!("this worker was not built for `{what}`"),
+        hint: "`train bench` starts its workers by itself".to_owned(),
+    }
+}
+
+fn ready(device: Device) -> Ready {
+    Ready {
+        libtorch: torch_ext::library::runtime_version(),
+        threads: usize::try_from(tch::get_num_threads()).unwrap_or(0),
+        device_name: Some(device::name(device)),
+        total_bytes: device::total_bytes(device),
+        free_bytes: device::free_bytes(device),
+        cpu_capability: torch_ext::library::cpu_capability(),
+        precisions: precisions(device),
+        driver: None,
+        prepare_ms: 0,
+    }
+}
+
+/// Those that the hardware multiplies.
+fn precisions(device: Device) -> Vec<CasePrecision> {
+    use CasePrecision::{Bf16, Fp16, Fp32, Tf32};
+    if device.is_cuda() {
+        return vec![Fp32, Tf32, Fp16, Bf16];
+    }
+    let support = CpuSupport::detect();
+    let mut all = vec![Fp32];
+    all.extend(support.bf16.then_some(Bf16));
+    all.extend(support.fp16.then_some(Fp16));
+    all
+}
+
+fn precision_of(precision: CasePrecision) -> Precision {
+    match precision {
+        CasePrecision::Fp32 | CasePrecision::Tf32 => Precision::Fp32,
+        CasePrecision::Fp16 => Precision::Fp16,
+        CasePrecision::Bf16 => Precision::Bf16,
+    }
+}
+
+fn config_of(spec: &Spec) -> Result<RunConfig> {
+    let policy: CheckpointPolicy = spec.policy.parse()?;
+    let config = RunConfig {
+        img_size: ImageSize::new(spec.img_size[0], spec.img_size[1]),
+        batch: spec.batch,
+        width: spec.width,
+        classes: 1,
+        use_amp: spec.precision.is_amp(),
+        amp_dtype: match spec.precision {
+            CasePrecision::Fp16 => AmpDtype::Fp16,
+            _ => AmpDtype::Bf16,
+        },
+        use_channels_last: spec.memory_format == MemoryFormat::ChannelsLast,
+        use_grad_checkpoint: policy != CheckpointPolicy::Off,
+        grad_checkpoint_policy: Some(policy),
+        split_concat: spec.split_concat,
+        lr: spec.lr,
+        weight_decay: spec.weight_decay,
+        // An epoch at a time, and no end by itself.
+        epochs: 1,
+        patience: 0,
+        workers: u32::try_from(spec.workers).unwrap_or(u32::MAX),
+        ..RunConfig::default()
+    };
+    match crate::compose::missing_feature(&config) {
+        Some(feature) => Err(Error::MissingFeature { feature }),
+        None => Ok(config),
+    }
+}

@@ -1,0 +1,218 @@
+//! `train bench`: the matrix of the crate `bench`, on this machine.
+
+use std::ffi::OsString;
+use std::io::{BufReader, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bench::case::Implementation;
+use bench::matrix::{NAMES, Work};
+use bench::results::{Results, Status};
+use bench::{Settings, markdown, scatter};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use config::ImageSize;
+use tch::Device;
+
+use super::console;
+use super::flags::DeviceFlag;
+use crate::error::{Error, Result};
+use crate::weights::write_atomically;
+
+/// Rounds of a group, and how long a turn of one takes.
+const ROUNDS: (usize, f64) = (9, 1000.0);
+const QUICK: (usize, f64) = (7, 350.0);
+/// No part of a quick run begins after it.
+const QUICK_MINUTES: f64 = 2.0;
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// About two minutes: fewer and shorter turns, without `torch.compile`.
+    #[arg(long)]
+    quick: bool,
+    /// Begin no part after this many minutes.
+    #[arg(long, value_name = "N")]
+    budget_minutes: Option<f64>,
+    /// Image size, height x width (512x512; on a CPU 256x256).
+    #[arg(long, value_name = "HxW")]
+    img_size: Option<ImageSize>,
+    /// Channels of the first level (64; on a CPU 16).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    width: Option<u32>,
+    /// Images per step (8; on a CPU 4).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: Option<u32>,
+    /// Turns that each case of a group gets.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// Measure this group alone (may be repeated).
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(NAMES))]
+    group: Vec<String>,
+    /// Measure PyTorch's variants as well.
+    #[arg(long)]
+    against_pytorch: bool,
+    /// The Python that has torch 2.11, for `--against-pytorch`.
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    python: PathBuf,
+    /// Measure this variant of PyTorch alone (may be repeated).
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(variant_names()))]
+    variant: Vec<String>,
+    /// Folder of images and masks for the epochs; without it, built-in pages.
+    #[arg(long, visible_alias = "root", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Threads to compute with, on both sides (all cores).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Folder for the results. A run that was cut off goes on where it stopped.
+    #[arg(long, value_name = "DIR", default_value = "runs/bench")]
+    out: PathBuf,
+    /// Write the figures to this file as well.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn variant_names() -> Vec<&'static str> {
+    Implementation::ALL[1..]
+        .iter()
+        .map(|it| it.name())
+        .collect()
+}
+
+/// Answers a driver.
+pub(super) fn serve() -> Result<()> {
+    crate::bench_worker::serve(BufReader::new(stdin()), stdout().lock())
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<()> {
+    let device = args.device.device.resolve()?;
+    let settings = settings(args, device)?;
+    let results = bench::run(&settings, &mut |line| console::note(line))?;
+
+    let name = |extension: &str| args.out.join("results").with_extension(extension);
+    write_atomically(&name("json"), results.to_json().as_bytes())?;
+    write_atomically(&name("svg"), scatter::svg(&results).as_bytes())?;
+    let text = markdown::report(&results, "results.svg");
+    write_atomically(&name("md"), text.as_bytes())?;
+    if let Some(file) = &args.json {
+        write_atomically(file, results.to_json().as_bytes())?;
+    }
+    console::print(&markdown::tables(&results));
+    console::note(&format!(
+        "written to `{}`, beside it the page and the picture",
+        name("json").display()
+    ));
+    failures(&results)
+}
+
+/// A row of Snug's own that failed is a failure of the command; PyTorch's are results.
+fn failures(results: &Results) -> Result<()> {
+    let ours = |row: &&bench::results::Row| {
+        row.implementation == Implementation::Snug && row.status == Status::Failed
+    };
+    match results.rows.iter().find(ours) {
+        None => Ok(()),
+        Some(row) => Err(bench::Error::Worker {
+            message: row.message.clone().unwrap_or_default(),
+        }
+        .into()),
+    }
+}
+
+fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
+    let cuda = device.is_cuda();
+    let base = if cuda { Work::GUIDE } else { Work::SMALL };
+    let work = Work {
+        img_size: args.img_size.unwrap_or(base.img_size),
+        width: args.width.unwrap_or(base.width),
+        batch: args.batch.unwrap_or(base.batch),
+    };
+    let (rounds, turn_ms) = if args.quick { QUICK } else { ROUNDS };
+    let minutes = match args.budget_minutes {
+        Some(minutes) if !(minutes > 0.0 && minutes.is_finite()) => {
+            return Err(Error::Usage {
+                message: format!("`--budget-minutes` must be positive, found {minutes}"),
+                hint: "leave it out for all that there is".to_owned(),
+            });
+        }
+        Some(minutes) => Some(minutes),
+        // With PyTorch beside it a quick run is as long as its rows.
+        None => (args.quick && !args.against_pytorch).then_some(QUICK_MINUTES),
+    };
+    if let Some(data) = args.data.as_deref().filter(|data| !is_split(data)) {
+        return Err(Error::Usage {
+            message: format!(
+                "`{}` has no `train/images` and `val/images`",
+                data.display()
+            ),
+            hint: "the epochs take a folder with `train/` and `val/`, each with `images/` and \
+                   `masks/`, since PyTorch reads the same files"
+                .to_owned(),
+        });
+    }
+    let threads = match args.threads {
+        Some(threads) => threads as usize,
+        None => usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1),
+    };
+    let program = std::env::current_exe().map_err(|e| Error::io("find", "this program", e))?;
+    let build = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
+    let words = std::env::args_os().skip(1);
+    let words: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
+    Ok(Settings {
+        snug: (program, vec![OsString::from("bench-worker")]),
+        version: format!("{}, {build} profile", env!("CARGO_PKG_VERSION")),
+        python: args.against_pytorch.then(|| args.python.clone()),
+        variants: variants(args)?,
+        device: match device {
+            Device::Cuda(n) => format!("cuda:{n}"),
+            _ => "cpu".to_owned(),
+        },
+        threads,
+        work,
+        groups: args.group.clone(),
+        rounds: args.rounds.map_or(rounds, |n| n as usize),
+        turn_ms,
+        budget: minutes.map(|m| Duration::from_secs_f64(m * 60.0)),
+        // Another process reads it, from another folder perhaps.
+        data: args
+            .data
+            .as_ref()
+            .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone())),
+        out: args.out.clone(),
+        date: time::OffsetDateTime::now_utc().date().to_string(),
+        command: format!("train {}", words.join(" ")),
+    })
+}
+
+fn is_split(folder: &Path) -> bool {
+    ["train", "val"]
+        .iter()
+        .all(|split| folder.join(split).join("images").is_dir())
+}
+
+fn variants(args: &BenchArgs) -> Result<Vec<Implementation>> {
+    if !args.variant.is_empty() && !args.against_pytorch {
+        return Err(Error::Usage {
+            message: "`--variant` names one of PyTorch's".to_owned(),
+            hint: "add `--against-pytorch`".to_owned(),
+        });
+    }
+    let compiled = |it: &Implementation| {
+        matches!(
+            it,
+            Implementation::PytorchCompile | Implementation::PytorchCompileBudget
+        )
+    };
+    let all = Implementation::ALL.into_iter().filter(|it| it.is_pytorch());
+    Ok(if args.variant.is_empty() {
+        all.filter(|it| !(args.quick && compiled(it))).collect()
+    } else {
+        all.filter(|it| args.variant.iter().any(|name| name == it.name()))
+            .collect()
+    })
+}

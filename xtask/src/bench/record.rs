@@ -1,0 +1,143 @@
+//! `docs/measurements`: what a benchmark measured, as a file for programs, a page and a picture; and
+//! the figures of the README, which are made of these files and checked against them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bench::figures;
+use bench::results::Results;
+use bench::{markdown, scatter};
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::files::{sorted, unreadable, unwritable};
+use crate::workspace::Workspace;
+
+const README: &str = "README.md";
+
+/// Takes the results in `out` into `docs/measurements` and the README.
+pub(super) fn record(workspace: &Workspace, out: &Path, console: &Console) -> Result<(), Error> {
+    let results = Results::read(&out.join("results.json"))?;
+    let path = folder(workspace).join(format!("{}.json", stem(&results)));
+    write(&path, &results.to_json())?;
+    console.say(format_args!("measurements: wrote `{}`", path.display()));
+    refresh(workspace, console)
+}
+
+/// Makes pages, pictures and the README's figures anew from the files.
+pub(super) fn refresh(workspace: &Workspace, console: &Console) -> Result<(), Error> {
+    for (path, wanted) in wanted(workspace)? {
+        if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
+            write(&path, &wanted)?;
+            console.say(format_args!("measurements: wrote `{}`", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// What differs from what the files of `docs/measurements` make, one line each.
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
+    let mut violations = Vec::new();
+    for (path, wanted) in wanted(workspace)? {
+        if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
+            let path = path.strip_prefix(workspace.root()).unwrap_or(&path);
+            violations.push(format!(
+                "`{}` is not what the measurements make; `cargo xtask bench --refresh` does",
+                path.display()
+            ));
+        }
+    }
+    Ok(violations)
+}
+
+/// Every file that is made of measurements, with its text.
+fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
+    let mut wanted = Vec::new();
+    let mut all = Vec::new();
+    for path in sorted(&folder(workspace))? {
+        if path.extension().is_none_or(|it| it != "json") {
+            continue;
+        }
+        let results = Results::read(&path)?;
+        let picture = path.with_extension("svg");
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
+        wanted.push((
+            path.with_extension("md"),
+            markdown::report(&results, &name(&picture)),
+        ));
+        wanted.push((picture, scatter::svg(&results)));
+        all.push((name(&path), results));
+    }
+    let readme = workspace.root().join(README);
+    let text = fs::read_to_string(&readme).map_err(|it| unreadable(&readme, it))?;
+    if let Some(text) = figures::replace(&text, &figures::block(&all)) {
+        wanted.push((readme, text));
+    }
+    Ok(wanted)
+}
+
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("docs").join("measurements")
+}
+
+/// `2026-11-25-amd-epyc-9b45-bench`.
+fn stem(results: &Results) -> String {
+    const MOST: usize = 40;
+    let device = results.device.name.to_lowercase();
+    let words = device
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty() && !["r", "tm", "cpu", "processor"].contains(word));
+    let mut slug = String::new();
+    for word in words {
+        if slug.len() + word.len() >= MOST {
+            break;
+        }
+        if !slug.is_empty() {
+            slug.push('-');
+        }
+        slug.push_str(word);
+    }
+    format!("{}-{slug}-bench", results.date)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|it| unwritable(path, it))
+}
+
+#[cfg(test)]
+mod tests {
+    use bench::results::{Device, SCHEMA_VERSION};
+
+    use super::*;
+
+    #[test]
+    fn files_are_named_by_day_and_device() {
+        let mut results = Results {
+            schema_version: SCHEMA_VERSION,
+            device: Device {
+                kind: "cpu".to_owned(),
+                name: "Intel(R) Xeon(R) CPU @ 2.20GHz".to_owned(),
+                total_bytes: None,
+                driver: None,
+                cpu_capability: "AVX2".to_owned(),
+                threads: 2,
+            },
+            libtorch: "2.11.0".to_owned(),
+            pytorch: None,
+            snug: "0.1.0".to_owned(),
+            date: "2026-11-25".to_owned(),
+            command: "train bench".to_owned(),
+            groups: Vec::new(),
+            rows: Vec::new(),
+            epochs: Vec::new(),
+            host: Vec::new(),
+            left_out: Vec::new(),
+        };
+        assert_eq!(stem(&results), "2026-11-25-intel-xeon-2-20ghz-bench");
+        "NVIDIA H200".clone_into(&mut results.device.name);
+        assert_eq!(stem(&results), "2026-11-25-nvidia-h200-bench");
+    }
+}
