@@ -118,6 +118,15 @@ int32_t snug_cuda_empty_cache(void);
 // Whether fp32 convolutions and products may use TF32, in cuDNN and cuBLAS.
 int32_t snug_allow_tf32(int32_t allow);
 
+// ---- cuDNN -------------------------------------------------------------------
+typedef struct SnugCudnnChoice {
+  int32_t deterministic;  // 1: only algorithms that give the same bits each time
+  int32_t benchmark;      // 1: the fastest of those tried
+} SnugCudnnChoice;
+
+// Settings of the process. Writes what was before to `previous`.
+int32_t snug_cudnn_set_choice(SnugCudnnChoice wanted, SnugCudnnChoice* previous);
+
 // ---- autocast ----------------------------------------------------------------
 // `device`: 0 CPU, 1 CUDA. `dtype`: a c10::ScalarType.
 typedef struct SnugAutocast {

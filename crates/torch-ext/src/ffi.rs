@@ -57,6 +57,13 @@ pub(crate) struct DeviceMemory {
 
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CudnnChoice {
+    pub(crate) deterministic: i32,
+    pub(crate) benchmark: i32,
+}
+
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Autocast {
     pub(crate) device: i32,
     pub(crate) enabled: i32,
@@ -178,6 +185,8 @@ unsafe extern "C" {
     pub(crate) fn snug_cuda_reset_peak(device: i32) -> i32;
     pub(crate) fn snug_cuda_empty_cache() -> i32;
     pub(crate) fn snug_allow_tf32(allow: i32) -> i32;
+
+    pub(crate) fn snug_cudnn_set_choice(wanted: CudnnChoice, previous: *mut CudnnChoice) -> i32;
 
     pub(crate) fn snug_autocast_enter(state: *const Autocast, previous: *mut Autocast) -> i32;
     pub(crate) fn snug_autocast_exit(previous: *const Autocast) -> i32;

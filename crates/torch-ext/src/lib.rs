@@ -10,6 +10,8 @@
 //! | [`meter`] | the counting CPU allocator: bytes, peak, limit |
 //! | [`record`] | every allocation of a stretch of time, with its operator |
 //! | [`cuda`] | the CUDA allocator's statistics |
+//! | [`cudnn`] | which algorithms cuDNN may choose from |
+//! | [`device_info`] | versions of CUDA and cuDNN, compute capability, PCI bus id |
 //! | [`autocast`] | the thread's autocast state as a guard |
 //! | [`ops`] | fused `AdamW`, gradient unscaling, gradients set to none, memory format |
 //! | [`backward()`] | backward with typed errors that leaves nothing behind |
@@ -36,6 +38,8 @@ pub mod autocast;
 mod backward;
 pub mod conv;
 pub mod cuda;
+pub mod cudnn;
+pub mod device_info;
 mod error;
 mod ffi;
 pub mod function;
