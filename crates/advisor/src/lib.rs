@@ -18,7 +18,7 @@
 pub mod device;
 pub mod guide;
 mod json;
-mod nvml;
+pub mod nvml;
 mod recommend;
 mod report;
 

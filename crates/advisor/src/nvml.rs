@@ -1,7 +1,10 @@
 //! Asks NVML. It comes with the driver and is opened at run time, so that the
 //! same binary runs on a machine without one.
 
+use std::sync::OnceLock;
+
 use nvml_wrapper::Nvml;
+use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
 use crate::device::{self, Device, Gpu};
@@ -18,20 +21,105 @@ const LIBRARY: Option<&str> = None;
 #[doc(alias = "nvmlInit_v2")]
 #[doc(alias = "nvmlDeviceGetMemoryInfo")]
 pub fn detect(visible: Option<&str>) -> Device {
-    match list() {
+    match all_gpus() {
         Ok(gpus) => device::select(gpus, visible),
-        Err(error) => Device::Cpu {
-            reason: reason(&error),
-        },
+        Err(reason) => Device::Cpu { reason },
     }
 }
 
-fn list() -> Result<Vec<Gpu>, NvmlError> {
-    let mut builder = Nvml::builder();
-    if let Some(name) = LIBRARY {
-        builder.lib_path(name.as_ref());
+/// Every GPU that NVML knows, whatever CUDA may see of them.
+///
+/// # Errors
+/// Why there is none, as a fragment after "no GPU: ".
+#[doc(alias = "nvmlDeviceGetCount_v2")]
+pub fn all_gpus() -> Result<Vec<Gpu>, String> {
+    list(nvml()?).map_err(|error| reason(&error))
+}
+
+/// Version of the driver, such as `580.95.05`.
+///
+/// # Errors
+/// Why NVML does not say, as a fragment.
+#[doc(alias = "nvmlSystemGetDriverVersion")]
+pub fn driver_version() -> Result<String, String> {
+    nvml()?.sys_driver_version().map_err(|error| reason(&error))
+}
+
+/// Bytes that are held on a device at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// By the process that was asked about, its CUDA context included. `None` where NVML does not
+    /// know the process: in a container it counts by the host's process ids.
+    pub process: Option<Bytes>,
+    /// By all processes, and by the driver itself.
+    pub device: Bytes,
+}
+
+/// What process `pid` and all processes hold on the GPU with that PCI bus id (`0000:65:00.0`).
+/// Of a GPU that is split into MIG instances the whole is counted.
+///
+/// # Errors
+/// Why NVML does not say, as a fragment.
+#[doc(alias = "nvmlDeviceGetComputeRunningProcesses_v3")]
+pub fn bytes_in_use(pci_bus_id: &str, pid: u32) -> Result<InUse, String> {
+    let ask = || -> Result<InUse, NvmlFailure> {
+        let device = nvml()?.device_by_pci_bus_id(pci_bus_id)?;
+        let memory = device.memory_info()?;
+        // Not every driver lists processes; the device's own figure is there all the same.
+        let processes = device.running_compute_processes().unwrap_or_default();
+        let ours = processes.iter().filter(|process| process.pid == pid);
+        let known = ours.filter_map(|process| match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        });
+        Ok(InUse {
+            process: known.max().map(Bytes),
+            device: Bytes(memory.used),
+        })
+    };
+    ask().map_err(|failure| failure.0)
+}
+
+/// Name of the GPU with that PCI bus id.
+///
+/// # Errors
+/// Why NVML does not say, as a fragment.
+#[doc(alias = "nvmlDeviceGetName")]
+pub fn gpu_name(pci_bus_id: &str) -> Result<String, String> {
+    let device = nvml()?.device_by_pci_bus_id(pci_bus_id);
+    let name = device.and_then(|device| device.name());
+    name.map_err(|error| reason(&error))
+}
+
+/// A reason in words.
+struct NvmlFailure(String);
+
+impl From<String> for NvmlFailure {
+    fn from(reason: String) -> Self {
+        Self(reason)
     }
-    let nvml = builder.init()?;
+}
+
+impl From<NvmlError> for NvmlFailure {
+    fn from(error: NvmlError) -> Self {
+        Self(reason(&error))
+    }
+}
+
+/// NVML, opened once: opening takes milliseconds, and it may be asked at each step.
+fn nvml() -> Result<&'static Nvml, String> {
+    static OPENED: OnceLock<Result<Nvml, String>> = OnceLock::new();
+    let opened = OPENED.get_or_init(|| {
+        let mut builder = Nvml::builder();
+        if let Some(name) = LIBRARY {
+            builder.lib_path(name.as_ref());
+        }
+        builder.init().map_err(|error| reason(&error))
+    });
+    opened.as_ref().map_err(Clone::clone)
+}
+
+fn list(nvml: &Nvml) -> Result<Vec<Gpu>, NvmlError> {
     let count = nvml.device_count()?;
     let one = |index| -> Result<Gpu, NvmlError> {
         let device = nvml.device_by_index(index)?;
@@ -77,6 +165,10 @@ mod tests {
                 Device::Given { .. } => panic!("nothing was given"),
             }
         }
+        for answer in [driver_version(), gpu_name("0000:00:00.0")] {
+            assert_ne!(answer.unwrap_or_else(|reason| reason), "");
+        }
+        assert!(bytes_in_use("nowhere", 1).is_err());
     }
 
     #[test]

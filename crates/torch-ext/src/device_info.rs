@@ -77,9 +77,7 @@ pub fn compute_capability(device: usize) -> Option<Version> {
         let mut value = 0;
         // SAFETY: `value` is valid for writes; CUDA checks the device.
         let status = unsafe { get(&raw mut value, which, device) };
-        u32::try_from(value)
-            .ok()
-            .filter(|_| status == CUDA_SUCCESS)
+        u32::try_from(value).ok().filter(|_| status == CUDA_SUCCESS)
     };
     let [major, minor] = COMPUTE_CAPABILITY.map(attribute);
     Some(Version {
