@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use advisor::nvml::{self, InUse};
 use tch::Device;
 use torch_ext::library::{CudaLibrary, open_cuda};
-use torch_ext::{cuda, meter};
+use torch_ext::{cuda, device_info, meter};
 
 use crate::error::{Error, Result};
 
@@ -79,7 +80,9 @@ pub fn kind(device: Device) -> &'static str {
 /// What a person would call it.
 pub fn name(device: Device) -> String {
     match device {
-        Device::Cuda(n) => format!("CUDA device {n}"),
+        Device::Cuda(n) => device_info::pci_bus_id(n)
+            .and_then(|id| nvml::gpu_name(&id).ok())
+            .unwrap_or_else(|| format!("CUDA device {n}")),
         _ => cpu_name().unwrap_or_else(|| "CPU".to_owned()),
     }
 }
@@ -95,7 +98,7 @@ pub fn total_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.total_bytes);
     }
-    meminfo("MemTotal:")
+    meminfo_bytes("MemTotal:")
 }
 
 /// Bytes of the device's memory that are free, all processes considered; for the CPU what the
@@ -104,11 +107,11 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.free_bytes);
     }
-    meminfo("MemAvailable:")
+    meminfo_bytes("MemAvailable:")
 }
 
-/// A line of the system's, in bytes.
-fn meminfo(name: &str) -> Option<u64> {
+/// A line of Linux's `/proc/meminfo`, such as `MemAvailable:`.
+pub(crate) fn meminfo_bytes(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|l| l.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -147,6 +150,32 @@ pub fn allocated_bytes(device: Device) -> u64 {
         Device::Cuda(n) => cuda::memory(n).unwrap_or_default().allocated_bytes,
         _ => meter::read().allocated_bytes,
     }
+}
+
+/// Bytes of the whole device that this process uses according to NVML: tensors, what the allocator
+/// holds besides, CUDA's context and what libraries allocate for themselves. Where NVML does not
+/// know this process (in a container, or under Windows' driver model) they are the bytes that all
+/// processes hold. `None` on the CPU, and where NVML says nothing.
+pub fn device_total_bytes_in_use(device: Device) -> Option<u64> {
+    let in_use = bytes_in_use(device).ok()?;
+    Some(in_use.process.unwrap_or(in_use.device).0)
+}
+
+/// What NVML says of this process and of all of them.
+///
+/// # Errors
+/// Why it says nothing, as a fragment.
+pub fn bytes_in_use(device: Device) -> Result<InUse, String> {
+    let Device::Cuda(n) = device else {
+        return Err("the CPU is no device of NVML's".to_owned());
+    };
+    let id = device_info::pci_bus_id(n).ok_or("CUDA does not tell the PCI bus id")?;
+    let mut in_use = nvml::bytes_in_use(&id, std::process::id())?;
+    // A process of that number outside of this container is another one: it need not hold what
+    // this one does.
+    let reserved_bytes = cuda::memory(n).unwrap_or_default().reserved_bytes;
+    in_use.process = in_use.process.filter(|bytes| bytes.0 >= reserved_bytes);
+    Ok(in_use)
 }
 
 /// Starts a new peak from here.
