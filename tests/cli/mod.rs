@@ -1,6 +1,7 @@
 //! Runs the real binary as a user would, in a folder of its own, on small data.
 
 mod data;
+mod doctor;
 mod fit;
 mod interrupt;
 mod memory;

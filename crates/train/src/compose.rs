@@ -309,6 +309,39 @@ pub fn convert_parameters<'a>(
     Ok(())
 }
 
+/// What was seen of the memory format of 4-D tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatSeen {
+    /// Outputs of operators whose strides tell the format.
+    pub num_images: u64,
+    /// Operators with outputs that were not channels-last, and how many of them.
+    pub offenders: Vec<(String, u64)>,
+}
+
+/// Runs `body` and watches the memory format of what its operators return, backward included.
+///
+/// # Errors
+/// What `body` returns, and where another watch is at work.
+#[cfg(feature = "layout")]
+pub fn watch_format(body: impl FnOnce() -> crate::Result<()>) -> crate::Result<FormatSeen> {
+    let watch = layout::Watch::begin()?;
+    body()?;
+    let report = watch.finish()?;
+    Ok(FormatSeen {
+        num_images: report.num_images,
+        offenders: report.offenders,
+    })
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "layout"))]
+pub fn watch_format(_body: impl FnOnce() -> crate::Result<()>) -> crate::Result<FormatSeen> {
+    Err(crate::Error::MissingFeature { feature: "layout" })
+}
+
 /// Bytes of images, `[N, H, W, 3]`, as the network takes them: `[N, 3, H, W]`, fp32 in
 /// [0, 1]. Channels-last is how they lie already; the other format is a copy.
 ///

@@ -10,6 +10,7 @@ pub mod command;
 pub mod compose;
 pub mod data;
 pub mod device;
+pub mod doctor;
 mod error;
 pub mod evaluation;
 pub mod interrupt;

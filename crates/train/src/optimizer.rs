@@ -57,6 +57,13 @@ impl AdamW {
         self.hyper.lr
     }
 
+    /// Handles on its state: both moments of every parameter, and its step counts.
+    #[doc(alias = "state_dict")]
+    pub fn state(&self) -> impl Iterator<Item = Tensor> {
+        let lists = [&self.exp_avgs, &self.exp_avg_sqs, &self.steps];
+        lists.into_iter().flatten().map(Tensor::shallow_clone)
+    }
+
     /// Handles on the gradients that are there.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
         self.params

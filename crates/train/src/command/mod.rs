@@ -2,6 +2,7 @@
 
 mod bench;
 mod console;
+mod doctor;
 mod evaluate;
 mod fit;
 mod flags;
@@ -49,6 +50,9 @@ enum Command {
     /// A worker of `bench`, which starts it by itself.
     #[command(hide = true)]
     BenchWorker,
+    /// Say what this machine has, and try each technique on it: what to run first on a new machine,
+    /// and what belongs in a bug report.
+    Doctor(doctor::DoctorArgs),
     /// Write the built-in pages and their masks to a folder.
     #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
@@ -61,7 +65,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse_usage(&error),
     };
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             console::error(&error.message(), error.hint().as_deref());
             ExitCode::from(error.exit_code())
@@ -95,15 +99,17 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     torch_ext::init()?;
     match command {
-        Command::Fit(args) => fit::run(&args),
-        Command::Evaluate(args) => evaluate::run(args),
-        Command::Predict(args) => predict::run(&args),
-        Command::Memory(args) => memory::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::BenchWorker => bench::serve(),
-        Command::Synth(args) => synth::run(&args),
+        Command::Fit(args) => fit::run(&args)?,
+        Command::Evaluate(args) => evaluate::run(args)?,
+        Command::Predict(args) => predict::run(&args)?,
+        Command::Memory(args) => memory::run(&args)?,
+        Command::Doctor(args) => return doctor::run(&args),
+        Command::Bench(args) => bench::run(&args)?,
+        Command::BenchWorker => bench::serve()?,
+        Command::Synth(args) => synth::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,120 @@
+//! `train doctor`: what the machine has and what works on it, as text or JSON.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::console;
+use super::flags::DeviceFlag;
+use crate::compose::FEATURES;
+use crate::device;
+use crate::doctor::{self, Check, Report, Section, Status};
+use crate::error::{Error, Result};
+
+/// Of the JSON form.
+const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    device: DeviceFlag,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Break what this check looks at; may be repeated.
+    #[arg(long, value_name = "CHECK", hide = true)]
+    sabotage: Vec<String>,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let breakable = doctor::breakable();
+    if let Some(name) = args.sabotage.iter().find(|name| !breakable.contains(name)) {
+        return Err(Error::Usage {
+            message: format!("there is no check `{name}` to break"),
+            hint: format!("one of {}", breakable.join(", ")),
+        });
+    }
+    let report = doctor::run(args.device.device.resolve()?, &args.sabotage);
+    console::print(&if args.json {
+        as_json(&report).to_string()
+    } else {
+        as_text(&report)
+    });
+    Ok(if report.count(Status::Fail) == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn as_text(report: &Report) -> String {
+    let names = report.checks.iter().map(|check| check.name.len());
+    let width = names.max().unwrap_or(0);
+    let mut text = String::new();
+    for (title, section) in [("found", Section::Found), ("works", Section::Works)] {
+        let separator = if text.is_empty() { "" } else { "\n" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{separator}{title}");
+        for check in report.checks.iter().filter(|c| c.section == section) {
+            let (status, name, detail) = (check.status.name(), &check.name, &check.detail);
+            let _ = writeln!(text, "  {status:<7}  {name:<width$}  {detail}");
+            if let (Status::Warn | Status::Fail, Some(hint)) = (check.status, &check.hint) {
+                let _ = writeln!(text, "           hint: {hint}");
+            }
+        }
+    }
+    let _ = write!(text, "\n{}", verdict(report));
+    text
+}
+
+fn verdict(report: &Report) -> String {
+    let [failed, warned, skipped] =
+        [Status::Fail, Status::Warn, Status::Skipped].map(|status| report.count(status));
+    let seconds = report.duration.as_secs_f64();
+    let checked = report.checks.len() - skipped;
+    if failed > 0 {
+        return format!(
+            "{failed} of {checked} checks failed, {skipped} skipped, in {seconds:.1} s"
+        );
+    }
+    let warnings = match warned {
+        0 => String::new(),
+        1 => " (1 with a warning)".to_owned(),
+        n => format!(" ({n} with warnings)"),
+    };
+    format!("all {checked} checks passed{warnings}, {skipped} skipped, in {seconds:.1} s")
+}
+
+fn as_json(report: &Report) -> Value {
+    let path = torch_ext::library::library_path();
+    json!({
+        "schema_version": SCHEMA_VERSION,
+        "version": env!("CARGO_PKG_VERSION"),
+        "features": FEATURES,
+        "device": {
+            "kind": device::kind(report.device),
+            "name": device::name(report.device),
+            "total_bytes": device::total_bytes(report.device),
+        },
+        "libtorch": {
+            "version": torch_ext::library::runtime_version(),
+            "path": path.map(|path| path.display().to_string()),
+        },
+        "num_failed": report.count(Status::Fail),
+        "seconds": report.duration.as_secs_f64(),
+        "checks": report.checks.iter().map(check_as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn check_as_json(check: &Check) -> Value {
+    json!({
+        "section": check.section,
+        "name": check.name,
+        "status": check.status,
+        "detail": check.detail,
+        "hint": check.hint,
+        "seconds": check.duration.as_secs_f64(),
+    })
+}

@@ -1,0 +1,99 @@
+//! What is counted as memory is what there is.
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::{cuda as cuda_allocator, meter};
+
+use super::Finding;
+use crate::device;
+use crate::error::Result;
+
+const MIB: u64 = 1 << 20;
+
+/// A tensor of known size is seen by the counting allocator, and seen to go.
+pub(super) fn meter(broken: bool) -> Result<Finding> {
+    const SHAPE: [i64; 3] = [3, 457, 1021];
+    const BYTES: u64 = 3 * 457 * 1021 * 4;
+    let hidden = |wanted: bool| -> Result<Option<Tensor>> {
+        let make = || Tensor::f_zeros([1], (Kind::Float, Device::Cpu));
+        Ok(wanted.then(make).transpose()?)
+    };
+    let before = meter::read();
+    let extra = hidden(broken)?;
+    let tensor = Tensor::f_zeros(SHAPE, (Kind::Float, Device::Cpu))?;
+    let with = meter::read();
+    drop((tensor, extra));
+    let after = meter::read();
+    let grown = with.allocated_bytes - before.allocated_bytes;
+    let returned = with.allocated_bytes.saturating_sub(after.allocated_bytes);
+    Ok(if (grown, returned) == (BYTES, BYTES) {
+        Finding::ok(format!(
+            "a tensor of {BYTES} bytes was counted to the byte and given back"
+        ))
+    } else {
+        Finding::fail(format!(
+            "a tensor of {BYTES} bytes was counted as {grown}, and {returned} of them as given back"
+        ))
+    })
+}
+
+/// The CUDA allocator's statistics against a tensor of known size, and against NVML.
+pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
+    /// A multiple of what the allocator rounds to, and too large for a block that it has.
+    const BYTES: u64 = 256 * MIB;
+    /// The driver hands out pages of 2 MiB, and other programs live on.
+    const TOLERANCE: u64 = 32 * MIB;
+    let Device::Cuda(n) = device else {
+        return Ok(Finding::skipped("no GPU"));
+    };
+    // The context must be there before.
+    let _context = Tensor::f_zeros([1], (Kind::Float, device))?;
+    device::synchronize(device);
+    cuda_allocator::empty_cache()?;
+    let (before, before_nvml) = (cuda_allocator::memory(n)?, device::bytes_in_use(device));
+    let extra = if broken { 64 * MIB } else { 0 };
+    let bytes = BYTES + extra;
+    let tensor = Tensor::f_zeros([bytes.cast_signed()], (Kind::Uint8, device))?;
+    device::synchronize(device);
+    let (with, with_nvml) = (cuda_allocator::memory(n)?, device::bytes_in_use(device));
+    drop(tensor);
+
+    let allocated = with.allocated_bytes.saturating_sub(before.allocated_bytes);
+    let reserved = with.reserved_bytes.saturating_sub(before.reserved_bytes);
+    if allocated != BYTES || reserved < BYTES {
+        return Ok(Finding::fail(format!(
+            "a tensor of {} MiB was counted as {allocated} bytes allocated, {reserved} reserved",
+            BYTES / MIB
+        )));
+    }
+    let counted = format!("{} MiB allocated as counted", BYTES / MIB);
+    let (before, with) = match (before_nvml, with_nvml) {
+        (Ok(before), Ok(with)) => (before, with),
+        (Err(reason), _) | (_, Err(reason)) => {
+            return Ok(Finding::warn(
+                format!("{counted}; NVML does not say what is in use: {reason}"),
+                "bytes outside of the allocator (context, libraries) are not reported then",
+            ));
+        }
+    };
+    let (whose, before, with) = match (before.process, with.process) {
+        (Some(before), Some(with)) => ("this process", before.0, with.0),
+        _ => ("the whole device", before.device.0, with.device.0),
+    };
+    let grown = with.saturating_sub(before);
+    let detail = format!(
+        "{counted}; reserved grew by {} MiB, NVML's figure for {whose} by {} MiB to {} MiB",
+        reserved / MIB,
+        grown / MIB,
+        with / MIB
+    );
+    Ok(if grown.abs_diff(reserved) <= TOLERANCE {
+        Finding::ok(detail)
+    } else if whose == "this process" {
+        Finding::fail(detail)
+    } else {
+        Finding::warn(
+            detail,
+            "another process may have used the GPU meanwhile: run `train doctor` again",
+        )
+    })
+}

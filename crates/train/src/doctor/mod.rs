@@ -1,0 +1,277 @@
+//! What `train doctor` finds on a machine, and whether the techniques work there: the proofs of
+//! the tests in small, on the user's own hardware. Printing is the command's.
+
+mod failures;
+mod files;
+mod found;
+mod memory;
+mod optimizer;
+mod policies;
+mod techniques;
+mod tiny;
+mod works;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tch::Device;
+use torch_ext::{cudnn, meter};
+
+use crate::error::{Error, Result};
+use works::What;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// Worth a look; nothing is wrong with the results of a run.
+    Warn,
+    /// Wrong.
+    Fail,
+    /// Not checked, for the reason that the detail gives.
+    Skipped,
+}
+
+impl Status {
+    /// Its name in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Section {
+    /// What the machine has.
+    Found,
+    /// What works.
+    Works,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    status: Status,
+    detail: String,
+    hint: Option<String>,
+}
+
+/// What to do about a failure that has no more special remedy.
+const REPORT_IT: &str = "do not trust a training run here; report it with the output of `train \
+                         doctor --json`";
+
+impl Finding {
+    fn ok(detail: impl Into<String>) -> Self {
+        Self::of(Status::Ok, detail)
+    }
+
+    fn skipped(detail: impl Into<String>) -> Self {
+        Self::of(Status::Skipped, detail)
+    }
+
+    fn warn(detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::of(Status::Warn, detail).hinted(hint)
+    }
+
+    fn fail(detail: impl Into<String>) -> Self {
+        Self::of(Status::Fail, detail).hinted(REPORT_IT)
+    }
+
+    fn of(status: Status, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            hint: None,
+        }
+    }
+
+    fn hinted(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Of an error that came out of a check.
+    fn of_error(error: &Error) -> Self {
+        let finding = Self::fail(error.message());
+        match error.hint() {
+            Some(hint) => finding.hinted(hint),
+            None => finding,
+        }
+    }
+
+    fn named(self, section: Section, name: impl Into<String>, duration: Duration) -> Check {
+        Check {
+            section,
+            name: name.into(),
+            status: self.status,
+            detail: self.detail,
+            hint: self.hint,
+            duration,
+        }
+    }
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Which part it belongs to.
+    pub section: Section,
+    /// Stable, in kebab case.
+    pub name: String,
+    /// How it ended.
+    pub status: Status,
+    /// What was found.
+    pub detail: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What the techniques were tried on.
+    pub device: Device,
+    /// In order: what was found, then what works.
+    pub checks: Vec<Check>,
+    /// How long all took.
+    pub duration: Duration,
+}
+
+impl Report {
+    /// Checks that ended so.
+    pub fn count(&self, status: Status) -> usize {
+        let ended_so = |check: &&Check| check.status == status;
+        self.checks.iter().filter(ended_so).count()
+    }
+}
+
+/// Names of the checks of what works that can be broken on purpose.
+pub fn breakable() -> Vec<String> {
+    let all = What::all().into_iter();
+    let built = all.filter(|what| !matches!(what, What::Planned(_)));
+    built.map(|what| what.name()).collect()
+}
+
+/// Looks at the machine and tries everything on `device`. Checks named in `broken` have what they
+/// look at broken first, so that they must fail.
+pub fn run(device: Device, broken: &[String]) -> Report {
+    let started = Instant::now();
+    let mut checks = found::all(device);
+    // A panic inside a check is its result, not for the terminal.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let trial = Trial::on(device);
+    for what in What::all() {
+        let begun = Instant::now();
+        let name = what.name();
+        let finding = trial.skip(&what).unwrap_or_else(|| {
+            let is_broken = broken.contains(&name);
+            isolated(|| trial.run(&what, is_broken))
+        });
+        checks.push(finding.named(Section::Works, name, begun.elapsed()));
+    }
+    std::panic::set_hook(hook);
+    Report {
+        device,
+        checks,
+        duration: started.elapsed(),
+    }
+}
+
+/// Runs a check so that whatever it does is a finding, and nothing that it set remains.
+fn isolated(check: impl FnOnce() -> Result<Finding>) -> Finding {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let _same_bits = cudnn::Scope::enter(cudnn::Choice::REPRODUCIBLE)?;
+        check()
+    }));
+    meter::fail_after(None);
+    match outcome {
+        Ok(Ok(finding)) => finding,
+        Ok(Err(error)) => Finding::of_error(&error),
+        Err(panic) => Finding::fail(format!("a panic: {}", words_of(&*panic))),
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    // What libtorch appends to its messages is a stack of its own.
+    let first = text.and_then(|text| text.lines().next());
+    first.unwrap_or("without words").to_owned()
+}
+
+/// What the checks of what works have in common.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    device: Device,
+    /// Whether this program sees any GPU, chosen or not.
+    any_gpu: bool,
+    /// Whether `device` multiplies bf16 in hardware.
+    bf16: bool,
+}
+
+/// libtorch on one thread, for what is repeated many times: threads that wait for each other spin,
+/// and on a machine that is busy a step of milliseconds then takes a hundred times as long.
+struct OneThread {
+    before: i32,
+}
+
+impl OneThread {
+    fn begin() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        Self { before }
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_kebab_case_and_told_apart() {
+        let mut names: Vec<String> = What::all().iter().map(What::name).collect();
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(
+            names.iter().all(|name| name.chars().all(kebab)),
+            "{names:?}"
+        );
+        let num = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), num);
+    }
+
+    #[test]
+    fn errors_and_panics_are_findings() {
+        let failed = isolated(|| Err(Error::NonFiniteLoss { step: 3 }));
+        assert_eq!(failed.status, Status::Fail);
+        assert!(failed.hint.is_some());
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let failed = isolated(|| unreachable!("by chance"));
+        std::panic::set_hook(hook);
+        assert_eq!(failed.status, Status::Fail);
+        assert!(failed.detail.contains("by chance"), "{failed:?}");
+    }
+}

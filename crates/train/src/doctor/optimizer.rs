@@ -1,0 +1,148 @@
+//! The gradient scaler skips what overflowed, and fused AdamW does not depend on the memory format.
+
+use tch::{Device, Kind, Tensor};
+use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in};
+
+use super::Finding;
+use super::tiny::{OFF, Tiny, all_finite, config_of, copied, missing, relative_difference};
+use crate::compose::{self, Scaler};
+use crate::error::Result;
+use crate::optimizer::AdamW;
+use crate::precision::Precision;
+
+/// PyTorch's.
+const INIT_SCALE: f64 = 65_536.0;
+
+/// An infinity in one gradient: parameters and optimizer state stay as they are bit for bit, the
+/// scale is halved, and the next step works.
+pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
+    let mut tiny = Tiny::new(config_of(OFF, Precision::Fp32), device, Precision::Fp32)?;
+    let mut scaler = Scaler::new(device, Precision::Fp16, INIT_SCALE)?;
+    let batch = tiny.batch(31)?;
+    // The state is not all zeros then.
+    tiny.gradients(&batch)?;
+    tiny.update()?;
+
+    let before = snapshot(&tiny)?;
+    tiny.gradients(&batch)?;
+    let planted = tiny.optimizer.defined_gradients();
+    let planted = planted.last().ok_or_else(|| missing("a gradient"))?;
+    let mut first = planted.f_flatten(0, -1)?.f_narrow(0, 0, 1)?;
+    let infinity = Tensor::f_full([1], f64::INFINITY, (Kind::Float, device))?;
+    first.f_copy_(&infinity)?;
+    if broken {
+        tiny.optimizer.fused_step(None, None)?;
+    } else {
+        scaler.step(&mut tiny.optimizer)?;
+    }
+    let scale = scaler.current()?;
+    let changed = num_differing(&before, &snapshot(&tiny)?)?;
+    tiny.clear()?;
+    if changed > 0 {
+        return Ok(Finding::fail(format!(
+            "an infinity in a gradient changed {changed} of {} tensors of parameters and \
+             optimizer state",
+            before.len()
+        )));
+    }
+    if scale != Some(INIT_SCALE / 2.0) {
+        return Ok(Finding::fail(format!(
+            "the scale after an infinity is {scale:?}, not half of {INIT_SCALE}"
+        )));
+    }
+
+    let loss = crate::loss::segmentation_loss(&tiny.logits(&batch.0)?, &batch.1)?;
+    torch_ext::backward(&scaler.scale(&loss)?)?;
+    scaler.step(&mut tiny.optimizer)?;
+    tiny.clear()?;
+    let after = snapshot(&tiny)?;
+    let moved = num_differing(&before, &after)?;
+    for tensor in &after {
+        if !all_finite(tensor)? {
+            return Ok(Finding::fail(
+                "the step after it made a number that is none",
+            ));
+        }
+    }
+    let detail = format!(
+        "an infinity changed none of {} tensors and halved the scale; the next step changed {moved}",
+        before.len()
+    );
+    // A gradient that happens to be zero leaves its moments alone.
+    Ok(if moved > before.len() / 2 {
+        Finding::ok(detail)
+    } else {
+        Finding::fail(detail)
+    })
+}
+
+/// Copies of parameters and optimizer state.
+fn snapshot(tiny: &Tiny) -> Result<Vec<Tensor>> {
+    let parameters = tiny.model.parameters().trainable();
+    let state = tiny.optimizer.state();
+    parameters
+        .into_iter()
+        .chain(state)
+        .map(|tensor| copied(&tensor))
+        .collect()
+}
+
+fn num_differing(a: &[Tensor], b: &[Tensor]) -> Result<usize> {
+    let mut num = 0;
+    for (a, b) in a.iter().zip(b) {
+        num += usize::from(!a.f_equal(b)?);
+    }
+    Ok(num)
+}
+
+/// The kernel's vectors meet the elements in another order, and round the last ones of a tensor
+/// apart: a few units in the last place.
+const STEP_TOLERANCE: f64 = 1e-6;
+
+/// Steps of fused AdamW on channels-last parameters against contiguous ones. libtorch's kernel
+/// walks memory in order: with state in another format than the parameter's it is silently wrong.
+pub(super) fn formats(device: Device, broken: bool) -> Result<Finding> {
+    const STEPS: i64 = 3;
+    let float = (Kind::Float, device);
+    tch::manual_seed(41);
+    let start = Tensor::f_rand([8, 4, 3, 3], float)?;
+    let gradients = (0..STEPS)
+        .map(|_| Ok(Tensor::f_randn([8, 4, 3, 3], float)?))
+        .collect::<Result<Vec<_>>>()?;
+    let trained = |channels_last: bool, late: bool| -> Result<Tensor> {
+        let mut parameter = copied(&start)?.f_set_requires_grad(true)?;
+        if channels_last && !late {
+            compose::convert_parameters([&mut parameter], true)?;
+        }
+        let mut optimizer = AdamW::new(vec![parameter.shallow_clone()], 1e-2, 0.01)?;
+        if channels_last && late {
+            // The mistake that is easy to make: state first, format after it.
+            compose::convert_parameters([&mut parameter], true)?;
+        }
+        if channels_last != is_contiguous_in(&parameter.f_detach()?, MemoryFormat::ChannelsLast) {
+            return Err(missing(
+                "a parameter in the memory format that was asked for",
+            ));
+        }
+        for gradient in &gradients {
+            let product = parameter.f_mul(gradient)?.f_sum(Kind::Float)?;
+            torch_ext::backward(&product)?;
+            optimizer.fused_step(None, None)?;
+            optimizer.zero_grad()?;
+        }
+        Ok(contiguous_in(
+            &parameter.f_detach()?,
+            MemoryFormat::Contiguous,
+        )?)
+    };
+    let difference = relative_difference(&trained(true, broken)?, &trained(false, false)?)?;
+    Ok(if difference <= STEP_TOLERANCE {
+        Finding::ok(format!(
+            "{STEPS} steps of fused AdamW in channels-last within {difference:.1e} of contiguous"
+        ))
+    } else {
+        Finding::fail(format!(
+            "{STEPS} steps of fused AdamW in channels-last are {difference:.1e} off contiguous"
+        ))
+    })
+}

@@ -1,0 +1,272 @@
+//! A network so small that a step takes milliseconds, and the comparison of what two of them
+//! computed.
+
+use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
+use tch::{Device, Kind, Tensor};
+use torch_ext::ops::add_scalar_;
+
+use crate::checkpointing::training_mode;
+use crate::compose::{self, Autocast, FEATURES, Scaler};
+use crate::error::{Error, Result};
+use crate::loss::segmentation_loss;
+use crate::model::{Entry, ForwardMode, UNet};
+use crate::optimizer::AdamW;
+use crate::precision::Precision;
+
+/// Not square, so that height and width cannot be confused.
+const SIZE: ImageSize = ImageSize::new(32, 48);
+
+/// Keeps the small gradients of fp16 above zero, and is far from its largest number.
+pub(super) const FP16_SCALE: f64 = 1024.0;
+
+/// A checkpoint policy by its name in this report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    pub(super) name: &'static str,
+    pub(super) recomputes: CheckpointPolicy,
+    pub(super) use_reentrant: bool,
+    pub(super) split_concat: bool,
+}
+
+pub(super) const OFF: Policy = whole("off", CheckpointPolicy::Off, false);
+
+pub(super) const OFF_SPLIT: Policy = split("off-split", CheckpointPolicy::Off);
+
+/// All others. Those with a split concatenation come last.
+pub(super) const ALL_POLICIES: [Policy; 9] = [
+    whole("selective", CheckpointPolicy::Selective, false),
+    whole("block", CheckpointPolicy::Block, false),
+    whole("block-reentrant", CheckpointPolicy::Block, true),
+    whole("stage", CheckpointPolicy::Stage, false),
+    whole("stage-reentrant", CheckpointPolicy::Stage, true),
+    whole("mixed", CheckpointPolicy::Mixed, false),
+    OFF_SPLIT,
+    split("selective-split", CheckpointPolicy::Selective),
+    split("mixed-split", CheckpointPolicy::Mixed),
+];
+
+const fn whole(name: &'static str, recomputes: CheckpointPolicy, use_reentrant: bool) -> Policy {
+    Policy {
+        name,
+        recomputes,
+        use_reentrant,
+        split_concat: false,
+    }
+}
+
+const fn split(name: &'static str, recomputes: CheckpointPolicy) -> Policy {
+    Policy {
+        split_concat: true,
+        ..whole(name, recomputes, false)
+    }
+}
+
+/// The run that trains so, in the memory format that this build has.
+pub(super) fn config_of(policy: Policy, precision: Precision) -> RunConfig {
+    RunConfig {
+        img_size: SIZE,
+        batch: 2,
+        width: 4,
+        seed: 7,
+        lr: 1e-3,
+        use_amp: precision != Precision::Fp32,
+        amp_dtype: match precision {
+            Precision::Fp16 => AmpDtype::Fp16,
+            _ => AmpDtype::Bf16,
+        },
+        use_grad_checkpoint: policy.recomputes != CheckpointPolicy::Off,
+        grad_checkpoint_policy: Some(policy.recomputes),
+        use_reentrant: policy.use_reentrant,
+        split_concat: policy.split_concat,
+        use_channels_last: FEATURES.contains(&"layout"),
+        init_scale: FP16_SCALE,
+        deterministic: true,
+        ..RunConfig::default()
+    }
+}
+
+/// Images `[N, 3, H, W]` and masks `[N, H, W]`.
+pub(super) type Batch = (Tensor, Tensor);
+
+/// A network in training.
+#[derive(Debug)]
+pub(super) struct Tiny {
+    pub(super) model: UNet,
+    pub(super) optimizer: AdamW,
+    pub(super) mode: ForwardMode,
+    config: RunConfig,
+    device: Device,
+    precision: Precision,
+    scaler: Scaler,
+}
+
+impl Tiny {
+    pub(super) fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
+        let model = UNet::new(
+            config.network(),
+            device,
+            config.seed,
+            config.use_channels_last,
+        )?;
+        let parameters = model.parameters().trainable();
+        Ok(Self {
+            optimizer: AdamW::new(parameters, config.lr, config.weight_decay)?,
+            mode: training_mode(&config, device)?,
+            scaler: Scaler::new(device, precision, config.init_scale)?,
+            model,
+            config,
+            device,
+            precision,
+        })
+    }
+
+    /// A batch of noise, the same for a seed.
+    pub(super) fn batch(&self, seed: i64) -> Result<Batch> {
+        let ImageSize { height, width } = self.config.img_size;
+        let size = [self.config.batch, height, width].map(i64::from);
+        tch::manual_seed(seed);
+        let on_cpu = (Kind::Uint8, Device::Cpu);
+        let bytes = Tensor::f_randint(256, [size[0], size[1], size[2], 3], on_cpu)?;
+        let images = compose::images_to_device(&bytes, self.device, self.config.use_channels_last)?;
+        let masks = Tensor::f_randint(2, size, on_cpu)?.f_to_device(self.device)?;
+        Ok((images, masks))
+    }
+
+    pub(super) fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        let _autocast = Autocast::enter(self.device, self.precision)?;
+        Ok(self.model.forward(images, &self.mode)?)
+    }
+
+    /// Forward and backward: gradients are there afterwards.
+    pub(super) fn gradients(&self, (images, masks): &Batch) -> Result<()> {
+        let loss = segmentation_loss(&self.logits(images)?, masks)?;
+        Ok(torch_ext::backward(&self.scaler.scale(&loss)?)?)
+    }
+
+    /// Steps with the gradients as they are, and clears them.
+    pub(super) fn update(&mut self) -> Result<()> {
+        self.optimizer.fused_step(None, None)?;
+        self.clear()
+    }
+
+    pub(super) fn clear(&mut self) -> Result<()> {
+        Ok(self.optimizer.zero_grad()?)
+    }
+
+    /// Adds `by` to the weights of one output channel, in the middle of the decoder.
+    pub(super) fn alter(&self, by: f64) -> Result<()> {
+        let weight = self.model.parameters().get("up_convs.1.conv.3.weight");
+        let weight = weight.ok_or_else(|| missing("a weight of this name"))?;
+        let _no_grad = tch::no_grad_guard();
+        Ok(add_scalar_(&weight.f_narrow(0, 0, 1)?, by)?)
+    }
+
+    /// Copies of all gradients, by name.
+    pub(super) fn named_gradients(&self) -> Result<Vec<(String, Tensor)>> {
+        let copy = |entry: &Entry| {
+            let gradient = entry.tensor.grad();
+            if !gradient.defined() {
+                return Err(missing(&format!("a gradient of `{}`", entry.spec.name)));
+            }
+            Ok((entry.spec.name.clone(), copied(&gradient)?))
+        };
+        let entries = self.model.parameters().entries().iter();
+        let trainable = entries.filter(|entry| entry.spec.role.is_trainable());
+        trainable.map(copy).collect()
+    }
+
+    /// Copies of parameters (where `trainable`), or of BatchNorm's buffers, by name.
+    pub(super) fn named_state(&self, trainable: bool) -> Result<Vec<(String, Tensor)>> {
+        let entries = self.model.parameters().entries().iter();
+        let wanted = entries.filter(|entry| entry.spec.role.is_trainable() == trainable);
+        wanted
+            .map(|entry| Ok((entry.spec.name.clone(), copied(&entry.tensor)?)))
+            .collect()
+    }
+}
+
+pub(super) fn copied(tensor: &Tensor) -> Result<Tensor> {
+    let detached = tensor.f_detach()?;
+    let mut copy = detached.f_empty_like()?;
+    copy.f_copy_(&detached)?;
+    Ok(copy)
+}
+
+pub(super) fn missing(what: &str) -> Error {
+    torch_ext::Error::InvalidArgument(format!("there is not {what}")).into()
+}
+
+/// How two lists of the same tensors differ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Comparison {
+    pub(super) num: usize,
+    /// Equal bit for bit.
+    pub(super) num_equal: usize,
+    /// Length of the difference of all tensors, seen as one vector, relative to that of the
+    /// second list. A single tensor tells less: the gradient of a bias in front of batch norm is
+    /// nothing but rounding.
+    pub(super) relative: f64,
+}
+
+impl Comparison {
+    pub(super) fn of(ours: &[(String, Tensor)], theirs: &[(String, Tensor)]) -> Result<Self> {
+        if ours.len() != theirs.len() {
+            return Err(missing("the same number of tensors on both sides"));
+        }
+        let (mut num_equal, mut difference, mut length) = (0, 0.0, 0.0);
+        for ((_, a), (_, b)) in ours.iter().zip(theirs) {
+            num_equal += usize::from(a.f_equal(b)?);
+            let (a, b) = (a.f_to_kind(Kind::Double)?, b.f_to_kind(Kind::Double)?);
+            difference += square_sum(&a.f_sub(&b)?)?;
+            length += square_sum(&b)?;
+        }
+        Ok(Self {
+            num: ours.len(),
+            num_equal,
+            relative: (difference / length).sqrt(),
+        })
+    }
+
+    pub(super) fn all_equal(&self) -> bool {
+        self.num_equal == self.num
+    }
+
+    /// The one that is further off; one that is no number is.
+    pub(super) fn worse(self, other: Self) -> Self {
+        if self.relative >= other.relative || self.relative.is_nan() {
+            self
+        } else {
+            other
+        }
+    }
+}
+
+fn square_sum(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor
+        .f_mul(tensor)?
+        .f_sum(Kind::Double)?
+        .f_double_value(&[])?)
+}
+
+/// Largest difference between two tensors, relative to the largest value of the second.
+pub(super) fn relative_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let (a, b) = (a.f_to_kind(Kind::Double)?, b.f_to_kind(Kind::Double)?);
+    let largest = |t: &Tensor| -> Result<f64> { Ok(t.f_abs()?.f_max()?.f_double_value(&[])?) };
+    let scale = largest(&b)?.max(f64::MIN_POSITIVE);
+    Ok(largest(&a.f_sub(&b)?)? / scale)
+}
+
+/// Names of gradients that are zero everywhere.
+pub(super) fn zeros_among(gradients: &[(String, Tensor)]) -> Result<Vec<&str>> {
+    let mut zeros = Vec::new();
+    for (name, gradient) in gradients {
+        if gradient.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
+            zeros.push(name.as_str());
+        }
+    }
+    Ok(zeros)
+}
+
+pub(super) fn all_finite(tensor: &Tensor) -> Result<bool> {
+    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
+}

@@ -1,0 +1,181 @@
+//! The checks of what works: their names, their order, and which of them this build and this
+//! machine can run.
+
+use config::RunConfig;
+use tch::Device;
+use torch_ext::{cuda, device_info};
+
+use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
+use super::{Finding, Trial, failures, files, memory, optimizer, policies, techniques};
+use crate::compose;
+use crate::error::Result;
+use crate::precision::{CpuSupport, Precision};
+
+const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
+
+/// Compute capability from which a GPU multiplies bf16 and TF32.
+pub(super) const BF16_FROM: u32 = 8;
+
+/// One check.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What {
+    Amp(Precision),
+    Policy(Policy, Precision),
+    Peak(Precision),
+    ChannelsLast(Precision),
+    Scaler,
+    Optimizer,
+    /// Every allocation of a step fails once, on the CPU.
+    OutOfMemory(Policy),
+    CudaOutOfMemory,
+    /// Tensor bytes on the CPU.
+    Meter,
+    CudaMemory,
+    Data,
+    Weights,
+    /// Something that does not exist yet.
+    Planned(&'static str),
+}
+
+impl What {
+    /// All, in the order of the report.
+    pub(super) fn all() -> Vec<Self> {
+        let each = |what: fn(Precision) -> Self| PRECISIONS.into_iter().map(what);
+        let on_each_precision = |policy| PRECISIONS.map(|p| Self::Policy(policy, p));
+        let failing = ALL_POLICIES.into_iter();
+        let failing = failing.filter(|policy| ["block", "selective"].contains(&policy.name));
+        let mut all: Vec<Self> = each(Self::Amp).skip(1).collect();
+        all.extend(ALL_POLICIES.into_iter().flat_map(on_each_precision));
+        all.extend(each(Self::Peak));
+        all.extend(each(Self::ChannelsLast));
+        all.extend([Self::Scaler, Self::Optimizer]);
+        all.extend([OFF].into_iter().chain(failing).map(Self::OutOfMemory));
+        all.extend([
+            Self::CudaOutOfMemory,
+            Self::Meter,
+            Self::CudaMemory,
+            Self::Data,
+            Self::Weights,
+            Self::Planned("memory-prediction"),
+            Self::Planned("fallback-ladder"),
+            Self::Planned("resume"),
+        ]);
+        all
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Amp(precision) => format!("amp-{}", precision.name()),
+            Self::Policy(policy, precision) => {
+                format!("policy-{}-{}", policy.name, precision.name())
+            }
+            Self::Peak(precision) => format!("peak-{}", precision.name()),
+            Self::ChannelsLast(precision) => format!("channels-last-{}", precision.name()),
+            Self::Scaler => "scaler".to_owned(),
+            Self::Optimizer => "optimizer".to_owned(),
+            Self::OutOfMemory(policy) => format!("out-of-memory-{}", policy.name),
+            Self::CudaOutOfMemory => "cuda-out-of-memory".to_owned(),
+            Self::Meter => "memory-meter".to_owned(),
+            Self::CudaMemory => "cuda-memory".to_owned(),
+            Self::Data => "data".to_owned(),
+            Self::Weights => "weights".to_owned(),
+            Self::Planned(name) => (*name).to_owned(),
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        match self {
+            Self::Amp(p) | Self::Policy(_, p) | Self::Peak(p) | Self::ChannelsLast(p) => *p,
+            _ => Precision::Fp32,
+        }
+    }
+
+    fn wants_gpu(&self) -> bool {
+        matches!(self, Self::CudaOutOfMemory | Self::CudaMemory)
+            || self.precision() == Precision::Fp16
+    }
+
+    /// A configuration that needs what this check needs.
+    fn needs(&self) -> RunConfig {
+        let policy = match self {
+            Self::Policy(policy, _) | Self::OutOfMemory(policy) => *policy,
+            Self::Peak(_) => ALL_POLICIES[0],
+            _ => OFF,
+        };
+        let mut needs = config_of(policy, self.precision());
+        needs.use_amp |= matches!(self, Self::Scaler);
+        needs.use_channels_last = matches!(self, Self::ChannelsLast(_) | Self::Optimizer);
+        needs
+    }
+}
+
+impl Trial {
+    pub(super) fn on(device: Device) -> Self {
+        let bf16 = match device {
+            Device::Cuda(n) => device_info::compute_capability(n)
+                .is_some_and(|capability| capability.major >= BF16_FROM),
+            _ => CpuSupport::detect().bf16,
+        };
+        Self {
+            device,
+            any_gpu: cuda::is_available(),
+            bf16,
+        }
+    }
+
+    /// Why a check cannot be run here.
+    pub(super) fn skip(&self, what: &What) -> Option<Finding> {
+        if matches!(what, What::Planned(_)) {
+            return Some(Finding::skipped("not built yet"));
+        }
+        if what.wants_gpu() && !self.device.is_cuda() {
+            return Some(if self.any_gpu {
+                Finding::skipped("the device is the CPU").hinted("`--device cuda` checks the GPU")
+            } else {
+                Finding::skipped("no GPU")
+            });
+        }
+        if let Some(feature) = compose::missing_feature(&what.needs()) {
+            return Some(
+                Finding::skipped(format!("built without `{feature}`")).hinted(format!(
+                    "rebuild with `cargo build -p train --features full`, or add `{feature}` to \
+                     `--features`"
+                )),
+            );
+        }
+        if what.precision() == Precision::Bf16 && !self.bf16 {
+            return Some(Finding::skipped(if self.device.is_cuda() {
+                "this GPU does not multiply bf16"
+            } else {
+                "this CPU has neither AVX512-BF16 nor AMX"
+            }));
+        }
+        None
+    }
+
+    /// Runs a check; where `broken`, with what it looks at broken.
+    ///
+    /// # Errors
+    /// What goes wrong inside.
+    pub(super) fn run(&self, what: &What, broken: bool) -> Result<Finding> {
+        match *what {
+            What::Amp(precision) => techniques::amp(self.device, precision, broken),
+            What::ChannelsLast(precision) => {
+                techniques::channels_last(self.device, precision, broken)
+            }
+            What::Policy(policy, precision) => {
+                policies::equal(self.device, policy, precision, broken)
+            }
+            What::Peak(precision) => policies::peak(self.device, precision, broken),
+            What::Scaler => optimizer::scaler(self.device, broken),
+            What::Optimizer => optimizer::formats(self.device, broken),
+            What::OutOfMemory(policy) => failures::every_allocation(policy, broken),
+            What::CudaOutOfMemory => failures::cuda(self.device, broken),
+            What::Meter => memory::meter(broken),
+            What::CudaMemory => memory::cuda(self.device, broken),
+            What::Data => files::data(broken),
+            What::Weights => files::weights(self.device, broken),
+            What::Planned(_) => Ok(Finding::skipped("not built yet")),
+        }
+    }
+}
