@@ -2,6 +2,7 @@
 
 use config::{AmpDtype, RunConfig};
 use tch::{Device, Kind};
+use torch_ext::device_info;
 
 /// Precision of convolutions. Weights are fp32 in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,19 @@ impl CpuSupport {
             bf16: torch_ext::library::cpu_has_bf16(),
             fp16: torch_ext::library::cpu_has_fp16(),
         }
+    }
+}
+
+/// Compute capability from which a GPU multiplies bf16 and TF32.
+pub const BF16_FROM: u32 = 8;
+
+/// Whether `device` multiplies bf16 in hardware.
+pub fn multiplies_bf16(device: Device) -> bool {
+    match device {
+        Device::Cuda(n) => {
+            device_info::compute_capability(n).is_some_and(|it| it.major >= BF16_FROM)
+        }
+        _ => CpuSupport::detect().bf16,
     }
 }
 

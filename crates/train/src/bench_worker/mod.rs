@@ -7,6 +7,7 @@ mod shared;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
+use advisor::nvml;
 use bench::case::{MemoryFormat, Precision as CasePrecision};
 use bench::protocol::{Answer, Peak, Ready, Request, Spec};
 use bench::statistics::median;
@@ -17,7 +18,7 @@ use self::epochs::Epochs;
 use crate::device::{self, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::measure::Subject;
-use crate::precision::{CpuSupport, Precision};
+use crate::precision::{self, CpuSupport, Precision};
 use crate::weights::WeightsFile;
 
 /// Answers until `requests` end.
@@ -76,6 +77,8 @@ struct Work {
     device: Device,
     subject: Option<Subject>,
     epochs: Option<Epochs>,
+    /// What the whole device had in use before this process put anything on it.
+    device_bytes_before: Option<u64>,
 }
 
 impl Work {
@@ -86,6 +89,8 @@ impl Work {
             hint: "`cpu` or `cuda:N`".to_owned(),
         })?;
         let device = choice.resolve()?;
+        let in_use = device::bytes_in_use(device).ok();
+        let device_bytes_before = in_use.map(|in_use| in_use.device.0);
         torch_ext::cuda::allow_tf32(spec.precision == CasePrecision::Tf32)?;
         let config = config_of(spec)?;
         let precision = precision_of(spec.precision);
@@ -116,6 +121,7 @@ impl Work {
             device,
             subject,
             epochs,
+            device_bytes_before,
         };
         Ok((work, ready))
     }
@@ -166,8 +172,19 @@ impl Work {
             held_bytes: peak.held_bytes,
             allocated_bytes: peak.peak_bytes,
             reserved_bytes: device::peak(device).reserved_bytes,
-            device_total_bytes: None,
+            device_total_bytes: self.device_total_bytes(),
         })
+    }
+
+    /// What this process has of the device. Where NVML does not know it by its process id, as in a
+    /// container: what the device has more of than before it began.
+    fn device_total_bytes(&self) -> Option<u64> {
+        let in_use = device::bytes_in_use(self.device).ok()?;
+        match (in_use.process, self.device_bytes_before) {
+            (Some(process), _) => Some(process.0),
+            (None, Some(before)) => in_use.device.0.checked_sub(before),
+            (None, None) => None,
+        }
     }
 
     fn host(&mut self, count: u32) -> Result<Answer> {
@@ -205,7 +222,10 @@ fn ready(device: Device) -> Ready {
         free_bytes: device::free_bytes(device),
         cpu_capability: torch_ext::library::cpu_capability(),
         precisions: precisions(device),
-        driver: None,
+        driver: device
+            .is_cuda()
+            .then(|| nvml::driver_version().ok())
+            .flatten(),
         prepare_ms: 0,
     }
 }
@@ -213,14 +233,16 @@ fn ready(device: Device) -> Ready {
 /// Those that the hardware multiplies.
 fn precisions(device: Device) -> Vec<CasePrecision> {
     use CasePrecision::{Bf16, Fp16, Fp32, Tf32};
-    if device.is_cuda() {
-        return vec![Fp32, Tf32, Fp16, Bf16];
-    }
-    let support = CpuSupport::detect();
-    let mut all = vec![Fp32];
-    all.extend(support.bf16.then_some(Bf16));
-    all.extend(support.fp16.then_some(Fp16));
-    all
+    let bf16 = precision::multiplies_bf16(device);
+    let all = [
+        (Fp32, true),
+        // The same generation of tensor cores.
+        (Tf32, bf16 && device.is_cuda()),
+        (Fp16, device.is_cuda() || CpuSupport::detect().fp16),
+        (Bf16, bf16),
+    ];
+    let there = all.into_iter().filter(|(_, there)| *there);
+    there.map(|(precision, _)| precision).collect()
 }
 
 fn precision_of(precision: CasePrecision) -> Precision {

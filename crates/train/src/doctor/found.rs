@@ -7,11 +7,10 @@ use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
 use torch_ext::{cuda, device_info};
 
-use super::works::BF16_FROM;
 use super::{Check, Finding, Section};
 use crate::compose::FEATURES;
 use crate::device;
-use crate::precision::CpuSupport;
+use crate::precision::{BF16_FROM, CpuSupport};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 

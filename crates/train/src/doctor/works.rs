@@ -3,18 +3,15 @@
 
 use config::RunConfig;
 use tch::Device;
-use torch_ext::{cuda, device_info};
+use torch_ext::cuda;
 
 use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
 use super::{Finding, Trial, failures, files, memory, optimizer, policies, techniques};
 use crate::compose;
 use crate::error::Result;
-use crate::precision::{CpuSupport, Precision};
+use crate::precision::{self, Precision};
 
 const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
-
-/// Compute capability from which a GPU multiplies bf16 and TF32.
-pub(super) const BF16_FROM: u32 = 8;
 
 /// One check.
 #[derive(Debug, Clone, Copy)]
@@ -111,11 +108,7 @@ impl What {
 
 impl Trial {
     pub(super) fn on(device: Device) -> Self {
-        let bf16 = match device {
-            Device::Cuda(n) => device_info::compute_capability(n)
-                .is_some_and(|capability| capability.major >= BF16_FROM),
-            _ => CpuSupport::detect().bf16,
-        };
+        let bf16 = precision::multiplies_bf16(device);
         Self {
             device,
             any_gpu: cuda::is_available(),
