@@ -235,6 +235,10 @@ typedef struct SnugConv {
   int64_t stride, padding;
   int32_t transposed;
 } SnugConv;
+// A new tensor, owned by the caller: the transposed convolution with a bias, its history included.
+int32_t snug_conv_transpose(
+    const SnugConv* conv, SnugTensor* input, SnugTensor* weight, SnugTensor* bias,
+    SnugTensor** out);
 // New tensors, owned by the caller: gradients of the weight and of the bias.
 int32_t snug_conv_backward_weight(
     const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,

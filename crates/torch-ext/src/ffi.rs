@@ -253,6 +253,13 @@ unsafe extern "C" {
     pub(crate) fn snug_version(tensor: *mut RawTensor) -> u64;
     pub(crate) fn snug_accumulate_grad(param: *mut RawTensor, grad: *mut RawTensor) -> i32;
 
+    pub(crate) fn snug_conv_transpose(
+        conv: *const Conv,
+        input: *mut RawTensor,
+        weight: *mut RawTensor,
+        bias: *mut RawTensor,
+        out: *mut *mut RawTensor,
+    ) -> i32;
     pub(crate) fn snug_conv_backward_weight(
         conv: *const Conv,
         grad: *mut RawTensor,
