@@ -1,5 +1,6 @@
 //! Runs the real binary as a user would, in a folder of its own, on small data.
 
+mod bench;
 mod data;
 mod doctor;
 mod fit;

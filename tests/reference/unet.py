@@ -17,6 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "pytorch"))
+from unet import UNet  # noqa: E402  the network of the benchmarks; this file is a program
+
 assert torch.__version__.startswith("2.11.0"), torch.__version__
 
 # Not square, so that swapped height and width show. The Rust test draws the same.
@@ -24,46 +27,6 @@ HEIGHT, WIDTH = 32, 48
 # 4 would make a fixture of 475 KiB.
 FIXTURE_WIDTH = 2
 SEED = 4
-
-
-class DoubleConv(nn.Module):
-    def __init__(self, ins, outs):
-        super().__init__()
-        self.conv = nn.Sequential(
-            nn.Conv2d(ins, outs, 3, padding=1),
-            nn.BatchNorm2d(outs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outs, outs, 3, padding=1),
-            nn.BatchNorm2d(outs),
-            nn.ReLU(inplace=True),
-        )
-
-    def forward(self, x):
-        return self.conv(x)
-
-
-class UNet(nn.Module):
-    def __init__(self, width, classes):
-        super().__init__()
-        features = [width * 2**i for i in range(4)]
-        ins = [3, *features[:-1]]
-        self.downs = nn.ModuleList(DoubleConv(i, o) for i, o in zip(ins, features))
-        self.bottleneck = DoubleConv(features[-1], 2 * features[-1])
-        self.ups_tr = nn.ModuleList(nn.ConvTranspose2d(2 * f, f, 2, 2) for f in reversed(features))
-        self.up_convs = nn.ModuleList(DoubleConv(2 * f, f) for f in reversed(features))
-        self.out_conv = nn.Conv2d(features[0], classes, 1)
-        self.pool = nn.MaxPool2d(2)
-
-    def forward(self, x):
-        skips = []
-        for down in self.downs:
-            x = down(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.bottleneck(x)
-        for up, conv, skip in zip(self.ups_tr, self.up_convs, reversed(skips)):
-            x = conv(torch.cat([up(x), skip], dim=1))
-        return self.out_conv(x)
 
 
 def image(seed):

@@ -102,6 +102,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
             hint: format!("choose of {}", NAMES.join(", ")),
         });
     }
+    let deadline = settings.budget.map(|budget| Instant::now() + budget);
     std::fs::create_dir_all(&settings.out).map_err(Error::io("make", &settings.out))?;
     let folder = WorkFolder::make(&settings.out.join("work"))?;
     let python = match &settings.python {
@@ -141,7 +142,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
         groups: matrix.groups(),
         free_bytes: free_bytes(&ready),
         matrix,
-        deadline: settings.budget.map(|budget| Instant::now() + budget),
+        deadline,
         say,
     };
     let mut left_out = Vec::new();

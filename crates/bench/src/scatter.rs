@@ -14,7 +14,7 @@ const PLOT_WIDTH: f64 = 1110.0;
 const PLOT_HEIGHT: f64 = 560.0;
 const FONT: f64 = 12.0;
 /// Width of a letter of that font, on average.
-const LETTER: f64 = 6.3;
+const LETTER: f64 = 7.0;
 const MIB: f64 = 1_048_576.0;
 
 /// A recipe's place: of the same work as all others.
@@ -152,7 +152,7 @@ pub fn svg(results: &Results) -> String {
         mark(&mut out, &scale, point);
     }
     labels(&mut out, &scale, &points);
-    legend(&mut out, !theirs.is_empty());
+    legend(&mut out, &points);
     out.push_str("</svg>\n");
     out
 }
@@ -395,16 +395,18 @@ fn labels(out: &mut String, scale: &Scale, points: &[Point]) {
             rule(out, [x, y, near, middle], "stroke=\"#bbb\"");
         }
         let weight = if point.implementation == Implementation::Snug {
-            "font-weight=\"bold\""
+            "font-weight=\"bold\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\""
         } else {
-            "fill=\"#444\""
+            "fill=\"#444\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\""
         };
         text(out, place.left, place.bottom - 3.0, weight, &point.label);
         taken.push(place);
     }
 }
 
-fn legend(out: &mut String, pytorch: bool) {
+/// What is drawn, and no more.
+fn legend(out: &mut String, points: &[Point]) {
+    let pytorch = points.iter().any(|p| p.implementation.is_pytorch());
     let mut x = LEFT + 330.0;
     let y = TOP - 18.0;
     let mut entry = |out: &mut String, shape: String, said: &str| {
@@ -422,7 +424,10 @@ fn legend(out: &mut String, pytorch: bool) {
         Precision::Tf32,
         Precision::Fp16,
         Precision::Bf16,
-    ] {
+    ]
+    .into_iter()
+    .filter(|precision| points.iter().any(|p| p.precision == *precision))
+    {
         at = entry(out, circle(at, color(precision)), precision.name());
     }
     let dash = |x: f64, style: &str| {

@@ -146,7 +146,9 @@ impl Error {
                 "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
                  `--features`), or switch it off"
             )),
-            Self::Usage { hint, .. } | Self::Weights { hint, .. } => Some(hint.clone()),
+            Self::Usage { hint, .. }
+            | Self::Weights { hint, .. }
+            | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
             Self::NonFiniteLoss { .. } => Some(
                 "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
                  cause; the weights of finished epochs are kept"
@@ -160,7 +162,6 @@ impl Error {
             Self::Interrupted { step: 1.. } => {
                 Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
             }
-            Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
             Self::Bench(bench::Error::Io { source, .. }) | Self::Io { source, .. } => {
                 hint_of_io(source.kind())
             }

@@ -29,7 +29,8 @@ const QUICK_MINUTES: f64 = 2.0;
 pub(super) struct BenchArgs {
     #[command(flatten)]
     device: DeviceFlag,
-    /// About two minutes: fewer and shorter turns, without `torch.compile`.
+    /// About two minutes for Snug alone, five beside PyTorch: fewer and shorter turns, and no
+    /// `torch.compile`.
     #[arg(long)]
     quick: bool,
     /// Begin no part after this many minutes.
@@ -174,7 +175,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         },
         threads,
         work,
-        groups: args.group.clone(),
+        groups: groups(args),
         rounds: args.rounds.map_or(rounds, |n| n as usize),
         turn_ms,
         budget: minutes.map(|m| Duration::from_secs_f64(m * 60.0)),
@@ -187,6 +188,15 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         date: time::OffsetDateTime::now_utc().date().to_string(),
         command: format!("train {}", words.join(" ")),
     })
+}
+
+/// A quick run leaves out what the guide's rows say as well.
+fn groups(args: &BenchArgs) -> Vec<String> {
+    if !args.quick || !args.group.is_empty() {
+        return args.group.clone();
+    }
+    let worth_it = NAMES.into_iter().filter(|name| *name != "formats");
+    worth_it.map(str::to_owned).collect()
 }
 
 fn is_split(folder: &Path) -> bool {
