@@ -79,6 +79,9 @@ pub(crate) struct Bench {
     /// Take the results into `docs/measurements`, and their figures into the README
     #[arg(long)]
     pub(crate) record: bool,
+    /// Measure nothing: take this file of results, from another machine, into `docs/measurements`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "refresh"])]
+    pub(crate) take: Option<PathBuf>,
     /// Measure nothing: make pages and the README's figures anew from `docs/measurements`
     #[arg(long, conflicts_with = "record")]
     pub(crate) refresh: bool,

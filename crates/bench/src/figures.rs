@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::case::Implementation;
 use crate::markdown::{Table, interval, number};
-use crate::results::{Results, Row, Status};
+use crate::results::Results;
 use crate::statistics::Ratio;
 
 /// What stands before the figures.
@@ -31,7 +31,14 @@ pub fn block(files: &[(String, Results)]) -> String {
     let mut out = String::new();
     for (name, results) in newest {
         let stem = name.trim_end_matches(".json");
-        let mut table = Table::new(&["beside", "precision", "work", "Snug's time", "Snug's peak"]);
+        let mut table = Table::new(&[
+            "beside",
+            "precision",
+            "work",
+            "Snug's policy",
+            "Snug's time",
+            "Snug's peak",
+        ]);
         for group in &results.groups {
             rows(results, &group.name, &mut table);
         }
@@ -51,23 +58,15 @@ pub fn block(files: &[(String, Results)]) -> String {
 
 /// One line for each of PyTorch's rows.
 fn rows(results: &Results, group: &str, table: &mut Table) {
-    let ok = |row: &&Row| row.status == Status::Ok;
-    let snug = results
-        .group(group)
-        .filter(ok)
-        .find(|row| row.implementation == Implementation::Snug);
-    let Some(snug) = snug else { return };
-    for row in results.group(group).filter(ok) {
-        if !row.implementation.is_pytorch() {
-            continue;
-        }
+    let dash = || "-".to_owned();
+    for (row, snug) in results.pairs(group) {
         let ratio = Ratio::of(&snug.ms_per_image(), &row.ms_per_image());
         let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
-        let dash = || "-".to_owned();
         table.row(vec![
             format!("`{}`", row.implementation.name()),
             row.precision.name().to_owned(),
             format!("{} x {}, width {}", row.batch, row.size(), row.width),
+            snug.policy.clone(),
             ratio.map_or_else(dash, |r| interval(&r)),
             bytes.map_or_else(dash, |(a, b)| format!("{:.3}", a as f64 / b as f64)),
         ]);
@@ -108,7 +107,25 @@ pub fn replace(readme: &str, block: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture;
+
     use super::*;
+
+    #[test]
+    fn the_newest_file_of_a_device_speaks() {
+        let older = fixture::results(16, 1.0);
+        let mut newer = fixture::results(64, 1.0);
+        "2026-01-03".clone_into(&mut newer.date);
+        let mut other = fixture::results(64, 1.0);
+        "Another".clone_into(&mut other.device.name);
+        let file = |name: &str, results| (name.to_owned(), results);
+        let files = [
+            file("b.json", newer),
+            file("a.json", older),
+            file("c.json", other),
+        ];
+        insta::assert_snapshot!(block(&files));
+    }
 
     #[test]
     fn a_block_takes_the_place_of_the_one_before() {

@@ -31,6 +31,8 @@ pub mod claims;
 mod epochs;
 mod error;
 pub mod figures;
+#[cfg(test)]
+mod fixture;
 mod host;
 pub mod journal;
 pub mod markdown;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::case::Implementation;
 use crate::claims::claims;
 use crate::results::{EpochRow, HostRow, Results, Row, Status};
 use crate::statistics::{Ratio, median};
@@ -66,12 +65,21 @@ pub fn tables(results: &Results) -> String {
             out.push_str("One worker at a time, for want of memory for all.\n\n");
         }
         out.push_str(&steps(&rows));
-        out.push_str(&against_pytorch(&rows));
+        out.push_str(&against_pytorch(results, &group.name));
         out.push('\n');
     }
     let claims = claims(results);
     if !claims.is_empty() {
         out.push_str("## The guide's claims\n\n");
+        if let Some(row) = results.group("guide").next() {
+            let _ = writeln!(
+                out,
+                "About the work measured here, {} x {} at width {}; the guide speaks of 8 x 512x512.\n",
+                row.batch,
+                row.size(),
+                row.width
+            );
+        }
         let mut table = Table::new(&["claim", "the guide", "measured", "verdict"]);
         for claim in claims {
             table.row(vec![
@@ -150,40 +158,28 @@ fn steps(rows: &[&Row]) -> String {
 }
 
 /// Snug's time and memory as a share of each of PyTorch's.
-fn against_pytorch(rows: &[&Row]) -> String {
-    let ok = |row: &&&Row| row.status == Status::Ok;
-    let snug = rows
-        .iter()
-        .filter(ok)
-        .find(|row| row.implementation == Implementation::Snug);
-    let Some(snug) = snug else {
-        return String::new();
-    };
+fn against_pytorch(results: &Results, group: &str) -> String {
     let mut out = String::new();
-    for row in rows
-        .iter()
-        .filter(ok)
-        .filter(|row| row.implementation.is_pytorch())
-    {
+    for (row, snug) in results.pairs(group) {
         let Some(ratio) = Ratio::of(&snug.ms_per_image(), &row.ms_per_image()) else {
             continue;
         };
         let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
         let peak = bytes.map_or(String::new(), |(ours, theirs)| {
-            format!(", and {:.3} of its peak", ours as f64 / theirs as f64)
+            format!(" and {:.3} of the peak", ours as f64 / theirs as f64)
         });
+        if out.is_empty() {
+            let _ = writeln!(out, "\nOver {} rounds:\n", snug.step_ms.len());
+        }
         let _ = writeln!(
             out,
-            "- Snug takes {} of the time of `{}`{peak}",
+            "- Snug (policy {}) takes {} of the time{peak} of `{}`",
+            snug.policy,
             interval(&ratio),
             row.implementation.name()
         );
     }
-    if out.is_empty() {
-        out
-    } else {
-        format!("\nOver {} rounds:\n\n{out}", snug.step_ms.len())
-    }
+    out
 }
 
 fn epochs(rows: &[EpochRow]) -> String {
@@ -359,5 +355,17 @@ impl Table {
             out.push_str(&line(row));
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+
+    use super::*;
+
+    #[test]
+    fn a_page_says_what_was_measured() {
+        insta::assert_snapshot!(report(&fixture::results(64, 1.0), "picture.svg"));
     }
 }

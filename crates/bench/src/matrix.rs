@@ -211,7 +211,8 @@ impl Matrix {
             return None;
         }
         let snug = self.case(precision, CheckpointPolicy::Off);
-        let mut cases = vec![snug];
+        // The second is what stands against checkpointing and against a memory budget.
+        let mut cases = vec![snug, self.case(precision, CheckpointPolicy::Selective)];
         let variants = self.variants.iter().filter(|v| {
             // glibc's malloc plays no part on a GPU.
             !(self.cuda && **v == Implementation::PytorchEagerMalloc)

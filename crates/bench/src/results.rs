@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::ImageSize;
+use config::{CheckpointPolicy, ImageSize};
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
@@ -289,6 +289,33 @@ impl Results {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
+    }
+
+    /// Each good row of PyTorch in a group with the row of Snug that it is compared with: `selective`
+    /// where it saves memory at the price of time, else the first.
+    pub fn pairs<'a>(&'a self, group: &str) -> Vec<(&'a Row, &'a Row)> {
+        let ok: Vec<&Row> = self
+            .group(group)
+            .filter(|row| row.status == Status::Ok)
+            .collect();
+        let snug = |policy: Option<CheckpointPolicy>| {
+            ok.iter().copied().find(|row| {
+                row.implementation == Implementation::Snug
+                    && policy.is_none_or(|policy| row.policy == policy.as_str())
+            })
+        };
+        let mut pairs = Vec::new();
+        for row in ok.iter().copied() {
+            let ours = match row.implementation {
+                Implementation::Snug => continue,
+                Implementation::PytorchCheckpoint | Implementation::PytorchCompileBudget => {
+                    snug(Some(CheckpointPolicy::Selective)).or(snug(None))
+                }
+                _ => snug(None),
+            };
+            pairs.extend(ours.map(|ours| (row, ours)));
+        }
+        pairs
     }
 
     /// The rows of a group.

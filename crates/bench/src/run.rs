@@ -112,7 +112,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
     let programs = Programs {
         snug: settings.snug.clone(),
         python,
-        logs: settings.out.clone(),
+        logs: logs(&settings.out)?,
     };
     let ready = describe(&programs, settings)?;
     let matrix = Matrix {
@@ -282,6 +282,16 @@ impl Drop for WorkFolder {
         // What stays is removed by the next run.
         drop(std::fs::remove_dir_all(&self.0));
     }
+}
+
+/// The folder of what workers say on stderr, emptied.
+fn logs(out: &Path) -> Result<PathBuf> {
+    let logs = out.join("logs");
+    if logs.exists() {
+        std::fs::remove_dir_all(&logs).map_err(Error::io("remove", &logs))?;
+    }
+    std::fs::create_dir(&logs).map_err(Error::io("make", &logs))?;
+    Ok(logs)
 }
 
 /// What a worker of Snug says of the device.

@@ -476,7 +476,36 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture;
+
     use super::*;
+
+    #[test]
+    fn every_recipe_of_the_same_work_has_its_mark_and_name() {
+        let results = fixture::results(64, 1.0);
+        let points = points(&results);
+        // The row of both groups is one point; what did not fit has none.
+        assert_eq!(points.len(), 8);
+        let drawn = svg(&results);
+        assert_eq!(
+            drawn.matches("<circle ").count(),
+            6 + 2,
+            "six, and two of the legend"
+        );
+        for point in &points {
+            assert!(
+                drawn.contains(&format!(">{}</text>", point.label)),
+                "{}",
+                point.label
+            );
+        }
+        assert!(!drawn.contains("NaN"));
+        let nothing = Results {
+            rows: Vec::new(),
+            ..results
+        };
+        assert!(!svg(&nothing).contains("NaN"));
+    }
 
     fn point(label: &str, bytes: u64, speed: f64) -> Point {
         Point {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -77,9 +78,7 @@ impl Worker {
     /// [`Error::Io`] where it cannot be started at all; the inner one where it does not get ready.
     pub fn start(programs: &Programs, spec: &Spec) -> Result<std::result::Result<Self, Failure>> {
         let (mut command, program) = command(programs, spec.implementation)?;
-        let log = programs
-            .logs
-            .join(format!("{}.log", spec.implementation.name()));
+        let log = new_log(programs, spec.implementation);
         let stderr = File::create(&log).map_err(Error::io("write", &log))?;
         for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(name, spec.threads.to_string());
@@ -196,7 +195,20 @@ impl Drop for Worker {
         self.stdin = None;
         drop(self.child.kill());
         drop(self.child.wait());
+        // Who had nothing to say leaves no file.
+        if std::fs::metadata(&self.log).is_ok_and(|log| log.len() == 0) {
+            drop(std::fs::remove_file(&self.log));
+        }
     }
+}
+
+/// A file of its own for each worker: several of a kind are alive at once.
+fn new_log(programs: &Programs, who: Implementation) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    programs
+        .logs
+        .join(format!("{number:03}-{}.log", who.name()))
 }
 
 fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf)> {

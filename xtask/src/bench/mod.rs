@@ -27,6 +27,10 @@ pub(crate) fn run(
         record::refresh(workspace, console)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(file) = &flags.take {
+        record::take(workspace, file, console)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     setup::ensure(workspace, console)?;
     let mut cargo = run::cargo(workspace);
     cargo.args(["run", "--package", "train", "--features", "full", "--"]);
@@ -45,7 +49,8 @@ pub(crate) fn run(
     if !run::succeeds(&mut cargo)? {
         return Ok(ExitCode::FAILURE);
     }
-    record::record(workspace, &out(&flags.args), console)?;
+    let file = out(&flags.args).join("results.json");
+    record::take(workspace, &file, console)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,9 +15,9 @@ use crate::workspace::Workspace;
 
 const README: &str = "README.md";
 
-/// Takes the results in `out` into `docs/measurements` and the README.
-pub(super) fn record(workspace: &Workspace, out: &Path, console: &Console) -> Result<(), Error> {
-    let results = Results::read(&out.join("results.json"))?;
+/// Takes a file of results into `docs/measurements`, and its figures into the README.
+pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Result<(), Error> {
+    let results = Results::read(file)?;
     let path = folder(workspace).join(format!("{}.json", stem(&results)));
     write(&path, &results.to_json())?;
     console.say(format_args!("measurements: wrote `{}`", path.display()));

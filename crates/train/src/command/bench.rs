@@ -162,8 +162,6 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
     } else {
         "release"
     };
-    let words = std::env::args_os().skip(1);
-    let words: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
     Ok(Settings {
         snug: (program, vec![OsString::from("bench-worker")]),
         version: format!("{}, {build} profile", env!("CARGO_PKG_VERSION")),
@@ -186,8 +184,23 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
             .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone())),
         out: args.out.clone(),
         date: time::OffsetDateTime::now_utc().date().to_string(),
-        command: format!("train {}", words.join(" ")),
+        command: command_line(std::env::args().skip(1)),
     })
+}
+
+/// The command line for a file that others read: of paths, the last component.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let shown = |word: String| {
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, value)) => (format!("{flag}="), value),
+            None => (String::new(), word.as_str()),
+        };
+        let name = Path::new(value).file_name();
+        let value = name.map_or(value.into(), std::ffi::OsStr::to_string_lossy);
+        format!("{flag}{value}")
+    };
+    let words: Vec<String> = words.map(shown).collect();
+    format!("train {}", words.join(" "))
 }
 
 /// A quick run leaves out what the guide's rows say as well.
@@ -225,4 +238,24 @@ fn variants(args: &BenchArgs) -> Result<Vec<Implementation>> {
         all.filter(|it| args.variant.iter().any(|name| name == it.name()))
             .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_tells_no_folders_of_the_machine() {
+        let words = [
+            "bench",
+            "--python",
+            "/opt/venv/bin/python3",
+            "--data=../pages",
+            "--quick",
+        ];
+        assert_eq!(
+            command_line(words.into_iter().map(str::to_owned)),
+            "train bench --python python3 --data=pages --quick"
+        );
+    }
 }
