@@ -11,6 +11,9 @@ from subject import AUTOCAST, load_safetensors, segmentation_loss, set_up_torch
 from unet import UNet
 
 
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
 def to_tensor(image):
     """A Pillow image as `[H, W, C]` of bytes."""
     data = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
@@ -24,7 +27,8 @@ class Pages(Dataset):
         from PIL import Image
 
         self.open, self.bilinear, self.nearest = Image.open, Image.BILINEAR, Image.NEAREST
-        self.images = sorted(path for path in (Path(folder) / "images").iterdir() if path.is_file())
+        files = (Path(folder) / "images").iterdir()
+        self.images = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
         self.masks = Path(folder) / "masks"
         self.size = size
         self.augment = augment
@@ -67,7 +71,9 @@ class Epochs:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=spec["lr"], weight_decay=spec["weight_decay"], fused=not self.script or None
         )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec["precision"] == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, init_scale=spec["init_scale"], enabled=spec["precision"] == "fp16"
+        )
         workers = 0 if self.script else spec["workers"]
         options = {
             "batch_size": spec["batch"],
@@ -110,23 +116,41 @@ class Epochs:
 
     @torch.no_grad()
     def validate(self):
-        """Loss, IoU at 0.5, and IoU at each of 101 thresholds, as the script looks for the best."""
+        """Loss, and IoU at 0.5 out of the IoU at each of 101 thresholds, of which one wants the best."""
         self.model.eval()
-        thresholds = torch.linspace(0, 1, 101, device=self.device).view(-1, 1, 1, 1)
+        iou_of = self.iou_one_by_one if self.script else self.iou_counted
         scores, loss_sum, count = torch.zeros(101, device=self.device), 0.0, 0
         for images, masks in self.val:
             images, masks = self.batch(images, masks)
             with self.autocast():
                 logits = self.model(images)
-            loss_sum += segmentation_loss(logits, masks).item() * len(masks)
-            probabilities, target = torch.sigmoid(logits.float())[:, 0], masks.bool()
-            for p, t in zip(probabilities, target):
-                predicted = p.unsqueeze(0) > thresholds[:, 0]
-                both = (predicted & t).sum((1, 2)).float()
-                either = (predicted | t).sum((1, 2)).float()
-                scores += (both + 1e-7) / (either + 1e-7)
+            loss = segmentation_loss(logits, masks) * len(masks)
+            loss_sum += loss.item() if self.script else loss
+            scores += iou_of(torch.sigmoid(logits.float())[:, 0], masks.bool())
             count += len(masks)
-        return loss_sum / count, (scores / count)[50].item()
+        return float(loss_sum) / count, (scores / count)[50].item()
+
+    def iou_one_by_one(self, probabilities, targets):
+        """A mask for each threshold, as the script does it."""
+        thresholds = torch.linspace(0, 1, 101, device=self.device).view(-1, 1, 1)
+        scores = torch.zeros(101, device=self.device)
+        for p, t in zip(probabilities, targets):
+            predicted = p.unsqueeze(0) > thresholds
+            both = (predicted & t).sum((1, 2)).float()
+            either = (predicted | t).sum((1, 2)).float()
+            scores += (both + 1e-7) / (either + 1e-7)
+        return scores
+
+    def iou_counted(self, probabilities, targets):
+        """The same from one count of the pixels between each threshold and the next."""
+        scores = torch.zeros(101, device=self.device)
+        steps = (probabilities * 100).ceil().long().clamp_(0, 101)
+        for step, t in zip(steps, targets):
+            # A pixel in step k is above the thresholds before the k-th.
+            above = torch.bincount(step.flatten(), minlength=102).flip(0).cumsum(0).flip(0)[1:].float()
+            hits = torch.bincount(step[t], minlength=102).flip(0).cumsum(0).flip(0)[1:].float()
+            scores += (hits + 1e-7) / (above + t.sum() - hits + 1e-7)
+        return scores
 
     def epoch(self):
         """One epoch: seconds of training and of validation, of waiting for data, and what came out."""

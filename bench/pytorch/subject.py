@@ -69,7 +69,9 @@ class Subject:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=spec["lr"], weight_decay=spec["weight_decay"], fused=fused or None
         )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=spec["precision"] == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, init_scale=spec["init_scale"], enabled=spec["precision"] == "fp16"
+        )
         batches = load_safetensors(spec["batches"])
         count = len(batches) // 2
         self.batches = [

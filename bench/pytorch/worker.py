@@ -4,12 +4,16 @@ asks; each answer is a line of JSON on stdout. Ends with stdin.
     {"do": "losses", "count": 3}    {"is": "losses", "losses": [...]}
     {"do": "times", "count": 5}     {"is": "times", "step_ms": [...]}
     {"do": "peak"}                  {"is": "peak", "held_bytes": ..., "allocated_bytes": ..., "reserved_bytes": ...}
+    {"do": "validate"}              {"is": "losses", "losses": [...]}
     {"do": "epoch"}                 {"is": "epoch", "train_s": ..., ...}
 """
 
 import json
 import os
 import sys
+
+# As libtorch says it on the CPU, on CUDA and through cuDNN and cuBLAS; as Snug reads it as well.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_status_alloc_failed")
 
 
 def answer_to(request, subject):
@@ -21,6 +25,8 @@ def answer_to(request, subject):
         case "peak":
             held, allocated, reserved = subject.peak()
             return {"is": "peak", "held_bytes": held, "allocated_bytes": allocated, "reserved_bytes": reserved}
+        case "validate":
+            return {"is": "losses", "losses": [subject.validate()[0]]}
         case "epoch":
             return {"is": "epoch", **subject.epoch()}
         case other:
@@ -59,7 +65,7 @@ def main():
         try:
             return work()
         except Exception as error:  # whatever it is, the other side has to know
-            if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+            if any(word in str(error).lower() for word in OUT_OF_MEMORY) or isinstance(error, MemoryError):
                 return {"is": "out-of-memory", "message": str(error)}
             return {"is": "failed", "message": f"{type(error).__name__}: {error}"}
 
@@ -80,4 +86,6 @@ def main():
         answer(guarded(lambda: answer_to(json.loads(line), subject)))
 
 
-main()
+# Not in the processes that a DataLoader starts from this file.
+if __name__ == "__main__":
+    main()

@@ -37,13 +37,22 @@ fn bench(sandbox: &Sandbox, more: &[&str]) -> Run {
 /// A Python that speaks the protocol and computes nothing.
 fn python(sandbox: &Sandbox, answers: &str) -> String {
     let script = format!(
-        "#!/bin/sh\nread -r spec\n\
+        "#!/bin/sh\n[ \"$1\" = -c ] && {{ echo 2.11.0; exit; }}\nread -r spec\n\
          echo '{{\"is\":\"ready\",\"libtorch\":\"2.11.0\",\"threads\":1,\"cpu_capability\":\"none\"}}'\n\
          while read -r line; do\n{answers}\ndone\n"
     );
     let path = sandbox.write("python", script);
     std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// Folders of work that are still there.
+fn left(sandbox: &Sandbox) -> usize {
+    let entries = std::fs::read_dir(sandbox.path("out")).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with(".snug-bench-"))
+        .count()
 }
 
 fn rows(results: &Value) -> &Vec<Value> {
@@ -103,7 +112,7 @@ fn rows_have_what_others_rely_on() {
     assert!(page.contains("![memory against speed](results.svg)"));
     assert!(sandbox.read("out/results.svg").starts_with(b"<svg "));
     // Nothing is left of the work.
-    assert!(!sandbox.path("out/work").exists() && !sandbox.path("out/journal.jsonl").exists());
+    assert!(left(&sandbox) == 0 && !sandbox.path("out/journal.jsonl").exists());
 }
 
 /// What a PyTorch does that is none, or another one, is in its row; the benchmark goes on.
@@ -125,7 +134,7 @@ fn a_comparison_of_different_work_is_refused() {
     let variant = ["--variant", "pytorch-eager"];
     let run = bench(&sandbox, &[&flags[..], &variant].concat()).ok();
     let results = sandbox.json("out/results.json");
-    let [snug, other] = &rows(&results)[..] else {
+    let [snug, _selective, other] = &rows(&results)[..] else {
         panic!("{results}")
     };
     assert_eq!(
@@ -150,7 +159,7 @@ fn out_of_memory_and_a_crash_are_results() {
         let variant = [python.as_str(), "--variant", "pytorch-script"];
         bench(&sandbox, &[&flags[..], &variant].concat()).ok();
         let results = sandbox.json("out/results.json");
-        let row = rows(&results)[1].clone();
+        let row = rows(&results)[2].clone();
         let text = |key: &str| row[key].as_str().unwrap().to_owned();
         (text("status"), text("message"))
     };
@@ -180,7 +189,7 @@ fn a_run_that_was_cut_off_goes_on() {
     assert!(said.any(|line| line.starts_with("host:")));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(sandbox.path("out/work").exists() && !sandbox.path("out/results.json").exists());
+    assert!(left(&sandbox) == 1 && !sandbox.path("out/results.json").exists());
 
     let run = sandbox.train(&groups).ok();
     assert!(run.stderr.starts_with("going on with"), "{}", run.stderr);
@@ -188,7 +197,7 @@ fn a_run_that_was_cut_off_goes_on() {
     assert!(!run.stderr.contains("formats: snug"), "{}", run.stderr);
     let results = sandbox.json("out/results.json");
     assert!(!rows(&results).is_empty() && results["host"][0]["step_ms"].is_number());
-    assert!(!sandbox.path("out/work").exists());
+    assert_eq!(left(&sandbox), 0);
     // What is whole is not gone on with; and without time, nothing is measured.
     let late = [&groups[..], &["--budget-minutes", "0.0001"]].concat();
     let run = sandbox.train(&late).ok();
@@ -217,6 +226,10 @@ fn wrong_flags_are_refused_before_anything_runs() {
     assert!(said.contains("must be positive"), "{said}");
     let said = complaint(&["--against-pytorch", "--python", "no-such-python"]);
     assert!(said.contains("cannot start `no-such-python`"), "{said}");
+    let said = complaint(&["--against-pytorch", "--python", "false"]);
+    assert!(said.contains("`false` does not import torch"), "{said}");
+    let said = complaint(&["--json", "nowhere/b.json"]);
+    assert!(said.contains("there is no folder `nowhere`"), "{said}");
     sandbox.write("file", "");
     let run = sandbox.train(&["bench", "--device", "cpu", "--out", "file/out"]);
     assert_eq!(run.code, Some(2), "{run:?}");
@@ -241,7 +254,7 @@ fn pytorch_does_the_same_work() {
     let epochs = ["--group", "epochs", "--data", "data"];
     bench(&sandbox, &[&flags[..], &epochs].concat()).ok();
     let results = sandbox.json("out/results.json");
-    assert_eq!(rows(&results).len(), 5);
+    assert_eq!(rows(&results).len(), 6);
     for row in rows(&results) {
         assert_eq!(row["status"], "ok", "{row}");
         println!("{}: losses {}", row["implementation"], row["losses"]);

@@ -73,6 +73,15 @@ pub(crate) enum Error {
     #[error("`{python}` does not import `{modules}`, though pip installed it")]
     Unimportable { python: String, modules: String },
 
+    #[error("`README.md` has no place for the figures: `{begin}` and `{end}`")]
+    NoMarks {
+        begin: &'static str,
+        end: &'static str,
+    },
+
+    #[error("`{}` has `{parts}`, which the new results lack", .path.display())]
+    WouldLose { path: PathBuf, parts: String },
+
     /// A file of measurements.
     #[error(transparent)]
     Bench(#[from] bench::Error),
@@ -159,6 +168,10 @@ impl Error {
                 "remove `.pytorch` and try again, or name a Python that has torch 2.11.0 with \
                  `--python`"
                     .to_owned()
+            }
+            Self::NoMarks { .. } => "put both lines back where the figures belong".to_owned(),
+            Self::WouldLose { .. } => {
+                "measure all of it, or remove the old file if it is to go".to_owned()
             }
             Self::Bench(_) => {
                 "`cargo xtask bench --record` writes the files of `docs/measurements`".to_owned()

@@ -16,11 +16,18 @@ use crate::worker::{Failure, Worker};
 /// Epochs that are compared, after a first one in which caches are cold.
 const EPOCHS: usize = 3;
 
-/// Snug beside the script and beside tuned PyTorch, without and with mixed precision. The script
-/// keeps its memory format: channels-last is one of the guide's switches.
-pub(crate) fn cases(matrix: &Matrix) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for precision in [Some(matrix.full()), matrix.half()].into_iter().flatten() {
+/// What trains epochs, and whether it may keep decoded images from one to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EpochCase {
+    case: Case,
+    keep_decoded: bool,
+}
+
+/// For each precision, in turn: Snug as it is and without its cache of decoded images, beside the
+/// script and beside tuned PyTorch. The script keeps its memory format: channels-last is one of the
+/// guide's switches.
+pub(crate) fn cases(matrix: &Matrix) -> Vec<Vec<EpochCase>> {
+    let of = |precision| {
         let snug = Case {
             implementation: Implementation::Snug,
             img_size: matrix.work.img_size,
@@ -31,79 +38,79 @@ pub(crate) fn cases(matrix: &Matrix) -> Vec<Case> {
             policy: CheckpointPolicy::Off,
             split_concat: false,
         };
-        cases.push(snug);
+        let kept = |keep_decoded| EpochCase {
+            case: snug,
+            keep_decoded,
+        };
+        let mut cases = vec![kept(true), kept(false)];
         for (implementation, memory_format) in [
             (Implementation::PytorchScript, MemoryFormat::ChannelsFirst),
             (Implementation::PytorchEager, MemoryFormat::ChannelsLast),
         ] {
             if matrix.variants.contains(&implementation) {
-                cases.push(Case {
-                    implementation,
-                    memory_format,
-                    ..snug
+                cases.push(EpochCase {
+                    case: Case {
+                        implementation,
+                        memory_format,
+                        ..snug
+                    },
+                    keep_decoded: false,
                 });
             }
         }
-    }
-    cases
+        cases
+    };
+    let precisions = [Some(matrix.full()), matrix.half()];
+    precisions.into_iter().flatten().map(of).collect()
 }
 
+/// A case under way.
 struct Entry {
+    case: EpochCase,
     row: EpochRow,
     worker: Option<Worker>,
+    /// Mean validation loss of the initial weights.
+    val_loss: Option<f64>,
 }
 
-/// Trains epochs of each case over the files in `data`. The first case is Snug's.
+/// Trains epochs of each case over the files in `data`, or over built-in pages; those of one
+/// precision take turns. The first case of each is Snug's.
 pub(crate) fn measure(
     session: &mut Session<'_>,
-    cases: &[Case],
-    data: &Path,
+    groups: &[Vec<EpochCase>],
+    data: Option<&Path>,
 ) -> Result<Vec<EpochRow>> {
-    let readers = session.threads.saturating_sub(1).clamp(1, 8);
+    let pages = match (data, groups.first().and_then(|cases| cases.first())) {
+        (None, Some(first)) => Some(session.shared.pages(&first.case)?),
+        _ => None,
+    };
+    let Some(data) = data.or(pages.as_deref()) else {
+        return Ok(Vec::new());
+    };
+    let mut rows = Vec::new();
+    for cases in groups {
+        let entries = match together(session, cases, data)? {
+            Some(entries) => entries,
+            None => one_by_one(session, cases, data)?,
+        };
+        let mut of_group: Vec<EpochRow> = entries.into_iter().map(|entry| entry.row).collect();
+        compare(&mut of_group);
+        rows.extend(of_group);
+    }
+    Ok(rows)
+}
+
+/// All alive at once; `None` where memory runs out for one beside others.
+fn together(
+    session: &mut Session<'_>,
+    cases: &[EpochCase],
+    data: &Path,
+) -> Result<Option<Vec<Entry>>> {
     let mut entries = Vec::new();
     for case in cases {
-        (session.say)(&format!("epochs: {case}"));
-        let workers = if case.implementation == Implementation::PytorchScript {
-            0
-        } else {
-            readers
-        };
-        let spec = Spec {
-            weights: Some(session.shared.files(case)?.weights),
-            data: Some(data.to_owned()),
-            workers,
-            ..Spec::new(case, session.device, session.threads)
-        };
-        let mut entry = Entry {
-            row: EpochRow {
-                implementation: case.implementation,
-                workers,
-                recipe: case.recipe(),
-                work: format!("{} x {}, width {}", case.batch, case.img_size, case.width),
-                status: Status::Ok,
-                message: None,
-                prepare_ms: 0,
-                first: None,
-                epochs: Vec::new(),
-                ratio_to_snug: None,
-            },
-            worker: None,
-        };
-        match Worker::start(session.programs, &spec)? {
-            Ok(mut worker) => {
-                entry.row.prepare_ms = worker.ready().prepare_ms;
-                match epoch(&mut worker) {
-                    Ok(first) => {
-                        entry.row.first = Some(first);
-                        entry.worker = Some(worker);
-                    }
-                    Err(failure) => entry.fail(&failure),
-                }
-            }
-            Err(failure) => entry.fail(&failure),
-        }
-        if let Some(message) = &entry.row.message {
-            (session.say)(&format!("epochs: {message}"));
+        let entry = Entry::start(session, case, data, &entries)?;
+        if entry.row.status == Status::Oom && !entries.is_empty() {
+            return Ok(None);
         }
         entries.push(entry);
     }
@@ -112,21 +119,124 @@ pub(crate) fn measure(
         let num = entries.len();
         for turn in 0..num {
             let entry = &mut entries[(turn + round) % num];
-            let Some(worker) = &mut entry.worker else {
-                continue;
-            };
-            match epoch(worker) {
-                Ok(epoch) => entry.row.epochs.push(epoch),
-                Err(failure) => entry.fail(&failure),
+            entry.epoch();
+            if entry.row.status == Status::Oom {
+                return Ok(None);
             }
         }
     }
-    let mut rows: Vec<EpochRow> = entries.into_iter().map(|entry| entry.row).collect();
-    compare(&mut rows);
-    Ok(rows)
+    Ok(Some(entries))
+}
+
+/// One after the other, each alone.
+fn one_by_one(session: &mut Session<'_>, cases: &[EpochCase], data: &Path) -> Result<Vec<Entry>> {
+    (session.say)("epochs: one worker at a time");
+    let mut entries = Vec::new();
+    for case in cases {
+        let mut entry = Entry::start(session, case, data, &entries)?;
+        for _ in 0..EPOCHS {
+            entry.epoch();
+        }
+        entry.worker = None;
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 impl Entry {
+    /// Builds the worker, compares its work with that of `others` and trains the first epoch.
+    fn start(
+        session: &mut Session<'_>,
+        case: &EpochCase,
+        data: &Path,
+        others: &[Self],
+    ) -> Result<Self> {
+        let EpochCase {
+            case: what,
+            keep_decoded,
+        } = *case;
+        (session.say)(&format!("epochs: {what}"));
+        let workers = if what.implementation == Implementation::PytorchScript {
+            0
+        } else {
+            session.threads.saturating_sub(1).clamp(1, 8)
+        };
+        let spec = Spec {
+            weights: Some(session.shared.files(&what)?.weights),
+            data: Some(data.to_owned()),
+            workers,
+            keep_decoded,
+            // That of a run, and not of three steps.
+            lr: 1e-4,
+            ..Spec::new(&what, session.device, session.threads)
+        };
+        let mut entry = Self {
+            case: *case,
+            row: EpochRow {
+                implementation: what.implementation,
+                workers,
+                keeps_decoded: keep_decoded,
+                recipe: what.recipe(),
+                work: format!("{} x {}, width {}", what.batch, what.img_size, what.width),
+                status: Status::Ok,
+                message: None,
+                prepare_ms: 0,
+                first: None,
+                epochs: Vec::new(),
+                ratio_to_snug: None,
+            },
+            worker: None,
+            val_loss: None,
+        };
+        match Worker::start(session.programs, &spec)? {
+            Ok(worker) => {
+                entry.row.prepare_ms = worker.ready().prepare_ms;
+                entry.worker = Some(worker);
+            }
+            Err(failure) => entry.fail(&failure),
+        }
+        entry.refuse_other_work(others);
+        entry.epoch();
+        entry.row.first = entry.row.epochs.pop();
+        if let Some(message) = &entry.row.message {
+            (session.say)(&format!("epochs: {message}"));
+        }
+        Ok(entry)
+    }
+
+    /// The initial weights have the same validation loss everywhere, or something else is measured.
+    fn refuse_other_work(&mut self, others: &[Self]) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        let loss = match worker.ask(&Request::Validate) {
+            Ok(Answer::Losses { losses }) if losses.len() == 1 => losses[0],
+            Ok(other) => return self.fail(&Failure::misplaced(&other)),
+            Err(failure) => return self.fail(&failure),
+        };
+        self.val_loss = Some(loss);
+        let reference = others.iter().find_map(|other| other.val_loss);
+        let tolerance = self.case.case.precision.loss_tolerance();
+        let same = |other: f64| (loss - other).abs() <= tolerance * other.abs();
+        if let Some(other) = reference.filter(|other| !same(*other)) {
+            self.fail(&Failure::Failed(format!(
+                "not the same work: the initial weights have a validation loss of {loss:.5}, and \
+                 {other:.5} elsewhere (tolerance {tolerance})"
+            )));
+        }
+    }
+
+    fn epoch(&mut self) {
+        let Some(worker) = &mut self.worker else {
+            return;
+        };
+        match worker.ask(&Request::Epoch) {
+            Ok(Answer::Epoch(epoch)) => self.row.epochs.push(epoch),
+            Ok(other) => self.fail(&Failure::misplaced(&other)),
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
     fn fail(&mut self, failure: &Failure) {
         self.worker = None;
         self.row.epochs.clear();
@@ -138,13 +248,6 @@ impl Entry {
     }
 }
 
-fn epoch(worker: &mut Worker) -> Result<Epoch, Failure> {
-    match worker.ask(&Request::Epoch)? {
-        Answer::Epoch(epoch) => Ok(epoch),
-        other => Err(Failure::misplaced(&other)),
-    }
-}
-
 impl Epoch {
     /// Training and validation.
     pub fn total_s(&self) -> f64 {
@@ -152,17 +255,20 @@ impl Epoch {
     }
 }
 
-/// Each against Snug's row of the same precision, the first word of a recipe.
+/// Each against the first, which is Snug as it is. Whoever trained on another number of images is
+/// refused.
 fn compare(rows: &mut [EpochRow]) {
-    let precision = |row: &EpochRow| row.recipe.split(' ').next().unwrap_or_default().to_owned();
     let times = |row: &EpochRow| row.epochs.iter().map(Epoch::total_s).collect::<Vec<f64>>();
-    let snug: Vec<(String, Vec<f64>)> = rows
-        .iter()
-        .filter(|row| row.implementation == Implementation::Snug)
-        .map(|row| (precision(row), times(row)))
-        .collect();
+    let images = |row: &EpochRow| row.first.map(|first| (first.images, first.val_images));
+    let Some((base, ours)) = rows.first().map(|row| (times(row), images(row))) else {
+        return;
+    };
     for row in rows {
-        let base = snug.iter().find(|(p, _)| *p == precision(row));
-        row.ratio_to_snug = base.and_then(|(_, base)| Ratio::of(&times(row), base));
+        if row.status == Status::Ok && ours.is_some() && images(row) != ours {
+            row.status = Status::Failed;
+            row.message = Some("not the same work: another number of images".to_owned());
+            row.epochs.clear();
+        }
+        row.ratio_to_snug = Ratio::of(&times(row), &base);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::case::Implementation;
 use crate::markdown::{Table, interval, number};
-use crate::results::Results;
+use crate::results::{EpochRow, Results};
 use crate::statistics::Ratio;
 
 /// What stands before the figures.
@@ -73,29 +73,35 @@ fn rows(results: &Results, group: &str, table: &mut Table) {
     }
 }
 
-/// A sentence about epochs over files.
+/// Sentences about epochs over files.
 fn epochs(results: &Results) -> String {
-    let mut said = Vec::new();
-    for row in &results.epochs {
-        if row.implementation == Implementation::Snug {
-            continue;
-        }
-        if let Some(ratio) = row.ratio_to_snug {
-            let precision = row.recipe.split(' ').next().unwrap_or_default();
-            said.push(format!(
-                "`{}` {} times as long ({precision})",
-                row.implementation.name(),
-                number(ratio.median)
-            ));
+    let mut out = String::new();
+    let precision = |row: &EpochRow| row.recipe.split(' ').next().unwrap_or_default().to_owned();
+    let mut precisions: Vec<String> = results.epochs.iter().map(precision).collect();
+    precisions.dedup();
+    for of in precisions {
+        let rows = results.epochs.iter().filter(|row| precision(row) == of);
+        let said: Vec<String> = rows
+            .filter_map(|row| {
+                let ratio = row.ratio_to_snug?;
+                let who = match (row.implementation, row.keeps_decoded) {
+                    (Implementation::Snug, true) => return None,
+                    (Implementation::Snug, false) => "Snug without them",
+                    (other, _) => other.name(),
+                };
+                Some(format!("{who} {}", number(ratio.median)))
+            })
+            .collect();
+        if !said.is_empty() {
+            let _ = write!(
+                out,
+                "\nAn epoch over image files in {of}, validation included, decoded images kept in \
+                 memory, takes Snug 1, {}.\n",
+                said.join(", ")
+            );
         }
     }
-    if said.is_empty() {
-        return String::new();
-    }
-    format!(
-        "\nAn epoch over image files, validation included, takes {}.\n",
-        said.join(", ")
-    )
+    out
 }
 
 /// `readme` with `block` between the marks; `None` where it has no marks.

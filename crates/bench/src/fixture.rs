@@ -17,9 +17,8 @@ fn row(group: &str, case: Case, step_ms: f64, mib: u64) -> Row {
     row
 }
 
-/// The guide's four patterns at a width, beside PyTorch, with an epoch and host work. `factor`
-/// scales the memory of what is not fp32.
-pub(crate) fn results(width: u32, factor: f64) -> Results {
+/// The guide's four patterns, and PyTorch beside them.
+fn rows(width: u32, factor: f64) -> Vec<Row> {
     let plain = Case {
         implementation: Implementation::Snug,
         img_size: ImageSize::new(512, 512),
@@ -96,6 +95,12 @@ pub(crate) fn results(width: u32, factor: f64) -> Results {
         row.status = Status::Oom;
         row.message = Some("CUDA out of memory".to_owned());
     }
+    rows
+}
+
+/// The guide's four patterns at a width, beside PyTorch, with an epoch and host work. `factor`
+/// scales the memory of what is not fp32.
+pub(crate) fn results(width: u32, factor: f64) -> Results {
     let group = |name: &str, title: &str, together| GroupInfo {
         name: name.to_owned(),
         title: title.to_owned(),
@@ -120,7 +125,7 @@ pub(crate) fn results(width: u32, factor: f64) -> Results {
             group("guide", "The guide's table", true),
             group("pytorch-half", "Beside PyTorch, fp16", false),
         ],
-        rows,
+        rows: rows(width, factor),
         epochs: vec![
             epochs(Implementation::Snug, 2.0),
             epochs(Implementation::PytorchScript, 4.0),
@@ -152,6 +157,7 @@ fn epochs(implementation: Implementation, train_s: f64) -> EpochRow {
     EpochRow {
         implementation,
         workers: 1,
+        keeps_decoded: implementation == Implementation::Snug,
         recipe: "fp16 channels-last".to_owned(),
         work: "8 x 512x512, width 64".to_owned(),
         status: Status::Ok,

@@ -8,38 +8,49 @@ use crate::matrix::Matrix;
 use crate::protocol::{Answer, Request, Spec};
 use crate::results::HostRow;
 use crate::session::Session;
-use crate::shared::own;
 use crate::worker::{Failure, Worker};
 
 /// A narrow network, whose kernels are short, and the guide's.
 const WIDTHS: [u32; 2] = [8, 64];
 const SMALLEST_STEPS: u32 = 50;
 
-/// Measures it without mixed precision and with it.
-pub(crate) fn measure(session: &mut Session<'_>, matrix: &Matrix) -> Result<Vec<HostRow>> {
-    let mut rows = Vec::new();
+/// Measures it without mixed precision and with it. What cannot be measured is left out, with the
+/// reason.
+pub(crate) fn measure(
+    session: &mut Session<'_>,
+    matrix: &Matrix,
+) -> Result<(Vec<HostRow>, Vec<String>)> {
+    let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     for precision in [Some(matrix.full()), matrix.half()].into_iter().flatten() {
         let smallest = case(precision, 8, ImageSize::new(16, 16), 2);
-        let (smallest_step_ms, _) = ask(session, &smallest, SMALLEST_STEPS)?;
+        let smallest_step_ms = match ask(session, &smallest, SMALLEST_STEPS)? {
+            Ok((step_ms, _)) => step_ms,
+            Err(failure) => {
+                left_out.push(format!("host: {smallest}: {}", failure.message()));
+                continue;
+            }
+        };
         for width in WIDTHS {
             // On a CPU the wide network takes seconds an image.
             let batch = if matrix.cuda { matrix.work.batch } else { 1 };
             let count = if width > 8 && !matrix.cuda { 5 } else { 20 };
             let case = case(precision, width, matrix.work.img_size, batch);
             (session.say)(&format!("host: {case}"));
-            let (step_ms, host_ms) = ask(session, &case, count)?;
-            rows.push(HostRow {
-                width,
-                img_size: [case.img_size.height, case.img_size.width],
-                batch,
-                recipe: case.recipe(),
-                step_ms,
-                host_ms,
-                smallest_step_ms,
-            });
+            match ask(session, &case, count)? {
+                Ok((step_ms, host_ms)) => rows.push(HostRow {
+                    width,
+                    img_size: [case.img_size.height, case.img_size.width],
+                    batch,
+                    recipe: case.recipe(),
+                    step_ms,
+                    host_ms,
+                    smallest_step_ms,
+                }),
+                Err(failure) => left_out.push(format!("host: {case}: {}", failure.message())),
+            }
         }
     }
-    Ok(rows)
+    Ok((rows, left_out))
 }
 
 const fn case(precision: Precision, width: u32, img_size: ImageSize, batch: u32) -> Case {
@@ -55,11 +66,15 @@ const fn case(precision: Precision, width: u32, img_size: ImageSize, batch: u32)
     }
 }
 
-fn ask(session: &Session<'_>, case: &Case, count: u32) -> Result<(f64, f64)> {
+fn ask(session: &Session<'_>, case: &Case, count: u32) -> Result<Result<(f64, f64), Failure>> {
     let spec = Spec::new(case, session.device, session.threads);
-    let mut worker = Worker::start(session.programs, &spec)?.map_err(|f| own(&f))?;
-    match worker.ask(&Request::Host { count }).map_err(|f| own(&f))? {
-        Answer::Host { step_ms, host_ms } => Ok((step_ms, host_ms)),
-        other => Err(own(&Failure::misplaced(&other))),
-    }
+    let mut worker = match Worker::start(session.programs, &spec)? {
+        Ok(worker) => worker,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    Ok(match worker.ask(&Request::Host { count }) {
+        Ok(Answer::Host { step_ms, host_ms }) => Ok((step_ms, host_ms)),
+        Ok(other) => Err(Failure::misplaced(&other)),
+        Err(failure) => Err(failure),
+    })
 }

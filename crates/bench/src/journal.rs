@@ -30,6 +30,8 @@ pub enum Part {
     Host {
         /// Its rows.
         rows: Vec<HostRow>,
+        /// What could not be measured.
+        left_out: Vec<String>,
     },
 }
 

@@ -48,4 +48,4 @@ pub mod statistics;
 pub mod worker;
 
 pub use error::{Error, Result};
-pub use run::{Settings, run};
+pub use run::{Finished, Settings, run};

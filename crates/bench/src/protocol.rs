@@ -36,6 +36,8 @@ pub struct Spec {
     pub lr: f64,
     /// Weight decay of AdamW.
     pub weight_decay: f64,
+    /// First scale of the gradient scaler.
+    pub init_scale: f64,
     /// Initial weights, in safetensors; `None` for the worker that makes them.
     pub weights: Option<PathBuf>,
     /// Batches `images.N` `[N, H, W, 3]` and `masks.N` `[N, H, W]` of bytes, in safetensors.
@@ -44,6 +46,8 @@ pub struct Spec {
     pub data: Option<PathBuf>,
     /// Threads or processes that read files.
     pub workers: usize,
+    /// Whether decoded images may be kept from epoch to epoch, as Snug does.
+    pub keep_decoded: bool,
 }
 
 impl Spec {
@@ -60,13 +64,16 @@ impl Spec {
             memory_format: case.memory_format,
             policy: case.policy.to_string(),
             split_concat: case.split_concat,
-            // The presets'; small enough that rounding does not grow over the first steps.
-            lr: 1e-4,
+            // Ten times the presets': whoever leaves a step out has other losses after the first.
+            lr: 1e-3,
             weight_decay: 0.01,
+            // No gradient of a fresh network overflows, so no side skips a step that the other takes.
+            init_scale: 1024.0,
             weights: None,
             batches: None,
             data: None,
             workers: 0,
+            keep_decoded: true,
         }
     }
 }
@@ -89,6 +96,8 @@ pub enum Request {
     Peak,
     /// Train an epoch over files, and validate.
     Epoch,
+    /// Validate alone, and say the mean loss.
+    Validate,
     /// Write initial weights and batches (Snug's worker alone).
     Export {
         /// Where to write the weights.
@@ -120,7 +129,7 @@ pub enum Request {
 pub enum Answer {
     /// The first: it is built.
     Ready(Ready),
-    /// To [`Request::Losses`].
+    /// To [`Request::Losses`] and [`Request::Validate`].
     Losses {
         /// Of each step.
         losses: Vec<f64>,
@@ -176,7 +185,10 @@ pub struct Ready {
     /// The driver of the device, where there is one.
     #[serde(default)]
     pub driver: Option<String>,
-    /// What a reader should know, such as data that takes time to check before the first epoch.
+    /// The device's PCI bus id, by which NVML knows it.
+    #[serde(default)]
+    pub pci_bus_id: Option<String>,
+    /// Milliseconds that went to checking the data before the first epoch.
     #[serde(default)]
     pub prepare_ms: u64,
 }
@@ -190,9 +202,6 @@ pub struct Peak {
     pub allocated_bytes: u64,
     /// The most that the allocator held; `None` where it holds nothing back.
     pub reserved_bytes: Option<u64>,
-    /// What the process has of the device, as NVML tells.
-    #[serde(default)]
-    pub device_total_bytes: Option<u64>,
 }
 
 /// One epoch over files.
@@ -241,7 +250,6 @@ mod tests {
                 held_bytes: 1,
                 allocated_bytes: 2,
                 reserved_bytes: None,
-                device_total_bytes: None
             })
         );
         assert!(matches!(

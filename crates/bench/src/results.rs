@@ -220,6 +220,8 @@ pub struct EpochRow {
     pub implementation: Implementation,
     /// Readers of files beside the step; 0: the step itself reads.
     pub workers: usize,
+    /// Whether images that were decoded once were kept in memory.
+    pub keeps_decoded: bool,
     /// Recipe, in a few words.
     pub recipe: String,
     /// Size of the work, in a few words.

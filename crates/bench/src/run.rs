@@ -1,11 +1,13 @@
 //! A whole benchmark: what is on the device, and part after part.
 
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use config::{CheckpointPolicy, ImageSize};
+use tempfile::TempDir;
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub version: String,
     /// A Python that has torch; `None`: Snug alone.
     pub python: Option<PathBuf>,
+    /// A folder that stands in `LD_LIBRARY_PATH` for Snug's sake.
+    pub own_libraries: Option<PathBuf>,
     /// PyTorch's variants.
     pub variants: Vec<Implementation>,
     /// `cpu` or `cuda:N`.
@@ -62,7 +66,7 @@ impl Settings {
 
     /// What must be the same for a journal to be of this benchmark: all but when and where it is
     /// written, and how much time there is.
-    fn key(&self, ready: &Ready) -> String {
+    fn key(&self, ready: &Ready, torch: Option<&str>) -> String {
         let Self {
             snug,
             version,
@@ -75,23 +79,53 @@ impl Settings {
             rounds,
             turn_ms,
             data,
+            own_libraries: _,
             budget: _,
             out: _,
             date: _,
             command: _,
         } = self;
+        // Another build is another program.
+        let build = std::fs::metadata(&snug.0).ok();
+        let build = build.map(|it| (it.len(), it.modified().ok()));
         let device = (device, &ready.device_name, threads);
         let what = (work, groups, rounds, turn_ms, variants, python, data);
-        format!("{version} {snug:?} {device:?} {what:?}").replace('\n', " ")
+        let libraries = (&ready.libtorch, torch);
+        format!("{version} {build:?} {libraries:?} {device:?} {what:?}").replace('\n', " ")
+    }
+}
+
+/// What was measured, and the journal of it, which is removed by [`Finished::done`].
+#[derive(Debug)]
+pub struct Finished {
+    /// All of it.
+    pub results: Results,
+    journal: PathBuf,
+    /// Nothing was left out for want of time.
+    whole: bool,
+    _lock: File,
+}
+
+impl Finished {
+    /// To be called once the results are on disk: the next run with these settings is a new one. A
+    /// run that time cut short can still be gone on with.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn done(self) -> Result<()> {
+        if self.whole {
+            std::fs::remove_file(&self.journal).map_err(Error::io("remove", &self.journal))?;
+        }
+        Ok(())
     }
 }
 
 /// Measures. `say` is told what is going on.
 ///
 /// # Errors
-/// Where a file cannot be written, a name is unknown, or Snug's own worker cannot work at all.
-/// What befalls a single case is in its row.
-pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
+/// Where a file cannot be written, a name is unknown, the Python has no torch, or Snug's own worker
+/// cannot work at all. What befalls a single case is in its row.
+pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
     if let Some(unknown) = settings
         .groups
         .iter()
@@ -103,16 +137,21 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
         });
     }
     let deadline = settings.budget.map(|budget| Instant::now() + budget);
+    let torch = settings.python.as_deref().map(torch_of).transpose()?;
     std::fs::create_dir_all(&settings.out).map_err(Error::io("make", &settings.out))?;
-    let folder = WorkFolder::make(&settings.out.join("work"))?;
+    let lock = lock(&settings.out)?;
+    let folder = work_folder(&settings.out)?;
+    let logs = settings.out.join("logs");
+    std::fs::create_dir_all(&logs).map_err(Error::io("make", &logs))?;
     let python = match &settings.python {
-        Some(python) => Some((python.clone(), pytorch::unpack(&folder.0)?)),
+        Some(python) => Some((python.clone(), pytorch::unpack(folder.path())?)),
         None => None,
     };
     let programs = Programs {
         snug: settings.snug.clone(),
         python,
-        logs: logs(&settings.out)?,
+        own_libraries: settings.own_libraries.clone(),
+        logs,
     };
     let ready = describe(&programs, settings)?;
     let matrix = Matrix {
@@ -126,7 +165,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
         },
     };
     let path = settings.out.join(JOURNAL);
-    let (mut journal, mut parts) = Journal::open(&path, &settings.key(&ready))?;
+    let (mut journal, mut parts) = Journal::open(&path, &settings.key(&ready, torch.as_deref()))?;
     if !parts.is_empty() {
         let names: Vec<&str> = parts.iter().map(Part::name).collect();
         say(&format!(
@@ -135,30 +174,32 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
             names.join(", ")
         ));
     }
-    let mut bench = Bench {
-        settings,
-        shared: Shared::new(&folder.0, &programs, settings.threads),
-        programs: &programs,
-        groups: matrix.groups(),
-        free_bytes: free_bytes(&ready),
-        matrix,
-        deadline,
-        say,
-    };
     let mut left_out = Vec::new();
-    if bench.matrix.half().is_none() {
+    if matrix.half().is_none() {
         left_out.push(
             "mixed precision: this CPU has neither AVX512-BF16 nor AMX, half precision would be \
              emulated"
                 .to_owned(),
         );
     }
+    let mut bench = Bench {
+        settings,
+        shared: Shared::new(folder.path(), &programs, settings.threads),
+        programs: &programs,
+        groups: matrix.groups(),
+        ready: &ready,
+        matrix,
+        deadline,
+        say,
+    };
+    let mut whole = true;
     for name in NAMES.iter().filter(|name| settings.wants(name)) {
         if parts.iter().any(|part| part.name() == *name) {
             continue;
         }
-        if bench.deadline.is_some_and(|end| Instant::now() >= end) {
+        if deadline.is_some_and(|end| Instant::now() >= end) {
             left_out.push(format!("{name}: no time left"));
+            whole = false;
             continue;
         }
         // None: beside PyTorch, and there is none, or in a precision that the device lacks.
@@ -167,10 +208,12 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Results> {
             parts.push(part);
         }
     }
-    let results = collect(settings, &ready, parts, left_out);
-    // Whole: the next run with these settings is a new one.
-    std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-    Ok(results)
+    Ok(Finished {
+        results: collect(settings, &ready, torch, parts, left_out),
+        journal: path,
+        whole,
+        _lock: lock,
+    })
 }
 
 /// A benchmark under way.
@@ -180,7 +223,7 @@ struct Bench<'a> {
     shared: Shared,
     matrix: Matrix,
     groups: Vec<Group>,
-    free_bytes: u64,
+    ready: &'a Ready,
     deadline: Option<Instant>,
     say: &'a mut dyn FnMut(&str),
 }
@@ -192,7 +235,9 @@ impl Bench<'_> {
             shared: &mut self.shared,
             device: &self.settings.device,
             threads: self.settings.threads,
-            free_bytes: self.free_bytes,
+            // Where nobody says: one worker at a time.
+            free_bytes: self.ready.free_bytes.unwrap_or(0),
+            pci_bus_id: self.ready.pci_bus_id.clone(),
             rounds: self.settings.rounds,
             turn_ms: self.settings.turn_ms,
             deadline: self.deadline,
@@ -200,18 +245,14 @@ impl Bench<'_> {
         };
         Ok(match name {
             "epochs" => {
-                let cases = epochs::cases(&self.matrix);
-                let data = match (&self.settings.data, cases.first()) {
-                    (Some(data), _) => data.clone(),
-                    (None, Some(case)) => session.shared.pages(case)?,
-                    (None, None) => return Ok(None),
-                };
-                let rows = epochs::measure(&mut session, &cases, &data)?;
+                let data = self.settings.data.as_deref();
+                let rows = epochs::measure(&mut session, &epochs::cases(&self.matrix), data)?;
                 Some(Part::Epochs { rows })
             }
-            "host" => Some(Part::Host {
-                rows: host::measure(&mut session, &self.matrix)?,
-            }),
+            "host" => {
+                let (rows, left_out) = host::measure(&mut session, &self.matrix)?;
+                Some(Part::Host { rows, left_out })
+            }
             _ => match self.groups.iter().find(|group| group.name == name) {
                 Some(group) => Some(session.measure(group)?),
                 None => None,
@@ -220,7 +261,13 @@ impl Bench<'_> {
     }
 }
 
-fn collect(settings: &Settings, ready: &Ready, parts: Vec<Part>, left_out: Vec<String>) -> Results {
+fn collect(
+    settings: &Settings,
+    ready: &Ready,
+    torch: Option<String>,
+    parts: Vec<Part>,
+    left_out: Vec<String>,
+) -> Results {
     let kind = if settings.device == "cpu" {
         "cpu"
     } else {
@@ -238,7 +285,7 @@ fn collect(settings: &Settings, ready: &Ready, parts: Vec<Part>, left_out: Vec<S
             threads: ready.threads,
         },
         libtorch: ready.libtorch.clone(),
-        pytorch: python_version(settings),
+        pytorch: torch,
         snug: settings.version.clone(),
         date: settings.date.clone(),
         command: settings.command.clone(),
@@ -255,43 +302,47 @@ fn collect(settings: &Settings, ready: &Ready, parts: Vec<Part>, left_out: Vec<S
                 results.rows.extend(rows);
             }
             Part::Epochs { rows } => results.epochs.extend(rows),
-            Part::Host { rows } => results.host.extend(rows),
+            Part::Host { rows, left_out } => {
+                results.host.extend(rows);
+                results.left_out.extend(left_out);
+            }
         }
     }
     results
 }
 
 /// What workers share while they work, on the disk of the results: the system's temporary folder
-/// may lie in memory. It goes in the end, or when the next run begins.
-struct WorkFolder(PathBuf);
-
-impl WorkFolder {
-    fn make(path: &Path) -> Result<Self> {
-        if path.exists() {
-            std::fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+/// may lie in memory. It goes in the end; what a run that was cut off has left goes now.
+fn work_folder(out: &Path) -> Result<TempDir> {
+    const PREFIX: &str = ".snug-bench-";
+    let entries = std::fs::read_dir(out).map_err(Error::io("read", out))?;
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
-        std::fs::create_dir(path).map_err(Error::io("make", path))?;
-        // Programs are started with it, and a relative path may mean another folder to them.
-        let path = path.canonicalize().map_err(Error::io("find", path))?;
-        Ok(Self(path))
     }
+    // Programs are started with it, and a relative path may mean another folder to them.
+    let out = out.canonicalize().map_err(Error::io("find", out))?;
+    let mut builder = tempfile::Builder::new();
+    let folder = builder.prefix(PREFIX).tempdir_in(&out);
+    folder.map_err(Error::io("write to", &out))
 }
 
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
-        // What stays is removed by the next run.
-        drop(std::fs::remove_dir_all(&self.0));
+/// Two at once would take each other's files away.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join("lock");
+    let file = File::create(&path).map_err(Error::io("write", &path))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Usage {
+            message: format!("another benchmark is at work in `{}`", out.display()),
+            hint: "wait for it, or name another folder with `--out`; two at once would measure \
+                   each other"
+                .to_owned(),
+        }),
+        // A file system without locks is no reason to stop.
+        _ => Ok(file),
     }
-}
-
-/// The folder of what workers say on stderr, emptied.
-fn logs(out: &Path) -> Result<PathBuf> {
-    let logs = out.join("logs");
-    if logs.exists() {
-        std::fs::remove_dir_all(&logs).map_err(Error::io("remove", &logs))?;
-    }
-    std::fs::create_dir(&logs).map_err(Error::io("make", &logs))?;
-    Ok(logs)
 }
 
 /// What a worker of Snug says of the device.
@@ -311,17 +362,25 @@ fn describe(programs: &Programs, settings: &Settings) -> Result<Ready> {
     Ok(worker.ready().clone())
 }
 
-/// The version of the Python's torch. Without one that serves, the reason is in the rows.
-fn python_version(settings: &Settings) -> Option<String> {
-    let mut python = Command::new(settings.python.as_ref()?);
-    python.args(["-c", "import torch; print(torch.__version__)"]);
-    let output = python.output().ok().filter(|out| out.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// Memory that workers can have: the device's, or what the system says is available.
-fn free_bytes(ready: &Ready) -> u64 {
-    /// Where nobody says: one worker at a time.
-    const UNKNOWN: u64 = 0;
-    ready.free_bytes.unwrap_or(UNKNOWN)
+/// The version of the Python's torch.
+fn torch_of(python: &Path) -> Result<String> {
+    let asked = Command::new(python)
+        .args(["-c", "import torch; print(torch.__version__)"])
+        .output()
+        .map_err(Error::io("start", python))?;
+    if asked.status.success() {
+        return Ok(String::from_utf8_lossy(&asked.stdout).trim().to_owned());
+    }
+    let said = String::from_utf8_lossy(&asked.stderr);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    Err(Error::Usage {
+        message: format!(
+            "`{}` does not import torch: {}",
+            python.display(),
+            last.unwrap_or("no word")
+        ),
+        hint: "name a Python that has torch 2.11 with `--python`; `cargo xtask bench \
+               --against-pytorch` brings one"
+            .to_owned(),
+    })
 }

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use advisor::nvml::{self, InUse};
+
 use crate::case::{Case, Implementation, Precision};
 use crate::error::Result;
 use crate::journal::Part;
@@ -34,6 +36,8 @@ pub struct Session<'a> {
     pub threads: usize,
     /// Memory that workers can have.
     pub free_bytes: u64,
+    /// The device's PCI bus id, where it is a GPU.
+    pub pci_bus_id: Option<String>,
     /// Rounds of a group.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
@@ -68,7 +72,20 @@ struct Prepared {
     worker: Worker,
     losses: Vec<f64>,
     peak: Peak,
+    device_total_bytes: Option<u64>,
     count: u32,
+}
+
+impl Entry {
+    fn new(group: &str, case: &Case) -> Self {
+        Self {
+            case: *case,
+            row: Row::new(group, case),
+            count: 1,
+            worker: None,
+            step_ms: Vec::new(),
+        }
+    }
 }
 
 impl Session<'_> {
@@ -77,28 +94,31 @@ impl Session<'_> {
     /// # Errors
     /// Where a file or a process cannot be had. What befalls a case is in its row.
     pub fn measure(&mut self, group: &Group) -> Result<Part> {
-        let (mut entries, together) = self.prepare_all(group)?;
-        (self.say)(&format!(
-            "{}: {} rounds{}",
-            group.name,
-            self.rounds,
-            if together {
-                ""
-            } else {
-                ", one worker at a time"
-            }
-        ));
+        let (mut entries, mut together) = self.prepare_all(group)?;
         let num = entries.len();
-        for round in 0..self.rounds {
+        let mut round = 0;
+        self.say_rounds(group, together);
+        while round < self.rounds_of(together) {
             // Each begins a round as often as the others.
             for turn in 0..num {
-                let entry = &mut entries[(turn + round) % num];
-                if entry.row.status == Status::Ok {
-                    self.turn(entry, together)?;
+                let at = (turn + round) % num;
+                if entries[at].row.status != Status::Ok {
+                    continue;
+                }
+                let mut done = self.turn(&mut entries[at], together)?;
+                if together && matches!(done, Err(Failure::OutOfMemory(_))) {
+                    // Perhaps for the others' sake: alone, it gets another chance.
+                    together = false;
+                    dismiss(&mut entries);
+                    self.say_rounds(group, together);
+                    done = self.turn(&mut entries[at], together)?;
+                }
+                if let Err(failure) = done {
+                    fail(&mut entries[at].row, &failure);
                 }
             }
-            let out_of_time = self.deadline.is_some_and(|end| Instant::now() >= end);
-            if out_of_time && round + 1 >= LEAST_ROUNDS {
+            round += 1;
+            if self.out_of_time() && round >= LEAST_ROUNDS {
                 break;
             }
         }
@@ -112,12 +132,41 @@ impl Session<'_> {
         })
     }
 
+    /// Where each turn starts its worker anew, no more rounds than need be.
+    fn rounds_of(&self, together: bool) -> usize {
+        if together {
+            self.rounds
+        } else {
+            self.rounds.min(LEAST_ROUNDS)
+        }
+    }
+
+    fn say_rounds(&mut self, group: &Group, together: bool) {
+        let rounds = self.rounds_of(together);
+        let how = if together {
+            ""
+        } else {
+            ", one worker at a time"
+        };
+        (self.say)(&format!("{}: {rounds} rounds{how}", group.name));
+    }
+
+    fn out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|end| Instant::now() >= end)
+    }
+
     /// Builds every worker in turn. They stay alive while all fit into memory at once.
     fn prepare_all(&mut self, group: &Group) -> Result<(Vec<Entry>, bool)> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut together = true;
         let mut used = 0_u64;
         for case in &group.cases {
+            let mut entry = Entry::new(&group.name, case);
+            if self.out_of_time() && !entries.is_empty() {
+                entry.row.message = Some("not measured: no time left".to_owned());
+                entries.push(entry);
+                continue;
+            }
             (self.say)(&format!("{}: {case}", group.name));
             let room = (self.free_bytes as f64 * SHARE) - used as f64;
             if together && at_most_bytes(case) as f64 > room && !entries.is_empty() {
@@ -131,13 +180,6 @@ impl Session<'_> {
                 dismiss(&mut entries);
                 prepared = self.prepare(case)?;
             }
-            let mut entry = Entry {
-                case: *case,
-                row: Row::new(&group.name, case),
-                count: 1,
-                worker: None,
-                step_ms: Vec::new(),
-            };
             match prepared {
                 Ok(prepared) => {
                     let peak = prepared.peak;
@@ -146,7 +188,7 @@ impl Session<'_> {
                     entry.row.held_bytes = Some(peak.held_bytes);
                     entry.row.peak_allocated_bytes = Some(peak.allocated_bytes);
                     entry.row.peak_reserved_bytes = peak.reserved_bytes;
-                    entry.row.device_total_bytes = peak.device_total_bytes;
+                    entry.row.device_total_bytes = prepared.device_total_bytes;
                     entry.row.losses = prepared.losses;
                     match other_work(&entries, case, &entry.row.losses) {
                         None => {
@@ -171,29 +213,39 @@ impl Session<'_> {
     }
 
     fn prepare(&mut self, case: &Case) -> Result<Result<Prepared, Failure>> {
-        let mut worker = match Worker::start(self.programs, &self.spec(case)?)? {
-            Ok(worker) => worker,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        Ok(self
-            .examine(&mut worker)
-            .map(|(losses, peak, count)| Prepared {
-                worker,
-                losses,
-                peak,
-                count,
-            }))
+        let before = self.in_use(std::process::id()).map(|it| it.device.0);
+        Ok(match Worker::start(self.programs, &self.spec(case)?)? {
+            Ok(worker) => self.examine(worker, before),
+            Err(failure) => Err(failure),
+        })
     }
 
-    fn examine(&self, worker: &mut Worker) -> Result<(Vec<f64>, Peak, u32), Failure> {
+    fn examine(&self, mut worker: Worker, before: Option<u64>) -> Result<Prepared, Failure> {
         let Answer::Losses { losses } = worker.ask(&Request::Losses { count: LOSSES })? else {
             return Err(off_the_point());
         };
         let Answer::Peak(peak) = worker.ask(&Request::Peak)? else {
             return Err(off_the_point());
         };
-        let step_ms = time(worker, 2)?;
-        Ok((losses, peak, count_of(self.turn_ms / step_ms.max(1e-3))))
+        // In a container NVML does not know the worker by its process id: then it is what the device
+        // has more of than before it was started.
+        let device_total_bytes = self.in_use(worker.pid()).and_then(|in_use| {
+            let of_device = || in_use.device.0.checked_sub(before?);
+            in_use.process.map(|bytes| bytes.0).or_else(of_device)
+        });
+        let step_ms = time(&mut worker, 2)?;
+        Ok(Prepared {
+            worker,
+            losses,
+            peak,
+            device_total_bytes,
+            count: count_of(self.turn_ms / step_ms.max(1e-3)),
+        })
+    }
+
+    /// What NVML says of the device and of a process on it.
+    fn in_use(&self, pid: u32) -> Option<InUse> {
+        nvml::bytes_in_use(self.pci_bus_id.as_deref()?, pid).ok()
     }
 
     fn spec(&mut self, case: &Case) -> Result<Spec> {
@@ -205,31 +257,24 @@ impl Session<'_> {
         })
     }
 
-    /// One turn of a case. Whatever fails ends its part in the group.
-    fn turn(&mut self, entry: &mut Entry, together: bool) -> Result<()> {
-        let mut anew = None;
-        if !together {
-            match Worker::start(self.programs, &self.spec(&entry.case)?)? {
-                Ok(worker) => anew = Some(worker),
-                Err(failure) => fail(&mut entry.row, &failure),
-            }
-        }
-        let Some(worker) = anew.as_mut().or(entry.worker.as_mut()) else {
-            return Ok(());
+    /// One turn of a case. After a failure its worker is gone.
+    fn turn(&mut self, entry: &mut Entry, together: bool) -> Result<Result<(), Failure>> {
+        let mut worker = match entry.worker.take() {
+            Some(worker) => worker,
+            None => match Worker::start(self.programs, &self.spec(&entry.case)?)? {
+                Ok(mut worker) => match time(&mut worker, LOSSES) {
+                    Ok(_warm_up) => worker,
+                    Err(failure) => return Ok(Err(failure)),
+                },
+                Err(failure) => return Ok(Err(failure)),
+            },
         };
-        let timed = if together {
-            Ok(0.0)
-        } else {
-            time(worker, LOSSES)
-        };
-        match timed.and_then(|_| time(worker, entry.count)) {
+        match time(&mut worker, entry.count) {
             Ok(step_ms) => entry.step_ms.push(step_ms),
-            Err(failure) => {
-                fail(&mut entry.row, &failure);
-                entry.worker = None;
-            }
+            Err(failure) => return Ok(Err(failure)),
         }
-        Ok(())
+        entry.worker = together.then_some(worker);
+        Ok(Ok(()))
     }
 }
 
@@ -276,7 +321,12 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
         .iter()
         .filter(of_same_work)
         .find(same)
-        .or_else(|| candidates.next())?;
+        .or_else(|| candidates.next());
+    let Some(reference) = reference else {
+        // Snug's first row of some work is what others are compared with.
+        let why = "nothing to compare with: no row of Snug's on the same batches is good";
+        return case.implementation.is_pytorch().then(|| why.to_owned());
+    };
     let tolerance = case
         .precision
         .loss_tolerance()
@@ -379,11 +429,8 @@ mod tests {
         row.status = Status::Ok;
         row.losses = losses.to_vec();
         Entry {
-            case,
             row,
-            count: 1,
-            worker: None,
-            step_ms: Vec::new(),
+            ..Entry::new("group", &case)
         }
     }
 
@@ -405,6 +452,11 @@ mod tests {
         // Nothing of the same work: nothing to compare with.
         let larger = Case { batch: 3, ..fp32 };
         assert_eq!(other_work(&entries, &larger, &[5.0]), None);
+        let theirs = Case {
+            implementation: Implementation::PytorchEager,
+            ..larger
+        };
+        assert!(other_work(&entries, &theirs, &[5.0]).is_some());
     }
 
     #[test]

@@ -1,12 +1,6 @@
 //! Medians, quartiles, and the interval of a ratio.
 
-use rand::RngExt as _;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-
-/// Resamples of the bootstrap: enough for two figures of the interval's ends.
-const RESAMPLES: usize = 4000;
 
 /// The median; `None` of nothing. Of an even number, the mean of the middle two.
 pub fn median(values: &[f64]) -> Option<f64> {
@@ -39,7 +33,7 @@ fn index(at: f64) -> usize {
 pub struct Ratio {
     /// Median of the pairs' ratios.
     pub median: f64,
-    /// Lower end of the 95 % interval.
+    /// Lower end of the interval.
     pub low: f64,
     /// Upper end of it.
     pub high: f64,
@@ -48,26 +42,39 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// The ratio of each of `values` to its partner in `base`. The interval is that of the medians
-    /// of resampled pairs (percentile bootstrap), the same for the same pairs. `None` without pairs.
+    /// The ratio of each of `values` to its partner in `base`. The interval is that of the sign test:
+    /// the ratios so far from each end that the true median lies outside with a probability of 5 % at
+    /// most, whatever the ratios' distribution. Fewer than six pairs cannot say that much, and have
+    /// their range. `None` without pairs.
     pub fn of(values: &[f64], base: &[f64]) -> Option<Self> {
-        let ratios: Vec<f64> = values.iter().zip(base).map(|(a, b)| a / b).collect();
-        let middle = median(&ratios)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let mut resample = || {
-            let drawn: Vec<f64> = (0..ratios.len())
-                .map(|_| ratios[rng.random_range(0..ratios.len())])
-                .collect();
-            median(&drawn).unwrap_or(middle)
-        };
-        let medians: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
+        let mut ratios: Vec<f64> = values.iter().zip(base).map(|(a, b)| a / b).collect();
+        ratios.sort_by(f64::total_cmp);
+        let outside = outside(ratios.len());
         Some(Self {
-            median: middle,
-            low: quantile(&medians, 0.025)?,
-            high: quantile(&medians, 0.975)?,
+            median: median(&ratios)?,
+            low: *ratios.get(outside)?,
+            high: *ratios.iter().nth_back(outside)?,
             pairs: ratios.len(),
         })
     }
+}
+
+/// Of `num` values in order, how many at each end lie outside of the interval. From the k-th to the
+/// k-th from the end holds the median unless fewer than k of as many coins show heads, or fewer than
+/// k tails: the most k for which 2 P(B < k) <= 5 %.
+fn outside(num: usize) -> usize {
+    const LEVEL: f64 = 0.05;
+    let coins = num as f64;
+    let (mut k, mut below, mut exactly) = (0_usize, 0.0, 0.5_f64.powf(coins));
+    while exactly > 0.0 && 2 * k < num {
+        below += exactly;
+        if 2.0 * below > LEVEL {
+            break;
+        }
+        k += 1;
+        exactly *= (coins - k as f64 + 1.0) / k as f64;
+    }
+    k.saturating_sub(1)
 }
 
 #[cfg(test)]
@@ -93,6 +100,26 @@ mod tests {
         let ratio = Ratio::of(&values, &base).unwrap();
         assert!((ratio.median - 0.9).abs() < 1e-12);
         assert!(ratio.low <= ratio.median && ratio.high < 1.0);
+    }
+
+    /// Tables of the sign test.
+    #[test]
+    fn the_interval_is_that_of_the_sign_test() {
+        for (pairs, expected) in [
+            (1, 0),
+            (3, 0),
+            (5, 0),
+            (6, 0),
+            (8, 0),
+            (9, 1),
+            (11, 1),
+            (12, 2),
+            (20, 5),
+        ] {
+            assert_eq!(outside(pairs), expected, "{pairs}");
+        }
+        // 0.5^2000 is no number any more; the interval is then the range, never a wrong one.
+        assert_eq!(outside(2000), 0);
     }
 
     proptest! {

@@ -8,16 +8,26 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::case::Implementation;
 use crate::error::{Error, Result};
 use crate::protocol::{Answer, Ready, Request, Spec};
 
-/// Until a worker is built: CUDA's context, and data to be read.
-const READY_IN: Duration = Duration::from_secs(300);
-/// Until it answers: `torch.compile` compiles within its first losses.
-const ANSWER_IN: Duration = Duration::from_secs(600);
+/// Until a worker is built: CUDA's context, and data to be read and checked.
+const READY_IN: Duration = Duration::from_secs(900);
+/// Until it answers: `torch.compile` compiles within its first losses, and a CPU may take minutes for
+/// a step.
+const ANSWER_IN: Duration = Duration::from_secs(1800);
+/// Until an epoch is over, of somebody's own data.
+const EPOCH_IN: Duration = Duration::from_secs(6 * 3600);
+/// Until a worker whose stdout is closed has ended.
+const END_IN: Duration = Duration::from_secs(10);
+
+/// The torch that libtorch 2.11 is compared with.
+const TORCH: &str = "2.11.";
+
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// The settings of glibc's malloc that Snug makes for itself: pages that one step frees are kept
 /// for the next.
@@ -34,6 +44,8 @@ pub struct Programs {
     pub snug: (PathBuf, Vec<OsString>),
     /// A Python that has torch, and `worker.py`.
     pub python: Option<(PathBuf, PathBuf)>,
+    /// A folder that stands in `LD_LIBRARY_PATH` for Snug's sake, and that PyTorch must not look in.
+    pub own_libraries: Option<PathBuf>,
     /// Where workers' stderr goes.
     pub logs: PathBuf,
 }
@@ -119,18 +131,27 @@ impl Worker {
                 cpu_capability: String::new(),
                 precisions: Vec::new(),
                 driver: None,
+                pci_bus_id: None,
                 prepare_ms: 0,
             },
         };
         let line = serde_json::to_string(spec).unwrap_or_default();
         Ok(match worker.say_and_hear(&line, READY_IN) {
             Ok(Answer::Ready(ready)) => {
+                if let Some(why) = unlike(spec, &ready) {
+                    return Ok(Err(Failure::Failed(why)));
+                }
                 worker.ready = ready;
                 Ok(worker)
             }
             Ok(other) => Err(Failure::misplaced(&other)),
             Err(failure) => Err(failure),
         })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it said when it was built.
@@ -144,7 +165,11 @@ impl Worker {
     /// A [`Failure`]; the worker is of no use afterwards.
     pub fn ask(&mut self, request: &Request) -> std::result::Result<Answer, Failure> {
         let line = serde_json::to_string(request).unwrap_or_default();
-        self.say_and_hear(&line, ANSWER_IN)
+        let within = match request {
+            Request::Epoch => EPOCH_IN,
+            _ => ANSWER_IN,
+        };
+        self.say_and_hear(&line, within)
     }
 
     fn say_and_hear(
@@ -182,11 +207,42 @@ impl Worker {
     /// It ended by itself: how, and its last words.
     fn end(&mut self) -> Failure {
         self.stdin = None;
-        let status = self.child.wait().ok();
+        let status = self.wait();
         let said = std::fs::read_to_string(&self.log).unwrap_or_default();
         let last = said.lines().rev().find(|line| !line.trim().is_empty());
         describe_end(status, last)
     }
+
+    /// How it ended. One that has closed its stdout and hangs is ended.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < END_IN {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(20)),
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+        None
+    }
+}
+
+/// Why a worker is none to compare with: another torch, or other threads.
+fn unlike(spec: &Spec, ready: &Ready) -> Option<String> {
+    if spec.implementation.is_pytorch() && !ready.libtorch.starts_with(TORCH) {
+        return Some(format!(
+            "its torch is {}, and {TORCH}x is what libtorch is compared with",
+            ready.libtorch
+        ));
+    }
+    (ready.threads != spec.threads).then(|| {
+        format!(
+            "it computes with {} threads, not {}",
+            ready.threads, spec.threads
+        )
+    })
 }
 
 impl Drop for Worker {
@@ -227,6 +283,15 @@ fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf
     let mut command = Command::new(python);
     // No bytecode beside the programs.
     command.arg("-B").arg(script);
+    if let Some(own) = &programs.own_libraries
+        && let Some(path) = std::env::var_os(LIBRARY_PATH)
+    {
+        let others = std::env::split_paths(&path).filter(|folder| folder != own);
+        match std::env::join_paths(others) {
+            Ok(rest) if !rest.is_empty() => command.env(LIBRARY_PATH, rest),
+            _ => command.env_remove(LIBRARY_PATH),
+        };
+    }
     if who == Implementation::PytorchEagerMalloc {
         command.envs(MALLOC);
     }

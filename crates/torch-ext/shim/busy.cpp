@@ -5,6 +5,7 @@
 #include <ATen/record_function.h>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 
 namespace {
 
@@ -16,13 +17,17 @@ at::CallbackHandle handle = 0;
 thread_local int depth = 0;
 thread_local Clock::time_point began;
 
-std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction&) {
-  if (depth++ == 0) began = Clock::now();
+// Autograd's engine wraps each node in a record of its own, which is no operator: what it does
+// besides calling operators is the host's.
+bool is_operator(const at::RecordFunction& fn) { return std::strncmp(fn.name(), "aten::", 6) == 0; }
+
+std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction& fn) {
+  if (is_operator(fn) && depth++ == 0) began = Clock::now();
   return nullptr;
 }
 
-void on_end(const at::RecordFunction&, at::ObserverContext*) {
-  if (--depth != 0) return;
+void on_end(const at::RecordFunction& fn, at::ObserverContext*) {
+  if (!is_operator(fn) || --depth != 0) return;
   const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - began);
   total.fetch_add(static_cast<uint64_t>(took.count()), std::memory_order_relaxed);
 }

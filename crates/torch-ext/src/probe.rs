@@ -78,8 +78,9 @@ impl Drop for Probe {
 
 /// Takes the time that this thread's operators take, those of its backward included, until
 /// [`OperatorTime::finish`]: of the outermost ones, so that none is counted twice. What is left of
-/// the wall clock's time is that of the program around them and of autograd's engine. On CUDA an
-/// operator's time is that of asking for its kernels. One at a time in a process.
+/// the wall clock's time is that of the program around them, of autograd's engine and of what its
+/// nodes do besides calling operators. On CUDA an operator's time is that of asking for its kernels.
+/// One at a time in a process.
 #[derive(Debug)]
 pub struct OperatorTime(());
 
@@ -135,6 +136,16 @@ mod tests {
         let (operators, all) = (time.finish().unwrap(), begun.elapsed());
         assert!(operators > Duration::ZERO);
         assert!(operators + Duration::from_millis(20) <= all);
+        // A node's own work is no operator's, though the engine records the node.
+        let leaf = Tensor::rand([8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let slow = crate::function::attach_backward(&leaf.detach(), |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(())
+        });
+        let loss = slow.unwrap().sum(Kind::Float);
+        let time = OperatorTime::begin().unwrap();
+        crate::backward(&loss).unwrap();
+        assert!(time.finish().unwrap() < Duration::from_millis(20));
         let again = OperatorTime::begin().unwrap().finish().unwrap();
         assert!(again < all);
     }

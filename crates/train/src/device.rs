@@ -107,7 +107,17 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.free_bytes);
     }
-    meminfo_bytes("MemAvailable:")
+    let of_machine = meminfo_bytes("MemAvailable:")?;
+    Some(cgroup_free_bytes().map_or(of_machine, |free| free.min(of_machine)))
+}
+
+/// What a container may still take, where it has a limit.
+fn cgroup_free_bytes() -> Option<u64> {
+    let read = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    read("memory.max")?.checked_sub(read("memory.current")?)
 }
 
 /// A line of Linux's `/proc/meminfo`, such as `MemAvailable:`.

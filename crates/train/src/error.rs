@@ -162,6 +162,11 @@ impl Error {
             Self::Interrupted { step: 1.. } => {
                 Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
             }
+            Self::Bench(bench::Error::Worker { .. }) => Some(
+                "`logs` in the folder of the results has what it said; `train doctor` tries each \
+                 technique"
+                    .to_owned(),
+            ),
             Self::Bench(bench::Error::Io { source, .. }) | Self::Io { source, .. } => {
                 hint_of_io(source.kind())
             }

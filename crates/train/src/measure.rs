@@ -182,26 +182,25 @@ impl Subject {
         ])
     }
 
-    /// Time of one step, and how much of it is the host's own: on the CPU outside of every
-    /// operator, on CUDA before the last kernel was asked for.
+    /// Time of one step, and of it: on the CPU what passes outside of every operator, on CUDA what
+    /// passes until the last kernel was asked for.
     ///
     /// # Errors
     /// As [`Self::step`].
     pub fn host_time(&mut self) -> Result<(Duration, Duration)> {
         device::synchronize(self.device);
+        if self.device.is_cuda() {
+            let started = Instant::now();
+            self.step(|_| ())?;
+            let asked = started.elapsed();
+            device::synchronize(self.device);
+            return Ok((started.elapsed(), asked));
+        }
         let operators = OperatorTime::begin()?;
         let started = Instant::now();
         self.step(|_| ())?;
-        let asked = started.elapsed();
-        device::synchronize(self.device);
         let all = started.elapsed();
-        let operators = operators.finish()?;
-        let host = if self.device.is_cuda() {
-            asked
-        } else {
-            all.saturating_sub(operators)
-        };
-        Ok((all, host))
+        Ok((all, all.saturating_sub(operators.finish()?)))
     }
 
     /// One step with every allocation recorded, on the CPU.

@@ -62,16 +62,17 @@ impl RunData {
         )
     }
 
-    /// The images and masks of a folder.
+    /// The images and masks of a folder, of which `cache_bytes` may stay decoded in memory.
     ///
     /// # Errors
     /// [`Error::Usage`], [`Error::Data`] with the file and what is wrong with it.
-    pub fn of_folder(folder: &Path, config: &RunConfig) -> Result<Self> {
+    pub fn of_folder(folder: &Path, config: &RunConfig, cache_bytes: u64) -> Result<Self> {
         let dataset = scan(folder, config)?;
         let (height, width) = size_of(config);
         let classes = classes_of(config);
         let source = |pairs| -> Arc<dyn Source> {
-            Arc::new(FolderSource::new(pairs, classes, height, width))
+            let source = FolderSource::new(pairs, classes, height, width);
+            Arc::new(source.with_cache_bytes(cache_bytes))
         };
         let name = folder
             .canonicalize()

@@ -19,9 +19,34 @@ const README: &str = "README.md";
 pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Result<(), Error> {
     let results = Results::read(file)?;
     let path = folder(workspace).join(format!("{}.json", stem(&results)));
+    refuse_to_lose(&path, &results)?;
     write(&path, &results.to_json())?;
     console.say(format_args!("measurements: wrote `{}`", path.display()));
     refresh(workspace, console)
+}
+
+/// A part of a benchmark does not take the place of a whole one of the same day.
+fn refuse_to_lose(path: &Path, new: &Results) -> Result<(), Error> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let old = Results::read(path)?;
+    let has = |group: &str| new.groups.iter().any(|it| it.name == group);
+    let mut lost: Vec<&str> = old.groups.iter().map(|it| it.name.as_str()).collect();
+    lost.retain(|group| !has(group));
+    if !old.epochs.is_empty() && new.epochs.is_empty() {
+        lost.push("epochs");
+    }
+    if !old.host.is_empty() && new.host.is_empty() {
+        lost.push("host");
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(Error::WouldLose {
+        path: path.to_path_buf(),
+        parts: lost.join("`, `"),
+    })
 }
 
 /// Makes pages, pictures and the README's figures anew from the files.
@@ -73,9 +98,11 @@ fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
     }
     let readme = workspace.root().join(README);
     let text = fs::read_to_string(&readme).map_err(|it| unreadable(&readme, it))?;
-    if let Some(text) = figures::replace(&text, &figures::block(&all)) {
-        wanted.push((readme, text));
-    }
+    let text = figures::replace(&text, &figures::block(&all)).ok_or(Error::NoMarks {
+        begin: figures::BEGIN,
+        end: figures::END,
+    })?;
+    wanted.push((readme, text));
     Ok(wanted)
 }
 

@@ -7,7 +7,9 @@ use bench::protocol::Epoch;
 use config::RunConfig;
 use tch::Device;
 
+use crate::data::DEFAULT_CACHE_BYTES;
 use crate::error::Result;
+use crate::evaluation::evaluate;
 use crate::interrupt::Interrupt;
 use crate::model::UNet;
 use crate::precision::Precision;
@@ -23,12 +25,14 @@ pub(super) struct Epochs {
 impl Epochs {
     pub(super) fn new(
         folder: &Path,
+        keep_decoded: bool,
         config: &RunConfig,
         device: Device,
         precision: Precision,
     ) -> Result<Self> {
+        let cache_bytes = if keep_decoded { DEFAULT_CACHE_BYTES } else { 0 };
         Ok(Self {
-            data: RunData::of_folder(folder, config)?,
+            data: RunData::of_folder(folder, config, cache_bytes)?,
             trainer: Trainer::new(config.clone(), device, precision)?,
             interrupt: Interrupt::listen(),
         })
@@ -36,6 +40,24 @@ impl Epochs {
 
     pub(super) fn model(&self) -> &UNet {
         &self.trainer.model
+    }
+
+    /// Mean validation loss of the present weights.
+    pub(super) fn validate(&self) -> Result<f64> {
+        let Self {
+            trainer,
+            data,
+            interrupt,
+        } = self;
+        let upload = trainer.upload();
+        let scored = evaluate(
+            &trainer.model,
+            &data.val,
+            upload,
+            trainer.precision,
+            interrupt,
+        )?;
+        Ok(scored.map_or(f64::NAN, |(_, loss)| loss))
     }
 
     /// One epoch, validation included.

@@ -13,6 +13,7 @@ use bench::protocol::{Answer, Peak, Ready, Request, Spec};
 use bench::statistics::median;
 use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
 use tch::Device;
+use torch_ext::device_info;
 
 use self::epochs::Epochs;
 use crate::device::{self, DeviceChoice};
@@ -77,8 +78,6 @@ struct Work {
     device: Device,
     subject: Option<Subject>,
     epochs: Option<Epochs>,
-    /// What the whole device had in use before this process put anything on it.
-    device_bytes_before: Option<u64>,
 }
 
 impl Work {
@@ -89,14 +88,18 @@ impl Work {
             hint: "`cpu` or `cuda:N`".to_owned(),
         })?;
         let device = choice.resolve()?;
-        let in_use = device::bytes_in_use(device).ok();
-        let device_bytes_before = in_use.map(|in_use| in_use.device.0);
         torch_ext::cuda::allow_tf32(spec.precision == CasePrecision::Tf32)?;
         let config = config_of(spec)?;
         let precision = precision_of(spec.precision);
         let (mut subject, mut epochs) = (None, None);
         if let Some(data) = &spec.data {
-            epochs = Some(Epochs::new(data, &config, device, precision)?);
+            epochs = Some(Epochs::new(
+                data,
+                spec.keep_decoded,
+                &config,
+                device,
+                precision,
+            )?);
         } else if let Some(batches) = &spec.batches {
             let batches = shared::read_batches(batches, device)?;
             subject = Some(Subject::on_bytes(&config, device, precision, batches)?);
@@ -121,7 +124,6 @@ impl Work {
             device,
             subject,
             epochs,
-            device_bytes_before,
         };
         Ok((work, ready))
     }
@@ -143,6 +145,12 @@ impl Work {
             Request::Epoch => {
                 let epochs = self.epochs.as_mut().ok_or_else(|| misplaced("epoch"))?;
                 Answer::Epoch(epochs.epoch()?)
+            }
+            Request::Validate => {
+                let epochs = self.epochs.as_mut().ok_or_else(|| misplaced("validate"))?;
+                Answer::Losses {
+                    losses: vec![epochs.validate()?],
+                }
             }
             Request::Export {
                 weights,
@@ -172,19 +180,7 @@ impl Work {
             held_bytes: peak.held_bytes,
             allocated_bytes: peak.peak_bytes,
             reserved_bytes: device::peak(device).reserved_bytes,
-            device_total_bytes: self.device_total_bytes(),
         })
-    }
-
-    /// What this process has of the device. Where NVML does not know it by its process id, as in a
-    /// container: what the device has more of than before it began.
-    fn device_total_bytes(&self) -> Option<u64> {
-        let in_use = device::bytes_in_use(self.device).ok()?;
-        match (in_use.process, self.device_bytes_before) {
-            (Some(process), _) => Some(process.0),
-            (None, Some(before)) => in_use.device.0.checked_sub(before),
-            (None, None) => None,
-        }
     }
 
     fn host(&mut self, count: u32) -> Result<Answer> {
@@ -226,6 +222,10 @@ fn ready(device: Device) -> Ready {
             .is_cuda()
             .then(|| nvml::driver_version().ok())
             .flatten(),
+        pci_bus_id: match device {
+            Device::Cuda(n) => device_info::pci_bus_id(n),
+            _ => None,
+        },
         prepare_ms: 0,
     }
 }
@@ -271,6 +271,7 @@ fn config_of(spec: &Spec) -> Result<RunConfig> {
         split_concat: spec.split_concat,
         lr: spec.lr,
         weight_decay: spec.weight_decay,
+        init_scale: spec.init_scale,
         // An epoch at a time, and no end by itself.
         epochs: 1,
         patience: 0,

@@ -21,7 +21,7 @@ use crate::weights::write_atomically;
 
 /// Rounds of a group, and how long a turn of one takes.
 const ROUNDS: (usize, f64) = (9, 1000.0);
-const QUICK: (usize, f64) = (7, 350.0);
+const QUICK: (usize, f64) = (9, 250.0);
 /// No part of a quick run begins after it.
 const QUICK_MINUTES: f64 = 2.0;
 
@@ -89,33 +89,58 @@ pub(super) fn serve() -> Result<()> {
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let device = args.device.device.resolve()?;
     let settings = settings(args, device)?;
-    let results = bench::run(&settings, &mut |line| console::note(line))?;
+    refuse_no_folder(args.json.as_deref())?;
+    let finished = bench::run(&settings, &mut |line| console::note(line))?;
+    let results = &finished.results;
 
     let name = |extension: &str| args.out.join("results").with_extension(extension);
     write_atomically(&name("json"), results.to_json().as_bytes())?;
-    write_atomically(&name("svg"), scatter::svg(&results).as_bytes())?;
-    let text = markdown::report(&results, "results.svg");
+    write_atomically(&name("svg"), scatter::svg(results).as_bytes())?;
+    let text = markdown::report(results, "results.svg");
     write_atomically(&name("md"), text.as_bytes())?;
     if let Some(file) = &args.json {
         write_atomically(file, results.to_json().as_bytes())?;
     }
-    console::print(&markdown::tables(&results));
+    console::print(&markdown::tables(results));
     console::note(&format!(
         "written to `{}`, beside it the page and the picture",
         name("json").display()
     ));
-    failures(&results)
+    let failed = failures(results);
+    finished.done()?;
+    failed
+}
+
+/// Refuses a place for the figures that would be refused only once all is measured.
+fn refuse_no_folder(json: Option<&Path>) -> Result<()> {
+    let folder = json.and_then(Path::parent);
+    match folder.filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Error::Usage {
+            message: format!("there is no folder `{}`", folder.display()),
+            hint: "make it, or choose another place with `--json`".to_owned(),
+        }),
+    }
 }
 
 /// A row of Snug's own that failed is a failure of the command; PyTorch's are results.
 fn failures(results: &Results) -> Result<()> {
-    let ours = |row: &&bench::results::Row| {
-        row.implementation == Implementation::Snug && row.status == Status::Failed
-    };
-    match results.rows.iter().find(ours) {
+    let ours = |who, status| who == Implementation::Snug && status == Status::Failed;
+    let steps = results
+        .rows
+        .iter()
+        .filter(|row| ours(row.implementation, row.status));
+    let epochs = results.epochs.iter();
+    let epochs = epochs.filter(|row| ours(row.implementation, row.status));
+    let messages = steps.map(|row| &row.message);
+    match messages
+        .chain(epochs.map(|row| &row.message))
+        .flatten()
+        .next()
+    {
         None => Ok(()),
-        Some(row) => Err(bench::Error::Worker {
-            message: row.message.clone().unwrap_or_default(),
+        Some(message) => Err(bench::Error::Worker {
+            message: message.clone(),
         }
         .into()),
     }
@@ -166,6 +191,8 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         snug: (program, vec![OsString::from("bench-worker")]),
         version: format!("{}, {build} profile", env!("CARGO_PKG_VERSION")),
         python: args.against_pytorch.then(|| args.python.clone()),
+        own_libraries: torch_ext::library::library_path()
+            .and_then(|path| path.parent().map(Path::to_path_buf)),
         variants: variants(args)?,
         device: match device {
             Device::Cuda(n) => format!("cuda:{n}"),

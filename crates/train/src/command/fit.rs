@@ -8,7 +8,7 @@ use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use super::{console, scale};
-use crate::data::{Source, baseline};
+use crate::data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::outputs::{RunDir, prepare_models_dir};
@@ -80,7 +80,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     ));
 
     let data = match &args.data {
-        Some(folder) => RunData::of_folder(folder, &config)?,
+        Some(folder) => RunData::of_folder(folder, &config, DEFAULT_CACHE_BYTES)?,
         None => RunData::built_in(&config, pages)?,
     };
     data.notes.iter().for_each(|line| console::note(line));

@@ -94,7 +94,8 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     let expected = tiny.named_gradients()?;
     tiny.clear()?;
 
-    let total_bytes = cuda::memory(n)?.total_bytes;
+    let before = cuda::memory(n)?;
+    let (total_bytes, level) = (before.total_bytes, before.allocated_bytes);
     let asked = if broken { 16 } else { total_bytes + (1 << 30) };
     let asked_for = Tensor::f_empty([asked.cast_signed()], (Kind::Uint8, device));
     let error = match asked_for {
@@ -113,6 +114,12 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
         )));
     }
     cuda::empty_cache()?;
+    let after = cuda::memory(n)?.allocated_bytes;
+    if after != level {
+        return Ok(Finding::fail(format!(
+            "{after} bytes are allocated after the failure, {level} were before"
+        )));
+    }
     tiny.gradients(&batch)?;
     let retry = Comparison::of(&tiny.named_gradients()?, &expected)?;
     let detail = format!(

@@ -192,10 +192,12 @@ pub fn run(device: Device, broken: &[String]) -> Report {
     }
 }
 
-/// Runs a check so that whatever it does is a finding, and nothing that it set remains.
+/// Runs a check so that whatever it does is a finding, in fp32 that is fp32.
 fn isolated(check: impl FnOnce() -> Result<Finding>) -> Finding {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let _same_bits = cudnn::Scope::enter(cudnn::Choice::REPRODUCIBLE)?;
+        // Left alone, libtorch would take TF32 in convolutions for fp32.
+        torch_ext::cuda::allow_tf32(false)?;
         check()
     }));
     meter::fail_after(None);
