@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::case::{Implementation, Precision};
 use crate::results::{Results, Row, Status};
 use crate::statistics::median;
+use crate::svg::{escaped, line, text};
 
 const WIDTH: f64 = 1240.0;
 const HEIGHT: f64 = 760.0;
@@ -140,8 +141,8 @@ pub fn svg(results: &Results) -> String {
         .iter()
         .cloned()
         .partition(|point| point.implementation == Implementation::Snug);
-    line(&mut out, &scale, &front(&ours), "#333", "");
-    line(
+    front_line(&mut out, &scale, &front(&ours), "#333", "");
+    front_line(
         &mut out,
         &scale,
         &front(&theirs),
@@ -194,7 +195,7 @@ fn axes(out: &mut String, scale: &Scale) {
     let mut at = 0.0;
     while at <= mib {
         let x = scale.x(at * MIB);
-        rule(out, [x, TOP, x, bottom], grey);
+        line(out, [x, TOP, x, bottom], grey);
         let said = if mib >= 4096.0 {
             format!("{:.3}", at / 1024.0)
                 .trim_end_matches('0')
@@ -225,7 +226,7 @@ fn axes(out: &mut String, scale: &Scale) {
     let mut at = 0.0;
     while at <= scale.most_speed {
         let y = scale.y(at);
-        rule(out, [LEFT, y, LEFT + PLOT_WIDTH, y], grey);
+        line(out, [LEFT, y, LEFT + PLOT_WIDTH, y], grey);
         let said = if step < 1.0 {
             format!("{at:.1}")
         } else {
@@ -270,7 +271,7 @@ fn decimal_tick(most: f64) -> f64 {
     step
 }
 
-fn line(out: &mut String, scale: &Scale, front: &[&Point], color: &str, style: &str) {
+fn front_line(out: &mut String, scale: &Scale, front: &[&Point], color: &str, style: &str) {
     let Some((first, rest)) = front.split_first() else {
         return;
     };
@@ -392,7 +393,7 @@ fn labels(out: &mut String, scale: &Scale, points: &[Point]) {
         let middle = f64::midpoint(place.top, place.bottom);
         if (middle - y).abs() > 20.0 {
             let near = x.clamp(place.left, place.right);
-            rule(out, [x, y, near, middle], "stroke=\"#bbb\"");
+            line(out, [x, y, near, middle], "stroke=\"#bbb\"");
         }
         let weight = if point.implementation == Implementation::Snug {
             "font-weight=\"bold\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\""
@@ -451,27 +452,6 @@ fn legend(out: &mut String, points: &[Point]) {
             "PyTorch's front",
         );
     }
-}
-
-fn rule(out: &mut String, [x1, y1, x2, y2]: [f64; 4], style: &str) {
-    let _ = writeln!(
-        out,
-        "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" {style}/>"
-    );
-}
-
-fn text(out: &mut String, x: f64, y: f64, attributes: &str, said: &str) {
-    let _ = writeln!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>",
-        escaped(said)
-    );
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

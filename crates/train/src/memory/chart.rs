@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use bench::svg::text;
+
 use super::{Bytes, Category, Sample, Timeline};
 use crate::measure::Phase;
 
@@ -328,21 +330,6 @@ fn holders(out: &mut String, chart: &Chart<'_>) {
         let said = format!("{}{times}: {}", holder.made_by, size(holder.bytes));
         text(out, x + 20.0, y, "", &said);
     }
-}
-
-fn text(out: &mut String, x: f64, y: f64, attributes: &str, said: &str) {
-    let space = if attributes.is_empty() { "" } else { " " };
-    let _ = writeln!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\"{space}{attributes}>{}</text>",
-        escaped(said)
-    );
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 /// Bytes for a person: three figures or so.
