@@ -4,7 +4,7 @@
 mod epochs;
 mod shared;
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
 use advisor::nvml;
@@ -66,6 +66,11 @@ pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
 fn failure(error: &Error) -> Answer {
     let message = error.message();
     match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Answer::Failed {
+            message: format!(
+                "{message}; free some disk space, or choose another folder with `--out`"
+            ),
+        },
         Error::Tensor(error) if error.is_out_of_memory() => Answer::OutOfMemory { message },
         _ => Answer::Failed { message },
     }
