@@ -147,16 +147,32 @@ impl Case {
 
     /// Its recipe in a few words, the size of the work left out.
     pub fn recipe(&self) -> String {
-        let mut text = format!("{} {}", self.precision.name(), self.memory_format.name());
-        if self.policy != CheckpointPolicy::Off {
-            text.push(' ');
-            text.push_str(self.policy.as_str());
-        }
-        if self.split_concat {
-            text.push_str("+split");
-        }
-        text
+        let policy = self.policy.as_str();
+        recipe(
+            self.precision,
+            self.memory_format,
+            policy,
+            self.split_concat,
+        )
     }
+}
+
+/// A recipe in a few words; `policy` by its name.
+pub(crate) fn recipe(
+    precision: Precision,
+    memory_format: MemoryFormat,
+    policy: &str,
+    split_concat: bool,
+) -> String {
+    let mut text = format!("{} {}", precision.name(), memory_format.name());
+    if policy != CheckpointPolicy::Off.as_str() {
+        text.push(' ');
+        text.push_str(policy);
+    }
+    if split_concat {
+        text.push_str("+split");
+    }
+    text
 }
 
 impl fmt::Display for Case {

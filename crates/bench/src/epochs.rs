@@ -28,16 +28,7 @@ pub(crate) struct EpochCase {
 /// guide's switches.
 pub(crate) fn cases(matrix: &Matrix) -> Vec<Vec<EpochCase>> {
     let of = |precision| {
-        let snug = Case {
-            implementation: Implementation::Snug,
-            img_size: matrix.work.img_size,
-            width: matrix.work.width,
-            batch: matrix.work.batch,
-            precision,
-            memory_format: MemoryFormat::ChannelsLast,
-            policy: CheckpointPolicy::Off,
-            split_concat: false,
-        };
+        let snug = matrix.case(precision, CheckpointPolicy::Off);
         let kept = |keep_decoded| EpochCase {
             case: snug,
             keep_decoded,

@@ -2,7 +2,7 @@
 
 use config::{CheckpointPolicy, ImageSize};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::Case;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::protocol::{Answer, Request, Spec};
@@ -22,7 +22,13 @@ pub(crate) fn measure(
 ) -> Result<(Vec<HostRow>, Vec<String>)> {
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     for precision in [Some(matrix.full()), matrix.half()].into_iter().flatten() {
-        let smallest = case(precision, 8, ImageSize::new(16, 16), 2);
+        let plain = matrix.case(precision, CheckpointPolicy::Off);
+        let smallest = Case {
+            img_size: ImageSize::new(16, 16),
+            width: 8,
+            batch: 2,
+            ..plain
+        };
         let smallest_step_ms = match ask(session, &smallest, SMALLEST_STEPS)? {
             Ok((step_ms, _)) => step_ms,
             Err(failure) => {
@@ -34,7 +40,11 @@ pub(crate) fn measure(
             // On a CPU the wide network takes seconds an image.
             let batch = if matrix.cuda { matrix.work.batch } else { 1 };
             let count = if width > 8 && !matrix.cuda { 5 } else { 20 };
-            let case = case(precision, width, matrix.work.img_size, batch);
+            let case = Case {
+                width,
+                batch,
+                ..plain
+            };
             (session.say)(&format!("host: {case}"));
             match ask(session, &case, count)? {
                 Ok((step_ms, host_ms)) => rows.push(HostRow {
@@ -51,19 +61,6 @@ pub(crate) fn measure(
         }
     }
     Ok((rows, left_out))
-}
-
-const fn case(precision: Precision, width: u32, img_size: ImageSize, batch: u32) -> Case {
-    Case {
-        implementation: Implementation::Snug,
-        img_size,
-        width,
-        batch,
-        precision,
-        memory_format: MemoryFormat::ChannelsLast,
-        policy: CheckpointPolicy::Off,
-        split_concat: false,
-    }
 }
 
 fn ask(session: &Session<'_>, case: &Case, count: u32) -> Result<Result<(f64, f64), Failure>> {

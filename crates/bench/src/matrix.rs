@@ -116,7 +116,8 @@ impl Matrix {
         groups
     }
 
-    fn case(&self, precision: Precision, policy: CheckpointPolicy) -> Case {
+    /// Snug in channels-last.
+    pub(crate) fn case(&self, precision: Precision, policy: CheckpointPolicy) -> Case {
         Case {
             implementation: Implementation::Snug,
             img_size: self.work.img_size,

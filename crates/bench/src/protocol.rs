@@ -165,7 +165,7 @@ pub enum Answer {
 }
 
 /// What a worker runs on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// Version of libtorch, or of torch.
     pub libtorch: String,

@@ -5,7 +5,7 @@ use std::path::Path;
 use config::{CheckpointPolicy, ImageSize};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::{Case, Implementation, MemoryFormat, Precision, recipe};
 use crate::error::{Error, Result};
 use crate::protocol::Epoch;
 use crate::statistics::{Ratio, median, quantile};
@@ -200,15 +200,8 @@ impl Row {
 
     /// Its recipe in a few words.
     pub fn recipe(&self) -> String {
-        let mut text = format!("{} {}", self.precision.name(), self.memory_format.name());
-        if self.policy != "off" {
-            text.push(' ');
-            text.push_str(&self.policy);
-        }
-        if self.split_concat {
-            text.push_str("+split");
-        }
-        text
+        let (format, policy) = (self.memory_format, &self.policy);
+        recipe(self.precision, format, policy, self.split_concat)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The picture of a benchmark: memory against speed, with the front that nothing else beats in both.
 
+mod labels;
+
 use std::fmt::Write as _;
 
 use crate::case::{Implementation, Precision};
@@ -152,7 +154,7 @@ pub fn svg(results: &Results) -> String {
     for point in &points {
         mark(&mut out, &scale, point);
     }
-    labels(&mut out, &scale, &points);
+    labels::labels(&mut out, &scale, &points);
     legend(&mut out, &points);
     out.push_str("</svg>\n");
     out
@@ -323,86 +325,6 @@ fn mark(out: &mut String, scale: &Scale, point: &Point) {
         point.bytes as f64 / MIB,
         point.speed
     );
-}
-
-/// A label's box on the page.
-#[derive(Clone, Copy)]
-struct Box {
-    left: f64,
-    top: f64,
-    right: f64,
-    bottom: f64,
-}
-
-impl Box {
-    fn overlap(&self, other: &Self) -> f64 {
-        let width = self.right.min(other.right) - self.left.max(other.left);
-        let height = self.bottom.min(other.bottom) - self.top.max(other.top);
-        width.max(0.0) * height.max(0.0)
-    }
-}
-
-/// Puts each label where it covers the least of the marks and of the labels before it; one that had
-/// to go far has a line to its mark.
-fn labels(out: &mut String, scale: &Scale, points: &[Point]) {
-    let mut taken: Vec<Box> = points
-        .iter()
-        .map(|point| {
-            let (x, y) = scale.place(point);
-            Box {
-                left: x - 7.0,
-                top: y - 7.0,
-                right: x + 7.0,
-                bottom: y + 7.0,
-            }
-        })
-        .collect();
-    let mut order: Vec<&Point> = points.iter().collect();
-    order.sort_by(|a, b| b.speed.total_cmp(&a.speed));
-    for point in order {
-        let (x, y) = scale.place(point);
-        let width = point.label.chars().count() as f64 * LETTER;
-        let mut best: Option<(f64, Box)> = None;
-        for (step, dy) in [0.0, -16.0, 16.0, -30.0, 30.0, -44.0, 44.0, -58.0, 58.0]
-            .into_iter()
-            .enumerate()
-        {
-            for left in [x + 11.0, x - 11.0 - width, x - width / 2.0] {
-                // Above or below only, where it is centred.
-                if dy == 0.0 && left < x && left + width > x {
-                    continue;
-                }
-                let place = Box {
-                    left,
-                    top: y + dy - FONT / 2.0,
-                    right: left + width,
-                    bottom: y + dy + FONT / 2.0 + 2.0,
-                };
-                let outside = (LEFT - place.left).max(0.0)
-                    + (place.right - LEFT - PLOT_WIDTH).max(0.0)
-                    + (place.bottom - TOP - PLOT_HEIGHT).max(0.0)
-                    + (TOP - place.top).max(0.0);
-                let covered: f64 = taken.iter().map(|other| place.overlap(other)).sum();
-                let cost = covered + 50.0 * outside + 3.0 * step as f64;
-                if best.is_none_or(|(least, _)| cost < least) {
-                    best = Some((cost, place));
-                }
-            }
-        }
-        let Some((_, place)) = best else { continue };
-        let middle = f64::midpoint(place.top, place.bottom);
-        if (middle - y).abs() > 20.0 {
-            let near = x.clamp(place.left, place.right);
-            line(out, [x, y, near, middle], "stroke=\"#bbb\"");
-        }
-        let weight = if point.implementation == Implementation::Snug {
-            "font-weight=\"bold\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\""
-        } else {
-            "fill=\"#444\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\""
-        };
-        text(out, place.left, place.bottom - 3.0, weight, &point.label);
-        taken.push(place);
-    }
 }
 
 /// What is drawn, and no more.

@@ -315,14 +315,9 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
             && entry.row.status == Status::Ok
             && entry.case.work() == case.work()
     };
-    let mut candidates = entries.iter().filter(of_same_work);
-    let same = |entry: &&Entry| entry.case.precision == case.precision;
-    let reference = entries
-        .iter()
-        .filter(of_same_work)
-        .find(same)
-        .or_else(|| candidates.next());
-    let Some(reference) = reference else {
+    let candidates: Vec<&Entry> = entries.iter().filter(of_same_work).collect();
+    let same = |entry: &&&Entry| entry.case.precision == case.precision;
+    let Some(reference) = candidates.iter().find(same).or(candidates.first()) else {
         // Snug's first row of some work is what others are compared with.
         let why = "nothing to compare with: no row of Snug's on the same batches is good";
         return case.implementation.is_pytorch().then(|| why.to_owned());
@@ -336,7 +331,9 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
         .zip(&reference.row.losses)
         .map(|(a, b)| (a - b).abs() / b.abs().max(1e-3))
         .fold(0.0, f64::max);
-    (off > tolerance).then(|| {
+    // Losses that are not there agree with nothing.
+    let as_many = losses.len() == reference.row.losses.len();
+    (off > tolerance || !as_many).then(|| {
         format!(
             "not the same work: losses {} where {} has {} (tolerance {tolerance})",
             listed(losses),
@@ -449,6 +446,7 @@ mod tests {
         assert_eq!(other_work(&entries, &bf16, &[0.71, 0.70]), None);
         assert!(other_work(&entries, &bf16, &[0.9, 0.9]).is_some());
         assert!(other_work(&entries, &bf16, &[f64::NAN, 0.7]).is_some());
+        assert!(other_work(&entries, &bf16, &[]).is_some());
         // Nothing of the same work: nothing to compare with.
         let larger = Case { batch: 3, ..fp32 };
         assert_eq!(other_work(&entries, &larger, &[5.0]), None);

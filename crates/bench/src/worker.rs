@@ -122,18 +122,7 @@ impl Worker {
             child,
             lines,
             log,
-            ready: Ready {
-                libtorch: String::new(),
-                threads: 0,
-                device_name: None,
-                total_bytes: None,
-                free_bytes: None,
-                cpu_capability: String::new(),
-                precisions: Vec::new(),
-                driver: None,
-                pci_bus_id: None,
-                prepare_ms: 0,
-            },
+            ready: Ready::default(),
         };
         let line = serde_json::to_string(spec).unwrap_or_default();
         Ok(match worker.say_and_hear(&line, READY_IN) {

@@ -53,8 +53,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const SnugConv* conv,
 }
 
 // What a bias gets: the sum of the gradient over images and pixels. oneDNN's own, inside of a
-// transposed convolution's backward, takes three times as long as a sum of libtorch's; cuDNN has
-// none, and libtorch sums there as well.
+// transposed convolution's backward, is slow: 88 ms with it where 28 do without (64 channels of
+// 512x512 in bf16; 102 and 72 in fp32; two cores of an AMD EPYC). cuDNN has none, and libtorch sums
+// there as well.
 at::Tensor bias_gradient(const at::Tensor& grad) { return grad.sum({0, 2, 3}); }
 
 // The gradient as the kernels want it. They would copy it, each for itself.

@@ -162,15 +162,6 @@ pub fn allocated_bytes(device: Device) -> u64 {
     }
 }
 
-/// Bytes of the whole device that this process uses according to NVML: tensors, what the allocator
-/// holds besides, CUDA's context and what libraries allocate for themselves. Where NVML does not
-/// know this process (in a container, or under Windows' driver model) they are the bytes that all
-/// processes hold. `None` on the CPU, and where NVML says nothing.
-pub fn device_total_bytes_in_use(device: Device) -> Option<u64> {
-    let in_use = bytes_in_use(device).ok()?;
-    Some(in_use.process.unwrap_or(in_use.device).0)
-}
-
 /// What NVML says of this process and of all of them.
 ///
 /// # Errors

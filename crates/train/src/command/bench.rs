@@ -29,7 +29,7 @@ const QUICK_MINUTES: f64 = 2.0;
 pub(super) struct BenchArgs {
     #[command(flatten)]
     device: DeviceFlag,
-    /// About two minutes for Snug alone, five beside PyTorch: fewer and shorter turns, and no
+    /// About two minutes for Snug alone, six beside PyTorch: fewer and shorter turns, and no
     /// `torch.compile`.
     #[arg(long)]
     quick: bool,
