@@ -1,5 +1,6 @@
 //! What a run costs, from the network as data: parameters, the bytes that do
-//! not depend on the batch, and floating-point operations.
+//! not depend on the batch, and floating-point operations; and, for a sequence
+//! of tensors, the bytes that the caching allocator of CUDA would hold.
 //!
 //! This is the part that exists. Activations, and with them the peak of a
 //! training step, are not estimated yet: nothing here says whether a batch fits.
@@ -17,11 +18,13 @@
 //! ```
 
 mod bytes;
+mod caching_allocator;
 mod flops;
 mod size_arg;
 mod static_bytes;
 
 pub use bytes::Bytes;
+pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
