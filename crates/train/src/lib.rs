@@ -22,6 +22,7 @@ pub mod model;
 pub mod optimizer;
 pub mod outputs;
 pub mod precision;
+pub mod prediction;
 pub mod run_data;
 pub mod trainer;
 pub mod weights;

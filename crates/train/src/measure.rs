@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use config::{ImageSize, RunConfig};
 use tch::{Device, Kind, Tensor};
+use torch_ext::ops::mul_scalar;
 use torch_ext::probe::OperatorTime;
 use torch_ext::record::{Record, Recording};
 
@@ -27,6 +28,7 @@ pub struct Subject {
     model: UNet,
     optimizer: AdamW,
     scaler: Scaler,
+    accumulation: u32,
     input: Input,
 }
 
@@ -93,6 +95,7 @@ impl Subject {
             model,
             optimizer,
             scaler: Scaler::new(device, precision, config.init_scale)?,
+            accumulation: config.accumulation,
             input,
         })
     }
@@ -129,20 +132,22 @@ impl Subject {
     fn run(
         &mut self,
         mut at: impl FnMut(Phase),
-        look_at: impl FnOnce(&Tensor) -> Result<()>,
+        mut look_at: impl FnMut(&Tensor) -> Result<()>,
     ) -> Result<()> {
-        at(Phase::Forward);
-        let (images, masks) = self.next_batch()?;
-        let logits = {
-            let _autocast = Autocast::enter(self.device, self.precision)?;
-            self.model.forward(&images, &self.mode)?
-        };
-        let loss = segmentation_loss(&logits, &masks)?;
-        drop((logits, images, masks));
-        at(Phase::Backward);
-        torch_ext::backward(&self.scaler.scale(&loss)?)?;
-        look_at(&loss)?;
-        drop(loss);
+        for _ in 0..self.accumulation {
+            at(Phase::Forward);
+            let (images, masks) = self.next_batch()?;
+            let logits = {
+                let _autocast = Autocast::enter(self.device, self.precision)?;
+                self.model.forward(&images, &self.mode)?
+            };
+            let loss = segmentation_loss(&logits, &masks)?;
+            let loss = mul_scalar(&loss, 1.0 / f64::from(self.accumulation))?;
+            drop((logits, images, masks));
+            at(Phase::Backward);
+            torch_ext::backward(&self.scaler.scale(&loss)?)?;
+            look_at(&loss)?;
+        }
         at(Phase::Update);
         self.scaler.step(&mut self.optimizer)?;
         self.optimizer.zero_grad()?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use config::{Language, RunConfig};
+use estimator::Batch;
 use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
@@ -16,7 +17,7 @@ use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::trainer::Trainer;
 use crate::weights::WeightsFile;
-use crate::{checkpointing, compose, device};
+use crate::{checkpointing, compose, device, prediction};
 
 mod recorder;
 
@@ -110,7 +111,23 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
-    let mut recorder = Recorder::new(run_dir, &trainer)?;
+    // Of a step with as many images as there are.
+    let widest = RunConfig {
+        batch: trainer
+            .config
+            .batch
+            .min(u32::try_from(images).unwrap_or(u32::MAX)),
+        ..trainer.config.clone()
+    };
+    let predicted = prediction::peak(&widest, device, choice.precision, Batch::HandedOver);
+    if let Some(peak) = predicted {
+        console::note(&format!(
+            "memory: {} of tensors predicted at the peak, at: {}",
+            estimator::Bytes(peak.bytes),
+            peak.at
+        ));
+    }
+    let mut recorder = Recorder::new(run_dir, &trainer, predicted.map(|peak| peak.bytes))?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
     let models = args

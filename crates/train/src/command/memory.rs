@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use config::{CheckpointFlag, CheckpointPolicy, PlanFlag, RunConfig, Switch};
+use estimator::Batch;
 use serde_json::json;
 use tch::Device;
 use tempfile::NamedTempFile;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::measure::{Phase, Subject};
 use crate::memory::{Category, Chart, PolicyPeak, Timeline, svg};
 use crate::precision::{self, CpuSupport, Precision};
-use crate::{checkpointing, compose, device};
+use crate::{checkpointing, compose, device, prediction};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -83,9 +84,13 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
 
     let name = name_of(&config);
     let timeline = Timeline::of(&warmed_up(&config, choice.precision)?.recorded_step()?);
+    let predicted = |config: &RunConfig| {
+        prediction::peak(config, Device::Cpu, choice.precision, Batch::Kept).map(|peak| peak.bytes)
+    };
     let mut policies = vec![PolicyPeak {
         name: name.clone(),
         peak_bytes: timeline.peak.total(),
+        predicted_bytes: predicted(&config),
     }];
     let others = if args.only {
         Vec::new()
@@ -97,6 +102,7 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
         policies.push(PolicyPeak {
             name: name_of(other),
             peak_bytes: warmed_up(other, choice.precision)?.peak_bytes()?.peak_bytes,
+            predicted_bytes: predicted(other),
         });
     }
     policies.sort_by_key(|p| std::cmp::Reverse(p.peak_bytes));
@@ -192,7 +198,19 @@ fn table(subtitle: &str, timeline: &Timeline, policies: &[PolicyPeak], drawn: &s
         } else {
             ""
         };
-        lines.push(format!("{:<22} {mib:10.1} MiB{ratio}{mark}", policy.name));
+        let predicted = policy.predicted_bytes.map_or(String::new(), |predicted| {
+            let error = 100.0 * (predicted as f64 / policy.peak_bytes as f64 - 1.0);
+            // No sign before a zero.
+            let error = if error.abs() < 0.005 { 0.0 } else { error };
+            format!(
+                "  predicted {:.1} MiB ({error:+.2} %)",
+                predicted as f64 / MIB
+            )
+        });
+        lines.push(format!(
+            "{:<22} {mib:10.1} MiB{ratio}{predicted}{mark}",
+            policy.name
+        ));
     }
     lines.push(String::new());
     lines.push(format!(
@@ -237,7 +255,13 @@ fn figures(
         },
         "policies": policies
             .iter()
-            .map(|p| json!({ "policy": p.name, "peak_bytes": p.peak_bytes }))
+            .map(|p| {
+                json!({
+                    "policy": p.name,
+                    "peak_bytes": p.peak_bytes,
+                    "predicted_peak_bytes": p.predicted_bytes,
+                })
+            })
             .collect::<Vec<_>>(),
     })
 }

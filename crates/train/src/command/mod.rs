@@ -1,5 +1,6 @@
 //! The command line of `train`.
 
+mod accuracy;
 mod bench;
 mod console;
 mod doctor;
@@ -44,6 +45,8 @@ enum Command {
     /// would take away.
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
+    /// Measure how far the predicted memory of training steps is from what they take, on the CPU.
+    Accuracy(accuracy::AccuracyArgs),
     /// Measure training steps and epochs on this machine, beside PyTorch where asked.
     #[command(allow_negative_numbers = true)]
     Bench(bench::BenchArgs),
@@ -105,6 +108,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fit(args) => fit::run(&args)?,
         Command::Evaluate(args) => evaluate::run(args)?,
         Command::Predict(args) => predict::run(&args)?,
+        Command::Accuracy(args) => accuracy::run(&args)?,
         Command::Memory(args) => memory::run(&args)?,
         Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(args) => bench::run(&args)?,

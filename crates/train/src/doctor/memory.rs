@@ -3,9 +3,15 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{cuda as cuda_allocator, meter};
 
+use config::{ImageSize, RunConfig};
+use estimator::Batch;
+
 use super::Finding;
-use crate::device;
+use super::tiny::{ALL_POLICIES, OFF, config_of};
 use crate::error::Result;
+use crate::measure::Subject;
+use crate::precision::Precision;
+use crate::{compose, device, prediction};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,6 +39,44 @@ pub(super) fn meter(broken: bool) -> Result<Finding> {
         Finding::fail(format!(
             "a tensor of {BYTES} bytes was counted as {grown}, and {returned} of them as given back"
         ))
+    })
+}
+
+/// The estimator's peaks against those of steps, under each policy of this build.
+pub(super) fn prediction(broken: bool) -> Result<Finding> {
+    /// In percent of what was measured.
+    const TOLERATED: std::ops::RangeInclusive<f64> = -0.5..=3.0;
+    let mut errors = Vec::new();
+    for policy in [OFF].into_iter().chain(ALL_POLICIES) {
+        let config = RunConfig {
+            img_size: ImageSize::new(96, 128),
+            use_channels_last: true,
+            ..config_of(policy, Precision::Fp32)
+        };
+        if compose::missing_feature(&config).is_some() || config.use_reentrant {
+            continue;
+        }
+        let predicted = prediction::peak(&config, Device::Cpu, Precision::Fp32, Batch::Kept);
+        let Some(predicted) = predicted else {
+            return Ok(Finding::skipped("this CPU has no AVX512"));
+        };
+        let mut subject = Subject::new(&config, Device::Cpu, Precision::Fp32)?;
+        subject.step(|_| ())?;
+        let measured = subject.peak_bytes()?.peak_bytes;
+        let bytes = predicted.bytes / if broken { 2 } else { 1 };
+        errors.push(100.0 * (bytes as f64 / measured as f64 - 1.0));
+    }
+    let least = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = errors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let detail = format!(
+        "peaks of {} policies, on the CPU: predicted with an error of {least:+.2} to {most:+.2} %",
+        errors.len()
+    );
+    let good = errors.iter().all(|error| TOLERATED.contains(error));
+    Ok(if good {
+        Finding::ok(detail)
+    } else {
+        Finding::fail(detail)
     })
 }
 

@@ -28,6 +28,7 @@ pub(super) enum What {
     /// Tensor bytes on the CPU.
     Meter,
     CudaMemory,
+    Prediction,
     Data,
     Weights,
     /// Something that does not exist yet.
@@ -53,7 +54,7 @@ impl What {
             Self::CudaMemory,
             Self::Data,
             Self::Weights,
-            Self::Planned("memory-prediction"),
+            Self::Prediction,
             Self::Planned("fallback-ladder"),
             Self::Planned("resume"),
         ]);
@@ -74,6 +75,7 @@ impl What {
             Self::CudaOutOfMemory => "cuda-out-of-memory".to_owned(),
             Self::Meter => "memory-meter".to_owned(),
             Self::CudaMemory => "cuda-memory".to_owned(),
+            Self::Prediction => "memory-prediction".to_owned(),
             Self::Data => "data".to_owned(),
             Self::Weights => "weights".to_owned(),
             Self::Planned(name) => (*name).to_owned(),
@@ -166,6 +168,7 @@ impl Trial {
             What::CudaOutOfMemory => failures::cuda(self.device, broken),
             What::Meter => memory::meter(broken),
             What::CudaMemory => memory::cuda(self.device, broken),
+            What::Prediction => memory::prediction(broken),
             What::Data => files::data(broken),
             What::Weights => files::weights(self.device, broken),
             What::Planned(_) => Ok(Finding::skipped("not built yet")),

@@ -15,6 +15,8 @@ pub struct PolicyPeak {
     pub name: String,
     /// Tensor bytes.
     pub peak_bytes: u64,
+    /// What the estimator says of them, where it knows.
+    pub predicted_bytes: Option<u64>,
 }
 
 /// What to draw.

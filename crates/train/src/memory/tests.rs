@@ -81,6 +81,7 @@ fn the_picture_holds_what_a_reader_looks_for() {
     let policies = [("off", 860), ("selective", 430)].map(|(name, peak_bytes)| PolicyPeak {
         name: name.to_owned(),
         peak_bytes,
+        predicted_bytes: None,
     });
     let picture = svg(&Chart {
         title: "a <step> & more",

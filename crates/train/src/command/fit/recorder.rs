@@ -32,11 +32,16 @@ pub(super) struct Recorder {
     best: Option<EpochReport>,
     epochs: u32,
     started: Instant,
+    predicted_peak_bytes: Option<u64>,
 }
 
 impl Recorder {
     /// Writes the resolved configuration first.
-    pub(super) fn new(mut dir: RunDir, trainer: &Trainer) -> Result<Self> {
+    pub(super) fn new(
+        mut dir: RunDir,
+        trainer: &Trainer,
+        predicted_peak_bytes: Option<u64>,
+    ) -> Result<Self> {
         dir.write("config.toml", &trainer.config.to_toml())?;
         let last = dir.file("last");
         std::fs::create_dir(&last).map_err(|e| Error::io("create", last, e))?;
@@ -48,6 +53,7 @@ impl Recorder {
             best: None,
             epochs: 0,
             started: Instant::now(),
+            predicted_peak_bytes,
         })
     }
 
@@ -176,7 +182,7 @@ impl Recorder {
                 step_ms_median: step_time.map(milliseconds),
             },
             memory: Memory {
-                predicted_peak_bytes: None,
+                predicted_peak_bytes: self.predicted_peak_bytes,
                 peak_allocated_bytes: Some(peak.allocated_bytes),
                 peak_reserved_bytes: peak.reserved_bytes,
             },

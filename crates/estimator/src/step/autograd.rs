@@ -1,0 +1,424 @@
+//! A step as autograd runs it: what each node saves, what it is given, and when either goes, by
+//! the formulas of libtorch 2.11. The policies `off`, `block` and `stage`.
+
+use schedule::{Nth, Op, Statistics};
+
+use super::Segment;
+use super::books::Books;
+use super::kernels::Cpu;
+use super::sizes::ConvSize;
+use super::tape::{At, Held};
+
+/// What the forward of a stage leaves.
+#[derive(Debug, Default)]
+struct Saved {
+    /// Pooled or concatenated input, and the indices of the pooling before the stage.
+    input: Option<Held>,
+    indices: Option<Held>,
+    /// Weights in half precision.
+    weights: Vec<Held>,
+    /// Convolution outputs and activations.
+    layers: Vec<[Held; 2]>,
+    statistics: Vec<Held>,
+}
+
+pub(super) struct Autograd<'a> {
+    pub(super) books: &'a mut Books,
+    pub(super) segment: Option<Segment>,
+    pub(super) split_concat: bool,
+    recomputes: bool,
+    saved: Vec<Saved>,
+    /// What each stage hands on.
+    outputs: Vec<Option<Held>>,
+    /// For a split concatenation: the upper half, which is an input of its own.
+    ups: Vec<Option<Held>>,
+    /// A gradient whose one half waits for the stage of its skip.
+    waiting: Vec<Option<Held>>,
+    images: Option<Held>,
+}
+
+impl<'a> Autograd<'a> {
+    /// Forward, loss and backward.
+    pub(super) fn run(books: &'a mut Books, segment: Option<Segment>, split_concat: bool) {
+        let num = books.sizes.num_stages();
+        let none = || (0..num).map(|_| None).collect::<Vec<_>>();
+        let mut step = Self {
+            books,
+            segment,
+            split_concat,
+            recomputes: false,
+            saved: Vec::new(),
+            outputs: none(),
+            ups: none(),
+            waiting: none(),
+            images: None,
+        };
+        for stage in 0..num {
+            let mut saved = Saved::default();
+            step.enter_stage(stage, &mut saved);
+            if segment.is_some() {
+                step.forward_segment(stage);
+                if segment == Some(Segment::Stage) {
+                    step.leave_input(stage, &mut saved);
+                }
+            } else {
+                step.forward(stage, &mut saved);
+            }
+            step.saved.push(saved);
+        }
+        let head = step.books.sizes.head();
+        step.at(Op::Head);
+        let weight = step.cast(&head);
+        let logits = step.books.map(step.books.sizes.logits());
+        step.touch(Cpu::convolution(&head));
+        let loss = step.books.loss(logits);
+        let gradient = step.books.loss_backward(loss);
+        step.recomputes = true;
+        step.at(Op::HeadInput);
+        let mut out = step.conv_backward(&head, Some(step.books.sizes.map(num - 1, head.inputs)));
+        step.books.tape.release(gradient);
+        step.release(weight);
+        for stage in (0..num).rev() {
+            out = step.backward(stage, out);
+        }
+        step.release(out);
+        let images = step.images.take();
+        step.release(images);
+    }
+
+    /// From what the stages before hand on to what the stage's convolution reads.
+    fn enter_stage(&mut self, stage: usize, saved: &mut Saved) {
+        let sizes = self.books.sizes;
+        if stage == 0 {
+            let cast = self.books.map(sizes.cast_images());
+            self.images = Some(cast);
+            return;
+        }
+        if stage <= sizes.depth() {
+            self.at(Op::Pool(stage));
+            saved.input = Some(self.books.map(sizes.map(stage, sizes.inputs(stage))));
+            saved.indices = Some(self.books.map(sizes.indices(stage)));
+            return;
+        }
+        self.at(Op::Up(stage));
+        let conv = sizes.up(stage);
+        saved.weights.extend(self.cast(&conv));
+        let up = self.books.map(sizes.map(stage, conv.outputs));
+        self.touch(self.books.cpu.transposed(&conv));
+        if self.split_concat {
+            self.ups[stage] = Some(up);
+        } else {
+            self.at(Op::Concat(stage));
+            saved.input = Some(self.books.map(sizes.map(stage, sizes.inputs(stage))));
+            self.books.tape.release(up);
+        }
+    }
+
+    /// In a segment of `stage`, what leads to the convolution is not saved.
+    fn leave_input(&mut self, stage: usize, saved: &mut Saved) {
+        let (input, indices, up) = (
+            saved.input.take(),
+            saved.indices.take(),
+            self.ups[stage].take(),
+        );
+        let sizes = self.books.sizes;
+        if stage <= sizes.depth() && stage > 0 {
+            // Pooled by the segment before, and an input of this one.
+            saved.input = input;
+        } else {
+            self.release(input);
+        }
+        self.release(indices);
+        self.release(up);
+        for weight in saved.weights.drain(..) {
+            self.books.tape.release(weight);
+        }
+    }
+
+    /// Both layers, with what they save.
+    fn forward(&mut self, stage: usize, saved: &mut Saved) {
+        for nth in [Nth::First, Nth::Second] {
+            self.convolve(stage, nth, &mut saved.weights);
+            let y = self.books.map(
+                self.books
+                    .sizes
+                    .map(stage, self.books.sizes.channels(stage)),
+            );
+            self.convolved(stage, nth);
+            self.at_norm(stage, nth);
+            let z = self.books.map(
+                self.books
+                    .sizes
+                    .map(stage, self.books.sizes.channels(stage)),
+            );
+            saved.statistics.push(self.books.statistics(stage));
+            saved.layers.push([y, z]);
+        }
+    }
+
+    /// Both layers of a segment, of which only the output stays.
+    fn forward_segment(&mut self, stage: usize) {
+        let bytes = self
+            .books
+            .sizes
+            .map(stage, self.books.sizes.channels(stage));
+        let mut weights = Vec::new();
+        let mut input: Option<Held> = None;
+        for nth in [Nth::First, Nth::Second] {
+            self.convolve(stage, nth, &mut weights);
+            let y = self.books.map(bytes);
+            self.convolved(stage, nth);
+            self.at_norm(stage, nth);
+            let z = self.books.map(bytes);
+            self.books.tape.release(y);
+            let before = input.replace(z);
+            self.release(before);
+        }
+        for weight in weights {
+            self.books.tape.release(weight);
+        }
+        self.outputs[stage] = input;
+    }
+
+    fn convolve(&mut self, stage: usize, nth: Nth, weights: &mut Vec<Held>) {
+        self.at(Op::Conv(stage, nth));
+        let conv = self.books.sizes.conv(stage, nth);
+        weights.extend(self.cast(&conv));
+        if self.splits(stage, nth) {
+            // Two slices and their casts stay, and the second product until it is added.
+            let half = self.books.sizes.half_conv(stage);
+            let bytes = self.books.sizes.map(stage, half.outputs);
+            self.touch(bytes.saturating_add(bytes));
+        }
+    }
+
+    fn convolved(&mut self, stage: usize, nth: Nth) {
+        let conv = self.books.sizes.conv(stage, nth);
+        self.touch(Cpu::convolution(&conv));
+    }
+
+    /// From the gradient of a stage's output to that of what the stage before hands on.
+    fn backward(&mut self, stage: usize, gradient: Option<Held>) -> Option<Held> {
+        let sizes = self.books.sizes;
+        let mut saved = self.saved.pop().unwrap_or_default();
+        let bytes = sizes.map(stage, sizes.channels(stage));
+        let mut gradient = gradient;
+        let is_down = stage < sizes.depth();
+        if is_down && self.segment != Some(Segment::Stage) {
+            gradient = Some(self.join(stage, gradient));
+        }
+        if self.segment.is_some() {
+            let output = self.outputs[stage].take();
+            self.release(output);
+            self.rebuild(stage, &mut saved);
+        }
+        if is_down && self.segment == Some(Segment::Stage) {
+            // The pooling belongs to the segment.
+            self.at(Op::Pool(stage + 1));
+            let pooled = self
+                .books
+                .map(sizes.map(stage + 1, sizes.inputs(stage + 1)));
+            let indices = self.books.map(sizes.indices(stage + 1));
+            self.books.tape.release(pooled);
+            let spread = self.pool_backward(stage + 1, gradient, Some(indices));
+            gradient = Some(self.join(stage, Some(spread)));
+        }
+        for nth in [Nth::Second, Nth::First] {
+            self.at_norm_backward(stage, nth);
+            let Some([y, z]) = saved.layers.pop() else {
+                return gradient;
+            };
+            let masked = self.books.transient(bytes);
+            self.release(gradient);
+            self.books.tape.release(z);
+            // Batch norm makes two, of which one stays.
+            self.touch(bytes.saturating_mul(2));
+            let passed = self.books.transient(bytes);
+            self.books.norm_gradients(stage);
+            self.books.tape.release(y);
+            self.books.tape.release(masked);
+            let statistics = saved.statistics.pop();
+            self.release(statistics);
+            self.at(Op::ConvInput(stage, nth));
+            gradient = self.layer_backward(stage, nth, passed, &mut saved);
+        }
+        gradient = self.leave_stage(stage, gradient, &mut saved);
+        if self.segment == Some(Segment::Stage) && stage > sizes.depth() {
+            // The skip was an input of the segment.
+            let skip = self.outputs[2 * sizes.depth() - stage].take();
+            self.release(skip);
+        }
+        gradient
+    }
+
+    fn layer_backward(
+        &mut self,
+        stage: usize,
+        nth: Nth,
+        passed: Held,
+        saved: &mut Saved,
+    ) -> Option<Held> {
+        if self.splits(stage, nth) {
+            return Some(self.split_backward(stage, passed, saved));
+        }
+        let sizes = self.books.sizes;
+        let conv = sizes.conv(stage, nth);
+        let input = match nth {
+            Nth::First if stage == 0 => None,
+            Nth::First => Some(sizes.map(stage, sizes.inputs(stage))),
+            Nth::Second => Some(sizes.map(stage, sizes.channels(stage))),
+        };
+        let out = self.conv_backward(&conv, input);
+        self.books.tape.release(passed);
+        let weight = saved.weights.pop();
+        self.release(weight);
+        if nth == Nth::First {
+            let input = saved.input.take();
+            self.release(input);
+        }
+        out
+    }
+
+    /// Of the halves of a split concatenation: the skip's, which waits, and then the other.
+    fn split_backward(&mut self, stage: usize, passed: Held, saved: &mut Saved) -> Held {
+        let conv = self.books.sizes.half_conv(stage);
+        let bytes = self.books.sizes.map(stage, conv.inputs);
+        let half = |step: &mut Self, first: bool| {
+            let out = step.books.transient(bytes);
+            step.touch(Cpu::convolution(&conv));
+            step.books.half_weight_gradient(&conv, first);
+            out
+        };
+        let skip = half(self, true);
+        self.waiting[2 * self.books.sizes.depth() - stage] = Some(skip);
+        let out = half(self, false);
+        self.books.tape.release(passed);
+        for held in [saved.weights.pop(), self.ups[stage].take()] {
+            self.release(held);
+        }
+        out
+    }
+
+    /// Gradient of the input, then that of the weight.
+    fn conv_backward(&mut self, conv: &ConvSize, input: Option<u64>) -> Option<Held> {
+        let out = input.map(|bytes| self.books.transient(bytes));
+        self.touch(Cpu::convolution(conv));
+        self.books.weight_gradient(conv);
+        out
+    }
+
+    /// From the gradient of a stage's input to those of the stages that it comes from.
+    fn leave_stage(
+        &mut self,
+        stage: usize,
+        gradient: Option<Held>,
+        saved: &mut Saved,
+    ) -> Option<Held> {
+        let sizes = self.books.sizes;
+        if stage == 0 {
+            self.release(gradient);
+            return None;
+        }
+        if stage <= sizes.depth() {
+            if self.segment == Some(Segment::Stage) {
+                return gradient;
+            }
+            let indices = saved.indices.take();
+            return Some(self.pool_backward(stage, gradient, indices));
+        }
+        self.at(Op::UpInput(stage));
+        let conv = sizes.up(stage);
+        let dense = if self.split_concat {
+            gradient
+        } else {
+            // One half, made dense; the other half keeps all of it.
+            self.waiting[2 * sizes.depth() - stage] = gradient;
+            Some(self.books.transient(sizes.map(stage, conv.outputs)))
+        };
+        let out = self.conv_backward(&conv, Some(sizes.map(stage - 1, conv.inputs)));
+        self.release(dense);
+        let weight = saved.weights.pop();
+        self.release(weight);
+        out
+    }
+
+    fn pool_backward(
+        &mut self,
+        stage: usize,
+        gradient: Option<Held>,
+        indices: Option<Held>,
+    ) -> Held {
+        self.at(Op::PoolBackward(stage));
+        let sizes = self.books.sizes;
+        let spread = sizes.map(stage - 1, sizes.channels(stage - 1));
+        let spread = self.books.transient(spread);
+        self.release(gradient);
+        self.release(indices);
+        spread
+    }
+
+    /// Adds what comes through the skip.
+    fn join(&mut self, stage: usize, gradient: Option<Held>) -> Held {
+        let bytes = self
+            .books
+            .sizes
+            .map(stage, self.books.sizes.channels(stage));
+        let sum = self.books.transient(bytes);
+        let waiting = self.waiting[stage].take();
+        self.release(waiting);
+        self.release(gradient);
+        sum
+    }
+
+    /// The forward of a segment once more, up to what its last node saves.
+    fn rebuild(&mut self, stage: usize, saved: &mut Saved) {
+        if self.segment == Some(Segment::Stage) && stage > self.books.sizes.depth() {
+            self.enter_stage(stage, saved);
+        }
+        self.forward(stage, saved);
+    }
+
+    fn splits(&self, stage: usize, nth: Nth) -> bool {
+        self.split_concat && nth == Nth::First && stage > self.books.sizes.depth()
+    }
+
+    fn cast(&mut self, conv: &ConvSize) -> Option<Held> {
+        let half = self.books.sizes.is_half();
+        half.then(|| self.books.map(conv.weight_bytes()))
+    }
+
+    fn at(&mut self, op: Op) {
+        self.books.tape.enter(if self.recomputes {
+            At::Backward(op)
+        } else {
+            At::Forward(op)
+        });
+    }
+
+    fn at_norm(&mut self, stage: usize, nth: Nth) {
+        self.at(Op::Norm {
+            stage,
+            nth,
+            statistics: Statistics::Batch,
+            in_place: false,
+        });
+    }
+
+    fn at_norm_backward(&mut self, stage: usize, nth: Nth) {
+        self.at(Op::NormBackward {
+            stage,
+            nth,
+            masked: false,
+        });
+    }
+
+    fn touch(&mut self, bytes: u64) {
+        self.books.tape.touch(bytes);
+    }
+
+    fn release(&mut self, held: Option<Held>) {
+        if let Some(held) = held {
+            self.books.tape.release(held);
+        }
+    }
+}

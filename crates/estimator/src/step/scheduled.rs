@@ -1,0 +1,247 @@
+//! A schedule's operations with sizes: what `checkpoint` allocates when it executes them on a CPU.
+
+use std::collections::HashMap;
+
+use schedule::{Half, Nth, Op, Schedule, Statistics, Value};
+
+use super::books::Books;
+use super::kernels::Cpu;
+use super::sizes::ConvSize;
+use super::tape::{At, Held};
+use crate::EstimateError;
+
+/// The tensors of a schedule by name.
+pub(super) struct Walk<'a> {
+    pub(super) books: &'a mut Books,
+    pub(super) schedule: &'a Schedule,
+    values: HashMap<Value, Held>,
+}
+
+impl<'a> Walk<'a> {
+    /// Forward, loss and backward.
+    pub(super) fn run(books: &'a mut Books, schedule: &'a Schedule) -> Result<(), EstimateError> {
+        let mut walk = Self {
+            books,
+            schedule,
+            values: HashMap::new(),
+        };
+        let mut statistics = Vec::new();
+        for &op in schedule.forward() {
+            walk.books.tape.enter(At::Forward(op));
+            walk.op(op)?;
+            if let Op::Norm { stage, .. } = op {
+                statistics.push(walk.books.statistics(stage));
+            }
+        }
+        let logits = walk.take(Value::Logits)?;
+        let loss = walk.books.loss(logits);
+        let gradient = walk.books.loss_backward(loss);
+        walk.values.insert(Value::GradLogits, gradient);
+        for &op in schedule.backward() {
+            walk.books.tape.enter(At::Backward(op));
+            walk.op(op)?;
+        }
+        for (_, held) in walk.values.drain() {
+            walk.books.tape.release(held);
+        }
+        for held in statistics {
+            walk.books.tape.release(held);
+        }
+        Ok(())
+    }
+
+    fn op(&mut self, op: Op) -> Result<(), EstimateError> {
+        let sizes = self.books.sizes;
+        match op {
+            Op::Conv(s, n) => {
+                let conv = sizes.conv(s, n);
+                let cast = if s == 0 && n == Nth::First {
+                    sizes.cast_images()
+                } else {
+                    0
+                };
+                self.make(Value::Conv(s, n));
+                let scratch = Cpu::convolution(&conv).saturating_add(self.cast(&conv));
+                self.touch(scratch.saturating_add(cast));
+            }
+            Op::ConvHalf(s, half) => {
+                let conv = sizes.half_conv(s);
+                let weights = conv.parameter_bytes().saturating_add(self.cast(&conv));
+                match half {
+                    Half::Up => self.make(Value::Conv(s, Nth::First)),
+                    Half::Skip => self.touch(sizes.of(Value::Conv(s, Nth::First))),
+                }
+                let more = match half {
+                    Half::Up => 0,
+                    Half::Skip => sizes.of(Value::Conv(s, Nth::First)),
+                };
+                self.touch(
+                    Cpu::convolution(&conv)
+                        .saturating_add(weights)
+                        .saturating_add(more),
+                );
+            }
+            Op::Norm {
+                stage,
+                nth,
+                in_place,
+                statistics: Statistics::Batch | Statistics::Saved,
+            } => {
+                if in_place {
+                    let held = self.take(Value::Conv(stage, nth))?;
+                    self.values.insert(Value::Act(stage, nth), held);
+                } else {
+                    self.make(Value::Act(stage, nth));
+                }
+            }
+            Op::Pool(s) => {
+                self.make(Value::Input(s));
+                let part = self.rebuilt_part(s - 1);
+                let pooled = sizes.part(s - 1) / 4;
+                self.touch(part + pooled + self.indices_of(pooled));
+            }
+            Op::Up(s) => {
+                self.make(Value::Up(s));
+                let conv = sizes.up(s);
+                let scratch = self.books.cpu.transposed(&conv);
+                self.touch(scratch.saturating_add(self.cast(&conv)));
+            }
+            Op::Concat(s) | Op::ConcatSkip(s) => {
+                self.make(Value::Input(s));
+                let part = self.rebuilt_part(self.skip(s));
+                self.touch(part);
+            }
+            Op::ConcatUp(_) => {}
+            Op::Head => {
+                self.make(Value::Logits);
+                self.touch(Cpu::convolution(&sizes.head()));
+            }
+            Op::Free(value) => {
+                let held = self.take(value)?;
+                self.books.tape.release(held);
+            }
+            _ => self.gradient(op)?,
+        }
+        Ok(())
+    }
+
+    /// An operation that passes a gradient back.
+    fn gradient(&mut self, op: Op) -> Result<(), EstimateError> {
+        let sizes = self.books.sizes;
+        match op {
+            Op::HeadWeight => self.weight(&sizes.head()),
+            Op::HeadInput => {
+                let last = sizes.num_stages() - 1;
+                self.input_gradient(&sizes.head(), Value::GradAct(last, Nth::Second));
+            }
+            Op::NormBackward { stage, nth, masked } => {
+                let rebuilt = !masked && !self.values.contains_key(&Value::Act(stage, nth));
+                self.touch(if rebuilt { sizes.part(stage) } else { 0 });
+                let held = self.take(Value::GradAct(stage, nth))?;
+                self.values.insert(Value::GradConv(stage, nth), held);
+                self.books.norm_gradients(stage);
+            }
+            Op::ConvWeight(s, n) => {
+                let cast = if s == 0 && n == Nth::First {
+                    sizes.cast_images()
+                } else {
+                    0
+                };
+                let cast = self.books.transient(cast);
+                self.weight(&sizes.conv(s, n));
+                self.books.tape.release(cast);
+            }
+            Op::ConvInput(s, n) => {
+                let out = match n {
+                    Nth::First => Value::GradInput(s),
+                    Nth::Second => Value::GradAct(s, Nth::First),
+                };
+                self.input_gradient(&sizes.conv(s, n), out);
+            }
+            Op::ConvWeightHalf(s, half) => {
+                let conv = sizes.half_conv(s);
+                let shape = self.books.transient(self.cast(&conv));
+                self.books.half_weight_gradient(&conv, half == Half::Up);
+                self.books.tape.release(shape);
+            }
+            Op::ConvInputHalf(s, half) => {
+                let conv = sizes.half_conv(s);
+                let slice = self.books.transient(conv.parameter_bytes());
+                let out = match half {
+                    Half::Up => Value::GradUp(s),
+                    Half::Skip => Value::GradAct(self.skip(s), Nth::Second),
+                };
+                self.input_gradient(&conv, out);
+                self.books.tape.release(slice);
+            }
+            Op::PoolBackward(s) => {
+                let part = self.rebuilt_part(s - 1);
+                let (whole, pooled) = (sizes.part(s - 1), sizes.part(s - 1) / 4);
+                let indices = self.indices_of(pooled);
+                self.touch(part + indices + whole.max(pooled));
+            }
+            Op::TakeUp(s) => self.make(Value::GradUp(s)),
+            Op::TakeSkip(s) => self.make(Value::GradAct(self.skip(s), Nth::Second)),
+            Op::UpWeight(s) => self.weight(&sizes.up(s)),
+            Op::UpInput(s) => {
+                self.input_gradient(&sizes.up(s), Value::GradAct(s - 1, Nth::Second));
+            }
+            // Of the forward.
+            _ => return Err(EstimateError::Schedule),
+        }
+        Ok(())
+    }
+
+    /// A weight in half precision beside the parameter, for the length of an operation.
+    fn cast(&self, conv: &ConvSize) -> u64 {
+        if self.books.sizes.is_half() {
+            conv.weight_bytes()
+        } else {
+            0
+        }
+    }
+
+    fn weight(&mut self, conv: &ConvSize) {
+        // A tensor of the weight's shape and of the type of the gradient.
+        let shape = self.books.transient(self.cast(conv));
+        self.books.weight_gradient(conv);
+        self.books.tape.release(shape);
+    }
+
+    fn input_gradient(&mut self, conv: &ConvSize, out: Value) {
+        self.make(out);
+        let scratch = Cpu::convolution(conv).saturating_add(self.cast(conv));
+        self.touch(scratch);
+    }
+
+    /// A part of what a stage hands on, where it has to be rebuilt.
+    fn rebuilt_part(&self, stage: usize) -> u64 {
+        if self.values.contains_key(&Value::Act(stage, Nth::Second)) {
+            0
+        } else {
+            self.books.sizes.part(stage)
+        }
+    }
+
+    /// Indices of a pooled part: eight bytes for each number.
+    fn indices_of(&self, pooled_bytes: u64) -> u64 {
+        pooled_bytes / self.books.sizes.element.bytes() * 8
+    }
+
+    fn skip(&self, stage: usize) -> usize {
+        self.schedule.skip_of(stage).unwrap_or(0)
+    }
+
+    fn make(&mut self, value: Value) {
+        let held = self.books.map(self.books.sizes.of(value));
+        self.values.insert(value, held);
+    }
+
+    fn take(&mut self, value: Value) -> Result<Held, EstimateError> {
+        self.values.remove(&value).ok_or(EstimateError::Schedule)
+    }
+
+    fn touch(&mut self, bytes: u64) {
+        self.books.tape.touch(bytes);
+    }
+}

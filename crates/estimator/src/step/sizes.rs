@@ -1,0 +1,205 @@
+//! Bytes of the tensors of a step.
+
+use config::{ImageSize, Network};
+use schedule::{Element, Nth, Value};
+
+/// A step's tensors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) network: Network,
+    pub(super) size: ImageSize,
+    pub(super) batch: u64,
+    pub(super) element: Element,
+}
+
+/// One convolution, by the larger of its two images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConvSize {
+    pub(super) batch: u64,
+    pub(super) inputs: u64,
+    pub(super) outputs: u64,
+    pub(super) height: u64,
+    pub(super) width: u64,
+    /// Numbers of the kernel: 9, 4 or 1.
+    pub(super) taps: u64,
+    pub(super) stride: u64,
+    pub(super) element_bytes: u64,
+}
+
+impl ConvSize {
+    /// In the type of activations.
+    pub(super) const fn weight_bytes(&self) -> u64 {
+        self.weight_elements().saturating_mul(self.element_bytes)
+    }
+
+    /// In fp32, as the parameter.
+    pub(super) const fn parameter_bytes(&self) -> u64 {
+        self.weight_elements().saturating_mul(4)
+    }
+
+    const fn weight_elements(&self) -> u64 {
+        self.inputs
+            .saturating_mul(self.outputs)
+            .saturating_mul(self.taps)
+    }
+
+    /// Whether libtorch takes its own kernels instead of oneDNN's (`use_mkldnn` of its
+    /// `Convolution.cpp`): fp32, one image, and few numbers in it.
+    pub(super) const fn is_small(&self) -> bool {
+        const FEW: u64 = 20_480;
+        let pixels = self.height.saturating_mul(self.width) / (self.stride * self.stride);
+        self.element_bytes == 4 && self.batch == 1 && self.inputs.saturating_mul(pixels) <= FEW
+    }
+
+    /// Whether a row of a block of input and gradient fits what oneDNN likes to have at hand.
+    pub(super) const fn full_spatial(&self) -> bool {
+        const AT_HAND_BYTES: u64 = 48 * 1024;
+        32 * (2 * self.width + 2) <= AT_HAND_BYTES && self.taps > 1
+    }
+}
+
+impl Sizes {
+    pub(super) const fn depth(&self) -> usize {
+        self.network.depth as usize
+    }
+
+    pub(super) const fn num_stages(&self) -> usize {
+        2 * self.depth() + 1
+    }
+
+    /// Halvings of the image at a stage.
+    pub(super) fn level(&self, stage: usize) -> u32 {
+        let level = if stage > self.depth() {
+            2 * self.depth() - stage
+        } else {
+            stage
+        };
+        u32::try_from(level).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn channels(&self, stage: usize) -> u64 {
+        u64::from(self.network.channels(self.level(stage)))
+    }
+
+    /// Channels that a stage's first convolution reads.
+    pub(super) fn inputs(&self, stage: usize) -> u64 {
+        match stage {
+            0 => u64::from(self.network.in_channels),
+            s if s <= self.depth() => self.channels(s - 1),
+            s => self.channels(s).saturating_mul(2),
+        }
+    }
+
+    fn numbers(&self, level: u32, channels: u64) -> u64 {
+        let pixels = self.size.pixels().checked_shr(2 * level).unwrap_or(0);
+        self.batch.saturating_mul(channels).saturating_mul(pixels)
+    }
+
+    /// A tensor of a stage's image.
+    pub(super) fn map(&self, stage: usize, channels: u64) -> u64 {
+        self.numbers(self.level(stage), channels)
+            .saturating_mul(self.element.bytes())
+    }
+
+    /// Indices of a stage's pooled input: eight bytes each.
+    pub(super) fn indices(&self, stage: usize) -> u64 {
+        self.numbers(self.level(stage), self.inputs(stage))
+            .saturating_mul(8)
+    }
+
+    /// Images in fp32, as the caller made them.
+    pub(super) fn images(&self) -> u64 {
+        self.numbers(0, u64::from(self.network.in_channels))
+            .saturating_mul(4)
+    }
+
+    /// Masks, a byte each.
+    pub(super) fn masks(&self) -> u64 {
+        self.numbers(0, 1)
+    }
+
+    /// Images in the type of activations.
+    pub(super) fn cast_images(&self) -> u64 {
+        match self.element {
+            Element::Single => 0,
+            Element::Half => self.images() / 2,
+        }
+    }
+
+    /// Logits or probabilities in fp32.
+    pub(super) fn logits_fp32(&self) -> u64 {
+        self.numbers(0, u64::from(self.network.classes))
+            .saturating_mul(4)
+    }
+
+    pub(super) fn logits(&self) -> u64 {
+        self.logits_fp32() / 4 * self.element.bytes()
+    }
+
+    pub(super) const fn is_half(&self) -> bool {
+        matches!(self.element, Element::Half)
+    }
+
+    fn conv_of(&self, stage: usize, taps: u64, inputs: u64, outputs: u64) -> ConvSize {
+        let level = self.level(stage);
+        let side = |side: u32| u64::from(side.checked_shr(level).unwrap_or(0));
+        ConvSize {
+            batch: self.batch,
+            inputs,
+            outputs,
+            height: side(self.size.height),
+            width: side(self.size.width),
+            taps,
+            stride: if taps == 4 { 2 } else { 1 },
+            element_bytes: self.element.bytes(),
+        }
+    }
+
+    pub(super) fn conv(&self, stage: usize, nth: Nth) -> ConvSize {
+        let inputs = match nth {
+            Nth::First => self.inputs(stage),
+            Nth::Second => self.channels(stage),
+        };
+        self.conv_of(stage, 9, inputs, self.channels(stage))
+    }
+
+    /// Over one half of a concatenation.
+    pub(super) fn half_conv(&self, stage: usize) -> ConvSize {
+        self.conv(stage, Nth::Second)
+    }
+
+    /// The transposed convolution of a stage, by its output.
+    pub(super) fn up(&self, stage: usize) -> ConvSize {
+        let channels = self.channels(stage);
+        self.conv_of(stage, 4, channels.saturating_mul(2), channels)
+    }
+
+    pub(super) fn head(&self) -> ConvSize {
+        let classes = u64::from(self.network.classes);
+        self.conv_of(0, 1, self.channels(0), classes)
+    }
+
+    pub(super) fn of(&self, value: Value) -> u64 {
+        match value {
+            Value::Image => 0,
+            Value::Logits | Value::GradLogits => self.logits(),
+            Value::Input(s) | Value::GradInput(s) => self.map(s, self.inputs(s)),
+            Value::Up(s)
+            | Value::GradUp(s)
+            | Value::Conv(s, _)
+            | Value::Act(s, _)
+            | Value::GradConv(s, _)
+            | Value::GradAct(s, _) => self.map(s, self.channels(s)),
+        }
+    }
+
+    /// A part in which an activation of a stage is rebuilt.
+    pub(super) fn part(&self, stage: usize) -> u64 {
+        const PART_BYTES: u64 = 16 << 20;
+        let whole = self.map(stage, self.channels(stage));
+        let height = u64::from(self.size.height) >> self.level(stage);
+        let rows = self.batch.saturating_mul(height).max(1);
+        let row = whole / rows;
+        whole.min((PART_BYTES / row.max(1)).max(2).saturating_mul(row))
+    }
+}
