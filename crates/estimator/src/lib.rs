@@ -32,6 +32,7 @@
 mod bytes;
 mod caching_allocator;
 mod flops;
+mod hardware;
 mod size_arg;
 mod static_bytes;
 mod step;
@@ -39,6 +40,7 @@ mod step;
 pub use bytes::Bytes;
 pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
+pub use hardware::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{At, Batch, Breakdown, Category, Cpu, Peak, Recompute, Segment, TrainingStep};
