@@ -1,20 +1,92 @@
-//! Which device a run would get, from what was found: no IO here.
+//! What was found: GPUs, MIG instances, who holds memory. No IO here.
 
-use estimator::Bytes;
+use estimator::{Bytes, Hardware, Observed, Rates, cores_per_sm};
 
-/// One GPU as NVML describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::select::{self, Environment};
+
+/// One GPU, or one MIG instance of a GPU, as NVML describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gpu {
-    /// Index in NVML's order, that of the PCI bus.
+    /// Index in NVML's order, that of the PCI bus; of an instance that of its GPU.
     pub index: u32,
-    /// `GPU-` and a UUID.
+    /// `GPU-` and a UUID; `MIG-` and one of an instance.
     pub uuid: String,
     /// Product name.
     pub name: String,
-    /// Installed memory.
+    /// Installed memory; 0 where NVML does not say.
     pub total: Bytes,
     /// Memory that no process holds now.
     pub free: Bytes,
+    /// What else NVML says.
+    pub facts: Facts,
+    /// Processes that hold memory on it, other than this one.
+    pub processes: Vec<Process>,
+    /// Its MIG instances, where MIG is enabled: CUDA then uses those, never the whole.
+    pub mig: Option<Vec<Instance>>,
+    /// Product name of the GPU of which this is an instance.
+    pub instance_of: Option<String>,
+}
+
+/// Facts that not every driver and card gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Compute capability, major and minor.
+    pub compute_capability: Option<(u32, u32)>,
+    /// CUDA cores.
+    pub num_cores: Option<u32>,
+    /// Streaming multiprocessors; see also [`Facts::sms`].
+    pub num_sms: Option<u32>,
+    /// Highest SM clock.
+    pub max_sm_clock_mhz: Option<u32>,
+    /// Highest memory clock.
+    pub max_memory_clock_mhz: Option<u32>,
+    /// Width of the memory's bus.
+    pub bus_width_bits: Option<u32>,
+    /// Degrees Celsius.
+    pub temperature_celsius: Option<u32>,
+}
+
+/// A process that holds memory of a GPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Process id, as the driver counts them: in a container those of the host.
+    pub pid: u32,
+    /// Name of its program, without folders.
+    pub name: Option<String>,
+    /// What it holds, where the driver says.
+    pub bytes: Option<Bytes>,
+}
+
+/// A MIG instance: a share of a GPU, which CUDA sees as a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Index among the instances of its GPU.
+    pub index: u32,
+    /// `MIG-` and a UUID; with drivers before R470 `MIG-GPU-UUID/GI/CI`.
+    pub uuid: String,
+    /// Product name of the GPU and profile of the instance.
+    pub name: String,
+    /// Its memory.
+    pub total: Bytes,
+    /// Memory of it that no process holds now.
+    pub free: Bytes,
+    /// Its streaming multiprocessors.
+    pub num_sms: Option<u32>,
+    /// Ids of GPU instance and compute instance, where they are known.
+    pub ids: Option<(u32, u32)>,
+    /// Processes that hold memory on it, other than this one.
+    pub processes: Vec<Process>,
+}
+
+/// What NVML sees of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Version of the driver, such as `580.95.05`.
+    pub driver: Option<String>,
+    /// The newest CUDA that the driver serves, such as `13.0`.
+    pub cuda: Option<String>,
+    /// Every GPU, in the order of the PCI bus.
+    pub gpus: Vec<Gpu>,
 }
 
 /// What the advice is for.
@@ -39,6 +111,18 @@ pub enum Device {
     },
 }
 
+/// Peak rates of a device and where they are from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// The rates.
+    pub rates: Rates,
+    /// From the table of cards; otherwise estimated from clocks and architecture.
+    pub in_table: bool,
+}
+
+/// Others are named up to here, the rest counted.
+const MOST_PROCESSES: usize = 3;
+
 impl Device {
     /// Memory that a run can have, where it is known.
     pub fn memory(&self) -> Option<Bytes> {
@@ -50,153 +134,121 @@ impl Device {
     }
 }
 
-/// The GPU that a CUDA program would see first, given `CUDA_VISIBLE_DEVICES`.
-///
-/// As CUDA does, an entry that names no device hides those after it, and an
-/// empty list hides all. Entries are indices or prefixes of UUIDs. CUDA counts
-/// the fastest GPU first unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`; NVML counts in
-/// the order of the bus, and so does this.
-pub fn select(gpus: Vec<Gpu>, visible: Option<&str>) -> Device {
-    if gpus.is_empty() {
-        return Device::Cpu {
-            reason: "the driver knows of no GPU".to_owned(),
+impl Facts {
+    /// Streaming multiprocessors, as NVML says or by the number of cores.
+    pub fn sms(&self) -> Option<u32> {
+        self.num_sms.or_else(|| {
+            let cores_per_sm = cores_per_sm(self.compute_capability?)?;
+            Some(self.num_cores? / cores_per_sm)
+        })
+    }
+}
+
+impl Gpu {
+    /// Memory that is held now, by processes and the driver.
+    pub fn used(&self) -> Bytes {
+        Bytes(self.total.0.saturating_sub(self.free.0))
+    }
+
+    /// Peak rates: from the table of cards, or estimated. Of a MIG instance its share of them, by
+    /// SMs and by memory. `None` where neither is possible.
+    pub fn peak(&self) -> Option<Peak> {
+        if let Some(whole) = &self.instance_of {
+            let card = Hardware::lookup(whole)?;
+            let sms = f64::from(self.facts.num_sms?) / f64::from(card.num_sms);
+            let rates = Rates {
+                memory_bytes_per_second: card.rates.memory_bytes_per_second
+                    * (self.total.as_gib() / card.memory.as_gib()).min(1.0),
+                fp32_flops: card.rates.fp32_flops * sms,
+                tf32_flops: card.rates.tf32_flops.map(|rate| rate * sms),
+                fp16_flops: card.rates.fp16_flops.map(|rate| rate * sms),
+                bf16_flops: card.rates.bf16_flops.map(|rate| rate * sms),
+            };
+            let in_table = true;
+            return Some(Peak { rates, in_table });
+        }
+        if let Some(card) = Hardware::lookup_with_memory(&self.name, self.total) {
+            let rates = card.rates;
+            let in_table = true;
+            return Some(Peak { rates, in_table });
+        }
+        let observed = Observed {
+            name: &self.name,
+            compute_capability: self.facts.compute_capability?,
+            num_sms: self.facts.sms()?,
+            max_sm_clock_mhz: self.facts.max_sm_clock_mhz?,
+            max_memory_clock_mhz: self.facts.max_memory_clock_mhz?,
+            bus_width_bits: self.facts.bus_width_bits?,
         };
+        let rates = Hardware::estimate(&observed)?;
+        let in_table = false;
+        Some(Peak { rates, in_table })
     }
-    let Some(list) = visible else {
-        let notes = several(&gpus);
-        return first(gpus, notes);
-    };
-    let entry = list.split(',').next().unwrap_or_default().trim();
-    if entry.is_empty() || entry == "-1" {
-        let reason = format!("`CUDA_VISIBLE_DEVICES={list}` hides every GPU");
-        return Device::Cpu { reason };
-    }
-    if entry.starts_with("MIG-") {
-        let reason = format!(
-            "`CUDA_VISIBLE_DEVICES={list}` names a MIG instance, which is not looked up yet; pass \
-             its memory with `--vram`"
-        );
-        return Device::Cpu { reason };
-    }
-    let matches = |gpu: &Gpu| match entry.parse::<u32>() {
-        Ok(index) => gpu.index == index,
-        Err(_) => entry.starts_with("GPU-") && gpu.uuid.starts_with(entry),
-    };
-    let (chosen, others): (Vec<_>, Vec<_>) = gpus.into_iter().partition(matches);
-    match chosen.len() {
-        1 => {
-            let by_index = entry.parse::<u32>().is_ok();
-            let mixed = others.iter().any(|gpu| gpu.name != chosen[0].name);
-            let note = (by_index && mixed).then(|| {
-                "counted in the order of the PCI bus; CUDA does so with \
-                 `CUDA_DEVICE_ORDER=PCI_BUS_ID` only"
-                    .to_owned()
-            });
-            first(chosen, note.into_iter().collect())
+
+    /// One of its MIG instances as a device of its own. NVML's clocks are those of the GPU; the
+    /// width of an instance's bus is not known.
+    #[must_use]
+    pub fn instance(&self, instance: &Instance) -> Self {
+        Self {
+            index: self.index,
+            uuid: instance.uuid.clone(),
+            name: instance.name.clone(),
+            total: instance.total,
+            free: instance.free,
+            facts: Facts {
+                num_sms: instance.num_sms,
+                num_cores: None,
+                bus_width_bits: None,
+                ..self.facts
+            },
+            processes: instance.processes.clone(),
+            mig: None,
+            instance_of: Some(self.name.clone()),
         }
-        0 => Device::Cpu {
-            reason: format!("`CUDA_VISIBLE_DEVICES={list}` begins with `{entry}`, which is no GPU"),
-        },
-        _ => Device::Cpu {
-            reason: format!(
-                "`CUDA_VISIBLE_DEVICES={list}` begins with `{entry}`, which fits several GPUs"
-            ),
-        },
+    }
+
+    /// Who else holds memory, in sentences, those who hold most first.
+    pub fn held_by_others(&self) -> Vec<String> {
+        let mut sorted: Vec<_> = self.processes.iter().collect();
+        sorted.sort_by_key(|process| std::cmp::Reverse(process.bytes));
+        let (named, rest) = sorted.split_at(sorted.len().min(MOST_PROCESSES));
+        let mut notes: Vec<_> = named.iter().map(|process| process.sentence()).collect();
+        match rest.len() {
+            0 => {}
+            1 => notes.push("1 more process holds some".to_owned()),
+            count => notes.push(format!("{count} more processes hold some")),
+        }
+        notes
     }
 }
 
-fn first(gpus: Vec<Gpu>, notes: Vec<String>) -> Device {
-    match gpus.into_iter().next() {
-        Some(gpu) => Device::Found { gpu, notes },
-        None => Device::Cpu {
-            reason: "the driver knows of no GPU".to_owned(),
-        },
+impl Process {
+    /// The id, and the name where it is known.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.pid),
+            None => self.pid.to_string(),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let label = self.label();
+        match self.bytes {
+            Some(bytes) => format!("process {label} holds {bytes} of it"),
+            None => format!("process {label} holds some of it"),
+        }
     }
 }
 
-fn several(gpus: &[Gpu]) -> Vec<String> {
-    match gpus.len() {
-        0 | 1 => Vec::new(),
-        count => vec![format!(
-            "{count} GPUs found, this is for the first; choose another with `CUDA_VISIBLE_DEVICES`"
-        )],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gpu(index: u32, uuid: &str, name: &str) -> Gpu {
-        Gpu {
-            index,
-            uuid: uuid.to_owned(),
-            name: name.to_owned(),
-            total: Bytes(12 * Bytes::GIB),
-            free: Bytes(11 * Bytes::GIB),
+/// The device that a CUDA program would see first: see [`select::choose`].
+pub fn select(gpus: &[Gpu], environment: &Environment) -> Device {
+    match select::choose(gpus, environment) {
+        Ok(choice) => {
+            let gpu = choice.device();
+            let mut notes = choice.notes;
+            notes.extend(gpu.held_by_others());
+            Device::Found { gpu, notes }
         }
-    }
-
-    fn machine() -> Vec<Gpu> {
-        vec![
-            gpu(0, "GPU-aaaa-1", "NVIDIA A"),
-            gpu(1, "GPU-aabb-2", "NVIDIA B"),
-            gpu(2, "GPU-cccc-3", "NVIDIA A"),
-        ]
-    }
-
-    fn chosen(visible: Option<&str>) -> Result<u32, String> {
-        match select(machine(), visible) {
-            Device::Found { gpu, .. } => Ok(gpu.index),
-            Device::Cpu { reason } => Err(reason),
-            Device::Given { .. } => Err("given".to_owned()),
-        }
-    }
-
-    #[test]
-    fn visible_devices() {
-        assert_eq!(chosen(None), Ok(0));
-        assert_eq!(chosen(Some("1")), Ok(1));
-        assert_eq!(chosen(Some(" 2 ,0")), Ok(2));
-        assert_eq!(chosen(Some("GPU-cccc")), Ok(2));
-        assert_eq!(chosen(Some("GPU-aabb-2,GPU-cccc")), Ok(1));
-        for hidden in [
-            "",
-            "-1",
-            "7",
-            "7,0",
-            "GPU-",
-            "GPU-aa",
-            "GPU-zzzz",
-            "cccc",
-            "MIG-1",
-            "none",
-            "4294967296",
-        ] {
-            assert!(chosen(Some(hidden)).is_err(), "{hidden}");
-        }
-    }
-
-    #[test]
-    fn an_empty_machine() {
-        assert!(matches!(select(vec![], None), Device::Cpu { .. }));
-        assert!(matches!(select(vec![], Some("0")), Device::Cpu { .. }));
-    }
-
-    #[test]
-    fn the_order_is_said_where_it_matters() {
-        let notes = |device| match device {
-            Device::Found { notes, .. } => notes.len(),
-            _ => 0,
-        };
-        assert_eq!(notes(select(machine(), Some("1"))), 1);
-        assert_eq!(notes(select(machine(), Some("GPU-aabb"))), 0);
-        assert_eq!(
-            notes(select(
-                vec![gpu(0, "GPU-1", "A"), gpu(1, "GPU-2", "A")],
-                Some("1")
-            )),
-            0
-        );
+        Err(reason) => Device::Cpu { reason },
     }
 }

@@ -21,6 +21,7 @@ mod json;
 pub mod nvml;
 mod recommend;
 mod report;
+pub mod select;
 
 pub use device::{Device, Gpu};
 pub use json::to_json;

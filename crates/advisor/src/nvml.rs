@@ -1,13 +1,16 @@
 //! Asks NVML. It comes with the driver and is opened at run time, so that the
 //! same binary runs on a machine without one.
 
+mod read;
+
 use std::sync::OnceLock;
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
-use crate::device::{self, Device, Gpu};
+use crate::device::{self, Device, Gpu, Machine};
+use crate::select::Environment;
 use estimator::Bytes;
 
 /// The name that drivers install; the bare name needs a development package.
@@ -21,10 +24,34 @@ const LIBRARY: Option<&str> = None;
 #[doc(alias = "nvmlInit_v2")]
 #[doc(alias = "nvmlDeviceGetMemoryInfo")]
 pub fn detect(visible: Option<&str>) -> Device {
-    match all_gpus() {
-        Ok(gpus) => device::select(gpus, visible),
+    let environment = environment(visible);
+    match all(&environment) {
+        Ok(gpus) => device::select(&gpus, &environment),
         Err(reason) => Device::Cpu { reason },
     }
+}
+
+/// `visible` with what else of the environment decides which devices CUDA shows.
+pub fn environment(visible: Option<&str>) -> Environment {
+    Environment {
+        visible: visible.map(str::to_owned),
+        pci_order: std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID"),
+    }
+}
+
+/// All that NVML sees of this machine.
+///
+/// # Errors
+/// Why it sees no GPU, as a fragment after "no GPU: ".
+#[doc(alias = "nvmlSystemGetCudaDriverVersion_v2")]
+pub fn machine(environment: &Environment) -> Result<Machine, String> {
+    let gpus = all(environment)?;
+    let cuda = nvml()?.sys_cuda_driver_version().ok();
+    Ok(Machine {
+        driver: driver_version().ok(),
+        cuda: cuda.map(|version| format!("{}.{}", version / 1000, version % 1000 / 10)),
+        gpus,
+    })
 }
 
 /// Every GPU that NVML knows, whatever CUDA may see of them.
@@ -33,7 +60,17 @@ pub fn detect(visible: Option<&str>) -> Device {
 /// Why there is none, as a fragment after "no GPU: ".
 #[doc(alias = "nvmlDeviceGetCount_v2")]
 pub fn all_gpus() -> Result<Vec<Gpu>, String> {
-    list(nvml()?).map_err(|error| reason(&error))
+    all(&Environment::default())
+}
+
+/// The GPUs, with the ids of the instance that the environment names.
+fn all(environment: &Environment) -> Result<Vec<Gpu>, String> {
+    let nvml = nvml()?;
+    let mut gpus = list(nvml).map_err(|error| reason(&error))?;
+    let list = environment.visible.as_deref().unwrap_or_default();
+    let first = list.split(',').next().unwrap_or_default().trim();
+    read::resolve_old_name(nvml, first, &mut gpus);
+    Ok(gpus)
 }
 
 /// Version of the driver, such as `580.95.05`.
@@ -121,18 +158,7 @@ fn nvml() -> Result<&'static Nvml, String> {
 
 fn list(nvml: &Nvml) -> Result<Vec<Gpu>, NvmlError> {
     let count = nvml.device_count()?;
-    let one = |index| -> Result<Gpu, NvmlError> {
-        let device = nvml.device_by_index(index)?;
-        let memory = device.memory_info()?;
-        Ok(Gpu {
-            index,
-            uuid: device.uuid()?,
-            name: device.name()?,
-            total: Bytes(memory.total),
-            free: Bytes(memory.free),
-        })
-    };
-    let all: Vec<_> = (0..count).map(one).collect();
+    let all: Vec<_> = (0..count).map(|index| read::gpu(nvml, index)).collect();
     // One broken card does not hide the others; when all fail, the first error is told.
     if all.iter().any(Result::is_ok) {
         Ok(all.into_iter().flatten().collect())
@@ -158,7 +184,13 @@ mod tests {
 
     #[test]
     fn never_panics_whatever_the_machine() {
-        for visible in [None, Some(""), Some("0"), Some("GPU-nothing")] {
+        for visible in [
+            None,
+            Some(""),
+            Some("0"),
+            Some("GPU-nothing"),
+            Some("MIG-GPU-nothing/1/0"),
+        ] {
             match detect(visible) {
                 Device::Found { gpu, .. } => assert!(gpu.free <= gpu.total),
                 Device::Cpu { reason } => assert!(!reason.is_empty()),
@@ -169,6 +201,10 @@ mod tests {
             assert_ne!(answer.unwrap_or_else(|reason| reason), "");
         }
         assert!(bytes_in_use("nowhere", 1).is_err());
+        match machine(&environment(None)) {
+            Ok(machine) => assert!(machine.driver.is_some()),
+            Err(reason) => assert_ne!(reason, ""),
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn found() -> Device {
             name: "NVIDIA GeForce RTX 3060".to_owned(),
             total: Bytes(12 * Bytes::GIB),
             free: Bytes(11 * Bytes::GIB + Bytes::GIB / 2),
+            ..Gpu::default()
         },
         notes: vec!["2 GPUs found, this is for the first".to_owned()],
     }
