@@ -56,7 +56,7 @@ pub fn choose<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'
     if entry.is_empty() || entry == "-1" {
         return Err(format!("`CUDA_VISIBLE_DEVICES={list}` hides every GPU"));
     }
-    let why = format!("`CUDA_VISIBLE_DEVICES={list}` names it first");
+    let why = format!("`CUDA_VISIBLE_DEVICES={list}` says so");
     if entry.starts_with("MIG-") {
         let (gpu, instance) = by_mig_name(gpus, list, entry)?;
         return Ok(Choice {

@@ -1,0 +1,58 @@
+//! The commands: a module each, with its arguments and what it does.
+
+mod suggest;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Proposes batch and switches for the detected GPU.
+#[derive(Debug, Parser)]
+#[command(name = "advisor", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Recommend a recipe for the GPU found here, or for a given memory.
+    Suggest(suggest::Args),
+}
+
+/// Exit code of a usage or configuration error.
+pub(crate) const USAGE: u8 = 2;
+
+impl Cli {
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command {
+            Command::Suggest(arguments) => suggest::run(arguments),
+        }
+    }
+}
+
+/// What CUDA programs are told to see; text that is not Unicode names no device.
+fn visible_devices() -> Option<String> {
+    let value = env::var_os("CUDA_VISIBLE_DEVICES")?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// Writes the data of a command to stdout.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever closed the pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&format!("error: cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(line: &str) {
+    // Nowhere is left to report that stderr is closed.
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
