@@ -1,5 +1,6 @@
 //! The commands: a module each, with its arguments and what it does.
 
+mod gpus;
 mod suggest;
 
 use std::env;
@@ -20,6 +21,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Recommend a recipe for the GPU found here, or for a given memory.
     Suggest(suggest::Args),
+    /// Show the GPUs found here, and which one a CUDA program would get.
+    Gpus(gpus::Args),
 }
 
 /// Exit code of a usage or configuration error.
@@ -29,6 +32,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
             Command::Suggest(arguments) => suggest::run(arguments),
+            Command::Gpus(arguments) => gpus::run(&arguments),
         }
     }
 }
