@@ -16,6 +16,7 @@
 //! ```
 
 pub mod device;
+pub mod explain;
 pub mod gpus;
 pub mod guide;
 mod json;

@@ -43,7 +43,9 @@ pub use flops::Flops;
 pub use hardware::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
-pub use step::{At, Batch, Breakdown, Category, Cpu, Peak, Recompute, Segment, TrainingStep};
+pub use step::{
+    At, Batch, Breakdown, Category, Cpu, Moment, Peak, Recompute, Segment, StepMemory, TrainingStep,
+};
 
 /// Why there is no estimate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

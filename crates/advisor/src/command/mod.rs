@@ -1,5 +1,6 @@
 //! The commands: a module each, with its arguments and what it does.
 
+mod explain;
 mod gpus;
 mod suggest;
 
@@ -21,6 +22,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Recommend a recipe for the GPU found here, or for a given memory.
     Suggest(suggest::Args),
+    /// Say what a training step will hold in memory, of what, and during which operation the most.
+    #[command(allow_negative_numbers = true)]
+    Explain(Box<explain::Args>),
     /// Show the GPUs found here, and which one a CUDA program would get.
     Gpus(gpus::Args),
 }
@@ -32,6 +36,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
             Command::Suggest(arguments) => suggest::run(arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
         }
     }
@@ -54,6 +59,15 @@ fn print(text: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong and what to do about it.
+fn refuse(message: &str, hint: Option<&str>) -> ExitCode {
+    log(&format!("error: {message}"));
+    if let Some(hint) = hint {
+        log(&format!("  hint: {hint}"));
+    }
+    ExitCode::from(USAGE)
 }
 
 fn log(line: &str) {

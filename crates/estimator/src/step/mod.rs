@@ -19,7 +19,7 @@ use schedule::{Element, Plan, Schedule, Target};
 use crate::{EstimateError, Flops, StaticBytes};
 
 pub use kernels::Cpu;
-pub use tape::{At, Breakdown, Category, Peak};
+pub use tape::{At, Breakdown, Category, Moment, Peak, StepMemory};
 
 use books::Books;
 use sizes::Sizes;
@@ -106,6 +106,15 @@ impl TrainingStep {
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
     /// [`EstimateError::TooLarge`] past 64 bits, and where a plan is of another network.
     pub fn peak(&self, cpu: Cpu, batch: Batch) -> Result<Peak, EstimateError> {
+        Ok(self.memory(cpu, batch)?.peak)
+    }
+
+    /// The same, operation by operation. Of several micro-batches two are walked: the later ones
+    /// are like the second.
+    ///
+    /// # Errors
+    /// As [`Self::peak`].
+    pub fn memory(&self, cpu: Cpu, batch: Batch) -> Result<StepMemory, EstimateError> {
         // Refuses the sizes that nobody can run, and numbers past 64 bits.
         Flops::per_image(&self.network, self.size)?;
         let fixed = StaticBytes::of(&self.network)?;

@@ -67,6 +67,24 @@ pub struct Peak {
     pub at: At,
 }
 
+/// What one operation holds at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The operation.
+    pub at: At,
+    /// Tensor bytes.
+    pub bytes: u64,
+}
+
+/// A step, operation by operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepMemory {
+    /// The most that it holds.
+    pub peak: Peak,
+    /// In order.
+    pub timeline: Vec<Moment>,
+}
+
 /// A tensor on the tape; [`Tape::release`] takes it off.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a tensor that is dropped is still on the tape"]
@@ -81,6 +99,7 @@ pub(super) struct Tape {
     by: [u64; Category::NUM],
     peak: Peak,
     at: At,
+    timeline: Vec<Moment>,
     /// A sum went past 64 bits.
     overflow: bool,
 }
@@ -101,12 +120,15 @@ impl Tape {
                 at: At::Between,
             },
             at: At::Between,
+            timeline: Vec::new(),
             overflow: false,
         }
     }
 
-    pub(super) const fn enter(&mut self, at: At) {
+    pub(super) fn enter(&mut self, at: At) {
         self.at = at;
+        self.timeline.push(Moment { at, bytes: 0 });
+        self.touch(0);
     }
 
     pub(super) fn hold(&mut self, bytes: u64, category: Category) -> Held {
@@ -142,6 +164,9 @@ impl Tape {
             self.overflow = true;
             return;
         };
+        if let Some(moment) = self.timeline.last_mut() {
+            moment.bytes = moment.bytes.max(bytes);
+        }
         if bytes > self.peak.bytes {
             self.peak = Peak {
                 bytes,
@@ -157,13 +182,26 @@ impl Tape {
         }
     }
 
-    pub(super) fn finish(self, width: u32) -> Result<Peak, EstimateError> {
+    pub(super) fn finish(self, width: u32) -> Result<StepMemory, EstimateError> {
         if self.overflow {
             return Err(EstimateError::TooLarge {
                 what: "bytes",
                 width,
             });
         }
-        Ok(self.peak)
+        Ok(StepMemory {
+            peak: self.peak,
+            timeline: self
+                .timeline
+                .into_iter()
+                // What only frees holds nothing of its own.
+                .filter(|moment| {
+                    !matches!(
+                        moment.at,
+                        At::Forward(Op::Free(_)) | At::Backward(Op::Free(_))
+                    )
+                })
+                .collect(),
+        })
     }
 }

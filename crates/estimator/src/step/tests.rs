@@ -82,6 +82,22 @@ fn the_breakdown_is_the_peak() {
 }
 
 #[test]
+fn the_timeline_holds_the_peak() {
+    for (name, recompute) in policies(&Network::new(16, 1)) {
+        let step = TrainingStep {
+            recompute,
+            ..step(16, (64, 96), 2, Element::Single)
+        };
+        let memory = step.memory(TWO_THREADS, Batch::HandedOver).unwrap();
+        let most = memory.timeline.iter().map(|moment| moment.bytes).max();
+        assert_eq!(most, Some(memory.peak.bytes), "{name}");
+        let first = memory.timeline.first().unwrap();
+        assert!(matches!(first.at, At::Forward(_)) && first.bytes < memory.peak.bytes);
+        assert_eq!(memory.timeline.last().unwrap().at, At::Update);
+    }
+}
+
+#[test]
 fn accumulation_holds_all_gradients_through_the_second_micro_batch() {
     let one = step(16, (256, 256), 2, Element::Single);
     let two = TrainingStep {

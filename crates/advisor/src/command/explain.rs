@@ -1,0 +1,126 @@
+//! `advisor explain`: a step's memory before it runs, from its configuration alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+
+use advisor::explain;
+use config::{
+    AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig, Switch,
+    resolve,
+};
+use estimator::{Batch, Cpu, TrainingStep};
+use schedule::Element;
+
+use super::{print, refuse};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Start from a preset: best-balance, max-memory or speed.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Take keys from this TOML file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Channels of the first level; 64 is the guide's network.
+    #[arg(long, value_name = "N")]
+    width: Option<u32>,
+    /// Image size, height x width, in multiples of 16.
+    #[arg(long, value_name = "HxW")]
+    img_size: Option<ImageSize>,
+    /// Classes of the masks; 1 is foreground against background.
+    #[arg(long, value_name = "N")]
+    classes: Option<u32>,
+    /// Images per step.
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Forward passes per optimizer step.
+    #[arg(long, value_name = "N")]
+    accumulation: Option<u32>,
+    /// Mixed precision: off, auto, fp16 or bf16.
+    #[arg(long, value_name = "DTYPE")]
+    amp: Option<AmpFlag>,
+    /// Channels-last memory format: on or off.
+    #[arg(long, value_name = "SWITCH")]
+    channels_last: Option<Switch>,
+    /// Gradient checkpointing: off, selective, block, stage or mixed.
+    #[arg(long, value_name = "POLICY")]
+    grad_checkpoint: Option<CheckpointFlag>,
+    /// For `mixed`: what each of the nine stages keeps, commas between.
+    #[arg(long, value_name = "STAGES")]
+    grad_checkpoint_plan: Option<PlanFlag>,
+    /// Convolve the halves of each concatenation apart: on or off.
+    #[arg(long, value_name = "SWITCH")]
+    split_concat: Option<Switch>,
+    /// Where the step is to run; the CPU alone is predicted so far.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+    /// Threads of libtorch, for which oneDNN takes scratch memory; by default, this machine's.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Args) -> ExitCode {
+    let config = match resolved(arguments) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
+    };
+    if !config.use_channels_last {
+        return refuse(
+            "channels-first is not predicted yet: oneDNN takes other memory for it",
+            Some("`--channels-last on`, or measure with `train memory`"),
+        );
+    }
+    // `auto` as a CPU that multiplies bf16 has it.
+    let element = if config.use_amp {
+        Element::Half
+    } else {
+        Element::Single
+    };
+    let Some(step) = TrainingStep::of(&config, element) else {
+        return refuse(
+            "the checkpoint policy `auto` is not there yet",
+            Some("`--grad-checkpoint selective` or `mixed`"),
+        );
+    };
+    let threads = arguments.threads.unwrap_or_else(|| {
+        let found = available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from(found).unwrap_or(1)
+    });
+    match step.memory(Cpu { threads }, Batch::HandedOver) {
+        Ok(memory) => print(&if arguments.json {
+            format!("{:#}\n", explain::to_json(&config, threads, &memory))
+        } else {
+            explain::to_text(&config, threads, &memory)
+        }),
+        Err(error) => refuse(
+            &error.to_string(),
+            Some("a smaller `--batch`, `--img-size` or `--width`"),
+        ),
+    }
+}
+
+fn resolved(arguments: &Args) -> Result<RunConfig, ConfigError> {
+    let mut overrides = Overrides {
+        img_size: arguments.img_size,
+        batch: arguments.batch,
+        accumulation: arguments.accumulation,
+        width: arguments.width,
+        classes: arguments.classes,
+        use_channels_last: arguments.channels_last.map(Switch::is_on),
+        split_concat: arguments.split_concat.map(Switch::is_on),
+        grad_checkpoint_plan: arguments.grad_checkpoint_plan.clone().map(|plan| plan.0),
+        ..Overrides::default()
+    };
+    if let Some(flag) = arguments.amp {
+        flag.apply(&mut overrides);
+    }
+    if let Some(flag) = arguments.grad_checkpoint {
+        flag.apply(&mut overrides);
+    }
+    let preset = arguments.preset.as_deref();
+    Ok(resolve(preset, arguments.config.as_deref(), overrides)?.config)
+}
