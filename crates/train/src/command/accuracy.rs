@@ -31,9 +31,12 @@ struct Row {
     measured_bytes: u64,
 }
 
-/// Width, image, batch, classes, accumulation: none of them among the steps that the estimator's
+/// Width, image, batch, classes, accumulation.
+type Shape = (u32, (u32, u32), u32, u32, u32);
+
+/// None of them among the steps that the estimator's
 /// constants were read off (widths 16, 24 and 64, images of 64x96, 96x160 and 128x192).
-const SHAPES: [(u32, (u32, u32), u32, u32, u32); 7] = [
+const SHAPES: [Shape; 7] = [
     (8, (256, 256), 2, 1, 1),
     (20, (160, 96), 3, 1, 1),
     (32, (128, 128), 4, 1, 1),
