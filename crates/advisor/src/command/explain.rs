@@ -6,8 +6,8 @@ use std::thread::available_parallelism;
 
 use advisor::explain;
 use config::{
-    AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig, Switch,
-    resolve,
+    AmpDtype, AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig,
+    Switch, resolve,
 };
 use estimator::{Batch, Cpu, TrainingStep};
 use schedule::Element;
@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
     device: String,
     /// Threads of libtorch, for which oneDNN takes scratch memory; by default, this machine's.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
     /// Print one JSON object.
     #[arg(long)]
@@ -72,6 +72,12 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         return refuse(
             "channels-first is not predicted yet: oneDNN takes other memory for it",
             Some("`--channels-last on`, or measure with `train memory`"),
+        );
+    }
+    if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
+        return refuse(
+            "fp16 is not predicted yet: on a CPU it takes other kernels than bf16",
+            Some("`--amp bf16`, or measure with `train memory`"),
         );
     }
     // `auto` as a CPU that multiplies bf16 has it.

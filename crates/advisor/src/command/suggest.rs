@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use advisor::{Device, advise, detect, to_json, to_text};
 use estimator::SizeArg;
 
-use super::{USAGE, log, print, visible_devices};
+use super::{log, print, refuse, visible_devices};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,13 +29,7 @@ pub(super) fn run(arguments: Args) -> ExitCode {
     };
     let advice = match advise(&device) {
         Ok(advice) => advice,
-        Err(error) => {
-            log(&format!("error: {error}"));
-            if let Some(hint) = error.hint() {
-                log(&format!("  hint: {hint}"));
-            }
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
     let text = if arguments.json {
         format!("{:#}\n", to_json(&device, &advice))

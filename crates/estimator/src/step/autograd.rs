@@ -23,10 +23,10 @@ struct Saved {
 }
 
 pub(super) struct Autograd<'a> {
-    pub(super) books: &'a mut Books,
-    pub(super) segment: Option<Segment>,
-    pub(super) split_concat: bool,
-    recomputes: bool,
+    books: &'a mut Books,
+    segment: Option<Segment>,
+    split_concat: bool,
+    in_backward: bool,
     saved: Vec<Saved>,
     /// What each stage hands on.
     outputs: Vec<Option<Held>>,
@@ -46,7 +46,7 @@ impl<'a> Autograd<'a> {
             books,
             segment,
             split_concat,
-            recomputes: false,
+            in_backward: false,
             saved: Vec::new(),
             outputs: none(),
             ups: none(),
@@ -73,7 +73,7 @@ impl<'a> Autograd<'a> {
         step.touch(Cpu::convolution(&head));
         let loss = step.books.loss(logits);
         let gradient = step.books.loss_backward(loss);
-        step.recomputes = true;
+        step.in_backward = true;
         step.at(Op::HeadInput);
         let mut out = step.conv_backward(&head, Some(step.books.sizes.map(num - 1, head.inputs)));
         step.books.tape.release(gradient);
@@ -96,7 +96,7 @@ impl<'a> Autograd<'a> {
         }
         if stage <= sizes.depth() {
             self.at(Op::Pool(stage));
-            saved.input = Some(self.books.map(sizes.map(stage, sizes.inputs(stage))));
+            saved.input = Some(self.books.map(sizes.input_map(stage)));
             saved.indices = Some(self.books.map(sizes.indices(stage)));
             return;
         }
@@ -109,7 +109,7 @@ impl<'a> Autograd<'a> {
             self.ups[stage] = Some(up);
         } else {
             self.at(Op::Concat(stage));
-            saved.input = Some(self.books.map(sizes.map(stage, sizes.inputs(stage))));
+            saved.input = Some(self.books.map(sizes.input_map(stage)));
             self.books.tape.release(up);
         }
     }
@@ -139,18 +139,10 @@ impl<'a> Autograd<'a> {
     fn forward(&mut self, stage: usize, saved: &mut Saved) {
         for nth in [Nth::First, Nth::Second] {
             self.convolve(stage, nth, &mut saved.weights);
-            let y = self.books.map(
-                self.books
-                    .sizes
-                    .map(stage, self.books.sizes.channels(stage)),
-            );
+            let y = self.books.map(self.books.sizes.output_map(stage));
             self.convolved(stage, nth);
             self.at_norm(stage, nth);
-            let z = self.books.map(
-                self.books
-                    .sizes
-                    .map(stage, self.books.sizes.channels(stage)),
-            );
+            let z = self.books.map(self.books.sizes.output_map(stage));
             saved.statistics.push(self.books.statistics(stage));
             saved.layers.push([y, z]);
         }
@@ -158,10 +150,7 @@ impl<'a> Autograd<'a> {
 
     /// Both layers of a segment, of which only the output stays.
     fn forward_segment(&mut self, stage: usize) {
-        let bytes = self
-            .books
-            .sizes
-            .map(stage, self.books.sizes.channels(stage));
+        let bytes = self.books.sizes.output_map(stage);
         let mut weights = Vec::new();
         let mut input: Option<Held> = None;
         for nth in [Nth::First, Nth::Second] {
@@ -185,10 +174,9 @@ impl<'a> Autograd<'a> {
         let conv = self.books.sizes.conv(stage, nth);
         weights.extend(self.cast(&conv));
         if self.splits(stage, nth) {
-            // Two slices and their casts stay, and the second product until it is added.
-            let half = self.books.sizes.half_conv(stage);
-            let bytes = self.books.sizes.map(stage, half.outputs);
-            self.touch(bytes.saturating_add(bytes));
+            // The products of both halves, until they are added.
+            let bytes = self.books.sizes.output_map(stage);
+            self.touch(bytes.saturating_mul(2));
         }
     }
 
@@ -201,7 +189,7 @@ impl<'a> Autograd<'a> {
     fn backward(&mut self, stage: usize, gradient: Option<Held>) -> Option<Held> {
         let sizes = self.books.sizes;
         let mut saved = self.saved.pop().unwrap_or_default();
-        let bytes = sizes.map(stage, sizes.channels(stage));
+        let bytes = sizes.output_map(stage);
         let mut gradient = gradient;
         let is_down = stage < sizes.depth();
         if is_down && self.segment != Some(Segment::Stage) {
@@ -215,9 +203,7 @@ impl<'a> Autograd<'a> {
         if is_down && self.segment == Some(Segment::Stage) {
             // The pooling belongs to the segment.
             self.at(Op::Pool(stage + 1));
-            let pooled = self
-                .books
-                .map(sizes.map(stage + 1, sizes.inputs(stage + 1)));
+            let pooled = self.books.map(sizes.input_map(stage + 1));
             let indices = self.books.map(sizes.indices(stage + 1));
             self.books.tape.release(pooled);
             let spread = self.pool_backward(stage + 1, gradient, Some(indices));
@@ -245,7 +231,7 @@ impl<'a> Autograd<'a> {
         gradient = self.leave_stage(stage, gradient, &mut saved);
         if self.segment == Some(Segment::Stage) && stage > sizes.depth() {
             // The skip was an input of the segment.
-            let skip = self.outputs[2 * sizes.depth() - stage].take();
+            let skip = self.outputs[sizes.skip_of(stage)].take();
             self.release(skip);
         }
         gradient
@@ -265,8 +251,8 @@ impl<'a> Autograd<'a> {
         let conv = sizes.conv(stage, nth);
         let input = match nth {
             Nth::First if stage == 0 => None,
-            Nth::First => Some(sizes.map(stage, sizes.inputs(stage))),
-            Nth::Second => Some(sizes.map(stage, sizes.channels(stage))),
+            Nth::First => Some(sizes.input_map(stage)),
+            Nth::Second => Some(sizes.output_map(stage)),
         };
         let out = self.conv_backward(&conv, input);
         self.books.tape.release(passed);
@@ -290,7 +276,7 @@ impl<'a> Autograd<'a> {
             out
         };
         let skip = half(self, true);
-        self.waiting[2 * self.books.sizes.depth() - stage] = Some(skip);
+        self.waiting[self.books.sizes.skip_of(stage)] = Some(skip);
         let out = half(self, false);
         self.books.tape.release(passed);
         for held in [saved.weights.pop(), self.ups[stage].take()] {
@@ -332,7 +318,7 @@ impl<'a> Autograd<'a> {
             gradient
         } else {
             // One half, made dense; the other half keeps all of it.
-            self.waiting[2 * sizes.depth() - stage] = gradient;
+            self.waiting[sizes.skip_of(stage)] = gradient;
             Some(self.books.transient(sizes.map(stage, conv.outputs)))
         };
         let out = self.conv_backward(&conv, Some(sizes.map(stage - 1, conv.inputs)));
@@ -350,8 +336,7 @@ impl<'a> Autograd<'a> {
     ) -> Held {
         self.at(Op::PoolBackward(stage));
         let sizes = self.books.sizes;
-        let spread = sizes.map(stage - 1, sizes.channels(stage - 1));
-        let spread = self.books.transient(spread);
+        let spread = self.books.transient(sizes.output_map(stage - 1));
         self.release(gradient);
         self.release(indices);
         spread
@@ -359,10 +344,7 @@ impl<'a> Autograd<'a> {
 
     /// Adds what comes through the skip.
     fn join(&mut self, stage: usize, gradient: Option<Held>) -> Held {
-        let bytes = self
-            .books
-            .sizes
-            .map(stage, self.books.sizes.channels(stage));
+        let bytes = self.books.sizes.output_map(stage);
         let sum = self.books.transient(bytes);
         let waiting = self.waiting[stage].take();
         self.release(waiting);
@@ -388,7 +370,7 @@ impl<'a> Autograd<'a> {
     }
 
     fn at(&mut self, op: Op) {
-        self.books.tape.enter(if self.recomputes {
+        self.books.tape.enter(if self.in_backward {
             At::Backward(op)
         } else {
             At::Forward(op)

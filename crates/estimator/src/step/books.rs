@@ -46,17 +46,14 @@ impl Books {
         self.weight_gradient_of(conv, conv.parameter_bytes(), 0);
     }
 
-    /// The same over half of the inputs: the other half of the gradient is made with zeros.
-    /// `with_bias`: the bias gets its gradient here.
+    /// The same over half of the inputs: the other half of the gradient is made with zeros, and what
+    /// comes second is added to what came `first`.
     pub(super) fn half_weight_gradient(&mut self, half: &ConvSize, first: bool) {
-        let whole = 2 * half.parameter_bytes();
-        if first {
-            self.weight_gradient_of(half, whole, half.parameter_bytes());
-        } else {
-            let was = std::mem::replace(&mut self.accumulates, true);
-            self.weight_gradient_of(half, whole, half.parameter_bytes());
-            self.accumulates = was;
-        }
+        let accumulates = self.accumulates;
+        self.accumulates |= !first;
+        let slice = half.parameter_bytes();
+        self.weight_gradient_of(half, slice.saturating_mul(2), slice);
+        self.accumulates = accumulates;
     }
 
     fn weight_gradient_of(&mut self, conv: &ConvSize, parameter_bytes: u64, slice_bytes: u64) {
@@ -109,7 +106,7 @@ impl Books {
         // Targets: for several classes indices and a flag of eight bytes for each class first.
         let classes = self.sizes.network.classes;
         if classes > 1 {
-            let indices = self.map(self.sizes.masks() * 8);
+            let indices = self.map(self.sizes.masks().saturating_mul(8));
             // `log_softmax` stays.
             held.push(self.map(one));
             let flags = self.transient(one.saturating_mul(2));

@@ -3,8 +3,7 @@
 //! precision derived from `jit_avx512_core_bf16_conv_kernel.cpp`, whose threads it has to divide as
 //! oneDNN does.
 //!
-//! Other instruction sets and channels-first take other kernels: [`Cpu::MARGIN`] stands for what
-//! they need beyond this.
+//! Other instruction sets and channels-first take other kernels, of which nothing is said here.
 
 use super::sizes::ConvSize;
 
@@ -21,7 +20,7 @@ const UP_THREAD_BYTES: u64 = 16_384;
 /// The CPU that a step runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Threads of libtorch within an operation.
+    /// Threads of libtorch within an operation, up to [`Self::MAX_THREADS`].
     pub threads: u32,
 }
 
@@ -37,6 +36,14 @@ fn product(factors: &[u64]) -> u64 {
 }
 
 impl Cpu {
+    /// More than a CPU has; each is looked at when work is shared out.
+    pub const MAX_THREADS: u32 = 1024;
+
+    /// At least one, at most [`Self::MAX_THREADS`].
+    fn num_threads(self) -> u64 {
+        u64::from(self.threads.clamp(1, Self::MAX_THREADS))
+    }
+
     /// Forward or gradient of the input: the weight once more, in blocks.
     pub(super) fn convolution(conv: &ConvSize) -> u64 {
         if conv.is_small() {
@@ -62,14 +69,14 @@ impl Cpu {
         ]);
         let of_thread = (image / 2).saturating_add(UP_THREAD_BYTES);
         of_thread
-            .saturating_mul(u64::from(self.threads))
+            .saturating_mul(self.num_threads())
             .saturating_add(conv.weight_bytes())
     }
 
     /// Gradient of a weight, beside the gradient itself. `conv` is of the forward.
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         let fp32 = product(&[padded(conv.inputs), padded(conv.outputs), conv.taps, 4]);
-        let threads = u64::from(self.threads).max(1);
+        let threads = self.num_threads();
         if conv.element_bytes > 2 {
             // Each thread but one adds up in a buffer of its own where images and rows are shared
             // out, none where channels are: the larger.
@@ -126,7 +133,7 @@ impl Cpu {
         reason = "oneDNN compares these costs in single precision"
     )]
     fn images_at_once(self, conv: &ConvSize) -> u64 {
-        let threads = u64::from(self.threads).max(1);
+        let threads = self.num_threads();
         let (blocks_in, blocks_out) = (conv.inputs.div_ceil(BLOCK), conv.outputs.div_ceil(BLOCK));
         let row = conv.width + 2;
         let work = if conv.inputs >= 128 && conv.full_spatial() {

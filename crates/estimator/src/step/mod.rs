@@ -19,11 +19,11 @@ use schedule::{Element, Plan, Schedule, Target};
 use crate::{EstimateError, Flops, StaticBytes};
 
 pub use kernels::Cpu;
-pub use tape::{At, Breakdown, Category, Moment, Peak, StepMemory};
+pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
 use sizes::Sizes;
-use tape::{Held, Tape};
+use tape::{Category, Held, Tape};
 
 /// What backward rebuilds.
 #[derive(Clone, Debug, PartialEq, Eq)]

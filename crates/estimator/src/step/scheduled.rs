@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use schedule::{Half, Nth, Op, Schedule, Statistics, Value};
+use schedule::{Half, Nth, Op, Schedule, Value};
 
 use super::books::Books;
 use super::kernels::Cpu;
@@ -12,8 +12,8 @@ use crate::EstimateError;
 
 /// The tensors of a schedule by name.
 pub(super) struct Walk<'a> {
-    pub(super) books: &'a mut Books,
-    pub(super) schedule: &'a Schedule,
+    books: &'a mut Books,
+    schedule: &'a Schedule,
     values: HashMap<Value, Held>,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Walk<'a> {
         };
         let mut statistics = Vec::new();
         for &op in schedule.forward() {
-            walk.books.tape.enter(At::Forward(op));
+            walk.enter(At::Forward, op);
             walk.op(op)?;
             if let Op::Norm { stage, .. } = op {
                 statistics.push(walk.books.statistics(stage));
@@ -38,7 +38,7 @@ impl<'a> Walk<'a> {
         let gradient = walk.books.loss_backward(loss);
         walk.values.insert(Value::GradLogits, gradient);
         for &op in schedule.backward() {
-            walk.books.tape.enter(At::Backward(op));
+            walk.enter(At::Backward, op);
             walk.op(op)?;
         }
         for (_, held) in walk.values.drain() {
@@ -48,6 +48,13 @@ impl<'a> Walk<'a> {
             walk.books.tape.release(held);
         }
         Ok(())
+    }
+
+    /// What only frees is no moment of its own.
+    fn enter(&mut self, at: fn(Op) -> At, op: Op) {
+        if !matches!(op, Op::Free(_)) {
+            self.books.tape.enter(at(op));
+        }
     }
 
     fn op(&mut self, op: Op) -> Result<(), EstimateError> {
@@ -67,25 +74,21 @@ impl<'a> Walk<'a> {
             Op::ConvHalf(s, half) => {
                 let conv = sizes.half_conv(s);
                 let weights = conv.parameter_bytes().saturating_add(self.cast(&conv));
+                let scratch = Cpu::convolution(&conv).saturating_add(weights);
                 match half {
-                    Half::Up => self.make(Value::Conv(s, Nth::First)),
-                    Half::Skip => self.touch(sizes.of(Value::Conv(s, Nth::First))),
+                    Half::Up => {
+                        self.make(Value::Conv(s, Nth::First));
+                        self.touch(scratch);
+                    }
+                    // A tensor of its own until it is added.
+                    Half::Skip => self.touch(scratch.saturating_add(sizes.output_map(s))),
                 }
-                let more = match half {
-                    Half::Up => 0,
-                    Half::Skip => sizes.of(Value::Conv(s, Nth::First)),
-                };
-                self.touch(
-                    Cpu::convolution(&conv)
-                        .saturating_add(weights)
-                        .saturating_add(more),
-                );
             }
             Op::Norm {
                 stage,
                 nth,
                 in_place,
-                statistics: Statistics::Batch | Statistics::Saved,
+                ..
             } => {
                 if in_place {
                     let held = self.take(Value::Conv(stage, nth))?;
@@ -98,7 +101,10 @@ impl<'a> Walk<'a> {
                 self.make(Value::Input(s));
                 let part = self.rebuilt_part(s - 1);
                 let pooled = sizes.part(s - 1) / 4;
-                self.touch(part + pooled + self.indices_of(pooled));
+                self.touch(
+                    part.saturating_add(pooled)
+                        .saturating_add(self.indices_of(pooled)),
+                );
             }
             Op::Up(s) => {
                 self.make(Value::Up(s));
@@ -178,7 +184,10 @@ impl<'a> Walk<'a> {
                 let part = self.rebuilt_part(s - 1);
                 let (whole, pooled) = (sizes.part(s - 1), sizes.part(s - 1) / 4);
                 let indices = self.indices_of(pooled);
-                self.touch(part + indices + whole.max(pooled));
+                self.touch(
+                    part.saturating_add(indices)
+                        .saturating_add(whole.max(pooled)),
+                );
             }
             Op::TakeUp(s) => self.make(Value::GradUp(s)),
             Op::TakeSkip(s) => self.make(Value::GradAct(self.skip(s), Nth::Second)),
@@ -225,7 +234,7 @@ impl<'a> Walk<'a> {
 
     /// Indices of a pooled part: eight bytes for each number.
     fn indices_of(&self, pooled_bytes: u64) -> u64 {
-        pooled_bytes / self.books.sizes.element.bytes() * 8
+        (pooled_bytes / self.books.sizes.element.bytes()).saturating_mul(8)
     }
 
     fn skip(&self, stage: usize) -> usize {

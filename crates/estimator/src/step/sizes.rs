@@ -67,10 +67,15 @@ impl Sizes {
         2 * self.depth() + 1
     }
 
+    /// The stage whose output an up's skip is.
+    pub(super) const fn skip_of(&self, up: usize) -> usize {
+        2 * self.depth() - up
+    }
+
     /// Halvings of the image at a stage.
     pub(super) fn level(&self, stage: usize) -> u32 {
         let level = if stage > self.depth() {
-            2 * self.depth() - stage
+            self.skip_of(stage)
         } else {
             stage
         };
@@ -99,6 +104,16 @@ impl Sizes {
     pub(super) fn map(&self, stage: usize, channels: u64) -> u64 {
         self.numbers(self.level(stage), channels)
             .saturating_mul(self.element.bytes())
+    }
+
+    /// What a stage's first convolution reads.
+    pub(super) fn input_map(&self, stage: usize) -> u64 {
+        self.map(stage, self.inputs(stage))
+    }
+
+    /// An output of one of its convolutions.
+    pub(super) fn output_map(&self, stage: usize) -> u64 {
+        self.map(stage, self.channels(stage))
     }
 
     /// Indices of a stage's pooled input: eight bytes each.
@@ -183,20 +198,20 @@ impl Sizes {
         match value {
             Value::Image => 0,
             Value::Logits | Value::GradLogits => self.logits(),
-            Value::Input(s) | Value::GradInput(s) => self.map(s, self.inputs(s)),
+            Value::Input(s) | Value::GradInput(s) => self.input_map(s),
             Value::Up(s)
             | Value::GradUp(s)
             | Value::Conv(s, _)
             | Value::Act(s, _)
             | Value::GradConv(s, _)
-            | Value::GradAct(s, _) => self.map(s, self.channels(s)),
+            | Value::GradAct(s, _) => self.output_map(s),
         }
     }
 
     /// A part in which an activation of a stage is rebuilt.
     pub(super) fn part(&self, stage: usize) -> u64 {
         const PART_BYTES: u64 = 16 << 20;
-        let whole = self.map(stage, self.channels(stage));
+        let whole = self.output_map(stage);
         let height = u64::from(self.size.height) >> self.level(stage);
         let rows = self.batch.saturating_mul(height).max(1);
         let row = whole / rows;

@@ -6,8 +6,7 @@ use crate::EstimateError;
 
 /// What bytes are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Category {
+pub(super) enum Category {
     Parameters,
     Optimizer,
     Gradients,
@@ -98,7 +97,6 @@ pub(super) struct Held {
 pub(super) struct Tape {
     by: [u64; Category::NUM],
     peak: Peak,
-    at: At,
     timeline: Vec<Moment>,
     /// A sum went past 64 bits.
     overflow: bool,
@@ -119,14 +117,12 @@ impl Tape {
                 },
                 at: At::Between,
             },
-            at: At::Between,
             timeline: Vec::new(),
             overflow: false,
         }
     }
 
     pub(super) fn enter(&mut self, at: At) {
-        self.at = at;
         self.timeline.push(Moment { at, bytes: 0 });
         self.touch(0);
     }
@@ -164,8 +160,10 @@ impl Tape {
             self.overflow = true;
             return;
         };
+        let mut at = At::Between;
         if let Some(moment) = self.timeline.last_mut() {
             moment.bytes = moment.bytes.max(bytes);
+            at = moment.at;
         }
         if bytes > self.peak.bytes {
             self.peak = Peak {
@@ -177,7 +175,7 @@ impl Tape {
                     activations_bytes: activations,
                     transients_bytes: transients + transient,
                 },
-                at: self.at,
+                at,
             };
         }
     }
@@ -191,17 +189,7 @@ impl Tape {
         }
         Ok(StepMemory {
             peak: self.peak,
-            timeline: self
-                .timeline
-                .into_iter()
-                // What only frees holds nothing of its own.
-                .filter(|moment| {
-                    !matches!(
-                        moment.at,
-                        At::Forward(Op::Free(_)) | At::Backward(Op::Free(_))
-                    )
-                })
-                .collect(),
+            timeline: self.timeline,
         })
     }
 }

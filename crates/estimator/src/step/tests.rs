@@ -126,8 +126,11 @@ fn absurd_input_is_an_error() {
         (u32::MAX, (512, 512), 1),
         (64, (1 << 31, 1 << 31), u32::MAX),
         (1 << 20, (1 << 16, 1 << 16), u32::MAX),
+        // One image of it fits, so that each sum has to be looked after.
+        (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
-        let step = step(width, size, batch, Element::Single);
+        let mut step = step(width, size, batch, Element::Half);
+        step.network.classes = 4;
         for (name, recompute) in policies(&step.network) {
             let step = TrainingStep {
                 recompute,

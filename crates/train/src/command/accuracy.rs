@@ -11,7 +11,7 @@ use super::console;
 use crate::error::{Error, Result};
 use crate::measure::Subject;
 use crate::precision::{CpuSupport, Precision};
-use crate::{device, prediction};
+use crate::{compose, device, prediction};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -34,8 +34,8 @@ struct Row {
 /// Width, image, batch, classes, accumulation.
 type Shape = (u32, (u32, u32), u32, u32, u32);
 
-/// None of them among the steps that the estimator's
-/// constants were read off (widths 16, 24 and 64, images of 64x96, 96x160 and 128x192).
+/// The estimator's constants were read off other steps (widths 16, 24 and 64, images of 64x96, 96x160
+/// and 128x192), but for one that the second of these helped to find.
 const SHAPES: [Shape; 7] = [
     (8, (256, 256), 2, 1, 1),
     (20, (160, 96), 3, 1, 1),
@@ -65,6 +65,9 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
         };
         if config.use_amp && !CpuSupport::detect().bf16 {
             continue;
+        }
+        if let Some(feature) = compose::missing_feature(&config) {
+            return Err(Error::MissingFeature { feature });
         }
         let predicted = prediction::peak(&config, Device::Cpu, precision, Batch::Kept);
         let predicted = predicted.ok_or_else(|| Error::Usage {

@@ -103,7 +103,10 @@ impl What {
         };
         let mut needs = config_of(policy, self.precision());
         needs.use_amp |= matches!(self, Self::Scaler);
-        needs.use_channels_last = matches!(self, Self::ChannelsLast(_) | Self::Optimizer);
+        needs.use_channels_last = matches!(
+            self,
+            Self::ChannelsLast(_) | Self::Optimizer | Self::Prediction
+        );
         needs
     }
 }
