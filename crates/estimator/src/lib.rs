@@ -44,7 +44,7 @@ pub use hardware::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
-    At, Batch, Breakdown, Cpu, Moment, Peak, Recompute, Segment, StepMemory, TrainingStep,
+    At, Batch, Breakdown, Cpu, Machine, Moment, Peak, Recompute, Segment, StepMemory, TrainingStep,
 };
 
 /// Why there is no estimate.

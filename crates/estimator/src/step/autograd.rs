@@ -5,7 +5,6 @@ use schedule::{Nth, Op, Statistics};
 
 use super::Segment;
 use super::books::Books;
-use super::kernels::Cpu;
 use super::sizes::ConvSize;
 use super::tape::{At, Held};
 
@@ -70,7 +69,7 @@ impl<'a> Autograd<'a> {
         step.at(Op::Head);
         let weight = step.cast(&head);
         let logits = step.books.map(step.books.sizes.logits());
-        step.touch(Cpu::convolution(&head));
+        step.touch(step.books.machine.convolution(&head));
         let loss = step.books.loss(logits);
         let gradient = step.books.loss_backward(loss);
         step.in_backward = true;
@@ -104,7 +103,7 @@ impl<'a> Autograd<'a> {
         let conv = sizes.up(stage);
         saved.weights.extend(self.cast(&conv));
         let up = self.books.map(sizes.map(stage, conv.outputs));
-        self.touch(self.books.cpu.transposed(&conv));
+        self.touch(self.books.machine.transposed(&conv));
         if self.split_concat {
             self.ups[stage] = Some(up);
         } else {
@@ -182,7 +181,7 @@ impl<'a> Autograd<'a> {
 
     fn convolved(&mut self, stage: usize, nth: Nth) {
         let conv = self.books.sizes.conv(stage, nth);
-        self.touch(Cpu::convolution(&conv));
+        self.touch(self.books.machine.convolution(&conv));
     }
 
     /// From the gradient of a stage's output to that of what the stage before hands on.
@@ -271,7 +270,7 @@ impl<'a> Autograd<'a> {
         let bytes = self.books.sizes.map(stage, conv.inputs);
         let half = |step: &mut Self, first: bool| {
             let out = step.books.transient(bytes);
-            step.touch(Cpu::convolution(&conv));
+            step.touch(step.books.machine.convolution(&conv));
             step.books.half_weight_gradient(&conv, first);
             out
         };
@@ -288,7 +287,7 @@ impl<'a> Autograd<'a> {
     /// Gradient of the input, then that of the weight.
     fn conv_backward(&mut self, conv: &ConvSize, input: Option<u64>) -> Option<Held> {
         let out = input.map(|bytes| self.books.transient(bytes));
-        self.touch(Cpu::convolution(conv));
+        self.touch(self.books.machine.convolution(conv));
         self.books.weight_gradient(conv);
         out
     }

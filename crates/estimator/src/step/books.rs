@@ -2,7 +2,7 @@
 
 use schedule::Nth;
 
-use super::kernels::Cpu;
+use super::kernels::Machine;
 use super::sizes::{ConvSize, Sizes};
 use super::tape::{At, Category, Held, Tape};
 
@@ -11,7 +11,7 @@ use super::tape::{At, Category, Held, Tape};
 pub(super) struct Books {
     pub(super) tape: Tape,
     pub(super) sizes: Sizes,
-    pub(super) cpu: Cpu,
+    pub(super) machine: Machine,
     /// Gradients of an earlier micro-batch are there: new ones are added to them.
     pub(super) accumulates: bool,
     /// What the caller hands over: masks, and images where nothing else holds them.
@@ -60,7 +60,7 @@ impl Books {
         let slice = self.transient(slice_bytes);
         if conv.is_small() {
             self.gradient(parameter_bytes);
-            self.tape.touch(Cpu::columns(conv));
+            self.tape.touch(self.machine.columns(conv));
             self.tape.release(slice);
             self.gradient(conv.outputs.saturating_mul(4));
             return;
@@ -68,7 +68,7 @@ impl Books {
         let bytes = conv.weight_bytes();
         // In blocks, and then twice in the parameter's order.
         let made = self.transient(bytes);
-        let scratch = self.cpu.weight_gradient(conv);
+        let scratch = self.machine.weight_gradient(conv);
         self.tape.touch(scratch.max(bytes.saturating_mul(2)));
         if self.sizes.is_half() {
             // In half precision first.

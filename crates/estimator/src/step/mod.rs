@@ -18,7 +18,7 @@ use schedule::{Element, Plan, Schedule, Target};
 
 use crate::{EstimateError, Flops, StaticBytes};
 
-pub use kernels::Cpu;
+pub use kernels::{Cpu, Machine};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
@@ -105,8 +105,8 @@ impl TrainingStep {
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
     /// [`EstimateError::TooLarge`] past 64 bits, and where a plan is of another network.
-    pub fn peak(&self, cpu: Cpu, batch: Batch) -> Result<Peak, EstimateError> {
-        Ok(self.memory(cpu, batch)?.peak)
+    pub fn peak(&self, on: impl Into<Machine>, batch: Batch) -> Result<Peak, EstimateError> {
+        Ok(self.memory(on, batch)?.peak)
     }
 
     /// The same, operation by operation. Of several micro-batches two are walked: the later ones
@@ -114,7 +114,11 @@ impl TrainingStep {
     ///
     /// # Errors
     /// As [`Self::peak`].
-    pub fn memory(&self, cpu: Cpu, batch: Batch) -> Result<StepMemory, EstimateError> {
+    pub fn memory(
+        &self,
+        on: impl Into<Machine>,
+        batch: Batch,
+    ) -> Result<StepMemory, EstimateError> {
         // Refuses the sizes that nobody can run, and numbers past 64 bits.
         Flops::per_image(&self.network, self.size)?;
         let fixed = StaticBytes::of(&self.network)?;
@@ -126,7 +130,7 @@ impl TrainingStep {
                 batch: u64::from(self.batch),
                 element: self.element,
             },
-            cpu,
+            machine: on.into(),
             accumulates: false,
             handed_over: Vec::new(),
         };

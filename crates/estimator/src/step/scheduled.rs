@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use schedule::{Half, Nth, Op, Schedule, Value};
 
 use super::books::Books;
-use super::kernels::Cpu;
 use super::sizes::ConvSize;
 use super::tape::{At, Held};
 use crate::EstimateError;
@@ -68,13 +67,21 @@ impl<'a> Walk<'a> {
                     0
                 };
                 self.make(Value::Conv(s, n));
-                let scratch = Cpu::convolution(&conv).saturating_add(self.cast(&conv));
+                let scratch = self
+                    .books
+                    .machine
+                    .convolution(&conv)
+                    .saturating_add(self.cast(&conv));
                 self.touch(scratch.saturating_add(cast));
             }
             Op::ConvHalf(s, half) => {
                 let conv = sizes.half_conv(s);
                 let weights = conv.parameter_bytes().saturating_add(self.cast(&conv));
-                let scratch = Cpu::convolution(&conv).saturating_add(weights);
+                let scratch = self
+                    .books
+                    .machine
+                    .convolution(&conv)
+                    .saturating_add(weights);
                 match half {
                     Half::Up => {
                         self.make(Value::Conv(s, Nth::First));
@@ -109,7 +116,7 @@ impl<'a> Walk<'a> {
             Op::Up(s) => {
                 self.make(Value::Up(s));
                 let conv = sizes.up(s);
-                let scratch = self.books.cpu.transposed(&conv);
+                let scratch = self.books.machine.transposed(&conv);
                 self.touch(scratch.saturating_add(self.cast(&conv)));
             }
             Op::Concat(s) | Op::ConcatSkip(s) => {
@@ -120,7 +127,7 @@ impl<'a> Walk<'a> {
             Op::ConcatUp(_) => {}
             Op::Head => {
                 self.make(Value::Logits);
-                self.touch(Cpu::convolution(&sizes.head()));
+                self.touch(self.books.machine.convolution(&sizes.head()));
             }
             Op::Free(value) => {
                 let held = self.take(value)?;
@@ -219,7 +226,11 @@ impl<'a> Walk<'a> {
 
     fn input_gradient(&mut self, conv: &ConvSize, out: Value) {
         self.make(out);
-        let scratch = Cpu::convolution(conv).saturating_add(self.cast(conv));
+        let scratch = self
+            .books
+            .machine
+            .convolution(conv)
+            .saturating_add(self.cast(conv));
         self.touch(scratch);
     }
 

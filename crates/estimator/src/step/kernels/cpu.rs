@@ -5,7 +5,7 @@
 //!
 //! Other instruction sets and channels-first take other kernels, of which nothing is said here.
 
-use super::sizes::ConvSize;
+use super::super::sizes::ConvSize;
 
 /// Channels of a block.
 const BLOCK: u64 = 16;
