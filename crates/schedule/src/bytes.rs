@@ -6,11 +6,10 @@
 //! MiB on the CPU; whole tensors where batch norm cannot be rebuilt in parts, as with cuDNN), and the
 //! statistics of batch norm (a few KiB).
 
-use std::collections::BTreeSet;
-
 use config::{ImageSize, Network};
 
 use crate::ScheduleError;
+use crate::alive::Alive;
 use crate::compile::{Schedule, skip_of};
 use crate::op::{Half, Nth, Op, Value};
 
@@ -94,7 +93,7 @@ impl Schedule {
             bytes_of(network, shape, self.depth, value)
                 .ok_or(ScheduleError::TooLarge { what: "bytes" })
         };
-        let mut alive = BTreeSet::new();
+        let mut alive = Alive::new(2 * self.depth + 1);
         let mut held = 0_u64;
         let mut points = Vec::new();
         let ops = self.forward.iter().map(|op| (op, false));
@@ -111,7 +110,7 @@ impl Schedule {
             }
             let moved = effect.moves.map(size).transpose()?.unwrap_or(0);
             if let Op::Free(value) = op {
-                alive.remove(&value);
+                alive.remove(value);
                 held -= size(value)?;
                 continue;
             }
@@ -128,7 +127,7 @@ impl Schedule {
                 bytes: during,
             });
             for value in effect.takes {
-                alive.remove(&value);
+                alive.remove(value);
                 held -= size(value)?;
             }
         }
@@ -136,10 +135,10 @@ impl Schedule {
     }
 
     /// What an operation does to the tensors that are alive.
-    pub(crate) fn effect(&self, op: Op, alive: &BTreeSet<Value>) -> Effect {
+    pub(crate) fn effect(&self, op: Op, alive: &Alive) -> Effect {
         use Value::{Act, Conv, GradAct, GradConv, GradInput, GradUp, Input, Up};
         let skip = |stage| skip_of(self.depth, stage).unwrap_or(0);
-        let one_of = |a: Value, b: Value| if alive.contains(&a) { a } else { b };
+        let one_of = |a: Value, b: Value| if alive.contains(a) { a } else { b };
         let source = |stage| one_of(Act(stage, Nth::Second), Conv(stage, Nth::Second));
         let last = 2 * self.depth;
         let input = |stage, nth| match (stage, nth) {

@@ -10,11 +10,10 @@
 //!   the concatenation part by part;
 //! * batch norm and ReLU pass gradients back in place.
 
-use std::collections::BTreeSet;
-
 use config::{Keep, Network};
 
 use crate::ScheduleError;
+use crate::alive::Alive;
 use crate::op::{Half, Nth, Op, Statistics, Value};
 use crate::plan::Plan;
 
@@ -55,23 +54,12 @@ impl Schedule {
     /// # Errors
     /// [`ScheduleError::Stages`] where the plan is for another network.
     pub fn compile(network: &Network, plan: &Plan, target: Target) -> Result<Self, ScheduleError> {
-        plan.check(network)?;
-        let mut compiler = Compiler {
-            plan,
-            target,
-            depth: network.depth as usize,
-            num_stages: network.num_stages(),
-            ops: Vec::new(),
-            alive: BTreeSet::new(),
-            current: None,
-        };
-        compiler.forward();
-        let forward = std::mem::take(&mut compiler.ops);
-        compiler.backward();
+        let mut ops = Listed::default();
+        visit(network, plan, target, &mut ops)?;
         Ok(Self {
-            forward,
-            backward: compiler.ops,
-            depth: compiler.depth,
+            forward: ops.forward,
+            backward: ops.backward.unwrap_or_default(),
+            depth: network.depth as usize,
             target,
         })
     }
@@ -92,22 +80,72 @@ impl Schedule {
     }
 }
 
+/// What is told of the operations of a step, in order, without a list of them.
+pub trait Visitor {
+    /// An operation that begins with these tensors; of [`Op::Free`], that has ended.
+    fn op(&mut self, op: Op, alive: &Alive);
+    /// Forward has ended: the loss turns the logits into their gradient.
+    fn loss(&mut self);
+}
+
+/// Goes through the operations of a plan's step.
+///
+/// # Errors
+/// [`ScheduleError::Stages`] where the plan is for another network.
+pub fn visit(
+    network: &Network,
+    plan: &Plan,
+    target: Target,
+    visitor: &mut impl Visitor,
+) -> Result<(), ScheduleError> {
+    plan.check(network)?;
+    let mut compiler = Compiler {
+        plan,
+        target,
+        depth: network.depth as usize,
+        num_stages: network.num_stages(),
+        alive: Alive::new(network.num_stages()),
+        visitor,
+        current: None,
+    };
+    compiler.forward();
+    compiler.visitor.loss();
+    compiler.backward();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Listed {
+    forward: Vec<Op>,
+    backward: Option<Vec<Op>>,
+}
+
+impl Visitor for Listed {
+    fn op(&mut self, op: Op, _alive: &Alive) {
+        self.backward.as_mut().unwrap_or(&mut self.forward).push(op);
+    }
+
+    fn loss(&mut self) {
+        self.backward = Some(Vec::new());
+    }
+}
+
 pub(crate) fn skip_of(depth: usize, stage: usize) -> Option<usize> {
     (stage > depth).then(|| 2 * depth - stage)
 }
 
-struct Compiler<'a> {
+struct Compiler<'a, V> {
     plan: &'a Plan,
     target: Target,
     depth: usize,
     num_stages: usize,
-    ops: Vec<Op>,
-    alive: BTreeSet<Value>,
+    alive: Alive,
+    visitor: &'a mut V,
     /// The stage whose backward runs.
     current: Option<usize>,
 }
 
-impl Compiler<'_> {
+impl<V: Visitor> Compiler<'_, V> {
     fn forward(&mut self) {
         for stage in 0..self.num_stages {
             let keep = self.keep(stage);
@@ -234,7 +272,7 @@ impl Compiler<'_> {
         // Pooling comes before the second norm of every down.
         let masked = nth == Nth::Second && stage < self.depth;
         self.emit(Op::NormBackward { stage, nth, masked });
-        self.alive.remove(&Value::GradAct(stage, nth));
+        self.alive.remove(Value::GradAct(stage, nth));
         self.make(Value::GradConv(stage, nth));
         self.free(Value::Conv(stage, nth));
         self.free(Value::Act(stage, nth));
@@ -367,7 +405,7 @@ impl Compiler<'_> {
         });
         self.make(Value::Act(stage, nth));
         if in_place {
-            self.alive.remove(&Value::Conv(stage, nth));
+            self.alive.remove(Value::Conv(stage, nth));
         } else if last_use {
             self.free(Value::Conv(stage, nth));
         }
@@ -408,11 +446,11 @@ impl Compiler<'_> {
     }
 
     fn is_alive(&self, value: Value) -> bool {
-        self.alive.contains(&value)
+        self.alive.contains(value)
     }
 
     fn emit(&mut self, op: Op) {
-        self.ops.push(op);
+        self.visitor.op(op, &self.alive);
     }
 
     fn make(&mut self, value: Value) {
@@ -420,7 +458,7 @@ impl Compiler<'_> {
     }
 
     fn free(&mut self, value: Value) {
-        if self.alive.remove(&value) {
+        if self.alive.remove(value) {
             self.emit(Op::Free(value));
         }
     }

@@ -22,14 +22,16 @@
 //! # Ok::<(), schedule::ScheduleError>(())
 //! ```
 
+mod alive;
 mod bytes;
 mod compile;
 mod flops;
 mod op;
 mod plan;
 
+pub use alive::Alive;
 pub use bytes::{Element, Point, Shape, Timeline};
-pub use compile::{Schedule, Target};
+pub use compile::{Schedule, Target, Visitor, visit};
 pub use config::Keep;
 pub use flops::StepFlops;
 pub use op::{Half, Nth, Op, Statistics, Value};

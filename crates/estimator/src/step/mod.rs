@@ -6,24 +6,28 @@
 
 mod autograd;
 mod books;
+mod effects;
 mod kernels;
 mod scheduled;
 mod sizes;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
-use schedule::{Element, Plan, Schedule, Target};
+use schedule::{Element, Plan, Schedule};
 
-use crate::{EstimateError, Flops, StaticBytes};
+use crate::{EstimateError, Flops, Speed, StaticBytes};
 
+pub(crate) use effects::Plans;
 pub use kernels::{Cpu, Machine};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
 use sizes::Sizes;
 use tape::{Category, Held, Tape};
+pub(crate) use work::Work;
 
 /// What backward rebuilds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,29 +123,7 @@ impl TrainingStep {
         on: impl Into<Machine>,
         batch: Batch,
     ) -> Result<StepMemory, EstimateError> {
-        // Refuses the sizes that nobody can run, and numbers past 64 bits.
-        Flops::per_image(&self.network, self.size)?;
-        let fixed = StaticBytes::of(&self.network)?;
-        let mut books = Books {
-            tape: Tape::new(),
-            sizes: Sizes {
-                network: self.network,
-                size: self.size,
-                batch: u64::from(self.batch),
-                element: self.element,
-            },
-            machine: on.into(),
-            accumulates: false,
-            handed_over: Vec::new(),
-        };
-        let tape = &mut books.tape;
-        tape.keep(fixed.parameters.0, Category::Parameters);
-        tape.keep(fixed.buffers.0, Category::Parameters);
-        tape.keep(fixed.optimizer.0, Category::Optimizer);
-        // A count of steps for each parameter.
-        let counts = self.network.parameters();
-        let counts = counts.iter().filter(|p| p.role.is_trainable()).count();
-        tape.keep(4 * counts as u64, Category::Optimizer);
+        let mut books = self.books(on.into())?;
         // From the second micro-batch on all gradients are there already.
         for micro_batch in 0..self.accumulation.clamp(1, 2) {
             books.accumulates = micro_batch > 0;
@@ -152,7 +134,7 @@ impl TrainingStep {
                     autograd::Autograd::run(&mut books, Some(*segment), self.split_concat);
                 }
                 Recompute::Plan(plan) => {
-                    let schedule = Schedule::compile(&self.network, plan, Target::CPU)
+                    let schedule = Schedule::compile(&self.network, plan, books.machine.target())
                         .map_err(|_other| EstimateError::Schedule)?;
                     scheduled::Walk::run(&mut books, &schedule)?;
                 }
@@ -164,9 +146,66 @@ impl TrainingStep {
         books.update();
         books.tape.finish(self.network.width)
     }
+
+    /// Predicted seconds of the step, all micro-batches and the update, at the speed of a device.
+    ///
+    /// # Errors
+    /// As [`Self::peak`].
+    pub fn seconds(&self, on: impl Into<Machine>, speed: &Speed) -> Result<f64, EstimateError> {
+        Flops::per_image(&self.network, self.size)?;
+        let (sizes, split) = (self.sizes(), self.split_concat);
+        let pass = match &self.recompute {
+            Recompute::Off => work::seconds_of_autograd(&sizes, None, split, speed),
+            Recompute::Segments(segment) => {
+                work::seconds_of_autograd(&sizes, Some(*segment), split, speed)
+            }
+            Recompute::Plan(plan) => {
+                work::seconds_of_plan(&sizes, plan, on.into().target(), speed)?
+            }
+        };
+        let passes = f64::from(self.accumulation.max(1));
+        Ok(passes * pass + speed.update_seconds(&self.network))
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            network: self.network,
+            size: self.size,
+            batch: u64::from(self.batch),
+            element: self.element,
+        }
+    }
+
+    /// The books of a step that has not begun: parameters and optimizer state alone.
+    fn books(&self, machine: Machine) -> Result<Books, EstimateError> {
+        // Refuses the sizes that nobody can run, and numbers past 64 bits.
+        Flops::per_image(&self.network, self.size)?;
+        let fixed = StaticBytes::of(&self.network)?;
+        let mut books = Books::new(self.sizes(), machine);
+        let tape = &mut books.tape;
+        tape.keep(fixed.parameters.0, Category::Parameters);
+        tape.keep(fixed.buffers.0, Category::Parameters);
+        tape.keep(fixed.optimizer.0, Category::Optimizer);
+        // A count of steps for each parameter.
+        let counts = self.network.parameters();
+        let counts = counts.iter().filter(|p| p.role.is_trainable()).count();
+        tape.keep(4 * counts as u64, Category::Optimizer);
+        Ok(books)
+    }
 }
 
 impl Books {
+    /// With nothing in them.
+    const fn new(sizes: Sizes, machine: Machine) -> Self {
+        Self {
+            tape: Tape::new(),
+            sizes,
+            machine,
+            accumulates: false,
+            handed_over: Vec::new(),
+        }
+    }
+
     /// Puts images and masks on the tape. Returns what the step holds to its end.
     fn take_batch(&mut self, batch: Batch, recompute: &Recompute) -> Vec<Held> {
         let (images, masks) = (self.sizes.images(), self.sizes.masks());

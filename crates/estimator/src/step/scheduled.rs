@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use schedule::{Half, Nth, Op, Schedule, Value};
+use schedule::{Alive, Half, Nth, Op, Schedule, Statistics, Value};
 
 use super::books::Books;
 use super::sizes::ConvSize;
@@ -12,25 +12,18 @@ use crate::EstimateError;
 /// The tensors of a schedule by name.
 pub(super) struct Walk<'a> {
     books: &'a mut Books,
-    schedule: &'a Schedule,
     values: HashMap<Value, Held>,
+    /// Of batch norm, until the step's end.
+    statistics: Vec<Held>,
 }
 
 impl<'a> Walk<'a> {
     /// Forward, loss and backward.
     pub(super) fn run(books: &'a mut Books, schedule: &'a Schedule) -> Result<(), EstimateError> {
-        let mut walk = Self {
-            books,
-            schedule,
-            values: HashMap::new(),
-        };
-        let mut statistics = Vec::new();
+        let mut walk = Self::new(books);
         for &op in schedule.forward() {
             walk.enter(At::Forward, op);
             walk.op(op)?;
-            if let Op::Norm { stage, .. } = op {
-                statistics.push(walk.books.statistics(stage));
-            }
         }
         let logits = walk.take(Value::Logits)?;
         let loss = walk.books.loss(logits);
@@ -43,10 +36,32 @@ impl<'a> Walk<'a> {
         for (_, held) in walk.values.drain() {
             walk.books.tape.release(held);
         }
-        for held in statistics {
+        for held in walk.statistics {
             walk.books.tape.release(held);
         }
         Ok(())
+    }
+
+    pub(super) fn new(books: &'a mut Books) -> Self {
+        Self {
+            books,
+            values: HashMap::new(),
+            statistics: Vec::new(),
+        }
+    }
+
+    /// One operation, with the tensors that are there before it: the most that it adds to the level,
+    /// and what it adds for good.
+    pub(super) fn alone(mut self, op: Op, alive: &Alive) -> Result<(i64, i64), EstimateError> {
+        for value in alive.values() {
+            self.make(value);
+        }
+        let before = self.books.tape.level();
+        self.books.tape.forget_peak();
+        self.op(op)?;
+        let tape = &self.books.tape;
+        let above = |bytes: u64| bytes.wrapping_sub(before).cast_signed();
+        Ok((above(tape.peak_bytes()), above(tape.level())))
     }
 
     /// What only frees is no moment of its own.
@@ -94,14 +109,18 @@ impl<'a> Walk<'a> {
             Op::Norm {
                 stage,
                 nth,
+                statistics,
                 in_place,
-                ..
             } => {
                 if in_place {
                     let held = self.take(Value::Conv(stage, nth))?;
                     self.values.insert(Value::Act(stage, nth), held);
                 } else {
                     self.make(Value::Act(stage, nth));
+                }
+                if statistics == Statistics::Batch {
+                    let held = self.books.statistics(stage);
+                    self.statistics.push(held);
                 }
             }
             Op::Pool(s) => {
@@ -249,7 +268,7 @@ impl<'a> Walk<'a> {
     }
 
     fn skip(&self, stage: usize) -> usize {
-        self.schedule.skip_of(stage).unwrap_or(0)
+        self.books.sizes.skip_of(stage)
     }
 
     fn make(&mut self, value: Value) {

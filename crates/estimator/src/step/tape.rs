@@ -180,6 +180,23 @@ impl Tape {
         }
     }
 
+    /// Bytes held now.
+    pub(super) fn level(&self) -> u64 {
+        self.by
+            .iter()
+            .fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// The most since the last [`Self::forget_peak`].
+    pub(super) const fn peak_bytes(&self) -> u64 {
+        self.peak.bytes
+    }
+
+    pub(super) fn forget_peak(&mut self) {
+        self.peak.bytes = 0;
+        self.touch(0);
+    }
+
     pub(super) fn finish(self, width: u32) -> Result<StepMemory, EstimateError> {
         if self.overflow {
             return Err(EstimateError::TooLarge {

@@ -4,6 +4,8 @@ mod cpu;
 
 pub use cpu::Cpu;
 
+use schedule::Target;
+
 use super::sizes::ConvSize;
 
 /// The device that a step runs on.
@@ -21,6 +23,13 @@ impl From<Cpu> for Machine {
 }
 
 impl Machine {
+    /// What its kernels can do without.
+    pub(super) const fn target(self) -> Target {
+        match self {
+            Self::Cpu(_) => Target::CPU,
+        }
+    }
+
     /// Forward of a convolution, or the gradient of its input.
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
         match self {

@@ -1,0 +1,207 @@
+//! Plans by bounds that are sums over stages, in the order of their time.
+
+use schedule::{Keep, Plan};
+
+use super::KEEPS;
+use crate::EstimateError;
+use crate::step::Plans;
+
+/// What each stage adds to the bounds by what it keeps, beside the plan that keeps everything.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    seconds: f64,
+    /// Of the plan that keeps everything, at the end of the forward.
+    kept_bytes: i64,
+    stages: Vec<[Choice; KEEPS.len()]>,
+    /// What backward of the last stage holds beside what is kept, by what that stage keeps.
+    beside_bytes: [i64; KEEPS.len()],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Choice {
+    seconds: f64,
+    /// At most 0.
+    kept_bytes: i64,
+}
+
+/// A plan that may fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Two bits for each stage.
+    pub(super) keeps: u64,
+    /// It takes at least so long.
+    pub(super) seconds: f64,
+}
+
+/// More stages than two bits each leave room for in a word: past that every plan is taken to keep
+/// the same of them.
+const MOST_STAGES: usize = 32;
+
+pub(super) const fn choice(keeps: u64, stage: usize) -> usize {
+    if stage < MOST_STAGES {
+        (keeps >> (2 * stage) & 3) as usize
+    } else {
+        0
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Bounds {
+    pub(super) fn of(plans: &mut Plans, split_concat: bool) -> Result<Self, EstimateError> {
+        let network = *plans.network();
+        let everything = Plan::uniform(&network, Keep::Everything).with_split_concat(split_concat);
+        let all = plans.outcome(&everything)?;
+        let mut bounds = Self {
+            seconds: all.seconds,
+            kept_bytes: signed(all.kept_bytes),
+            stages: vec![[Choice::default(); KEEPS.len()]; network.num_stages()],
+            beside_bytes: [0; KEEPS.len()],
+        };
+        let last = network.num_stages() - 1;
+        for (stage, choices) in bounds.stages.iter_mut().enumerate() {
+            for (choice, keep) in choices.iter_mut().zip(KEEPS) {
+                let mut plan = everything.clone();
+                plan.stages[stage] = keep;
+                let one = plans.outcome(&plan)?;
+                choice.seconds = one.seconds - all.seconds;
+                choice.kept_bytes = signed(one.kept_bytes) - signed(all.kept_bytes);
+                if stage == last {
+                    let beside = signed(one.peak_bytes) - signed(one.kept_bytes);
+                    bounds.beside_bytes[KEEPS.iter().position(|k| *k == keep).unwrap_or(0)] =
+                        beside;
+                }
+            }
+        }
+        Ok(bounds)
+    }
+
+    /// The bounds of one plan: seconds and bytes.
+    #[cfg(test)]
+    pub(super) fn sum(&self, keeps: u64) -> (f64, i64) {
+        let last = self.stages.len() - 1;
+        let start = (
+            self.seconds,
+            self.kept_bytes + self.beside_bytes[choice(keeps, last)],
+        );
+        let stages = self.stages.iter().enumerate();
+        stages.fold(start, |(seconds, bytes), (stage, choices)| {
+            let choice = choices[choice(keeps, stage)];
+            (seconds + choice.seconds, bytes + choice.kept_bytes)
+        })
+    }
+}
+
+/// How much longer a step the next candidates may have, as a share of the fastest plan's: to begin
+/// with, and each time by so much more.
+const FIRST_STEP: f64 = 0.01;
+const GROWTH: f64 = 1.25;
+/// From here on all that are left.
+const LAST_STEP: f64 = 1.0;
+
+/// Candidates, some at a time.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    budget_bytes: i64,
+    /// All up to here have been handed out.
+    seconds: Option<f64>,
+    step: f64,
+    /// The most that the stages from here on add to the time.
+    most_seconds: Vec<f64>,
+    /// The least that the stages from here on keep, beside the plan that keeps everything.
+    least_bytes: Vec<i64>,
+}
+
+impl Candidates {
+    pub(super) fn new(bounds: &Bounds, budget_bytes: u64) -> Self {
+        let mut least_bytes = vec![0; bounds.stages.len() + 1];
+        let mut most_seconds = vec![0.0; bounds.stages.len() + 1];
+        for (stage, choices) in bounds.stages.iter().enumerate() {
+            let least = choices.iter().map(|choice| choice.kept_bytes).min();
+            least_bytes[stage + 1] = least_bytes[stage] + least.unwrap_or(0);
+            let most = choices.iter().map(|c| c.seconds).fold(0.0, f64::max);
+            most_seconds[stage + 1] = most_seconds[stage] + most;
+        }
+        Self {
+            budget_bytes: signed(budget_bytes),
+            seconds: None,
+            step: FIRST_STEP,
+            most_seconds,
+            least_bytes,
+        }
+    }
+
+    /// Those that come next in the order of time, sorted; `None` after the last.
+    pub(super) fn next_batch(&mut self, bounds: &Bounds) -> Option<Vec<Candidate>> {
+        if self.seconds == Some(f64::INFINITY) {
+            return None;
+        }
+        let after = self.seconds.unwrap_or(f64::NEG_INFINITY);
+        let mut up_to = after.max(bounds.seconds) + self.step * bounds.seconds;
+        if self.step > LAST_STEP {
+            up_to = f64::INFINITY;
+        }
+        self.step *= GROWTH;
+        self.seconds = Some(up_to);
+        let mut search = Search {
+            bounds,
+            least_bytes: &self.least_bytes,
+            most_seconds: &self.most_seconds,
+            budget_bytes: self.budget_bytes,
+            after,
+            up_to,
+            found: Vec::new(),
+        };
+        search.descend(bounds.stages.len(), 0, bounds.seconds, bounds.kept_bytes);
+        let mut found = search.found;
+        found.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        Some(found)
+    }
+}
+
+struct Search<'a> {
+    bounds: &'a Bounds,
+    least_bytes: &'a [i64],
+    most_seconds: &'a [f64],
+    budget_bytes: i64,
+    after: f64,
+    up_to: f64,
+    found: Vec<Candidate>,
+}
+
+impl Search<'_> {
+    /// Decides the stages before `stage`, from the last one on.
+    fn descend(&mut self, stage: usize, keeps: u64, seconds: f64, bytes: i64) {
+        let is_another_time =
+            seconds > self.up_to || seconds + self.most_seconds[stage] <= self.after;
+        let least = bytes.saturating_add(self.least_bytes[stage]);
+        if is_another_time || least > self.budget_bytes {
+            return;
+        }
+        let Some(stage) = stage.checked_sub(1) else {
+            self.found.push(Candidate { keeps, seconds });
+            return;
+        };
+        let is_last = stage + 1 == self.bounds.stages.len();
+        for (index, choice) in self.bounds.stages[stage].iter().enumerate() {
+            let beside = if is_last {
+                self.bounds.beside_bytes[index]
+            } else {
+                0
+            };
+            if stage >= MOST_STAGES && index > 0 {
+                return;
+            }
+            self.descend(
+                stage,
+                keeps | (index as u64) << (2 * stage.min(MOST_STAGES - 1)),
+                seconds + choice.seconds,
+                bytes
+                    .saturating_add(choice.kept_bytes)
+                    .saturating_add(beside),
+            );
+        }
+    }
+}

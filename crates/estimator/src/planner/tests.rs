@@ -1,0 +1,139 @@
+//! Against every plan there is.
+
+use config::{ImageSize, Network};
+use proptest::prelude::*;
+use schedule::{Element, Plan};
+
+use super::{KEEPS, Planned, Planner};
+use crate::step::{Batch, Cpu, Recompute, TrainingStep};
+use crate::time::Speed;
+
+const CPU: Cpu = Cpu { threads: 2 };
+
+fn step(depth: u32, width: u32, batch: u32, element: Element, split_concat: bool) -> TrainingStep {
+    let mut network = Network::new(width, 1);
+    network.depth = depth;
+    TrainingStep {
+        network,
+        size: ImageSize::new(64, 96),
+        batch,
+        element,
+        recompute: Recompute::Off,
+        split_concat,
+        accumulation: 1,
+    }
+}
+
+fn planner(step: &TrainingStep) -> Planner {
+    Planner::new(step, CPU, Batch::Kept, Speed::of_cpu(2, step.element)).unwrap()
+}
+
+fn every_plan(step: &TrainingStep) -> impl Iterator<Item = Plan> {
+    let num_stages = step.network.num_stages();
+    let split = step.split_concat;
+    (0..1_u64 << (2 * num_stages)).map(move |code| {
+        let keeps = (0..num_stages).map(|s| KEEPS[super::candidates::choice(code, s)]);
+        Plan::new(keeps.collect()).with_split_concat(split)
+    })
+}
+
+#[test]
+fn the_fastest_of_every_plan() {
+    for (depth, split, element, width) in [
+        (1, false, Element::Single, 16),
+        (2, false, Element::Half, 8),
+        (2, true, Element::Single, 24),
+        (3, false, Element::Half, 16),
+    ] {
+        let step = step(depth, width, 3, element, split);
+        let mut planner = planner(&step);
+        let all: Vec<Planned> = every_plan(&step)
+            .map(|plan| planner.cost(plan).unwrap())
+            .collect();
+        let least = all.iter().map(|p| p.peak_bytes).min().unwrap();
+        let most = all.iter().map(|p| p.peak_bytes).max().unwrap();
+        for share in [0, 1, 2, 5, 10, 25, 50, 75, 100] {
+            let budget = least + (most - least) / 100 * share;
+            let exhaustive = all
+                .iter()
+                .filter(|planned| planned.peak_bytes <= budget)
+                .map(|planned| planned.seconds)
+                .min_by(f64::total_cmp);
+            let found = planner.fastest_within(budget).unwrap().unwrap();
+            assert!(found.peak_bytes <= budget);
+            assert_eq!(Some(found.seconds), exhaustive, "depth {depth}, {share} %");
+        }
+        assert_eq!(planner.fastest_within(least - 1).unwrap(), None);
+        assert!(planner.is_exact());
+    }
+}
+
+#[test]
+fn the_front_has_no_better_plan_beside_it() {
+    let step = step(2, 16, 2, Element::Half, false);
+    let mut planner = planner(&step);
+    let front = planner.front(0.0).unwrap();
+    for pair in front.windows(2) {
+        assert!(pair[0].peak_bytes > pair[1].peak_bytes && pair[0].seconds < pair[1].seconds);
+    }
+    for plan in every_plan(&step) {
+        let other = planner.cost(plan).unwrap();
+        let is_met = front
+            .iter()
+            .any(|p| p.peak_bytes <= other.peak_bytes && p.seconds <= other.seconds);
+        assert!(is_met, "{other:?}");
+    }
+    assert!(planner.front(0.1).unwrap().len() < front.len());
+}
+
+#[test]
+fn five_levels_at_the_guides_size() {
+    let mut step = step(4, 64, 8, Element::Half, false);
+    step.size = ImageSize::new(512, 512);
+    let mut planner = planner(&step);
+    let mixed = planner.cost(Plan::mixed(&step.network, false)).unwrap();
+    let found = planner.fastest_within(mixed.peak_bytes).unwrap().unwrap();
+    assert!(found.seconds <= mixed.seconds);
+    assert!(planner.is_exact());
+}
+
+fn any_step() -> impl Strategy<Value = (TrainingStep, u64)> {
+    let elements = prop_oneof![Just(Element::Single), Just(Element::Half)];
+    let step = (
+        1_u32..5,
+        1_u32..40,
+        1_u32..9,
+        elements,
+        any::<bool>(),
+        1_u32..4,
+    )
+        .prop_map(
+            |(depth, width, batch, element, split, accumulation)| TrainingStep {
+                accumulation,
+                ..step(depth, width, batch, element, split)
+            },
+        );
+    (step, any::<u64>())
+}
+
+proptest! {
+    #[test]
+    fn a_plan_costs_what_its_step_holds((step, code) in any_step(), kept in any::<bool>()) {
+        let batch = if kept { Batch::Kept } else { Batch::HandedOver };
+        let speed = Speed::of_cpu(2, step.element);
+        let mut planner = Planner::new(&step, CPU, batch, speed).unwrap();
+        let plan = planner.plan(code);
+        let walked = TrainingStep { recompute: Recompute::Plan(plan.clone()), ..step };
+        let peak = walked.peak(CPU, batch).unwrap();
+        prop_assert_eq!(planner.cost(plan).unwrap().peak_bytes, peak.bytes);
+    }
+
+    #[test]
+    fn bounds_are_bounds((step, code) in any_step()) {
+        let mut planner = planner(&step);
+        let found = planner.cost(planner.plan(code)).unwrap();
+        let (seconds, bytes) = planner.bounds.sum(code);
+        prop_assert!(seconds <= found.seconds * (1.0 + 1e-9));
+        prop_assert!(bytes <= i64::try_from(found.peak_bytes).unwrap());
+    }
+}

@@ -1,0 +1,340 @@
+//! A plan's step by what each of its operations adds: the peak and the time of [`super::scheduled`]
+//! without its tensors, quickly enough to look at thousands of plans.
+//!
+//! What an operation does to the level depends on itself, and on whether one activation is there
+//! ([`asks_for`]). It is walked once for either case, alone, and remembered.
+
+use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Value, Visitor, visit};
+
+use super::books::Books;
+use super::scheduled::Walk;
+use super::sizes::Sizes;
+use super::work::{asks_for, work};
+use super::{Batch, Machine, Recompute, TrainingStep};
+use crate::time::Speed;
+use crate::{EstimateError, StaticBytes};
+
+/// What an operation adds to the level of bytes, to begin with, at the most and for good; and to
+/// the time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Effect {
+    /// The most above the level before it.
+    rise: i64,
+    /// The level after it less that before.
+    change: i64,
+    seconds: f64,
+}
+
+/// In the first micro-batch, and in a later one, where gradients are added to those there are.
+type Effects = [Effect; 2];
+
+/// A plan's figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) peak_bytes: u64,
+    /// Of all micro-batches and the update.
+    pub(crate) seconds: f64,
+    /// Held when the forward has ended: static bytes, and what the plan keeps.
+    pub(crate) kept_bytes: u64,
+}
+
+/// The plans of a step.
+#[derive(Debug)]
+pub(crate) struct Plans {
+    step: TrainingStep,
+    sizes: Sizes,
+    machine: Machine,
+    speed: Speed,
+    batch: Batch,
+    /// By [`place`].
+    effects: Vec<Option<Effects>>,
+    loss: Effects,
+    start_bytes: i64,
+    gradient_bytes: i64,
+    /// The most during the optimizer's step.
+    update_bytes: i64,
+    update_seconds: f64,
+}
+
+const OPS: usize = 40;
+const VALUES: usize = 12;
+const SLOTS: usize = 2 * (OPS + VALUES);
+
+impl Plans {
+    /// The plans of `step`, whose own is of no account.
+    pub(crate) fn new(
+        step: &TrainingStep,
+        machine: Machine,
+        batch: Batch,
+        speed: Speed,
+    ) -> Result<Self, EstimateError> {
+        let step = TrainingStep {
+            recompute: Recompute::Plan(Plan::selective(&step.network)),
+            ..step.clone()
+        };
+        let mut plans = Self {
+            sizes: step.sizes(),
+            effects: vec![None; SLOTS * step.network.num_stages()],
+            machine,
+            speed,
+            batch,
+            loss: Effects::default(),
+            start_bytes: 0,
+            gradient_bytes: 0,
+            update_bytes: 0,
+            update_seconds: speed.update_seconds(&step.network),
+            step,
+        };
+        plans.loss = [plans.of_loss(false), plans.of_loss(true)];
+        let mut books = plans.step.books(machine)?;
+        let held = books.take_batch(batch, &plans.step.recompute);
+        plans.start_bytes = signed(books.tape.level());
+        // The batch is gone by then, where it was handed over.
+        let handed_over = std::mem::take(&mut books.handed_over);
+        for held in held.into_iter().chain(handed_over) {
+            books.tape.release(held);
+        }
+        books.tape.forget_peak();
+        books.update();
+        plans.gradient_bytes = signed(StaticBytes::of(&plans.step.network)?.parameters.0);
+        plans.update_bytes = signed(books.tape.peak_bytes()) + plans.gradient_bytes;
+        Ok(plans)
+    }
+
+    pub(crate) fn network(&self) -> &config::Network {
+        &self.step.network
+    }
+
+    /// The figures of a plan, with or without a split concatenation as it says.
+    pub(crate) fn outcome(&mut self, plan: &Plan) -> Result<Outcome, EstimateError> {
+        let network = self.step.network;
+        let (start, target) = (self.start_bytes, self.machine.target());
+        let mut walk = Total {
+            plans: self,
+            first: Level::default(),
+            later: Level::default(),
+            kept: 0,
+            seconds: 0.0,
+            failed: false,
+        };
+        visit(&network, plan, target, &mut walk).map_err(|_other| EstimateError::Schedule)?;
+        let Total {
+            first,
+            later,
+            kept,
+            seconds,
+            failed,
+            ..
+        } = walk;
+        if failed {
+            return Err(EstimateError::Schedule);
+        }
+        let mut peak = start + first.peak;
+        if self.step.accumulation > 1 {
+            peak = peak.max(start + self.gradient_bytes + later.peak);
+        }
+        let passes = f64::from(self.step.accumulation.max(1));
+        Ok(Outcome {
+            peak_bytes: u64::try_from(peak.max(self.update_bytes)).unwrap_or(0),
+            seconds: seconds * passes + self.update_seconds,
+            kept_bytes: u64::try_from(start + kept).unwrap_or(0),
+        })
+    }
+
+    fn effects(&mut self, op: Op, alive: &Alive) -> Result<Effects, EstimateError> {
+        let is_there = asks_for(&self.sizes, op).is_some_and(|act| alive.contains(act));
+        let place = SLOTS * stage_of(op) + 2 * place(op) + usize::from(is_there);
+        if let Some(effects) = self.effects.get(place).copied().flatten() {
+            return Ok(effects);
+        }
+        let effects = [self.of_op(op, alive, false)?, self.of_op(op, alive, true)?];
+        self.effects[place] = Some(effects);
+        Ok(effects)
+    }
+
+    fn of_op(&self, op: Op, alive: &Alive, accumulates: bool) -> Result<Effect, EstimateError> {
+        let mut books = Books::new(self.sizes, self.machine);
+        books.accumulates = accumulates;
+        let sizes = books.sizes;
+        if let Op::Free(value) = op {
+            let change = -signed(sizes.of(value));
+            return Ok(Effect {
+                rise: 0,
+                change,
+                seconds: 0.0,
+            });
+        }
+        let seconds = self.speed.seconds(work(&sizes, op, alive));
+        let (rise, change) = Walk::new(&mut books).alone(op, alive)?;
+        Ok(Effect {
+            rise,
+            change,
+            seconds,
+        })
+    }
+
+    fn of_loss(&self, accumulates: bool) -> Effect {
+        let mut books = Books::new(self.sizes, self.machine);
+        books.accumulates = accumulates;
+        let _held = books.take_batch(self.batch, &self.step.recompute);
+        let logits = books.map(books.sizes.logits());
+        let before = signed(books.tape.level());
+        books.tape.forget_peak();
+        let loss = books.loss(logits);
+        let _gradient = books.loss_backward(loss);
+        Effect {
+            rise: signed(books.tape.peak_bytes()) - before,
+            change: signed(books.tape.level()) - before,
+            seconds: self.speed.loss_seconds(books.sizes.logits_fp32()),
+        }
+    }
+}
+
+/// Past 63 bits everything is too much alike.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX / 4)
+}
+
+/// A level, and the most that it has been, from where the micro-batch began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    now: i64,
+    peak: i64,
+}
+
+impl Level {
+    fn take(&mut self, effect: &Effect) {
+        self.peak = self.peak.max(self.now.saturating_add(effect.rise));
+        self.now = self.now.saturating_add(effect.change);
+    }
+}
+
+struct Total<'a> {
+    plans: &'a mut Plans,
+    first: Level,
+    later: Level,
+    kept: i64,
+    seconds: f64,
+    failed: bool,
+}
+
+impl Total<'_> {
+    fn take(&mut self, [first, later]: Effects) {
+        self.first.take(&first);
+        self.later.take(&later);
+        self.seconds += first.seconds;
+    }
+}
+
+impl Visitor for Total<'_> {
+    fn op(&mut self, op: Op, alive: &Alive) {
+        match self.plans.effects(op, alive) {
+            Ok(effects) => self.take(effects),
+            Err(_) => self.failed = true,
+        }
+    }
+
+    fn loss(&mut self) {
+        self.kept = self.first.now;
+        self.take(self.plans.loss);
+    }
+}
+
+const fn of_nth(nth: Nth) -> usize {
+    match nth {
+        Nth::First => 0,
+        Nth::Second => 1,
+    }
+}
+
+const fn of_half(half: Half) -> usize {
+    match half {
+        Half::Up => 0,
+        Half::Skip => 1,
+    }
+}
+
+/// A number of its own for each operation of a stage.
+const fn place(op: Op) -> usize {
+    match op {
+        Op::Conv(_, n) => of_nth(n),
+        Op::ConvHalf(_, half) => 2 + of_half(half),
+        Op::Norm {
+            nth,
+            statistics,
+            in_place,
+            ..
+        } => {
+            let saved = matches!(statistics, Statistics::Saved);
+            4 + of_nth(nth) + 2 * saved as usize + 4 * in_place as usize
+        }
+        Op::NormBackward { nth, masked, .. } => 12 + of_nth(nth) + 2 * masked as usize,
+        Op::ConvWeight(_, n) => 16 + of_nth(n),
+        Op::ConvInput(_, n) => 18 + of_nth(n),
+        Op::ConvWeightHalf(_, half) => 20 + of_half(half),
+        Op::ConvInputHalf(_, half) => 22 + of_half(half),
+        Op::Pool(_) => 24,
+        Op::Up(_) => 25,
+        Op::Concat(_) => 26,
+        Op::ConcatSkip(_) => 27,
+        Op::ConcatUp(_) => 28,
+        Op::Head => 29,
+        Op::HeadWeight => 30,
+        Op::HeadInput => 31,
+        Op::PoolBackward(_) => 32,
+        Op::TakeUp(_) => 33,
+        Op::TakeSkip(_) => 34,
+        Op::UpWeight(_) => 35,
+        Op::UpInput(_) => 36,
+        Op::Free(value) => {
+            OPS + match value {
+                Value::Input(_) => 0,
+                Value::Up(_) => 1,
+                Value::GradInput(_) => 2,
+                Value::GradUp(_) => 3,
+                Value::Conv(_, n) => 4 + of_nth(n),
+                Value::Act(..) => 6,
+                Value::GradConv(..) => 7,
+                Value::GradAct(..) => 8,
+                Value::Image => 9,
+                Value::Logits => 10,
+                Value::GradLogits => 11,
+            }
+        }
+    }
+}
+
+const fn stage_of(op: Op) -> usize {
+    match op {
+        Op::Head | Op::HeadWeight | Op::HeadInput => 0,
+        Op::Conv(s, _)
+        | Op::ConvHalf(s, _)
+        | Op::Norm { stage: s, .. }
+        | Op::Pool(s)
+        | Op::Up(s)
+        | Op::Concat(s)
+        | Op::ConcatSkip(s)
+        | Op::ConcatUp(s)
+        | Op::NormBackward { stage: s, .. }
+        | Op::ConvWeight(s, _)
+        | Op::ConvInput(s, _)
+        | Op::ConvWeightHalf(s, _)
+        | Op::ConvInputHalf(s, _)
+        | Op::PoolBackward(s)
+        | Op::TakeUp(s)
+        | Op::TakeSkip(s)
+        | Op::UpWeight(s)
+        | Op::UpInput(s) => s,
+        Op::Free(value) => match value {
+            Value::Image | Value::Logits | Value::GradLogits => 0,
+            Value::Input(s)
+            | Value::Up(s)
+            | Value::GradInput(s)
+            | Value::GradUp(s)
+            | Value::Conv(s, _)
+            | Value::Act(s, _)
+            | Value::GradConv(s, _)
+            | Value::GradAct(s, _) => s,
+        },
+    }
+}

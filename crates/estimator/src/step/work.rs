@@ -1,0 +1,187 @@
+//! What the operations of a step compute and move: the two numbers of a roofline.
+
+use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Target, Value, Visitor, visit};
+
+use super::Segment;
+use super::sizes::{ConvSize, Sizes};
+use crate::EstimateError;
+use crate::time::Speed;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Work {
+    /// Multiplications and additions of convolutions.
+    pub(crate) flops: f64,
+    /// Bytes read and written, each pass over a tensor counted.
+    pub(crate) bytes: f64,
+    /// Kernels that it starts.
+    pub(crate) kernels: f64,
+}
+
+/// Channels that matrix units take at a time in half precision, and vectors in fp32: fewer are
+/// padded.
+const PADDED: u64 = 8;
+
+impl Work {
+    /// Passes over a tensor.
+    pub(crate) fn passes(bytes: u64, passes: f64, kernels: f64) -> Self {
+        Self {
+            flops: 0.0,
+            bytes: bytes as f64 * passes,
+            kernels,
+        }
+    }
+
+    /// A convolution: forward, or either gradient.
+    fn conv(conv: &ConvSize) -> Self {
+        let padded = |channels: u64| channels.div_ceil(PADDED).saturating_mul(PADDED) as f64;
+        let pixels = conv.batch as f64 * conv.height as f64 * conv.width as f64;
+        let small = (conv.stride * conv.stride) as f64;
+        // A stride equal to the kernel: each pixel of the larger image sees one tap.
+        let taps = conv.taps as f64 / small;
+        let maps = pixels * (conv.inputs as f64 / small + conv.outputs as f64);
+        Self {
+            flops: 2.0 * pixels * taps * padded(conv.inputs) * padded(conv.outputs),
+            bytes: maps * conv.element_bytes as f64 + conv.weight_bytes() as f64,
+            kernels: 1.0,
+        }
+    }
+
+    #[must_use]
+    fn and(self, other: Self) -> Self {
+        Self {
+            flops: self.flops + other.flops,
+            bytes: self.bytes + other.bytes,
+            kernels: self.kernels + other.kernels,
+        }
+    }
+}
+
+/// The activation whose presence spares an operation to rebuild it.
+pub(super) const fn asks_for(sizes: &Sizes, op: Op) -> Option<Value> {
+    match op {
+        Op::Pool(s) | Op::PoolBackward(s) => Some(Value::Act(s - 1, Nth::Second)),
+        Op::Concat(s) | Op::ConcatSkip(s) => Some(Value::Act(sizes.skip_of(s), Nth::Second)),
+        Op::NormBackward { stage, nth, .. } => Some(Value::Act(stage, nth)),
+        _ => None,
+    }
+}
+
+/// The work of a schedule's operation.
+pub(super) fn work(sizes: &Sizes, op: Op, alive: &Alive) -> Work {
+    let rebuilds = asks_for(sizes, op).is_some_and(|act| !alive.contains(act));
+    let map = |stage| sizes.output_map(stage);
+    // Read, and written where it is read next: in parts that stay in a cache.
+    let rebuild = |stage| Work::passes(if rebuilds { map(stage) } else { 0 }, 1.0, 2.0);
+    match op {
+        Op::Conv(s, n) | Op::ConvWeight(s, n) | Op::ConvInput(s, n) => {
+            Work::conv(&sizes.conv(s, n))
+        }
+        Op::ConvHalf(s, half) => {
+            // The other half's product is added.
+            let passes = if half == Half::Skip { 3.0 } else { 0.0 };
+            Work::conv(&sizes.half_conv(s)).and(Work::passes(map(s), passes, 1.0))
+        }
+        Op::Norm {
+            stage, statistics, ..
+        } => match statistics {
+            // Statistics, then the norm, then `ReLU` in place.
+            Statistics::Batch => Work::passes(map(stage), 5.0, 3.0),
+            Statistics::Saved => Work::passes(map(stage), 2.0, 2.0),
+        },
+        Op::Pool(s) => rebuild(s - 1).and(Work::passes(map(s - 1), 1.5, 2.0)),
+        Op::Up(s) | Op::UpWeight(s) | Op::UpInput(s) => Work::conv(&sizes.up(s)),
+        Op::Concat(s) => {
+            let skip = sizes.skip_of(s);
+            rebuild(skip).and(Work::passes(map(skip), 4.0, 2.0))
+        }
+        Op::ConcatSkip(s) => {
+            let skip = sizes.skip_of(s);
+            rebuild(skip).and(Work::passes(map(skip), 2.0, 1.0))
+        }
+        Op::ConcatUp(s) | Op::TakeUp(s) | Op::TakeSkip(s) => Work::passes(map(s), 2.0, 1.0),
+        Op::Head | Op::HeadWeight | Op::HeadInput => Work::conv(&sizes.head()),
+        Op::NormBackward { stage, masked, .. } => {
+            let passes = if masked { 5.0 } else { 8.0 };
+            Work::passes(map(stage), passes, 3.0)
+        }
+        Op::ConvWeightHalf(s, _) | Op::ConvInputHalf(s, _) => Work::conv(&sizes.half_conv(s)),
+        Op::PoolBackward(s) => rebuild(s - 1).and(Work::passes(map(s - 1), 5.5, 4.0)),
+        Op::Free(_) => Work::default(),
+    }
+}
+
+/// Seconds of forward and backward of a plan, with the loss.
+pub(super) fn seconds_of_plan(
+    sizes: &Sizes,
+    plan: &Plan,
+    target: Target,
+    speed: &Speed,
+) -> Result<f64, EstimateError> {
+    struct Sum<'a> {
+        sizes: &'a Sizes,
+        speed: &'a Speed,
+        seconds: f64,
+    }
+    impl Visitor for Sum<'_> {
+        fn op(&mut self, op: Op, alive: &Alive) {
+            self.seconds += self.speed.seconds(work(self.sizes, op, alive));
+        }
+        fn loss(&mut self) {
+            self.seconds += self.speed.loss_seconds(self.sizes.logits_fp32());
+        }
+    }
+    let mut sum = Sum {
+        sizes,
+        speed,
+        seconds: 0.0,
+    };
+    visit(&sizes.network, plan, target, &mut sum).map_err(|_other| EstimateError::Schedule)?;
+    Ok(sum.seconds)
+}
+
+/// Seconds of forward and backward as autograd runs them, with the loss.
+pub(super) fn seconds_of_autograd(
+    sizes: &Sizes,
+    segment: Option<Segment>,
+    split_concat: bool,
+    speed: &Speed,
+) -> f64 {
+    let conv = |conv: &ConvSize| speed.seconds(Work::conv(conv));
+    let passes = |bytes, passes, kernels| speed.seconds(Work::passes(bytes, passes, kernels));
+    // How often what a segment holds runs forward.
+    let forwards = if segment.is_some() { 2.0 } else { 1.0 };
+    let entries = if segment == Some(Segment::Stage) {
+        2.0
+    } else {
+        1.0
+    };
+    let mut seconds = speed.loss_seconds(sizes.logits_fp32()) + 3.0 * conv(&sizes.head());
+    for stage in 0..sizes.num_stages() {
+        let map = sizes.output_map(stage);
+        for nth in [Nth::First, Nth::Second] {
+            // The images have no gradient.
+            let is_first = stage == 0 && nth == Nth::First;
+            let gradients = if is_first { 1.0 } else { 2.0 };
+            seconds += (forwards + gradients) * conv(&sizes.conv(stage, nth));
+            seconds += forwards * passes(map, 5.0, 3.0) + passes(map, 8.0, 2.0);
+        }
+        if stage > sizes.depth() {
+            seconds += (entries + 2.0) * conv(&sizes.up(stage));
+            // Concatenated and taken apart, or the halves' products added; and the two gradients
+            // of a skip added.
+            seconds += if split_concat {
+                passes(map, 3.0, 1.0)
+            } else {
+                passes(map, 2.0, 1.0) + entries * passes(map, 4.0, 2.0)
+            };
+            seconds += passes(map, 3.0, 1.0);
+        } else if stage > 0 {
+            let before = sizes.output_map(stage - 1);
+            seconds += (entries + 1.0) * passes(before, 1.25, 1.0);
+            // An index of eight bytes for each pooled number.
+            seconds += (entries + 1.0) * passes(sizes.indices(stage), 1.0, 0.0);
+        }
+    }
+    seconds
+}

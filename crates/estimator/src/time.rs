@@ -1,0 +1,82 @@
+//! How long a step takes: each operation by its floating-point operations or by the bytes that it
+//! moves, whichever takes longer, and what it costs to start.
+
+use config::Network;
+use schedule::Element;
+
+use crate::hardware::Rates;
+use crate::static_bytes::num_parameters;
+use crate::step::Work;
+
+/// What a device reaches, as opposed to what it could do at best ([`Rates`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// FLOP/s within convolutions, in the type of activations.
+    pub conv_flops: f64,
+    /// Bytes per second of what is not a convolution.
+    pub memory_bytes_per_second: f64,
+    /// Seconds for a kernel to start, where the next cannot start meanwhile.
+    pub kernel_seconds: f64,
+}
+
+/// A share of a GPU's peak that its convolutions reach. Not measured by us: NVIDIA published 119
+/// images per second for the U-Net of width 64 at 572x572 on an A100 (fp16), 59.6 on a V100; see
+/// the tests for what these constants make of them.
+const CONV_SHARE: f64 = 0.6;
+/// The same of bandwidth, for kernels that pass over a tensor.
+const MEMORY_SHARE: f64 = 0.8;
+/// Between the ends of two kernels that do nothing, from one thread.
+const GPU_KERNEL_SECONDS: f64 = 4e-6;
+
+/// FLOP/s of one CPU thread with AVX512 in fp32, and in bf16 where the CPU multiplies it, and bytes
+/// per second of all threads: fitted to one machine (AMD EPYC, 2 cores), as are the kernels'.
+const CPU_THREAD_FLOPS: f64 = 170e9;
+const CPU_THREAD_HALF_FLOPS: f64 = 360e9;
+const CPU_BYTES_PER_SECOND: f64 = 14e9;
+const CPU_KERNEL_SECONDS: f64 = 10e-6;
+
+impl Speed {
+    /// Of a GPU by its peak rates. Half precision runs on tensor cores where there are any; fp32
+    /// in TF32, which libtorch allows convolutions by itself.
+    pub fn of_gpu(rates: &Rates, element: Element) -> Self {
+        let peak = match element {
+            Element::Single => rates.tf32_flops,
+            Element::Half => rates.fp16_flops.or(rates.bf16_flops),
+        };
+        Self {
+            conv_flops: CONV_SHARE * peak.unwrap_or(rates.fp32_flops),
+            memory_bytes_per_second: MEMORY_SHARE * rates.memory_bytes_per_second,
+            kernel_seconds: GPU_KERNEL_SECONDS,
+        }
+    }
+
+    /// Of a CPU with AVX512 that multiplies bf16.
+    pub fn of_cpu(threads: u32, element: Element) -> Self {
+        let of_thread = match element {
+            Element::Single => CPU_THREAD_FLOPS,
+            Element::Half => CPU_THREAD_HALF_FLOPS,
+        };
+        Self {
+            conv_flops: of_thread * f64::from(threads.max(1)),
+            memory_bytes_per_second: CPU_BYTES_PER_SECOND,
+            kernel_seconds: CPU_KERNEL_SECONDS,
+        }
+    }
+
+    pub(crate) fn seconds(&self, work: Work) -> f64 {
+        let compute = work.flops / self.conv_flops;
+        let memory = work.bytes / self.memory_bytes_per_second;
+        compute.max(memory) + work.kernels * self.kernel_seconds
+    }
+
+    /// The loss and its backward: passes over logits in fp32.
+    pub(crate) fn loss_seconds(&self, logits_bytes: u64) -> f64 {
+        self.seconds(Work::passes(logits_bytes, 24.0, 20.0))
+    }
+
+    /// `AdamW`: parameter, gradient and two moments read, three written.
+    pub(crate) fn update_seconds(&self, network: &Network) -> f64 {
+        let parameters = num_parameters(network).unwrap_or(u64::MAX);
+        self.seconds(Work::passes(parameters.saturating_mul(4), 7.0, 8.0))
+    }
+}
