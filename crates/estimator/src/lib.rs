@@ -1,9 +1,10 @@
 //! What a run costs, from the network as data: parameters, floating-point operations, the peak of
-//! tensor bytes of a training step ([`TrainingStep::peak`]), and, for a sequence of tensors, what
-//! the caching allocator of CUDA would hold for them ([`CachingAllocator`]).
+//! a training step ([`TrainingStep::peak`]), and, for a sequence of tensors, what the caching
+//! allocator of CUDA would hold for them ([`CachingAllocator`]).
 //!
-//! Peaks are of libtorch 2.11 on a CPU with AVX512, channels-last: what libraries allocate inside of
-//! an operation is known there, and on no other device so far. No libtorch is needed.
+//! Peaks are of libtorch 2.11: on a CPU with AVX512, channels-last ([`Cpu`]), where what libraries
+//! allocate inside of an operation was measured, and on an NVIDIA GPU ([`Cuda`]), where it is
+//! derived from sources, and cuDNN's part is an upper figure. No libtorch is needed.
 //!
 //! ```
 //! use config::{ImageSize, Network};
@@ -26,6 +27,12 @@
 //! let peak = step.peak(Cpu { threads: 2 }, Batch::Kept)?;
 //! // The guide says 2.8 GB.
 //! assert_eq!(peak.bytes >> 20, 11_853);
+//!
+//! let gpu = estimator::Cuda::new((9, 0));
+//! let peak = step.peak(gpu, Batch::Kept)?;
+//! // Allocated, and with segments and context: what the GPU has to have free for it.
+//! assert_eq!(peak.bytes >> 20, 11_856);
+//! assert!(peak.total_bytes(gpu) > peak.bytes);
 //! # Ok::<(), estimator::EstimateError>(())
 //! ```
 
@@ -47,7 +54,8 @@ pub use planner::{Planned, Planner};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
-    At, Batch, Breakdown, Cpu, Machine, Moment, Peak, Recompute, Segment, StepMemory, TrainingStep,
+    At, Batch, Breakdown, Cpu, Cuda, HalfPrecision, Machine, Moment, Peak, Recompute, Segment,
+    StepMemory, TrainingStep, Workspace,
 };
 pub use time::Speed;
 
@@ -63,6 +71,9 @@ pub enum EstimateError {
         /// Channels of the first level.
         width: u32,
     },
+    /// A step that the device has no room for.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     /// A plan of another network.
     #[error("the checkpoint plan is of another network")]
     Schedule,

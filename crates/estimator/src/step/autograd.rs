@@ -69,7 +69,7 @@ impl<'a> Autograd<'a> {
         step.at(Op::Head);
         let weight = step.cast(&head);
         let logits = step.books.map(step.books.sizes.logits());
-        step.touch(step.books.machine.convolution(&head));
+        step.books.work(step.books.machine.convolution(&head));
         let loss = step.books.loss(logits);
         let gradient = step.books.loss_backward(loss);
         step.in_backward = true;
@@ -103,7 +103,7 @@ impl<'a> Autograd<'a> {
         let conv = sizes.up(stage);
         saved.weights.extend(self.cast(&conv));
         let up = self.books.map(sizes.map(stage, conv.outputs));
-        self.touch(self.books.machine.transposed(&conv));
+        self.books.work(self.books.machine.transposed(&conv));
         if self.split_concat {
             self.ups[stage] = Some(up);
         } else {
@@ -175,13 +175,13 @@ impl<'a> Autograd<'a> {
         if self.splits(stage, nth) {
             // The products of both halves, until they are added.
             let bytes = self.books.sizes.output_map(stage);
-            self.touch(bytes.saturating_mul(2));
+            self.books.tape.touch_all([bytes; 2], 0);
         }
     }
 
     fn convolved(&mut self, stage: usize, nth: Nth) {
         let conv = self.books.sizes.conv(stage, nth);
-        self.touch(self.books.machine.convolution(&conv));
+        self.books.work(self.books.machine.convolution(&conv));
     }
 
     /// From the gradient of a stage's output to that of what the stage before hands on.
@@ -216,8 +216,9 @@ impl<'a> Autograd<'a> {
             let masked = self.books.transient(bytes);
             self.release(gradient);
             self.books.tape.release(z);
-            // Batch norm makes two, of which one stays.
-            self.touch(bytes.saturating_mul(2));
+            self.books
+                .tape
+                .touch(self.books.machine.norm_backward(bytes));
             let passed = self.books.transient(bytes);
             self.books.norm_gradients(stage);
             self.books.tape.release(y);
@@ -270,7 +271,7 @@ impl<'a> Autograd<'a> {
         let bytes = self.books.sizes.map(stage, conv.inputs);
         let half = |step: &mut Self, first: bool| {
             let out = step.books.transient(bytes);
-            step.touch(step.books.machine.convolution(&conv));
+            step.books.work(step.books.machine.convolution(&conv));
             step.books.half_weight_gradient(&conv, first);
             out
         };
@@ -287,7 +288,7 @@ impl<'a> Autograd<'a> {
     /// Gradient of the input, then that of the weight.
     fn conv_backward(&mut self, conv: &ConvSize, input: Option<u64>) -> Option<Held> {
         let out = input.map(|bytes| self.books.transient(bytes));
-        self.touch(self.books.machine.convolution(conv));
+        self.books.work(self.books.machine.convolution(conv));
         self.books.weight_gradient(conv);
         out
     }
@@ -391,10 +392,6 @@ impl<'a> Autograd<'a> {
             nth,
             masked: false,
         });
-    }
-
-    fn touch(&mut self, bytes: u64) {
-        self.books.tape.touch(bytes);
     }
 
     fn release(&mut self, held: Option<Held>) {

@@ -16,6 +16,8 @@ pub(super) struct Books {
     pub(super) accumulates: bool,
     /// What the caller hands over: masks, and images where nothing else holds them.
     pub(super) handed_over: Vec<Held>,
+    /// Gradients of parameters, until the optimizer's step.
+    pub(super) gradients: Vec<Held>,
 }
 
 /// What the loss holds until its backward.
@@ -37,8 +39,14 @@ impl Books {
         if self.accumulates {
             self.tape.touch(bytes);
         } else {
-            self.tape.keep(bytes, Category::Gradients);
+            let held = self.tape.hold(bytes, Category::Gradients);
+            self.gradients.push(held);
         }
+    }
+
+    /// What a library works in for the length of an operation.
+    pub(super) fn work(&mut self, bytes: u64) {
+        self.tape.touch_all([], bytes);
     }
 
     /// Gradients of a convolution's weight and bias, and what is held while they are made.
@@ -58,9 +66,15 @@ impl Books {
 
     fn weight_gradient_of(&mut self, conv: &ConvSize, parameter_bytes: u64, slice_bytes: u64) {
         let slice = self.transient(slice_bytes);
-        if conv.is_small() {
+        if let Some(columns) = self.machine.columns(conv) {
             self.gradient(parameter_bytes);
-            self.tape.touch(self.machine.columns(conv));
+            self.tape.touch(columns);
+            self.tape.release(slice);
+            self.gradient(conv.outputs.saturating_mul(4));
+            return;
+        }
+        if matches!(self.machine, Machine::Cuda(_)) {
+            self.cudnn_weight_gradient(conv, parameter_bytes);
             self.tape.release(slice);
             self.gradient(conv.outputs.saturating_mul(4));
             return;
@@ -80,6 +94,24 @@ impl Books {
         }
         self.tape.release(slice);
         self.gradient(conv.outputs.saturating_mul(4));
+    }
+
+    /// In the type of activations, then as the parameter's.
+    fn cudnn_weight_gradient(&mut self, conv: &ConvSize, parameter_bytes: u64) {
+        let scratch = self.machine.weight_gradient(conv);
+        // `AccumulateGrad` takes it as it is, or adds it to what is there.
+        let is_taken = !self.sizes.is_half() && conv.parameter_bytes() == parameter_bytes;
+        if is_taken && !self.accumulates {
+            self.gradient(parameter_bytes);
+            self.work(scratch);
+            return;
+        }
+        let made = self.transient(conv.weight_bytes());
+        self.work(scratch);
+        if !is_taken {
+            self.gradient(parameter_bytes);
+        }
+        self.tape.release(made);
     }
 
     /// Gradients of batch norm's scale and shift.
@@ -115,7 +147,7 @@ impl Books {
             held.push(indices);
         } else {
             held.push(self.map(one));
-            self.tape.touch(one.saturating_mul(2));
+            self.tape.touch_all([one; 2], 0);
         }
         // Probabilities, and their product with the targets.
         held.push(self.map(one));
@@ -136,7 +168,7 @@ impl Books {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
         // A product and a sum, then through the probabilities and the entropy.
-        self.tape.touch(one.saturating_mul(3));
+        self.tape.touch_all([one; 3], 0);
         let gradient = self.transient(one);
         for held in loss.0 {
             self.tape.release(held);
@@ -149,13 +181,16 @@ impl Books {
         cast
     }
 
-    /// The largest weight, of which the optimizer makes a copy where strides differ.
+    /// The optimizer's step, after which all gradients are set to none.
     pub(super) fn update(&mut self) {
         self.tape.enter(At::Update);
         let convs = (0..self.sizes.num_stages())
             .flat_map(|stage| [Nth::First, Nth::Second].map(|nth| self.sizes.conv(stage, nth)));
         let ups = (self.sizes.depth() + 1..self.sizes.num_stages()).map(|s| self.sizes.up(s));
         let largest = convs.chain(ups).map(|conv| conv.parameter_bytes()).max();
-        self.tape.touch(largest.unwrap_or(0));
+        self.tape.touch(self.machine.update(largest.unwrap_or(0)));
+        for held in self.gradients.drain(..) {
+            self.tape.release(held);
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Plans {
             step,
         };
         plans.loss = [plans.of_loss(false), plans.of_loss(true)];
-        let mut books = plans.step.books(machine)?;
+        let (mut books, _schedule) = plans.step.begin(machine, batch)?;
         let held = books.take_batch(batch, &plans.step.recompute);
         plans.start_bytes = signed(books.tape.level());
         // The batch is gone by then, where it was handed over.
@@ -153,7 +153,7 @@ impl Plans {
     }
 
     fn of_op(&self, op: Op, alive: &Alive, accumulates: bool) -> Result<Effect, EstimateError> {
-        let mut books = Books::new(self.sizes, self.machine);
+        let mut books = Books::new(self.sizes, self.machine, None);
         books.accumulates = accumulates;
         let sizes = books.sizes;
         if let Op::Free(value) = op {
@@ -174,7 +174,7 @@ impl Plans {
     }
 
     fn of_loss(&self, accumulates: bool) -> Effect {
-        let mut books = Books::new(self.sizes, self.machine);
+        let mut books = Books::new(self.sizes, self.machine, None);
         books.accumulates = accumulates;
         let _held = books.take_batch(self.batch, &self.step.recompute);
         let logits = books.map(books.sizes.logits());

@@ -1,4 +1,5 @@
-//! The peak of a training step on a CPU, in tensor bytes as libtorch's allocator is asked for them.
+//! The peak of a training step: on a CPU in tensor bytes as libtorch's allocator is asked for them,
+//! on CUDA in the blocks and segments that its caching allocator makes of them.
 //!
 //! A step is walked in order with the sizes of its tensors: the schedule's operations where a plan
 //! is executed, autograd's nodes with what they save where it is not. Static bytes are there
@@ -21,7 +22,7 @@ use schedule::{Element, Plan, Schedule};
 use crate::{EstimateError, Flops, Speed, StaticBytes};
 
 pub(crate) use effects::Plans;
-pub use kernels::{Cpu, Machine};
+pub use kernels::{Cpu, Cuda, HalfPrecision, Machine, Workspace};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
@@ -103,12 +104,13 @@ impl TrainingStep {
         })
     }
 
-    /// The most that the step holds in tensors, parameters and optimizer state included, on a CPU
-    /// with AVX512 and channels-last.
+    /// The most that the step holds in tensors, parameters and optimizer state included: on a CPU
+    /// with AVX512 and channels-last, or on an NVIDIA GPU.
     ///
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
-    /// [`EstimateError::TooLarge`] past 64 bits, and where a plan is of another network.
+    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::OutOfMemory`] where a GPU has no
+    /// room for it, and where a plan is of another network.
     pub fn peak(&self, on: impl Into<Machine>, batch: Batch) -> Result<Peak, EstimateError> {
         Ok(self.memory(on, batch)?.peak)
     }
@@ -123,28 +125,63 @@ impl TrainingStep {
         on: impl Into<Machine>,
         batch: Batch,
     ) -> Result<StepMemory, EstimateError> {
-        let mut books = self.books(on.into())?;
+        let machine = on.into();
+        let (mut books, schedule) = self.begin(machine, batch)?;
+        self.walk(&mut books, batch, schedule.as_ref())?;
+        if let Machine::Cuda(_) = machine {
+            // Once more, in what the first step has left in the cache.
+            books.tape.begin_again();
+            self.walk(&mut books, batch, schedule.as_ref())?;
+        }
+        books.tape.finish(self.network.width)
+    }
+
+    /// What is there before the first step, and the plan's schedule.
+    fn begin(
+        &self,
+        machine: Machine,
+        batch: Batch,
+    ) -> Result<(Books, Option<Schedule>), EstimateError> {
+        // Refuses the sizes that nobody can run, and numbers past 64 bits.
+        Flops::per_image(&self.network, self.size)?;
+        let mut books = Books::new(self.sizes(), machine, machine.allocator());
+        let schedule = match &self.recompute {
+            Recompute::Plan(plan) => Schedule::compile(&self.network, plan, machine.target())
+                .map(Some)
+                .map_err(|_other| EstimateError::Schedule)?,
+            _ => None,
+        };
+        books.hold_fixed()?;
+        if batch == Batch::Kept {
+            books.keep_batch();
+        }
+        Ok((books, schedule))
+    }
+
+    /// One step.
+    fn walk(
+        &self,
+        books: &mut Books,
+        batch: Batch,
+        schedule: Option<&Schedule>,
+    ) -> Result<(), EstimateError> {
         // From the second micro-batch on all gradients are there already.
         for micro_batch in 0..self.accumulation.clamp(1, 2) {
             books.accumulates = micro_batch > 0;
             let held = books.take_batch(batch, &self.recompute);
-            match &self.recompute {
-                Recompute::Off => autograd::Autograd::run(&mut books, None, self.split_concat),
-                Recompute::Segments(segment) => {
-                    autograd::Autograd::run(&mut books, Some(*segment), self.split_concat);
+            match (&self.recompute, schedule) {
+                (Recompute::Segments(segment), _) => {
+                    autograd::Autograd::run(books, Some(*segment), self.split_concat);
                 }
-                Recompute::Plan(plan) => {
-                    let schedule = Schedule::compile(&self.network, plan, books.machine.target())
-                        .map_err(|_other| EstimateError::Schedule)?;
-                    scheduled::Walk::run(&mut books, &schedule)?;
-                }
+                (_, Some(schedule)) => scheduled::Walk::run(books, schedule)?,
+                (_, None) => autograd::Autograd::run(books, None, self.split_concat),
             }
             for held in held {
                 books.tape.release(held);
             }
         }
         books.update();
-        books.tape.finish(self.network.width)
+        Ok(())
     }
 
     /// Predicted seconds of the step, all micro-batches and the update, at the speed of a device.
@@ -175,49 +212,79 @@ impl TrainingStep {
             element: self.element,
         }
     }
-
-    /// The books of a step that has not begun: parameters and optimizer state alone.
-    fn books(&self, machine: Machine) -> Result<Books, EstimateError> {
-        // Refuses the sizes that nobody can run, and numbers past 64 bits.
-        Flops::per_image(&self.network, self.size)?;
-        let fixed = StaticBytes::of(&self.network)?;
-        let mut books = Books::new(self.sizes(), machine);
-        let tape = &mut books.tape;
-        tape.keep(fixed.parameters.0, Category::Parameters);
-        tape.keep(fixed.buffers.0, Category::Parameters);
-        tape.keep(fixed.optimizer.0, Category::Optimizer);
-        // A count of steps for each parameter.
-        let counts = self.network.parameters();
-        let counts = counts.iter().filter(|p| p.role.is_trainable()).count();
-        tape.keep(4 * counts as u64, Category::Optimizer);
-        Ok(books)
-    }
 }
 
 impl Books {
     /// With nothing in them.
-    const fn new(sizes: Sizes, machine: Machine) -> Self {
+    const fn new(
+        sizes: Sizes,
+        machine: Machine,
+        allocator: Option<crate::CachingAllocator>,
+    ) -> Self {
         Self {
-            tape: Tape::new(),
+            tape: Tape::new(allocator),
             sizes,
             machine,
             accumulates: false,
             handed_over: Vec::new(),
+            gradients: Vec::new(),
         }
+    }
+
+    /// Puts on the tape what stays from step to step: parameters, buffers, optimizer state. `AdamW`
+    /// keeps a count of steps for each parameter.
+    fn hold_fixed(&mut self) -> Result<(), EstimateError> {
+        let network = &self.sizes.network;
+        let fixed = StaticBytes::of(network)?;
+        let tensors = network.parameters();
+        let trainable = || tensors.iter().filter(|p| p.role.is_trainable());
+        let tape = &mut self.tape;
+        if !tape.has_blocks() {
+            tape.keep(fixed.parameters.0, Category::Parameters);
+            tape.keep(fixed.buffers.0, Category::Parameters);
+            tape.keep(fixed.optimizer.0, Category::Optimizer);
+            tape.keep(4 * trainable().count() as u64, Category::Optimizer);
+            return Ok(());
+        }
+        // A block each. `StaticBytes` has seen to it that no product is too large.
+        let bytes = |shape: &[u64]| shape.iter().product::<u64>().saturating_mul(4);
+        for tensor in &tensors {
+            let counter = tensor.role == config::Role::BnNumBatchesTracked;
+            let bytes = if counter { 8 } else { bytes(&tensor.shape) };
+            tape.keep(bytes, Category::Parameters);
+        }
+        for _moment in 0..2 {
+            for tensor in trainable() {
+                tape.keep(bytes(&tensor.shape), Category::Optimizer);
+            }
+        }
+        for _parameter in trainable() {
+            tape.keep(4, Category::Optimizer);
+        }
+        // The gradient scaler's scale and growth tracker.
+        let scales =
+            matches!(self.machine, Machine::Cuda(cuda) if cuda.half == HalfPrecision::Fp16);
+        if scales && self.sizes.is_half() {
+            tape.keep(4, Category::Optimizer);
+            tape.keep(4, Category::Optimizer);
+        }
+        Ok(())
+    }
+
+    /// Images and masks that stay from step to step.
+    fn keep_batch(&mut self) {
+        let (images, masks) = (self.sizes.images(), self.sizes.masks());
+        self.tape.keep(images, Category::Activations);
+        self.tape.keep(masks, Category::Activations);
     }
 
     /// Puts images and masks on the tape. Returns what the step holds to its end.
     fn take_batch(&mut self, batch: Batch, recompute: &Recompute) -> Vec<Held> {
-        let (images, masks) = (self.sizes.images(), self.sizes.masks());
         if batch == Batch::Kept {
-            // Once, whatever the number of micro-batches.
-            if !self.accumulates {
-                self.tape.keep(images, Category::Activations);
-                self.tape.keep(masks, Category::Activations);
-            }
             return vec![];
         }
-        let (images, masks) = (self.map(images), self.map(masks));
+        let images = self.map(self.sizes.images());
+        let masks = self.map(self.sizes.masks());
         // Autograd saves images that are not cast; a schedule holds them by name.
         if self.sizes.is_half() && !matches!(recompute, Recompute::Plan(_)) {
             self.handed_over = vec![images, masks];

@@ -1,4 +1,4 @@
-//! A schedule's operations with sizes: what `checkpoint` allocates when it executes them on a CPU.
+//! A schedule's operations with sizes: what `checkpoint` allocates when it executes them.
 
 use std::collections::HashMap;
 
@@ -82,28 +82,20 @@ impl<'a> Walk<'a> {
                     0
                 };
                 self.make(Value::Conv(s, n));
-                let scratch = self
-                    .books
-                    .machine
-                    .convolution(&conv)
-                    .saturating_add(self.cast(&conv));
-                self.touch(scratch.saturating_add(cast));
+                let scratch = self.books.machine.convolution(&conv);
+                self.touch_all([self.cast(&conv), cast], scratch);
             }
             Op::ConvHalf(s, half) => {
                 let conv = sizes.half_conv(s);
-                let weights = conv.parameter_bytes().saturating_add(self.cast(&conv));
-                let scratch = self
-                    .books
-                    .machine
-                    .convolution(&conv)
-                    .saturating_add(weights);
+                let (slice, cast) = (conv.parameter_bytes(), self.cast(&conv));
+                let scratch = self.books.machine.convolution(&conv);
                 match half {
                     Half::Up => {
                         self.make(Value::Conv(s, Nth::First));
-                        self.touch(scratch);
+                        self.touch_all([slice, cast], scratch);
                     }
                     // A tensor of its own until it is added.
-                    Half::Skip => self.touch(scratch.saturating_add(sizes.output_map(s))),
+                    Half::Skip => self.touch_all([slice, cast, sizes.output_map(s)], scratch),
                 }
             }
             Op::Norm {
@@ -126,27 +118,26 @@ impl<'a> Walk<'a> {
             Op::Pool(s) => {
                 self.make(Value::Input(s));
                 let part = self.rebuilt_part(s - 1);
-                let pooled = sizes.part(s - 1) / 4;
-                self.touch(
-                    part.saturating_add(pooled)
-                        .saturating_add(self.indices_of(pooled)),
-                );
+                let pooled = self.part(s - 1) / 4;
+                self.touch_all([part, pooled, self.indices_of(pooled)], 0);
             }
             Op::Up(s) => {
                 self.make(Value::Up(s));
                 let conv = sizes.up(s);
                 let scratch = self.books.machine.transposed(&conv);
-                self.touch(scratch.saturating_add(self.cast(&conv)));
+                self.touch_all([self.cast(&conv)], scratch);
             }
             Op::Concat(s) | Op::ConcatSkip(s) => {
                 self.make(Value::Input(s));
                 let part = self.rebuilt_part(self.skip(s));
-                self.touch(part);
+                self.touch_all([part], 0);
             }
             Op::ConcatUp(_) => {}
             Op::Head => {
                 self.make(Value::Logits);
-                self.touch(self.books.machine.convolution(&sizes.head()));
+                let head = sizes.head();
+                let scratch = self.books.machine.convolution(&head);
+                self.touch_all([], scratch);
             }
             Op::Free(value) => {
                 let held = self.take(value)?;
@@ -168,10 +159,21 @@ impl<'a> Walk<'a> {
             }
             Op::NormBackward { stage, nth, masked } => {
                 let rebuilt = !masked && !self.values.contains_key(&Value::Act(stage, nth));
-                self.touch(if rebuilt { sizes.part(stage) } else { 0 });
+                let part = if rebuilt {
+                    self.part_of(stage, true)
+                } else {
+                    0
+                };
+                self.touch_all([part], 0);
                 let held = self.take(Value::GradAct(stage, nth))?;
-                self.values.insert(Value::GradConv(stage, nth), held);
-                self.books.norm_gradients(stage);
+                if self.books.machine.target().in_place_norm {
+                    self.values.insert(Value::GradConv(stage, nth), held);
+                    self.books.norm_gradients(stage);
+                } else {
+                    self.make(Value::GradConv(stage, nth));
+                    self.books.norm_gradients(stage);
+                    self.books.tape.release(held);
+                }
             }
             Op::ConvWeight(s, n) => {
                 let cast = if s == 0 && n == Nth::First {
@@ -208,12 +210,8 @@ impl<'a> Walk<'a> {
             }
             Op::PoolBackward(s) => {
                 let part = self.rebuilt_part(s - 1);
-                let (whole, pooled) = (sizes.part(s - 1), sizes.part(s - 1) / 4);
-                let indices = self.indices_of(pooled);
-                self.touch(
-                    part.saturating_add(indices)
-                        .saturating_add(whole.max(pooled)),
-                );
+                let whole = self.part(s - 1);
+                self.touch_all([part, self.indices_of(whole / 4), whole], 0);
             }
             Op::TakeUp(s) => self.make(Value::GradUp(s)),
             Op::TakeSkip(s) => self.make(Value::GradAct(self.skip(s), Nth::Second)),
@@ -245,21 +243,31 @@ impl<'a> Walk<'a> {
 
     fn input_gradient(&mut self, conv: &ConvSize, out: Value) {
         self.make(out);
-        let scratch = self
-            .books
-            .machine
-            .convolution(conv)
-            .saturating_add(self.cast(conv));
-        self.touch(scratch);
+        let scratch = self.books.machine.convolution(conv);
+        self.touch_all([self.cast(conv)], scratch);
     }
 
     /// A part of what a stage hands on, where it has to be rebuilt.
     fn rebuilt_part(&self, stage: usize) -> u64 {
-        if self.values.contains_key(&Value::Act(stage, Nth::Second)) {
-            0
+        if self.is_rebuilt(stage) {
+            self.part(stage)
         } else {
-            self.books.sizes.part(stage)
+            0
         }
+    }
+
+    fn is_rebuilt(&self, stage: usize) -> bool {
+        !self.values.contains_key(&Value::Act(stage, Nth::Second))
+    }
+
+    /// A part in which what a stage hands on is worked on.
+    fn part(&self, stage: usize) -> u64 {
+        self.part_of(stage, self.is_rebuilt(stage))
+    }
+
+    fn part_of(&self, stage: usize, is_rebuilt: bool) -> u64 {
+        let sizes = &self.books.sizes;
+        self.books.machine.part(sizes, stage, is_rebuilt)
     }
 
     /// Indices of a pooled part: eight bytes for each number.
@@ -280,7 +288,7 @@ impl<'a> Walk<'a> {
         self.values.remove(&value).ok_or(EstimateError::Schedule)
     }
 
-    fn touch(&mut self, bytes: u64) {
-        self.books.tape.touch(bytes);
+    fn touch_all<const N: usize>(&mut self, tensors: [u64; N], workspace: u64) {
+        self.books.tape.touch_all(tensors, workspace);
     }
 }

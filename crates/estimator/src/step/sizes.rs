@@ -43,6 +43,17 @@ impl ConvSize {
             .saturating_mul(self.taps)
     }
 
+    /// Pixels of all images that it reads; a transposed one reads the smaller image.
+    pub(super) const fn input_pixels(&self) -> u64 {
+        self.output_pixels() / (self.stride * self.stride)
+    }
+
+    /// Pixels of all images that it makes.
+    pub(super) const fn output_pixels(&self) -> u64 {
+        let image = self.height.saturating_mul(self.width);
+        self.batch.saturating_mul(image)
+    }
+
     /// Whether libtorch takes its own kernels instead of oneDNN's (`use_mkldnn` of its
     /// `Convolution.cpp`): fp32, one image, and few numbers in it.
     pub(super) const fn is_small(&self) -> bool {
@@ -208,13 +219,12 @@ impl Sizes {
         }
     }
 
-    /// A part in which an activation of a stage is rebuilt.
-    pub(super) fn part(&self, stage: usize) -> u64 {
-        const PART_BYTES: u64 = 16 << 20;
+    /// Whole rows of an activation of a stage, at most `part_bytes` where two fit.
+    pub(super) fn part(&self, stage: usize, part_bytes: u64) -> u64 {
         let whole = self.output_map(stage);
         let height = u64::from(self.size.height) >> self.level(stage);
         let rows = self.batch.saturating_mul(height).max(1);
         let row = whole / rows;
-        whole.min((PART_BYTES / row.max(1)).max(2).saturating_mul(row))
+        whole.min((part_bytes / row.max(1)).max(2).saturating_mul(row))
     }
 }

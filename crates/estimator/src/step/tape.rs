@@ -2,7 +2,8 @@
 
 use schedule::Op;
 
-use crate::EstimateError;
+use crate::caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
+use crate::{EstimateError, Machine};
 
 /// What bytes are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +13,11 @@ pub(super) enum Category {
     Gradients,
     Activations,
     Transients,
+    Workspace,
 }
 
 impl Category {
-    const NUM: usize = 5;
+    const NUM: usize = 6;
 }
 
 /// What a step is doing.
@@ -53,17 +55,33 @@ pub struct Breakdown {
     pub gradients_bytes: u64,
     pub activations_bytes: u64,
     pub transients_bytes: u64,
+    /// What cuDNN works in; on a CPU that is among the transients.
+    pub workspace_bytes: u64,
 }
 
 /// The most that a step holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peak {
-    /// Tensor bytes.
+    /// Allocated: tensor bytes on a CPU, bytes of blocks on CUDA, as
+    /// `torch.cuda.max_memory_allocated`.
     pub bytes: u64,
+    /// What the caching allocator of CUDA has taken from the device once its cache is warm; `None`
+    /// on a CPU, whose allocator holds nothing back.
+    pub reserved_bytes: Option<u64>,
     /// Of what.
     pub breakdown: Breakdown,
     /// During what.
     pub at: At,
+}
+
+impl Peak {
+    /// What the device has to have: the segments of the allocator, and the context beside it. To be
+    /// compared with what NVML says a process uses.
+    #[doc(alias = "nvmlDeviceGetMemoryInfo")]
+    pub fn total_bytes(&self, machine: impl Into<Machine>) -> u64 {
+        let of_tensors = self.reserved_bytes.unwrap_or(self.bytes);
+        of_tensors.saturating_add(machine.into().context_bytes())
+    }
 }
 
 /// What one operation holds at the most.
@@ -88,8 +106,10 @@ pub struct StepMemory {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a tensor that is dropped is still on the tape"]
 pub(super) struct Held {
+    /// Of its block, where there are blocks.
     bytes: u64,
     category: Category,
+    block: BlockId,
 }
 
 /// The level, and the most that it has been.
@@ -100,39 +120,97 @@ pub(super) struct Tape {
     timeline: Vec<Moment>,
     /// A sum went past 64 bits.
     overflow: bool,
+    /// Cuts blocks for tensors; without one a tensor has its own bytes.
+    allocator: Option<CachingAllocator>,
+    /// What it had no room for.
+    refused: Option<OutOfMemory>,
 }
 
 impl Tape {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(allocator: Option<CachingAllocator>) -> Self {
         Self {
             by: [0; Category::NUM],
             peak: Peak {
                 bytes: 0,
+                reserved_bytes: None,
                 breakdown: Breakdown {
                     parameters_bytes: 0,
                     optimizer_bytes: 0,
                     gradients_bytes: 0,
                     activations_bytes: 0,
                     transients_bytes: 0,
+                    workspace_bytes: 0,
                 },
                 at: At::Between,
             },
             timeline: Vec::new(),
             overflow: false,
+            allocator,
+            refused: None,
         }
+    }
+
+    /// Forgets the moments so far, not what is held nor what the allocator has in its cache.
+    pub(super) fn begin_again(&mut self) {
+        self.timeline.clear();
+        self.peak.bytes = 0;
+    }
+
+    /// Whether each tensor is a block of its own.
+    pub(super) const fn has_blocks(&self) -> bool {
+        self.allocator.is_some()
+    }
+
+    /// Bytes held now.
+    pub(super) fn level(&self) -> u64 {
+        self.by.iter().sum()
+    }
+
+    /// Bytes of segments now.
+    #[cfg(test)]
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        let allocator = self.allocator.as_ref();
+        allocator.map_or(0, CachingAllocator::reserved_bytes)
     }
 
     pub(super) fn enter(&mut self, at: At) {
         self.timeline.push(Moment { at, bytes: 0 });
-        self.touch(0);
+        self.measure();
     }
 
     pub(super) fn hold(&mut self, bytes: u64, category: Category) -> Held {
+        let held = self.put(bytes, category);
+        self.measure();
+        held
+    }
+
+    fn put(&mut self, bytes: u64, category: Category) -> Held {
+        let (bytes, block) = self.block(bytes, category);
         let sum = self.by[category as usize].checked_add(bytes);
         self.overflow |= sum.is_none();
         self.by[category as usize] = sum.unwrap_or(u64::MAX);
-        self.touch(0);
-        Held { bytes, category }
+        Held {
+            bytes,
+            category,
+            block,
+        }
+    }
+
+    /// A block for a tensor, and its bytes: a multiple of 512, with what is not worth cutting off.
+    fn block(&mut self, bytes: u64, category: Category) -> (u64, BlockId) {
+        let Some(allocator) = &mut self.allocator else {
+            return (bytes, BlockId::default());
+        };
+        let before = allocator.allocated_bytes();
+        match allocator.allocate(bytes) {
+            Ok(block) => return (allocator.allocated_bytes() - before, block),
+            // The plan is passed over for one that asks for less.
+            Err(_no_room) if category == Category::Workspace => {}
+            Err(refused) => {
+                self.refused.get_or_insert(refused);
+            }
+        }
+        (0, BlockId::default())
     }
 
     /// Held to the end of the step.
@@ -140,22 +218,51 @@ impl Tape {
         let Held { .. } = self.hold(bytes, category);
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "who releases a tensor has it no longer"
-    )]
     pub(super) fn release(&mut self, held: Held) {
         let level = &mut self.by[held.category as usize];
         *level = level.saturating_sub(held.bytes);
+        if let Some(allocator) = &mut self.allocator {
+            allocator.free(held.block);
+        }
     }
 
     /// Bytes that are held for a moment on top of all else.
     pub(super) fn touch(&mut self, transient: u64) {
-        let [parameters, optimizer, gradients, activations, transients] = self.by;
+        self.touch_all([transient], 0);
+    }
+
+    /// Tensors that are there for a moment together, and what a library works in beside them.
+    pub(super) fn touch_all<const N: usize>(&mut self, tensors: [u64; N], workspace: u64) {
+        if self.allocator.is_none() {
+            let sum = tensors.iter().fold(workspace, |a, b| a.saturating_add(*b));
+            let held = self.put(sum, Category::Transients);
+            self.measure();
+            self.release(held);
+            return;
+        }
+        let held = tensors.map(|bytes| self.put(bytes, Category::Transients));
+        let workspace = self.put(workspace, Category::Workspace);
+        self.measure();
+        self.release(workspace);
+        for held in held {
+            self.release(held);
+        }
+    }
+
+    /// Notes the level where it is the highest so far.
+    fn measure(&mut self) {
+        let [
+            parameters,
+            optimizer,
+            gradients,
+            activations,
+            transients,
+            workspace,
+        ] = self.by;
         let sum = self
             .by
             .iter()
-            .try_fold(transient, |sum, bytes| sum.checked_add(*bytes));
+            .try_fold(0_u64, |sum, bytes| sum.checked_add(*bytes));
         let Some(bytes) = sum else {
             self.overflow = true;
             return;
@@ -168,23 +275,18 @@ impl Tape {
         if bytes > self.peak.bytes {
             self.peak = Peak {
                 bytes,
+                reserved_bytes: None,
                 breakdown: Breakdown {
                     parameters_bytes: parameters,
                     optimizer_bytes: optimizer,
                     gradients_bytes: gradients,
                     activations_bytes: activations,
-                    transients_bytes: transients + transient,
+                    transients_bytes: transients,
+                    workspace_bytes: workspace,
                 },
                 at,
             };
         }
-    }
-
-    /// Bytes held now.
-    pub(super) fn level(&self) -> u64 {
-        self.by
-            .iter()
-            .fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
     /// The most since the last [`Self::forget_peak`].
@@ -198,14 +300,24 @@ impl Tape {
     }
 
     pub(super) fn finish(self, width: u32) -> Result<StepMemory, EstimateError> {
-        if self.overflow {
+        // Without a cap there is room for 1 EiB.
+        let too_large = |refused: &OutOfMemory| {
+            refused.free_bytes.saturating_add(refused.reserved_bytes) >= 1 << 60
+        };
+        if self.overflow || self.refused.as_ref().is_some_and(too_large) {
             return Err(EstimateError::TooLarge {
                 what: "bytes",
                 width,
             });
         }
+        if let Some(refused) = self.refused {
+            return Err(refused.into());
+        }
         Ok(StepMemory {
-            peak: self.peak,
+            peak: Peak {
+                reserved_bytes: self.allocator.map(|a| a.peak_reserved_bytes()),
+                ..self.peak
+            },
             timeline: self.timeline,
         })
     }

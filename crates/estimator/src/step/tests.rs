@@ -1,5 +1,7 @@
 //! Peaks against recorded ones, and what holds for every step.
 
+mod cuda;
+
 use config::{ImageSize, Network};
 use proptest::prelude::*;
 use schedule::{Element, Plan};
@@ -71,7 +73,8 @@ fn the_breakdown_is_the_peak() {
         + parts.optimizer_bytes
         + parts.gradients_bytes
         + parts.activations_bytes
-        + parts.transients_bytes;
+        + parts.transients_bytes
+        + parts.workspace_bytes;
     assert_eq!(sum, peak.bytes);
     let fixed = StaticBytes::of(&step.network).unwrap();
     assert_eq!(

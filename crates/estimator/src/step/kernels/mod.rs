@@ -1,12 +1,15 @@
 //! What the kernels of a device allocate inside of an operation, and beside its result.
 
 mod cpu;
+mod cuda;
 
 pub use cpu::Cpu;
+pub use cuda::{Cuda, HalfPrecision, Workspace};
 
 use schedule::Target;
 
-use super::sizes::ConvSize;
+use super::sizes::{ConvSize, Sizes};
+use crate::CachingAllocator;
 
 /// The device that a step runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ use super::sizes::ConvSize;
 pub enum Machine {
     /// libtorch's CPU half, with oneDNN.
     Cpu(Cpu),
+    /// Its CUDA half, with cuDNN.
+    Cuda(Cuda),
 }
 
 impl From<Cpu> for Machine {
@@ -22,11 +27,61 @@ impl From<Cpu> for Machine {
     }
 }
 
+impl From<Cuda> for Machine {
+    fn from(cuda: Cuda) -> Self {
+        Self::Cuda(cuda)
+    }
+}
+
 impl Machine {
-    /// What its kernels can do without.
+    /// What the device gives to a process beside its tensors.
+    pub const fn context_bytes(self) -> u64 {
+        match self {
+            Self::Cpu(_) => 0,
+            Self::Cuda(cuda) => cuda.context_bytes(),
+        }
+    }
+
+    /// What plans are compiled for.
     pub(super) const fn target(self) -> Target {
         match self {
             Self::Cpu(_) => Target::CPU,
+            Self::Cuda(_) => Target::OPERATORS,
+        }
+    }
+
+    /// Where tensors are blocks of an allocator that keeps what was freed.
+    pub(super) fn allocator(self) -> Option<CachingAllocator> {
+        match self {
+            Self::Cpu(_) => None,
+            Self::Cuda(cuda) => Some(CachingAllocator::new(cuda.cap_bytes)),
+        }
+    }
+
+    /// A part in which what a stage hands on is worked on, or rebuilt.
+    pub(super) fn part(self, sizes: &Sizes, stage: usize, is_rebuilt: bool) -> u64 {
+        const CPU_PART_BYTES: u64 = 16 << 20;
+        match self {
+            Self::Cpu(_) => sizes.part(stage, CPU_PART_BYTES),
+            Self::Cuda(cuda) => cuda.part(sizes, stage, is_rebuilt),
+        }
+    }
+
+    /// The backward of batch norm in autograd, before the gradient that stays: on the CPU two maps,
+    /// of which one stays.
+    pub(super) const fn norm_backward(self, map: u64) -> u64 {
+        match self {
+            Self::Cpu(_) => map.saturating_mul(2),
+            Self::Cuda(_) => 0,
+        }
+    }
+
+    /// The optimizer's step, given the largest weight: on the CPU a copy of it where strides
+    /// differ. On CUDA all parameters are updated as they lie (`_fused_adamw_`).
+    pub(super) const fn update(self, largest: u64) -> u64 {
+        match self {
+            Self::Cpu(_) => largest,
+            Self::Cuda(_) => 0,
         }
     }
 
@@ -34,13 +89,15 @@ impl Machine {
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(_) => Cpu::convolution(conv),
+            Self::Cuda(cuda) => cuda.convolution(conv),
         }
     }
 
-    /// The gradient of a weight where the library's own kernels take it.
-    pub(super) fn columns(self, conv: &ConvSize) -> u64 {
+    /// The gradient of a weight where the library's own kernels take it; `None` where they do not.
+    pub(super) fn columns(self, conv: &ConvSize) -> Option<u64> {
         match self {
-            Self::Cpu(_) => Cpu::columns(conv),
+            Self::Cpu(_) => conv.is_small().then(|| Cpu::columns(conv)),
+            Self::Cuda(_) => None,
         }
     }
 
@@ -48,6 +105,7 @@ impl Machine {
     pub(super) fn transposed(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.transposed(conv),
+            Self::Cuda(cuda) => cuda.convolution(conv),
         }
     }
 
@@ -55,6 +113,7 @@ impl Machine {
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.weight_gradient(conv),
+            Self::Cuda(cuda) => cuda.weight_gradient(conv),
         }
     }
 }

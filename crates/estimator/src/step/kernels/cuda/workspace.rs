@@ -1,0 +1,115 @@
+//! What cuDNN works in during a convolution. libtorch asks it how much its chosen plan needs, takes
+//! that from the caching allocator and gives it back after the call (`run_conv_plan` of
+//! `Conv_v8.cpp`, the default since 2.0 and in 2.11: `cudnnv8_enabled_check_debug` of
+//! `ConvUtils.h`). There is no limit; a plan whose workspace cannot be had is passed over for the
+//! next one (`try_configs`), so that a step may run in less than is said here, more slowly.
+
+use super::super::super::sizes::ConvSize;
+use super::Cuda;
+
+/// The terms of a workspace. [`Self::DERIVED`] is NOT MEASURED: no table of cuDNN's heuristics is
+/// public. It is what the algorithms need by their construction, and meant to be an upper figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// For each convolution, whatever the algorithm: index tables of the implicit GEMM, the weight's
+    /// pointers and counters.
+    pub base_bytes: u64,
+    /// For the gradient of a weight, whose sum over pixels is long: so many tiles of 128x128 of the
+    /// weight are summed up at a time, in fp32, and added at the end (split-k).
+    pub partial_tiles: u64,
+    /// Whether tensors are copied into the layout of tensor cores, which is channels-last with
+    /// channels in eights (fours for TF32): all of them from channels-first, else those whose
+    /// channels are no multiple (the images, the logits). The copies are cuDNN's `nchwToNhwcKernel`
+    /// and `nhwcAddPaddingKernel`.
+    pub copies: bool,
+    /// What Winograd's algorithm may take where there are no tensor cores: tiles of 4x4 become 6x6,
+    /// in the input, the output and the weight.
+    pub winograd_bytes: u64,
+}
+
+impl Workspace {
+    /// None, for what tensors alone take.
+    pub const NONE: Self = Self {
+        base_bytes: 0,
+        partial_tiles: 0,
+        copies: false,
+        winograd_bytes: 0,
+    };
+
+    /// By construction. Two tiles for each of the 144 multiprocessors of the largest GPUs; 1 GiB for
+    /// Winograd, above which implicit GEMM is taken to be chosen.
+    pub const DERIVED: Self = Self {
+        base_bytes: 2 << 20,
+        partial_tiles: 288,
+        copies: true,
+        winograd_bytes: 1 << 30,
+    };
+
+    pub(super) fn convolution(self, cuda: Cuda, conv: &ConvSize) -> u64 {
+        let tensors = if cuda.has_tensor_cores(conv) {
+            self.copies(cuda, conv)
+        } else {
+            self.winograd(conv)
+        };
+        self.base_bytes.saturating_add(tensors)
+    }
+
+    pub(super) fn weight_gradient(self, cuda: Cuda, conv: &ConvSize) -> u64 {
+        const TILE: u64 = 128;
+        let tiles = conv
+            .outputs
+            .div_ceil(TILE)
+            .saturating_mul(conv.inputs.saturating_mul(conv.taps).div_ceil(TILE));
+        let sums = conv
+            .parameter_bytes()
+            .saturating_mul(self.partial_tiles / tiles.max(1));
+        let copies = if cuda.has_tensor_cores(conv) {
+            self.copies(cuda, conv)
+        } else {
+            0
+        };
+        self.base_bytes.saturating_add(sums).saturating_add(copies)
+    }
+
+    fn copies(self, cuda: Cuda, conv: &ConvSize) -> u64 {
+        if !self.copies {
+            return 0;
+        }
+        let unit = 16 / conv.element_bytes;
+        let is_copied = |channels: u64| !cuda.channels_last || !channels.is_multiple_of(unit);
+        let padded = |channels: u64| channels.div_ceil(unit).saturating_mul(unit);
+        let mut sum = 0_u64;
+        for (channels, pixels) in [
+            (conv.inputs, conv.input_pixels()),
+            (conv.outputs, conv.output_pixels()),
+        ] {
+            if is_copied(channels) {
+                sum = sum.saturating_add(padded(channels).saturating_mul(pixels));
+            }
+        }
+        if sum > 0 {
+            let weight = padded(conv.inputs)
+                .saturating_mul(padded(conv.outputs))
+                .saturating_mul(conv.taps);
+            sum = sum.saturating_add(weight);
+        }
+        sum.saturating_mul(conv.element_bytes)
+    }
+
+    /// Of 3x3, non-fused: 36 numbers for each 16 of an image and each 9 of the weight.
+    fn winograd(self, conv: &ConvSize) -> u64 {
+        if conv.taps != 9 {
+            return 0;
+        }
+        let tiles = conv.input_pixels().div_ceil(16);
+        let images = conv
+            .inputs
+            .saturating_add(conv.outputs)
+            .saturating_mul(tiles);
+        let weight = conv.inputs.saturating_mul(conv.outputs);
+        images
+            .saturating_add(weight)
+            .saturating_mul(36 * 4)
+            .min(self.winograd_bytes)
+    }
+}
