@@ -57,6 +57,9 @@ impl<'a> Autograd<'a> {
             step.enter_stage(stage, &mut saved);
             if segment.is_some() {
                 step.forward_segment(stage);
+                // Cast within the first segment, whose input is the images as they came.
+                let cast = step.images.take();
+                step.release(cast);
                 if segment == Some(Segment::Stage) {
                     step.leave_input(stage, &mut saved);
                 }
@@ -354,7 +357,8 @@ impl<'a> Autograd<'a> {
 
     /// The forward of a segment once more, up to what its last node saves.
     fn rebuild(&mut self, stage: usize, saved: &mut Saved) {
-        if self.segment == Some(Segment::Stage) && stage > self.books.sizes.depth() {
+        let is_up = stage > self.books.sizes.depth();
+        if stage == 0 || (self.segment == Some(Segment::Stage) && is_up) {
             self.enter_stage(stage, saved);
         }
         self.forward(stage, saved);

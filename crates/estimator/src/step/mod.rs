@@ -285,8 +285,9 @@ impl Books {
         }
         let images = self.map(self.sizes.images());
         let masks = self.map(self.sizes.masks());
-        // Autograd saves images that are not cast; a schedule holds them by name.
-        if self.sizes.is_half() && !matches!(recompute, Recompute::Plan(_)) {
+        // Autograd saves images that are not cast; a segment has them as its input, and a schedule
+        // holds them by name.
+        if self.sizes.is_half() && *recompute == Recompute::Off {
             self.handed_over = vec![images, masks];
             return vec![];
         }

@@ -47,7 +47,7 @@ const RECORDED: [(&str, u64, u64); 5] = [
 fn recorded_peaks() {
     /// A share: what barriers, alignment and the order of frees within an operation amount to.
     const BELOW: f64 = 0.005;
-    const ABOVE: f64 = 0.03;
+    const ABOVE: f64 = 0.005;
     for (name, single, half) in RECORDED {
         for (element, measured) in [(Element::Single, single), (Element::Half, half)] {
             let mut step = step(16, (128, 192), 2, element);

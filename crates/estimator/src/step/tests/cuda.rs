@@ -1,10 +1,10 @@
 //! Steps on CUDA. No figure here was measured on a GPU.
 
 use proptest::prelude::*;
-use schedule::{Element, Plan};
+use schedule::{Element, Nth, Op, Plan};
 
 use super::super::{
-    Batch, Cpu, Cuda, HalfPrecision, Machine, Peak, Recompute, Segment, TrainingStep, Workspace,
+    At, Batch, Cpu, Cuda, HalfPrecision, Machine, Peak, Recompute, Segment, TrainingStep, Workspace,
 };
 use super::{policies, step};
 use crate::{EstimateError, StaticBytes};
@@ -25,13 +25,13 @@ fn sum(peak: &Peak) -> u64 {
         + parts.workspace_bytes
 }
 
-/// `facts/memory.md`: PyTorch 2.11's fake tensors and memory tracker, width 64, 512x512, Adam state
-/// present, without workspace: fp32 355.2 + 1438.0 N MiB, AMP 414 + 752.5 N; checkpointed double
-/// convolutions at batch 8. The largest difference is AMP with checkpointing, 0.22 %: here the cast
-/// weights of a segment live as long as autograd holds them, there as long as Python does.
+/// What PyTorch 2.11's fake tensors and memory tracker gave for width 64, 512x512, with Adam's state
+/// and without workspace: fp32 355.2 + 1438.0 N MiB, AMP 414 + 752.5 N, and double convolutions
+/// checkpointed at batch 8. Here it is 3 MiB less or 3 more: 512 bytes to a block, and biases, which
+/// that network did without.
 #[test]
 fn the_simulated_figures() {
-    const OFF_BY: f64 = 0.003;
+    const OFF_BY: f64 = 0.001;
     let block = || Recompute::Segments(Segment::Block);
     for (element, recompute, batch, mib) in [
         (Element::Single, Recompute::Off, 8, 11_859.0),
@@ -56,10 +56,11 @@ fn plans_take_more_than_on_the_cpu() {
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
     let cpu = step.peak(Cpu { threads: 1 }, Batch::Kept).unwrap();
     let cuda = step.peak(BARE, Batch::Kept).unwrap();
-    let more = (cuda.bytes - cpu.bytes) >> 20;
-    // The gradient of the last stage's concatenation is made beside it: 512 MiB, less the 312 MiB
-    // by which the CPU's own peak, in another place, is above that one.
-    assert!((150..=250).contains(&more), "{more} MiB");
+    // There the concatenation has gone before the gradient in its shape comes: 512 MiB less, and the
+    // peak is elsewhere.
+    assert!(cpu.bytes < cuda.bytes && cpu.at != cuda.at);
+    let last = step.network.num_stages() - 1;
+    assert_eq!(cuda.at, At::Backward(Op::ConvInput(last, Nth::First)));
     // bf16 has batch norm in parts, fp16 in one piece.
     let bf16 = Cuda {
         half: HalfPrecision::Bf16,
