@@ -1,6 +1,6 @@
 //! What a training step holds whatever the batch.
 
-use config::Network;
+use config::{Network, ParameterSpec};
 
 use crate::EstimateError;
 use crate::bytes::Bytes;
@@ -37,17 +37,22 @@ impl StaticBytes {
     ///
     /// [`EstimateError::TooLarge`] when a figure does not fit 64 bits.
     pub fn of(network: &Network) -> Result<Self, EstimateError> {
+        Self::of_tensors(&network.parameters(), network.width)
+    }
+
+    /// The same from the network's [`Network::parameters`], which take longer to list than to count.
+    pub(crate) fn of_tensors(tensors: &[ParameterSpec], width: u32) -> Result<Self, EstimateError> {
         let too_large = EstimateError::TooLarge {
             what: "bytes",
-            width: network.width,
+            width,
         };
-        let parameters = num_parameters(network)?
+        let parameters = count(tensors, width)?
             .checked_mul(FP32_BYTES)
             .ok_or_else(|| too_large.clone())?;
         let optimizer = parameters
             .checked_mul(ADAMW_MOMENTS)
             .ok_or_else(|| too_large.clone())?;
-        let buffers = network.parameters().iter().try_fold(0_u64, |sum, tensor| {
+        let buffers = tensors.iter().try_fold(0_u64, |sum, tensor| {
             let bytes = match tensor.role {
                 role if role.is_trainable() => 0,
                 config::Role::BnNumBatchesTracked => INT64_BYTES,
@@ -91,8 +96,11 @@ impl StaticBytes {
 ///
 /// [`EstimateError::TooLarge`] when the count does not fit 64 bits.
 pub fn num_parameters(network: &Network) -> Result<u64, EstimateError> {
-    network
-        .parameters()
+    count(&network.parameters(), network.width)
+}
+
+fn count(tensors: &[ParameterSpec], width: u32) -> Result<u64, EstimateError> {
+    tensors
         .iter()
         .filter(|tensor| tensor.role.is_trainable())
         .try_fold(0_u64, |sum, tensor| {
@@ -100,7 +108,7 @@ pub fn num_parameters(network: &Network) -> Result<u64, EstimateError> {
         })
         .ok_or(EstimateError::TooLarge {
             what: "parameters",
-            width: network.width,
+            width,
         })
 }
 

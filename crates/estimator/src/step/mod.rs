@@ -235,8 +235,8 @@ impl Books {
     /// keeps a count of steps for each parameter.
     fn hold_fixed(&mut self) -> Result<(), EstimateError> {
         let network = &self.sizes.network;
-        let fixed = StaticBytes::of(network)?;
         let tensors = network.parameters();
+        let fixed = StaticBytes::of_tensors(&tensors, network.width)?;
         let trainable = || tensors.iter().filter(|p| p.role.is_trainable());
         let tape = &mut self.tape;
         if !tape.has_blocks() {
