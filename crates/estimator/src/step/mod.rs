@@ -116,7 +116,7 @@ impl TrainingStep {
     }
 
     /// The same, operation by operation. Of several micro-batches two are walked: the later ones
-    /// are like the second.
+    /// are like the second. On CUDA two steps are walked, and the figures are of the second.
     ///
     /// # Errors
     /// As [`Self::peak`].

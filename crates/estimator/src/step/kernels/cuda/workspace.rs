@@ -20,7 +20,9 @@ pub struct Workspace {
     /// Whether tensors are copied into the layout of tensor cores, which is channels-last with
     /// channels in eights (fours for TF32): all of them from channels-first, else those whose
     /// channels are no multiple (the images, the logits). The copies are cuDNN's `nchwToNhwcKernel`
-    /// and `nhwcAddPaddingKernel`.
+    /// and `nhwcAddPaddingKernel`; for fp16 they are known (chainer issue 5076), for TF32 there are
+    /// kernels for channels-first as well, at times the quicker ones (TensorFlow pull request
+    /// 56744), so that for fp32 this is too much rather than too little.
     pub copies: bool,
     /// What Winograd's algorithm may take where there are no tensor cores: tiles of 4x4 become 6x6,
     /// in the input, the output and the weight.
@@ -111,5 +113,62 @@ impl Workspace {
             .saturating_add(weight)
             .saturating_mul(36 * 4)
             .min(self.winograd_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 3x3 at 512x512 in half precision, eight images.
+    fn conv(inputs: u64, outputs: u64) -> ConvSize {
+        ConvSize {
+            batch: 8,
+            inputs,
+            outputs,
+            height: 512,
+            width: 512,
+            taps: 9,
+            stride: 1,
+            element_bytes: 2,
+        }
+    }
+
+    fn copies_mib(channels_last: bool, conv: &ConvSize) -> u64 {
+        let cuda = Cuda {
+            channels_last,
+            ..Cuda::new((9, 0))
+        };
+        let bytes = Workspace::DERIVED.convolution(cuda, conv);
+        (bytes - Workspace::DERIVED.base_bytes) >> 20
+    }
+
+    #[test]
+    fn copies_for_tensor_cores() {
+        // 512 and 256 MiB, and 0.1 of the weight.
+        assert_eq!(copies_mib(false, &conv(128, 64)), 768);
+        assert_eq!(copies_mib(true, &conv(128, 64)), 0);
+        // Three channels become eight: 32 MiB; the output lies as it should.
+        assert_eq!(copies_mib(true, &conv(3, 64)), 32);
+    }
+
+    #[test]
+    fn sums_of_a_weights_gradient() {
+        let bytes = |conv: &ConvSize| {
+            let cuda = Cuda::new((9, 0));
+            Workspace::DERIVED.weight_gradient(cuda, conv) - Workspace::DERIVED.base_bytes
+        };
+        // 5 tiles: 57 sums at a time. 1024 to 1024: 576 tiles, which keep all multiprocessors busy.
+        assert_eq!(bytes(&conv(64, 64)), 57 * 64 * 64 * 9 * 4);
+        assert_eq!(bytes(&conv(1024, 1024)), 0);
+    }
+
+    #[test]
+    fn winograd_is_bounded() {
+        let old = Cuda::new((6, 1));
+        let bytes = |channels| Workspace::DERIVED.convolution(old, &conv(channels, channels));
+        let limit = Workspace::DERIVED.winograd_bytes + Workspace::DERIVED.base_bytes;
+        assert!(bytes(8) < limit);
+        assert_eq!(bytes(1024), limit);
     }
 }
