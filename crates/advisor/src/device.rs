@@ -1,6 +1,6 @@
 //! What was found: GPUs, MIG instances, who holds memory. No IO here.
 
-use estimator::{Bytes, Hardware, Observed, Rates, cores_per_sm};
+use estimator::{Bytes, Card, Hardware, Observed, Rates, cores_per_sm};
 
 use crate::select::{self, Environment};
 
@@ -90,12 +90,14 @@ pub struct Machine {
 }
 
 /// What the advice is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Device {
-    /// A card described by its memory alone.
+    /// A card that somebody named, or described by its memory alone.
     Given {
-        /// The memory.
+        /// Memory that is free.
         memory: Bytes,
+        /// Which card.
+        card: Option<&'static Card>,
     },
     /// A GPU that was found.
     Found {
@@ -127,7 +129,7 @@ impl Device {
     /// Memory that a run can have, where it is known.
     pub fn memory(&self) -> Option<Bytes> {
         match self {
-            Self::Given { memory } => Some(*memory),
+            Self::Given { memory, .. } => Some(*memory),
             Self::Found { gpu, .. } => Some(gpu.free),
             Self::Cpu { .. } => None,
         }

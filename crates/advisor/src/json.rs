@@ -1,87 +1,89 @@
-//! The advice for other programs. A field that belongs to something not built
-//! yet is `null`: predictions, and the changes that they would lead to.
+//! The advice for other programs.
 
 use config::RunConfig;
 use serde_json::{Value, json};
 
 use crate::device::Device;
 use crate::guide::{EXAMPLES, TABLE};
+use crate::line::line;
 use crate::recommend::Advice;
-use crate::report::CAVEAT;
+use crate::target::{Prediction, Target};
 
-/// The object of `advisor suggest --json`, schema 1.
-pub fn to_json(device: &Device, advice: &Advice) -> Value {
-    let table: Vec<_> = TABLE
-        .iter()
-        .map(|row| {
-            let mut value = json!(row);
-            value["simulated_allocated_bytes"] = json!(row.recipe.simulated());
-            value
-        })
-        .collect();
+/// The object of `advisor suggest --json`, schema 1. `recommendation` is `null` where nothing fits.
+pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
+    let recipe = |config: &RunConfig, prediction: &Prediction| recipe(target, config, prediction);
     let alternatives: Vec<_> = advice
         .alternatives
         .iter()
         .map(|other| {
-            let mut value = recipe(&other.config);
-            value["command"] = json!(other.command);
+            let mut value = recipe(&other.fit.config, &other.fit.prediction);
             value["when"] = json!(other.when);
             value
         })
         .collect();
-    let mut recommendation = recipe(&advice.config);
-    recommendation["command"] = json!(advice.command);
+    let guide = &advice.guide;
+    let recommended = advice.recommended.as_ref();
     json!({
         "schema_version": 1,
-        "device": describe(device),
+        "device": describe(device, target),
         "guide": {
-            "source": advice.from,
-            "checked": false,
-            "caveat": CAVEAT,
-            "warnings": advice.warnings,
-            "table": table,
+            "source": guide.from,
+            "recipe": recipe(&guide.config, &guide.prediction),
+            "fits": guide.fits,
+            "table": TABLE,
             "examples": EXAMPLES,
         },
-        "recommendation": recommendation,
-        "changes": null,
+        "recommendation": recommended.map(|fit| recipe(&fit.config, &fit.prediction)),
+        "changes": advice.changes,
+        "warnings": advice.warnings,
         "alternatives": alternatives,
     })
 }
 
-fn recipe(config: &RunConfig) -> Value {
+fn recipe(target: &Target, config: &RunConfig, prediction: &Prediction) -> Value {
+    let speed = target
+        .speed_is_known()
+        .then_some(prediction.images_per_second);
     json!({
         "preset": config.preset,
         "img_size": config.img_size,
         "width": config.width,
+        "classes": config.classes,
         "batch": config.batch,
         "accumulation": config.accumulation,
         "use_amp": config.use_amp,
         "amp_dtype": config.amp_dtype,
         "use_grad_checkpoint": config.use_grad_checkpoint,
         "grad_checkpoint_policy": config.checkpoint_policy(),
+        "grad_checkpoint_plan": config.grad_checkpoint_plan,
+        "split_concat": config.split_concat,
         "use_channels_last": config.use_channels_last,
+        "command": line(config),
         "predicted": {
-            "allocated_bytes": null,
-            "reserved_bytes": null,
-            "total_bytes": null,
-            "images_per_second": null,
+            "allocated_bytes": prediction.allocated_bytes,
+            "reserved_bytes": prediction.reserved_bytes,
+            "total_bytes": prediction.total_bytes,
+            "images_per_second": speed,
         },
     })
 }
 
-fn describe(device: &Device) -> Value {
+fn describe(device: &Device, target: &Target) -> Value {
+    let budget = target.budget();
     match device {
-        Device::Given { memory } => json!({
-            "kind": "cuda", "source": "given", "name": null, "uuid": null, "index": null,
-            "total_bytes": null, "free_bytes": memory, "notes": [],
+        Device::Given { memory, card } => json!({
+            "kind": "cuda", "source": "given", "name": card.map(|card| card.name), "uuid": null,
+            "index": null, "total_bytes": null, "free_bytes": memory, "budget_bytes": budget,
+            "notes": [],
         }),
         Device::Found { gpu, notes } => json!({
             "kind": "cuda", "source": "nvml", "name": gpu.name, "uuid": gpu.uuid,
-            "index": gpu.index, "total_bytes": gpu.total, "free_bytes": gpu.free, "notes": notes,
+            "index": gpu.index, "total_bytes": gpu.total, "free_bytes": gpu.free,
+            "budget_bytes": budget, "notes": notes,
         }),
         Device::Cpu { reason } => json!({
             "kind": "cpu", "source": "nvml", "name": null, "uuid": null, "index": null,
-            "total_bytes": null, "free_bytes": null, "notes": [reason],
+            "total_bytes": null, "free_bytes": null, "budget_bytes": budget, "notes": [reason],
         }),
     }
 }

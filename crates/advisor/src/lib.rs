@@ -1,32 +1,46 @@
 //! Reads the detected GPU and proposes batch and switches before launch.
 //!
-//! What is proposed today is the guide's own recommendation for that size of
-//! card ([`guide`]), not checked against a prediction: the estimator does not
-//! know activations yet. The output says so, and shows beside the guide's
-//! figures what a simulation found where there is one. No libtorch is needed.
+//! The search starts from the guide's own recommendation for that size of card ([`guide`]), runs it
+//! through the estimator, and takes the nearest recipe that fits, in the fastest checkpoint plan
+//! there is for it. No libtorch is needed.
 //!
 //! ```
-//! use advisor::{Device, advise};
+//! use advisor::{CpuFacts, Device, Request, Target, advise};
 //! use estimator::Bytes;
 //!
-//! let advice = advise(&Device::Given { memory: Bytes(12 * Bytes::GIB) })?;
-//! assert_eq!(advice.config.batch, 12);
-//! assert_eq!(advice.command, "cargo xtask train --preset best-balance");
-//! # Ok::<(), config::ConfigError>(())
+//! let device = Device::Given { memory: Bytes(12 * Bytes::GIB), card: None };
+//! let target = Target::of(&device, &CpuFacts::detect());
+//! let advice = advise(&device, &target, &Request::default())?;
+//! assert_eq!(advice.guide.config.batch, 12);
+//! let recommended = advice.recommended.expect("12 GiB are enough");
+//! assert!(target.fits(&recommended.prediction));
+//! # Ok::<(), advisor::AdviceError>(())
 //! ```
 
+mod changes;
+mod cpu;
 pub mod device;
 pub mod explain;
+mod fit;
 pub mod gpus;
 pub mod guide;
 mod json;
+mod line;
 pub mod nvml;
 mod recommend;
 mod report;
+mod request;
 pub mod select;
+mod target;
 
+pub use changes::Change;
+pub use cpu::CpuFacts;
 pub use device::{Device, Gpu};
+pub use fit::{Fit, Freedom};
 pub use json::to_json;
+pub use line::line;
 pub use nvml::detect;
-pub use recommend::{Advice, advise};
+pub use recommend::{Advice, AdviceError, Alternative, Start, advise};
 pub use report::to_text;
+pub use request::{Goal, Request};
+pub use target::{Prediction, Target};

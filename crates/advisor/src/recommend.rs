@@ -1,70 +1,137 @@
-//! Chooses the guide's recommendation for a size of memory.
+//! From the guide's recommendation for a size of memory to what fits, and runs fastest.
 
 use config::{ConfigError, Overrides, RunConfig, resolve};
-use estimator::{Bytes, StaticBytes};
+use estimator::{Bytes, EstimateError};
 
+use crate::changes::{Change, changes};
 use crate::device::Device;
-use crate::guide::{EXAMPLES, Recipe, SPEED, TABLE};
+use crate::fit::{Fit, Freedom, with_policy};
+use crate::guide::{EXAMPLES, Recipe, TABLE};
+use crate::request::{Goal, Request};
+use crate::target::{Prediction, Target};
 
-/// A recommendation and where in the guide it stands.
+/// The guide's recommendation, and what it costs here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// The configuration, with what was asked for.
+    pub config: RunConfig,
+    /// Which part of the guide it is from, as a noun.
+    pub from: String,
+    /// What it will cost.
+    pub prediction: Prediction,
+    /// Whether that fits.
+    pub fits: bool,
+}
+
+/// A recipe, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// The whole configuration.
-    pub config: RunConfig,
-    /// The line that starts it.
-    pub command: String,
-    /// Which part of the guide says so, as a noun.
-    pub from: String,
+    /// Where it starts.
+    pub guide: Start,
+    /// What fits; `None` where nothing does.
+    pub recommended: Option<Fit>,
+    /// From the one to the other.
+    pub changes: Vec<Change>,
     /// What speaks against it, in sentences.
     pub warnings: Vec<String>,
-    /// Other recipes of the guide for such a card, as lines to copy.
+    /// Other recipes that fit.
     pub alternatives: Vec<Alternative>,
 }
 
-/// Another recipe of the guide.
+/// Another recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alternative {
-    /// The whole configuration.
-    pub config: RunConfig,
-    /// The line that starts it.
-    pub command: String,
-    /// When the guide takes it, as a fragment.
+    /// What fits.
+    pub fit: Fit,
+    /// When to take it, as a fragment.
     pub when: &'static str,
+}
+
+/// Why there is no advice.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdviceError {
+    /// A value out of its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Past what can be counted.
+    #[error(transparent)]
+    Estimate(#[from] EstimateError),
+}
+
+impl AdviceError {
+    /// How to mend it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Estimate(_) => None,
+        }
+    }
 }
 
 /// The guide speaks of cards in GB, and a card sold as 8 GB has somewhat less
 /// than 8 GiB free: 10^9 bytes each makes the class that the guide means.
 const GB: u64 = 1_000_000_000;
 
-/// Room beside the simulated tensor bytes for what they leave out: CUDA context
-/// (290 to 430 MB), workspaces, rounding. A rough allowance, not calibrated.
-const MARGIN: Bytes = Bytes(Bytes::GIB);
+/// The largest batch that a configuration may have.
+const MOST_IMAGES: u32 = 65_536;
 
-fn has_room(simulated: Bytes, memory: Bytes) -> bool {
-    simulated
-        .checked_add(MARGIN)
-        .is_some_and(|needed| needed <= memory)
-}
+/// Of the time of the fastest recipe: what `--goal memory` may take. The guide's checkpointing is
+/// said to cost 20 to 50 %.
+const MEMORY_MAY_TAKE: f64 = 1.35;
 
-/// What the guide recommends for a device.
+/// A batch is not raised for less than this share of images per second.
+const WORTH_A_LARGER_BATCH: f64 = 0.02;
+
+/// Proposes a recipe.
 ///
 /// # Errors
-///
-/// None as long as the presets that are compiled in are valid.
-pub fn advise(device: &Device) -> Result<Advice, ConfigError> {
-    let memory = device.memory();
-    let (preset, recipe, from) = choose(memory);
-    let (config, command) = proposal(preset, recipe)?;
-    let warnings = memory
-        .map(|memory| warnings(memory, &config, recipe))
-        .unwrap_or_default();
-    let alternatives = alternatives(memory)?;
+/// [`AdviceError`] for values out of range, and for sizes past 64 bits.
+pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Advice, AdviceError> {
+    let guide = start(device, target, request)?;
+    let recipes = Recipes::find(target, &guide)?;
+    let recommended = recipes.of(request).cloned();
+    let mut warnings = warnings(target, request, recommended.as_ref());
+    if target.is_cuda() {
+        warnings.push(
+            "no prediction for a GPU has been compared with a measurement yet: `train fit` says \
+             what it took"
+                .to_owned(),
+        );
+    }
+    let (mut changed, mut alternatives) = (Vec::new(), Vec::new());
+    if let Some(fit) = &recommended {
+        changed = changes(target, &guide, fit)?;
+        alternatives = recipes.others(fit);
+    }
     Ok(Advice {
-        config,
-        command,
-        from,
+        guide,
+        recommended,
+        changes: changed,
         warnings,
         alternatives,
+    })
+}
+
+fn start(device: &Device, target: &Target, request: &Request) -> Result<Start, AdviceError> {
+    let (preset, recipe, from) = choose(device.memory());
+    let flags = Overrides {
+        img_size: request.img_size.or(recipe.map(|recipe| recipe.img_size)),
+        width: request.width,
+        classes: request.classes,
+        batch: request.target_batch.or(recipe.map(|recipe| recipe.batch)),
+        use_amp: recipe.map(|recipe| recipe.use_amp),
+        use_grad_checkpoint: recipe.map(|recipe| recipe.use_grad_checkpoint),
+        use_channels_last: recipe.map(|recipe| recipe.use_channels_last),
+        ..Overrides::default()
+    };
+    let config = resolve(Some(preset), None, flags)?.config;
+    let prediction = target.predict(&config)?.ok_or(EstimateError::Schedule)?;
+    Ok(Start {
+        fits: target.fits(&prediction),
+        config,
+        from,
+        prediction,
     })
 }
 
@@ -103,164 +170,117 @@ fn choose(memory: Option<Bytes>) -> (&'static str, Option<Recipe>, String) {
     ("max-memory", Some(row.recipe), from)
 }
 
-/// The configuration of a recipe over a preset, and the line that starts it.
-fn proposal(
-    preset: &'static str,
-    recipe: Option<Recipe>,
-) -> Result<(RunConfig, String), ConfigError> {
-    let base = resolve(Some(preset), None, Overrides::default())?.config;
-    let mut command = format!("cargo xtask train --preset {preset}");
-    let Some(recipe) = recipe else {
-        return Ok((base, command));
-    };
-    let flags = Overrides {
-        img_size: Some(recipe.img_size),
-        batch: Some(recipe.batch),
-        use_amp: Some(recipe.use_amp),
-        use_grad_checkpoint: Some(recipe.use_grad_checkpoint),
-        use_channels_last: Some(recipe.use_channels_last),
-        ..Overrides::default()
-    };
-    let config = resolve(Some(preset), None, flags)?.config;
-    if config.img_size != base.img_size {
-        command = format!("{command} --img-size {}", config.img_size);
-    }
-    if config.batch != base.batch {
-        command = format!("{command} --batch {}", config.batch);
-    }
-    Ok((config, command))
+/// A recipe for each purpose; all are none where nothing fits.
+struct Recipes {
+    balance: Option<Fit>,
+    memory: Option<Fit>,
+    speed: Option<Fit>,
+    largest: Option<Fit>,
 }
 
-fn warnings(memory: Bytes, config: &RunConfig, recipe: Option<Recipe>) -> Vec<String> {
-    let mut all = Vec::new();
-    let simulated = recipe.and_then(|recipe| recipe.simulated());
-    if let Some(simulated) = simulated.filter(|simulated| !has_room(*simulated, memory)) {
-        all.push(format!(
-            "this recipe was simulated at {simulated} of tensors at width 64, to which CUDA \
-             context and workspaces come; with {memory} expect to need a smaller `--batch` or \
-             `--width`"
-        ));
-    }
-    // The least that a step holds: weights and optimizer state.
-    let least = StaticBytes::of(&config.network())
-        .ok()
-        .and_then(|bytes| bytes.parameters.checked_add(bytes.optimizer))
-        .filter(|least| *least > memory);
-    if let Some(least) = least {
-        all.push(format!(
-            "at width {} weights and `AdamW` state alone take {least}: nothing fits at that width",
-            config.width
-        ));
-    }
-    all
-}
-
-fn alternatives(memory: Option<Bytes>) -> Result<Vec<Alternative>, ConfigError> {
-    let mut all = Vec::new();
-    let Some(memory) = memory else {
-        return Ok(all);
-    };
-    if memory.0 >= u64::from(EXAMPLES[1].card_gb) * GB {
-        let (config, command) = proposal("max-memory", Some(EXAMPLES[1].recipe))?;
-        let when = "for the largest batch, at the price of time";
-        all.push(Alternative {
-            config,
-            command,
-            when,
-        });
-    }
-    if SPEED
-        .simulated()
-        .is_some_and(|simulated| has_room(simulated, memory))
-    {
-        let (config, command) = proposal("speed", Some(SPEED))?;
-        let when = "when memory is left over (AMP is faster still on tensor cores)";
-        all.push(Alternative {
-            config,
-            command,
-            when,
-        });
-    }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command(memory: u64) -> String {
-        advise(&Device::Given {
-            memory: Bytes(memory),
+impl Recipes {
+    fn find(target: &Target, guide: &Start) -> Result<Self, EstimateError> {
+        // Policies are chosen anew.
+        let config = with_policy(&guide.config, config::CheckpointPolicy::Off);
+        let smallest = RunConfig {
+            split_concat: true,
+            use_amp: config.use_amp || target.has_half(),
+            ..config.clone()
+        };
+        let balance = target.fastest_of(&config, Freedom::ALL)?;
+        let (mut memory, mut speed) = (None, None);
+        if let Some(fit) = &balance {
+            let config = RunConfig {
+                split_concat: true,
+                ..fit.config.clone()
+            };
+            memory = target.smallest_within(&config, MEMORY_MAY_TAKE)?;
+            speed = Some(fastest_batch(target, fit.clone())?);
+        }
+        Ok(Self {
+            memory: memory.or_else(|| balance.clone()),
+            speed,
+            balance,
+            largest: target.largest_batch(&smallest, MOST_IMAGES)?,
         })
-        .unwrap()
-        .command
     }
 
-    #[test]
-    fn classes_of_cards() {
-        let small = "cargo xtask train --preset max-memory --img-size 512x512 --batch 8";
-        let eight = "cargo xtask train --preset max-memory --batch 10";
-        let twelve = "cargo xtask train --preset best-balance";
-        for (memory, expected) in [
-            (1, small),
-            (6 * Bytes::GIB, small),
-            (8 * GB - 1, small),
-            (8 * GB, eight),
-            (8 * Bytes::GIB, eight),
-            (12 * GB - 1, eight),
-            (12 * Bytes::GIB, twelve),
-            (24 * Bytes::GIB, twelve),
-            (u64::MAX, twelve),
-        ] {
-            assert_eq!(command(memory), expected, "{memory}");
+    fn of(&self, request: &Request) -> Option<&Fit> {
+        match request.goal {
+            _ if request.max_batch => self.largest.as_ref(),
+            Goal::Balance => self.balance.as_ref(),
+            Goal::Memory => self.memory.as_ref(),
+            Goal::Speed => self.speed.as_ref(),
         }
     }
 
-    #[test]
-    fn what_is_known_not_to_fit_is_said() {
-        let count = |memory| {
-            advise(&Device::Given {
-                memory: Bytes(memory),
-            })
-            .unwrap()
-            .warnings
-            .len()
-        };
-        assert_eq!(count(6 * Bytes::GIB), 0);
-        assert_eq!(count(4 * Bytes::GIB), 1);
-        assert_eq!(count(Bytes::GIB / 4), 2);
-        assert_eq!(count(12 * Bytes::GIB), 0);
-        assert_eq!(count(5 * Bytes::GIB), 1);
-    }
-
-    #[test]
-    fn every_line_gives_its_configuration() {
-        for memory in [1, 8 * GB, 12 * GB, 24 * GB] {
-            let advice = advise(&Device::Given {
-                memory: Bytes(memory),
-            })
-            .unwrap();
-            let lines = advice.alternatives.iter().map(|a| (&a.command, &a.config));
-            for (command, config) in lines.chain([(&advice.command, &advice.config)]) {
-                assert_eq!(&read(command), config, "{command}");
+    /// All but what is recommended, each once.
+    fn others(self, recommended: &Fit) -> Vec<Alternative> {
+        let mut all: Vec<Alternative> = Vec::new();
+        for (fit, when) in [
+            (self.balance, "the guide's batch, as fast as fits"),
+            (
+                self.memory,
+                "the guide's batch in less memory, at most a third slower",
+            ),
+            (self.speed, "the most images per second"),
+            (self.largest, "the largest batch that fits"),
+        ] {
+            if let Some(fit) = fit
+                && fit.config != recommended.config
+                && all.iter().all(|other| other.fit.config != fit.config)
+            {
+                all.push(Alternative { fit, when });
             }
         }
+        all
     }
+}
 
-    /// The configuration that a line asks for.
-    fn read(command: &str) -> RunConfig {
-        let words: Vec<_> = command.split(' ').collect();
-        let value = |flag| {
-            words
-                .iter()
-                .position(|word| *word == flag)
-                .map(|at| words[at + 1])
+/// Doubles the batch as long as that makes more images per second.
+fn fastest_batch(target: &Target, fit: Fit) -> Result<Fit, EstimateError> {
+    let mut best = fit;
+    while let Some(batch) = best
+        .config
+        .batch
+        .checked_mul(2)
+        .filter(|b| *b <= MOST_IMAGES)
+    {
+        let config = RunConfig {
+            batch,
+            accumulation: best.config.accumulation.div_ceil(2),
+            ..best.config.clone()
         };
-        let flags = Overrides {
-            img_size: value("--img-size").map(|text| text.parse().unwrap()),
-            batch: value("--batch").map(|text| text.parse().unwrap()),
-            ..Overrides::default()
+        let Some(next) = target.fastest(&config)? else {
+            break;
         };
-        resolve(value("--preset"), None, flags).unwrap().config
+        let gain = next.prediction.images_per_second / best.prediction.images_per_second;
+        if gain < 1.0 + WORTH_A_LARGER_BATCH {
+            break;
+        }
+        best = next;
     }
+    Ok(best)
+}
+
+fn warnings(target: &Target, request: &Request, fit: Option<&Fit>) -> Vec<String> {
+    let mut all = Vec::new();
+    let Some(fit) = fit else {
+        let width = request.width.unwrap_or(64);
+        all.push(format!(
+            "not even one image fits at width {width}: a smaller `--width` or `--img-size` is left"
+        ));
+        return all;
+    };
+    if fit.config.accumulation > 1 {
+        all.push(format!(
+            "batch norm takes its statistics from {} images at a time, not from {}",
+            fit.config.batch,
+            fit.config.effective_batch()
+        ));
+    }
+    if target.budget().is_none() {
+        all.push("this system does not say how much memory is free".to_owned());
+    }
+    all
 }

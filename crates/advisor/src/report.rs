@@ -2,61 +2,42 @@
 
 use std::fmt::Write as _;
 
+use config::{AmpDtype, RunConfig};
+use estimator::Bytes;
+
+use crate::changes::policy;
 use crate::device::Device;
-use crate::guide::{Row, TABLE};
-use crate::recommend::Advice;
+use crate::line::line;
+use crate::recommend::{Advice, Alternative};
+use crate::target::{Prediction, Target};
 
-/// What the guide's figures are worth, from the simulation.
-pub(crate) const CAVEAT: &str = "the guide's figures are too low at width 64: its baseline of \
-     2.8 GB was simulated at 11,859 MiB (12.4 GB); 2.8 GB is what saved activations come to at \
-     width 16";
-
-/// The device, the guide's table, the recommendation and a line to copy.
-pub fn to_text(device: &Device, advice: &Advice) -> String {
+/// The device, the guide's recipe beside the recommended one, what changed and why, and a line to
+/// copy.
+pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     let mut text = String::new();
-    for line in describe(device) {
+    for line in describe(device, target) {
         push(&mut text, &line);
     }
     push(&mut text, "");
-    push(
-        &mut text,
-        "the guide's table (its GB), beside tensor bytes simulated at width 64:",
-    );
-    push(&mut text, "");
-    push(
-        &mut text,
-        "  settings             image    batch  guide  card  simulated",
-    );
-    for row in &TABLE {
-        push(&mut text, &table_row(row));
+    table(&mut text, target, advice);
+    if !advice.changes.is_empty() {
+        push(&mut text, "");
+        push(&mut text, "changed from the guide's recipe:");
+    }
+    for change in &advice.changes {
+        let (what, from, to) = (change.what, &change.from, &change.to);
+        push(&mut text, &format!("  {what}: {from} -> {to}"));
+        push(&mut text, &format!("    {}", change.why));
     }
     push(&mut text, "");
-    push(
-        &mut text,
-        "  (simulated with PyTorch 2.11, without CUDA context and workspaces; `-`: not simulated)",
-    );
-    push(&mut text, "");
-    push(&mut text, &format!("note: {CAVEAT}"));
-    push(&mut text, "");
-    push(
-        &mut text,
-        "recommended, from the guide's table; not yet checked against the estimator:",
-    );
-    push(&mut text, "");
-    let config = &advice.config;
-    let on = |on: bool| if on { "on" } else { "off" };
-    for (label, value) in [
-        ("source", advice.from.clone()),
-        ("image size", config.img_size.to_string()),
-        ("batch", config.batch.to_string()),
-        ("AMP", on(config.use_amp).to_owned()),
-        ("checkpointing", config.checkpoint_policy().to_string()),
-        ("channels-last", on(config.use_channels_last).to_owned()),
-    ] {
-        push(&mut text, &format!("  {label:<15}{value}"));
+    match &advice.recommended {
+        Some(fit) => {
+            push(&mut text, "recommended:");
+            push(&mut text, "");
+            push(&mut text, &format!("  {}", line(&fit.config)));
+        }
+        None => push(&mut text, "nothing fits"),
     }
-    push(&mut text, "");
-    push(&mut text, &format!("  {}", advice.command));
     if !advice.warnings.is_empty() {
         push(&mut text, "");
     }
@@ -65,19 +46,127 @@ pub fn to_text(device: &Device, advice: &Advice) -> String {
     }
     if !advice.alternatives.is_empty() {
         push(&mut text, "");
-        push(&mut text, "the guide's other recipes for such a card:");
+        push(&mut text, "others that fit:");
     }
     for other in &advice.alternatives {
         push(&mut text, "");
-        push(&mut text, &format!("  {}", other.command));
-        push(&mut text, &format!("    {}", other.when));
+        push(&mut text, &format!("  {}", line(&other.fit.config)));
+        push(&mut text, &format!("    {}", in_short(target, other)));
     }
     text
 }
 
-fn describe(device: &Device) -> Vec<String> {
+fn table(text: &mut String, target: &Target, advice: &Advice) {
+    let guide = &advice.guide;
+    let recommended = advice.recommended.as_ref();
+    let mut row = |label: &str, guide: String, ours: Option<String>| {
+        let ours = ours.unwrap_or_else(|| "-".to_owned());
+        let row = format!("  {label:<17}{guide:<23}{ours}");
+        push(text, row.trim_end());
+    };
+    row("", "guide".to_owned(), Some("recommended".to_owned()));
+    let mut of_config = |label: &str, value: &dyn Fn(&RunConfig) -> String| {
+        row(
+            label,
+            value(&guide.config),
+            recommended.map(|fit| value(&fit.config)),
+        );
+    };
+    let on = |on: bool| if on { "on" } else { "off" };
+    of_config("preset", &|c| c.preset.clone().unwrap_or_default());
+    of_config("image size", &|c| c.img_size.to_string());
+    of_config("width", &|c| c.width.to_string());
+    of_config("batch", &|c| c.batch.to_string());
+    of_config("effective batch", &|c| c.effective_batch().to_string());
+    of_config("AMP", &|c| amp(target, c));
+    of_config("channels-last", &|c| on(c.use_channels_last).to_owned());
+    of_config("checkpointing", &|c| {
+        let own = c.use_grad_checkpoint && c.grad_checkpoint_plan.is_some();
+        let own = if own { ", a plan of its own" } else { "" };
+        let split = if c.split_concat { ", split concat" } else { "" };
+        format!("{}{own}{split}", c.checkpoint_policy())
+    });
+    let mut of_prediction = |label: &str, value: &dyn Fn(&Prediction) -> Option<String>| {
+        let none = || "-".to_owned();
+        row(
+            label,
+            value(&guide.prediction).unwrap_or_else(none),
+            recommended.map(|fit| value(&fit.prediction).unwrap_or_else(none)),
+        );
+    };
+    let gib = |bytes: u64| Some(format!("{:.2} GiB", Bytes(bytes).as_gib()));
+    of_prediction("allocated", &|p| gib(p.allocated_bytes));
+    if target.is_cuda() {
+        of_prediction("reserved", &|p| p.reserved_bytes.and_then(gib));
+        of_prediction("with context", &|p| gib(p.total_bytes));
+    }
+    if let Some(budget) = target.budget() {
+        of_prediction("headroom", &|p| {
+            let room = budget.as_gib() - Bytes(p.total_bytes).as_gib();
+            Some(format!("{room:+.2} GiB of {:.2}", budget.as_gib()))
+        });
+    }
+    if target.speed_is_known() {
+        of_prediction("img/s", &|p| Some(speed(p)));
+    } else {
+        of_prediction("time per image", &|p| {
+            let ratio = guide.prediction.images_per_second / p.images_per_second;
+            Some(format!("{ratio:.2}"))
+        });
+    }
+}
+
+fn amp(target: &Target, config: &RunConfig) -> String {
+    let name = match (config.use_amp, config.amp_dtype) {
+        (false, _) => "off",
+        (true, AmpDtype::Auto) if target.is_cuda() => "fp16",
+        (true, AmpDtype::Auto) if target.has_half() => "bf16",
+        (true, AmpDtype::Auto) => "off (no bf16 here)",
+        (true, dtype) => dtype.as_str(),
+    };
+    name.to_owned()
+}
+
+fn speed(prediction: &Prediction) -> String {
+    let speed = prediction.images_per_second;
+    if speed < 10.0 {
+        format!("{speed:.2}")
+    } else {
+        format!("{speed:.0}")
+    }
+}
+
+fn in_short(target: &Target, other: &Alternative) -> String {
+    let prediction = &other.fit.prediction;
+    let mut text = format!(
+        "{}: {:.2} GiB",
+        other.when,
+        Bytes(prediction.total_bytes).as_gib()
+    );
+    if target.speed_is_known() {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, ", {} img/s", speed(prediction));
+    }
+    if let config @ RunConfig {
+        use_grad_checkpoint: true,
+        ..
+    } = &other.fit.config
+    {
+        let _ = write!(text, ", checkpointing {}", policy(config));
+    }
+    text
+}
+
+fn describe(device: &Device, target: &Target) -> Vec<String> {
     match device {
-        Device::Given { memory } => vec![format!("for a card with {memory} (given by `--vram`)")],
+        Device::Given { memory, card: None } => vec![
+            format!("for a card with {memory} (given by `--vram`)"),
+            "note: which card is not known: times are compared as on an RTX 3060".to_owned(),
+        ],
+        Device::Given {
+            memory,
+            card: Some(card),
+        } => vec![format!("for {} with {memory} free (given)", card.name)],
         Device::Found { gpu, notes } => {
             let found = format!(
                 "found {} ({}): {} free of {}",
@@ -86,26 +175,22 @@ fn describe(device: &Device) -> Vec<String> {
             let notes = notes.iter().map(|note| format!("note: {note}"));
             [found].into_iter().chain(notes).collect()
         }
-        Device::Cpu { reason } => vec![
-            format!("no GPU: {reason}"),
-            "a run here uses the CPU; for another machine's card pass `--vram 8GiB`".to_owned(),
-        ],
+        Device::Cpu { reason } => {
+            let mut lines = vec![
+                format!("no GPU: {reason}"),
+                "a run here uses the CPU; for another machine's card pass `--vram 8GiB`".to_owned(),
+                "note: with built-in pages `train` scales a preset down on a CPU, unless \
+                 `--full-size` is given"
+                    .to_owned(),
+            ];
+            if !target.speed_is_known() {
+                lines.push(
+                    "note: predicted as on a CPU with AVX512, which this one has not".to_owned(),
+                );
+            }
+            lines
+        }
     }
-}
-
-fn table_row(row: &Row) -> String {
-    let recipe = &row.recipe;
-    let simulated = recipe
-        .simulated()
-        .map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-    format!(
-        "  {:<21}{:<9}{:>5}{:>7.1}{:>5}+{simulated:>11}",
-        row.name,
-        recipe.img_size.to_string(),
-        recipe.batch,
-        row.stated_gb,
-        row.card_gb,
-    )
 }
 
 fn push(text: &mut String, line: &str) {

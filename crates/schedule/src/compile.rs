@@ -86,6 +86,8 @@ pub trait Visitor {
     fn op(&mut self, op: Op, alive: &Alive);
     /// Forward has ended: the loss turns the logits into their gradient.
     fn loss(&mut self);
+    /// Backward of a stage begins; that of the last one takes the head's with it.
+    fn backward_of(&mut self, _stage: usize) {}
 }
 
 /// Goes through the operations of a plan's step.
@@ -240,6 +242,7 @@ impl<V: Visitor> Compiler<'_, V> {
     fn backward(&mut self) {
         let last = self.num_stages - 1;
         self.current = Some(last);
+        self.visitor.backward_of(last);
         self.make(Value::GradLogits);
         self.act(last, Nth::Second);
         self.emit(Op::HeadWeight);
@@ -250,6 +253,9 @@ impl<V: Visitor> Compiler<'_, V> {
         self.free(Value::GradLogits);
         for stage in (0..self.num_stages).rev() {
             self.current = Some(stage);
+            if stage != last {
+                self.visitor.backward_of(stage);
+            }
             self.norm_backward(stage, Nth::Second);
             self.act(stage, Nth::First);
             self.emit(Op::ConvWeight(stage, Nth::Second));

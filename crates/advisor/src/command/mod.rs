@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Recommend a recipe for the GPU found here, or for a given memory.
-    Suggest(suggest::Args),
+    Suggest(Box<suggest::Args>),
     /// Say what a training step will hold in memory, of what, and during which operation the most.
     #[command(allow_negative_numbers = true)]
     Explain(Box<explain::Args>),
@@ -32,10 +32,13 @@ enum Command {
 /// Exit code of a usage or configuration error.
 pub(crate) const USAGE: u8 = 2;
 
+/// Exit code where no configuration fits.
+pub(crate) const NOTHING_FITS: u8 = 3;
+
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
-            Command::Suggest(arguments) => suggest::run(arguments),
+            Command::Suggest(arguments) => suggest::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
         }

@@ -1,40 +1,157 @@
 //! `advisor suggest`: a recipe for a device.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use advisor::{Device, advise, detect, to_json, to_text};
-use estimator::SizeArg;
+use advisor::{Advice, CpuFacts, Device, Goal, Request, Target, advise, detect, to_json, to_text};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use config::ImageSize;
+use estimator::{Hardware, SizeArg};
 
-use super::{log, print, refuse, visible_devices};
+use super::{NOTHING_FITS, log, print, refuse, visible_devices};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Advise for a card with this memory, such as `8GiB`, instead of looking for one.
+    /// Advise for a card with this memory free, such as `8GiB`, instead of looking for one.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     vram: Option<SizeArg>,
+    /// Advise for this card, such as `RTX 3060`, instead of looking for one.
+    #[arg(long, value_name = "NAME")]
+    gpu: Option<String>,
+    /// What for: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least
+    /// memory, at most a third slower) or speed (the most images per second).
+    #[arg(long, value_name = "GOAL", default_value = "balance")]
+    goal: GoalArg,
+    /// The largest batch that fits, instead of the guide's.
+    #[arg(long, conflicts_with = "target_batch")]
+    max_batch: bool,
+    /// Images for each optimizer step; what does not fit at once is accumulated.
+    #[arg(long, value_name = "N")]
+    target_batch: Option<u32>,
+    /// Image size, height x width, in multiples of 16.
+    #[arg(long, value_name = "HxW")]
+    img_size: Option<ImageSize>,
+    /// Channels of the first level; 64 is the guide's network.
+    #[arg(long, value_name = "N")]
+    width: Option<u32>,
+    /// Classes of the masks.
+    #[arg(long, value_name = "N")]
+    classes: Option<u32>,
+    /// Write the recipe to a new file, for `train fit --config`.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(arguments: Args) -> ExitCode {
-    let device = match arguments.vram {
-        Some(size) => {
-            if let Some(note) = &size.note {
-                log(&format!("note: {note}"));
-            }
-            Device::Given { memory: size.bytes }
-        }
-        None => detect(visible_devices().as_deref()),
+/// [`Goal`] as an argument.
+#[derive(Clone, Copy, Debug)]
+struct GoalArg(Goal);
+
+impl ValueEnum for GoalArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [GoalArg; 3] = [
+            GoalArg(Goal::Balance),
+            GoalArg(Goal::Memory),
+            GoalArg(Goal::Speed),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()))
+    }
+}
+
+pub(super) fn run(arguments: &Args) -> ExitCode {
+    let device = match device(arguments) {
+        Ok(device) => device,
+        Err(code) => return code,
     };
-    let advice = match advise(&device) {
+    let request = Request {
+        goal: arguments.goal.0,
+        max_batch: arguments.max_batch,
+        target_batch: arguments.target_batch,
+        img_size: arguments.img_size,
+        width: arguments.width,
+        classes: arguments.classes,
+    };
+    let target = Target::of(&device, &CpuFacts::detect());
+    let advice = match advise(&device, &target, &request) {
         Ok(advice) => advice,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
+    if let Some(path) = &arguments.write
+        && let Err(code) = write(path, &advice)
+    {
+        return code;
+    }
     let text = if arguments.json {
-        format!("{:#}\n", to_json(&device, &advice))
+        format!("{:#}\n", to_json(&device, &target, &advice))
     } else {
-        to_text(&device, &advice)
+        to_text(&device, &target, &advice)
     };
-    print(&text)
+    let printed = print(&text);
+    if advice.recommended.is_none() {
+        return ExitCode::from(NOTHING_FITS);
+    }
+    printed
+}
+
+fn device(arguments: &Args) -> Result<Device, ExitCode> {
+    if let Some(note) = arguments.vram.as_ref().and_then(|size| size.note.as_ref()) {
+        log(&format!("note: {note}"));
+    }
+    let memory = arguments.vram.as_ref().map(|size| size.bytes);
+    let Some(name) = &arguments.gpu else {
+        return Ok(match memory {
+            Some(memory) => Device::Given { memory, card: None },
+            None => detect(visible_devices().as_deref()),
+        });
+    };
+    let card = match memory {
+        Some(memory) => Hardware::lookup_with_memory(name, memory),
+        None => Hardware::lookup(name),
+    };
+    if let Some(card) = card {
+        return Ok(Device::Given {
+            memory: memory.unwrap_or(card.memory),
+            card: Some(card),
+        });
+    }
+    let near = Hardware::near(name);
+    let hint = if near.is_empty() {
+        "`--vram 8GiB` takes any card by its memory".to_owned()
+    } else {
+        format!("near to it: {}", near.join(", "))
+    };
+    let message = format!("`--gpu {name}` names no card, or several");
+    Err(refuse(&message, Some(&hint)))
+}
+
+fn write(path: &Path, advice: &Advice) -> Result<(), ExitCode> {
+    let Some(fit) = &advice.recommended else {
+        return Ok(());
+    };
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(fit.config.to_toml().as_bytes()));
+    written.map_err(|error| {
+        let name = path.display();
+        let (message, hint) = if error.kind() == io::ErrorKind::AlreadyExists {
+            (
+                format!("`{name}` is there already"),
+                "`--write` makes a new file, and leaves the others alone",
+            )
+        } else {
+            (
+                format!("cannot write `{name}`: {error}"),
+                "`--write` takes a path in a folder that is there",
+            )
+        };
+        refuse(&message, Some(hint))
+    })
 }

@@ -1,15 +1,26 @@
 //! Snapshots of the advice for made-up devices.
 
-use advisor::{Device, Gpu, advise, to_json, to_text};
+use advisor::{CpuFacts, Device, Gpu, Request, Target, advise, to_json, to_text};
 use estimator::Bytes;
 
+/// The same on every machine.
+const CPU: CpuFacts = CpuFacts {
+    threads: 2,
+    available: Some(Bytes(20 * Bytes::GIB)),
+    avx512: true,
+    bf16: true,
+};
+
 fn text(device: &Device) -> String {
-    to_text(device, &advise(device).unwrap())
+    let target = Target::of(device, &CPU);
+    let advice = advise(device, &target, &Request::default()).unwrap();
+    to_text(device, &target, &advice)
 }
 
 fn card(gib: u64) -> Device {
     Device::Given {
         memory: Bytes(gib * Bytes::GIB),
+        card: None,
     }
 }
 
@@ -50,7 +61,9 @@ fn json() {
         ("json_found", found()),
         ("json_8_gib", card(8)),
     ] {
-        let value = to_json(&device, &advise(&device).unwrap());
+        let target = Target::of(&device, &CPU);
+        let advice = advise(&device, &target, &Request::default()).unwrap();
+        let value = to_json(&device, &target, &advice);
         insta::assert_snapshot!(name, format!("{value:#}"));
     }
 }

@@ -10,18 +10,17 @@ use crate::step::Plans;
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     seconds: f64,
-    /// Of the plan that keeps everything, at the end of the forward.
-    kept_bytes: i64,
     stages: Vec<[Choice; KEEPS.len()]>,
-    /// What backward of the last stage holds beside what is kept, by what that stage keeps.
-    beside_bytes: [i64; KEEPS.len()],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Choice {
+    /// More than the plan that keeps everything takes.
     seconds: f64,
-    /// At most 0.
+    /// What it keeps less: at most 0.
     kept_bytes: i64,
+    /// The most that backward of the stage holds, where all others keep everything.
+    backward_bytes: i64,
 }
 
 /// A plan that may fit.
@@ -31,6 +30,8 @@ pub(super) struct Candidate {
     pub(super) keeps: u64,
     /// It takes at least so long.
     pub(super) seconds: f64,
+    /// It holds at least so much.
+    pub(super) bytes: i64,
 }
 
 /// More stages than two bits each leave room for in a word: past that every plan is taken to keep
@@ -56,23 +57,16 @@ impl Bounds {
         let all = plans.outcome(&everything)?;
         let mut bounds = Self {
             seconds: all.seconds,
-            kept_bytes: signed(all.kept_bytes),
             stages: vec![[Choice::default(); KEEPS.len()]; network.num_stages()],
-            beside_bytes: [0; KEEPS.len()],
         };
-        let last = network.num_stages() - 1;
         for (stage, choices) in bounds.stages.iter_mut().enumerate() {
             for (choice, keep) in choices.iter_mut().zip(KEEPS) {
                 let mut plan = everything.clone();
                 plan.stages[stage] = keep;
-                let one = plans.outcome(&plan)?;
+                let (one, backward) = plans.by_stage(&plan)?;
                 choice.seconds = one.seconds - all.seconds;
                 choice.kept_bytes = signed(one.kept_bytes) - signed(all.kept_bytes);
-                if stage == last {
-                    let beside = signed(one.peak_bytes) - signed(one.kept_bytes);
-                    bounds.beside_bytes[KEEPS.iter().position(|k| *k == keep).unwrap_or(0)] =
-                        beside;
-                }
+                choice.backward_bytes = backward[stage];
             }
         }
         Ok(bounds)
@@ -81,16 +75,48 @@ impl Bounds {
     /// The bounds of one plan: seconds and bytes.
     #[cfg(test)]
     pub(super) fn sum(&self, keeps: u64) -> (f64, i64) {
-        let last = self.stages.len() - 1;
-        let start = (
-            self.seconds,
-            self.kept_bytes + self.beside_bytes[choice(keeps, last)],
-        );
-        let stages = self.stages.iter().enumerate();
-        stages.fold(start, |(seconds, bytes), (stage, choices)| {
-            let choice = choices[choice(keeps, stage)];
-            (seconds + choice.seconds, bytes + choice.kept_bytes)
-        })
+        let mut sum = Sum::new(self.seconds);
+        for (stage, choices) in self.stages.iter().enumerate().rev() {
+            sum = sum.and(choices[choice(keeps, stage)]);
+        }
+        (sum.seconds, sum.bytes(0))
+    }
+}
+
+/// The bounds of the stages from one on to the last.
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    seconds: f64,
+    kept_bytes: i64,
+    /// The most of any backward, were all that is kept by these stages kept before it.
+    backward_bytes: i64,
+}
+
+impl Sum {
+    const fn new(seconds: f64) -> Self {
+        Self {
+            seconds,
+            kept_bytes: 0,
+            backward_bytes: i64::MIN / 4,
+        }
+    }
+
+    /// With the stage before.
+    fn and(self, choice: Choice) -> Self {
+        let kept_bytes = self.kept_bytes + choice.kept_bytes;
+        Self {
+            seconds: self.seconds + choice.seconds,
+            kept_bytes,
+            // What the stage and those after it keep is not held any more then, or is counted.
+            backward_bytes: self.backward_bytes.max(choice.backward_bytes - kept_bytes),
+        }
+    }
+
+    /// With what the stages before keep.
+    const fn bytes(self, kept_before: i64) -> i64 {
+        self.backward_bytes
+            .saturating_add(self.kept_bytes)
+            .saturating_add(kept_before)
     }
 }
 
@@ -145,6 +171,17 @@ impl Candidates {
         }
         self.step *= GROWTH;
         self.seconds = Some(up_to);
+        let mut found = self.between(bounds, after, up_to);
+        found.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        Some(found)
+    }
+
+    /// Every one that takes no longer, in no order.
+    pub(super) fn up_to(&self, bounds: &Bounds, seconds: f64) -> Vec<Candidate> {
+        self.between(bounds, f64::NEG_INFINITY, seconds)
+    }
+
+    fn between(&self, bounds: &Bounds, after: f64, up_to: f64) -> Vec<Candidate> {
         let mut search = Search {
             bounds,
             least_bytes: &self.least_bytes,
@@ -154,10 +191,8 @@ impl Candidates {
             up_to,
             found: Vec::new(),
         };
-        search.descend(bounds.stages.len(), 0, bounds.seconds, bounds.kept_bytes);
-        let mut found = search.found;
-        found.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        Some(found)
+        search.descend(bounds.stages.len(), 0, Sum::new(bounds.seconds));
+        search.found
     }
 }
 
@@ -173,35 +208,26 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Decides the stages before `stage`, from the last one on.
-    fn descend(&mut self, stage: usize, keeps: u64, seconds: f64, bytes: i64) {
+    fn descend(&mut self, stage: usize, keeps: u64, sum: Sum) {
         let is_another_time =
-            seconds > self.up_to || seconds + self.most_seconds[stage] <= self.after;
-        let least = bytes.saturating_add(self.least_bytes[stage]);
-        if is_another_time || least > self.budget_bytes {
+            sum.seconds > self.up_to || sum.seconds + self.most_seconds[stage] <= self.after;
+        if is_another_time || sum.bytes(self.least_bytes[stage]) > self.budget_bytes {
             return;
         }
         let Some(stage) = stage.checked_sub(1) else {
-            self.found.push(Candidate { keeps, seconds });
+            self.found.push(Candidate {
+                keeps,
+                seconds: sum.seconds,
+                bytes: sum.bytes(0),
+            });
             return;
         };
-        let is_last = stage + 1 == self.bounds.stages.len();
         for (index, choice) in self.bounds.stages[stage].iter().enumerate() {
-            let beside = if is_last {
-                self.bounds.beside_bytes[index]
-            } else {
-                0
-            };
             if stage >= MOST_STAGES && index > 0 {
                 return;
             }
-            self.descend(
-                stage,
-                keeps | (index as u64) << (2 * stage.min(MOST_STAGES - 1)),
-                seconds + choice.seconds,
-                bytes
-                    .saturating_add(choice.kept_bytes)
-                    .saturating_add(beside),
-            );
+            let keep = (index as u64) << (2 * stage.min(MOST_STAGES - 1));
+            self.descend(stage, keeps | keep, sum.and(*choice));
         }
     }
 }

@@ -119,6 +119,60 @@ impl Planner {
         Ok(best)
     }
 
+    /// The plan with the least peak.
+    ///
+    /// # Errors
+    /// None but those of [`Self::cost`].
+    pub fn smallest(&mut self) -> Result<Planned, EstimateError> {
+        let network = *self.plans.network();
+        let start = self.cost(Plan::mixed(&network, self.split_concat))?;
+        self.smaller_than(start, f64::INFINITY)
+    }
+
+    /// The plan with the least peak among those that take at most `slower` times as long as the
+    /// fastest.
+    ///
+    /// # Errors
+    /// None but those of [`Self::cost`].
+    pub fn smallest_within(&mut self, slower: f64) -> Result<Planned, EstimateError> {
+        let network = *self.plans.network();
+        let fastest =
+            Plan::uniform(&network, Keep::Everything).with_split_concat(self.split_concat);
+        let start = self.cost(fastest)?;
+        let limit = start.seconds * slower;
+        // What it keeps less makes for fewer candidates.
+        let selective = Plan::selective(&network).with_split_concat(self.split_concat);
+        let selective = self.cost(selective)?;
+        let start = if selective.seconds <= limit {
+            selective
+        } else {
+            start
+        };
+        self.smaller_than(start, limit)
+    }
+
+    fn smaller_than(&mut self, start: Planned, seconds: f64) -> Result<Planned, EstimateError> {
+        let mut best = start;
+        let candidates = Candidates::new(&self.bounds, best.peak_bytes);
+        let mut candidates = candidates.up_to(&self.bounds, seconds);
+        candidates.sort_by_key(|candidate| candidate.bytes);
+        for (num_walks, candidate) in candidates.into_iter().enumerate() {
+            let bytes = u64::try_from(candidate.bytes).unwrap_or(0);
+            if bytes >= best.peak_bytes {
+                break;
+            }
+            if num_walks == MOST_WALKS {
+                self.is_exact = false;
+                break;
+            }
+            let found = self.cost(self.plan(candidate.keeps))?;
+            if found.peak_bytes < best.peak_bytes && found.seconds <= seconds {
+                best = found;
+            }
+        }
+        Ok(best)
+    }
+
     /// Memory against time: plans of which none has another beside it that is both smaller and
     /// faster, from the fastest to the smallest. A next one is at least `step` smaller, as a share
     /// of the peak; 0 for all of them.

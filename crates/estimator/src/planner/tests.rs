@@ -64,6 +64,14 @@ fn the_fastest_of_every_plan() {
             assert_eq!(Some(found.seconds), exhaustive, "depth {depth}, {share} %");
         }
         assert_eq!(planner.fastest_within(least - 1).unwrap(), None);
+        assert_eq!(planner.smallest().unwrap().peak_bytes, least);
+        let fastest = all.iter().map(|p| p.seconds).fold(f64::INFINITY, f64::min);
+        for slower in [1.0, 1.05, 1.2, 1.5] {
+            let exhaustive = all.iter().filter(|p| p.seconds <= fastest * slower);
+            let exhaustive = exhaustive.map(|p| p.peak_bytes).min();
+            let found = planner.smallest_within(slower).unwrap();
+            assert_eq!(Some(found.peak_bytes), exhaustive, "{slower}");
+        }
         assert!(planner.is_exact());
     }
 }

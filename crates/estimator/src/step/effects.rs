@@ -25,6 +25,13 @@ struct Effect {
     seconds: f64,
 }
 
+/// Not yet found out.
+const UNKNOWN: Effect = Effect {
+    rise: 0,
+    change: 0,
+    seconds: f64::NAN,
+};
+
 /// In the first micro-batch, and in a later one, where gradients are added to those there are.
 type Effects = [Effect; 2];
 
@@ -47,7 +54,7 @@ pub(crate) struct Plans {
     speed: Speed,
     batch: Batch,
     /// By [`place`].
-    effects: Vec<Option<Effects>>,
+    effects: Vec<Effects>,
     loss: Effects,
     start_bytes: i64,
     gradient_bytes: i64,
@@ -74,7 +81,7 @@ impl Plans {
         };
         let mut plans = Self {
             sizes: step.sizes(),
-            effects: vec![None; SLOTS * step.network.num_stages()],
+            effects: vec![[UNKNOWN; 2]; SLOTS * step.network.num_stages()],
             machine,
             speed,
             batch,
@@ -105,14 +112,37 @@ impl Plans {
         &self.step.network
     }
 
+    /// The same with the most that backward of each stage holds, as [`Outcome::peak_bytes`].
+    pub(crate) fn by_stage(&mut self, plan: &Plan) -> Result<(Outcome, Vec<i64>), EstimateError> {
+        let num_stages = self.step.network.num_stages();
+        let start = self.start_bytes;
+        let mut stages = vec![0; num_stages];
+        let outcome = self.walk(plan, Some(&mut stages))?;
+        for bytes in &mut stages {
+            *bytes += start;
+        }
+        Ok((outcome, stages))
+    }
+
     /// The figures of a plan, with or without a split concatenation as it says.
     pub(crate) fn outcome(&mut self, plan: &Plan) -> Result<Outcome, EstimateError> {
-        let network = self.step.network;
+        self.walk(plan, None)
+    }
+
+    fn walk(
+        &mut self,
+        plan: &Plan,
+        stages: Option<&mut Vec<i64>>,
+    ) -> Result<Outcome, EstimateError> {
+        let (network, accumulation) = (self.step.network, self.step.accumulation);
         let (start, target) = (self.start_bytes, self.machine.target());
         let mut walk = Total {
             plans: self,
             first: Level::default(),
             later: Level::default(),
+            has_later: accumulation > 1,
+            stages,
+            stage: None,
             kept: 0,
             seconds: 0.0,
             failed: false,
@@ -130,10 +160,10 @@ impl Plans {
             return Err(EstimateError::Schedule);
         }
         let mut peak = start + first.peak;
-        if self.step.accumulation > 1 {
+        if accumulation > 1 {
             peak = peak.max(start + self.gradient_bytes + later.peak);
         }
-        let passes = f64::from(self.step.accumulation.max(1));
+        let passes = f64::from(accumulation.max(1));
         Ok(Outcome {
             peak_bytes: u64::try_from(peak.max(self.update_bytes)).unwrap_or(0),
             seconds: seconds * passes + self.update_seconds,
@@ -141,15 +171,14 @@ impl Plans {
         })
     }
 
-    fn effects(&mut self, op: Op, alive: &Alive) -> Result<Effects, EstimateError> {
+    /// Where the effects of an operation stand, which are found out the first time.
+    fn place(&mut self, op: Op, alive: &Alive) -> Result<usize, EstimateError> {
         let is_there = asks_for(&self.sizes, op).is_some_and(|act| alive.contains(act));
         let place = SLOTS * stage_of(op) + 2 * place(op) + usize::from(is_there);
-        if let Some(effects) = self.effects.get(place).copied().flatten() {
-            return Ok(effects);
+        if self.effects[place][0].seconds.is_nan() {
+            self.effects[place] = [self.of_op(op, alive, false)?, self.of_op(op, alive, true)?];
         }
-        let effects = [self.of_op(op, alive, false)?, self.of_op(op, alive, true)?];
-        self.effects[place] = Some(effects);
-        Ok(effects)
+        Ok(place)
     }
 
     fn of_op(&self, op: Op, alive: &Alive, accumulates: bool) -> Result<Effect, EstimateError> {
@@ -203,7 +232,7 @@ struct Level {
 }
 
 impl Level {
-    fn take(&mut self, effect: &Effect) {
+    fn take(&mut self, effect: Effect) {
         self.peak = self.peak.max(self.now.saturating_add(effect.rise));
         self.now = self.now.saturating_add(effect.change);
     }
@@ -213,6 +242,10 @@ struct Total<'a> {
     plans: &'a mut Plans,
     first: Level,
     later: Level,
+    has_later: bool,
+    /// The most of each stage's backward, where that is asked for.
+    stages: Option<&'a mut Vec<i64>>,
+    stage: Option<usize>,
     kept: i64,
     seconds: f64,
     failed: bool,
@@ -220,16 +253,21 @@ struct Total<'a> {
 
 impl Total<'_> {
     fn take(&mut self, [first, later]: Effects) {
-        self.first.take(&first);
-        self.later.take(&later);
+        if let (Some(stages), Some(stage)) = (&mut self.stages, self.stage) {
+            stages[stage] = stages[stage].max(self.first.now.saturating_add(first.rise));
+        }
+        self.first.take(first);
+        if self.has_later {
+            self.later.take(later);
+        }
         self.seconds += first.seconds;
     }
 }
 
 impl Visitor for Total<'_> {
     fn op(&mut self, op: Op, alive: &Alive) {
-        match self.plans.effects(op, alive) {
-            Ok(effects) => self.take(effects),
+        match self.plans.place(op, alive) {
+            Ok(place) => self.take(self.plans.effects[place]),
             Err(_) => self.failed = true,
         }
     }
@@ -237,6 +275,10 @@ impl Visitor for Total<'_> {
     fn loss(&mut self) {
         self.kept = self.first.now;
         self.take(self.plans.loss);
+    }
+
+    fn backward_of(&mut self, stage: usize) {
+        self.stage = Some(stage);
     }
 }
 

@@ -1,0 +1,122 @@
+//! What a recommendation changes of the guide's, and why.
+
+use config::RunConfig;
+use estimator::{Bytes, EstimateError};
+
+use crate::fit::Fit;
+use crate::recommend::Start;
+use crate::target::Target;
+
+/// One value that is another.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// The key of the configuration.
+    pub what: &'static str,
+    /// The guide's value.
+    pub from: String,
+    /// The recommended one.
+    pub to: String,
+    /// A sentence's fragment.
+    pub why: String,
+}
+
+/// From the guide's configuration to the recommended one.
+pub(crate) fn changes(
+    target: &Target,
+    guide: &Start,
+    fit: &Fit,
+) -> Result<Vec<Change>, EstimateError> {
+    between(target, guide, &guide.config, fit)
+}
+
+fn between(
+    target: &Target,
+    guide: &Start,
+    from: &RunConfig,
+    fit: &Fit,
+) -> Result<Vec<Change>, EstimateError> {
+    let to = &fit.config;
+    let mut all = Vec::new();
+    let mut put = |what, from: &dyn ToString, to: &dyn ToString, why: &str| {
+        let (from, to) = (from.to_string(), to.to_string());
+        if from != to {
+            let why = why.to_owned();
+            all.push(Change {
+                what,
+                from,
+                to,
+                why,
+            });
+        }
+    };
+    let too_much = match target.budget() {
+        Some(budget) if !guide.fits => format!(
+            "the guide's recipe is predicted to take {}, and {budget} are there",
+            Bytes(guide.prediction.total_bytes)
+        ),
+        _ => "there is room for it".to_owned(),
+    };
+    put("batch", &from.batch, &to.batch, &too_much);
+    put(
+        "accumulation",
+        &from.accumulation,
+        &to.accumulation,
+        "the same number of images for each step of the optimizer, fewer at a time",
+    );
+    let on = |on: bool| if on { "on" } else { "off" };
+    put("use_amp", &on(from.use_amp), &on(to.use_amp), &too_much);
+    put(
+        "use_channels_last",
+        &on(from.use_channels_last),
+        &on(to.use_channels_last),
+        "convolutions run faster so",
+    );
+    // What the guide's policy would take with all else as recommended.
+    let as_guide = RunConfig {
+        use_grad_checkpoint: from.use_grad_checkpoint,
+        grad_checkpoint_policy: from.grad_checkpoint_policy,
+        grad_checkpoint_plan: from.grad_checkpoint_plan.clone(),
+        ..to.clone()
+    };
+    let why = match target.predict(&as_guide)? {
+        Some(other) if !target.fits(&other) => format!(
+            "`{}` would take {} here",
+            from.checkpoint_policy(),
+            Bytes(other.total_bytes)
+        ),
+        Some(other) => {
+            let faster = other.step_seconds / fit.prediction.step_seconds - 1.0;
+            let less = 1.0 - fit.prediction.total_bytes as f64 / other.total_bytes as f64;
+            match (faster > 0.005, less > 0.005) {
+                (true, true) => format!(
+                    "predicted {:.0} % faster, in {:.0} % less memory",
+                    100.0 * faster,
+                    100.0 * less
+                ),
+                (true, false) => format!("predicted {:.0} % faster, and fits", 100.0 * faster),
+                _ => format!("predicted to take {:.0} % less memory", 100.0 * less),
+            }
+        }
+        None => "it is no policy yet".to_owned(),
+    };
+    put("grad_checkpoint_policy", &policy(from), &policy(to), &why);
+    put(
+        "split_concat",
+        &on(from.split_concat),
+        &on(to.split_concat),
+        "no buffer for both halves of a concatenation; equal within rounding, not bit for bit",
+    );
+    Ok(all)
+}
+
+/// The policy in force, with its plan.
+pub(crate) fn policy(config: &RunConfig) -> String {
+    let policy = config.checkpoint_policy();
+    match &config.grad_checkpoint_plan {
+        Some(stages) if config.use_grad_checkpoint => {
+            let stages: Vec<_> = stages.iter().map(|keep| keep.as_str()).collect();
+            format!("{policy} ({})", stages.join(","))
+        }
+        _ => policy.to_string(),
+    }
+}

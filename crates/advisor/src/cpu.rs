@@ -1,0 +1,75 @@
+//! What this machine has to compute with where there is no GPU.
+
+use estimator::Bytes;
+
+/// A CPU and its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuFacts {
+    /// Threads that a program may use. libtorch takes one for each core, which can be fewer.
+    pub threads: u32,
+    /// Memory that programs can have without swapping, where the system says.
+    pub available: Option<Bytes>,
+    /// AVX512, whose kernels the estimator knows best.
+    pub avx512: bool,
+    /// AVX512-BF16, which multiplies bf16.
+    pub bf16: bool,
+}
+
+impl CpuFacts {
+    /// Asks this machine.
+    pub fn detect() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Self {
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+            available: available(&meminfo),
+            avx512: has_avx512(),
+            bf16: has_bf16(),
+        }
+    }
+}
+
+/// `MemAvailable` of Linux's `/proc/meminfo`, which is in KiB.
+fn available(meminfo: &str) -> Option<Bytes> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(Bytes::KIB).map(Bytes)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512dq")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_bf16() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn has_avx512() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn has_bf16() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_linux_says() {
+        let text = "MemTotal:       24689152 kB\nMemAvailable:   20971520 kB\n";
+        assert_eq!(available(text), Some(Bytes(20 * Bytes::GIB)));
+        assert_eq!(available("MemAvailable: lots"), None);
+        assert_eq!(available(""), None);
+    }
+}

@@ -1,0 +1,294 @@
+//! From a configuration to the nearest that fits, and to the fastest of those.
+//!
+//! The order is that of the fallback ladder: what leaves every bit as it is comes first (checkpoint
+//! policies), then what rounds sums in another order (split concatenation), then AMP, then smaller
+//! micro-batches of the same effective batch, then a smaller batch.
+
+use config::{CheckpointPolicy, RunConfig};
+use estimator::{Batch, EstimateError, Planned, Planner};
+use schedule::{Keep, Plan};
+
+use crate::target::{Prediction, Target};
+
+/// A configuration that fits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// What to run.
+    pub config: RunConfig,
+    /// What it will cost.
+    pub prediction: Prediction,
+}
+
+/// How far the search goes from where it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freedom {
+    /// Split the concatenation, turn on AMP.
+    pub switches: bool,
+    /// Smaller micro-batches, the effective batch as it is.
+    pub accumulation: bool,
+    /// A smaller batch.
+    pub batch: bool,
+}
+
+impl Freedom {
+    /// Of a suggestion, and of a run without `--strict`.
+    pub const ALL: Self = Self {
+        switches: true,
+        accumulation: true,
+        batch: true,
+    };
+}
+
+/// A simpler policy is taken where it costs no more time than this, as a share.
+const SIMPLER: f64 = 0.01;
+
+/// How often a plan is looked for again, in less, where the allocator cannot place its tensors.
+const MOST_TRIES: usize = 8;
+/// Less by this share each time.
+const LESS: u64 = 32;
+
+impl Target {
+    /// The fastest way to run a configuration as it is but for its checkpoint policy: its batch, its
+    /// precision, its switches. `None` where no policy fits.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn fastest(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        let off = self.fit_as_it_is(&off)?;
+        let planned = self.fastest_plan(config)?;
+        let selective = with_policy(config, CheckpointPolicy::Selective);
+        let selective = self.fit_as_it_is(&selective)?;
+        let all = [off, selective, planned];
+        let seconds = |fit: &Fit| fit.prediction.step_seconds;
+        let least = all.iter().flatten().map(seconds).min_by(f64::total_cmp);
+        // The simplest comes first.
+        Ok(least.and_then(|least| {
+            all.into_iter()
+                .flatten()
+                .find(|fit| seconds(fit) <= least * (1.0 + SIMPLER))
+        }))
+    }
+
+    /// A configuration itself, if it fits.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let prediction = self.predict(config)?;
+        Ok(prediction
+            .filter(|prediction| self.fits(prediction))
+            .map(|prediction| Fit {
+                config: config.clone(),
+                prediction,
+            }))
+    }
+
+    /// The nearest that fits: the configuration itself where it does.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn nearest(
+        &self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
+        if let Some(fit) = self.fit_as_it_is(config)? {
+            return Ok(Some(fit));
+        }
+        self.fastest_of(config, freedom)
+    }
+
+    /// The fastest that fits, as near as can be: the first class of changes in which something fits.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn fastest_of(
+        &self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
+        if let Some(fit) = self.fastest(config)? {
+            return Ok(Some(fit));
+        }
+        let mut config = config.clone();
+        if freedom.switches {
+            if !config.split_concat {
+                config.split_concat = true;
+                if let Some(fit) = self.fastest(&config)? {
+                    return Ok(Some(fit));
+                }
+            }
+            if !config.use_amp && self.has_half() {
+                config.use_amp = true;
+                if let Some(fit) = self.fastest(&config)? {
+                    return Ok(Some(fit));
+                }
+            }
+        }
+        if freedom.accumulation
+            && let Some(fit) = self.smaller_micro_batch(&config)?
+        {
+            return Ok(Some(fit));
+        }
+        if freedom.batch {
+            config.accumulation = 1;
+            return self.largest_batch(&config, config.batch);
+        }
+        Ok(None)
+    }
+
+    /// The largest micro-batch that divides the effective batch and fits.
+    fn smaller_micro_batch(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let effective = config.effective_batch();
+        let Some(largest) = self.largest_batch(config, config.batch)? else {
+            return Ok(None);
+        };
+        let divisor = (1..=u64::from(largest.config.batch))
+            .rev()
+            .find(|micro| effective.is_multiple_of(*micro));
+        let Some((micro, times)) = divisor.and_then(|micro| {
+            let times = u32::try_from(effective / micro).ok()?;
+            Some((u32::try_from(micro).ok()?, times))
+        }) else {
+            return Ok(None);
+        };
+        self.fastest(&RunConfig {
+            batch: micro,
+            accumulation: times,
+            ..config.clone()
+        })
+    }
+
+    /// The largest batch up to `most` that fits in any way, run in the fastest.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn largest_batch(
+        &self,
+        config: &RunConfig,
+        most: u32,
+    ) -> Result<Option<Fit>, EstimateError> {
+        let with = |batch: u32| RunConfig {
+            batch,
+            ..config.clone()
+        };
+        if let Some(fit) = self.fastest(&with(most))? {
+            return Ok(Some(fit));
+        }
+        // `fitting` fits and `too_large` does not, by one plan; then by the smallest there is.
+        let (mut fitting, mut too_large) = (0, most);
+        let mut plan = Plan::mixed(&config.network(), config.split_concat);
+        let mut found = None;
+        loop {
+            while too_large - fitting > 1 {
+                let middle = fitting + (too_large - fitting) / 2;
+                match self.fit_as_it_is(&with_plan(&with(middle), &plan))? {
+                    Some(fit) => (fitting, found) = (middle, Some(fit)),
+                    None => too_large = middle,
+                }
+            }
+            if fitting + 1 >= most {
+                break;
+            }
+            let next = with(fitting + 1);
+            plan = self.smallest_plan(&next)?;
+            match self.fit_as_it_is(&with_plan(&next, &plan))? {
+                Some(fit) => (fitting, found, too_large) = (fitting + 1, Some(fit), most),
+                None => break,
+            }
+        }
+        if found.is_none() {
+            return Ok(None);
+        }
+        Ok(self.fastest(&with(fitting))?.or(found))
+    }
+
+    /// Least memory, at no more than `slower` times the time of the fastest.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn smallest_within(
+        &self,
+        config: &RunConfig,
+        slower: f64,
+    ) -> Result<Option<Fit>, EstimateError> {
+        let Some(mut planner) = self.planner(config)? else {
+            return Ok(None);
+        };
+        let chosen = planner.smallest_within(slower)?;
+        self.fit_as_it_is(&with_plan(config, &chosen.plan))
+    }
+
+    /// Looks among all plans.
+    fn fastest_plan(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let Some(mut planner) = self.planner(config)? else {
+            return Ok(None);
+        };
+        let context = self.machine(config).context_bytes();
+        let budget = self.budget().map_or(u64::MAX, |budget| budget.0);
+        let mut of_tensors = budget.saturating_sub(context);
+        for _try in 0..MOST_TRIES {
+            let Some(Planned { plan, .. }) = planner.fastest_within(of_tensors)? else {
+                return Ok(None);
+            };
+            let config = with_plan(config, &plan);
+            let Some(prediction) = self.predict(&config)? else {
+                return Ok(None);
+            };
+            if self.fits(&prediction) {
+                return Ok(Some(Fit { config, prediction }));
+            }
+            of_tensors -= of_tensors / LESS;
+        }
+        Ok(None)
+    }
+
+    fn smallest_plan(&self, config: &RunConfig) -> Result<Plan, EstimateError> {
+        let network = config.network();
+        let plan = match self.planner(config)? {
+            Some(mut planner) => planner.smallest()?.plan,
+            None => Plan::mixed(&network, config.split_concat),
+        };
+        Ok(plan)
+    }
+
+    /// Of the steps that are like this configuration's but for its policy.
+    pub(crate) fn planner(&self, config: &RunConfig) -> Result<Option<Planner>, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        let Some(step) = self.step(&off) else {
+            return Ok(None);
+        };
+        let machine = self.machine(config);
+        let speed = self.speed(config);
+        Planner::new(&step, machine, Batch::HandedOver, speed).map(Some)
+    }
+}
+
+/// The same with another policy.
+pub(crate) fn with_policy(config: &RunConfig, policy: CheckpointPolicy) -> RunConfig {
+    let is_on = policy != CheckpointPolicy::Off;
+    RunConfig {
+        use_grad_checkpoint: is_on,
+        grad_checkpoint_policy: is_on.then_some(policy),
+        grad_checkpoint_plan: None,
+        ..config.clone()
+    }
+}
+
+/// The same with a plan, by the shortest name that it has.
+pub(crate) fn with_plan(config: &RunConfig, plan: &Plan) -> RunConfig {
+    let network = config.network();
+    if plan.stages.iter().all(|keep| *keep == Keep::Convs) {
+        return with_policy(config, CheckpointPolicy::Selective);
+    }
+    let built_in = Plan::mixed(&network, config.split_concat);
+    let named = with_policy(config, CheckpointPolicy::Mixed);
+    if plan.stages == built_in.stages {
+        return named;
+    }
+    RunConfig {
+        grad_checkpoint_plan: Some(plan.stages.clone()),
+        ..named
+    }
+}

@@ -1,0 +1,230 @@
+//! A device as the estimator sees it: its kernels, its speed, and the memory that a run may take.
+
+use config::{AmpDtype, RunConfig};
+use estimator::{
+    Batch, Bytes, Cpu, Cuda, EstimateError, HalfPrecision, Hardware, Machine, Rates, Speed,
+    TrainingStep,
+};
+use schedule::Element;
+
+use crate::cpu::CpuFacts;
+use crate::device::Device;
+
+/// What a configuration will cost on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// Tensor bytes at the peak; on CUDA those of the allocator's blocks.
+    pub allocated_bytes: u64,
+    /// What the caching allocator of CUDA holds; `None` on a CPU.
+    pub reserved_bytes: Option<u64>,
+    /// With the CUDA context: what the device has to have. On a CPU that of tensors.
+    pub total_bytes: u64,
+    /// Of an optimizer step, all micro-batches. Of use to compare recipes where
+    /// [`Target::speed_is_known`] is false.
+    pub step_seconds: f64,
+    /// While training.
+    pub images_per_second: f64,
+}
+
+/// Where a run would take place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    kind: Kind,
+    /// What a run may take, all in all; `None` where nothing says.
+    budget: Option<Bytes>,
+    speed_is_known: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Cuda {
+        compute_capability: (u32, u32),
+        rates: Rates,
+    },
+    Cpu(CpuFacts),
+}
+
+/// A card where only its memory is known: that of the smallest generation with all types of tensor
+/// cores. Rates serve to compare recipes alone.
+const TYPICAL: &str = "RTX 3060";
+/// Architecture of a card that says none.
+const TYPICAL_CAPABILITY: (u32, u32) = (8, 6);
+
+/// Share of the free memory that a recipe may be predicted to take. Room for what the prediction
+/// may be wrong by: on CUDA its workspaces and context are not measured yet.
+const SHARE_OF_FREE: f64 = 0.92;
+/// The same of a CPU's memory, which other programs ask for too.
+const SHARE_OF_AVAILABLE: f64 = 0.8;
+
+fn share(bytes: Bytes, share: f64) -> Bytes {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a size, between 0 and it"
+    )]
+    Bytes((bytes.0 as f64 * share) as u64)
+}
+
+impl Target {
+    /// The device of an advice; `cpu` where there is no GPU.
+    pub fn of(device: &Device, cpu: &CpuFacts) -> Self {
+        let (memory, rates, capability) = match device {
+            Device::Cpu { .. } => return Self::of_cpu(cpu),
+            Device::Given { memory, card } => (
+                *memory,
+                card.map(|card| card.rates),
+                card.map(|card| card.compute_capability),
+            ),
+            Device::Found { gpu, .. } => (
+                gpu.free,
+                gpu.peak().map(|peak| peak.rates),
+                gpu.facts.compute_capability,
+            ),
+        };
+        Self::of_cuda(memory, capability, rates)
+    }
+
+    /// A GPU with so much free memory.
+    pub fn of_cuda(
+        free: Bytes,
+        compute_capability: Option<(u32, u32)>,
+        rates: Option<Rates>,
+    ) -> Self {
+        Self {
+            kind: Kind::Cuda {
+                compute_capability: compute_capability.unwrap_or(TYPICAL_CAPABILITY),
+                rates: rates.unwrap_or_else(typical_rates),
+            },
+            budget: Some(share(free, SHARE_OF_FREE)),
+            speed_is_known: rates.is_some(),
+        }
+    }
+
+    /// A CPU.
+    pub fn of_cpu(cpu: &CpuFacts) -> Self {
+        Self {
+            kind: Kind::Cpu(*cpu),
+            budget: cpu.available.map(|bytes| share(bytes, SHARE_OF_AVAILABLE)),
+            // Rates of one machine, with AVX512.
+            speed_is_known: cpu.avx512,
+        }
+    }
+
+    /// What a run may take, all in all.
+    pub const fn budget(&self) -> Option<Bytes> {
+        self.budget
+    }
+
+    /// Whether predicted times are of this device, or of one that is alike.
+    pub const fn speed_is_known(&self) -> bool {
+        self.speed_is_known
+    }
+
+    /// Whether it is a GPU.
+    pub const fn is_cuda(&self) -> bool {
+        matches!(self.kind, Kind::Cuda { .. })
+    }
+
+    /// Whether mixed precision halves activations here; on a CPU that cannot multiply bf16 `auto`
+    /// stays with fp32.
+    pub const fn has_half(&self) -> bool {
+        match self.kind {
+            Kind::Cuda { .. } => true,
+            Kind::Cpu(cpu) => cpu.bf16,
+        }
+    }
+
+    pub(crate) fn element(&self, config: &RunConfig) -> Element {
+        let is_half = config.use_amp && (self.has_half() || config.amp_dtype != AmpDtype::Auto);
+        if is_half {
+            Element::Half
+        } else {
+            Element::Single
+        }
+    }
+
+    pub(crate) fn machine(&self, config: &RunConfig) -> Machine {
+        match self.kind {
+            Kind::Cuda {
+                compute_capability, ..
+            } => {
+                let mut cuda = Cuda::new(compute_capability);
+                cuda.channels_last = config.use_channels_last;
+                if config.amp_dtype == AmpDtype::Bf16 {
+                    cuda.half = HalfPrecision::Bf16;
+                }
+                cuda.into()
+            }
+            Kind::Cpu(CpuFacts { threads, .. }) => Cpu { threads }.into(),
+        }
+    }
+
+    pub(crate) fn speed(&self, config: &RunConfig) -> Speed {
+        let element = self.element(config);
+        match &self.kind {
+            Kind::Cuda { rates, .. } => Speed::of_gpu(rates, element),
+            Kind::Cpu(cpu) => Speed::of_cpu(cpu.threads, element),
+        }
+    }
+
+    /// The step of a configuration; `None` for the policy `auto`.
+    pub(crate) fn step(&self, config: &RunConfig) -> Option<TrainingStep> {
+        TrainingStep::of(config, self.element(config))
+    }
+
+    /// What a configuration will cost. `None` for the policy `auto`, which is none yet.
+    ///
+    /// On CUDA the allocator keeps what tensors leave as long as there is room. Where that is more
+    /// than the budget, the figures are of an allocator that may not take more, and so has to give
+    /// back: that is what decides whether a run goes out of memory.
+    ///
+    /// # Errors
+    /// As [`TrainingStep::peak`].
+    pub fn predict(&self, config: &RunConfig) -> Result<Option<Prediction>, EstimateError> {
+        let Some(step) = self.step(config) else {
+            return Ok(None);
+        };
+        let machine = self.machine(config);
+        let mut peak = step.peak(machine, Batch::HandedOver)?;
+        if let (Machine::Cuda(cuda), Some(budget)) = (machine, self.budget)
+            && peak.total_bytes(machine) > budget.0
+        {
+            let cap_bytes = Some(budget.0.saturating_sub(machine.context_bytes()));
+            let capped = Cuda { cap_bytes, ..cuda };
+            match step.peak(capped, Batch::HandedOver) {
+                Ok(within) => peak = within,
+                Err(EstimateError::OutOfMemory(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let step_seconds = step.seconds(machine, &self.speed(config))?;
+        Ok(Some(Prediction {
+            allocated_bytes: peak.bytes,
+            reserved_bytes: peak.reserved_bytes,
+            total_bytes: peak.total_bytes(machine),
+            step_seconds,
+            images_per_second: config.effective_batch() as f64 / step_seconds,
+        }))
+    }
+
+    /// Whether a prediction is within the budget; without one everything is.
+    pub fn fits(&self, prediction: &Prediction) -> bool {
+        self.budget
+            .is_none_or(|budget| prediction.total_bytes <= budget.0)
+    }
+}
+
+fn typical_rates() -> Rates {
+    Hardware::lookup(TYPICAL)
+        .or_else(|| Hardware::cards().first())
+        .map_or(
+            Rates {
+                memory_bytes_per_second: 360e9,
+                fp32_flops: 12.7e12,
+                tf32_flops: None,
+                fp16_flops: None,
+                bf16_flops: None,
+            },
+            |card| card.rates,
+        )
+}
