@@ -26,6 +26,7 @@ pub mod gpus;
 pub mod guide;
 mod json;
 mod line;
+pub mod ledger;
 pub mod nvml;
 mod recommend;
 mod report;

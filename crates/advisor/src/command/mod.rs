@@ -2,6 +2,7 @@
 
 mod explain;
 mod gpus;
+mod ledger;
 mod suggest;
 
 use std::env;
@@ -27,6 +28,12 @@ enum Command {
     Explain(Box<explain::Args>),
     /// Show the GPUs found here, and which one a CUDA program would get.
     Gpus(gpus::Args),
+    /// Say how far predictions were off in the runs of this machine, and what corrects them.
+    ///
+    /// `train fit` adds a line to the ledger at the end of a run: `SNUG_LEDGER`, a path or `off`;
+    /// by default `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. Nothing of it leaves
+    /// this machine.
+    Ledger(ledger::Args),
 }
 
 /// Exit code of a usage or configuration error.
@@ -41,6 +48,7 @@ impl Cli {
             Command::Suggest(arguments) => suggest::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
+            Command::Ledger(arguments) => ledger::run(&arguments),
         }
     }
 }

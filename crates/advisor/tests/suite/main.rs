@@ -5,4 +5,5 @@
 mod binary;
 mod explain;
 mod gpus;
+mod ledger;
 mod outputs;

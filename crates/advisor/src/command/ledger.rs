@@ -1,0 +1,36 @@
+//! `advisor ledger`: how far predictions were off on this machine. That there is no ledger yet is
+//! an answer, not a failure.
+
+use std::process::ExitCode;
+
+use advisor::ledger::{Place, to_json, to_text};
+
+use super::{log, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only devices with this in their name, such as `3060`.
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Args) -> ExitCode {
+    let place = Place::of_environment();
+    let contents = match place.read() {
+        Ok(contents) => contents,
+        Err(error) => {
+            log(&format!("error: {error}"));
+            log("  hint: `SNUG_LEDGER` names another file, or is `off`");
+            return ExitCode::FAILURE;
+        }
+    };
+    let like = arguments.device.as_deref();
+    print(&if arguments.json {
+        format!("{:#}\n", to_json(&place, &contents, like))
+    } else {
+        to_text(&place, &contents, like)
+    })
+}

@@ -1,0 +1,290 @@
+//! Where the ledger is, and its lines: appended one at a time, read with patience.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::entry::{Entry, SCHEMA_VERSION};
+
+/// Where the ledger is. Two variables and a default, which `std` can read: a crate for the folders
+/// of other systems (`etcetera`, `directories`) would add to that what no Linux has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This file, whether it is there or not.
+    File(PathBuf),
+    /// Nowhere: `SNUG_LEDGER` is `off`.
+    Off,
+    /// Nowhere: there is no home folder.
+    Homeless,
+}
+
+/// A line was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// To this file.
+    pub path: &'a Path,
+    /// Which was not there before.
+    pub is_new: bool,
+}
+
+/// What the ledger says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Its runs, the oldest first.
+    pub entries: Vec<Entry>,
+    /// Lines of another schema.
+    pub num_other_schema: usize,
+    /// Lines that nobody understands, such as one that a full disk tore.
+    pub num_not_understood: usize,
+}
+
+/// The file cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} `{}`: {source}", path.display())]
+pub struct LedgerError {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Place {
+    /// `SNUG_LEDGER`, a path or `off`; else `snug/ledger.jsonl` in `XDG_DATA_HOME`; else that in
+    /// `~/.local/share`.
+    pub fn of_environment() -> Self {
+        Self::of(|name| env::var_os(name), env::home_dir())
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Self {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        match variable("SNUG_LEDGER") {
+            Some(value) if value == "off" => return Self::Off,
+            Some(path) => return Self::File(path.into()),
+            None => {}
+        }
+        // A relative path is to be ignored, as the XDG specification says.
+        let data = variable("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(home?.join(".local/share")).filter(|path| path.is_absolute()));
+        data.map_or(Self::Homeless, |data| {
+            Self::File(data.join("snug").join("ledger.jsonl"))
+        })
+    }
+
+    /// Appends a run; `None` where there is no place for it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written. What was in it stays.
+    pub fn keep(&self, entry: &Entry) -> Result<Option<Kept<'_>>, LedgerError> {
+        let Self::File(path) = self else {
+            return Ok(None);
+        };
+        let is_new = !path.exists();
+        match append(path, entry) {
+            Ok(()) => Ok(Some(Kept { path, is_new })),
+            Err(source) => Err(LedgerError {
+                doing: "append to",
+                path: path.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Reads the runs. None where there is no file yet.
+    ///
+    /// # Errors
+    /// Where the file is there and cannot be read.
+    pub fn read(&self) -> Result<Contents, LedgerError> {
+        let Self::File(path) = self else {
+            return Ok(Contents::default());
+        };
+        match fs::read(path) {
+            Ok(bytes) => Ok(Contents::of(&bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Contents::default()),
+            Err(source) => Err(LedgerError {
+                doing: "read",
+                path: path.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+/// In one write: the system puts it behind what other runs append at the same time.
+fn append(path: &Path, entry: &Entry) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    let mut line = Vec::new();
+    // A line that was torn must not take this one along.
+    if !ends_a_line(&mut file)? {
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, entry)?;
+    line.push(b'\n');
+    loop {
+        match file.write(&line) {
+            Ok(written) if written == line.len() => return Ok(()),
+            Ok(_) => return Err(ErrorKind::StorageFull.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+impl Contents {
+    fn of(bytes: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema_version: u32,
+        }
+        let mut all = Self::default();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+            match serde_json::from_slice::<Versioned>(line) {
+                Ok(it) if it.schema_version != SCHEMA_VERSION => all.num_other_schema += 1,
+                Ok(_) => match serde_json::from_slice(line) {
+                    Ok(entry) => all.entries.push(entry),
+                    Err(_) => all.num_not_understood += 1,
+                },
+                Err(_) => all.num_not_understood += 1,
+            }
+        }
+        all
+    }
+
+    /// Lines that say nothing here.
+    pub fn num_skipped(&self) -> usize {
+        self.num_other_schema + self.num_not_understood
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::ledger::statistics::tests::entry;
+
+    fn place(variables: &[(&str, &str)], home: Option<&str>) -> Place {
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
+        Place::of(
+            |name| find(name).map(|(_, value)| value.into()),
+            home.map(PathBuf::from),
+        )
+    }
+
+    #[test]
+    fn places() {
+        let file = |path: &str| Place::File(path.into());
+        let xdg = ("XDG_DATA_HOME", "/data");
+        let home = Some("/home/x");
+        assert_eq!(place(&[("SNUG_LEDGER", "off"), xdg], home), Place::Off);
+        assert_eq!(
+            place(&[("SNUG_LEDGER", "a.jsonl"), xdg], home),
+            file("a.jsonl")
+        );
+        assert_eq!(place(&[xdg], home), file("/data/snug/ledger.jsonl"));
+        let default = file("/home/x/.local/share/snug/ledger.jsonl");
+        for ignored in [
+            ("SNUG_LEDGER", ""),
+            ("XDG_DATA_HOME", ""),
+            ("XDG_DATA_HOME", "x"),
+        ] {
+            assert_eq!(place(&[ignored], home), default);
+        }
+        assert_eq!(place(&[], None), Place::Homeless);
+        assert_eq!(place(&[], Some("")), Place::Homeless);
+    }
+
+    #[test]
+    fn runs_come_back_as_they_were_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::File(dir.path().join("a/b/ledger.jsonl"));
+        assert_eq!(place.read().unwrap(), Contents::default());
+        let (first, second) = (entry(100, 100), entry(200, 190));
+        assert!(place.keep(&first).unwrap().unwrap().is_new);
+        assert!(!place.keep(&second).unwrap().unwrap().is_new);
+        assert_eq!(place.read().unwrap().entries, [first, second]);
+        assert_eq!(Place::Off.keep(&entry(1, 1)).unwrap(), None);
+    }
+
+    #[test]
+    fn lines_that_are_not_understood_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let good = serde_json::to_string(&entry(100, 100)).unwrap();
+        let more = good.replacen('{', "{\"of_a_later_version\":[1],", 1);
+        let other = good.replacen(":1,", ":2,", 1);
+        let mut bytes = format!("{good}\n\n{more}\r\n{other}\n[]\n{{}}\nnull\n").into_bytes();
+        bytes.extend(b"\xff\xfe\n{\"schema_version\":1}\n");
+        // Torn, as the last line of a full disk.
+        bytes.extend(&good.as_bytes()[..good.len() / 2]);
+        fs::write(&path, bytes).unwrap();
+        let place = Place::File(path);
+        place.keep(&entry(7, 7)).unwrap();
+        let contents = place.read().unwrap();
+        assert_eq!(contents.entries.len(), 3);
+        assert_eq!(contents.entries[2], entry(7, 7));
+        assert_eq!(
+            (contents.num_other_schema, contents.num_not_understood),
+            (1, 6)
+        );
+    }
+
+    #[test]
+    fn runs_at_once_do_not_mix_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::File(dir.path().join("ledger.jsonl"));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        place.keep(&entry(3, 4)).unwrap();
+                    }
+                });
+            }
+        });
+        let contents = place.read().unwrap();
+        assert_eq!((contents.entries.len(), contents.num_skipped()), (400, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = |place: &Place| place.keep(&entry(1, 1)).unwrap_err().to_string();
+        let folder = Place::File(dir.path().to_owned());
+        assert!(message(&folder).starts_with("cannot append to `"));
+        assert!(
+            folder
+                .read()
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot read `")
+        );
+        let full = message(&Place::File("/dev/full".into()));
+        assert!(full.starts_with("cannot append to `/dev/full`"), "{full}");
+        let under_a_file = dir.path().join("file");
+        fs::write(&under_a_file, "").unwrap();
+        message(&Place::File(under_a_file.join("ledger.jsonl")));
+    }
+}

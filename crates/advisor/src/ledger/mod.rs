@@ -1,0 +1,24 @@
+//! What runs took beside what was predicted of them: a file of JSON lines on this machine, one for
+//! each training run, and what it teaches. Nothing of it leaves the machine.
+//!
+//! `SNUG_LEDGER` names the file, or is `off`; see [`Place`].
+//!
+//! ```
+//! use advisor::ledger::{Corrections, Device};
+//!
+//! // Without runs nothing is corrected.
+//! let gpu = Device::gpu("NVIDIA GeForce RTX 3060");
+//! assert_eq!(Corrections::of(&[], &gpu), Corrections::default());
+//! ```
+
+mod corrections;
+mod entry;
+mod file;
+mod report;
+mod statistics;
+
+pub use corrections::{Corrections, MIN_RUNS};
+pub use entry::{Device, Entry, LargestBatch, Measured, Predicted, SCHEMA_VERSION, Shape};
+pub use file::{Contents, Kept, LedgerError, Place};
+pub use report::{to_json, to_text};
+pub use statistics::{Spread, Statistics};

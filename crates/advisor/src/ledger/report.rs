@@ -1,0 +1,155 @@
+//! The ledger's statistics, in words and for other programs.
+
+use std::fmt::Write as _;
+
+use estimator::Bytes;
+use serde_json::{Value, json};
+
+use super::corrections::MIN_RUNS;
+use super::entry::Device;
+use super::file::{Contents, Place};
+use super::statistics::{Spread, Statistics};
+
+const LOCAL: &str = "nothing of the ledger leaves this machine; `SNUG_LEDGER` is a path, or `off`";
+
+const LEGEND: &str = "(errors are of the predicted bytes, speed is the measured one over the \
+                      predicted)";
+
+/// For a terminal. `like` keeps the devices with that in their name, in whatever case.
+pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String {
+    let mut text = match place {
+        Place::File(path) => format!("ledger: `{}`", path.display()),
+        Place::Off => "ledger: off, as `SNUG_LEDGER` says".to_owned(),
+        Place::Homeless => "ledger: none, as there is no home folder".to_owned(),
+    };
+    if matches!(place, Place::File(_)) {
+        let _ = match contents.entries.len() {
+            0 => write!(text, ", no runs yet: `train fit` adds one when it ends"),
+            1 => write!(text, ", 1 run"),
+            count => write!(text, ", {count} runs"),
+        };
+    }
+    if contents.num_skipped() > 0 {
+        let _ = write!(
+            text,
+            "; lines left out: {} of another schema, {} not understood",
+            contents.num_other_schema, contents.num_not_understood
+        );
+    }
+    text.push('\n');
+    let all = Statistics::of(&contents.entries);
+    let (shown, hidden) = chosen(&all, like);
+    for statistics in &shown {
+        device(&mut text, statistics);
+    }
+    if let (Some(like), true, false) = (like, shown.is_empty(), hidden.is_empty()) {
+        let _ = writeln!(text, "\nno runs on a device like `{like}`; there are:");
+        for statistics in hidden {
+            let _ = writeln!(text, "  {}", label(&statistics.device));
+        }
+    }
+    if shown.iter().any(|it| it.has_predictions()) {
+        let _ = writeln!(text, "\n{LEGEND}");
+    }
+    let _ = writeln!(text, "\n{LOCAL}");
+    text
+}
+
+/// The object of `advisor ledger --json`, schema 1. Errors are predicted over measured less 1.
+pub fn to_json(place: &Place, contents: &Contents, like: Option<&str>) -> Value {
+    let path = match place {
+        Place::File(path) => Some(path.display().to_string()),
+        Place::Off | Place::Homeless => None,
+    };
+    let all = Statistics::of(&contents.entries);
+    json!({
+        "schema_version": 1,
+        "ledger": path,
+        "num_runs": contents.entries.len(),
+        "skipped": {
+            "num_other_schema": contents.num_other_schema,
+            "num_not_understood": contents.num_not_understood,
+        },
+        "devices": chosen(&all, like).0,
+    })
+}
+
+/// Those with that in their name, and the others.
+fn chosen<'a>(
+    all: &'a [Statistics],
+    like: Option<&str>,
+) -> (Vec<&'a Statistics>, Vec<&'a Statistics>) {
+    let like = like.unwrap_or_default().to_lowercase();
+    all.iter()
+        .partition(|it| it.device.name.to_lowercase().contains(&like))
+}
+
+fn label(device: &Device) -> String {
+    let mut text = device.name.clone();
+    if let (Some(set), Some(threads)) = (&device.instruction_set, device.threads) {
+        let _ = write!(text, " ({set}, {threads} threads)");
+    }
+    text
+}
+
+fn device(text: &mut String, statistics: &Statistics) {
+    let runs = match statistics.num_runs {
+        1 => "1 run".to_owned(),
+        count => format!("{count} runs"),
+    };
+    let _ = writeln!(text, "\n{}: {runs}\n", label(&statistics.device));
+    let errors = [
+        ("allocated", statistics.allocated_bytes_error),
+        ("reserved", statistics.reserved_bytes_error),
+        ("total", statistics.total_bytes_error),
+    ];
+    let speed = statistics.images_per_second_ratio;
+    if !statistics.has_predictions() {
+        let _ = writeln!(text, "  none of them had a prediction");
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "  {:<12}{:>6}{:>12}{:>12}{:>12}",
+        "", "runs", "least", "median", "most"
+    );
+    let mut row = |name: &str, spread: Spread, cell: fn(f64) -> String| {
+        let [least, median, most] = [spread.min, spread.median, spread.max].map(cell);
+        let _ = writeln!(
+            text,
+            "  {name:<12}{:>6}{least:>12}{median:>12}{most:>12}",
+            spread.num_runs
+        );
+    };
+    for (name, spread) in errors {
+        if let Some(spread) = spread {
+            row(name, spread, |error| format!("{:+.2} %", 100.0 * error));
+        }
+    }
+    if let Some(spread) = speed {
+        row("speed", spread, |ratio| format!("x {ratio:.2}"));
+    }
+    corrections(text, statistics);
+}
+
+fn corrections(text: &mut String, statistics: &Statistics) {
+    let learnt = statistics.corrections;
+    let mut said = Vec::new();
+    if let Some(factor) = learnt.time_factor {
+        said.push(format!("time x {factor:.2}"));
+    }
+    for (name, bytes) in [
+        ("reserved", learnt.reserved_bytes),
+        ("total", learnt.total_bytes),
+    ] {
+        if bytes > 0 {
+            said.push(format!("{name} + {}", Bytes(bytes)));
+        }
+    }
+    let said = match said.as_slice() {
+        [] if statistics.num_runs < MIN_RUNS => format!("none before {MIN_RUNS} runs"),
+        [] => "none".to_owned(),
+        said => said.join(", "),
+    };
+    let _ = writeln!(text, "\n  corrections: {said}");
+}
