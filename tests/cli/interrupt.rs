@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use train::weights::WeightsFile;
 
-use super::{Sandbox, small};
+use super::{LEDGER, Sandbox, small};
 
 #[test]
 fn a_signal_ends_a_run_with_its_weights_saved() {
@@ -62,6 +62,9 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         assert_eq!((network.width, network.classes), (4, 1));
         let events = sandbox.rows("run/events.jsonl");
         assert_eq!(events.last().unwrap()["status"], "interrupted");
+
+        let ledger = sandbox.rows(LEDGER);
+        assert_eq!(ledger.last().unwrap()["status"], "interrupted");
 
         // The weights are good for a warm start.
         sandbox.fit(&["--max-steps", "1", "--resume", last, "--run-dir", "next"]);

@@ -5,6 +5,7 @@ mod data;
 mod doctor;
 mod fit;
 mod interrupt;
+mod ledger;
 mod memory;
 mod predict;
 mod pytorch;
@@ -31,6 +32,9 @@ const SMALL: &[[&str; 2]] = &[
     ["--lr", "1e-3"],
     ["--amp", "off"],
 ];
+
+/// The ledger of the runs of a sandbox.
+const LEDGER: &str = "ledger.jsonl";
 
 /// A folder that programs are started in; it goes away with the test.
 struct Sandbox {
@@ -92,13 +96,14 @@ impl Sandbox {
     }
 
     /// `train`, ready to start here. One thread each: tests run beside each other, and threads
-    /// of libtorch that wait spin.
+    /// of libtorch that wait spin. No test writes into the home of whoever runs it.
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command
             .current_dir(self.dir.path())
             .env("OMP_NUM_THREADS", "1")
             .env("LC_ALL", "C")
+            .env("SNUG_LEDGER", LEDGER)
             .stdin(Stdio::null());
         command
     }

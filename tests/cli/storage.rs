@@ -70,7 +70,8 @@ fn a_full_disk_ends_a_run_with_a_word() {
             .args(["-rm", "sh", "-c", script, "sh", train])
             .args(flags)
             .current_dir(sandbox.path(""))
-            .env("OMP_NUM_THREADS", "1"),
+            .env("OMP_NUM_THREADS", "1")
+            .env("SNUG_LEDGER", "off"),
     );
     if run.code == Some(77) || run.stderr.contains("unshare failed") {
         println!(

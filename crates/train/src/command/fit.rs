@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use advisor::ledger::LargestBatch;
 use clap::Args;
 use config::{Language, RunConfig};
 use estimator::Batch;
@@ -20,6 +21,7 @@ use crate::weights::WeightsFile;
 use crate::{checkpointing, compose, device, prediction};
 
 mod recorder;
+mod remember;
 
 use recorder::Recorder;
 
@@ -111,12 +113,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
+    let largest_batch = LargestBatch::of(trainer.config.batch, images, data.val.source().len());
     // Of a step with as many images as there are.
     let widest = RunConfig {
-        batch: trainer
-            .config
-            .batch
-            .min(u32::try_from(images).unwrap_or(u32::MAX)),
+        batch: largest_batch.train,
         ..trainer.config.clone()
     };
     let predicted = prediction::peak(&widest, device, choice.precision, Batch::HandedOver);
@@ -127,7 +127,8 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
             peak.at
         ));
     }
-    let mut recorder = Recorder::new(run_dir, &trainer, predicted.map(|peak| peak.bytes))?;
+    let peak_bytes = predicted.map(|peak| peak.bytes);
+    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch)?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
     let models = args

@@ -33,6 +33,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train on a folder of images and masks, or on built-in pages.
+    ///
+    /// At its end a run adds a line to a local ledger, with its device, its settings and its predicted
+    /// and measured memory and speed: `SNUG_LEDGER`, a path or `off`; by default
+    /// `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. Nothing of it leaves this machine;
+    /// `advisor ledger` reads it.
     #[command(allow_negative_numbers = true)]
     Fit(fit::FitArgs),
     /// Score saved weights on the validation (or test) images of a folder.

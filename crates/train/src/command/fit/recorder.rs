@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use advisor::ledger::LargestBatch;
 use serde_json::json;
 use tch::Device;
 
+use super::remember::remember;
 use crate::command::console;
 use crate::data::Source;
 use crate::device;
@@ -33,6 +35,7 @@ pub(super) struct Recorder {
     epochs: u32,
     started: Instant,
     predicted_peak_bytes: Option<u64>,
+    largest_batch: LargestBatch,
 }
 
 impl Recorder {
@@ -41,6 +44,7 @@ impl Recorder {
         mut dir: RunDir,
         trainer: &Trainer,
         predicted_peak_bytes: Option<u64>,
+        largest_batch: LargestBatch,
     ) -> Result<Self> {
         dir.write("config.toml", &trainer.config.to_toml())?;
         let last = dir.file("last");
@@ -54,6 +58,7 @@ impl Recorder {
             epochs: 0,
             started: Instant::now(),
             predicted_peak_bytes,
+            largest_batch,
         })
     }
 
@@ -100,6 +105,7 @@ impl Recorder {
             .log_event(&event)
             .and_then(|()| self.write_summary(&summary));
         let report = self.report(&summary);
+        remember(&summary, self.device, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
             // What ended the run says more than that a full disk did not take the summary.

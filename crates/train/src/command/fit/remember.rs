@@ -1,0 +1,85 @@
+//! The line that a run leaves in the ledger: what was predicted of it beside what it took.
+
+use advisor::ledger::{
+    self, Entry, LargestBatch, Measured, Place, Predicted, SCHEMA_VERSION, Shape,
+};
+use tch::Device;
+use time::OffsetDateTime;
+use torch_ext::library;
+
+use crate::command::console;
+use crate::device;
+use crate::outputs::{Status, Summary};
+
+/// Appends the run, where it made a step and did not fail. That it cannot be is a warning: the run
+/// itself is saved by then.
+pub(super) fn remember(summary: &Summary, on: Device, largest_batch: LargestBatch) {
+    let Some(status) = status(summary.status).filter(|_| summary.steps > 0) else {
+        return;
+    };
+    let place = Place::of_environment();
+    if place == Place::Off {
+        return;
+    }
+    match place.keep(&entry(summary, status, on, largest_batch)) {
+        // Said once: a file outside of the run's folder should surprise nobody.
+        Ok(Some(kept)) if kept.is_new => console::note(&format!(
+            "ledger: predicted and measured memory and speed are kept in `{}`, on this machine \
+             alone; `SNUG_LEDGER=off` keeps none, `advisor ledger` reads them",
+            kept.path.display()
+        )),
+        Ok(Some(_)) => {}
+        Ok(None) => console::warn("no home folder for the ledger of runs"),
+        Err(error) => console::warn(&format!("no ledger of this run: {error}")),
+    }
+}
+
+const fn status(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Completed => Some("completed"),
+        Status::EarlyStopped => Some("early-stopped"),
+        Status::Interrupted => Some("interrupted"),
+        Status::Failed => None,
+    }
+}
+
+fn entry(summary: &Summary, status: &str, on: Device, largest_batch: LargestBatch) -> Entry {
+    let now = OffsetDateTime::now_utc();
+    let (hour, minute, second) = now.to_hms();
+    // Its own figure of the end of a run, which is the peak as long as nothing was handed back.
+    let total_bytes = device::bytes_in_use(on).ok().and_then(|it| it.process);
+    Entry {
+        schema_version: SCHEMA_VERSION,
+        // RFC 3339. The feature of `time` for it would bring a crate of macros along.
+        date: format!("{}T{hour:02}:{minute:02}:{second:02}Z", now.date()),
+        device: described(summary, on),
+        libtorch: library::runtime_version(),
+        shape: Shape::of(&summary.config, summary.precision, largest_batch),
+        predicted: Predicted {
+            allocated_bytes: summary.memory.predicted_peak_bytes,
+            ..Predicted::default()
+        },
+        measured: Measured {
+            allocated_bytes: summary.memory.peak_allocated_bytes,
+            reserved_bytes: summary.memory.peak_reserved_bytes,
+            total_bytes: total_bytes.map(|bytes| bytes.0),
+            images_per_second: summary.throughput.images_per_second,
+        },
+        steps: summary.steps,
+        status: status.to_owned(),
+    }
+}
+
+fn described(summary: &Summary, on: Device) -> ledger::Device {
+    let name = &summary.device.name;
+    let device = if on.is_cuda() {
+        ledger::Device::gpu(name)
+    } else {
+        let threads = u32::try_from(tch::get_num_threads()).unwrap_or(0);
+        ledger::Device::cpu(name, &library::cpu_capability(), threads)
+    };
+    ledger::Device {
+        total_bytes: summary.device.total_bytes,
+        ..device
+    }
+}
