@@ -1,10 +1,14 @@
-//! What a step will hold, in words and for other programs.
+//! What a step will hold, in words, in a picture and for other programs.
+
+mod svg;
 
 use std::fmt::Write as _;
 
 use config::RunConfig;
 use estimator::{At, Breakdown, Bytes, StepMemory};
 use serde_json::{Value, json};
+
+pub use svg::to_svg;
 
 /// What the prediction is of.
 const OF: &str = "tensor bytes of a training step on a CPU with AVX512 (bf16 where AMP is on), \
@@ -13,28 +17,60 @@ const OF: &str = "tensor bytes of a training step on a CPU with AVX512 (bf16 whe
 /// For a terminal.
 pub fn to_text(config: &RunConfig, threads: u32, memory: &StepMemory) -> String {
     let peak = &memory.peak;
-    let amp = if config.use_amp { "bf16" } else { "fp32" };
-    let split = if config.split_concat { " +split" } else { "" };
     let mut text = format!(
-        "{OF}:\nU-Net of width {}, {} images of {}, {amp}, policy {}{split}, accumulation {}, \
-         {threads} threads\n\n",
-        config.width,
-        config.batch,
-        config.img_size,
-        config.checkpoint_policy(),
-        config.accumulation,
+        "{OF}:\n{}, {}\n\n",
+        network(config),
+        recipe(config, threads)
     );
     // Writing to a `String` cannot fail.
-    let mut line = |name: &str, bytes: u64| {
-        let _ = writeln!(text, "  {name:<14}{:>12}", Bytes(bytes).to_string());
-    };
     for (name, bytes) in parts(&peak.breakdown) {
-        line(name, bytes);
+        let share = bytes as f64 / peak.bytes.max(1) as f64;
+        let row = format!(
+            "  {name:<14}{:>12}{:>6.1} %  {}",
+            Bytes(bytes).to_string(),
+            100.0 * share,
+            bar(share)
+        );
+        let _ = writeln!(text, "{}", row.trim_end());
     }
-    line("peak", peak.bytes);
+    let _ = writeln!(
+        text,
+        "  {:<14}{:>12}",
+        "peak",
+        Bytes(peak.bytes).to_string()
+    );
     let phase = phase(peak.at).map_or(String::new(), |phase| format!("in {phase}, "));
     let _ = writeln!(text, "\nthe peak is {phase}at: {}", peak.at);
     text
+}
+
+/// The network and what it is fed.
+fn network(config: &RunConfig) -> String {
+    let amp = if config.use_amp { "bf16" } else { "fp32" };
+    let images = if config.batch == 1 { "image" } else { "images" };
+    format!(
+        "U-Net of width {}, {} {images} of {}, {amp}",
+        config.width, config.batch, config.img_size
+    )
+}
+
+/// How it is run.
+fn recipe(config: &RunConfig, threads: u32) -> String {
+    let split = if config.split_concat { " +split" } else { "" };
+    format!(
+        "policy {}{split}, accumulation {}, {threads} threads",
+        config.checkpoint_policy(),
+        config.accumulation
+    )
+}
+
+/// A share of the peak, of which a fortieth is a sign.
+fn bar(share: f64) -> String {
+    const LENGTH: u8 = 40;
+    (0..LENGTH)
+        .filter(|sign| (f64::from(*sign) + 0.5) / f64::from(LENGTH) <= share)
+        .map(|_| '#')
+        .collect()
 }
 
 /// The object of `advisor explain --json`, schema 1. What is not predicted on a CPU is `null`.

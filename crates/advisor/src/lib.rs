@@ -25,13 +25,14 @@ mod fit;
 pub mod gpus;
 pub mod guide;
 mod json;
-mod line;
 pub mod ledger;
+mod line;
 pub mod nvml;
 mod recommend;
 mod report;
 mod request;
 pub mod select;
+pub mod svg;
 mod target;
 
 pub use changes::Change;

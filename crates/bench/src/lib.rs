@@ -16,7 +16,7 @@
 //! | [`journal`] | what is measured already, for a run that was cut off |
 //! | [`results`] | rows and the file that holds them |
 //! | [`claims`] | which of the guide's claims hold |
-//! | [`markdown`], [`scatter`], [`figures`], [`svg`] | for people |
+//! | [`markdown`], [`scatter`], [`figures`] | for people |
 //!
 //! ```
 //! use bench::statistics::Ratio;
@@ -45,7 +45,6 @@ pub mod scatter;
 pub mod session;
 pub mod shared;
 pub mod statistics;
-pub mod svg;
 pub mod worker;
 
 pub use error::{Error, Result};

@@ -4,10 +4,11 @@ mod labels;
 
 use std::fmt::Write as _;
 
+use advisor::svg::{escaped, line, text};
+
 use crate::case::{Implementation, Precision};
 use crate::results::{Results, Row, Status};
 use crate::statistics::median;
-use crate::svg::{escaped, line, text};
 
 const WIDTH: f64 = 1240.0;
 const HEIGHT: f64 = 760.0;

@@ -130,6 +130,33 @@ pub enum Op {
     Free(Value),
 }
 
+impl Op {
+    /// The stage that it belongs to; `None` of the head and of what frees.
+    pub const fn stage(self) -> Option<usize> {
+        match self {
+            Self::Conv(stage, _)
+            | Self::ConvHalf(stage, _)
+            | Self::Norm { stage, .. }
+            | Self::Pool(stage)
+            | Self::Up(stage)
+            | Self::Concat(stage)
+            | Self::ConcatSkip(stage)
+            | Self::ConcatUp(stage)
+            | Self::NormBackward { stage, .. }
+            | Self::ConvWeight(stage, _)
+            | Self::ConvInput(stage, _)
+            | Self::ConvWeightHalf(stage, _)
+            | Self::ConvInputHalf(stage, _)
+            | Self::PoolBackward(stage)
+            | Self::TakeUp(stage)
+            | Self::TakeSkip(stage)
+            | Self::UpWeight(stage)
+            | Self::UpInput(stage) => Some(stage),
+            Self::Head | Self::HeadWeight | Self::HeadInput | Self::Free(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     /// In words, for a person: what is made or passed back, and where. Stages count from 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! `advisor explain`: a step's memory before it runs, from its configuration alone.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -12,7 +13,7 @@ use config::{
 use estimator::{Batch, Cpu, TrainingStep};
 use schedule::Element;
 
-use super::{print, refuse};
+use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -58,6 +59,9 @@ pub(super) struct Args {
     /// Threads of libtorch, for which oneDNN takes scratch memory; by default, this machine's.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
+    /// Draw the step as well: tensor bytes operation by operation, as an SVG picture.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -96,17 +100,31 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         let found = available_parallelism().map_or(1, std::num::NonZero::get);
         u32::try_from(found).unwrap_or(1)
     });
-    match step.memory(Cpu { threads }, Batch::HandedOver) {
-        Ok(memory) => print(&if arguments.json {
-            format!("{:#}\n", explain::to_json(&config, threads, &memory))
-        } else {
-            explain::to_text(&config, threads, &memory)
-        }),
-        Err(error) => refuse(
-            &error.to_string(),
-            Some("a smaller `--batch`, `--img-size` or `--width`"),
-        ),
+    let memory = match step.memory(Cpu { threads }, Batch::HandedOver) {
+        Ok(memory) => memory,
+        Err(error) => {
+            return refuse(
+                &error.to_string(),
+                Some("a smaller `--batch`, `--img-size` or `--width`"),
+            );
+        }
+    };
+    if let Some(file) = &arguments.svg {
+        let picture = explain::to_svg(&config, threads, &memory);
+        if let Err(error) = fs::write(file, picture) {
+            let message = format!("cannot write `{}`: {error}", file.display());
+            return refuse(
+                &message,
+                Some("`--svg` takes a file in a folder that is there"),
+            );
+        }
+        log(&format!("picture: {}", file.display()));
     }
+    print(&if arguments.json {
+        format!("{:#}\n", explain::to_json(&config, threads, &memory))
+    } else {
+        explain::to_text(&config, threads, &memory)
+    })
 }
 
 fn resolved(arguments: &Args) -> Result<RunConfig, ConfigError> {

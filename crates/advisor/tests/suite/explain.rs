@@ -1,5 +1,6 @@
 //! `advisor explain`: what a person reads, the figures, and what is refused.
 
+use std::fs;
 use std::process::{Command, Output};
 
 const STEP: &[&str] = &[
@@ -46,6 +47,57 @@ fn figures_agree_with_each_other() {
     for unknown in ["reserved_bytes", "total_bytes", "images_per_second"] {
         assert!(value["predicted"][unknown].is_null());
     }
+}
+
+#[test]
+fn in_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("step.svg");
+    // Two micro-batches: forward, loss and backward come twice.
+    let more = ["--accumulation", "2", "--json", "--svg"];
+    let output = explain(&[STEP, &more, &[file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let picture = fs::read_to_string(file).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    let count = |what: &str| picture.matches(what).count();
+    for element in ["text", "style", "title"] {
+        let [opened, closed] = [format!("<{element}"), format!("</{element}>")];
+        assert_eq!(count(&opened), count(&closed), "{element}");
+    }
+    assert_eq!(
+        count("<title>"),
+        value["timeline"].as_array().unwrap().len()
+    );
+    for (band, times) in [("forward", 2), ("loss", 2), ("backward", 2), ("update", 1)] {
+        assert_eq!(count(&format!(">{band}</text>")), times, "{band}");
+        assert_eq!(count(&format!("<rect class=\"{band}\"")), times, "{band}");
+    }
+    // One peak, named, and one area for each part that is drawn apart.
+    assert_eq!(count("<circle"), 1);
+    assert_eq!(count("<path class="), 3);
+    let operation = value["peak_at"]["operation"].as_str().unwrap();
+    let peak = format!("in backward: {operation}</text>");
+    assert!(picture.contains(&peak), "{peak}");
+    let title = "U-Net of width 16, 2 images of 128x192, fp32</text>";
+    assert!(picture.contains(title) && picture.contains("accumulation 2, 2 threads"));
+    assert!(!picture.contains("NaN") && !picture.contains("inf"));
+    // Nothing is drawn outside of the page.
+    for number in picture.split(" x=\"").skip(1) {
+        let x: f64 = number.split('"').next().unwrap().parse().unwrap();
+        assert!((0.0..1200.0).contains(&x), "{x}");
+    }
+}
+
+#[test]
+fn a_picture_that_cannot_be_written() {
+    let output = explain(&[STEP, &["--svg", "no/such/folder/step.svg"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty(), "nothing is half said");
+    insta::assert_snapshot!(
+        "explain_svg_refused",
+        String::from_utf8(output.stderr).unwrap()
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Where the names of marks go.
 
+use advisor::svg::{line, text};
+
 use super::{FONT, LEFT, LETTER, PLOT_HEIGHT, PLOT_WIDTH, Point, Scale, TOP};
 use crate::case::Implementation;
-use crate::svg::{line, text};
 
 /// A label's box on the page.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use bench::svg::text;
+use advisor::svg::text;
 
 use super::{Bytes, Category, Sample, Timeline};
 use crate::measure::Phase;
