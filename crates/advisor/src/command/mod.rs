@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Proposes batch and switches for the detected GPU.
+/// Says what to run on this machine, what a training step will hold, and how far off that was.
 #[derive(Debug, Parser)]
 #[command(name = "advisor", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
