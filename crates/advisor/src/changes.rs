@@ -1,38 +1,32 @@
-//! What a recommendation changes of the guide's, and why.
+//! What a recommendation changes, and why.
 
 use config::RunConfig;
 use estimator::{Bytes, EstimateError};
 
 use crate::fit::Fit;
-use crate::recommend::Start;
-use crate::target::Target;
+use crate::target::{Prediction, Target};
 
-/// One value that is another.
+/// A value of a configuration, and the one in its place.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     /// The key of the configuration.
     pub what: &'static str,
-    /// The guide's value.
+    /// The value before.
     pub from: String,
-    /// The recommended one.
+    /// The value now.
     pub to: String,
     /// A sentence's fragment.
     pub why: String,
 }
 
-/// From the guide's configuration to the recommended one.
-pub(crate) fn changes(
+/// From a configuration that costs `cost` to one that fits.
+///
+/// # Errors
+/// As [`Target::predict`].
+pub fn changes(
     target: &Target,
-    guide: &Start,
-    fit: &Fit,
-) -> Result<Vec<Change>, EstimateError> {
-    between(target, guide, &guide.config, fit)
-}
-
-fn between(
-    target: &Target,
-    guide: &Start,
     from: &RunConfig,
+    cost: &Prediction,
     fit: &Fit,
 ) -> Result<Vec<Change>, EstimateError> {
     let to = &fit.config;
@@ -50,9 +44,9 @@ fn between(
         }
     };
     let too_much = match target.budget() {
-        Some(budget) if !guide.fits => format!(
-            "the guide's recipe is predicted to take {}, and {budget} are there",
-            Bytes(guide.prediction.total_bytes)
+        Some(budget) if !target.fits(cost) => format!(
+            "predicted to take {} before all changes, and {budget} are there",
+            Bytes(cost.total_bytes)
         ),
         _ => "there is room for it".to_owned(),
     };
@@ -71,14 +65,14 @@ fn between(
         &on(to.use_channels_last),
         "convolutions run faster so",
     );
-    // What the guide's policy would take with all else as recommended.
-    let as_guide = RunConfig {
+    // What the policy before would take with all else as now.
+    let as_before = RunConfig {
         use_grad_checkpoint: from.use_grad_checkpoint,
         grad_checkpoint_policy: from.grad_checkpoint_policy,
         grad_checkpoint_plan: from.grad_checkpoint_plan.clone(),
         ..to.clone()
     };
-    let why = match target.predict(&as_guide)? {
+    let why = match target.predict(&as_before)? {
         Some(other) if !target.fits(&other) => format!(
             "`{}` would take {} here",
             from.checkpoint_policy(),

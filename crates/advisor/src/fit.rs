@@ -19,12 +19,20 @@ pub struct Fit {
     pub prediction: Prediction,
 }
 
-/// How far the search goes from where it starts.
+/// What may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a freedom of its own"
+)]
 pub struct Freedom {
-    /// Split the concatenation, turn on AMP.
-    pub switches: bool,
-    /// Smaller micro-batches, the effective batch as it is.
+    /// The checkpoint policy, which leaves every bit as it is.
+    pub policy: bool,
+    /// Splitting the concatenation, which rounds sums in another order.
+    pub split_concat: bool,
+    /// Turning AMP on.
+    pub amp: bool,
+    /// Smaller micro-batches; the effective batch stays.
     pub accumulation: bool,
     /// A smaller batch.
     pub batch: bool,
@@ -33,9 +41,19 @@ pub struct Freedom {
 impl Freedom {
     /// Of a suggestion, and of a run without `--strict`.
     pub const ALL: Self = Self {
-        switches: true,
+        policy: true,
+        split_concat: true,
+        amp: true,
         accumulation: true,
         batch: true,
+    };
+    /// The checkpoint policy alone.
+    pub const POLICY: Self = Self {
+        policy: true,
+        split_concat: false,
+        amp: false,
+        accumulation: false,
+        batch: false,
     };
 }
 
@@ -50,10 +68,10 @@ const LESS: u64 = 32;
 impl Target {
     /// The fastest way to run a configuration as it is but for its checkpoint policy: its batch, its
     /// precision, its switches. `None` where no policy fits.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn fastest(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+    fn fastest(&self, config: &RunConfig, freedom: Freedom) -> Result<Option<Fit>, EstimateError> {
+        if !freedom.policy {
+            return self.fit_as_it_is(config);
+        }
         let off = with_policy(config, CheckpointPolicy::Off);
         let off = self.fit_as_it_is(&off)?;
         let planned = self.fastest_plan(config)?;
@@ -108,40 +126,42 @@ impl Target {
         config: &RunConfig,
         freedom: Freedom,
     ) -> Result<Option<Fit>, EstimateError> {
-        if let Some(fit) = self.fastest(config)? {
+        if let Some(fit) = self.fastest(config, freedom)? {
             return Ok(Some(fit));
         }
         let mut config = config.clone();
-        if freedom.switches {
-            if !config.split_concat {
-                config.split_concat = true;
-                if let Some(fit) = self.fastest(&config)? {
-                    return Ok(Some(fit));
-                }
+        if freedom.split_concat && !config.split_concat {
+            config.split_concat = true;
+            if let Some(fit) = self.fastest(&config, freedom)? {
+                return Ok(Some(fit));
             }
-            if !config.use_amp && self.has_half() {
-                config.use_amp = true;
-                if let Some(fit) = self.fastest(&config)? {
-                    return Ok(Some(fit));
-                }
+        }
+        if freedom.amp && !config.use_amp && self.has_half() {
+            config.use_amp = true;
+            if let Some(fit) = self.fastest(&config, freedom)? {
+                return Ok(Some(fit));
             }
         }
         if freedom.accumulation
-            && let Some(fit) = self.smaller_micro_batch(&config)?
+            && let Some(fit) = self.smaller_micro_batch(&config, freedom)?
         {
             return Ok(Some(fit));
         }
         if freedom.batch {
             config.accumulation = 1;
-            return self.largest_batch(&config, config.batch);
+            return self.largest_batch(&config, config.batch, freedom);
         }
         Ok(None)
     }
 
     /// The largest micro-batch that divides the effective batch and fits.
-    fn smaller_micro_batch(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+    fn smaller_micro_batch(
+        &self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
         let effective = config.effective_batch();
-        let Some(largest) = self.largest_batch(config, config.batch)? else {
+        let Some(largest) = self.largest_batch(config, config.batch, freedom)? else {
             return Ok(None);
         };
         let divisor = (1..=u64::from(largest.config.batch))
@@ -153,11 +173,12 @@ impl Target {
         }) else {
             return Ok(None);
         };
-        self.fastest(&RunConfig {
+        let config = RunConfig {
             batch: micro,
             accumulation: times,
             ..config.clone()
-        })
+        };
+        self.fastest(&config, freedom)
     }
 
     /// The largest batch up to `most` that fits in any way, run in the fastest.
@@ -168,32 +189,40 @@ impl Target {
         &self,
         config: &RunConfig,
         most: u32,
+        freedom: Freedom,
     ) -> Result<Option<Fit>, EstimateError> {
         let with = |batch: u32| RunConfig {
             batch,
             ..config.clone()
         };
-        if let Some(fit) = self.fastest(&with(most))? {
+        if let Some(fit) = self.fastest(&with(most), freedom)? {
             return Ok(Some(fit));
         }
         // `fitting` fits and `too_large` does not, by one plan; then by the smallest there is.
         let (mut fitting, mut too_large) = (0, most);
         let mut plan = Plan::mixed(&config.network(), config.split_concat);
         let mut found = None;
+        let in_plan = |config: RunConfig, plan: &Plan| {
+            if freedom.policy {
+                with_plan(&config, plan)
+            } else {
+                config
+            }
+        };
         loop {
             while too_large - fitting > 1 {
                 let middle = fitting + (too_large - fitting) / 2;
-                match self.fit_as_it_is(&with_plan(&with(middle), &plan))? {
+                match self.fit_as_it_is(&in_plan(with(middle), &plan))? {
                     Some(fit) => (fitting, found) = (middle, Some(fit)),
                     None => too_large = middle,
                 }
             }
-            if fitting + 1 >= most {
+            if fitting + 1 >= most || !freedom.policy {
                 break;
             }
             let next = with(fitting + 1);
             plan = self.smallest_plan(&next)?;
-            match self.fit_as_it_is(&with_plan(&next, &plan))? {
+            match self.fit_as_it_is(&in_plan(next, &plan))? {
                 Some(fit) => (fitting, found, too_large) = (fitting + 1, Some(fit), most),
                 None => break,
             }
@@ -201,7 +230,7 @@ impl Target {
         if found.is_none() {
             return Ok(None);
         }
-        Ok(self.fastest(&with(fitting))?.or(found))
+        Ok(self.fastest(&with(fitting), freedom)?.or(found))
     }
 
     /// Least memory, at no more than `slower` times the time of the fastest.

@@ -35,7 +35,7 @@ pub mod select;
 pub mod svg;
 mod target;
 
-pub use changes::Change;
+pub use changes::{Change, changes};
 pub use cpu::CpuFacts;
 pub use device::{Device, Gpu};
 pub use fit::{Fit, Freedom};

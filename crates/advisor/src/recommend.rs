@@ -101,7 +101,7 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
     }
     let (mut changed, mut alternatives) = (Vec::new(), Vec::new());
     if let Some(fit) = &recommended {
-        changed = changes(target, &guide, fit)?;
+        changed = changes(target, &guide.config, &guide.prediction, fit)?;
         alternatives = recipes.others(fit);
     }
     Ok(Advice {
@@ -201,7 +201,7 @@ impl Recipes {
             memory: memory.or_else(|| balance.clone()),
             speed,
             balance,
-            largest: target.largest_batch(&smallest, MOST_IMAGES)?,
+            largest: target.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?,
         })
     }
 
@@ -251,7 +251,7 @@ fn fastest_batch(target: &Target, fit: Fit) -> Result<Fit, EstimateError> {
             accumulation: best.config.accumulation.div_ceil(2),
             ..best.config.clone()
         };
-        let Some(next) = target.fastest(&config)? else {
+        let Some(next) = target.fastest_of(&config, Freedom::POLICY)? else {
             break;
         };
         let gain = next.prediction.images_per_second / best.prediction.images_per_second;

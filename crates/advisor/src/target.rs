@@ -110,6 +110,15 @@ impl Target {
         }
     }
 
+    /// The same with another budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Bytes) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
+    }
+
     /// What a run may take, all in all.
     pub const fn budget(&self) -> Option<Bytes> {
         self.budget
