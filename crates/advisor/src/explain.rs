@@ -126,6 +126,6 @@ const fn phase(at: At) -> Option<&'static str> {
     match at {
         At::Forward(_) => Some("forward"),
         At::Backward(_) => Some("backward"),
-        At::Loss | At::Update | At::Between => None,
+        At::Loss | At::Upload | At::Scores | At::Update | At::Between => None,
     }
 }

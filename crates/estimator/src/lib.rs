@@ -54,8 +54,8 @@ pub use planner::{Planned, Planner};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
-    At, Batch, Breakdown, Cpu, Cuda, HalfPrecision, Machine, Moment, Peak, Recompute, Segment,
-    StepMemory, TrainingStep, Workspace,
+    At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, HalfPrecision, Machine, Moment, Peak, Purpose,
+    Recompute, Resident, Segment, StepMemory, TrainingStep, Workspace,
 };
 pub use time::Speed;
 

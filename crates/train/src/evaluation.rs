@@ -1,4 +1,4 @@
-//! Validation: the scores of a model over a set.
+//! Validation: the scores of a model over a set; and its answers without masks.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,6 +9,7 @@ use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
 use crate::model::{ForwardMode, UNet};
+use crate::outputs::samples::answers;
 use crate::precision::Precision;
 
 /// How batches become tensors.
@@ -46,25 +47,72 @@ pub fn evaluate(
     precision: Precision,
     interrupt: &Interrupt,
 ) -> Result<Option<(Scores, f64)>> {
-    let mut counter = Counter::new(usize::try_from(model.network().classes).unwrap_or(usize::MAX));
+    let mut counter = Counter::of(model.network());
     let (mut loss_sum, mut num_images) = (0.0, 0);
-    let _no_grad = tch::no_grad_guard();
     for batch in loader.epoch(0) {
         if interrupt.requested() {
             return Ok(None);
         }
         let batch = batch?;
-        let (images, masks) = upload.batch(&batch)?;
-        let logits = {
-            let _autocast = Autocast::enter(upload.device, precision)?;
-            model.forward(&images, &ForwardMode::EVALUATION)?
-        };
-        loss_sum += segmentation_loss(&logits, &masks)?.f_double_value(&[])? * batch.len as f64;
+        loss_sum += score(model, &batch, upload, precision, &mut counter)? * batch.len as f64;
         num_images += batch.len;
-        counter.add(&logits, &masks)?;
     }
     Ok(Some((
         counter.scores(),
         loss_sum / num_images.max(1) as f64,
     )))
+}
+
+/// Adds the scores of `batch` to `counter`. Returns its mean loss.
+///
+/// # Errors
+/// Where a tensor operation fails.
+pub fn score(
+    model: &UNet,
+    batch: &Batch,
+    upload: Upload,
+    precision: Precision,
+    counter: &mut Counter,
+) -> Result<f64> {
+    let _no_grad = tch::no_grad_guard();
+    let (images, masks) = upload.batch(batch)?;
+    let logits = {
+        let _autocast = Autocast::enter(upload.device, precision)?;
+        model.forward(&images, &ForwardMode::EVALUATION)?
+    };
+    let loss = segmentation_loss(&logits, &masks)?.f_double_value(&[])?;
+    counter.add(&logits, &masks)?;
+    Ok(loss)
+}
+
+/// Classes of the pixels of `batch`, at the `original` height and width of its images: 0 and 1 for
+/// one class, at `threshold`.
+///
+/// # Errors
+/// Where a tensor operation fails.
+pub fn answer(
+    model: &UNet,
+    batch: &Batch,
+    upload: Upload,
+    precision: Precision,
+    original: (usize, usize),
+    threshold: f64,
+) -> Result<Vec<u8>> {
+    let (images, _) = upload.batch(batch)?;
+    let logits = {
+        let _no_grad = tch::no_grad_guard();
+        let _autocast = Autocast::enter(upload.device, precision)?;
+        model.forward(&images, &ForwardMode::EVALUATION)?
+    };
+    // Logits, not answers, are brought to the image's size: edges stay smooth.
+    let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
+    let logits = logits.f_to_kind(Kind::Float)?.f_upsample_bilinear2d(
+        [h, w].as_slice(),
+        false,
+        None::<f64>,
+        None::<f64>,
+    )?;
+    Ok(Vec::<u8>::try_from(
+        answers(&logits, threshold)?.f_flatten(0, -1)?,
+    )?)
 }

@@ -1,5 +1,8 @@
 //! One training step outside of a run, for measurements: the same model, loss, scaler and
-//! optimizer as the loop, on images that are there already, or on bytes in turn.
+//! optimizer as the loop, on images that are there already, or on bytes in turn. And one of
+//! validation.
+
+mod evaluation;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,8 @@ use crate::loss::segmentation_loss;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
+
+pub use evaluation::Evaluation;
 
 /// What is measured: a model that trains.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use config::Network;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use torch_ext::Result;
@@ -77,6 +78,11 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// A counter for the answers of `network`.
+    pub fn of(network: Network) -> Self {
+        Self::new(usize::try_from(network.classes).unwrap_or(usize::MAX))
+    }
+
     /// A counter for a network of `classes`.
     pub fn new(classes: usize) -> Self {
         Self {

@@ -115,6 +115,8 @@ const fn band(at: At) -> &'static str {
         At::Loss => "loss",
         At::Update => "update",
         At::Between => "between",
+        At::Upload => "upload",
+        At::Scores => "scores",
     }
 }
 
@@ -187,7 +189,7 @@ fn areas(out: &mut String, scale: &Scale, memory: &StepMemory) {
 fn stages(out: &mut String, scale: &Scale, timeline: &[Moment]) {
     let stage = |moment: &Moment| match moment.at {
         At::Forward(op) | At::Backward(op) => (op.stage(), band(moment.at)),
-        At::Loss | At::Update | At::Between => (None, band(moment.at)),
+        At::Loss | At::Update | At::Between | At::Upload | At::Scores => (None, band(moment.at)),
     };
     for ((stage, _), from, to) in groups(timeline, stage) {
         let Some(stage) = stage else { continue };

@@ -1,5 +1,6 @@
-//! The peak of a training step: on a CPU in tensor bytes as libtorch's allocator is asked for them,
-//! on CUDA in the blocks and segments that its caching allocator makes of them.
+//! The peak of a training step, or of one that evaluates: on a CPU in tensor bytes as libtorch's
+//! allocator is asked for them, on CUDA in the blocks and segments that its caching allocator makes of
+//! them.
 //!
 //! A step is walked in order with the sizes of its tensors: the schedule's operations where a plan
 //! is executed, autograd's nodes with what they save where it is not. Static bytes are there
@@ -8,6 +9,7 @@
 mod autograd;
 mod books;
 mod effects;
+mod evaluation;
 mod kernels;
 mod scheduled;
 mod sizes;
@@ -22,6 +24,7 @@ use schedule::{Element, Plan, Schedule};
 use crate::{EstimateError, Flops, Speed, StaticBytes};
 
 pub(crate) use effects::Plans;
+pub use evaluation::{EvaluationStep, Purpose, Resident};
 pub use kernels::{Cpu, Cuda, HalfPrecision, Machine, Workspace};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
@@ -151,7 +154,7 @@ impl TrainingStep {
                 .map_err(|_other| EstimateError::Schedule)?,
             _ => None,
         };
-        books.hold_fixed()?;
+        books.hold_fixed(Resident::Training)?;
         if batch == Batch::Kept {
             books.keep_batch();
         }
@@ -231,18 +234,21 @@ impl Books {
         }
     }
 
-    /// Puts on the tape what stays from step to step: parameters, buffers, optimizer state. `AdamW`
-    /// keeps a count of steps for each parameter.
-    fn hold_fixed(&mut self) -> Result<(), EstimateError> {
+    /// Puts on the tape what stays from step to step: parameters, buffers and, while training, the
+    /// optimizer's state. `AdamW` keeps a count of steps for each parameter.
+    fn hold_fixed(&mut self, resident: Resident) -> Result<(), EstimateError> {
         let network = &self.sizes.network;
         let tensors = network.parameters();
         let fixed = StaticBytes::of_tensors(&tensors, network.width)?;
-        let trainable = || tensors.iter().filter(|p| p.role.is_trainable());
+        let trains = resident == Resident::Training;
+        let trainable = || tensors.iter().filter(|p| trains && p.role.is_trainable());
         let tape = &mut self.tape;
         if !tape.has_blocks() {
             tape.keep(fixed.parameters.0, Category::Parameters);
             tape.keep(fixed.buffers.0, Category::Parameters);
-            tape.keep(fixed.optimizer.0, Category::Optimizer);
+            if trains {
+                tape.keep(fixed.optimizer.0, Category::Optimizer);
+            }
             tape.keep(4 * trainable().count() as u64, Category::Optimizer);
             return Ok(());
         }
@@ -264,7 +270,7 @@ impl Books {
         // The gradient scaler's scale and growth tracker.
         let scales =
             matches!(self.machine, Machine::Cuda(cuda) if cuda.half == HalfPrecision::Fp16);
-        if scales && self.sizes.is_half() {
+        if trains && scales && self.sizes.is_half() {
             tape.keep(4, Category::Optimizer);
             tape.keep(4, Category::Optimizer);
         }

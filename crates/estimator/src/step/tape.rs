@@ -29,6 +29,10 @@ pub enum At {
     Backward(Op),
     /// The loss, or its backward.
     Loss,
+    /// Bytes that become images, before an evaluation.
+    Upload,
+    /// Scores or answers, after it.
+    Scores,
     /// The optimizer's step.
     Update,
     /// Nothing: before and between steps.
@@ -40,6 +44,8 @@ impl std::fmt::Display for At {
         match self {
             Self::Forward(op) | Self::Backward(op) => op.fmt(f),
             Self::Loss => f.write_str("loss"),
+            Self::Upload => f.write_str("upload"),
+            Self::Scores => f.write_str("scores"),
             Self::Update => f.write_str("optimizer step"),
             Self::Between => f.write_str("between steps"),
         }

@@ -1,6 +1,7 @@
 //! Peaks against recorded ones, and what holds for every step.
 
 mod cuda;
+mod evaluation;
 
 use config::{ImageSize, Network};
 use proptest::prelude::*;

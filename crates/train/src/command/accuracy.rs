@@ -1,22 +1,27 @@
 //! `train accuracy`: predicted peaks beside measured ones, on the CPU.
 
+mod cases;
+
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::{CheckpointPolicy, ImageSize, RunConfig};
-use estimator::Batch;
+use config::Switch;
 use tch::Device;
 
 use super::console;
 use crate::error::{Error, Result};
-use crate::measure::Subject;
-use crate::precision::{CpuSupport, Precision};
-use crate::{compose, device, prediction};
+use crate::precision::CpuSupport;
+use crate::{compose, device};
+
+use cases::Case;
 
 const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, Args)]
 pub(super) struct AccuracyArgs {
+    /// Memory format of images and weights: on or off.
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    channels_last: Switch,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -25,98 +30,46 @@ pub(super) struct AccuracyArgs {
 /// A step and both of its peaks.
 #[derive(Debug)]
 struct Row {
-    config: RunConfig,
-    precision: Precision,
+    case: Case,
     predicted_bytes: u64,
     measured_bytes: u64,
 }
 
-/// Width, image, batch, classes, accumulation.
-type Shape = (u32, (u32, u32), u32, u32, u32);
-
-/// The estimator's constants were read off other steps (widths 16, 24 and 64, images of 64x96, 96x160
-/// and 128x192), but for one that the second of these helped to find.
-const SHAPES: [Shape; 7] = [
-    (8, (256, 256), 2, 1, 1),
-    (20, (160, 96), 3, 1, 1),
-    (32, (128, 128), 4, 1, 1),
-    (48, (192, 80), 1, 1, 1),
-    (16, (320, 192), 1, 1, 2),
-    (12, (144, 144), 8, 1, 4),
-    (16, (128, 160), 2, 4, 1),
-];
-
-const POLICIES: [(CheckpointPolicy, bool); 6] = [
-    (CheckpointPolicy::Off, false),
-    (CheckpointPolicy::Block, false),
-    (CheckpointPolicy::Stage, false),
-    (CheckpointPolicy::Selective, false),
-    (CheckpointPolicy::Mixed, false),
-    (CheckpointPolicy::Mixed, true),
-];
-
 pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
+    let channels_last = args.channels_last == Switch::On;
     let mut rows = Vec::new();
-    for config in configs() {
-        let precision = if config.use_amp {
-            Precision::Bf16
-        } else {
-            Precision::Fp32
-        };
-        if config.use_amp && !CpuSupport::detect().bf16 {
+    for case in cases::all(channels_last) {
+        if case.config.use_amp && !CpuSupport::detect().bf16 {
             continue;
         }
-        if let Some(feature) = compose::missing_feature(&config) {
+        if let Some(feature) = compose::missing_feature(&case.config) {
             return Err(Error::MissingFeature { feature });
         }
-        let predicted = prediction::peak(&config, Device::Cpu, precision, Batch::Kept);
-        let predicted = predicted.ok_or_else(|| Error::Usage {
+        // What is not predicted is not measured.
+        let Some(predicted) = case.predicted() else {
+            continue;
+        };
+        rows.push(Row {
+            measured_bytes: case.measured_bytes()?,
+            predicted_bytes: predicted.bytes,
+            case,
+        });
+    }
+    if rows.is_empty() {
+        return Err(Error::Usage {
             message: format!(
-                "peaks are predicted for CPUs with AVX512, and this one has {}",
+                "nothing is predicted for this CPU, which has {}",
                 torch_ext::library::cpu_capability()
             ),
-            hint: "`train memory` measures them on any CPU".to_owned(),
-        })?;
-        let mut subject = Subject::new(&config, Device::Cpu, precision)?;
-        // Libraries allocate in their first step.
-        subject.step(|_| ())?;
-        rows.push(Row {
-            measured_bytes: subject.peak_bytes()?.peak_bytes,
-            predicted_bytes: predicted.bytes,
-            config,
-            precision,
+            hint: "`train memory` measures on any CPU".to_owned(),
         });
     }
     console::print(&if args.json {
-        figures(&rows).to_string()
+        figures(&rows, channels_last).to_string()
     } else {
-        table(&rows)
+        table(&rows, channels_last)
     });
     Ok(())
-}
-
-fn configs() -> Vec<RunConfig> {
-    let mut all = Vec::new();
-    for (width, (height, columns), batch, classes, accumulation) in SHAPES {
-        for (policy, split_concat) in POLICIES {
-            for use_amp in [false, true] {
-                all.push(RunConfig {
-                    width,
-                    img_size: ImageSize::new(height, columns),
-                    batch,
-                    classes,
-                    accumulation,
-                    use_amp,
-                    use_grad_checkpoint: policy != CheckpointPolicy::Off,
-                    grad_checkpoint_policy: Some(policy),
-                    split_concat,
-                    use_channels_last: true,
-                    ..RunConfig::default()
-                });
-            }
-        }
-    }
-    all
 }
 
 impl Row {
@@ -126,66 +79,90 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], channels_last: bool) -> String {
     let mut text = format!(
-        "peak of tensor bytes of a training step on {} ({}, {} threads), channels-last\n\n\
-         | width | image | batch | classes | accumulation | precision | policy | measured MiB | \
-         predicted MiB | error % |\n|---|---|---|---|---|---|---|---|---|---|\n",
+        "peak of tensor bytes of a step on {} ({}, {} threads), channels-{}\n\n\
+         | width | image | batch | classes | accumulation | constants | precision | policy | \
+         measured MiB | predicted MiB | error % |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         device::name(Device::Cpu),
         torch_ext::library::cpu_capability(),
         tch::get_num_threads(),
+        if channels_last { "last" } else { "first" },
     );
     for row in rows {
-        let config = &row.config;
-        let split = if config.split_concat { " +split" } else { "" };
+        let config = &row.case.config;
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {}{split} | {:.1} | {:.1} | {:+.2} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {:+.2} |",
             config.width,
             config.img_size,
             config.batch,
             config.classes,
             config.accumulation,
-            row.precision.name(),
-            config.checkpoint_policy(),
+            if row.case.is_fitted {
+                "fitted"
+            } else {
+                "held out"
+            },
+            row.case.precision().name(),
+            row.case,
             row.measured_bytes as f64 / MIB,
             row.predicted_bytes as f64 / MIB,
             row.error(),
         );
     }
-    let mut errors: Vec<f64> = rows.iter().map(Row::error).collect();
-    errors.sort_by(f64::total_cmp);
-    let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
-    sizes.sort_by(f64::total_cmp);
-    if let (Some(least), Some(most), Some(median)) =
-        (errors.first(), errors.last(), sizes.get(sizes.len() / 2))
-    {
-        let _ = write!(
-            text,
-            "\n{} steps, error from {least:+.2} % to {most:+.2} %, median size {median:.2} %",
-            rows.len()
-        );
+    for (name, is_fitted, trains) in [
+        ("training steps held out", false, true),
+        ("evaluations held out", false, false),
+        ("training steps of a fitted shape", true, true),
+        ("evaluations of a fitted shape", true, false),
+    ] {
+        let of = |row: &&Row| {
+            row.case.is_fitted == is_fitted && (row.case.step == cases::Step::Training) == trains
+        };
+        text.push_str(&summary(
+            name,
+            rows.iter().filter(of).map(Row::error).collect(),
+        ));
     }
     text
 }
 
-fn figures(rows: &[Row]) -> serde_json::Value {
+fn summary(name: &str, mut errors: Vec<f64>) -> String {
+    errors.sort_by(f64::total_cmp);
+    let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    let (Some(least), Some(most), Some(median)) =
+        (errors.first(), errors.last(), sizes.get(sizes.len() / 2))
+    else {
+        return String::new();
+    };
+    format!(
+        "\n{} {name}: error from {least:+.2} % to {most:+.2} %, median size {median:.2} %",
+        errors.len()
+    )
+}
+
+fn figures(rows: &[Row], channels_last: bool) -> serde_json::Value {
     let rows: Vec<_> = rows
         .iter()
         .map(|row| {
             serde_json::json!({
-                "config": row.config,
-                "precision": row.precision.name(),
+                "config": row.case.config,
+                "step": row.case.step.name(),
+                "is_fitted": row.case.is_fitted,
+                "precision": row.case.precision().name(),
                 "peak_bytes": row.measured_bytes,
                 "predicted_peak_bytes": row.predicted_bytes,
             })
         })
         .collect();
     serde_json::json!({
-        "schema_version": 1,
+        "schema_version": 2,
         "device": device::name(Device::Cpu),
         "cpu_capability": torch_ext::library::cpu_capability(),
+        "channels_last": channels_last,
         "threads": tch::get_num_threads(),
         "rows": rows,
     })

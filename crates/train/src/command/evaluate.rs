@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use config::RunConfig;
-use tch::Device;
 
 use super::console;
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
@@ -116,7 +115,6 @@ pub(super) struct Loaded {
     pub(super) config: RunConfig,
     pub(super) upload: Upload,
     pub(super) precision: Precision,
-    pub(super) device: Device,
 }
 
 impl Loaded {
@@ -167,7 +165,6 @@ impl Loaded {
             config,
             upload,
             precision: choice.precision,
-            device,
         })
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use advisor::ledger::LargestBatch;
 use clap::Args;
 use config::{Language, RunConfig};
-use estimator::Batch;
 use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
@@ -113,13 +112,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
-    let largest_batch = LargestBatch::of(trainer.config.batch, images, data.val.source().len());
-    // Of a step with as many images as there are.
-    let widest = RunConfig {
-        batch: largest_batch.train,
-        ..trainer.config.clone()
-    };
-    let predicted = prediction::peak(&widest, device, choice.precision, Batch::HandedOver);
+    let num_val = data.val.source().len();
+    let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
+    let predicted =
+        prediction::run_peak(&trainer.config, device, choice.precision, images, num_val);
     if let Some(peak) = predicted {
         console::note(&format!(
             "memory: {} of tensors predicted at the peak, at: {}",

@@ -9,11 +9,10 @@ use image::ExtendedColorType;
 use super::console;
 use super::evaluate::Loaded;
 use super::flags::{ConfigFlags, DeviceFlag};
-use crate::compose::Autocast;
 use crate::data::{Batch, Sample, decode, resize};
 use crate::error::{Error, Result};
-use crate::model::ForwardMode;
-use crate::outputs::samples::{answers, save_png};
+use crate::evaluation::answer;
+use crate::outputs::samples::save_png;
 use crate::weights::WeightsFile;
 
 #[derive(Debug, Args)]
@@ -136,21 +135,15 @@ fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result
         },
         0,
     );
-    let (images, _) = loaded.upload.batch(&batch)?;
-    let logits = {
-        let _no_grad = tch::no_grad_guard();
-        let _autocast = Autocast::enter(loaded.device, loaded.precision)?;
-        loaded.model.forward(&images, &ForwardMode::EVALUATION)?
-    };
-    // Logits, not answers, are brought to the image's size: edges stay smooth.
-    let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
-    let logits = logits.f_to_kind(tch::Kind::Float)?.f_upsample_bilinear2d(
-        [h, w].as_slice(),
-        false,
-        None::<f64>,
-        None::<f64>,
+    let (upload, precision) = (loaded.upload, loaded.precision);
+    let mut answer = answer(
+        &loaded.model,
+        &batch,
+        upload,
+        precision,
+        original,
+        threshold,
     )?;
-    let mut answer = Vec::<u8>::try_from(answers(&logits, threshold)?.f_flatten(0, -1)?)?;
     if loaded.config.classes == 1 {
         for value in &mut answer {
             *value *= 255;

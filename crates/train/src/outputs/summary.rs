@@ -44,9 +44,8 @@ pub struct Throughput {
 /// Memory of a run, in bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
-    /// The most that tensors were predicted to hold in a training step; `null` where the
-    /// estimator does not know the kernels: on CUDA, and on a CPU other than one with AVX512 and
-    /// channels-last.
+    /// The most that tensors were predicted to hold, in a training step or in validation; `null`
+    /// where the estimator does not know the kernels.
     pub predicted_peak_bytes: Option<u64>,
     /// The most that tensors held.
     pub peak_allocated_bytes: Option<u64>,

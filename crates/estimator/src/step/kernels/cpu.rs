@@ -52,15 +52,22 @@ impl Cpu {
         conv.weight_bytes().saturating_add(SMALL_BYTES)
     }
 
-    /// What libtorch's own kernels unfold: each pixel's window, image by image.
+    /// What libtorch's own kernels unfold, image by image: each pixel's window, or the output of a
+    /// transposed convolution.
     pub(super) fn columns(conv: &ConvSize) -> u64 {
-        let pixels = conv.height * conv.width / (conv.stride * conv.stride);
-        let channels = conv.inputs.max(conv.outputs);
-        product(&[channels, conv.taps, pixels, 4])
+        let numbers = match conv.taps {
+            9 => product(&[conv.inputs, 9]),
+            4 => conv.outputs,
+            _ => 0,
+        };
+        product(&[numbers, conv.height, conv.width, 4])
     }
 
     /// Forward of a transposed convolution: half of an image of the output for each thread.
     pub(super) fn transposed(self, conv: &ConvSize) -> u64 {
+        if conv.is_small() {
+            return Self::columns(conv);
+        }
         let image = product(&[
             padded(conv.outputs),
             conv.height,

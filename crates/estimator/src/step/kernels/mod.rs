@@ -85,6 +85,14 @@ impl Machine {
         }
     }
 
+    /// Whether images lie channels-last.
+    pub(super) const fn is_channels_last(self) -> bool {
+        match self {
+            Self::Cpu(_) => true,
+            Self::Cuda(cuda) => cuda.channels_last,
+        }
+    }
+
     /// Forward of a convolution, or the gradient of its input.
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
         match self {

@@ -1,0 +1,284 @@
+//! A forward without gradients in evaluation mode, with what surrounds it: a batch that becomes
+//! tensors, and then the loss and the scores, or the answers. It follows `train`'s `evaluation.rs`,
+//! `loss.rs` and `metrics.rs` tensor by tensor. Nothing is saved, so that each activation goes with
+//! its last reader.
+
+use config::{ImageSize, Network};
+use schedule::{Element, Nth, Op, Statistics};
+
+use super::books::Books;
+use super::sizes::{ConvSize, Sizes};
+use super::tape::{At, Held};
+use super::{Machine, Peak, StepMemory};
+use crate::{EstimateError, Flops};
+
+/// What is held beside the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resident {
+    /// Parameters and the optimizer's state, without gradients: validation between epochs.
+    Training,
+    /// Parameters alone.
+    Parameters,
+}
+
+/// What the logits are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Loss and scores against masks.
+    Scores,
+    /// Masks at the size of the pictures that were scaled.
+    Answers(ImageSize),
+}
+
+/// A batch that a network answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationStep {
+    /// Whose answer.
+    pub network: Network,
+    /// Size of the images.
+    pub size: ImageSize,
+    /// Images of a forward.
+    pub batch: u32,
+    /// Type of activations.
+    pub element: Element,
+    /// What becomes of the answer.
+    pub purpose: Purpose,
+    /// What is held beside.
+    pub resident: Resident,
+}
+
+impl EvaluationStep {
+    /// The most that the step holds in tensors, with what is resident.
+    ///
+    /// # Errors
+    /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
+    /// [`EstimateError::TooLarge`] past 64 bits.
+    pub fn peak(&self, on: impl Into<Machine>) -> Result<Peak, EstimateError> {
+        Ok(self.memory(on)?.peak)
+    }
+
+    /// The same, operation by operation.
+    ///
+    /// # Errors
+    /// As [`Self::peak`].
+    pub fn memory(&self, on: impl Into<Machine>) -> Result<StepMemory, EstimateError> {
+        // Refuses the sizes that nobody can run, and numbers past 64 bits.
+        Flops::per_image(&self.network, self.size)?;
+        let sizes = Sizes {
+            network: self.network,
+            size: self.size,
+            batch: u64::from(self.batch),
+            element: self.element,
+        };
+        let machine = on.into();
+        let mut books = Books::new(sizes, machine, machine.allocator());
+        books.hold_fixed(self.resident)?;
+        Walk { books: &mut books }.run(self.purpose);
+        books.tape.finish(self.network.width)
+    }
+}
+
+struct Walk<'a> {
+    books: &'a mut Books,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, purpose: Purpose) {
+        let (images, masks) = self.upload();
+        let mut held = vec![images];
+        if purpose == Purpose::Scores {
+            held.push(masks);
+        } else {
+            self.books.tape.release(masks);
+        }
+        let logits = self.forward();
+        match purpose {
+            Purpose::Scores => {
+                self.loss();
+                self.scores();
+            }
+            Purpose::Answers(size) => self.answers(size),
+        }
+        held.push(logits);
+        for held in held {
+            self.books.tape.release(held);
+        }
+    }
+
+    /// Images and masks from bytes.
+    fn upload(&mut self) -> (Held, Held) {
+        let sizes = self.books.sizes;
+        self.books.tape.enter(At::Upload);
+        let bytes = self.books.transient(sizes.images() / 4);
+        let mut images = self.books.map(sizes.images());
+        if !self.books.machine.is_channels_last() {
+            // Bytes lie channels-last.
+            let copy = self.books.map(sizes.images());
+            let masks = self.books.map(sizes.masks());
+            let before = std::mem::replace(&mut images, copy);
+            self.books.tape.release(before);
+            self.books.tape.release(bytes);
+            return (images, masks);
+        }
+        let masks = self.books.map(sizes.masks());
+        self.books.tape.release(bytes);
+        (images, masks)
+    }
+
+    /// Returns the logits.
+    fn forward(&mut self) -> Held {
+        let sizes = self.books.sizes;
+        let mut skips = Vec::new();
+        let mut x: Option<Held> = None;
+        for stage in 0..sizes.num_stages() {
+            if stage > sizes.depth() {
+                x = Some(self.join(stage, x, skips.pop()));
+            }
+            let out = self.double_conv(stage, x);
+            if stage < sizes.depth() {
+                self.at(Op::Pool(stage + 1));
+                x = Some(self.books.map(sizes.input_map(stage + 1)));
+                self.touch(sizes.indices(stage + 1));
+                skips.push(out);
+            } else {
+                x = Some(out);
+            }
+        }
+        self.at(Op::Head);
+        let conv = sizes.head();
+        let logits = self.books.map(sizes.logits());
+        self.convolve(&conv, 0);
+        self.release(x);
+        logits
+    }
+
+    /// The transposed convolution of `x`, and its concatenation with the skip.
+    fn join(&mut self, stage: usize, x: Option<Held>, skip: Option<Held>) -> Held {
+        let sizes = self.books.sizes;
+        self.at(Op::Up(stage));
+        let conv = sizes.up(stage);
+        let up = self.books.map(sizes.map(stage, conv.outputs));
+        let scratch = self.books.machine.transposed(&conv);
+        self.touch(scratch.saturating_add(self.cast(&conv)));
+        self.release(x);
+        self.at(Op::Concat(stage));
+        let joined = self.books.map(sizes.input_map(stage));
+        self.books.tape.release(up);
+        self.release(skip);
+        joined
+    }
+
+    /// The first layer's input goes with it.
+    fn double_conv(&mut self, stage: usize, input: Option<Held>) -> Held {
+        let hidden = self.layer(stage, Nth::First);
+        self.release(input);
+        let out = self.layer(stage, Nth::Second);
+        self.books.tape.release(hidden);
+        out
+    }
+
+    fn layer(&mut self, stage: usize, nth: Nth) -> Held {
+        let sizes = self.books.sizes;
+        self.at(Op::Conv(stage, nth));
+        let convolved = self.books.map(sizes.output_map(stage));
+        let cast = if stage == 0 && nth == Nth::First {
+            sizes.cast_images()
+        } else {
+            0
+        };
+        self.convolve(&sizes.conv(stage, nth), cast);
+        self.at(Op::Norm {
+            stage,
+            nth,
+            // The running ones.
+            statistics: Statistics::Saved,
+            in_place: false,
+        });
+        let out = self.books.map(sizes.output_map(stage));
+        // Scale and shift with the statistics in them.
+        self.touch(sizes.channels(stage).saturating_mul(8));
+        self.books.tape.release(convolved);
+        out
+    }
+
+    fn convolve(&mut self, conv: &ConvSize, cast_input: u64) {
+        let cast = self.cast(conv).saturating_add(cast_input);
+        let scratch = self.books.machine.convolution(conv);
+        self.touch(scratch.saturating_add(cast));
+    }
+
+    fn loss(&mut self) {
+        self.books.tape.enter(At::Loss);
+        let sizes = self.books.sizes;
+        let one = sizes.logits_fp32();
+        let logits = self.single_logits();
+        // Targets, and two for the entropy or for probabilities and their product; for several
+        // classes indices beside them, and flags of eight bytes for each class first.
+        let indices = if sizes.network.classes > 1 {
+            sizes.masks().saturating_mul(8)
+        } else {
+            0
+        };
+        self.touch(one.saturating_mul(3).saturating_add(indices));
+        self.books.tape.release(logits);
+    }
+
+    fn scores(&mut self) {
+        self.books.tape.enter(At::Scores);
+        let sizes = self.books.sizes;
+        let logits = self.single_logits();
+        // Numbers of eight bytes: answers, masks, their product and a sum. One class: bins beside
+        // them, which come of probabilities and of their hundredths.
+        let mut bytes = sizes.masks().saturating_mul(4 * 8);
+        if sizes.network.classes == 1 {
+            bytes = bytes.saturating_add(sizes.masks().saturating_mul(2 * 4));
+        }
+        self.touch(bytes);
+        self.books.tape.release(logits);
+    }
+
+    fn answers(&mut self, size: ImageSize) {
+        self.books.tape.enter(At::Scores);
+        let sizes = self.books.sizes;
+        let classes = u64::from(sizes.network.classes);
+        let pixels = sizes.batch.saturating_mul(size.pixels());
+        let logits = self.single_logits();
+        let scaled = self.books.transient(pixels.saturating_mul(4 * classes));
+        self.books.tape.release(logits);
+        // Probabilities and flags, or indices and bytes.
+        self.touch(pixels.saturating_mul(if classes == 1 { 5 } else { 9 }));
+        self.books.tape.release(scaled);
+    }
+
+    /// The logits in fp32, where they are not.
+    fn single_logits(&mut self) -> Held {
+        let bytes = if self.books.sizes.is_half() {
+            self.books.sizes.logits_fp32()
+        } else {
+            0
+        };
+        self.books.transient(bytes)
+    }
+
+    fn cast(&self, conv: &ConvSize) -> u64 {
+        if self.books.sizes.is_half() {
+            conv.weight_bytes()
+        } else {
+            0
+        }
+    }
+
+    fn at(&mut self, op: Op) {
+        self.books.tape.enter(At::Forward(op));
+    }
+
+    fn touch(&mut self, bytes: u64) {
+        self.books.tape.touch(bytes);
+    }
+
+    fn release(&mut self, held: Option<Held>) {
+        if let Some(held) = held {
+            self.books.tape.release(held);
+        }
+    }
+}

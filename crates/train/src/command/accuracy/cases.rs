@@ -1,0 +1,182 @@
+//! What `train accuracy` measures.
+
+use std::fmt;
+
+use config::{CheckpointPolicy, ImageSize, RunConfig};
+use estimator::{Batch, Peak, Purpose, Resident};
+use tch::Device;
+
+use crate::error::Result;
+use crate::measure::{Evaluation, Subject};
+use crate::precision::Precision;
+use crate::prediction;
+
+/// A step of a configuration.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) config: RunConfig,
+    pub(super) step: Step,
+    /// Whether a constant of the estimator was read off this shape.
+    pub(super) is_fitted: bool,
+}
+
+/// What is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Forward, backward and update.
+    Training,
+    /// Scores of a batch between epochs.
+    Validation,
+    /// Scores of a batch where nobody trains.
+    Evaluation,
+    /// Answers at four times the height and width, as `train predict` gives them.
+    Answers,
+}
+
+/// Width, image, batch, classes, accumulation.
+type Shape = (u32, (u32, u32), u32, u32, u32);
+
+/// The estimator's constants were read off single convolutions, and off steps of widths 16, 24 and 64
+/// with images of 64x96, 96x160 and 128x192: none of these shapes.
+const HELD_OUT: [Shape; 7] = [
+    (8, (256, 256), 2, 1, 1),
+    (28, (176, 112), 3, 1, 1),
+    (32, (128, 128), 4, 1, 1),
+    (48, (192, 80), 1, 1, 1),
+    (16, (320, 192), 1, 1, 2),
+    (12, (144, 144), 8, 1, 4),
+    (16, (128, 160), 2, 4, 1),
+];
+
+/// This one helped to find a constant.
+const FITTED: [Shape; 1] = [(20, (160, 96), 3, 1, 1)];
+
+const POLICIES: [(CheckpointPolicy, bool); 6] = [
+    (CheckpointPolicy::Off, false),
+    (CheckpointPolicy::Block, false),
+    (CheckpointPolicy::Stage, false),
+    (CheckpointPolicy::Selective, false),
+    (CheckpointPolicy::Mixed, false),
+    (CheckpointPolicy::Mixed, true),
+];
+
+const EVALUATIONS: [Step; 3] = [Step::Validation, Step::Evaluation, Step::Answers];
+
+/// Training steps of each shape under each policy, then its evaluations; each in both precisions.
+pub(super) fn all(channels_last: bool) -> Vec<Case> {
+    let fitted = FITTED.into_iter().map(|shape| (shape, true));
+    let shapes = HELD_OUT
+        .into_iter()
+        .map(|shape| (shape, false))
+        .chain(fitted);
+    let mut cases = Vec::new();
+    for ((width, (height, columns), batch, classes, accumulation), is_fitted) in shapes {
+        let config = |policy, split_concat, use_amp| RunConfig {
+            width,
+            img_size: ImageSize::new(height, columns),
+            batch,
+            classes,
+            accumulation,
+            use_amp,
+            use_grad_checkpoint: policy != CheckpointPolicy::Off,
+            grad_checkpoint_policy: Some(policy),
+            split_concat,
+            use_channels_last: channels_last,
+            ..RunConfig::default()
+        };
+        let trained = POLICIES.map(|(policy, split)| (policy, split, Step::Training));
+        let evaluated = EVALUATIONS.map(|step| (CheckpointPolicy::Off, false, step));
+        for (policy, split_concat, step) in trained.into_iter().chain(evaluated) {
+            for use_amp in [false, true] {
+                cases.push(Case {
+                    config: config(policy, split_concat, use_amp),
+                    step,
+                    is_fitted,
+                });
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    pub(super) fn precision(&self) -> Precision {
+        if self.config.use_amp {
+            Precision::Bf16
+        } else {
+            Precision::Fp32
+        }
+    }
+
+    /// `None` where the kernels are not known.
+    pub(super) fn predicted(&self) -> Option<Peak> {
+        let (config, precision) = (&self.config, self.precision());
+        match self.step.evaluation(config) {
+            None => prediction::peak(config, Device::Cpu, precision, Batch::Kept),
+            Some((purpose, resident)) => {
+                prediction::evaluation_peak(config, Device::Cpu, precision, purpose, resident)
+            }
+        }
+    }
+
+    pub(super) fn measured_bytes(&self) -> Result<u64> {
+        let (config, precision) = (&self.config, self.precision());
+        // Libraries allocate in their first step.
+        let peak = match self.step.evaluation(config) {
+            None => {
+                let mut subject = Subject::new(config, Device::Cpu, precision)?;
+                subject.step(|_| ())?;
+                subject.peak_bytes()?
+            }
+            Some((purpose, resident)) => {
+                let evaluation =
+                    Evaluation::new(config, Device::Cpu, precision, purpose, resident)?;
+                evaluation.step()?;
+                evaluation.peak_bytes()?
+            }
+        };
+        Ok(peak.peak_bytes)
+    }
+}
+
+impl Step {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Validation => "validation",
+            Self::Evaluation => "evaluate",
+            Self::Answers => "predict",
+        }
+    }
+
+    /// `None` for a training step.
+    fn evaluation(self, config: &RunConfig) -> Option<(Purpose, Resident)> {
+        let ImageSize { height, width } = config.img_size;
+        match self {
+            Self::Training => None,
+            Self::Validation => Some((Purpose::Scores, Resident::Training)),
+            Self::Evaluation => Some((Purpose::Scores, Resident::Parameters)),
+            Self::Answers => {
+                let original = ImageSize::new(4 * height, 4 * width);
+                Some((Purpose::Answers(original), Resident::Parameters))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    /// The policy of a training step, else what is run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Step::Training => {
+                let split = if self.config.split_concat {
+                    " +split"
+                } else {
+                    ""
+                };
+                write!(f, "{}{split}", self.config.checkpoint_policy())
+            }
+            step => write!(f, "({})", step.name()),
+        }
+    }
+}
