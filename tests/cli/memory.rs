@@ -103,7 +103,7 @@ fn wrong_places_and_policies_are_refused_before_anything_is_measured() {
     hint: `--help` lists the flags
     ");
     insta::assert_snapshot!(refused(&["--policy", "auto"]), @r"
-    error: the checkpoint policy `auto` is not there yet
-    hint: `--grad-checkpoint selective` halves the activations for almost no time, `mixed` takes the least memory
+    error: the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free
+    hint: name one here: `selective` halves the activations for almost no time, `mixed` takes the least memory
     ");
 }

@@ -7,6 +7,7 @@ mod fit;
 mod interrupt;
 mod ledger;
 mod memory;
+mod plan;
 mod predict;
 mod pytorch;
 mod refusals;

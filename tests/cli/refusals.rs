@@ -180,10 +180,6 @@ fn flags_with_wrong_values() {
     error: invalid value 'gpu' for '--device <DEVICE>': `gpu` is not a device: `auto`, `cpu` or `cuda[:N]`
     hint: `--help` lists the flags
     ");
-    insta::assert_snapshot!(refused(&["--grad-checkpoint", "auto"]), @r"
-    error: the checkpoint policy `auto` is not there yet
-    hint: `--grad-checkpoint selective` halves the activations for almost no time, `mixed` takes the least memory
-    ");
     insta::assert_snapshot!(refused(&["--grad-checkpoint", "mixed", "--grad-checkpoint-plan", "convs,last"]), @r"
     error: invalid value 'convs,last' for '--grad-checkpoint-plan <STAGES>': part of a plan must be `everything`, `convs`, `last-conv` or `nothing`, found `last`
     hint: `--help` lists the flags

@@ -91,7 +91,7 @@ pub fn changes(
                 _ => format!("predicted to take {:.0} % less memory", 100.0 * less),
             }
         }
-        None => "it is no policy yet".to_owned(),
+        None => "the fastest that fits".to_owned(),
     };
     put("grad_checkpoint_policy", &policy(from), &policy(to), &why);
     put(

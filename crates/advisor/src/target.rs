@@ -2,8 +2,8 @@
 
 use config::{AmpDtype, RunConfig};
 use estimator::{
-    Batch, Bytes, Cpu, Cuda, EstimateError, HalfPrecision, Hardware, Machine, Rates, Speed,
-    TrainingStep,
+    Batch, Bytes, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Machine,
+    Purpose, Rates, Resident, Speed, TrainingStep,
 };
 use schedule::Element;
 
@@ -13,7 +13,7 @@ use crate::device::Device;
 /// What a configuration will cost on a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
-    /// Tensor bytes at the peak; on CUDA those of the allocator's blocks.
+    /// Tensor bytes at the peak of training or validation; on CUDA those of the allocator's blocks.
     pub allocated_bytes: u64,
     /// What the caching allocator of CUDA holds; `None` on a CPU.
     pub reserved_bytes: Option<u64>,
@@ -119,6 +119,11 @@ impl Target {
         }
     }
 
+    /// What the device takes of its memory for a program, beside tensors; nothing on a CPU.
+    pub fn context(&self, config: &RunConfig) -> Bytes {
+        Bytes(self.machine(config).context_bytes())
+    }
+
     /// What a run may take, all in all.
     pub const fn budget(&self) -> Option<Bytes> {
         self.budget
@@ -206,11 +211,21 @@ impl Target {
                 Err(error) => return Err(error),
             }
         }
+        // Where a step of training keeps little, one of validation can take more.
+        let validation = EvaluationStep {
+            network: step.network,
+            size: step.size,
+            batch: step.batch,
+            element: step.element,
+            purpose: Purpose::Scores,
+            resident: Resident::Training,
+        };
+        let validation = validation.peak(machine)?;
         let step_seconds = step.seconds(machine, &self.speed(config))?;
         Ok(Some(Prediction {
-            allocated_bytes: peak.bytes,
-            reserved_bytes: peak.reserved_bytes,
-            total_bytes: peak.total_bytes(machine),
+            allocated_bytes: peak.bytes.max(validation.bytes),
+            reserved_bytes: peak.reserved_bytes.max(validation.reserved_bytes),
+            total_bytes: (peak.total_bytes(machine)).max(validation.total_bytes(machine)),
             step_seconds,
             images_per_second: config.effective_batch() as f64 / step_seconds,
         }))

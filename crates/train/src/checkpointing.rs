@@ -14,7 +14,7 @@ use crate::model::{Checkpointing, ForwardMode, Unit};
 /// The forward mode of training under `config` on `device`.
 ///
 /// # Errors
-/// Where the policy is not there yet, or its plan is of another network.
+/// Where the policy is not chosen yet, or its plan is of another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
     let segments = |unit| Checkpointing::Segments {
         unit,
@@ -25,7 +25,7 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
         CheckpointPolicy::Block => segments(Unit::Block),
         CheckpointPolicy::Stage => segments(Unit::Stage),
         CheckpointPolicy::Selective | CheckpointPolicy::Mixed => scheduled(config, device)?,
-        CheckpointPolicy::Auto => return Err(not_there_yet()),
+        CheckpointPolicy::Auto => return Err(not_chosen()),
     };
     Ok(ForwardMode {
         training: true,
@@ -34,23 +34,26 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
     })
 }
 
-/// Refuses a policy that this version does not have.
+/// Refuses a policy that is none until one is chosen.
 ///
 /// # Errors
 /// For `auto`.
 pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
     match config.checkpoint_policy() {
-        CheckpointPolicy::Auto => Err(not_there_yet()),
+        CheckpointPolicy::Auto => Err(not_chosen()),
         _ => Ok(()),
     }
 }
 
-fn not_there_yet() -> Error {
+fn not_chosen() -> Error {
     Error::Usage {
-        message: "the checkpoint policy `auto` is not there yet".to_owned(),
-        hint: "`--grad-checkpoint selective` halves the activations for almost no time, `mixed` \
-               takes the least memory"
-            .to_owned(),
+        message:
+            "the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free"
+                .to_owned(),
+        hint:
+            "name one here: `selective` halves the activations for almost no time, `mixed` takes \
+               the least memory"
+                .to_owned(),
     }
 }
 

@@ -39,6 +39,14 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// No configuration that may be run is predicted to fit.
+    #[error("{message}")]
+    NothingFits {
+        /// What is predicted, and what there is.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// A weights file that does not fit.
     #[error("`{path}`: {message}")]
     Weights {
@@ -94,7 +102,7 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// 1 failed, 2 usage or config error, 130 interrupted.
+    /// 1 failed, 2 usage or config error, 3 nothing fits, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
@@ -110,6 +118,7 @@ impl Error {
             | Self::Io {
                 during_run: false, ..
             } => 2,
+            Self::NothingFits { .. } => 3,
             Self::Interrupted { .. } => 130,
             _ => 1,
         }
@@ -147,6 +156,7 @@ impl Error {
                  `--features`), or switch it off"
             )),
             Self::Usage { hint, .. }
+            | Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
             Self::NonFiniteLoss { .. } => Some(
@@ -155,8 +165,8 @@ impl Error {
                     .to_owned(),
             ),
             Self::Tensor(error) if error.is_out_of_memory() => Some(
-                "try `--grad-checkpoint selective`, or `mixed` for the least memory; or lower \
-                 `--batch`, `--img-size` or `--width`"
+                "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
+                 `--img-size` or `--width`"
                     .to_owned(),
             ),
             Self::Interrupted { step: 1.. } => {

@@ -23,6 +23,7 @@ pub mod optimizer;
 pub mod outputs;
 pub mod precision;
 pub mod prediction;
+pub mod proposal;
 pub mod run_data;
 pub mod trainer;
 pub mod weights;

@@ -66,7 +66,11 @@ pub fn run_peak(
 }
 
 /// The CPU whose kernels are known, and the type of activations.
-fn kernels(config: &RunConfig, device: Device, precision: Precision) -> Option<(Cpu, Element)> {
+pub(crate) fn kernels(
+    config: &RunConfig,
+    device: Device,
+    precision: Precision,
+) -> Option<(Cpu, Element)> {
     let element = match precision {
         Precision::Fp32 => Element::Single,
         Precision::Bf16 if CpuSupport::detect().bf16 => Element::Half,

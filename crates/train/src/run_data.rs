@@ -105,21 +105,24 @@ impl RunData {
                 100.0 * summary.foreground()
             ));
         }
-        let train = Loader::new(
-            train,
-            LoaderConfig {
-                shuffle: true,
-                augment: config.augment,
-                ..validation_loader(config)
-            },
-        )?;
-        let val = Loader::new(val, validation_loader(config))?;
         Ok(Self {
             name,
             built_in,
-            train,
-            val,
+            train: training_loader(train, config)?,
+            val: Loader::new(val, validation_loader(config))?,
             notes,
+        })
+    }
+
+    /// The same images in batches of another size.
+    ///
+    /// # Errors
+    /// None but those of [`Loader::new`].
+    pub fn in_batches(self, config: &RunConfig) -> Result<Self> {
+        Ok(Self {
+            train: training_loader(Arc::clone(self.train.source()), config)?,
+            val: Loader::new(Arc::clone(self.val.source()), validation_loader(config))?,
+            ..self
         })
     }
 }
@@ -151,6 +154,18 @@ pub(crate) fn size_of(config: &RunConfig) -> (usize, usize) {
 
 pub(crate) fn classes_of(config: &RunConfig) -> usize {
     config.classes as usize
+}
+
+fn training_loader(source: Arc<dyn Source>, config: &RunConfig) -> Result<Loader> {
+    let loader = Loader::new(
+        source,
+        LoaderConfig {
+            shuffle: true,
+            augment: config.augment,
+            ..validation_loader(config)
+        },
+    )?;
+    Ok(loader)
 }
 
 /// In order, unaugmented, all of it.

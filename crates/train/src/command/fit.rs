@@ -17,11 +17,13 @@ use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::trainer::Trainer;
 use crate::weights::WeightsFile;
-use crate::{checkpointing, compose, device, prediction};
+use crate::{compose, device, prediction};
 
+mod plan;
 mod recorder;
 mod remember;
 
+use plan::{Plan, PlanFlags};
 use recorder::Recorder;
 
 #[derive(Debug, Args)]
@@ -53,6 +55,8 @@ pub(super) struct FitArgs {
     #[arg(long)]
     full_size: bool,
     #[command(flatten)]
+    plan: PlanFlags,
+    #[command(flatten)]
     device: DeviceFlag,
 }
 
@@ -60,6 +64,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let mut resolved = resolved(&args.config, &args.training)?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
+    args.plan.refuse_what_is_not_there(device)?;
     let (pages, scaled) =
         scale::to_machine(&mut resolved, device, args.data.is_none(), args.full_size);
     let config = resolved.config;
@@ -87,7 +92,13 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     data.notes.iter().for_each(|line| console::note(line));
 
-    let mut trainer = Trainer::new(config, device, choice.precision)?;
+    let Plan {
+        config,
+        precision,
+        data,
+        changes,
+    } = args.plan.decide(config, device, choice.precision, data)?;
+    let mut trainer = Trainer::new(config, device, precision)?;
     if let Some(file) = warm_start {
         file.load_into(&trainer.model)?;
         console::note("weights: warm start from `--resume`");
@@ -114,8 +125,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let interrupt = Interrupt::listen();
     let num_val = data.val.source().len();
     let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
-    let predicted =
-        prediction::run_peak(&trainer.config, device, choice.precision, images, num_val);
+    let predicted = prediction::run_peak(&trainer.config, device, precision, images, num_val);
     if let Some(peak) = predicted {
         console::note(&format!(
             "memory: {} of tensors predicted at the peak, at: {}",
@@ -124,7 +134,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         ));
     }
     let peak_bytes = predicted.map(|peak| peak.bytes);
-    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch)?;
+    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch, changes)?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
     let models = args
@@ -141,10 +151,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
 
 /// Refuses what this build, or this version, does not have.
 fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
-    if let Some(feature) = compose::missing_feature(config) {
-        return Err(Error::MissingFeature { feature });
+    match compose::missing_feature(config) {
+        Some(feature) => Err(Error::MissingFeature { feature }),
+        None => Ok(()),
     }
-    checkpointing::refuse_unknown(config)
 }
 
 /// Refuses folders and names that would be refused only once the data is read.

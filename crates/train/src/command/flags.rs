@@ -62,8 +62,8 @@ pub(super) struct TrainingFlags {
     #[arg(long, value_name = "N")]
     pub(super) patience: Option<u32>,
     /// Gradient checkpointing: off, selective (convolution outputs are kept: half the memory for
-    /// almost no time), block (each double convolution, as in the guide), stage, or mixed (the
-    /// least memory).
+    /// almost no time), block (each double convolution, as in the guide), stage, mixed (the
+    /// least memory), or auto (in `fit`: the fastest that fits the memory that is free).
     #[arg(long, value_name = "POLICY")]
     pub(super) grad_checkpoint: Option<CheckpointFlag>,
     /// For `mixed`: what each of the nine stages keeps (everything, convs, last-conv or nothing),

@@ -20,7 +20,7 @@ use crate::error::Result;
 
 /// Exit codes, for `--help` and the README.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or data, \
-                          130 interrupted with the weights so far saved.";
+                          3 predicted not to fit, 130 interrupted with the weights so far saved.";
 
 /// Trains a U-Net, evaluates it and predicts with it.
 #[derive(Debug, Parser)]
@@ -39,7 +39,7 @@ enum Command {
     /// `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. Nothing of it leaves this machine;
     /// `advisor ledger` reads it.
     #[command(allow_negative_numbers = true)]
-    Fit(fit::FitArgs),
+    Fit(Box<fit::FitArgs>),
     /// Score saved weights on the validation (or test) images of a folder.
     #[command(allow_negative_numbers = true)]
     Evaluate(evaluate::EvaluateArgs),

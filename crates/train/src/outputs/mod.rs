@@ -7,4 +7,6 @@ mod summary;
 
 pub use progress::Progress;
 pub use run_dir::{RunDir, prepare_models_dir, save_to_models_dir};
-pub use summary::{Artifacts, DeviceInfo, Memory, Status, Summary, Throughput, Validation};
+pub use summary::{
+    Artifacts, DeviceInfo, Fallback, Memory, Status, Summary, Throughput, Validation,
+};

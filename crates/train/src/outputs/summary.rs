@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use advisor::Change;
 use config::RunConfig;
 use serde::Serialize;
 
@@ -89,6 +90,31 @@ pub struct Artifacts {
     pub model: Option<PathBuf>,
 }
 
+/// One value that a run did not keep, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fallback {
+    /// Optimizer steps done by then; 0 before the run.
+    pub step: u64,
+    /// What was the matter.
+    pub failure: String,
+    /// `key = value` before.
+    pub from: String,
+    /// `key = value` since then.
+    pub to: String,
+}
+
+impl Fallback {
+    /// A change that the advisor made.
+    pub(crate) fn before_the_run(change: &Change) -> Self {
+        Self {
+            step: 0,
+            failure: change.why.clone(),
+            from: format!("{} = {}", change.what, change.from),
+            to: format!("{} = {}", change.what, change.to),
+        }
+    }
+}
+
 /// `summary.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
@@ -116,8 +142,8 @@ pub struct Summary {
     pub memory: Memory,
     /// Best validation.
     pub validation: Validation,
-    /// `null` until there is a fallback ladder.
-    pub fallbacks: Option<Vec<()>>,
+    /// What was changed of what was asked for.
+    pub fallbacks: Vec<Fallback>,
     /// Files, relative to where the program was started.
     pub artifacts: Artifacts,
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use advisor::Change;
 use advisor::ledger::LargestBatch;
 use serde_json::json;
 use tch::Device;
@@ -13,8 +14,8 @@ use crate::data::Source;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::outputs::{
-    Artifacts, DeviceInfo, Memory, Progress, RunDir, Status, Summary, Throughput, Validation,
-    samples, save_to_models_dir,
+    Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
+    Validation, samples, save_to_models_dir,
 };
 use crate::trainer::{Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
@@ -36,6 +37,8 @@ pub(super) struct Recorder {
     started: Instant,
     predicted_peak_bytes: Option<u64>,
     largest_batch: LargestBatch,
+    /// Before the run.
+    changes: Vec<Change>,
 }
 
 impl Recorder {
@@ -45,11 +48,15 @@ impl Recorder {
         trainer: &Trainer,
         predicted_peak_bytes: Option<u64>,
         largest_batch: LargestBatch,
+        changes: Vec<Change>,
     ) -> Result<Self> {
         dir.write("config.toml", &trainer.config.to_toml())?;
         let last = dir.file("last");
         std::fs::create_dir(&last).map_err(|e| Error::io("create", last, e))?;
         dir.log_event(&json!({"event": "started", "precision": trainer.precision.name()}))?;
+        for change in &changes {
+            dir.log_event(&json!({"event": "changed", "change": change}))?;
+        }
         Ok(Self {
             dir,
             device: trainer.device,
@@ -59,6 +66,7 @@ impl Recorder {
             started: Instant::now(),
             predicted_peak_bytes,
             largest_batch,
+            changes,
         })
     }
 
@@ -200,7 +208,7 @@ impl Recorder {
                 best_epoch: best.map(|b| b.epoch + 1),
                 per_class: best.map(|b| b.scores.per_class.clone()).unwrap_or_default(),
             },
-            fallbacks: None,
+            fallbacks: self.changes.iter().map(Fallback::before_the_run).collect(),
             artifacts,
         }
     }

@@ -1,0 +1,106 @@
+//! What to run: the flags that decide it, and the proposal of the advisor.
+
+use advisor::Change;
+use clap::Args;
+use config::RunConfig;
+use estimator::{Bytes, SizeArg};
+use tch::Device;
+use torch_ext::meter;
+
+use crate::command::console;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::precision::{self, CpuSupport, Precision};
+use crate::proposal::{Consent, propose};
+use crate::run_data::RunData;
+
+#[derive(Debug, Args)]
+pub(super) struct PlanFlags {
+    /// Take the advisor's way to run this: the checkpoint policy with which it is fastest within the
+    /// memory that is free.
+    #[arg(long, conflicts_with_all = ["strict", "force"])]
+    auto: bool,
+    /// Run exactly what is asked for, or nothing: exit code 3 where it is predicted not to fit.
+    /// Without this flag the nearest that fits is run, and every change is said.
+    #[arg(long, conflicts_with = "force")]
+    strict: bool,
+    /// Run what is asked for even where it is predicted not to fit.
+    #[arg(long)]
+    force: bool,
+    /// Tensors may take so much and no more, such as `2GiB`: a budget for a shared machine. CPU only
+    /// so far.
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_limit: Option<SizeArg>,
+}
+
+/// What runs.
+pub(super) struct Plan {
+    pub(super) config: RunConfig,
+    pub(super) precision: Precision,
+    pub(super) data: RunData,
+    /// What it was changed in.
+    pub(super) changes: Vec<Change>,
+}
+
+impl PlanFlags {
+    /// Refuses a limit that cannot be kept.
+    pub(super) fn refuse_what_is_not_there(&self, device: Device) -> Result<()> {
+        let Some(limit) = self.memory_limit.as_ref().filter(|_| device.is_cuda()) else {
+            return Ok(());
+        };
+        let total = device::total_bytes(device).unwrap_or(u64::MAX).max(1);
+        let share = (limit.bytes.0 as f64 / total as f64).min(1.0);
+        Err(Error::Usage {
+            message: "`--memory-limit` on CUDA is not there yet".to_owned(),
+            hint: format!(
+                "`PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:{share:.3}` in the \
+                 environment limits libtorch's allocator"
+            ),
+        })
+    }
+
+    /// Decides what runs of what was asked for, and sets the limit.
+    pub(super) fn decide(
+        &self,
+        asked: RunConfig,
+        device: Device,
+        precision: Precision,
+        data: RunData,
+    ) -> Result<Plan> {
+        if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
+            console::note(note);
+        }
+        let limit = self.memory_limit.as_ref().map(|limit| limit.bytes);
+        let images = data.train.source().len();
+        let (batch, use_amp) = (asked.batch, asked.use_amp);
+        let proposal = propose(asked, device, precision, images, limit, self.consent())?;
+        proposal.notes.iter().for_each(|line| console::note(line));
+        let config = proposal.config;
+        if let Some(Bytes(bytes)) = limit {
+            meter::set_limit(Some(bytes));
+        }
+        Ok(Plan {
+            precision: if config.use_amp == use_amp {
+                precision
+            } else {
+                precision::choose(&config, device, CpuSupport::detect()).precision
+            },
+            data: if config.batch == batch {
+                data
+            } else {
+                data.in_batches(&config)?
+            },
+            config,
+            changes: proposal.changes,
+        })
+    }
+
+    const fn consent(&self) -> Consent {
+        match (self.auto, self.strict, self.force) {
+            (true, ..) => Consent::Auto,
+            (_, true, _) => Consent::Strict,
+            (_, _, true) => Consent::Force,
+            _ => Consent::Adapt,
+        }
+    }
+}

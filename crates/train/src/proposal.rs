@@ -1,0 +1,250 @@
+//! What to run, given what was asked for: the configuration itself where it is predicted to fit, the
+//! nearest that fits, or the fastest.
+
+use advisor::{Change, CpuFacts, Fit, Freedom, Prediction, Target, changes};
+use config::{CheckpointPolicy, RunConfig};
+use estimator::{Bytes, Hardware};
+use tch::Device;
+use torch_ext::device_info;
+
+use crate::error::{Error, Result};
+use crate::precision::{CpuSupport, Precision};
+use crate::{checkpointing, compose, device, prediction};
+
+/// What may be done with a configuration before it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consent {
+    /// Adapt it where it is predicted not to fit.
+    #[default]
+    Adapt,
+    /// Take the fastest way to run it.
+    Auto,
+    /// Refuse it where it is predicted not to fit.
+    Strict,
+    /// Run it as it is.
+    Force,
+}
+
+/// What to run, and what to say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// What to run.
+    pub config: RunConfig,
+    /// What was changed of what was asked for.
+    pub changes: Vec<Change>,
+    /// For the user.
+    pub notes: Vec<String>,
+}
+
+/// Share of a limit that is left free: what predictions have been too low by is half of it.
+const LEFT_OF_LIMIT: u64 = 100;
+
+/// Worth a line: so much faster, as a share.
+const WORTH_A_WORD: f64 = 0.05;
+
+/// Decides what to run on `device`, with so many images to train on; `limit` bounds what tensors may
+/// take.
+///
+/// # Errors
+/// [`Error::NothingFits`] where no configuration that may be taken is predicted to fit.
+pub fn propose(
+    asked: RunConfig,
+    device: Device,
+    precision: Precision,
+    num_train: usize,
+    limit: Option<Bytes>,
+    consent: Consent,
+) -> Result<Proposal> {
+    let is_auto = asked.checkpoint_policy() == CheckpointPolicy::Auto;
+    let Some(target) = target(&asked, device, precision, limit) else {
+        return without_prediction(asked, is_auto);
+    };
+    // No batch has more images than there are.
+    let widest = u32::try_from(num_train.max(1)).unwrap_or(u32::MAX);
+    let real = RunConfig {
+        batch: asked.batch.min(widest),
+        ..asked.clone()
+    };
+    let cost = target.predict(&real).ok().flatten();
+    let fits = cost.is_some_and(|cost| target.fits(&cost));
+    let freedom = freedom(&real, consent);
+    let fit = match consent {
+        Consent::Force if !is_auto => return Ok(Proposal::as_asked(asked, &target, cost)),
+        Consent::Auto => target.fastest_of(&real, freedom),
+        _ if is_auto => target.fastest_of(&real, freedom),
+        Consent::Strict if !fits => Ok(None),
+        Consent::Adapt | Consent::Strict | Consent::Force => target.nearest(&real, freedom),
+    };
+    // Numbers past 64 bits fit nowhere.
+    match fit.unwrap_or(None) {
+        Some(fit) => {
+            let mut proposal = Proposal::of(&target, &real, cost, fit);
+            if proposal.config.batch == real.batch {
+                proposal.config.batch = asked.batch;
+            }
+            Ok(proposal)
+        }
+        None if consent == Consent::Force => without_prediction(asked, is_auto),
+        None => Err(nothing_fits(&target, &real, cost, consent)),
+    }
+}
+
+/// The device as the advisor sees it; `None` where the estimator does not know its kernels.
+fn target(
+    config: &RunConfig,
+    device: Device,
+    precision: Precision,
+    limit: Option<Bytes>,
+) -> Option<Target> {
+    let free = device::free_bytes(device).map(Bytes);
+    let target = if let Device::Cuda(ordinal) = device {
+        let total = Bytes(device::total_bytes(device)?);
+        let card = Hardware::lookup_with_memory(&device::name(device), total);
+        let rates = card.map(|card| card.rates);
+        let capability = device_info::compute_capability(ordinal).map(|it| (it.major, it.minor));
+        // The context is there already, and no part of what is free.
+        let context = Target::of_cuda(total, capability, rates).context(config);
+        Target::of_cuda(free?.checked_add(context)?, capability, rates)
+    } else {
+        prediction::kernels(config, device, precision)?;
+        Target::of_cpu(&CpuFacts {
+            threads: u32::try_from(tch::get_num_threads()).ok()?,
+            available: free,
+            avx512: torch_ext::library::cpu_capability() == "AVX512",
+            bf16: CpuSupport::detect().bf16,
+        })
+    };
+    Some(match limit {
+        Some(limit) => target.with_budget(Bytes(limit.0 - limit.0 / LEFT_OF_LIMIT)),
+        None => target,
+    })
+}
+
+/// What this program can do, of what may be done.
+fn freedom(config: &RunConfig, consent: Consent) -> Freedom {
+    let has = |config: RunConfig| compose::missing_feature(&config).is_none();
+    let bare = RunConfig {
+        use_amp: false,
+        use_grad_checkpoint: false,
+        use_channels_last: false,
+        ..config.clone()
+    };
+    let is_free = consent != Consent::Strict;
+    let policy = has(RunConfig {
+        use_grad_checkpoint: true,
+        ..bare.clone()
+    });
+    let amp = has(RunConfig {
+        use_amp: true,
+        ..bare
+    });
+    Freedom {
+        policy,
+        split_concat: is_free,
+        amp: is_free && amp,
+        accumulation: is_free,
+        batch: is_free,
+    }
+}
+
+fn without_prediction(asked: RunConfig, is_auto: bool) -> Result<Proposal> {
+    let mut notes = Vec::new();
+    let mut config = asked;
+    if is_auto {
+        config.grad_checkpoint_policy = Some(CheckpointPolicy::Selective);
+        notes.push(
+            "checkpointing: `auto` is `selective` here, where memory is not predicted: it takes \
+             half of the activations for almost no time"
+                .to_owned(),
+        );
+    }
+    checkpointing::refuse_unknown(&config)?;
+    Ok(Proposal {
+        config,
+        changes: Vec::new(),
+        notes,
+    })
+}
+
+fn nothing_fits(
+    target: &Target,
+    asked: &RunConfig,
+    cost: Option<Prediction>,
+    consent: Consent,
+) -> Error {
+    let budget = target.budget().unwrap_or_default();
+    let predicted = cost.map_or_else(
+        || "more than can be counted".to_owned(),
+        |cost| Bytes(cost.total_bytes).to_string(),
+    );
+    let message = format!("this run is predicted to take {predicted}, and {budget} may be taken");
+    let nearest = match consent {
+        Consent::Strict => target.nearest(asked, Freedom::ALL).ok().flatten(),
+        _ => None,
+    };
+    let hint = match nearest {
+        Some(fit) => format!(
+            "without `--strict` it would run as `{}`; `--force` runs it as it is",
+            advisor::line(&fit.config)
+        ),
+        None => "no other recipe fits either: a smaller `--width` or `--img-size` is left; \
+                 `--force` runs it as it is"
+            .to_owned(),
+    };
+    Error::NothingFits { message, hint }
+}
+
+impl Proposal {
+    fn as_asked(config: RunConfig, target: &Target, cost: Option<Prediction>) -> Self {
+        let mut notes = Vec::new();
+        if let (Some(cost), Some(budget)) = (cost, target.budget())
+            && !target.fits(&cost)
+        {
+            notes.push(format!(
+                "memory: predicted to take {}, where {budget} may be taken; run all the same \
+                 (`--force`)",
+                Bytes(cost.total_bytes)
+            ));
+        }
+        Self {
+            config,
+            changes: Vec::new(),
+            notes,
+        }
+    }
+
+    fn of(target: &Target, asked: &RunConfig, cost: Option<Prediction>, fit: Fit) -> Self {
+        // Of a policy yet to be chosen there is no cost: beside `off`.
+        let before = cost.unwrap_or(fit.prediction);
+        let changes = changes(target, asked, &before, &fit).unwrap_or_default();
+        let mut notes: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                let Change {
+                    what,
+                    from,
+                    to,
+                    why,
+                } = change;
+                format!("advisor: {what} {from} -> {to}: {why}")
+            })
+            .collect();
+        if changes.is_empty()
+            && let Ok(Some(faster)) = target.fastest_of(asked, Freedom::POLICY)
+        {
+            let gain = fit.prediction.step_seconds / faster.prediction.step_seconds - 1.0;
+            if gain > WORTH_A_WORD {
+                notes.push(format!(
+                    "advisor: `{}` is predicted {:.0} % faster, and fits (`--auto` takes it)",
+                    advisor::line(&faster.config),
+                    100.0 * gain
+                ));
+            }
+        }
+        Self {
+            config: fit.config,
+            changes,
+            notes,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What runs where memory is short: a run is adapted before it starts, refused, or run all the same.
+
+use serde_json::Value;
+
+use super::{Run, Sandbox};
+
+/// The least and the most of what is predicted to fit a limit, as shares of an unlimited run's peak.
+const SHARES: [f64; 2] = [0.8, 0.5];
+
+/// Peak of an unlimited run in bytes, where peaks are predicted on this machine.
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+fn unlimited(sandbox: &Sandbox) -> Option<u64> {
+    sandbox.fit(&["--epochs", "2", "--run-dir", "free"]);
+    let summary = sandbox.json("free/summary.json");
+    if summary["memory"]["predicted_peak_bytes"].is_null() {
+        eprintln!("skipped: peaks are not predicted for this CPU");
+        return None;
+    }
+    summary["memory"]["peak_allocated_bytes"].as_u64()
+}
+
+fn limited(sandbox: &Sandbox, bytes: u64, more: &[&str]) -> Run {
+    let limit = format!("{}KiB", bytes / 1024);
+    let flags = [
+        &["--data", "data", "--epochs", "2", "--memory-limit", &limit],
+        more,
+    ];
+    sandbox.train(&super::small(&flags.concat()))
+}
+
+#[test]
+fn a_run_in_less_memory_gives_the_same_weights() {
+    let sandbox = Sandbox::with_pages();
+    let Some(peak) = unlimited(&sandbox) else {
+        return;
+    };
+    for share in SHARES {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a peak"
+        )]
+        let limit = (peak as f64 * share) as u64;
+        let dir = format!("limited-{share}");
+        let run = limited(&sandbox, limit, &["--run-dir", &dir]).ok();
+        assert!(
+            run.stderr
+                .contains("advisor: grad_checkpoint_policy off -> "),
+            "{}",
+            run.stderr
+        );
+        let summary = sandbox.json(&format!("{dir}/summary.json"));
+        let taken = summary["memory"]["peak_allocated_bytes"].as_u64().unwrap();
+        assert!(taken <= limit, "{taken} of {limit}");
+        assert_eq!(summary["config"]["batch"], 4);
+        assert_eq!(summary["config"]["accumulation"], 1);
+        let changed = summary["fallbacks"].as_array().unwrap();
+        assert_eq!(changed.len(), 1, "{changed:?}");
+        assert_eq!(changed[0]["step"], 0);
+        let weights = |dir: &str| sandbox.read(&format!("{dir}/last/weights.safetensors"));
+        assert_eq!(weights("free"), weights(&dir), "at {share} of the peak");
+        let events = sandbox.rows(&format!("{dir}/events.jsonl"));
+        assert!(events.iter().any(|event| event["event"] == "changed"));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_or_forced() {
+    let sandbox = Sandbox::with_pages();
+    let Some(peak) = unlimited(&sandbox) else {
+        return;
+    };
+    let before = sandbox.tree();
+    let strict = limited(&sandbox, peak / 2, &["--run-dir", "strict", "--strict"]);
+    assert_eq!(strict.code, Some(3), "{strict:?}");
+    assert!(
+        strict
+            .complaint()
+            .contains("without `--strict` it would run as `cargo xtask train"),
+        "{strict:?}"
+    );
+    let nothing = limited(&sandbox, 1 << 20, &["--run-dir", "nothing"]);
+    assert_eq!(nothing.code, Some(3), "{nothing:?}");
+    assert!(
+        nothing.complaint().contains("a smaller `--width`"),
+        "{nothing:?}"
+    );
+    assert_eq!(before, sandbox.tree());
+
+    let forced = limited(&sandbox, peak / 2, &["--run-dir", "forced", "--force"]);
+    assert_eq!(forced.code, Some(1), "{forced:?}");
+    assert!(
+        forced.stderr.contains("run all the same (`--force`)"),
+        "{forced:?}"
+    );
+    assert!(forced.complaint().contains("out of memory"), "{forced:?}");
+}
+
+#[test]
+fn the_policy_is_chosen_where_it_is_left_open() {
+    let sandbox = Sandbox::with_pages();
+    let Some(peak) = unlimited(&sandbox) else {
+        return;
+    };
+    let policy = |dir: &str| {
+        sandbox.json(&format!("{dir}/summary.json"))["config"]["grad_checkpoint_policy"].clone()
+    };
+    let auto = ["--grad-checkpoint", "auto", "--run-dir", "auto"];
+    limited(&sandbox, peak / 2, &auto).ok();
+    assert_eq!(policy("auto"), "mixed");
+    let roomy = ["--grad-checkpoint", "auto", "--run-dir", "roomy"];
+    limited(&sandbox, 2 * peak, &roomy).ok();
+    assert_eq!(policy("roomy"), Value::Null);
+    let block = ["--grad-checkpoint", "block", "--auto", "--run-dir", "block"];
+    let run = limited(&sandbox, 2 * peak, &block).ok();
+    assert_eq!(policy("block"), Value::Null, "{run:?}");
+    // A hint, and nothing changed.
+    let block = ["--grad-checkpoint", "block", "--run-dir", "slow"];
+    let run = limited(&sandbox, 2 * peak, &block).ok();
+    assert!(run.stderr.contains("(`--auto` takes it)"), "{run:?}");
+    assert_eq!(policy("slow"), "block");
+}
