@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use advisor::Freedom;
 use config::RunConfig;
 use schedule::{Schedule, Target};
 use tch::{Device, Kind, Tensor};
@@ -23,6 +24,16 @@ pub const FEATURES: &[&str] = &[
     #[cfg(feature = "layout")]
     "layout",
 ];
+
+/// What the techniques compiled in leave free to change.
+pub fn means() -> Freedom {
+    let has = |name| FEATURES.contains(&name);
+    Freedom {
+        policy: has("checkpoint"),
+        amp: has("amp"),
+        ..Freedom::ALL
+    }
+}
 
 /// The feature that `config` needs and this binary lacks.
 pub fn missing_feature(config: &RunConfig) -> Option<&'static str> {

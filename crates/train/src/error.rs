@@ -75,6 +75,12 @@ pub enum Error {
         /// Optimizer steps done.
         step: u64,
     },
+    /// Steps were skipped one after the other, since gradients had infinities in them.
+    #[error("gradients overflow step after step, at a scale of {scale}")]
+    GradientOverflow {
+        /// What the scale has come down to.
+        scale: f64,
+    },
     /// Ctrl-C or SIGTERM: the weights so far are saved.
     #[error("interrupted at step {step}")]
     Interrupted {

@@ -1,10 +1,12 @@
 //! Validation: the scores of a model over a set; and its answers without masks.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::compose::{self, Autocast};
 use crate::data::{Batch, Loader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
@@ -27,10 +29,21 @@ impl Upload {
     /// # Errors
     /// Where memory runs out.
     pub fn batch(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
-        let [n, h, w] = [batch.len, batch.height, batch.width].map(|d| d.cast_signed() as i64);
-        let bytes = Tensor::f_from_data_size(&batch.images, &[n, h, w, 3], Kind::Uint8)?;
+        self.part(batch, 0..batch.len)
+    }
+
+    /// The same of some of its images.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn part(&self, batch: &Batch, part: Range<usize>) -> Result<(Tensor, Tensor)> {
+        let pixels = batch.height * batch.width;
+        let of = |pixels: usize| part.start * pixels..part.end * pixels;
+        let (images, masks) = (&batch.images[of(3 * pixels)], &batch.masks[of(pixels)]);
+        let [n, h, w] = [part.len(), batch.height, batch.width].map(|d| d.cast_signed() as i64);
+        let bytes = Tensor::f_from_data_size(images, &[n, h, w, 3], Kind::Uint8)?;
         let images = compose::images_to_device(&bytes, self.device, self.channels_last)?;
-        let masks = Tensor::f_from_data_size(&batch.masks, &[n, h, w], Kind::Uint8)?;
+        let masks = Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?;
         Ok((images, masks.f_to_device(self.device)?))
     }
 }
@@ -38,13 +51,17 @@ impl Upload {
 /// Scores and mean loss of `model` over all of `loader`, in the given precision. `None` where
 /// somebody interrupted.
 ///
+/// Where memory runs out, the same images are tried again in parts: `at_a_time` is how many there are
+/// in a part at the most, and becomes less. Scores are of images, whatever their parts.
+///
 /// # Errors
-/// Where the data or a tensor operation fails.
+/// Where the data or a tensor operation fails, or one image is too much.
 pub fn evaluate(
     model: &UNet,
     loader: &Loader,
     upload: Upload,
     precision: Precision,
+    at_a_time: &mut usize,
     interrupt: &Interrupt,
 ) -> Result<Option<(Scores, f64)>> {
     let mut counter = Counter::of(model.network());
@@ -54,7 +71,24 @@ pub fn evaluate(
             return Ok(None);
         }
         let batch = batch?;
-        loss_sum += score(model, &batch, upload, precision, &mut counter)? * batch.len as f64;
+        let mut done = 0;
+        while done < batch.len {
+            let part = done..batch.len.min(done.saturating_add(*at_a_time));
+            let num = part.len();
+            match score(model, &batch, part, upload, precision, &mut counter) {
+                Ok(loss) => {
+                    loss_sum += loss * num as f64;
+                    done += num;
+                }
+                Err(Error::Tensor(error)) if error.is_out_of_memory() && num > 1 => {
+                    *at_a_time = num.div_ceil(2);
+                    if upload.device.is_cuda() {
+                        torch_ext::cuda::empty_cache()?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
         num_images += batch.len;
     }
     Ok(Some((
@@ -63,19 +97,20 @@ pub fn evaluate(
     )))
 }
 
-/// Adds the scores of `batch` to `counter`. Returns its mean loss.
+/// Adds the scores of a part of `batch` to `counter`. Returns its mean loss.
 ///
 /// # Errors
-/// Where a tensor operation fails.
+/// Where a tensor operation fails: nothing is counted then.
 pub fn score(
     model: &UNet,
     batch: &Batch,
+    part: Range<usize>,
     upload: Upload,
     precision: Precision,
     counter: &mut Counter,
 ) -> Result<f64> {
     let _no_grad = tch::no_grad_guard();
-    let (images, masks) = upload.batch(batch)?;
+    let (images, masks) = upload.part(batch, part)?;
     let logits = {
         let _autocast = Autocast::enter(upload.device, precision)?;
         model.forward(&images, &ForwardMode::EVALUATION)?

@@ -14,6 +14,7 @@ pub mod doctor;
 mod error;
 pub mod evaluation;
 pub mod interrupt;
+pub mod ladder;
 pub mod loss;
 pub mod measure;
 pub mod memory;

@@ -13,6 +13,9 @@ pub struct AdamW {
     exp_avg_sqs: Vec<Tensor>,
     steps: Vec<Tensor>,
     hyper: ops::AdamW,
+    num_moves: u64,
+    /// Parameters that the present step has moved.
+    num_moved: usize,
 }
 
 impl AdamW {
@@ -37,6 +40,8 @@ impl AdamW {
             exp_avg_sqs: zeros(&params)?,
             steps,
             params,
+            num_moves: 0,
+            num_moved: 0,
             hyper: ops::AdamW {
                 lr,
                 beta1: 0.9,
@@ -64,6 +69,11 @@ impl AdamW {
         lists.into_iter().flatten().map(Tensor::shallow_clone)
     }
 
+    /// Handles on its step counts, one for each parameter.
+    pub fn step_counts(&self) -> impl Iterator<Item = Tensor> {
+        self.steps.iter().map(Tensor::shallow_clone)
+    }
+
     /// Handles on the gradients that are there.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
         self.params
@@ -75,6 +85,9 @@ impl AdamW {
 
     /// One step over the parameters that have a gradient.
     ///
+    /// On the CPU, where each parameter is moved by itself, a step that fails can be taken again: it
+    /// goes on with the parameter at which it failed ([`Self::is_under_way`]).
+    ///
     /// # Errors
     /// Where an operand does not fit.
     pub fn fused_step(
@@ -85,10 +98,35 @@ impl AdamW {
         let with_grad: Vec<usize> = (0..self.params.len())
             .filter(|&i| self.params[i].grad().defined())
             .collect();
+        let is_cuda = self.params.first().is_some_and(|p| p.device().is_cuda());
+        if is_cuda {
+            self.move_some(&with_grad, grad_scale, found_inf)?;
+        }
+        while !is_cuda && self.num_moved < with_grad.len() {
+            let index = with_grad[self.num_moved];
+            let count = self.steps[index].f_double_value(&[0])?;
+            if let Err(error) = self.move_some(&[index], grad_scale, found_inf) {
+                // The count comes first, and the parameter is not moved yet.
+                let _count = tch::no_grad(|| self.steps[index].f_fill_(count))?;
+                return Err(error);
+            }
+            self.num_moved += 1;
+        }
+        self.num_moved = 0;
+        self.num_moves += 1;
+        Ok(())
+    }
+
+    fn move_some(
+        &self,
+        indices: &[usize],
+        grad_scale: Option<&Tensor>,
+        found_inf: Option<&Tensor>,
+    ) -> Result<()> {
         let pick = |list: &[Tensor]| -> Vec<Tensor> {
-            with_grad.iter().map(|&i| list[i].shallow_clone()).collect()
+            indices.iter().map(|&i| list[i].shallow_clone()).collect()
         };
-        let grads: Vec<Tensor> = with_grad.iter().map(|&i| self.params[i].grad()).collect();
+        let grads: Vec<Tensor> = indices.iter().map(|&i| self.params[i].grad()).collect();
         let tensors = AdamWTensors {
             params: &pick(&self.params),
             grads: &grads,
@@ -97,6 +135,17 @@ impl AdamW {
             steps: &pick(&self.steps),
         };
         ops::fused_adamw(&tensors, self.hyper, grad_scale, found_inf)
+    }
+
+    /// Whether a step has moved some parameters and failed: it can be gone on with, not undone.
+    pub fn is_under_way(&self) -> bool {
+        self.num_moved > 0
+    }
+
+    /// How often the parameters were moved, skipped steps included: a step that failed after that
+    /// cannot be tried again.
+    pub fn num_moves(&self) -> u64 {
+        self.num_moves
     }
 
     /// Sets all gradients to none.

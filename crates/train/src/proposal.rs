@@ -8,6 +8,7 @@ use tch::Device;
 use torch_ext::device_info;
 
 use crate::error::{Error, Result};
+use crate::ladder::{Ladder, Means};
 use crate::precision::{CpuSupport, Precision};
 use crate::{checkpointing, compose, device, prediction};
 
@@ -67,7 +68,7 @@ pub fn propose(
     };
     let cost = target.predict(&real).ok().flatten();
     let fits = cost.is_some_and(|cost| target.fits(&cost));
-    let freedom = freedom(&real, consent);
+    let freedom = freedom(consent);
     let fit = match consent {
         Consent::Force if !is_auto => return Ok(Proposal::as_asked(asked, &target, cost)),
         Consent::Auto => target.fastest_of(&real, freedom),
@@ -87,6 +88,16 @@ pub fn propose(
         None if consent == Consent::Force => without_prediction(asked, is_auto),
         None => Err(nothing_fits(&target, &real, cost, consent)),
     }
+}
+
+/// The ladder of a run that was proposed.
+pub fn ladder(
+    config: &RunConfig,
+    device: Device,
+    precision: Precision,
+    limit: Option<Bytes>,
+) -> Ladder {
+    Ladder::new(target(config, device, precision, limit), Means::of(device))
 }
 
 /// The device as the advisor sees it; `None` where the estimator does not know its kernels.
@@ -121,29 +132,15 @@ fn target(
 }
 
 /// What this program can do, of what may be done.
-fn freedom(config: &RunConfig, consent: Consent) -> Freedom {
-    let has = |config: RunConfig| compose::missing_feature(&config).is_none();
-    let bare = RunConfig {
-        use_amp: false,
-        use_grad_checkpoint: false,
-        use_channels_last: false,
-        ..config.clone()
-    };
+fn freedom(consent: Consent) -> Freedom {
     let is_free = consent != Consent::Strict;
-    let policy = has(RunConfig {
-        use_grad_checkpoint: true,
-        ..bare.clone()
-    });
-    let amp = has(RunConfig {
-        use_amp: true,
-        ..bare
-    });
+    let has = compose::means();
     Freedom {
-        policy,
         split_concat: is_free,
-        amp: is_free && amp,
+        amp: is_free && has.amp,
         accumulation: is_free,
         batch: is_free,
+        ..has
     }
 }
 

@@ -4,20 +4,23 @@ use std::time::{Duration, Instant};
 
 use config::RunConfig;
 use tch::{Device, Kind, Tensor};
-use torch_ext::ops::mul_scalar;
 
 use crate::checkpointing;
-use crate::compose::{Autocast, Scaler};
-use crate::data::Loader;
+use crate::compose::Scaler;
+use crate::data::{Batch, Loader};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
 use crate::interrupt::Interrupt;
-use crate::loss::segmentation_loss;
+use crate::ladder::{Failure, Ladder, Rung};
 use crate::metrics::Scores;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
+
+mod step;
+
+use step::{Saved, ScaleWatch};
 
 /// Steps that are not timed: libraries choose and allocate in them.
 const WARM_UP_STEPS: usize = 3;
@@ -40,6 +43,13 @@ pub struct Trainer {
     /// Images per second of each step.
     step_rates: Vec<f64>,
     steps: u64,
+    /// Images of a forward.
+    micro_batch: u32,
+    /// Without one, a step that fails ends the run.
+    ladder: Option<Ladder>,
+    saved: Saved,
+    scale_watch: ScaleWatch,
+    validation_at_a_time: usize,
 }
 
 /// Why training ended.
@@ -81,6 +91,13 @@ pub trait Observer {
     /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it
     /// was read.
     fn batch_done(&mut self, images: usize, loss: Option<f64>);
+    /// A step failed, and is tried again by a rung of the ladder that `trainer` has not taken yet.
+    ///
+    /// # Errors
+    /// Where a file cannot be written: the run ends.
+    fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) -> Result<()> {
+        Ok(())
+    }
     /// Validation begins.
     fn validation_started(&mut self);
     /// An epoch ended.
@@ -111,6 +128,11 @@ impl Trainer {
         let scaler = Scaler::new(device, precision, config.init_scale)?;
         let mode = checkpointing::training_mode(&config, device)?;
         Ok(Self {
+            micro_batch: config.batch,
+            ladder: None,
+            saved: Saved::of(&model, &optimizer)?,
+            scale_watch: ScaleWatch::new(config.init_scale),
+            validation_at_a_time: usize::MAX,
             config,
             device,
             precision,
@@ -122,6 +144,15 @@ impl Trainer {
             step_rates: Vec::new(),
             steps: 0,
         })
+    }
+
+    /// The same with a ladder, for steps that fail.
+    #[must_use]
+    pub fn with_ladder(self, ladder: Ladder) -> Self {
+        Self {
+            ladder: Some(ladder),
+            ..self
+        }
     }
 
     /// Trains on `train`, validating on `val` after each epoch.
@@ -145,9 +176,7 @@ impl Trainer {
             let (train_loss, data_wait) = self.train_epoch(train, epoch, observer, interrupt)?;
 
             observer.validation_started();
-            let (scores, val_loss) =
-                evaluate(&self.model, val, self.upload(), self.precision, interrupt)?
-                    .ok_or(Error::Interrupted { step: self.steps })?;
+            let (scores, val_loss) = self.validate(val, observer, interrupt)?;
             // Weights whose answers are no numbers are never the best ones.
             let is_best = val_loss.is_finite() && best.is_none_or(|b| scores.iou > b);
             let report = EpochReport {
@@ -180,6 +209,34 @@ impl Trainer {
         Ok(Ending::Completed)
     }
 
+    fn validate(
+        &mut self,
+        val: &Loader,
+        observer: &mut dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<(Scores, f64)> {
+        let before = self.validation_at_a_time.min(self.config.batch as usize);
+        let mut at_a_time = before;
+        let (upload, precision) = (self.upload(), self.precision);
+        let scored = evaluate(
+            &self.model,
+            val,
+            upload,
+            precision,
+            &mut at_a_time,
+            interrupt,
+        )?;
+        if at_a_time < before {
+            self.validation_at_a_time = at_a_time;
+            let failure = Failure::OutOfMemory {
+                shortfall_bytes: None,
+            };
+            let rung = Rung::of_validation(self.recipe(), before, at_a_time);
+            observer.rung_taken(self, &failure, &rung)?;
+        }
+        scored.ok_or(Error::Interrupted { step: self.steps })
+    }
+
     /// One pass over the training images. Returns the mean loss and the share of the time
     /// spent waiting for data.
     fn train_epoch(
@@ -189,45 +246,35 @@ impl Trainer {
         observer: &mut dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<(f64, f64)> {
-        let accumulation = u64::from(self.config.accumulation);
+        let accumulation = self.config.accumulation.max(1) as usize;
         let started = Instant::now();
         let mut losses = MeanLoss::new(self.device)?;
         let mut batches = loader.epoch(u64::from(epoch));
-        let (mut step_started, mut step_images) = (Instant::now(), 0_usize);
-        let num_batches = loader.num_batches() as u64;
-        let mut micro_batch = 0_u64;
-        for batch in batches.by_ref() {
-            let batch = batch?;
-            let (images, masks) = self.upload().batch(&batch)?;
-            // Micro-batches of the last group are as many as there are.
-            let group = accumulation.min(num_batches - micro_batch / accumulation * accumulation);
-
-            let autocast = Autocast::enter(self.device, self.precision)?;
-            let logits = self.model.forward(&images, &self.mode)?;
-            drop(autocast);
-            let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, 1.0 / group as f64)?;
-            drop((logits, images, masks));
-            torch_ext::backward(&self.scaler.scale(&loss)?)?;
-
-            losses.add(&loss, group)?;
-            micro_batch += 1;
-            step_images += batch.len;
-            if micro_batch.is_multiple_of(accumulation) || micro_batch == num_batches {
-                self.scaler.step(&mut self.optimizer)?;
-                self.optimizer.zero_grad()?;
-                self.steps += 1;
-                let time = step_started.elapsed();
-                self.step_times.push(time);
-                self.step_rates
-                    .push(step_images as f64 / time.as_secs_f64().max(1e-9));
-                (step_started, step_images) = (Instant::now(), 0);
+        let mut step_started = Instant::now();
+        while !self.out_of_steps() {
+            // Those of the last step are as many as there are.
+            let group = batches.by_ref().take(accumulation);
+            let group = group.collect::<Result<Vec<Batch>, _>>()?;
+            if group.is_empty() {
+                break;
             }
-            observer.batch_done(batch.len, losses.read_when_due(self.steps)?);
+            let step = self.step(&group, observer)?;
+            self.steps += 1;
+            for loss in &step.0 {
+                losses.add(loss)?;
+            }
+            let images: usize = group.iter().map(|batch| batch.len).sum();
+            let time = step_started.elapsed();
+            self.step_times.push(time);
+            self.step_rates
+                .push(images as f64 / time.as_secs_f64().max(1e-9));
+            step_started = Instant::now();
+            let loss = losses.read_when_due(self.steps)?;
+            for batch in &group {
+                observer.batch_done(batch.len, loss);
+            }
             if interrupt.requested() {
                 return Err(Error::Interrupted { step: self.steps });
-            }
-            if self.out_of_steps() {
-                break;
             }
         }
         device::synchronize(self.device);
@@ -241,6 +288,11 @@ impl Trainer {
             device: self.device,
             channels_last: self.config.use_channels_last,
         }
+    }
+
+    /// Handles on the optimizer's state.
+    pub fn optimizer_state(&self) -> impl Iterator<Item = Tensor> {
+        self.optimizer.state()
     }
 
     /// Optimizer steps done.
@@ -287,10 +339,9 @@ impl MeanLoss {
         })
     }
 
-    /// Adds the loss of a micro-batch that was divided by `group`.
-    fn add(&mut self, loss: &Tensor, group: u64) -> Result<()> {
-        let loss = mul_scalar(&loss.f_detach()?, group as f64)?;
-        self.sum = self.sum.f_add(&loss)?;
+    /// Adds the loss of a batch, in place: nothing can run out of memory here.
+    fn add(&mut self, loss: &Tensor) -> Result<()> {
+        let _sum = self.sum.f_add_(loss)?;
         self.count += 1;
         Ok(())
     }

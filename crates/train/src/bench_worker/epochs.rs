@@ -50,11 +50,13 @@ impl Epochs {
             interrupt,
         } = self;
         let upload = trainer.upload();
+        let mut at_a_time = usize::MAX;
         let scored = evaluate(
             &trainer.model,
             &data.val,
             upload,
             trainer.precision,
+            &mut at_a_time,
             interrupt,
         )?;
         Ok(scored.map_or(f64::NAN, |(_, loss)| loss))

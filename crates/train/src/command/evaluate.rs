@@ -90,15 +90,22 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     ));
     let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
+    let mut at_a_time = usize::MAX;
     let scores = evaluate(
         &loaded.model,
         &loader,
         loaded.upload,
         loaded.precision,
+        &mut at_a_time,
         &interrupt,
     )?
     .ok_or(Error::Interrupted { step: 0 })?
     .0;
+    if at_a_time < usize::MAX {
+        console::note(&format!(
+            "out of memory: scored {at_a_time} images at a time"
+        ));
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&scores)
             .map_err(|e| Error::io("write", "stdout", e.into()))?;

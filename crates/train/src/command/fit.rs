@@ -97,8 +97,12 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         precision,
         data,
         changes,
+        ladder,
     } = args.plan.decide(config, device, choice.precision, data)?;
     let mut trainer = Trainer::new(config, device, precision)?;
+    if let Some(ladder) = ladder {
+        trainer = trainer.with_ladder(ladder);
+    }
     if let Some(file) = warm_start {
         file.load_into(&trainer.model)?;
         console::note("weights: warm start from `--resume`");
@@ -134,7 +138,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         ));
     }
     let peak_bytes = predicted.map(|peak| peak.bytes);
-    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch, changes)?;
+    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch, &changes)?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
     let models = args

@@ -72,7 +72,7 @@ impl Evaluation {
         match self.purpose {
             Purpose::Scores => {
                 let mut counter = Counter::of(model.network());
-                score(model, batch, upload, precision, &mut counter)?;
+                score(model, batch, 0..batch.len, upload, precision, &mut counter)?;
             }
             Purpose::Answers(size) => {
                 let original = (size.height as usize, size.width as usize);

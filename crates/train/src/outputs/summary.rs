@@ -6,6 +6,7 @@ use advisor::Change;
 use config::RunConfig;
 use serde::Serialize;
 
+use crate::ladder::{Failure, Rung};
 use crate::metrics::ClassScore;
 
 /// How a run ended.
@@ -97,9 +98,9 @@ pub struct Fallback {
     pub step: u64,
     /// What was the matter.
     pub failure: String,
-    /// `key = value` before.
+    /// What was run, as `key = value` before the run.
     pub from: String,
-    /// `key = value` since then.
+    /// What is run since then.
     pub to: String,
 }
 
@@ -111,6 +112,16 @@ impl Fallback {
             failure: change.why.clone(),
             from: format!("{} = {}", change.what, change.from),
             to: format!("{} = {}", change.what, change.to),
+        }
+    }
+
+    /// A rung of the ladder.
+    pub(crate) fn of(step: u64, failure: &Failure, rung: &Rung) -> Self {
+        Self {
+            step,
+            failure: failure.to_string(),
+            from: rung.from.clone(),
+            to: rung.to.clone(),
         }
     }
 }

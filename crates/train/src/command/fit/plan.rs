@@ -10,8 +10,9 @@ use torch_ext::meter;
 use crate::command::console;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::ladder::Ladder;
 use crate::precision::{self, CpuSupport, Precision};
-use crate::proposal::{Consent, propose};
+use crate::proposal::{Consent, ladder, propose};
 use crate::run_data::RunData;
 
 #[derive(Debug, Args)]
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     pub(super) data: RunData,
     /// What it was changed in.
     pub(super) changes: Vec<Change>,
+    /// For steps that fail; with `--strict` there is none.
+    pub(super) ladder: Option<Ladder>,
 }
 
 impl PlanFlags {
@@ -79,12 +82,15 @@ impl PlanFlags {
         if let Some(Bytes(bytes)) = limit {
             meter::set_limit(Some(bytes));
         }
+        let precision = if config.use_amp == use_amp {
+            precision
+        } else {
+            precision::choose(&config, device, CpuSupport::detect()).precision
+        };
         Ok(Plan {
-            precision: if config.use_amp == use_amp {
-                precision
-            } else {
-                precision::choose(&config, device, CpuSupport::detect()).precision
-            },
+            ladder: (self.consent() != Consent::Strict)
+                .then(|| ladder(&config, device, precision, limit)),
+            precision,
             data: if config.batch == batch {
                 data
             } else {

@@ -13,6 +13,7 @@ use crate::command::console;
 use crate::data::Source;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::ladder::{Failure, Rung};
 use crate::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
     Validation, samples, save_to_models_dir,
@@ -37,8 +38,8 @@ pub(super) struct Recorder {
     started: Instant,
     predicted_peak_bytes: Option<u64>,
     largest_batch: LargestBatch,
-    /// Before the run.
-    changes: Vec<Change>,
+    /// Before the run and in it.
+    fallbacks: Vec<Fallback>,
 }
 
 impl Recorder {
@@ -48,13 +49,13 @@ impl Recorder {
         trainer: &Trainer,
         predicted_peak_bytes: Option<u64>,
         largest_batch: LargestBatch,
-        changes: Vec<Change>,
+        changes: &[Change],
     ) -> Result<Self> {
         dir.write("config.toml", &trainer.config.to_toml())?;
         let last = dir.file("last");
         std::fs::create_dir(&last).map_err(|e| Error::io("create", last, e))?;
         dir.log_event(&json!({"event": "started", "precision": trainer.precision.name()}))?;
-        for change in &changes {
+        for change in changes {
             dir.log_event(&json!({"event": "changed", "change": change}))?;
         }
         Ok(Self {
@@ -66,7 +67,7 @@ impl Recorder {
             started: Instant::now(),
             predicted_peak_bytes,
             largest_batch,
-            changes,
+            fallbacks: changes.iter().map(Fallback::before_the_run).collect(),
         })
     }
 
@@ -208,7 +209,7 @@ impl Recorder {
                 best_epoch: best.map(|b| b.epoch + 1),
                 per_class: best.map(|b| b.scores.per_class.clone()).unwrap_or_default(),
             },
-            fallbacks: self.changes.iter().map(Fallback::before_the_run).collect(),
+            fallbacks: self.fallbacks.clone(),
             artifacts,
         }
     }
@@ -276,6 +277,17 @@ impl Observer for Recorder {
         self.progress.batch_done(images, loss);
     }
 
+    fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) -> Result<()> {
+        let step = trainer.steps();
+        self.progress.clear();
+        console::warn(&in_words(step, failure, rung));
+        let fallback = Fallback::of(step, failure, rung);
+        let event =
+            json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
+        self.fallbacks.push(fallback);
+        self.dir.log_event(&event).map_err(|e| e.during_run(step))
+    }
+
     fn validation_started(&mut self) {
         self.progress.validation_started();
     }
@@ -317,6 +329,25 @@ impl Observer for Recorder {
         self.progress.epoch_done(report);
         Ok(())
     }
+}
+
+/// What happened, what is done about it, and what that means.
+fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
+    let Rung {
+        from,
+        to,
+        is_bit_exact,
+        ..
+    } = rung;
+    let bits = if *is_bit_exact {
+        "every bit stays as it would have been"
+    } else {
+        "rounding differs from here on"
+    };
+    format!(
+        "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
+        step + 1
+    )
 }
 
 fn milliseconds(time: Duration) -> f64 {

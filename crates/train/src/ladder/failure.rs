@@ -1,0 +1,67 @@
+//! What can be the matter with a step.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// A failure that the ladder has rungs for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Failure {
+    /// The device, or a limit on it, had no room.
+    OutOfMemory {
+        /// Bytes asked for beyond those that were free, where the allocator said so.
+        shortfall_bytes: Option<u64>,
+    },
+    /// Steps were skipped one after the other, since gradients had infinities in them.
+    Overflow {
+        /// What the scale has come down to.
+        scale: f64,
+    },
+    /// The forward pass gave a loss that is no number.
+    NonFiniteLoss,
+    /// A segment could not be recomputed.
+    Checkpointing,
+}
+
+impl Failure {
+    /// The failure behind an error; `None` for what no change of recipe mends.
+    pub fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Tensor(error) if error.is_out_of_memory() => Some(Self::OutOfMemory {
+                shortfall_bytes: shortfall(error),
+            }),
+            Error::Tensor(
+                torch_ext::Error::RecomputeMismatch(_) | torch_ext::Error::Segment(_),
+            ) => Some(Self::Checkpointing),
+            Error::NonFiniteLoss { .. } => Some(Self::NonFiniteLoss),
+            Error::GradientOverflow { scale } => Some(Self::Overflow { scale: *scale }),
+            _ => None,
+        }
+    }
+}
+
+fn shortfall(error: &torch_ext::Error) -> Option<u64> {
+    let torch_ext::Error::OutOfMemory {
+        requested_bytes,
+        free_bytes,
+        ..
+    } = error
+    else {
+        return None;
+    };
+    requested_bytes.map(|requested| requested.saturating_sub(free_bytes.unwrap_or(0)))
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory { .. } => f.write_str("out of memory"),
+            Self::Overflow { scale } => write!(
+                f,
+                "gradients overflow step after step, at a scale of {scale}"
+            ),
+            Self::NonFiniteLoss => f.write_str("the loss is not finite"),
+            Self::Checkpointing => f.write_str("a checkpointed segment cannot be recomputed"),
+        }
+    }
+}

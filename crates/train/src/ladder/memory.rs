@@ -1,0 +1,149 @@
+//! Rungs for a step that runs out of memory.
+
+use advisor::{Fit, Freedom};
+use config::{CheckpointPolicy, RunConfig};
+use estimator::Bytes;
+
+use super::{Ladder, Recipe, Rung};
+
+/// A recipe has to be predicted at least so much smaller, as a share, than the one that failed.
+const LESS: u64 = 50;
+
+/// Changes of one class leave as much as possible as it is.
+const CLASSES: [Freedom; 3] = {
+    let policy = Freedom::POLICY;
+    let split = Freedom {
+        split_concat: true,
+        ..policy
+    };
+    [policy, split, Freedom { amp: true, ..split }]
+};
+
+impl Ladder {
+    pub(super) fn less_memory(
+        &mut self,
+        recipe: &Recipe,
+        shortfall_bytes: Option<u64>,
+    ) -> Option<Rung> {
+        if !self.taken.is_retry_spent {
+            self.taken.is_retry_spent = true;
+            let rung = Rung::to(recipe.clone(), "step", "as it is", "once more", true);
+            return Some(rung);
+        }
+        let smaller = match &self.target {
+            Some(_) => self.predicted_smaller(recipe, shortfall_bytes.unwrap_or(0)),
+            None => self.next_smaller(recipe),
+        };
+        smaller.or_else(|| Self::smaller_micro_batch(recipe))
+    }
+
+    /// The first class of changes in which something is predicted to take enough less.
+    fn predicted_smaller(&self, recipe: &Recipe, shortfall: u64) -> Option<Rung> {
+        let target = self.target.as_ref()?;
+        let now = recipe.as_predicted();
+        let taken = target.predict(&now).ok().flatten()?.total_bytes;
+        let budget = taken
+            .saturating_sub(shortfall)
+            .saturating_sub(taken / LESS)
+            .min(target.budget().map_or(u64::MAX, |budget| budget.0));
+        let target = target.clone().with_budget(Bytes(budget));
+        for class in CLASSES {
+            let freedom = Freedom {
+                policy: class.policy && self.means.freedom.policy,
+                split_concat: class.split_concat && self.means.freedom.split_concat,
+                amp: class.amp && self.means.freedom.amp && self.means.amp.is_some(),
+                accumulation: false,
+                batch: false,
+            };
+            if let Ok(Some(Fit { config, .. })) = target.fastest_of(&now, freedom) {
+                return Some(self.rung_to(recipe, &config));
+            }
+        }
+        None
+    }
+
+    /// Where memory is not predicted: the policies from much to little.
+    fn next_smaller(&self, recipe: &Recipe) -> Option<Rung> {
+        let config = &recipe.config;
+        let policy = |policy| RunConfig {
+            use_grad_checkpoint: true,
+            grad_checkpoint_policy: Some(policy),
+            grad_checkpoint_plan: None,
+            use_reentrant: false,
+            ..config.clone()
+        };
+        let smaller = match config.checkpoint_policy() {
+            _ if !self.means.freedom.policy => None,
+            CheckpointPolicy::Off | CheckpointPolicy::Block | CheckpointPolicy::Stage => {
+                Some(policy(CheckpointPolicy::Selective))
+            }
+            CheckpointPolicy::Selective => Some(policy(CheckpointPolicy::Mixed)),
+            CheckpointPolicy::Mixed | CheckpointPolicy::Auto => None,
+        };
+        let split = || {
+            (self.means.freedom.split_concat && !config.split_concat).then(|| RunConfig {
+                split_concat: true,
+                ..config.clone()
+            })
+        };
+        smaller
+            .or_else(split)
+            .map(|config| self.rung_to(recipe, &config))
+    }
+
+    /// To what the advisor chose, whose batch is the micro-batch.
+    fn rung_to(&self, recipe: &Recipe, chosen: &RunConfig) -> Rung {
+        let config = RunConfig {
+            batch: recipe.config.batch,
+            accumulation: recipe.config.accumulation,
+            ..chosen.clone()
+        };
+        let turns_amp_on = config.use_amp && !recipe.config.use_amp;
+        let splits = config.split_concat && !recipe.config.split_concat;
+        let is_bit_exact = !turns_amp_on && !splits;
+        let (from, to) = (in_words(&recipe.config), in_words(&config));
+        let next = Recipe {
+            precision: self
+                .means
+                .amp
+                .filter(|_| turns_amp_on)
+                .unwrap_or(recipe.precision),
+            config,
+            ..recipe.clone()
+        };
+        Rung::to(next, "checkpointing", &from, &to, is_bit_exact)
+    }
+
+    /// Half as many images at a time, or the next less that divides the batch: a micro-batch more or
+    /// less would make the mean of unequal ones.
+    fn smaller_micro_batch(recipe: &Recipe) -> Option<Rung> {
+        let batch = recipe.config.batch;
+        let half = recipe.micro_batch.min(batch) / 2;
+        let micro_batch = (1..=half)
+            .rev()
+            .find(|micro| batch.is_multiple_of(*micro))?;
+        let next = Recipe {
+            micro_batch,
+            ..recipe.clone()
+        };
+        let (from, to) = (recipe.micro_batch.to_string(), micro_batch.to_string());
+        Some(Rung::to(next, "images at a time", &from, &to, false))
+    }
+}
+
+fn in_words(config: &RunConfig) -> String {
+    let amp = if config.use_amp { ", AMP" } else { "" };
+    let split = if config.split_concat {
+        ", split concat"
+    } else {
+        ""
+    };
+    let plan = config.grad_checkpoint_plan.iter().flatten();
+    let stages: Vec<_> = plan.map(|keep| keep.as_str()).collect();
+    let plan = if stages.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", stages.join(","))
+    };
+    format!("{}{plan}{split}{amp}", config.checkpoint_policy())
+}

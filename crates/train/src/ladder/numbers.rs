@@ -1,0 +1,92 @@
+//! Rungs for numbers that are none, and for checkpointing that fails.
+
+use config::{AmpDtype, CheckpointPolicy, RunConfig};
+
+use super::{Ladder, Recipe, Rung};
+use crate::precision::Precision;
+
+/// The guide's lower scale (its Q2), in place of 2^16.
+const LOWER_SCALE: f64 = 1024.0;
+
+impl Ladder {
+    /// A type that overflows less. `scale` is that of the scaler, where gradients overflow.
+    pub(super) fn less_range(&mut self, recipe: &Recipe, scale: Option<f64>) -> Option<Rung> {
+        if recipe.precision == Precision::Fp32 {
+            return None;
+        }
+        if let Some(scale) = scale.filter(|scale| *scale > LOWER_SCALE)
+            && !self.taken.is_scale_lowered
+        {
+            self.taken.is_scale_lowered = true;
+            let lower = Recipe {
+                config: RunConfig {
+                    init_scale: LOWER_SCALE,
+                    ..recipe.config.clone()
+                },
+                ..recipe.clone()
+            };
+            let (from, to) = (scale.to_string(), LOWER_SCALE.to_string());
+            return Some(Rung {
+                scale: Some(LOWER_SCALE),
+                ..Rung::to(lower, "scale", &from, &to, false)
+            });
+        }
+        if recipe.precision == Precision::Fp16 && self.means.has_bf16 {
+            let bf16 = Recipe {
+                config: RunConfig {
+                    amp_dtype: AmpDtype::Bf16,
+                    ..recipe.config.clone()
+                },
+                precision: Precision::Bf16,
+                ..recipe.clone()
+            };
+            return Some(Rung::to(bf16, "AMP", "fp16", "bf16", false));
+        }
+        let off = Recipe {
+            config: RunConfig {
+                use_amp: false,
+                ..recipe.config.clone()
+            },
+            precision: Precision::Fp32,
+            ..recipe.clone()
+        };
+        // Twice the bytes for activations: the ladder of memory follows where they do not fit.
+        Some(Rung::to(off, "AMP", recipe.precision.name(), "off", false))
+    }
+
+    /// The other form of checkpointing, then none.
+    pub(super) fn other_checkpointing(&mut self, recipe: &Recipe) -> Option<Rung> {
+        let policy = recipe.config.checkpoint_policy();
+        let has_forms = matches!(policy, CheckpointPolicy::Block | CheckpointPolicy::Stage);
+        if has_forms && !self.taken.is_form_changed {
+            self.taken.is_form_changed = true;
+            let use_reentrant = !recipe.config.use_reentrant;
+            let other = Recipe {
+                config: RunConfig {
+                    use_reentrant,
+                    ..recipe.config.clone()
+                },
+                ..recipe.clone()
+            };
+            let (from, to) = ((!use_reentrant).to_string(), use_reentrant.to_string());
+            return Some(Rung::to(other, "use_reentrant", &from, &to, true));
+        }
+        if policy == CheckpointPolicy::Off {
+            return None;
+        }
+        let off = Recipe {
+            config: RunConfig {
+                use_grad_checkpoint: false,
+                grad_checkpoint_policy: None,
+                grad_checkpoint_plan: None,
+                ..recipe.config.clone()
+            },
+            ..recipe.clone()
+        };
+        let fits = self.target.as_ref().is_none_or(|target| {
+            let cost = target.predict(&off.as_predicted()).ok().flatten();
+            cost.is_none_or(|cost| target.fits(&cost))
+        });
+        fits.then(|| Rung::to(off, "checkpointing", policy.as_str(), "off", true))
+    }
+}

@@ -1,0 +1,276 @@
+//! One optimizer step, undone and tried again where it fails.
+//!
+//! What a step changes before the optimizer moves the parameters: gradients, which are cleared; the
+//! buffers of batch norm, and on a failure within the optimizer the counts of its steps, which are
+//! kept in copies made once. Its batches are bytes on the host until the step is done.
+
+use std::ops::Range;
+
+use tch::Tensor;
+use torch_ext::ops::mul_scalar;
+
+use super::{Observer, Trainer};
+use crate::checkpointing;
+use crate::compose::{Autocast, Scaler};
+use crate::data::Batch;
+use crate::error::{Error, Result};
+use crate::ladder::{Failure, Ladder, Recipe, Rung};
+use crate::loss::segmentation_loss;
+use crate::model::UNet;
+use crate::optimizer::AdamW;
+
+/// So many steps skipped one after the other are more than a scale that was chosen too high.
+const MOST_SKIPS: u32 = 5;
+
+/// The losses of a step's batches, each as if it were alone.
+#[derive(Debug)]
+pub(super) struct StepLoss(pub(super) Vec<Tensor>);
+
+/// Tensors that a step changes in place, with copies from before it.
+#[derive(Debug)]
+pub(super) struct Saved {
+    live: Vec<Tensor>,
+    copies: Vec<Tensor>,
+}
+
+impl Saved {
+    /// Of the buffers of `model` and the step counts of `optimizer`. Allocates once.
+    pub(super) fn of(model: &UNet, optimizer: &AdamW) -> Result<Self> {
+        let entries = model.parameters().entries().iter();
+        let buffers = entries.filter(|entry| !entry.spec.role.is_trainable());
+        let live: Vec<_> = buffers
+            .map(|entry| entry.tensor.shallow_clone())
+            .chain(optimizer.step_counts())
+            .collect();
+        let copies = live.iter().map(Tensor::f_empty_like);
+        Ok(Self {
+            copies: copies.collect::<Result<_, _>>()?,
+            live,
+        })
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (copy, live) in self.copies.iter_mut().zip(&self.live) {
+            copy.f_copy_(live)?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (live, copy) in self.live.iter_mut().zip(&self.copies) {
+            live.f_copy_(copy)?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts steps that the scaler skips one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ScaleWatch {
+    last: Option<f64>,
+    num_skips: u32,
+}
+
+impl ScaleWatch {
+    pub(super) const fn new(scale: f64) -> Self {
+        Self {
+            last: Some(scale),
+            num_skips: 0,
+        }
+    }
+
+    /// Takes the scale after a step, which halves where the step was skipped. Whether it collapses.
+    fn is_collapse(&mut self, scale: f64) -> bool {
+        let is_skip = self.last.is_some_and(|last| scale < last);
+        self.num_skips = if is_skip { self.num_skips + 1 } else { 0 };
+        self.last = Some(scale);
+        self.num_skips >= MOST_SKIPS
+    }
+}
+
+impl Trainer {
+    /// Takes one step on these batches: as it is, or by the first rung of the ladder with which it
+    /// succeeds.
+    ///
+    /// # Errors
+    /// What no rung mends.
+    pub(super) fn step(
+        &mut self,
+        batches: &[Batch],
+        observer: &mut dyn Observer,
+    ) -> Result<StepLoss> {
+        if self.ladder.is_none() {
+            return self.attempt(batches);
+        }
+        self.saved.save()?;
+        loop {
+            let moves = self.optimizer.num_moves();
+            let error = match self.attempt(batches) {
+                Ok(loss) => {
+                    self.ladder.iter_mut().for_each(Ladder::step_done);
+                    return Ok(loss);
+                }
+                Err(error) => error,
+            };
+            // A step that the scaler skipped has moved nothing.
+            let has_moved = self.optimizer.num_moves() != moves
+                && !matches!(error, Error::GradientOverflow { .. });
+            let is_over = has_moved || self.optimizer.is_under_way();
+            let Some(failure) = Failure::of(&error).filter(|_| !is_over) else {
+                return Err(error);
+            };
+            self.undo()?;
+            let recipe = self.recipe();
+            let ladder = self.ladder.as_mut();
+            let Some(rung) = ladder.and_then(|ladder| ladder.next(&failure, &recipe)) else {
+                return Err(error);
+            };
+            observer.rung_taken(self, &failure, &rung)?;
+            self.take(rung)?;
+        }
+    }
+
+    fn attempt(&mut self, batches: &[Batch]) -> Result<StepLoss> {
+        let group = batches.len();
+        let mut losses = Vec::with_capacity(group);
+        for batch in batches {
+            let loss = self.accumulate(batch, group)?;
+            losses.push(mul_scalar(&loss, group as f64)?);
+        }
+        self.update()?;
+        self.optimizer.zero_grad()?;
+        // Reading the scale waits for the device.
+        if !self.device.is_cuda()
+            && let Some(scale) = self.scaler.current()?
+            && self.scale_watch.is_collapse(scale)
+        {
+            return Err(Error::GradientOverflow { scale });
+        }
+        Ok(StepLoss(losses))
+    }
+
+    /// Moves the parameters. Where memory runs out in the middle of it, nothing can be undone; what is
+    /// asked for there are a few bytes for each parameter, and asked for again.
+    fn update(&mut self) -> Result<()> {
+        const TRIES: u32 = 3;
+        for _try in 1..TRIES {
+            match self.scaler.step(&mut self.optimizer) {
+                Err(Error::Tensor(error))
+                    if error.is_out_of_memory() && self.optimizer.is_under_way() => {}
+                outcome => return outcome,
+            }
+        }
+        self.scaler.step(&mut self.optimizer)
+    }
+
+    /// Adds the gradients of a batch, micro-batch by micro-batch. Returns its part of the loss.
+    fn accumulate(&mut self, batch: &Batch, group: usize) -> Result<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        for part in parts(batch.len, self.micro_batch as usize) {
+            let share = part.len() as f64 / (batch.len * group) as f64;
+            let loss = self.backward(batch, part, share)?;
+            sum = Some(match sum {
+                Some(sum) => sum.f_add(&loss)?,
+                None => loss,
+            });
+        }
+        sum.ok_or_else(|| {
+            Error::Tensor(torch_ext::Error::InvalidArgument(
+                "an empty batch".to_owned(),
+            ))
+        })
+    }
+
+    /// Forward and backward of a part of a batch. Returns its loss times `share`.
+    fn backward(&mut self, batch: &Batch, part: Range<usize>, share: f64) -> Result<Tensor> {
+        let (images, masks) = self.upload().part(batch, part)?;
+        let autocast = Autocast::enter(self.device, self.precision)?;
+        let logits = self.model.forward(&images, &self.mode)?;
+        drop(autocast);
+        let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
+        drop((logits, images, masks));
+        // On CUDA that is read later: reading waits for the device.
+        if !self.device.is_cuda() && !loss.f_double_value(&[])?.is_finite() {
+            let step = self.steps();
+            return Err(Error::NonFiniteLoss { step });
+        }
+        torch_ext::backward(&self.scaler.scale(&loss)?)?;
+        Ok(loss.f_detach()?)
+    }
+
+    /// As if the step had not begun.
+    fn undo(&mut self) -> Result<()> {
+        self.optimizer.zero_grad()?;
+        self.saved.restore()?;
+        if self.device.is_cuda() {
+            torch_ext::cuda::empty_cache()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, rung: Rung) -> Result<()> {
+        let Recipe {
+            config,
+            precision,
+            micro_batch,
+        } = rung.recipe;
+        if rung.scale.is_some() || precision != self.precision {
+            let scale = rung.scale.unwrap_or(config.init_scale);
+            self.scaler = Scaler::new(self.device, precision, scale)?;
+            self.scale_watch = ScaleWatch::new(scale);
+        }
+        self.mode = checkpointing::training_mode(&config, self.device)?;
+        self.config = config;
+        self.precision = precision;
+        self.micro_batch = micro_batch;
+        Ok(())
+    }
+
+    /// How it computes.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            config: self.config.clone(),
+            precision: self.precision,
+            micro_batch: self.micro_batch,
+        }
+    }
+}
+
+/// Parts of `len` images, `most` at a time.
+fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = most.max(1);
+    (0..len)
+        .step_by(most)
+        .map(move |from| from..len.min(from + most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_batch() {
+        let all: Vec<_> = parts(7, 3).collect();
+        assert_eq!(all, [0..3, 3..6, 6..7]);
+        assert_eq!(parts(4, 0).count(), 4);
+        assert_eq!(parts(0, 3).count(), 0);
+    }
+
+    #[test]
+    fn five_skips_in_a_row_are_a_collapse() {
+        let mut watch = ScaleWatch::new(65_536.0);
+        let mut scale = 65_536.0;
+        for _step in 1..5 {
+            scale /= 2.0;
+            assert!(!watch.is_collapse(scale));
+        }
+        assert!(watch.is_collapse(scale / 2.0));
+        // With a good step between them they are none.
+        watch = ScaleWatch::new(1024.0);
+        for scale in [512.0, 256.0, 256.0, 128.0, 64.0, 32.0, 16.0] {
+            assert!(!watch.is_collapse(scale));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Runs whose steps fail: what comes out is what would have come out without the failure.
+
+use std::sync::Arc;
+
+use config::{CheckpointPolicy, ImageSize, RunConfig};
+use tch::{Device, Tensor};
+use torch_ext::meter;
+use train::Result;
+use train::data::{Loader, LoaderConfig, SynthSource};
+use train::interrupt::Interrupt;
+use train::ladder::{Failure, Ladder, Means, Rung};
+use train::precision::Precision;
+use train::trainer::{EpochReport, Observer, Trainer};
+
+use crate::techniques::alone;
+
+const PAGES: usize = 6;
+const SIDE: u32 = 64;
+
+fn config() -> RunConfig {
+    RunConfig {
+        width: 2,
+        img_size: ImageSize::new(SIDE, SIDE),
+        batch: 3,
+        use_amp: false,
+        use_channels_last: true,
+        epochs: 2,
+        lr: 1e-3,
+        ..RunConfig::default()
+    }
+}
+
+fn loader(config: &RunConfig, seed: u64, shuffle: bool) -> Loader {
+    let source = SynthSource::new(seed, PAGES, SIDE, SIDE).unwrap();
+    let loader = LoaderConfig {
+        batch: config.batch as usize,
+        workers: 1,
+        prefetch: 1,
+        shuffle,
+        seed: 5,
+        augment: shuffle,
+        drop_last: false,
+    };
+    Loader::new(Arc::new(source), loader).unwrap()
+}
+
+/// Plants a failure after a number of steps, and takes note of what is done about it.
+#[derive(Default)]
+struct Watch {
+    plant: Option<(u64, u32)>,
+    num_batches: u64,
+    rungs: Vec<(Failure, Rung)>,
+    losses: Vec<f64>,
+}
+
+impl Observer for Watch {
+    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
+
+    fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {
+        self.num_batches += 1;
+        if let Some((after, countdown)) = self.plant
+            && self.num_batches == after
+        {
+            meter::fail_after(Some(countdown));
+        }
+    }
+
+    fn rung_taken(&mut self, _trainer: &Trainer, failure: &Failure, rung: &Rung) -> Result<()> {
+        self.rungs.push((*failure, rung.clone()));
+        Ok(())
+    }
+
+    fn validation_started(&mut self) {}
+
+    fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        self.losses.push(report.train_loss);
+        Ok(())
+    }
+}
+
+/// All tensors of a run: parameters, buffers, optimizer.
+struct End {
+    tensors: Vec<Tensor>,
+    watch: Watch,
+}
+
+fn fit(config: &RunConfig, precision: Precision, plant: Option<(u64, u32)>) -> Result<End> {
+    let mut trainer = Trainer::new(config.clone(), Device::Cpu, precision)?
+        .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
+    let (train, val) = (loader(config, 1, true), loader(config, 2, false));
+    let mut watch = Watch {
+        plant,
+        ..Watch::default()
+    };
+    let outcome = trainer.fit(&train, &val, &mut watch, &Interrupt::default());
+    meter::fail_after(None);
+    outcome?;
+    let entries = trainer.model.parameters().entries().iter();
+    let tensors = entries.map(|entry| entry.tensor.detach().copy());
+    Ok(End {
+        tensors: tensors.chain(trainer.optimizer_state()).collect(),
+        watch,
+    })
+}
+
+fn num_differing(a: &End, b: &End) -> usize {
+    assert_eq!(a.tensors.len(), b.tensors.len());
+    let pairs = a.tensors.iter().zip(&b.tensors);
+    pairs.filter(|(a, b)| !a.equal(b)).count()
+}
+
+fn policy(policy: CheckpointPolicy) -> RunConfig {
+    RunConfig {
+        use_grad_checkpoint: policy != CheckpointPolicy::Off,
+        grad_checkpoint_policy: Some(policy),
+        ..config()
+    }
+}
+
+/// Of so many allocations twelve are failed, each in a run of its own; with
+/// `SNUG_TEST_EVERY_ALLOCATION` set all of them, which takes an hour.
+fn stride(num: u64) -> usize {
+    let every = std::env::var_os("SNUG_TEST_EVERY_ALLOCATION").is_some();
+    if every {
+        1
+    } else {
+        usize::try_from(num / 12).unwrap().max(1)
+    }
+}
+
+#[test]
+fn an_allocation_that_fails_once_leaves_no_trace() {
+    let _turn = alone();
+    for kind in [CheckpointPolicy::Off, CheckpointPolicy::Selective] {
+        let config = policy(kind);
+        // Libraries cache on first use.
+        fit(&config, Precision::Fp32, None).unwrap();
+        let before = meter::read().num_allocations;
+        let plain = fit(&config, Precision::Fp32, None).unwrap();
+        let num = meter::read().num_allocations - before;
+        let mut num_failed = 0;
+        // From the second of four steps on: steps, validation and what is between them.
+        for k in (0..u32::try_from(num).unwrap()).step_by(stride(num)) {
+            let end = fit(&config, Precision::Fp32, Some((1, k)))
+                .unwrap_or_else(|error| panic!("{kind} at {k} of {num}: {error}"));
+            num_failed += usize::from(!end.watch.rungs.is_empty());
+            assert_eq!(num_differing(&plain, &end), 0, "{kind} at {k}");
+            assert_eq!(plain.watch.losses, end.watch.losses, "{kind} at {k}");
+            assert_eq!(plain.watch.num_batches, end.watch.num_batches);
+        }
+        println!("{kind}: {num_failed} failures of {num} allocations, all survived");
+        assert!(num_failed >= 4);
+    }
+}
+
+#[test]
+fn a_run_that_is_squeezed_takes_another_policy_and_keeps_its_bits() {
+    let _turn = alone();
+    let config = policy(CheckpointPolicy::Off);
+    let level = meter::read().allocated_bytes;
+    let plain = fit(&config, Precision::Fp32, None).unwrap();
+    meter::reset_peak();
+    fit(&config, Precision::Fp32, None).unwrap();
+    let peak = meter::read().peak_bytes - level;
+    meter::set_limit(Some(level + peak * 3 / 4));
+    let squeezed = fit(&config, Precision::Fp32, None);
+    meter::set_limit(None);
+    let squeezed = squeezed.unwrap();
+    let words: Vec<_> = squeezed
+        .watch
+        .rungs
+        .iter()
+        .map(|(_, rung)| rung.to.as_str())
+        .collect();
+    assert_eq!(words, ["step once more", "checkpointing selective"]);
+    assert_eq!(num_differing(&plain, &squeezed), 0);
+}
+
+#[test]
+fn what_overflows_in_half_precision_goes_on_in_more() {
+    let _turn = alone();
+    let config = RunConfig {
+        use_amp: true,
+        ..config()
+    };
+    let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp16)
+        .unwrap()
+        .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
+    // Logits past 65504: infinite in fp16, and a loss that is no number.
+    let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+    tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
+    let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
+    let mut watch = Watch::default();
+    trainer
+        .fit(&train, &val, &mut watch, &Interrupt::default())
+        .unwrap();
+    let (failure, rung) = &watch.rungs[0];
+    assert_eq!(*failure, Failure::NonFiniteLoss);
+    let next = if Means::of(Device::Cpu).has_bf16 {
+        "AMP bf16"
+    } else {
+        "AMP off"
+    };
+    assert_eq!(rung.to, next);
+    assert_eq!(trainer.steps(), 4);
+    assert_eq!(watch.num_batches, 4);
+}
+
+#[test]
+fn a_scale_far_too_high_is_lowered() {
+    let _turn = alone();
+    let config = RunConfig {
+        use_amp: true,
+        init_scale: 2_f64.powi(100),
+        epochs: 4,
+        ..config()
+    };
+    let end = fit(&config, Precision::Fp16, None).unwrap();
+    let (failure, rung) = &end.watch.rungs[0];
+    assert!(matches!(failure, Failure::Overflow { scale } if *scale < config.init_scale));
+    assert_eq!(rung.to, "scale 1024");
+    assert_eq!(end.watch.rungs.len(), 1);
+    assert_eq!(end.watch.num_batches, 8, "no batch twice, none left out");
+}
+
+#[test]
+fn without_a_ladder_a_failure_ends_the_run() {
+    let _turn = alone();
+    let config = config();
+    let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32).unwrap();
+    let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
+    let mut watch = Watch {
+        plant: Some((1, 30)),
+        ..Watch::default()
+    };
+    let outcome = trainer.fit(&train, &val, &mut watch, &Interrupt::default());
+    meter::fail_after(None);
+    assert!(outcome.is_err());
+    assert!(watch.rungs.is_empty());
+}
