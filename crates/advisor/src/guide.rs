@@ -1,12 +1,21 @@
-//! The guide's figures, kept as it states them: its table, its two worked
-//! examples. Its presets are in `config`.
+//! The guide's figures, kept as it states them: its table, its worked examples, its claims. Its
+//! presets are in `config`.
 //!
-//! The figures are not ours, and are known to be too low at width 64; what a
-//! simulation found stands beside them where there is one.
+//! The figures are not ours, and are known to be too low at width 64: [`check`] puts predictions
+//! beside them.
 
-use config::ImageSize;
-use estimator::Bytes;
+mod check;
+mod claims;
+mod json;
+mod text;
+
+use config::{ConfigError, ImageSize, Overrides, RunConfig, resolve};
 use serde::Serialize;
+
+pub use check::{Check, Measurements, Part, Verdict, check};
+pub use claims::{CLAIMS, Claim, ClaimCheck, ClaimVerdict, Quantity};
+pub use json::to_json;
+pub use text::to_text;
 
 /// A recipe of the guide: size, batch and the three switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +77,16 @@ const AMP_CL: Recipe = Recipe {
 const ALL: Recipe = Recipe {
     use_grad_checkpoint: true,
     ..AMP_CL
+};
+const CHECKPOINT: Recipe = Recipe {
+    use_grad_checkpoint: true,
+    ..NONE
+};
+/// The work of the preset `max-memory`.
+const SMALL: Recipe = Recipe {
+    img_size: WIDE,
+    batch: 16,
+    ..NONE
 };
 
 /// The recipe of the preset `speed`.
@@ -132,29 +151,32 @@ pub const EXAMPLES: [Example; 3] = [
 ];
 
 impl Recipe {
-    /// Peak of tensor bytes at width 64, where a simulation gives it.
+    /// The switches and the work of a configuration.
+    pub const fn of(config: &RunConfig) -> Self {
+        Self {
+            img_size: config.img_size,
+            batch: config.batch,
+            use_amp: config.use_amp,
+            use_grad_checkpoint: config.use_grad_checkpoint,
+            use_channels_last: config.use_channels_last,
+        }
+    }
+
+    /// As the guide would run it, at a width: it checkpoints double convolutions.
     ///
-    /// PyTorch 2.11's memory tracker on fake tensors, optimizer state present:
-    /// linear in the batch at 512x512, 355.2 + 1,438.0 N MiB in fp32 and about
-    /// 414 + 752.5 N MiB with AMP; with AMP and each double convolution
-    /// checkpointed one point, 4,209 MiB at batch 8. Channels-last does not change
-    /// what is saved. Without CUDA context, workspaces and rounding.
-    pub fn simulated(&self) -> Option<Bytes> {
-        let mib = match (self.use_amp, self.use_grad_checkpoint) {
-            _ if self.img_size != SQUARE => return None,
-            (false, false) => 355.2 + 1_438.0 * f64::from(self.batch),
-            (true, false) => 414.0 + 752.5 * f64::from(self.batch),
-            (true, true) if self.batch == 8 => 4_209.0,
-            (false, true) if self.batch == 8 => 7_539.0,
-            (_, true) => return None,
+    /// # Errors
+    /// For a width out of its range.
+    pub fn config(&self, width: u32) -> Result<RunConfig, ConfigError> {
+        let flags = Overrides {
+            img_size: Some(self.img_size),
+            batch: Some(self.batch),
+            width: Some(width),
+            use_amp: Some(self.use_amp),
+            use_grad_checkpoint: Some(self.use_grad_checkpoint),
+            use_channels_last: Some(self.use_channels_last),
+            ..Overrides::default()
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, and at most a few million"
-        )]
-        let mib = mib.round() as u64;
-        Some(Bytes::from_mib(mib))
+        Ok(resolve(None, None, flags)?.config)
     }
 }
 
@@ -163,33 +185,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_simulated_points() {
-        let mib = |recipe: Recipe| recipe.simulated().map(|bytes| bytes.0 / Bytes::MIB);
-        assert_eq!(mib(NONE), Some(11_859));
-        assert_eq!(mib(AMP), Some(6_434));
-        assert_eq!(mib(AMP_CL), mib(AMP));
-        assert_eq!(mib(ALL), Some(4_209));
-        assert_eq!(mib(TABLE[4].recipe), Some(9_444));
-        assert_eq!(mib(TABLE[5].recipe), None);
-        assert_eq!(mib(TABLE[6].recipe), None);
-    }
-
-    #[test]
-    fn no_row_of_the_guide_holds_at_width_64() {
-        for row in TABLE {
-            if let Some(bytes) = row.recipe.simulated() {
-                assert!(bytes.0 as f64 > row.stated_gb * 1e9, "{}", row.name);
-            }
-        }
-    }
-
-    #[test]
     fn the_examples_agree_with_the_presets() {
-        let best = config::resolve(Some("best-balance"), None, config::Overrides::default());
+        let best = resolve(Some("best-balance"), None, Overrides::default());
         let best = best.unwrap().config;
         let recipe = EXAMPLES[0].recipe;
         assert_eq!((recipe.img_size, recipe.batch), (best.img_size, best.batch));
-        let speed = config::resolve(Some("speed"), None, config::Overrides::default());
+        let speed = resolve(Some("speed"), None, Overrides::default());
         let speed = speed.unwrap().config;
         assert_eq!((SPEED.img_size, SPEED.batch), (speed.img_size, speed.batch));
         assert!(!SPEED.use_amp && !speed.use_amp && !speed.use_grad_checkpoint);

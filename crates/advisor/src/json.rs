@@ -68,7 +68,7 @@ fn recipe(target: &Target, config: &RunConfig, prediction: &Prediction) -> Value
     })
 }
 
-fn describe(device: &Device, target: &Target) -> Value {
+pub(crate) fn describe(device: &Device, target: &Target) -> Value {
     let budget = target.budget();
     match device {
         Device::Given { memory, card } => json!({

@@ -18,6 +18,7 @@
 //! ```
 
 mod changes;
+mod columns;
 mod cpu;
 pub mod device;
 pub mod explain;
@@ -27,6 +28,7 @@ pub mod guide;
 mod json;
 pub mod ledger;
 mod line;
+pub mod measured;
 pub mod nvml;
 mod recommend;
 mod report;

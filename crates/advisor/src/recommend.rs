@@ -71,7 +71,7 @@ impl AdviceError {
 
 /// The guide speaks of cards in GB, and a card sold as 8 GB has somewhat less
 /// than 8 GiB free: 10^9 bytes each makes the class that the guide means.
-const GB: u64 = 1_000_000_000;
+pub(crate) const GB: u64 = 1_000_000_000;
 
 /// The largest batch that a configuration may have.
 const MOST_IMAGES: u32 = 65_536;

@@ -157,7 +157,7 @@ fn in_short(target: &Target, other: &Alternative) -> String {
     text
 }
 
-fn describe(device: &Device, target: &Target) -> Vec<String> {
+pub(crate) fn describe(device: &Device, target: &Target) -> Vec<String> {
     match device {
         Device::Given { memory, card: None } => vec![
             format!("for a card with {memory} (given by `--vram`)"),

@@ -2,7 +2,7 @@
 
 use config::{AmpDtype, RunConfig};
 use estimator::{
-    Batch, Bytes, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Machine,
+    Batch, Bytes, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Machine,
     Purpose, Rates, Resident, Speed, TrainingStep,
 };
 use schedule::Element;
@@ -124,6 +124,25 @@ impl Target {
         Bytes(self.machine(config).context_bytes())
     }
 
+    /// The card where only memory is known; see also `--gpu`.
+    pub fn typical_card() -> Option<&'static Card> {
+        Hardware::lookup(TYPICAL)
+    }
+
+    /// The same device with so much free memory; without a figure everything fits.
+    #[must_use]
+    pub fn with_free(&self, free: Option<Bytes>) -> Self {
+        let share_of_free = if self.is_cuda() {
+            SHARE_OF_FREE
+        } else {
+            SHARE_OF_AVAILABLE
+        };
+        Self {
+            budget: free.map(|free| share(free, share_of_free)),
+            ..self.clone()
+        }
+    }
+
     /// What a run may take, all in all.
     pub const fn budget(&self) -> Option<Bytes> {
         self.budget
@@ -239,7 +258,7 @@ impl Target {
 }
 
 fn typical_rates() -> Rates {
-    Hardware::lookup(TYPICAL)
+    Target::typical_card()
         .or_else(|| Hardware::cards().first())
         .map_or(
             Rates {

@@ -1,7 +1,9 @@
 //! The commands: a module each, with its arguments and what it does.
 
+mod device;
 mod explain;
 mod gpus;
+mod guide;
 mod ledger;
 mod suggest;
 
@@ -27,6 +29,9 @@ enum Command {
     /// most: in words, as JSON, and drawn.
     #[command(allow_negative_numbers = true)]
     Explain(Box<explain::Args>),
+    /// Check the guide: its examples, table, presets and claims, each beside a prediction, for a
+    /// typical card unless one is named.
+    Guide(guide::Args),
     /// Show the GPUs found here, and which one a CUDA program would get.
     Gpus(gpus::Args),
     /// Say how far predictions were off in the runs of this machine, and what corrects them.
@@ -48,6 +53,7 @@ impl Cli {
         match self.command {
             Command::Suggest(arguments) => suggest::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Guide(arguments) => guide::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
             Command::Ledger(arguments) => ledger::run(&arguments),
         }

@@ -5,22 +5,18 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use advisor::{Advice, CpuFacts, Device, Goal, Request, Target, advise, detect, to_json, to_text};
+use advisor::{Advice, CpuFacts, Goal, Request, Target, advise, to_json, to_text};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use config::ImageSize;
-use estimator::{Hardware, SizeArg};
 
-use super::{NOTHING_FITS, log, print, refuse, visible_devices};
+use super::device::DeviceArgs;
+use super::{NOTHING_FITS, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Advise for a card with this memory free, such as `8GiB`, instead of looking for one.
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    vram: Option<SizeArg>,
-    /// Advise for this card, such as `RTX 3060`, instead of looking for one.
-    #[arg(long, value_name = "NAME")]
-    gpu: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// What for: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least
     /// memory, at most a third slower) or speed (the most images per second).
     #[arg(long, value_name = "GOAL", default_value = "balance")]
@@ -68,7 +64,7 @@ impl ValueEnum for GoalArg {
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
-    let device = match device(arguments) {
+    let device = match arguments.device.or_found() {
         Ok(device) => device,
         Err(code) => return code,
     };
@@ -100,37 +96,6 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         return ExitCode::from(NOTHING_FITS);
     }
     printed
-}
-
-fn device(arguments: &Args) -> Result<Device, ExitCode> {
-    if let Some(note) = arguments.vram.as_ref().and_then(|size| size.note.as_ref()) {
-        log(&format!("note: {note}"));
-    }
-    let memory = arguments.vram.as_ref().map(|size| size.bytes);
-    let Some(name) = &arguments.gpu else {
-        return Ok(match memory {
-            Some(memory) => Device::Given { memory, card: None },
-            None => detect(visible_devices().as_deref()),
-        });
-    };
-    let card = match memory {
-        Some(memory) => Hardware::lookup_with_memory(name, memory),
-        None => Hardware::lookup(name),
-    };
-    if let Some(card) = card {
-        return Ok(Device::Given {
-            memory: memory.unwrap_or(card.memory),
-            card: Some(card),
-        });
-    }
-    let near = Hardware::near(name);
-    let hint = if near.is_empty() {
-        "`--vram 8GiB` takes any card by its memory".to_owned()
-    } else {
-        format!("near to it: {}", near.join(", "))
-    };
-    let message = format!("`--gpu {name}` names no card, or several");
-    Err(refuse(&message, Some(&hint)))
 }
 
 fn write(path: &Path, advice: &Advice) -> Result<(), ExitCode> {

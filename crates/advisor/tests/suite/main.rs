@@ -5,5 +5,6 @@
 mod binary;
 mod explain;
 mod gpus;
+mod guide;
 mod ledger;
 mod outputs;

@@ -1,0 +1,71 @@
+//! The flags that name a device, which several commands share.
+
+use std::process::ExitCode;
+
+use advisor::{Device, Target, detect};
+use estimator::{Hardware, SizeArg};
+
+use super::{log, refuse, visible_devices};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DeviceArgs {
+    /// For a card with this memory free, such as `8GiB`, instead of one that is found here.
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    vram: Option<SizeArg>,
+    /// For this card, such as `RTX 3060`, instead of one that is found here.
+    #[arg(long, value_name = "NAME")]
+    gpu: Option<String>,
+}
+
+impl DeviceArgs {
+    /// What the flags name; without them what is found here.
+    pub(super) fn or_found(&self) -> Result<Device, ExitCode> {
+        let named = self.named()?;
+        Ok(named.unwrap_or_else(|| detect(visible_devices().as_deref())))
+    }
+
+    /// What the flags name; without them a typical card, the same on every machine.
+    pub(super) fn or_typical(&self) -> Result<Device, ExitCode> {
+        let named = self.named()?;
+        Ok(match (named, Target::typical_card()) {
+            (Some(device), _) => device,
+            (None, Some(card)) => Device::Given {
+                memory: card.memory,
+                card: Some(card),
+            },
+            (None, None) => detect(visible_devices().as_deref()),
+        })
+    }
+
+    pub(super) const fn is_named(&self) -> bool {
+        self.vram.is_some() || self.gpu.is_some()
+    }
+
+    fn named(&self) -> Result<Option<Device>, ExitCode> {
+        if let Some(note) = self.vram.as_ref().and_then(|size| size.note.as_ref()) {
+            log(&format!("note: {note}"));
+        }
+        let memory = self.vram.as_ref().map(|size| size.bytes);
+        let Some(name) = &self.gpu else {
+            return Ok(memory.map(|memory| Device::Given { memory, card: None }));
+        };
+        let card = match memory {
+            Some(memory) => Hardware::lookup_with_memory(name, memory),
+            None => Hardware::lookup(name),
+        };
+        if let Some(card) = card {
+            return Ok(Some(Device::Given {
+                memory: memory.unwrap_or(card.memory),
+                card: Some(card),
+            }));
+        }
+        let near = Hardware::near(name);
+        let hint = if near.is_empty() {
+            "`--vram 8GiB` takes any card by its memory".to_owned()
+        } else {
+            format!("near to it: {}", near.join(", "))
+        };
+        let message = format!("`--gpu {name}` names no card, or several");
+        Err(refuse(&message, Some(&hint)))
+    }
+}

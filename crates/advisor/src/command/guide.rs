@@ -1,0 +1,58 @@
+//! `advisor guide`: the guide's own figures, each beside a prediction.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use advisor::guide::{self, Measurements};
+use advisor::measured::{Results, ResultsError};
+use advisor::{CpuFacts, Target};
+
+use super::device::DeviceArgs;
+use super::{log, print, refuse};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Channels of the first level; 64 is the guide's network.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    width: u32,
+    /// Show what `train bench` measured of the same work as well: its `results.json`.
+    #[arg(long, value_name = "FILE")]
+    measured: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Args) -> ExitCode {
+    let device = match arguments.device.or_typical() {
+        Ok(device) => device,
+        Err(code) => return code,
+    };
+    if !arguments.device.is_named() {
+        log("note: of a typical card; `--gpu NAME` or `--vram SIZE` is another");
+    }
+    let results = match arguments.measured.as_deref().map(Results::read).transpose() {
+        Ok(results) => results,
+        Err(error) => return refuse(&error.to_string(), Some(ResultsError::hint())),
+    };
+    let target = Target::of(&device, &CpuFacts::detect());
+    let check = match guide::check(&target, arguments.width, results.as_ref()) {
+        Ok(check) => check,
+        Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
+    };
+    let name = arguments
+        .measured
+        .as_deref()
+        .map(|path| path.display().to_string());
+    let measured = name
+        .as_deref()
+        .zip(results.as_ref())
+        .map(|(name, results)| Measurements { name, results });
+    print(&if arguments.json {
+        format!("{:#}\n", guide::to_json(&device, &target, &check, measured))
+    } else {
+        guide::to_text(&device, &target, &check, measured)
+    })
+}

@@ -1,0 +1,29 @@
+//! The checked guide for other programs.
+
+use serde_json::{Value, json};
+
+use super::check::{Check, Measurements};
+use crate::device::Device;
+use crate::json::describe;
+use crate::target::Target;
+
+/// The object of `advisor guide --json`, schema 1. The fields are those of [`Check`].
+pub fn to_json(
+    device: &Device,
+    target: &Target,
+    check: &Check,
+    measured: Option<Measurements<'_>>,
+) -> Value {
+    let measured = measured.map(|Measurements { name, results }| {
+        let (device, date) = (&results.device.name, &results.date);
+        json!({ "file": name, "device": device, "date": date })
+    });
+    json!({
+        "schema_version": 1,
+        "device": describe(device, target),
+        "measured": measured,
+        "width": check.width,
+        "rows": check.rows,
+        "claims": check.claims,
+    })
+}

@@ -1,0 +1,173 @@
+//! The checked guide for a terminal.
+
+use std::fmt::Write as _;
+
+use estimator::Bytes;
+
+use super::check::{Check, Measurements, Part, Row, Verdict};
+use super::{ClaimCheck, ClaimVerdict, Quantity};
+use crate::columns::columns;
+use crate::device::Device;
+use crate::report::describe;
+use crate::target::Target;
+
+/// The recipes, part by part, then the claims.
+pub fn to_text(
+    device: &Device,
+    target: &Target,
+    check: &Check,
+    measured: Option<Measurements<'_>>,
+) -> String {
+    let width = check.width;
+    let mut text = format!("the guide beside predictions for a U-Net of width {width}\n");
+    // Writing to a `String` cannot fail.
+    for line in describe(device, target) {
+        let _ = writeln!(text, "{line}");
+    }
+    if let Some(Measurements { name, results }) = measured {
+        let (device, date) = (&results.device.name, &results.date);
+        let _ = writeln!(text, "measured: `{name}`, {device}, {date}");
+    }
+    for (part, title) in [
+        (Part::Example, "its examples"),
+        (Part::Table, "its table"),
+        (Part::Preset, "its presets"),
+    ] {
+        let _ = writeln!(text, "\n{title}:");
+        let mut rows = vec![heading(measured.is_some())];
+        let of_part = check.rows.iter().filter(|row| row.part == part);
+        rows.extend(of_part.map(|row| cells(row, measured.is_some())));
+        text.push_str(&columns(&rows, 2));
+    }
+    text.push_str(
+        "\n(sizes in GiB; the guide's GB are read as such, and hold within a tenth of what is \
+         allocated, the\nleast of the three; a card has to have the total, and some to spare)\n",
+    );
+    if let Some((least, largest)) = check.baseline_holds_at {
+        let _ = writeln!(
+            text,
+            "(the table's baseline holds for U-Nets of width {least} to {largest})"
+        );
+    }
+    let _ = writeln!(text, "\nits claims:");
+    let mut heading = vec!["of", "what", "guide", "predicted", "in total"];
+    if measured.is_some() {
+        heading.push("measured");
+    }
+    heading.push("");
+    let mut rows = vec![owned(&heading)];
+    let claims = check.claims.iter();
+    rows.extend(claims.map(|claim| claim_cells(claim, measured.is_some())));
+    text.push_str(&columns(&rows, 2));
+    text.push_str(
+        "\n(verdicts on memory are of allocated bytes; in total there is cuDNN's workspace as well, of \
+         which\nthe prediction is an upper figure; what channels-last does to speed is not \
+         predicted: in brackets\nis what the other switches do)\n",
+    );
+    if measured.is_some() && !has_measured(check) {
+        text.push_str("note: no row of the file is of this work, at this width\n");
+    }
+    text
+}
+
+fn has_measured(check: &Check) -> bool {
+    check.rows.iter().any(|row| row.measured_bytes.is_some())
+        || check.claims.iter().any(|it| it.measured_percent.is_some())
+}
+
+fn owned(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+fn heading(measured: bool) -> Vec<String> {
+    let mut cells = vec![
+        "recipe",
+        "work",
+        "guide",
+        "allocated",
+        "reserved",
+        "total",
+        "its card",
+        "this card",
+        "verdict",
+    ];
+    if measured {
+        cells.insert(6, "measured");
+    }
+    owned(&cells)
+}
+
+fn cells(row: &Row, measured: bool) -> Vec<String> {
+    let gib = |bytes: u64| format!("{:.2}", Bytes(bytes).as_gib());
+    let none = || "-".to_owned();
+    let fits = |fits: bool| if fits { "fits" } else { "no" };
+    let its_card = match (row.card_gb, row.fits_its_card) {
+        (Some(gb), Some(it)) => format!("{gb} GB: {}", fits(it)),
+        _ => none(),
+    };
+    let mut cells = vec![
+        row.name.clone(),
+        format!("{} x {}", row.recipe.batch, row.recipe.img_size),
+        row.stated_gb.map_or_else(none, |gb| format!("{gb:.1}")),
+        gib(row.allocated_bytes),
+        row.reserved_bytes.map_or_else(none, gib),
+        gib(row.total_bytes),
+        its_card,
+        fits(row.fits_here).to_owned(),
+        verdict(row),
+    ];
+    if measured {
+        cells.insert(6, row.measured_bytes.map_or_else(none, gib));
+    }
+    cells
+}
+
+/// Of the stated memory where there is one, else of the card.
+fn verdict(row: &Row) -> String {
+    let (fits, whose) = match row.fits_its_card {
+        Some(fits) => (fits, "its"),
+        None => (row.fits_here, "this"),
+    };
+    match row.verdict {
+        Some(Verdict::Holds) => "holds".to_owned(),
+        Some(Verdict::TooLow(times)) => format!("{times:.1} times too low"),
+        Some(Verdict::TooHigh(times)) => format!("{times:.1} times too high"),
+        None if fits => format!("fits {whose} card"),
+        None => format!("does not fit {whose} card"),
+    }
+}
+
+fn claim_cells(check: &ClaimCheck, measured: bool) -> Vec<String> {
+    let claim = &check.claim;
+    let (low, high) = claim.percent;
+    let percent = |percent: f64| match claim.quantity {
+        // No `-0`.
+        Quantity::Memory => format!("{:+.0} %", 0.0 - percent.round()),
+        Quantity::Speed => format!("{percent:.0} %"),
+        Quantity::Time => format!("{percent:+.0} %"),
+    };
+    let stated = match claim.quantity {
+        Quantity::Memory => format!("-{low:.0} to {high:.0} %"),
+        Quantity::Speed => format!("{low:.0} to {high:.0} %"),
+        Quantity::Time => format!("+{low:.0} to {high:.0} %"),
+    };
+    let none = || "-".to_owned();
+    let predicted = match (check.predicted_percent, check.verdict) {
+        (Some(it), ClaimVerdict::NotPredicted) => format!("({})", percent(it)),
+        (Some(it), _) => percent(it),
+        (None, _) => none(),
+    };
+    let what = match claim.quantity {
+        Quantity::Memory => "memory",
+        Quantity::Speed => "speed",
+        Quantity::Time => "time",
+    };
+    let in_total = check.predicted_total_percent.map_or_else(none, percent);
+    let mut cells = vec![claim.about.to_owned(), what.to_owned(), stated, predicted];
+    cells.push(in_total);
+    if measured {
+        cells.push(check.measured_percent.map_or_else(none, percent));
+    }
+    cells.push(check.verdict.as_str().to_owned());
+    cells
+}
