@@ -30,6 +30,7 @@ pub mod ledger;
 mod line;
 pub mod measured;
 pub mod nvml;
+pub mod pareto;
 mod recommend;
 mod report;
 mod request;

@@ -5,6 +5,7 @@ mod explain;
 mod gpus;
 mod guide;
 mod ledger;
+mod pareto;
 mod suggest;
 
 use std::env;
@@ -32,6 +33,9 @@ enum Command {
     /// Check the guide: its examples, table, presets and claims, each beside a prediction, for a
     /// typical card unless one is named.
     Guide(guide::Args),
+    /// Show memory against time: every checkpoint plan that nothing beats in both, with the named
+    /// policies beside them; as a table, for programs, and drawn.
+    Pareto(pareto::Args),
     /// Show the GPUs found here, and which one a CUDA program would get.
     Gpus(gpus::Args),
     /// Say how far predictions were off in the runs of this machine, and what corrects them.
@@ -54,6 +58,7 @@ impl Cli {
             Command::Suggest(arguments) => suggest::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Guide(arguments) => guide::run(&arguments),
+            Command::Pareto(arguments) => pareto::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
             Command::Ledger(arguments) => ledger::run(&arguments),
         }

@@ -8,3 +8,4 @@ mod gpus;
 mod guide;
 mod ledger;
 mod outputs;
+mod pareto;

@@ -1,0 +1,100 @@
+//! `advisor pareto`: memory against time over all checkpoint plans.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use advisor::{CpuFacts, Device, Target, pareto};
+use config::{AmpFlag, ImageSize, Overrides, Switch, resolve};
+
+use super::device::DeviceArgs;
+use super::{log, print, refuse};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Images per step; the guide's 12 by default.
+    #[arg(long, value_name = "N")]
+    batch: Option<u32>,
+    /// Image size, height x width, in multiples of 16.
+    #[arg(long, value_name = "HxW")]
+    img_size: Option<ImageSize>,
+    /// Channels of the first level; 64 is the guide's network.
+    #[arg(long, value_name = "N")]
+    width: Option<u32>,
+    /// Classes of the masks.
+    #[arg(long, value_name = "N")]
+    classes: Option<u32>,
+    /// Mixed precision: off, auto, fp16 or bf16.
+    #[arg(long, value_name = "DTYPE", default_value = "auto")]
+    amp: AmpFlag,
+    /// Convolve the halves of each concatenation apart: on or off.
+    #[arg(long, value_name = "SWITCH", default_value = "off")]
+    split_concat: Switch,
+    /// Draw it as well: an SVG picture.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print all of it as a table with commas.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Args) -> ExitCode {
+    let device = match arguments.device.or_found() {
+        Ok(device) => device,
+        Err(code) => return code,
+    };
+    let mut flags = Overrides {
+        batch: arguments.batch,
+        img_size: arguments.img_size,
+        width: arguments.width,
+        classes: arguments.classes,
+        split_concat: Some(arguments.split_concat.is_on()),
+        ..Overrides::default()
+    };
+    arguments.amp.apply(&mut flags);
+    let config = match resolve(None, None, flags) {
+        Ok(resolved) => resolved.config,
+        Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
+    };
+    let target = Target::of(&device, &CpuFacts::detect());
+    let found = match pareto::pareto(&target, &config) {
+        Ok(found) => found,
+        Err(error) => {
+            let hint = "a smaller `--batch`, `--img-size` or `--width`";
+            return refuse(&error.to_string(), Some(hint));
+        }
+    };
+    if let Some(file) = &arguments.svg {
+        let picture = pareto::to_svg(&name(&device), &target, &found);
+        if let Err(error) = fs::write(file, picture) {
+            return refuse(
+                &format!("cannot write `{}`: {error}", file.display()),
+                Some("`--svg` takes a file in a folder that is there"),
+            );
+        }
+        log(&format!("picture: {}", file.display()));
+    }
+    print(&if arguments.csv {
+        pareto::to_csv(&target, &found)
+    } else if arguments.json {
+        format!("{:#}\n", pareto::to_json(&device, &target, &found))
+    } else {
+        pareto::to_text(&device, &target, &found)
+    })
+}
+
+fn name(device: &Device) -> String {
+    match device {
+        Device::Given {
+            card: Some(card), ..
+        } => card.name.to_owned(),
+        Device::Given { memory, card: None } => format!("a card with {memory}"),
+        Device::Found { gpu, .. } => gpu.name.clone(),
+        Device::Cpu { .. } => "this CPU".to_owned(),
+    }
+}

@@ -1,0 +1,196 @@
+//! Memory against time over every checkpoint plan of a configuration, with the named policies beside
+//! them.
+
+mod svg;
+mod text;
+
+use config::{CheckpointPolicy, Keep, RunConfig};
+use estimator::{Bytes, EstimateError};
+use serde::Serialize;
+
+use crate::fit::{with_plan, with_policy};
+use crate::target::Target;
+
+pub use svg::to_svg;
+pub use text::{to_csv, to_json, to_text};
+
+/// A way to run the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The policy, where it has a name of its own: all but plans that are `mixed` by a list.
+    pub policy: Option<CheckpointPolicy>,
+    /// What each stage keeps, where that is the name.
+    pub plan: Option<Vec<Keep>>,
+    /// Peak of tensor bytes.
+    pub allocated_bytes: u64,
+    /// What the allocator holds, with as much as it likes; `None` on a CPU.
+    pub reserved_bytes: Option<u64>,
+    /// With the context of CUDA.
+    pub total_bytes: u64,
+    /// Of a step.
+    pub step_seconds: f64,
+    /// Of the same.
+    pub images_per_second: f64,
+    /// Time over that of the fastest.
+    pub relative_time: f64,
+    /// Whether it fits the device: the allocator then gives back what it need not hold.
+    pub fits: bool,
+    /// Whether no other is both smaller and faster.
+    pub on_front: bool,
+}
+
+/// The front, and the policies beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pareto {
+    /// What is run, but for its policy.
+    pub config: RunConfig,
+    /// From the fastest to the smallest.
+    pub front: Vec<Point>,
+    /// The named policies, from the largest to the smallest.
+    pub policies: Vec<Point>,
+    /// Tensor bytes past which nothing fits, where the device is known.
+    pub most_bytes: Option<u64>,
+    /// Whether all plans were considered.
+    pub is_exact: bool,
+}
+
+/// Those of `--grad-checkpoint`, but for `auto`, which is one of the others.
+const POLICIES: [CheckpointPolicy; 5] = [
+    CheckpointPolicy::Off,
+    CheckpointPolicy::Selective,
+    CheckpointPolicy::Block,
+    CheckpointPolicy::Stage,
+    CheckpointPolicy::Mixed,
+];
+
+/// Plans that are smaller by less than this share are one.
+const STEP: f64 = 0.002;
+
+/// Finds the front of a configuration.
+///
+/// # Errors
+/// As [`Target::predict`].
+pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateError> {
+    let config = with_policy(config, CheckpointPolicy::Off);
+    let without_limit = target.with_free(None);
+    let point = |config: &RunConfig| -> Result<Point, EstimateError> {
+        let prediction = without_limit
+            .predict(config)?
+            .ok_or(EstimateError::Schedule)?;
+        let plan = config.grad_checkpoint_plan.clone();
+        Ok(Point {
+            policy: plan.is_none().then(|| config.checkpoint_policy()),
+            plan,
+            allocated_bytes: prediction.allocated_bytes,
+            reserved_bytes: prediction.reserved_bytes,
+            total_bytes: prediction.total_bytes,
+            step_seconds: prediction.step_seconds,
+            images_per_second: prediction.images_per_second,
+            relative_time: 1.0,
+            fits: target.fit_as_it_is(config)?.is_some(),
+            on_front: false,
+        })
+    };
+    let mut planner = target.planner(&config)?.ok_or(EstimateError::Schedule)?;
+    let mut all = Vec::new();
+    for planned in planner.front(STEP)? {
+        all.push(point(&with_plan(&config, &planned.plan))?);
+    }
+    for policy in POLICIES {
+        let policy = point(&with_policy(&config, policy))?;
+        // A plan may have the name already.
+        all.retain(|it| it.policy != policy.policy);
+        all.push(policy);
+    }
+    let fastest = all.iter().map(|it| it.step_seconds);
+    let fastest = fastest.fold(f64::INFINITY, f64::min);
+    all.sort_by(|a, b| {
+        let key = |it: &Point| (it.step_seconds, it.allocated_bytes);
+        key(a)
+            .partial_cmp(&key(b))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let mut least = u64::MAX;
+    for it in &mut all {
+        it.relative_time = it.step_seconds / fastest;
+        it.on_front = it.allocated_bytes < least;
+        least = least.min(it.allocated_bytes);
+    }
+    let mut policies: Vec<Point> = all
+        .iter()
+        .filter(|it| it.policy.is_some())
+        .cloned()
+        .collect();
+    policies.sort_by_key(|it| std::cmp::Reverse(it.allocated_bytes));
+    let context = target.machine(&config).context_bytes();
+    Ok(Pareto {
+        front: all.into_iter().filter(|it| it.on_front).collect(),
+        policies,
+        most_bytes: target
+            .budget()
+            .map(|Bytes(bytes)| bytes.saturating_sub(context)),
+        is_exact: planner.is_exact(),
+        config,
+    })
+}
+
+impl Point {
+    /// The policy's name, or a letter for each stage.
+    pub fn name(&self) -> String {
+        let letters = |plan: &Vec<Keep>| plan.iter().copied().map(letter).collect();
+        match (self.policy, &self.plan) {
+            (Some(policy), _) => policy.to_string(),
+            (None, Some(plan)) => letters(plan),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+const fn letter(keep: Keep) -> char {
+    match keep {
+        Keep::Everything => 'E',
+        Keep::Convs => 'C',
+        Keep::LastConv => 'L',
+        Keep::Nothing => 'N',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CpuFacts;
+
+    #[test]
+    fn nothing_beats_the_front() {
+        let cpu = CpuFacts {
+            threads: 2,
+            available: Some(Bytes(Bytes::GIB)),
+            avx512: true,
+            bf16: true,
+        };
+        let config = RunConfig {
+            width: 16,
+            batch: 2,
+            img_size: config::ImageSize::new(128, 192),
+            ..RunConfig::default()
+        };
+        let found = pareto(&Target::of_cpu(&cpu), &config).unwrap();
+        assert!(
+            found.is_exact && found.front.len() > 10,
+            "{}",
+            found.front.len()
+        );
+        assert!((found.front[0].relative_time - 1.0).abs() < 1e-9);
+        for pair in found.front.windows(2) {
+            assert!(pair[0].step_seconds <= pair[1].step_seconds);
+            assert!(pair[0].allocated_bytes > pair[1].allocated_bytes);
+        }
+        assert_eq!(found.policies.len(), POLICIES.len());
+        for policy in found.policies.iter().filter(|it| !it.on_front) {
+            assert!(found.front.iter().any(|it| {
+                it.step_seconds <= policy.step_seconds
+                    && it.allocated_bytes <= policy.allocated_bytes
+            }));
+        }
+    }
+}
