@@ -1,6 +1,9 @@
 //! How long a step takes: each operation by its floating-point operations or by the bytes that it
 //! moves, whichever takes longer, and what it costs to start.
 
+#[cfg(test)]
+mod tests;
+
 use config::Network;
 use schedule::Element;
 
@@ -19,32 +22,47 @@ pub struct Speed {
     pub kernel_seconds: f64,
 }
 
-/// A share of a GPU's peak that its convolutions reach. Not measured by us: NVIDIA published 119
-/// images per second for the U-Net of width 64 at 572x572 on an A100 (fp16), 59.6 on a V100; see
-/// the tests for what these constants make of them.
+/// A share of the peak of a GPU's tensor cores that its convolutions reach. Not measured by us: of
+/// the FLOP/s of the steps of a U-Net of width 64 that NVIDIA published (572x572, batch 8, in images
+/// per second A100 119 in fp16 and 46.3 in TF32, V100 59.6 in fp16), a step that is predicted with
+/// it has 1.08, 1.41 and 0.98.
 const CONV_SHARE: f64 = 0.6;
+/// The same of fp32 on CUDA cores, where cuDNN's Winograd algorithms multiply less than is counted:
+/// V100, 17.9 images per second, is more than its peak. Predicted with this: 0.83 of that.
+const CORES_SHARE: f64 = 1.0;
 /// The same of bandwidth, for kernels that pass over a tensor.
 const MEMORY_SHARE: f64 = 0.8;
 /// Between the ends of two kernels that do nothing, from one thread.
 const GPU_KERNEL_SECONDS: f64 = 4e-6;
 
-/// FLOP/s of one CPU thread with AVX512 in fp32, and in bf16 where the CPU multiplies it, and bytes
-/// per second of all threads: fitted to one machine (AMD EPYC, 2 cores), as are the kernels'.
-const CPU_THREAD_FLOPS: f64 = 170e9;
-const CPU_THREAD_HALF_FLOPS: f64 = 360e9;
-const CPU_BYTES_PER_SECOND: f64 = 14e9;
-const CPU_KERNEL_SECONDS: f64 = 10e-6;
+/// FLOP/s of one CPU thread with AVX512 in fp32, and in bf16 where the CPU multiplies it, bytes per
+/// second of all threads, and what an operator costs besides its kernel. The last is of a step on
+/// images of 16x16, which takes 5.1 to 5.5 ms; the others are fitted to 22 measured steps of one
+/// machine (AMD EPYC, 2 cores, `docs/measurements/2026-11-25-amd-epyc-*`), most of width 16 at 256x256
+/// and of width 64 at 512x512, over all policies. Errors: the root of the mean square is 14 %; at
+/// width 64 from -12 to +7 %, at width 16 from +4 to +21 %, at width 8 -13 % in fp32 and -38 % in
+/// bf16. A narrow network does not fill the vectors, which these two rates cannot say.
+const CPU_THREAD_FLOPS: f64 = 220e9;
+const CPU_THREAD_HALF_FLOPS: f64 = 420e9;
+const CPU_BYTES_PER_SECOND: f64 = 19e9;
+const CPU_KERNEL_SECONDS: f64 = 20e-6;
 
 impl Speed {
     /// Of a GPU by its peak rates. Half precision runs on tensor cores where there are any; fp32
     /// in TF32, which libtorch allows convolutions by itself.
     pub fn of_gpu(rates: &Rates, element: Element) -> Self {
-        let peak = match element {
-            Element::Single => rates.tf32_flops,
-            Element::Half => rates.fp16_flops.or(rates.bf16_flops),
+        let conv_flops = match element {
+            Element::Single => match rates.tf32_flops {
+                Some(peak) => CONV_SHARE * peak,
+                None => CORES_SHARE * rates.fp32_flops,
+            },
+            Element::Half => {
+                let peak = rates.fp16_flops.or(rates.bf16_flops);
+                CONV_SHARE * peak.unwrap_or(rates.fp32_flops)
+            }
         };
         Self {
-            conv_flops: CONV_SHARE * peak.unwrap_or(rates.fp32_flops),
+            conv_flops,
             memory_bytes_per_second: MEMORY_SHARE * rates.memory_bytes_per_second,
             kernel_seconds: GPU_KERNEL_SECONDS,
         }

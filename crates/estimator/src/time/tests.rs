@@ -1,0 +1,182 @@
+//! Against steps that were measured, ours on a CPU and those that NVIDIA published.
+
+use config::CheckpointPolicy::{self, Block, Mixed, Off, Selective, Stage};
+use config::{ImageSize, RunConfig};
+use schedule::Element;
+
+use super::Speed;
+use crate::{Cpu, Cuda, Flops, Hardware, TrainingStep};
+
+/// A step of a CPU with two threads.
+struct Measured {
+    width: u32,
+    size: (u32, u32),
+    batch: u32,
+    element: Element,
+    policy: CheckpointPolicy,
+    split: bool,
+    seconds: f64,
+}
+
+const fn narrow(element: Element, policy: CheckpointPolicy, split: bool, seconds: f64) -> Measured {
+    Measured {
+        width: 16,
+        size: (256, 256),
+        batch: 4,
+        element,
+        policy,
+        split,
+        seconds,
+    }
+}
+
+const fn wide(element: Element, policy: CheckpointPolicy, split: bool, seconds: f64) -> Measured {
+    Measured {
+        width: 64,
+        size: (512, 512),
+        batch: 2,
+        ..narrow(element, policy, split, seconds)
+    }
+}
+
+const FULL: Element = Element::Single;
+const HALF: Element = Element::Half;
+
+/// `docs/measurements/2026-11-25-amd-epyc-bench.md`, medians over its tables.
+const NARROW: [Measured; 8] = [
+    narrow(FULL, Off, false, 0.2452),
+    narrow(FULL, Selective, false, 0.263),
+    narrow(HALF, Off, false, 0.143),
+    narrow(HALF, Selective, false, 0.156),
+    narrow(HALF, Mixed, false, 0.178),
+    narrow(HALF, Block, false, 0.185),
+    narrow(HALF, Stage, false, 0.190),
+    narrow(HALF, Mixed, true, 0.176),
+];
+
+/// `docs/measurements/2026-11-25-amd-epyc-checkpointing.md`; in half precision the mean of what `off`
+/// took in two tables, times the ratio to it.
+const WIDE: [Measured; 8] = [
+    wide(FULL, Off, false, 7.079),
+    wide(FULL, Selective, false, 7.072),
+    wide(HALF, Off, false, 3.59),
+    wide(HALF, Selective, false, 3.58),
+    wide(HALF, Mixed, false, 4.04),
+    wide(HALF, Block, false, 4.42),
+    wide(HALF, Stage, false, 4.54),
+    wide(HALF, Mixed, true, 4.10),
+];
+
+/// What one pair of rates for all widths leaves.
+const TOLERANCE: f64 = 0.25;
+
+fn predicted(measured: &Measured) -> f64 {
+    let is_on = measured.policy != Off;
+    let config = RunConfig {
+        width: measured.width,
+        img_size: ImageSize::new(measured.size.0, measured.size.1),
+        batch: measured.batch,
+        use_amp: measured.element == Element::Half,
+        use_grad_checkpoint: is_on,
+        grad_checkpoint_policy: is_on.then_some(measured.policy),
+        split_concat: measured.split,
+        ..RunConfig::default()
+    };
+    let step = TrainingStep::of(&config, measured.element).unwrap();
+    let speed = Speed::of_cpu(2, measured.element);
+    step.seconds(Cpu { threads: 2 }, &speed).unwrap()
+}
+
+#[test]
+fn measured_steps_of_a_cpu() {
+    let mut squares = 0.0;
+    for measured in NARROW.iter().chain(&WIDE) {
+        let ratio = predicted(measured) / measured.seconds;
+        let name = (measured.width, measured.element, measured.policy);
+        assert!((ratio - 1.0).abs() < TOLERANCE, "{name:?}: {ratio:.3}");
+        squares += ratio.ln().powi(2);
+    }
+    let count = (NARROW.len() + WIDE.len()) as f64;
+    let spread = (squares / count).sqrt();
+    assert!(spread < 0.12, "{spread:.3}");
+}
+
+/// The order in which they were measured at both sizes, in half precision.
+#[test]
+fn policies_in_the_order_of_their_time() {
+    for all in [&NARROW, &WIDE] {
+        let times: Vec<f64> = [Off, Selective, Mixed, Block, Stage]
+            .into_iter()
+            .map(|policy| {
+                let is_it = |it: &&Measured| it.element == HALF && it.policy == policy && !it.split;
+                predicted(all.iter().find(is_it).unwrap())
+            })
+            .collect();
+        assert!(times.is_sorted(), "{times:?}");
+    }
+}
+
+/// Forward FLOP of NVIDIA's U-Net: convolutions without padding, so that maps shrink by two each.
+fn unpadded_forward(side: u64) -> u64 {
+    let conv = |side: u64, inputs: u64, outputs: u64| 2 * 9 * side * side * inputs * outputs;
+    let (mut side, mut inputs, mut flops) = (side, 3, 0);
+    for level in 0..5 {
+        let width = 64 << level;
+        flops += conv(side - 2, inputs, width) + conv(side - 4, width, width);
+        (side, inputs) = (side - 4, width);
+        if level < 4 {
+            side /= 2;
+        }
+    }
+    for level in (0..4).rev() {
+        let width = 64 << level;
+        side *= 2;
+        flops += 2 * side * side * 2 * width * width;
+        flops += conv(side - 2, 2 * width, width) + conv(side - 4, width, width);
+        side -= 4;
+    }
+    flops
+}
+
+/// Their steps and ours do not have the same size: FLOP per second is what is compared.
+#[test]
+fn published_steps_of_two_gpus() {
+    const FACTOR: f64 = 1.6;
+    assert_eq!(unpadded_forward(572) / 1_000_000_000, 301);
+    let size = ImageSize::new(512, 512);
+    let mut ratios = Vec::new();
+    for (name, element, images_per_second) in [
+        ("A100-SXM4-40GB", Element::Half, 119.0),
+        ("A100-SXM4-40GB", Element::Single, 46.3),
+        ("V100-SXM2-16GB", Element::Half, 59.6),
+        ("V100-SXM2-16GB", Element::Single, 17.9),
+    ] {
+        let card = Hardware::lookup(name).unwrap();
+        let config = RunConfig {
+            img_size: size,
+            batch: 8,
+            use_amp: element == Element::Half,
+            ..RunConfig::default()
+        };
+        let step = TrainingStep::of(&config, element).unwrap();
+        let speed = Speed::of_gpu(&card.rates, element);
+        let seconds = step
+            .seconds(Cuda::new(card.compute_capability), &speed)
+            .unwrap();
+        let flops = Flops::per_image(&config.network(), size).unwrap().training;
+        let ours = flops as f64 * f64::from(config.batch) / seconds;
+        let theirs = 3.0 * unpadded_forward(572) as f64 * images_per_second;
+        let ratio = ours / theirs;
+        let said = format!("{name}, {element:?}: {ratio:.2}");
+        assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{said}");
+        ratios.push(said);
+    }
+    // As the comments of the constants say.
+    let expected = [
+        "A100-SXM4-40GB, Half: 1.08",
+        "A100-SXM4-40GB, Single: 1.41",
+        "V100-SXM2-16GB, Half: 0.98",
+        "V100-SXM2-16GB, Single: 0.83",
+    ];
+    assert_eq!(ratios, expected);
+}
