@@ -2,6 +2,8 @@
 
 use estimator::Bytes;
 
+use crate::ledger;
+
 /// A CPU and its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuFacts {
@@ -29,6 +31,28 @@ impl CpuFacts {
     }
 }
 
+/// This machine's CPU as runs on it are entered into the ledger: by the model that Linux names and
+/// the kernels that libtorch takes.
+pub(crate) fn as_device(cpu: &CpuFacts) -> ledger::Device {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let instruction_set = if cpu.avx512 {
+        "AVX512"
+    } else if has_avx2() {
+        "AVX2"
+    } else {
+        "DEFAULT"
+    };
+    ledger::Device::cpu(model(&text).unwrap_or("CPU"), instruction_set, cpu.threads)
+}
+
+/// The first `model name` of Linux's `/proc/cpuinfo`.
+fn model(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
 /// `MemAvailable` of Linux's `/proc/meminfo`, which is in KiB.
 fn available(meminfo: &str) -> Option<Bytes> {
     let line = meminfo
@@ -51,6 +75,16 @@ fn has_bf16() -> bool {
     std::arch::is_x86_feature_detected!("avx512bf16")
 }
 
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn has_avx2() -> bool {
+    false
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 const fn has_avx512() -> bool {
     false
@@ -71,5 +105,8 @@ mod tests {
         assert_eq!(available(text), Some(Bytes(20 * Bytes::GIB)));
         assert_eq!(available("MemAvailable: lots"), None);
         assert_eq!(available(""), None);
+        let text = "processor\t: 0\nmodel name\t: AMD EPYC\nmodel name\t: other\n";
+        assert_eq!(model(text), Some("AMD EPYC"));
+        assert_eq!(model("Features: asimd\n"), None);
     }
 }

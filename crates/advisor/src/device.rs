@@ -2,6 +2,8 @@
 
 use estimator::{Bytes, Card, Hardware, Observed, Rates, cores_per_sm};
 
+use crate::cpu::{self, CpuFacts};
+use crate::ledger;
 use crate::select::{self, Environment};
 
 /// One GPU, or one MIG instance of a GPU, as NVML describes it.
@@ -132,6 +134,15 @@ impl Device {
             Self::Given { memory, .. } => Some(*memory),
             Self::Found { gpu, .. } => Some(gpu.free),
             Self::Cpu { .. } => None,
+        }
+    }
+
+    /// As runs on it are entered into the ledger; `None` for a card that only has a size.
+    pub fn in_ledger(&self, cpu: &CpuFacts) -> Option<ledger::Device> {
+        match self {
+            Self::Given { card, .. } => card.map(|card| ledger::Device::gpu(card.name)),
+            Self::Found { gpu, .. } => Some(ledger::Device::gpu(&gpu.name)),
+            Self::Cpu { .. } => Some(cpu::as_device(cpu)),
         }
     }
 }

@@ -70,20 +70,22 @@ fn recipe(target: &Target, config: &RunConfig, prediction: &Prediction) -> Value
 
 pub(crate) fn describe(device: &Device, target: &Target) -> Value {
     let budget = target.budget();
+    let tuned = target.notes();
+    let notes = |own: &[String]| [own, &tuned].concat();
     match device {
         Device::Given { memory, card } => json!({
             "kind": "cuda", "source": "given", "name": card.map(|card| card.name), "uuid": null,
             "index": null, "total_bytes": null, "free_bytes": memory, "budget_bytes": budget,
-            "notes": [],
+            "notes": notes(&[]),
         }),
-        Device::Found { gpu, notes } => json!({
+        Device::Found { gpu, notes: own } => json!({
             "kind": "cuda", "source": "nvml", "name": gpu.name, "uuid": gpu.uuid,
             "index": gpu.index, "total_bytes": gpu.total, "free_bytes": gpu.free,
-            "budget_bytes": budget, "notes": notes,
+            "budget_bytes": budget, "notes": notes(own),
         }),
         Device::Cpu { reason } => json!({
             "kind": "cpu", "source": "nvml", "name": null, "uuid": null, "index": null,
-            "total_bytes": null, "free_bytes": null, "budget_bytes": budget, "notes": [reason],
+            "total_bytes": null, "free_bytes": null, "budget_bytes": budget, "notes": notes(std::slice::from_ref(reason)),
         }),
     }
 }

@@ -17,6 +17,8 @@
 //! # Ok::<(), advisor::AdviceError>(())
 //! ```
 
+pub mod calibrate;
+pub mod calibration;
 mod changes;
 mod columns;
 mod cpu;
@@ -37,6 +39,7 @@ mod request;
 pub mod select;
 pub mod svg;
 mod target;
+mod tuned;
 
 pub use changes::{Change, changes};
 pub use cpu::CpuFacts;

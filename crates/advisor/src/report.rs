@@ -158,6 +158,12 @@ fn in_short(target: &Target, other: &Alternative) -> String {
 }
 
 pub(crate) fn describe(device: &Device, target: &Target) -> Vec<String> {
+    let mut lines = describe_device(device, target);
+    lines.extend(target.notes().iter().map(|note| format!("note: {note}")));
+    lines
+}
+
+fn describe_device(device: &Device, target: &Target) -> Vec<String> {
     match device {
         Device::Given { memory, card: None } => vec![
             format!("for a card with {memory} (given by `--vram`)"),

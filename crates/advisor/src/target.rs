@@ -7,8 +7,11 @@ use estimator::{
 };
 use schedule::Element;
 
+use crate::calibration::Calibration;
 use crate::cpu::CpuFacts;
 use crate::device::Device;
+use crate::ledger::{self, Corrections};
+use crate::tuned::Tuned;
 
 /// What a configuration will cost on a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Target {
     /// What a run may take, all in all; `None` where nothing says.
     budget: Option<Bytes>,
     speed_is_known: bool,
+    /// By measurements on this device.
+    tuned: Tuned,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +102,7 @@ impl Target {
             },
             budget: Some(share(free, SHARE_OF_FREE)),
             speed_is_known: rates.is_some(),
+            tuned: Tuned::default(),
         }
     }
 
@@ -107,6 +113,7 @@ impl Target {
             budget: cpu.available.map(|bytes| share(bytes, SHARE_OF_AVAILABLE)),
             // Rates of one machine, with AVX512.
             speed_is_known: cpu.avx512,
+            tuned: Tuned::default(),
         }
     }
 
@@ -141,6 +148,25 @@ impl Target {
             budget: free.map(|free| share(free, share_of_free)),
             ..self.clone()
         }
+    }
+
+    /// With the rates that were fitted on such a device, where there are some.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: &Calibration, device: &ledger::Device) -> Self {
+        self.tuned.take(calibration, device);
+        self
+    }
+
+    /// With what the device's runs teach.
+    #[must_use]
+    pub const fn with_corrections(mut self, corrections: Corrections) -> Self {
+        self.tuned.corrections = corrections;
+        self
+    }
+
+    /// What measurements on the device change, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        self.tuned.notes()
     }
 
     /// What a run may take, all in all.
@@ -194,10 +220,30 @@ impl Target {
 
     pub(crate) fn speed(&self, config: &RunConfig) -> Speed {
         let element = self.element(config);
-        match &self.kind {
+        let speed = match &self.kind {
             Kind::Cuda { rates, .. } => Speed::of_gpu(rates, element),
             Kind::Cpu(cpu) => Speed::of_cpu(cpu.threads, element),
+        };
+        let precision = self.precision(config);
+        self.tuned.speed(precision, config.use_channels_last, speed)
+    }
+
+    /// As benchmarks name it.
+    pub(crate) fn precision(&self, config: &RunConfig) -> &'static str {
+        match (self.element(config), self.is_cuda()) {
+            // libtorch allows it convolutions by itself.
+            (Element::Single, true) => "tf32",
+            (Element::Single, false) => "fp32",
+            (Element::Half, true) if config.amp_dtype != AmpDtype::Bf16 => "fp16",
+            (Element::Half, false) if config.amp_dtype == AmpDtype::Fp16 => "fp16",
+            (Element::Half, _) => "bf16",
         }
+    }
+
+    /// Seconds of a step at a given speed.
+    pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
+        let step = self.step(config).ok_or(EstimateError::Schedule)?;
+        step.seconds(self.machine(config), speed)
     }
 
     /// The step of a configuration; `None` for the policy `auto`.
@@ -220,9 +266,10 @@ impl Target {
         let machine = self.machine(config);
         let mut peak = step.peak(machine, Batch::HandedOver)?;
         if let (Machine::Cuda(cuda), Some(budget)) = (machine, self.budget)
-            && peak.total_bytes(machine) > budget.0
+            && self.corrected_bytes(peak.total_bytes(machine)) > budget.0
         {
-            let cap_bytes = Some(budget.0.saturating_sub(machine.context_bytes()));
+            let beside_tensors = self.corrected_bytes(machine.context_bytes());
+            let cap_bytes = Some(budget.0.saturating_sub(beside_tensors));
             let capped = Cuda { cap_bytes, ..cuda };
             match step.peak(capped, Batch::HandedOver) {
                 Ok(within) => peak = within,
@@ -241,13 +288,20 @@ impl Target {
         };
         let validation = validation.peak(machine)?;
         let step_seconds = step.seconds(machine, &self.speed(config))?;
-        Ok(Some(Prediction {
+        let prediction = Prediction {
             allocated_bytes: peak.bytes.max(validation.bytes),
             reserved_bytes: peak.reserved_bytes.max(validation.reserved_bytes),
             total_bytes: (peak.total_bytes(machine)).max(validation.total_bytes(machine)),
             step_seconds,
             images_per_second: config.effective_batch() as f64 / step_seconds,
-        }))
+        };
+        let (precision, channels_last) = (self.precision(config), config.use_channels_last);
+        let tuned = &self.tuned;
+        Ok(Some(tuned.corrected(prediction, precision, channels_last)))
+    }
+
+    fn corrected_bytes(&self, total: u64) -> u64 {
+        self.tuned.corrections.total(Bytes(total)).0
     }
 
     /// Whether a prediction is within the budget; without one everything is.

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use advisor::{Device, Target, detect};
+use advisor::calibration::{self, Calibration};
+use advisor::ledger::{Contents, Corrections, Place};
+use advisor::{CpuFacts, Device, Target, detect};
 use estimator::{Hardware, SizeArg};
 
 use super::{log, refuse, visible_devices};
@@ -68,4 +70,26 @@ impl DeviceArgs {
         let message = format!("`--gpu {name}` names no card, or several");
         Err(refuse(&message, Some(&hint)))
     }
+}
+
+/// A device as the measurements on it say. What cannot be read is a warning: without it predictions
+/// are as they come.
+pub(super) fn tuned(device: &Device) -> Target {
+    let cpu = CpuFacts::detect();
+    let target = Target::of(device, &cpu);
+    let Some(device) = device.in_ledger(&cpu) else {
+        return target;
+    };
+    let calibration = Calibration::read(&calibration::place()).unwrap_or_else(|error| {
+        log(&format!("warning: times are not calibrated: {error}"));
+        Calibration::default()
+    });
+    let runs = Place::of_environment().read().unwrap_or_else(|error| {
+        log(&format!("warning: nothing is corrected: {error}"));
+        Contents::default()
+    });
+    let corrections = Corrections::of(&runs.entries, &device);
+    target
+        .with_calibration(&calibration, &device)
+        .with_corrections(corrections)
 }

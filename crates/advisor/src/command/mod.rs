@@ -1,5 +1,6 @@
 //! The commands: a module each, with its arguments and what it does.
 
+mod calibrate;
 mod device;
 mod explain;
 mod gpus;
@@ -36,6 +37,9 @@ enum Command {
     /// Show memory against time: every checkpoint plan that nothing beats in both, with the named
     /// policies beside them; as a table, for programs, and drawn.
     Pareto(pareto::Args),
+    /// Fit predicted times to steps that `train bench` measured, and say how far off they were before
+    /// and are after; `--write` keeps the rates for `suggest` and `pareto`.
+    Calibrate(calibrate::Args),
     /// Show the GPUs found here, and which one a CUDA program would get.
     Gpus(gpus::Args),
     /// Say how far predictions were off in the runs of this machine, and what corrects them.
@@ -59,6 +63,7 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Guide(arguments) => guide::run(&arguments),
             Command::Pareto(arguments) => pareto::run(&arguments),
+            Command::Calibrate(arguments) => calibrate::run(&arguments),
             Command::Gpus(arguments) => gpus::run(&arguments),
             Command::Ledger(arguments) => ledger::run(&arguments),
         }

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::{CpuFacts, Device, Target, pareto};
+use advisor::{Device, pareto};
 use config::{AmpFlag, ImageSize, Overrides, Switch, resolve};
 
-use super::device::DeviceArgs;
+use super::device::{DeviceArgs, tuned};
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
-    let target = Target::of(&device, &CpuFacts::detect());
+    let target = tuned(&device);
     let found = match pareto::pareto(&target, &config) {
         Ok(found) => found,
         Err(error) => {

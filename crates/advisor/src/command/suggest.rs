@@ -5,12 +5,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use advisor::{Advice, CpuFacts, Goal, Request, Target, advise, to_json, to_text};
+use advisor::{Advice, Goal, Request, advise, to_json, to_text};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use config::ImageSize;
 
-use super::device::DeviceArgs;
+use super::device::{DeviceArgs, tuned};
 use super::{NOTHING_FITS, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         width: arguments.width,
         classes: arguments.classes,
     };
-    let target = Target::of(&device, &CpuFacts::detect());
+    let target = tuned(&device);
     let advice = match advise(&device, &target, &request) {
         Ok(advice) => advice,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),

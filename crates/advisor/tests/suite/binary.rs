@@ -6,6 +6,7 @@ fn advisor(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_advisor"))
         .args(arguments)
         .env_remove("CUDA_VISIBLE_DEVICES")
+        .env("SNUG_LEDGER", "off")
         .output()
         .unwrap()
 }
@@ -61,6 +62,7 @@ fn hidden_gpus_are_no_gpus() {
     let output = Command::new(env!("CARGO_BIN_EXE_advisor"))
         .args(["suggest", "--json"])
         .env("CUDA_VISIBLE_DEVICES", "")
+        .env("SNUG_LEDGER", "off")
         .output()
         .unwrap();
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -12,6 +12,7 @@ fn pareto(arguments: &[&str]) -> Output {
         .arg("pareto")
         .args(arguments)
         .env("CUDA_VISIBLE_DEVICES", "")
+        .env("SNUG_LEDGER", "off")
         .output()
         .unwrap()
 }

@@ -1,0 +1,240 @@
+//! Fits the two rates of a device to the steps that `train bench` measured on it.
+
+mod fit;
+mod text;
+
+use config::{ImageSize, RunConfig};
+use estimator::{Bytes, EstimateError, Hardware, Speed};
+use serde::Serialize;
+
+use crate::calibration::Fitted;
+use crate::cpu::CpuFacts;
+use crate::ledger::Device;
+use crate::measured::{self, Results};
+use crate::target::Target;
+
+pub use text::{to_json, to_text};
+
+/// A recipe, measured and predicted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// Policy and work, in a few words.
+    pub recipe: String,
+    /// The median of what was measured of it.
+    pub measured_seconds: f64,
+    /// With the rates that Snug comes with.
+    pub before_seconds: f64,
+    /// With the fitted ones.
+    pub after_seconds: f64,
+    #[serde(skip)]
+    work: (ImageSize, u32, u32),
+}
+
+/// How far predicted times are from measured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Errors {
+    /// The root of the mean square of the logarithm of predicted over measured.
+    pub spread: f64,
+    /// The worst, predicted over measured less 1.
+    pub worst: f64,
+    /// Pairs of recipes of the same work.
+    pub num_pairs: usize,
+    /// Those of which the one that was measured faster is not predicted to be.
+    pub num_inverted: usize,
+}
+
+/// The rows of a device, a precision and a memory format.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// The fitted rates.
+    pub fitted: Fitted,
+    /// FLOP/s within convolutions as Snug comes.
+    pub before_conv_flops: f64,
+    /// Bytes per second as Snug comes.
+    pub before_memory_bytes_per_second: f64,
+    /// What it is fitted to.
+    pub samples: Vec<Sample>,
+    /// As Snug comes.
+    pub before: Errors,
+    /// With the fitted rates.
+    pub after: Errors,
+}
+
+/// A measured recipe.
+struct Measured {
+    config: RunConfig,
+    seconds: Vec<f64>,
+}
+
+/// Those of one group, with what predicts them.
+struct Rows {
+    device: Device,
+    precision: String,
+    memory_format: String,
+    date: String,
+    target: Target,
+    measured: Vec<Measured>,
+}
+
+/// Fits each group of rows of the files; empty where none is of use.
+///
+/// # Errors
+/// For sizes past what can be counted.
+pub fn calibrate(files: &[Results]) -> Result<Vec<Group>, EstimateError> {
+    let mut all: Vec<Rows> = Vec::new();
+    for results in files {
+        let device = device(&results.device);
+        for row in results.good() {
+            let (Some(config), Some(ms)) = (row.config(), row.step_ms_median) else {
+                continue;
+            };
+            if !(ms.is_finite() && ms > 0.0) {
+                continue;
+            }
+            let same = all.iter().position(|it| {
+                it.device.is_like(&device)
+                    && (&it.precision, &it.memory_format) == (&row.precision, &row.memory_format)
+            });
+            let index = same.unwrap_or_else(|| {
+                all.push(Rows {
+                    device: device.clone(),
+                    precision: row.precision.clone(),
+                    memory_format: row.memory_format.clone(),
+                    date: String::new(),
+                    target: target(&results.device),
+                    measured: Vec::new(),
+                });
+                all.len() - 1
+            });
+            all[index].take(config, ms / 1e3, &results.date);
+        }
+    }
+    all.iter().map(Rows::fit).collect()
+}
+
+fn device(of: &measured::Device) -> Device {
+    if of.kind == "cuda" {
+        Device::gpu(&of.name)
+    } else {
+        Device::cpu(&of.name, &of.cpu_capability, of.threads)
+    }
+}
+
+/// What predicts steps of the device.
+fn target(of: &measured::Device) -> Target {
+    if of.kind == "cuda" {
+        let card = Hardware::lookup(&of.name);
+        let capability = card.map(|card| card.compute_capability);
+        return Target::of_cuda(Bytes(u64::MAX), capability, card.map(|card| card.rates));
+    }
+    Target::of_cpu(&CpuFacts {
+        threads: of.threads,
+        available: None,
+        avx512: true,
+        bf16: true,
+    })
+}
+
+impl Rows {
+    fn take(&mut self, config: RunConfig, seconds: f64, date: &str) {
+        // Days as they are written sort as they come.
+        self.date = self.date.as_str().max(date).to_owned();
+        match self.measured.iter_mut().find(|it| it.config == config) {
+            Some(it) => it.seconds.push(seconds),
+            None => self.measured.push(Measured {
+                config,
+                seconds: vec![seconds],
+            }),
+        }
+    }
+
+    fn fit(&self) -> Result<Group, EstimateError> {
+        let Some(first) = self.measured.first() else {
+            return Err(EstimateError::Schedule);
+        };
+        let before = self.target.speed(&first.config);
+        let measured: Vec<f64> = self.measured.iter().map(Measured::median).collect();
+        let predict = |speed: &Speed| -> Result<Vec<f64>, EstimateError> {
+            let seconds = |it: &Measured| self.target.seconds(&it.config, speed);
+            self.measured.iter().map(seconds).collect()
+        };
+        let after = fit::fit(before, &measured, predict)?;
+        let (before_seconds, after_seconds) = (predict(&before)?, predict(&after)?);
+        let samples: Vec<Sample> = self
+            .measured
+            .iter()
+            .zip(measured)
+            .zip(before_seconds.into_iter().zip(after_seconds))
+            .map(
+                |((row, measured_seconds), (before_seconds, after_seconds))| Sample {
+                    recipe: recipe(&row.config),
+                    work: (row.config.img_size, row.config.width, row.config.batch),
+                    measured_seconds,
+                    before_seconds,
+                    after_seconds,
+                },
+            )
+            .collect();
+        Ok(Group {
+            fitted: Fitted {
+                device: self.device.clone(),
+                precision: self.precision.clone(),
+                memory_format: self.memory_format.clone(),
+                conv_flops: after.conv_flops,
+                memory_bytes_per_second: after.memory_bytes_per_second,
+                num_measurements: samples.len(),
+                date: self.date.clone(),
+            },
+            before_conv_flops: before.conv_flops,
+            before_memory_bytes_per_second: before.memory_bytes_per_second,
+            before: Errors::of(&samples, |it| it.before_seconds),
+            after: Errors::of(&samples, |it| it.after_seconds),
+            samples,
+        })
+    }
+}
+
+impl Measured {
+    /// Of several tables the middle; of an even number the quicker of the two.
+    fn median(&self) -> f64 {
+        let mut all = self.seconds.clone();
+        all.sort_by(f64::total_cmp);
+        all.get((all.len().max(1) - 1) / 2)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+}
+
+impl Errors {
+    fn of(samples: &[Sample], predicted: impl Fn(&Sample) -> f64) -> Self {
+        let ratio = |it: &Sample| predicted(it) / it.measured_seconds;
+        let squares: f64 = samples.iter().map(|it| ratio(it).ln().powi(2)).sum();
+        let worst = samples.iter().map(ratio);
+        let worst = worst.max_by(|a, b| a.ln().abs().total_cmp(&b.ln().abs()));
+        let (mut num_pairs, mut num_inverted) = (0, 0);
+        for (index, one) in samples.iter().enumerate() {
+            for other in samples[index + 1..].iter().filter(|it| it.work == one.work) {
+                num_pairs += 1;
+                let measured = one.measured_seconds < other.measured_seconds;
+                num_inverted += usize::from(measured != (predicted(one) < predicted(other)));
+            }
+        }
+        Self {
+            spread: (squares / samples.len().max(1) as f64).sqrt(),
+            worst: worst.unwrap_or(1.0) - 1.0,
+            num_pairs,
+            num_inverted,
+        }
+    }
+}
+
+fn recipe(config: &RunConfig) -> String {
+    let split = if config.split_concat { "+split" } else { "" };
+    format!(
+        "{}{split}, {} x {}, width {}",
+        config.checkpoint_policy(),
+        config.batch,
+        config.img_size,
+        config.width
+    )
+}

@@ -1,0 +1,97 @@
+//! The fits for a terminal and for other programs.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Errors, Group};
+use crate::columns::columns;
+
+/// Each group: measured beside predicted, before and after, and how far off.
+pub fn to_text(groups: &[Group]) -> String {
+    let mut text = String::new();
+    // Writing to a `String` cannot fail.
+    for group in groups {
+        let fitted = &group.fitted;
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let threads = fitted.device.threads;
+        let threads = threads.map_or(String::new(), |it| format!(", {it} threads"));
+        let _ = writeln!(
+            text,
+            "{}{threads}, {} {}:",
+            fitted.device.name, fitted.precision, fitted.memory_format
+        );
+        let mut rows = vec![
+            [
+                "recipe",
+                "measured, ms",
+                "before",
+                "error",
+                "after",
+                "error",
+                "",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        ];
+        rows.extend(group.samples.iter().map(|sample| {
+            let ms = |seconds: f64| format!("{:.1}", 1e3 * seconds);
+            let error = |seconds: f64| percent(seconds / sample.measured_seconds - 1.0);
+            vec![
+                sample.recipe.clone(),
+                ms(sample.measured_seconds),
+                ms(sample.before_seconds),
+                error(sample.before_seconds),
+                ms(sample.after_seconds),
+                error(sample.after_seconds),
+                String::new(),
+            ]
+        }));
+        text.push_str(&columns(&rows, 1));
+        let (tera, giga) = (1e-12, 1e-9);
+        let _ = writeln!(
+            text,
+            "  before: {}\n  after:  {}",
+            errors(&group.before),
+            errors(&group.after)
+        );
+        let _ = writeln!(
+            text,
+            "  convolutions {:.3} -> {:.3} TFLOP/s, other passes {:.1} -> {:.1} GB/s",
+            group.before_conv_flops * tera,
+            fitted.conv_flops * tera,
+            group.before_memory_bytes_per_second * giga,
+            fitted.memory_bytes_per_second * giga,
+        );
+        if group.samples.len() < 3 {
+            let _ = writeln!(
+                text,
+                "  note: of so few recipes the two rates are hardly told apart"
+            );
+        }
+    }
+    text
+}
+
+fn percent(share: f64) -> String {
+    format!("{:+.0} %", (100.0 * share).round() + 0.0)
+}
+
+fn errors(errors: &Errors) -> String {
+    let pairs = match errors.num_pairs {
+        0 => "no two recipes of the same work".to_owned(),
+        all => format!("{} of {all} pairs in the wrong order", errors.num_inverted),
+    };
+    format!(
+        "off by a factor of {:.2} (root of the mean square), {} at the worst; {pairs}",
+        errors.spread.exp(),
+        percent(errors.worst)
+    )
+}
+
+/// The object of `advisor calibrate --json`, schema 1.
+pub fn to_json(groups: &[Group]) -> Value {
+    json!({ "schema_version": 1, "groups": groups })
+}
