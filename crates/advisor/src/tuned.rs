@@ -104,3 +104,56 @@ impl Tuned {
         notes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::tests::fit;
+
+    const PREDICTION: Prediction = Prediction {
+        allocated_bytes: 100,
+        reserved_bytes: Some(200),
+        total_bytes: 300,
+        step_seconds: 1.0,
+        images_per_second: 8.0,
+    };
+
+    fn tuned() -> Tuned {
+        let gpu = Device::gpu("card");
+        let mut calibration = Calibration::default();
+        calibration.take(fit(gpu.clone(), "fp16", 1e13));
+        calibration.take(fit(Device::gpu("other"), "tf32", 1e13));
+        let mut tuned = Tuned::default();
+        tuned.take(&calibration, &gpu);
+        tuned.corrections = Corrections {
+            time_factor: Some(2.0),
+            reserved_bytes: 10,
+            total_bytes: 30,
+        };
+        tuned
+    }
+
+    #[test]
+    fn by_default_nothing_changes() {
+        let tuned = Tuned::default();
+        assert_eq!(tuned.corrected(PREDICTION, "fp16", true), PREDICTION);
+        assert!(tuned.notes().is_empty());
+    }
+
+    /// Both are measured on the same steps: time is corrected once.
+    #[test]
+    fn the_ledgers_factor_is_for_what_is_not_calibrated() {
+        let of = |precision, channels_last| {
+            let it = tuned().corrected(PREDICTION, precision, channels_last);
+            assert_eq!(
+                (it.allocated_bytes, it.reserved_bytes, it.total_bytes),
+                (100, Some(210), 330)
+            );
+            (it.step_seconds, it.images_per_second)
+        };
+        assert!(of("fp16", true) == (1.0, 8.0));
+        assert!(of("fp16", false) == (2.0, 4.0));
+        assert!(of("tf32", true) == (2.0, 4.0));
+        assert_eq!(tuned().notes().len(), 2);
+    }
+}
