@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Errors, Group};
+use super::{Errors, Group, Sample};
 use crate::columns::columns;
 
 /// Each group: measured beside predicted, before and after, and how far off.
@@ -65,6 +65,16 @@ pub fn to_text(groups: &[Group]) -> String {
             group.before_memory_bytes_per_second * giga,
             fitted.memory_bytes_per_second * giga,
         );
+        let width = |sample: &Sample| sample.work.1;
+        if let [first, rest @ ..] = group.samples.as_slice()
+            && rest.iter().all(|it| width(it) == width(first))
+        {
+            let _ = writeln!(
+                text,
+                "  note: all of width {}: times of other widths may be further off",
+                width(first)
+            );
+        }
         if group.samples.len() < 3 {
             let _ = writeln!(
                 text,

@@ -11,10 +11,10 @@ use super::{log, refuse, visible_devices};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DeviceArgs {
-    /// For a card with this memory free, such as `8GiB`, instead of one that is found here.
+    /// For a card with this memory free, such as `8GiB`.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     vram: Option<SizeArg>,
-    /// For this card, such as `RTX 3060`, instead of one that is found here.
+    /// For this card, such as `RTX 3060`.
     #[arg(long, value_name = "NAME")]
     gpu: Option<String>,
 }

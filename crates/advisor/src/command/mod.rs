@@ -35,7 +35,8 @@ enum Command {
     /// typical card unless one is named.
     Guide(guide::Args),
     /// Show memory against time: every checkpoint plan that nothing beats in both, with the named
-    /// policies beside them; as a table, for programs, and drawn.
+    /// policies beside them; as a table, for programs, and drawn. For what is found here unless a card
+    /// is named.
     Pareto(pareto::Args),
     /// Fit predicted times to steps that `train bench` measured, and say how far off they were before
     /// and are after; `--write` keeps the rates for `suggest` and `pareto`.
