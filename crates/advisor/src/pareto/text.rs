@@ -70,7 +70,7 @@ pub fn to_text(device: &Device, target: &Target, pareto: &Pareto) -> String {
         text,
         "\n(sizes in GiB, time as a multiple of the fastest's; *: of the {front} ways that nothing \
          beats in both;\nof a plan a letter for each stage: E keeps everything, C convs, L the \
-         last conv, N nothing; `--csv`\nhas all of them, in full)"
+         last conv, N nothing; `--csv`\nhas all of these, in full)"
     );
     if !pareto.is_exact {
         text.push_str("note: not every plan was looked at, there are too many\n");
