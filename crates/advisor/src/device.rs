@@ -128,6 +128,15 @@ pub struct Peak {
 const MOST_PROCESSES: usize = 3;
 
 impl Device {
+    /// The card's name, where it is known.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Given { card, .. } => card.map(|card| card.name.to_owned()),
+            Self::Found { gpu, .. } => Some(gpu.name.clone()),
+            Self::Cpu { .. } => None,
+        }
+    }
+
     /// Memory that a run can have, where it is known.
     pub fn memory(&self) -> Option<Bytes> {
         match self {

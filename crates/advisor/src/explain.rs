@@ -4,26 +4,74 @@ mod svg;
 
 use std::fmt::Write as _;
 
-use config::RunConfig;
-use estimator::{At, Breakdown, Bytes, StepMemory};
+use config::{AmpDtype, RunConfig};
+use estimator::{At, Breakdown, Bytes, Cuda, Machine, StepMemory};
 use serde_json::{Value, json};
 
 pub use svg::to_svg;
 
-/// What the prediction is of.
-const OF: &str = "tensor bytes of a training step on a CPU with AVX512 (bf16 where AMP is on), \
-                  channels-last";
+/// Where the step runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum On {
+    /// A CPU, with so many threads of libtorch.
+    Cpu {
+        /// The threads.
+        threads: u32,
+    },
+    /// A GPU.
+    Gpu {
+        /// Its name.
+        name: String,
+        /// As the estimator knows it.
+        cuda: Cuda,
+    },
+}
+
+impl On {
+    /// What the prediction is of.
+    fn of(&self) -> String {
+        match self {
+            Self::Cpu { .. } => {
+                "tensor bytes of a training step on a CPU with AVX512, channels-last".to_owned()
+            }
+            Self::Gpu { name, cuda } => {
+                let format = if cuda.channels_last { "last" } else { "first" };
+                format!("allocated bytes of a training step on {name}, channels-{format}")
+            }
+        }
+    }
+
+    /// What AMP computes in.
+    const fn half(&self, config: &RunConfig) -> &'static str {
+        match (self, config.amp_dtype) {
+            (Self::Gpu { .. }, AmpDtype::Auto | AmpDtype::Fp16) => "fp16",
+            _ => "bf16",
+        }
+    }
+
+    fn context_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Cpu { .. } => None,
+            Self::Gpu { cuda, .. } => Some(Machine::from(*cuda).context_bytes()),
+        }
+    }
+}
 
 /// For a terminal.
-pub fn to_text(config: &RunConfig, threads: u32, memory: &StepMemory) -> String {
+pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let peak = &memory.peak;
     let mut text = format!(
-        "{OF}:\n{}, {}\n\n",
-        network(config),
-        recipe(config, threads)
+        "{}:\n{}, {}\n\n",
+        on.of(),
+        network(config, on),
+        recipe(config, on)
     );
     // Writing to a `String` cannot fail.
     for (name, bytes) in parts(&peak.breakdown) {
+        // A CPU has none apart from the transients.
+        if name == "workspace" && on.context_bytes().is_none() {
+            continue;
+        }
         let share = bytes as f64 / peak.bytes.max(1) as f64;
         let row = format!(
             "  {name:<14}{:>12}{:>6.1} %  {}",
@@ -39,14 +87,24 @@ pub fn to_text(config: &RunConfig, threads: u32, memory: &StepMemory) -> String 
         "peak",
         Bytes(peak.bytes).to_string()
     );
+    if let (Some(reserved), Some(context)) = (peak.reserved_bytes, on.context_bytes()) {
+        let total = reserved.saturating_add(context);
+        for (name, bytes) in [("reserved", reserved), ("with context", total)] {
+            let _ = writeln!(text, "  {name:<14}{:>12}", Bytes(bytes).to_string());
+        }
+    }
     let phase = phase(peak.at).map_or(String::new(), |phase| format!("in {phase}, "));
     let _ = writeln!(text, "\nthe peak is {phase}at: {}", peak.at);
     text
 }
 
 /// The network and what it is fed.
-fn network(config: &RunConfig) -> String {
-    let amp = if config.use_amp { "bf16" } else { "fp32" };
+fn network(config: &RunConfig, on: &On) -> String {
+    let amp = if config.use_amp {
+        on.half(config)
+    } else {
+        "fp32"
+    };
     let images = if config.batch == 1 { "image" } else { "images" };
     format!(
         "U-Net of width {}, {} {images} of {}, {amp}",
@@ -55,10 +113,14 @@ fn network(config: &RunConfig) -> String {
 }
 
 /// How it is run.
-fn recipe(config: &RunConfig, threads: u32) -> String {
+fn recipe(config: &RunConfig, on: &On) -> String {
     let split = if config.split_concat { " +split" } else { "" };
+    let threads = match on {
+        On::Cpu { threads } => format!(", {threads} threads"),
+        On::Gpu { .. } => String::new(),
+    };
     format!(
-        "policy {}{split}, accumulation {}, {threads} threads",
+        "policy {}{split}, accumulation {}{threads}",
         config.checkpoint_policy(),
         config.accumulation
     )
@@ -74,7 +136,7 @@ fn bar(share: f64) -> String {
 }
 
 /// The object of `advisor explain --json`, schema 1. What is not predicted on a CPU is `null`.
-pub fn to_json(config: &RunConfig, threads: u32, memory: &StepMemory) -> Value {
+pub fn to_json(config: &RunConfig, on: &On, memory: &StepMemory) -> Value {
     let peak = &memory.peak;
     let timeline: Vec<_> = memory
         .timeline
@@ -88,14 +150,22 @@ pub fn to_json(config: &RunConfig, threads: u32, memory: &StepMemory) -> Value {
         })
         .collect();
     let breakdown = &peak.breakdown;
+    let context = on.context_bytes();
+    let device = match on {
+        On::Cpu { threads } => {
+            json!({ "kind": "cpu", "instruction_set": "AVX512", "threads": threads })
+        }
+        On::Gpu { name, .. } => json!({ "kind": "cuda", "name": name }),
+    };
+    let total = peak.reserved_bytes.zip(context);
     json!({
         "schema_version": 1,
-        "device": { "kind": "cpu", "instruction_set": "AVX512", "threads": threads },
+        "device": device,
         "config": config,
         "predicted": {
             "allocated_bytes": peak.bytes,
-            "reserved_bytes": null,
-            "total_bytes": null,
+            "reserved_bytes": peak.reserved_bytes,
+            "total_bytes": total.map(|(reserved, context)| reserved.saturating_add(context)),
             "images_per_second": null,
         },
         "breakdown": {
@@ -104,21 +174,22 @@ pub fn to_json(config: &RunConfig, threads: u32, memory: &StepMemory) -> Value {
             "optimizer_bytes": breakdown.optimizer_bytes,
             "activations_bytes": breakdown.activations_bytes,
             "transients_bytes": breakdown.transients_bytes,
-            "workspace_bytes": null,
-            "context_bytes": null,
+            "workspace_bytes": context.map(|_| breakdown.workspace_bytes),
+            "context_bytes": context,
         },
         "peak_at": { "operation": peak.at.to_string(), "phase": phase(peak.at) },
         "timeline": timeline,
     })
 }
 
-const fn parts(breakdown: &Breakdown) -> [(&'static str, u64); 5] {
+const fn parts(breakdown: &Breakdown) -> [(&'static str, u64); 6] {
     [
         ("parameters", breakdown.parameters_bytes),
         ("optimizer", breakdown.optimizer_bytes),
         ("gradients", breakdown.gradients_bytes),
         ("activations", breakdown.activations_bytes),
         ("transients", breakdown.transients_bytes),
+        ("workspace", breakdown.workspace_bytes),
     ]
 }
 

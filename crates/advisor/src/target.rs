@@ -193,7 +193,8 @@ impl Target {
         }
     }
 
-    pub(crate) fn element(&self, config: &RunConfig) -> Element {
+    /// In which type activations are.
+    pub fn element(&self, config: &RunConfig) -> Element {
         let is_half = config.use_amp && (self.has_half() || config.amp_dtype != AmpDtype::Auto);
         if is_half {
             Element::Half
@@ -202,7 +203,8 @@ impl Target {
         }
     }
 
-    pub(crate) fn machine(&self, config: &RunConfig) -> Machine {
+    /// The device as the estimator knows it, for a configuration.
+    pub fn machine(&self, config: &RunConfig) -> Machine {
         match self.kind {
             Kind::Cuda {
                 compute_capability, ..

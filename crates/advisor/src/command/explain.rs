@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use advisor::explain;
+use advisor::explain::{self, On};
+use advisor::{CpuFacts, Target};
 use config::{
     AmpDtype, AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig,
     Switch, resolve,
 };
-use estimator::{Batch, Cpu, TrainingStep};
+use estimator::{Batch, Cpu, Machine, TrainingStep};
 use schedule::Element;
 
+use super::device::DeviceArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -53,9 +55,11 @@ pub(super) struct Args {
     /// Convolve the halves of each concatenation apart: on or off.
     #[arg(long, value_name = "SWITCH")]
     split_concat: Option<Switch>,
-    /// Where the step is to run; the CPU alone is predicted so far.
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
+    /// Where the step is to run: auto (the GPU found here, else the CPU) or cpu.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = ["auto", "cpu"])]
     device: String,
+    #[command(flatten)]
+    card: DeviceArgs,
     /// Threads of libtorch, for which oneDNN takes scratch memory; by default, this machine's.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
@@ -72,35 +76,21 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
-    if !config.use_channels_last {
-        return refuse(
-            "channels-first is not predicted yet: oneDNN takes other memory for it",
-            Some("`--channels-last on`, or measure with `train memory`"),
-        );
-    }
-    if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
-        return refuse(
-            "fp16 is not predicted yet: on a CPU it takes other kernels than bf16",
-            Some("`--amp bf16`, or measure with `train memory`"),
-        );
-    }
-    // `auto` as a CPU that multiplies bf16 has it.
-    let element = if config.use_amp {
-        Element::Half
-    } else {
-        Element::Single
+    let (on, element) = match place(arguments, &config) {
+        Ok(place) => place,
+        Err(code) => return code,
     };
     let Some(step) = TrainingStep::of(&config, element) else {
         return refuse(
-            "the checkpoint policy `auto` is not there yet",
+            "the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free",
             Some("`--grad-checkpoint selective` or `mixed`"),
         );
     };
-    let threads = arguments.threads.unwrap_or_else(|| {
-        let found = available_parallelism().map_or(1, std::num::NonZero::get);
-        u32::try_from(found).unwrap_or(1)
-    });
-    let memory = match step.memory(Cpu { threads }, Batch::HandedOver) {
+    let machine = match &on {
+        On::Cpu { threads } => Cpu { threads: *threads }.into(),
+        On::Gpu { cuda, .. } => Machine::from(*cuda),
+    };
+    let memory = match step.memory(machine, Batch::HandedOver) {
         Ok(memory) => memory,
         Err(error) => {
             return refuse(
@@ -110,7 +100,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         }
     };
     if let Some(file) = &arguments.svg {
-        let picture = explain::to_svg(&config, threads, &memory);
+        let picture = explain::to_svg(&config, &on, &memory);
         if let Err(error) = fs::write(file, picture) {
             let message = format!("cannot write `{}`: {error}", file.display());
             return refuse(
@@ -121,10 +111,46 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         log(&format!("picture: {}", file.display()));
     }
     print(&if arguments.json {
-        format!("{:#}\n", explain::to_json(&config, threads, &memory))
+        format!("{:#}\n", explain::to_json(&config, &on, &memory))
     } else {
-        explain::to_text(&config, threads, &memory)
+        explain::to_text(&config, &on, &memory)
     })
+}
+
+/// Where the step runs, and in which type its activations are.
+fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode> {
+    let is_cpu = arguments.device == "cpu" || arguments.threads.is_some();
+    if !is_cpu || arguments.card.is_named() {
+        let device = arguments.card.or_found()?;
+        let target = Target::of(&device, &CpuFacts::detect());
+        if let Machine::Cuda(cuda) = target.machine(config) {
+            let name = device.name().unwrap_or_else(|| "an NVIDIA GPU".to_owned());
+            return Ok((On::Gpu { name, cuda }, target.element(config)));
+        }
+    }
+    if !config.use_channels_last {
+        return Err(refuse(
+            "channels-first is not predicted on a CPU yet: oneDNN takes other memory for it",
+            Some("`--channels-last on`, or measure with `train memory`"),
+        ));
+    }
+    if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
+        return Err(refuse(
+            "fp16 is not predicted on a CPU: it takes other kernels than bf16",
+            Some("`--amp bf16`, or measure with `train memory`"),
+        ));
+    }
+    let threads = arguments.threads.unwrap_or_else(|| {
+        let found = available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from(found).unwrap_or(1)
+    });
+    // `auto` as a CPU that multiplies bf16 has it.
+    let element = if config.use_amp {
+        Element::Half
+    } else {
+        Element::Single
+    };
+    Ok((On::Cpu { threads }, element))
 }
 
 fn resolved(arguments: &Args) -> Result<RunConfig, ConfigError> {

@@ -27,8 +27,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Recommend a recipe for the GPU found here, or for a given memory.
     Suggest(Box<suggest::Args>),
-    /// Say what a training step on a CPU will hold in memory, of what, and during which operation the
-    /// most: in words, as JSON, and drawn.
+    /// Say what a training step will hold in memory, of what, and during which operation the most: in
+    /// words, as JSON, and drawn.
     #[command(allow_negative_numbers = true)]
     Explain(Box<explain::Args>),
     /// Check the guide: its examples, table, presets and claims, each beside a prediction, for a

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use config::RunConfig;
 use estimator::{At, Breakdown, Bytes, Moment, StepMemory};
 
-use super::{OF, network, phase, recipe};
+use super::{On, network, phase, recipe};
 use crate::svg::{escaped, line, text};
 
 const WIDTH: f64 = 1200.0;
@@ -32,7 +32,7 @@ const STYLE: &str = "\
 .page{fill:#ffffff}.ink{fill:#1f2328}.muted{fill:#59636e}
 .grid{stroke:#d8dee4}.mark{stroke:#1f2328}.dot{fill:#1f2328}
 .parameters{fill:#4e79a7}.optimizer{fill:#a0cbe8}
-.gradients{fill:#59a14f}.activations{fill:#f28e2b}.transients{fill:#e15759}
+.gradients{fill:#59a14f}.activations{fill:#f28e2b}.transients{fill:#e15759}.workspace{fill:#b07aa1}
 .moving{fill:#f2a65a}
 .forward{fill:#c9dcf0}.loss{fill:#e8c7c8}.backward{fill:#f7dcbc}.update{fill:#cfe3cb}
 .operation{fill:transparent}.operation:hover{fill:#808080;fill-opacity:.35}
@@ -46,7 +46,7 @@ const STYLE: &str = "\
 ";
 
 /// Draws the step. The parts that stay throughout are drawn apart from those that come and go.
-pub fn to_svg(config: &RunConfig, threads: u32, memory: &StepMemory) -> String {
+pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let scale = Scale::new(memory);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -55,9 +55,9 @@ pub fn to_svg(config: &RunConfig, threads: u32, memory: &StepMemory) -> String {
          <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
     );
     let title = "class=\"ink\" font-size=\"20\" font-weight=\"bold\"";
-    let said = format!("memory of a training step: {}", network(config));
+    let said = format!("memory of a training step: {}", network(config, on));
     text(&mut out, LEFT, 34.0, title, &said);
-    let said = format!("{}; {OF}", recipe(config, threads));
+    let said = format!("{}; {}", recipe(config, on), on.of());
     text(&mut out, LEFT, 56.0, "class=\"muted\"", &said);
     bands(&mut out, &scale, &memory.timeline);
     grid(&mut out, &scale);
@@ -254,7 +254,10 @@ fn rect(out: &mut String, class: &str, [x, y, width, height]: [f64; 4]) {
 
 /// What is held at the peak: a bar, and its parts.
 fn held(out: &mut String, breakdown: &Breakdown) {
-    let parts = super::parts(breakdown);
+    let mut parts = super::parts(breakdown).to_vec();
+    // A CPU has no workspace apart from the transients.
+    parts.retain(|(name, bytes)| *name != "workspace" || *bytes > 0);
+    let columns = if parts.len() > 5 { 3 } else { 5 };
     let sum = parts
         .iter()
         .map(|(_, bytes)| *bytes as f64)
@@ -272,8 +275,8 @@ fn held(out: &mut String, breakdown: &Breakdown) {
         let share = bytes as f64 / sum;
         rect(out, name, [x, HELD, PLOT_WIDTH * share, HELD_HEIGHT]);
         x += PLOT_WIDTH * share;
-        let left = LEFT + PLOT_WIDTH / 5.0 * index as f64;
-        let y = HELD + HELD_HEIGHT + 24.0;
+        let left = LEFT + PLOT_WIDTH * (index % columns) as f64 / columns as f64;
+        let y = HELD + HELD_HEIGHT + 20.0 + 18.0 * (index / columns) as f64;
         rect(out, name, [left, y - 10.0, 11.0, 11.0]);
         let said = format!("{name} {} ({:.0} %)", Bytes(bytes), 100.0 * share);
         text(out, left + 18.0, y, "class=\"ink\"", &said);

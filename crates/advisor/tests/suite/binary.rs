@@ -68,3 +68,83 @@ fn hidden_gpus_are_no_gpus() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["device"]["kind"], "cpu");
 }
+
+/// What nobody can run is an answer or a complaint, never a panic.
+#[test]
+fn absurd_wishes() {
+    let card = ["suggest", "--vram", "8GiB"];
+    for (wish, code) in [
+        (&["--target-batch", "1099511627776"][..], 2),
+        (&["--target-batch", "65536"], 0),
+        (&["--target-batch", "65537"], 2),
+        (&["--target-batch", "0"], 2),
+        (&["--img-size", "8x8"], 2),
+        (&["--img-size", "16x16"], 0),
+        (&["--img-size", "65536x65536"], 3),
+        (&["--width", "1"], 0),
+        (&["--width", "0"], 2),
+        (&["--width", "1024"], 3),
+        (&["--classes", "256"], 0),
+        (&["--goal", "luck"], 2),
+        (&["--max-batch", "--target-batch", "8"], 2),
+    ] {
+        let output = advisor(&[&card, wish].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{wish:?}: {said}");
+        assert!(!said.contains("panicked"), "{wish:?}: {said}");
+    }
+    let output = advisor(&["suggest", "--vram", "1KiB"]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("nothing fits"), "{text}");
+    let output = advisor(&["suggest", "--gpu", "RTX 3061"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("near to it: "));
+}
+
+#[test]
+fn goals_and_recipes() {
+    let mut text = String::new();
+    for wish in [
+        &["--goal", "memory"][..],
+        &["--goal", "speed"],
+        &["--max-batch"],
+        &["--target-batch", "64"],
+        &["--width", "16", "--img-size", "256x256"],
+    ] {
+        let output = advisor(&[&["suggest", "--gpu", "RTX 3060"], wish].concat());
+        assert!(output.status.success(), "{wish:?}: {output:?}");
+        text.push_str(&format!("--- {}\n", wish.join(" ")));
+        text.push_str(&String::from_utf8(output.stdout).unwrap());
+    }
+    insta::assert_snapshot!("goals", text);
+}
+
+#[test]
+fn a_recipe_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("recipe.toml");
+    let path = file.to_str().unwrap();
+    let arguments = ["suggest", "--vram", "4GiB", "--write", path];
+    let output = advisor(&arguments);
+    assert!(output.status.success(), "{output:?}");
+    let config = config::resolve(None, Some(&file), config::Overrides::default());
+    let config = config.unwrap().config;
+    let line = advisor::line(&config);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&line), "{line} is not in {text}");
+    // Not over what is there, and not into a folder that is not.
+    let again = advisor(&arguments);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("is there already"), "{again:?}");
+    let nowhere = dir.path().join("none/recipe.toml");
+    let output = advisor(&[
+        "suggest",
+        "--vram",
+        "4GiB",
+        "--write",
+        nowhere.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+}

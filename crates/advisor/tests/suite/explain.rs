@@ -32,6 +32,25 @@ fn in_words() {
 }
 
 #[test]
+fn of_a_gpu() {
+    let output = explain(&["explain", "--gpu", "RTX 3060", "--preset", "max-memory"]);
+    assert!(output.status.success() && output.stderr.is_empty());
+    insta::assert_snapshot!("explain_gpu", String::from_utf8(output.stdout).unwrap());
+    let output = explain(&["explain", "--gpu", "RTX 3060", "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bytes = |pointer| {
+        value
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap()
+    };
+    let reserved = bytes("/predicted/reserved_bytes");
+    assert!(reserved >= bytes("/predicted/allocated_bytes"));
+    let total = reserved + bytes("/breakdown/context_bytes");
+    assert_eq!(bytes("/predicted/total_bytes"), total);
+}
+
+#[test]
 fn figures_agree_with_each_other() {
     let output = explain(&[STEP, &["--json"]].concat());
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
