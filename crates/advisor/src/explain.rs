@@ -29,16 +29,17 @@ pub enum On {
 
 impl On {
     /// What the prediction is of.
-    fn of(&self) -> String {
-        match self {
-            Self::Cpu { .. } => {
-                "tensor bytes of a training step on a CPU with AVX512, channels-last".to_owned()
-            }
-            Self::Gpu { name, cuda } => {
-                let format = if cuda.channels_last { "last" } else { "first" };
-                format!("allocated bytes of a training step on {name}, channels-{format}")
-            }
-        }
+    fn of(&self, config: &RunConfig) -> String {
+        let (bytes, place) = match self {
+            Self::Cpu { .. } => ("tensor", "a CPU with AVX512"),
+            Self::Gpu { name, .. } => ("allocated", name.as_str()),
+        };
+        let format = if config.use_channels_last {
+            "last"
+        } else {
+            "first"
+        };
+        format!("{bytes} bytes of a training step on {place}, channels-{format}")
     }
 
     /// What AMP computes in.
@@ -62,7 +63,7 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let peak = &memory.peak;
     let mut text = format!(
         "{}:\n{}, {}\n\n",
-        on.of(),
+        on.of(config),
         network(config, on),
         recipe(config, on)
     );

@@ -2,8 +2,8 @@
 
 use config::{AmpDtype, RunConfig};
 use estimator::{
-    Batch, Bytes, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Machine,
-    Purpose, Rates, Resident, Speed, TrainingStep,
+    Batch, Bytes, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Isa,
+    Machine, MemoryFormat, Purpose, Rates, Resident, Speed, TrainingStep,
 };
 use schedule::Element;
 
@@ -216,7 +216,18 @@ impl Target {
                 }
                 cuda.into()
             }
-            Kind::Cpu(CpuFacts { threads, .. }) => Cpu { threads }.into(),
+            Kind::Cpu(CpuFacts {
+                threads, avx512, ..
+            }) => Cpu {
+                threads,
+                isa: if avx512 { Isa::Avx512 } else { Isa::Avx2 },
+                memory_format: if config.use_channels_last {
+                    MemoryFormat::ChannelsLast
+                } else {
+                    MemoryFormat::ChannelsFirst
+                },
+            }
+            .into(),
         }
     }
 

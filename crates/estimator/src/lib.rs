@@ -2,9 +2,10 @@
 //! a training step ([`TrainingStep::peak`]), and, for a sequence of tensors, what the caching
 //! allocator of CUDA would hold for them ([`CachingAllocator`]).
 //!
-//! Peaks are of libtorch 2.11: on a CPU with AVX512, channels-last ([`Cpu`]), where what libraries
-//! allocate inside of an operation was measured, and on an NVIDIA GPU ([`Cuda`]), where it is
-//! derived from sources, and cuDNN's part is an upper figure. No libtorch is needed.
+//! Peaks are of libtorch 2.11. On a CPU with AVX512 and channels-last what libraries allocate inside of
+//! an operation was measured, with AVX2 or channels-first it is bounded from above ([`Cpu`]); on an
+//! NVIDIA GPU ([`Cuda`]) it is derived from sources, and cuDNN's part is an upper figure. No libtorch
+//! is needed.
 //!
 //! ```
 //! use config::{ImageSize, Network};
@@ -24,7 +25,7 @@
 //!     split_concat: false,
 //!     accumulation: 1,
 //! };
-//! let peak = step.peak(Cpu { threads: 2 }, Batch::Kept)?;
+//! let peak = step.peak(Cpu::avx512(2), Batch::Kept)?;
 //! // The guide says 2.8 GB.
 //! assert_eq!(peak.bytes >> 20, 11_853);
 //!
@@ -54,8 +55,8 @@ pub use planner::{Planned, Planner};
 pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
-    At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, HalfPrecision, Machine, Moment, Peak, Purpose,
-    Recompute, Resident, Segment, StepMemory, TrainingStep, Workspace,
+    At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, HalfPrecision, Isa, Machine, MemoryFormat,
+    Moment, Peak, Purpose, Recompute, Resident, Segment, StepMemory, TrainingStep, Workspace,
 };
 pub use time::Speed;
 
@@ -74,6 +75,9 @@ pub enum EstimateError {
     /// A step that the device has no room for.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
+    /// Half precision on an instruction set whose kernels for it were not looked at.
+    #[error("what half precision takes on this instruction set is not known")]
+    Kernels,
     /// A plan of another network.
     #[error("the checkpoint plan is of another network")]
     Schedule,

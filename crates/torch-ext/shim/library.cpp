@@ -59,6 +59,8 @@ const char* snug_library_path(void) {
 
 int32_t snug_cpu_has_bf16(void) { return has_any({"avx512_bf16", "amx_bf16"}); }
 
+int32_t snug_cpu_has_amx_bf16(void) { return has_any({"amx_bf16"}); }
+
 int32_t snug_cpu_has_fp16(void) { return has_any({"avx512_fp16", "amx_fp16"}); }
 
 void snug_exit_now(int32_t code) { _exit(code); }

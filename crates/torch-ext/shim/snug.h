@@ -48,6 +48,8 @@ void snug_header_version(uint32_t out[3]);
 const char* snug_library_path(void);
 // 1 where the CPU has AVX512-BF16 or AMX-BF16.
 int32_t snug_cpu_has_bf16(void);
+// 1 where the CPU has AMX-BF16.
+int32_t snug_cpu_has_amx_bf16(void);
 // 1 where the CPU has AVX512-FP16 or AMX-FP16.
 int32_t snug_cpu_has_fp16(void);
 // Leaves at once: no destructor runs beside threads that still compute.

@@ -161,6 +161,7 @@ unsafe extern "C" {
     pub(crate) fn snug_header_version(out: *mut u32);
     pub(crate) fn snug_library_path() -> *const c_char;
     pub(crate) fn snug_cpu_has_bf16() -> i32;
+    pub(crate) fn snug_cpu_has_amx_bf16() -> i32;
     pub(crate) fn snug_cpu_has_fp16() -> i32;
     pub(crate) fn snug_exit_now(code: i32);
     pub(crate) fn snug_cpu_capability() -> *const c_char;

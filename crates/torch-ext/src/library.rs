@@ -98,6 +98,12 @@ pub fn cpu_has_bf16() -> bool {
     unsafe { ffi::snug_cpu_has_bf16() != 0 }
 }
 
+/// Whether the CPU has AMX-BF16, of which oneDNN makes other kernels.
+pub fn cpu_has_amx_bf16() -> bool {
+    // SAFETY: takes no arguments.
+    unsafe { ffi::snug_cpu_has_amx_bf16() != 0 }
+}
+
 /// Whether the CPU multiplies fp16 in hardware (AVX512-FP16 or AMX-FP16).
 pub fn cpu_has_fp16() -> bool {
     // SAFETY: takes no arguments.

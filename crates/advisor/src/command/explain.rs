@@ -11,7 +11,7 @@ use config::{
     AmpDtype, AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig,
     Switch, resolve,
 };
-use estimator::{Batch, Cpu, Machine, TrainingStep};
+use estimator::{Batch, Cpu, Machine, MemoryFormat, TrainingStep};
 use schedule::Element;
 
 use super::device::DeviceArgs;
@@ -87,7 +87,15 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         );
     };
     let machine = match &on {
-        On::Cpu { threads } => Cpu { threads: *threads }.into(),
+        On::Cpu { threads } => Cpu {
+            memory_format: if config.use_channels_last {
+                MemoryFormat::ChannelsLast
+            } else {
+                MemoryFormat::ChannelsFirst
+            },
+            ..Cpu::avx512(*threads)
+        }
+        .into(),
         On::Gpu { cuda, .. } => Machine::from(*cuda),
     };
     let memory = match step.memory(machine, Batch::HandedOver) {
@@ -127,12 +135,6 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode
             let name = device.name().unwrap_or_else(|| "an NVIDIA GPU".to_owned());
             return Ok((On::Gpu { name, cuda }, target.element(config)));
         }
-    }
-    if !config.use_channels_last {
-        return Err(refuse(
-            "channels-first is not predicted on a CPU yet: oneDNN takes other memory for it",
-            Some("`--channels-last on`, or measure with `train memory`"),
-        ));
     }
     if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
         return Err(refuse(

@@ -57,7 +57,7 @@ pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let title = "class=\"ink\" font-size=\"20\" font-weight=\"bold\"";
     let said = format!("memory of a training step: {}", network(config, on));
     text(&mut out, LEFT, 34.0, title, &said);
-    let said = format!("{}; {}", recipe(config, on), on.of());
+    let said = format!("{}; {}", recipe(config, on), on.of(config));
     text(&mut out, LEFT, 56.0, "class=\"muted\"", &said);
     bands(&mut out, &scale, &memory.timeline);
     grid(&mut out, &scale);

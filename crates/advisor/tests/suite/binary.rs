@@ -114,7 +114,7 @@ fn goals_and_recipes() {
     ] {
         let output = advisor(&[&["suggest", "--gpu", "RTX 3060"], wish].concat());
         assert!(output.status.success(), "{wish:?}: {output:?}");
-        text.push_str(&format!("--- {}\n", wish.join(" ")));
+        text.extend(["--- ", &wish.join(" "), "\n"]);
         text.push_str(&String::from_utf8(output.stdout).unwrap());
     }
     insta::assert_snapshot!("goals", text);

@@ -8,7 +8,7 @@ use super::{KEEPS, Planned, Planner};
 use crate::step::{Batch, Cpu, Recompute, TrainingStep};
 use crate::time::Speed;
 
-const CPU: Cpu = Cpu { threads: 2 };
+const CPU: Cpu = Cpu::avx512(2);
 
 fn step(depth: u32, width: u32, batch: u32, element: Element, split_concat: bool) -> TrainingStep {
     let mut network = Network::new(width, 1);

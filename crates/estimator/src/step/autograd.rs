@@ -77,7 +77,9 @@ impl<'a> Autograd<'a> {
         let gradient = step.books.loss_backward(loss);
         step.in_backward = true;
         step.at(Op::HeadInput);
+        let turned = step.books.turned_gradient();
         let mut out = step.conv_backward(&head, Some(step.books.sizes.map(num - 1, head.inputs)));
+        step.books.tape.release(turned);
         step.books.tape.release(gradient);
         step.release(weight);
         for stage in (0..num).rev() {
@@ -274,7 +276,7 @@ impl<'a> Autograd<'a> {
         let bytes = self.books.sizes.map(stage, conv.inputs);
         let half = |step: &mut Self, first: bool| {
             let out = step.books.transient(bytes);
-            step.books.work(step.books.machine.convolution(&conv));
+            step.books.work(step.books.machine.input_gradient(&conv));
             step.books.half_weight_gradient(&conv, first);
             out
         };
@@ -291,7 +293,9 @@ impl<'a> Autograd<'a> {
     /// Gradient of the input, then that of the weight.
     fn conv_backward(&mut self, conv: &ConvSize, input: Option<u64>) -> Option<Held> {
         let out = input.map(|bytes| self.books.transient(bytes));
-        self.books.work(self.books.machine.convolution(conv));
+        if out.is_some() {
+            self.books.work(self.books.machine.input_gradient(conv));
+        }
         self.books.weight_gradient(conv);
         out
     }

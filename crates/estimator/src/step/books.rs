@@ -80,10 +80,10 @@ impl Books {
             return;
         }
         let bytes = conv.weight_bytes();
-        // In blocks, and then twice in the parameter's order.
+        // In blocks, and then in the parameter's order.
         let made = self.transient(bytes);
         let scratch = self.machine.weight_gradient(conv);
-        self.tape.touch(scratch.max(bytes.saturating_mul(2)));
+        self.tape.touch(scratch.max(self.machine.reordered(conv)));
         if self.sizes.is_half() {
             // In half precision first.
             self.gradient(parameter_bytes);
@@ -132,9 +132,7 @@ impl Books {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
         let mut held = Vec::new();
-        if self.sizes.is_half() {
-            held.push(self.map(one));
-        }
+        let cast = self.sizes.is_half().then(|| self.map(one));
         // Targets: for several classes indices and a flag of eight bytes for each class first.
         let classes = self.sizes.network.classes;
         if classes > 1 {
@@ -155,7 +153,14 @@ impl Books {
         for batch in std::mem::take(&mut self.handed_over) {
             self.tape.release(batch);
         }
-        if self.sizes.is_half() {
+        let logits = if let Some(cast) = cast {
+            self.tape.release(logits);
+            cast
+        } else {
+            logits
+        };
+        // Backward reads them for one class alone; several have `log_softmax` and probabilities.
+        if classes > 1 {
             self.tape.release(logits);
         } else {
             held.push(logits);
@@ -168,7 +173,7 @@ impl Books {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
         // A product and a sum, then through the probabilities and the entropy.
-        self.tape.touch_all([one; 3], 0);
+        self.tape.touch_all([one; 2], 0);
         let gradient = self.transient(one);
         for held in loss.0 {
             self.tape.release(held);
@@ -179,6 +184,13 @@ impl Books {
         let cast = self.transient(self.sizes.logits());
         self.tape.release(gradient);
         cast
+    }
+
+    /// The gradient of several classes' logits, which comes channels-first, once more as the head's
+    /// kernels read it.
+    pub(super) fn turned_gradient(&mut self) -> Held {
+        let turns = self.sizes.network.classes > 1 && self.machine.is_channels_last();
+        self.transient(if turns { self.sizes.logits() } else { 0 })
     }
 
     /// The optimizer's step, after which all gradients are set to none.

@@ -9,7 +9,7 @@ use schedule::{Element, Nth, Op, Statistics};
 use super::books::Books;
 use super::sizes::{ConvSize, Sizes};
 use super::tape::{At, Held};
-use super::{Machine, Peak, StepMemory};
+use super::{Machine, Peak, StepMemory, known};
 use crate::{EstimateError, Flops};
 
 /// What is held beside the step.
@@ -52,7 +52,8 @@ impl EvaluationStep {
     ///
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
-    /// [`EstimateError::TooLarge`] past 64 bits.
+    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::Kernels`] where it is not known
+    /// what kernels take.
     pub fn peak(&self, on: impl Into<Machine>) -> Result<Peak, EstimateError> {
         Ok(self.memory(on)?.peak)
     }
@@ -64,13 +65,13 @@ impl EvaluationStep {
     pub fn memory(&self, on: impl Into<Machine>) -> Result<StepMemory, EstimateError> {
         // Refuses the sizes that nobody can run, and numbers past 64 bits.
         Flops::per_image(&self.network, self.size)?;
+        let machine = known(on, self.element)?;
         let sizes = Sizes {
             network: self.network,
             size: self.size,
             batch: u64::from(self.batch),
             element: self.element,
         };
-        let machine = on.into();
         let mut books = Books::new(sizes, machine, machine.allocator());
         books.hold_fixed(self.resident)?;
         Walk { books: &mut books }.run(self.purpose);

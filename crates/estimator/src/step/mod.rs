@@ -25,7 +25,7 @@ use crate::{EstimateError, Flops, Speed, StaticBytes};
 
 pub(crate) use effects::Plans;
 pub use evaluation::{EvaluationStep, Purpose, Resident};
-pub use kernels::{Cpu, Cuda, HalfPrecision, Machine, Workspace};
+pub use kernels::{Cpu, Cuda, HalfPrecision, Isa, Machine, MemoryFormat, Workspace};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
@@ -107,13 +107,13 @@ impl TrainingStep {
         })
     }
 
-    /// The most that the step holds in tensors, parameters and optimizer state included: on a CPU
-    /// with AVX512 and channels-last, or on an NVIDIA GPU.
+    /// The most that the step holds in tensors, parameters and optimizer state included.
     ///
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
-    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::OutOfMemory`] where a GPU has no
-    /// room for it, and where a plan is of another network.
+    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::Kernels`] where it is not known
+    /// what kernels take, [`EstimateError::OutOfMemory`] where a GPU has no room for it, and where a
+    /// plan is of another network.
     pub fn peak(&self, on: impl Into<Machine>, batch: Batch) -> Result<Peak, EstimateError> {
         Ok(self.memory(on, batch)?.peak)
     }
@@ -128,7 +128,7 @@ impl TrainingStep {
         on: impl Into<Machine>,
         batch: Batch,
     ) -> Result<StepMemory, EstimateError> {
-        let machine = on.into();
+        let machine = known(on, self.element)?;
         let (mut books, schedule) = self.begin(machine, batch)?;
         self.walk(&mut books, batch, schedule.as_ref())?;
         if let Machine::Cuda(_) = machine {
@@ -217,6 +217,16 @@ impl TrainingStep {
     }
 }
 
+/// Refuses kernels of which nothing is known.
+fn known(on: impl Into<Machine>, element: Element) -> Result<Machine, EstimateError> {
+    let machine = on.into();
+    if machine.knows(element) {
+        Ok(machine)
+    } else {
+        Err(EstimateError::Kernels)
+    }
+}
+
 impl Books {
     /// With nothing in them.
     const fn new(
@@ -244,6 +254,7 @@ impl Books {
         let trainable = || tensors.iter().filter(|p| trains && p.role.is_trainable());
         let tape = &mut self.tape;
         if !tape.has_blocks() {
+            tape.keep(self.machine.uncounted(), Category::Transients);
             tape.keep(fixed.parameters.0, Category::Parameters);
             tape.keep(fixed.buffers.0, Category::Parameters);
             if trains {

@@ -152,10 +152,16 @@ impl<'a> Walk<'a> {
     fn gradient(&mut self, op: Op) -> Result<(), EstimateError> {
         let sizes = self.books.sizes;
         match op {
-            Op::HeadWeight => self.weight(&sizes.head()),
+            Op::HeadWeight => {
+                let turned = self.books.turned_gradient();
+                self.weight(&sizes.head());
+                self.books.tape.release(turned);
+            }
             Op::HeadInput => {
                 let last = sizes.num_stages() - 1;
+                let turned = self.books.turned_gradient();
                 self.input_gradient(&sizes.head(), Value::GradAct(last, Nth::Second));
+                self.books.tape.release(turned);
             }
             Op::NormBackward { stage, nth, masked } => {
                 let rebuilt = !masked && !self.values.contains_key(&Value::Act(stage, nth));
@@ -243,7 +249,7 @@ impl<'a> Walk<'a> {
 
     fn input_gradient(&mut self, conv: &ConvSize, out: Value) {
         self.make(out);
-        let scratch = self.books.machine.convolution(conv);
+        let scratch = self.books.machine.input_gradient(conv);
         self.touch_all([self.cast(conv)], scratch);
     }
 

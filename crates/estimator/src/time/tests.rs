@@ -84,7 +84,7 @@ fn predicted(measured: &Measured) -> f64 {
     };
     let step = TrainingStep::of(&config, measured.element).unwrap();
     let speed = Speed::of_cpu(2, measured.element);
-    step.seconds(Cpu { threads: 2 }, &speed).unwrap()
+    step.seconds(Cpu::avx512(2), &speed).unwrap()
 }
 
 #[test]

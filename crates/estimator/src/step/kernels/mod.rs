@@ -3,10 +3,10 @@
 mod cpu;
 mod cuda;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Isa, MemoryFormat};
 pub use cuda::{Cuda, HalfPrecision, Workspace};
 
-use schedule::Target;
+use schedule::{Element, Target};
 
 use super::sizes::{ConvSize, Sizes};
 use crate::CachingAllocator;
@@ -88,16 +88,48 @@ impl Machine {
     /// Whether images lie channels-last.
     pub(super) const fn is_channels_last(self) -> bool {
         match self {
-            Self::Cpu(_) => true,
+            Self::Cpu(cpu) => matches!(cpu.memory_format, MemoryFormat::ChannelsLast),
             Self::Cuda(cuda) => cuda.channels_last,
         }
     }
 
-    /// Forward of a convolution, or the gradient of its input.
+    /// Whether it is known what kernels take in this type.
+    pub(super) const fn knows(self, element: Element) -> bool {
+        match self {
+            Self::Cpu(cpu) => cpu.knows(element),
+            Self::Cuda(_) => true,
+        }
+    }
+
+    /// Bytes of a step that are not counted one by one.
+    pub(super) const fn uncounted(self) -> u64 {
+        match self {
+            Self::Cpu(cpu) => cpu.uncounted(),
+            Self::Cuda(_) => 0,
+        }
+    }
+
+    /// Forward of a convolution.
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
         match self {
-            Self::Cpu(_) => Cpu::convolution(conv),
+            Self::Cpu(cpu) => cpu.convolution(conv),
             Self::Cuda(cuda) => cuda.convolution(conv),
+        }
+    }
+
+    /// The gradient of its input.
+    pub(super) fn input_gradient(self, conv: &ConvSize) -> u64 {
+        match self {
+            Self::Cpu(cpu) => cpu.input_gradient(conv),
+            Self::Cuda(cuda) => cuda.convolution(conv),
+        }
+    }
+
+    /// What a weight's gradient takes while it comes into the parameter's order.
+    pub(super) fn reordered(self, conv: &ConvSize) -> u64 {
+        match self {
+            Self::Cpu(cpu) => cpu.reordered(conv),
+            Self::Cuda(_) => 0,
         }
     }
 

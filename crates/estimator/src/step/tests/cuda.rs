@@ -54,7 +54,7 @@ fn the_simulated_figures() {
 fn plans_take_more_than_on_the_cpu() {
     let mut step = step(64, (512, 512), 8, Element::Half);
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
-    let cpu = step.peak(Cpu { threads: 1 }, Batch::Kept).unwrap();
+    let cpu = step.peak(Cpu::avx512(1), Batch::Kept).unwrap();
     let cuda = step.peak(BARE, Batch::Kept).unwrap();
     // There the concatenation has gone before the gradient in its shape comes: 512 MiB less, and the
     // peak is elsewhere.
@@ -103,7 +103,7 @@ fn a_total_holds_the_context() {
     let peak = step.peak(gpu, Batch::Kept).unwrap();
     let reserved = peak.reserved_bytes.unwrap();
     assert_eq!(peak.total_bytes(gpu), reserved + gpu.context_bytes());
-    let cpu = Cpu { threads: 1 };
+    let cpu = Cpu::avx512(1);
     let peak = step.peak(cpu, Batch::Kept).unwrap();
     assert_eq!(
         (peak.reserved_bytes, peak.breakdown.workspace_bytes),

@@ -105,7 +105,8 @@ proptest! {
 
     #[test]
     fn monotone(
-        width in 1..48_u32,
+        // One channel passes for channels-first and takes more than two do.
+        width in 2..48_u32,
         (rows, columns) in (1..12_u32, 1..12_u32),
         batch in 1..9_u32,
         classes in 1..5_u32,

@@ -1,104 +1,95 @@
-//! What oneDNN allocates inside of an operation, in libtorch 2.11 (oneDNN 3.10.2) on a CPU with
-//! AVX512, channels-last: read off recorded allocations, and for the gradient of a weight in half
-//! precision derived from `jit_avx512_core_bf16_conv_kernel.cpp`, whose threads it has to divide as
-//! oneDNN does.
-//!
-//! Other instruction sets and channels-first take other kernels, of which nothing is said here.
+//! What the gradient of a weight takes: for AVX512 and half precision derived from
+//! `jit_avx512_core_bf16_conv_kernel.cpp` of oneDNN 3.10.2, whose threads it has to divide as oneDNN
+//! does.
 
-use super::super::sizes::ConvSize;
+use super::super::super::sizes::ConvSize;
+use super::{Cpu, Isa, padded, product};
 
 /// Channels of a block.
-const BLOCK: u64 = 16;
-/// Scratch of a convolution beside the copy of its weight (12,336 to 12,464 bytes recorded).
-const SMALL_BYTES: u64 = 12_464;
-/// Barriers and alignment of the gradient of a weight (8,448 to 8,708 bytes recorded).
+const BLOCK: u64 = Isa::Avx512.block();
+/// Barriers and alignment (8,448 to 8,708 bytes recorded).
 const BARRIERS_BYTES: u64 = 8_704;
-/// Scratch of a transposed convolution for each thread, beside half of an image (8,216 to 20,480
-/// bytes recorded).
-const UP_THREAD_BYTES: u64 = 16_384;
-
-/// The CPU that a step runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cpu {
-    /// Threads of libtorch within an operation, up to [`Self::MAX_THREADS`].
-    pub threads: u32,
-}
-
-/// Rounds up to whole blocks of channels.
-fn padded(channels: u64) -> u64 {
-    channels.div_ceil(BLOCK).saturating_mul(BLOCK)
-}
-
-fn product(factors: &[u64]) -> u64 {
-    factors
-        .iter()
-        .fold(1, |product: u64, factor| product.saturating_mul(*factor))
-}
+/// The same of a pointwise convolution in fp32 (20,864 bytes recorded), and of few channels that are
+/// not channels-last (20,928 to 24,768).
+const MORE_BARRIERS_BYTES: u64 = 24_768;
+/// What a thread of the kernels for AVX2 adds up in: at most 5 x 5 x 16 x 16 numbers
+/// (`jit_avx2_convolution.cpp`; 27,072 bytes recorded for two threads).
+const AVX2_THREAD_BYTES: u64 = 5 * 5 * 16 * 16 * 4;
 
 impl Cpu {
-    /// More than a CPU has; each is looked at when work is shared out.
-    pub const MAX_THREADS: u32 = 1024;
-
-    /// At least one, at most [`Self::MAX_THREADS`].
-    fn num_threads(self) -> u64 {
-        u64::from(self.threads.clamp(1, Self::MAX_THREADS))
-    }
-
-    /// Forward or gradient of the input: the weight once more, in blocks.
-    pub(super) fn convolution(conv: &ConvSize) -> u64 {
-        if conv.is_small() {
-            return Self::columns(conv);
-        }
-        conv.weight_bytes().saturating_add(SMALL_BYTES)
-    }
-
-    /// What libtorch's own kernels unfold, image by image: each pixel's window, or the output of a
-    /// transposed convolution.
-    pub(super) fn columns(conv: &ConvSize) -> u64 {
-        let numbers = match conv.taps {
-            9 => product(&[conv.inputs, 9]),
-            4 => conv.outputs,
-            _ => 0,
-        };
-        product(&[numbers, conv.height, conv.width, 4])
-    }
-
-    /// Forward of a transposed convolution: half of an image of the output for each thread.
-    pub(super) fn transposed(self, conv: &ConvSize) -> u64 {
-        if conv.is_small() {
-            return Self::columns(conv);
-        }
-        let image = product(&[
-            padded(conv.outputs),
-            conv.height,
-            conv.width,
-            conv.element_bytes,
-        ]);
-        let of_thread = (image / 2).saturating_add(UP_THREAD_BYTES);
-        of_thread
-            .saturating_mul(self.num_threads())
-            .saturating_add(conv.weight_bytes())
-    }
-
     /// Gradient of a weight, beside the gradient itself. `conv` is of the forward.
-    pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
-        let fp32 = product(&[padded(conv.inputs), padded(conv.outputs), conv.taps, 4]);
+    pub(in super::super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
+        if self.unfolds(conv) {
+            return Self::unfolded(conv);
+        }
+        let scratch = self.sums(conv).saturating_add(self.rest_of_blocks(conv));
+        if !self.in_blocks(conv) {
+            return scratch;
+        }
+        let with_copies = self
+            .blocked_operands(conv)
+            .saturating_add(self.turned(conv))
+            .saturating_add(scratch);
+        // In half precision the sum for a transposed convolution's bias is of a copy in fp32.
+        let bias = if conv.stride == 2 && conv.element_bytes == 2 {
+            product(&[conv.batch, conv.outputs, conv.height, conv.width, 4])
+        } else {
+            0
+        };
+        with_copies.max(bias)
+    }
+
+    /// Whether a product of matrices takes the place of a convolution: in half precision where there
+    /// are few channels that fill no block.
+    fn unfolds(self, conv: &ConvSize) -> bool {
+        self.in_blocks(conv)
+            && conv.element_bytes == 2
+            && conv.stride == 1
+            && conv.taps > 1
+            && conv.inputs < BLOCK
+            && !conv.outputs.is_multiple_of(BLOCK)
+    }
+
+    /// The window of each pixel of one image, and four weights in fp32.
+    fn unfolded(conv: &ConvSize) -> u64 {
+        let windows = product(&[conv.inputs, conv.taps, conv.height, conv.width, 2]);
+        windows
+            .saturating_add(conv.parameter_bytes().saturating_mul(4))
+            .saturating_add(BARRIERS_BYTES)
+    }
+
+    /// Buffers of threads, and in half precision copies that lie as the kernel reads them.
+    fn sums(self, conv: &ConvSize) -> u64 {
+        let fp32 = product(&[
+            padded(conv.inputs, BLOCK),
+            padded(conv.outputs, BLOCK),
+            conv.taps,
+            4,
+        ]);
         let threads = self.num_threads();
+        if self.isa == Isa::Avx2 {
+            return AVX2_THREAD_BYTES
+                .saturating_mul(threads)
+                .saturating_add(BARRIERS_BYTES);
+        }
         if conv.element_bytes > 2 {
             // Each thread but one adds up in a buffer of its own where images and rows are shared
             // out, none where channels are: the larger.
-            return fp32
-                .saturating_mul(threads - 1)
-                .saturating_add(BARRIERS_BYTES);
+            let barriers = if conv.taps == 1 || self.in_blocks(conv) {
+                MORE_BARRIERS_BYTES
+            } else {
+                BARRIERS_BYTES
+            };
+            return fp32.saturating_mul(threads - 1).saturating_add(barriers);
         }
         // Input and gradient of an image, transposed; rows of the input with two more.
         let transposed = conv.stride == 2;
         let (src, dst) = if transposed {
             // As a convolution from the large side to the small one.
             (
-                product(&[padded(conv.outputs), conv.height, conv.width + 4]),
+                product(&[padded(conv.outputs, BLOCK), conv.height, conv.width + 4]),
                 product(&[
-                    padded(conv.inputs),
+                    padded(conv.inputs, BLOCK),
                     conv.height / 2,
                     (conv.width / 2).next_multiple_of(2),
                 ]),
@@ -113,23 +104,32 @@ impl Cpu {
             let inputs = if conv.inputs < BLOCK && conv.taps > 1 {
                 conv.inputs
             } else {
-                padded(conv.inputs)
+                padded(conv.inputs, BLOCK)
             };
             (
                 product(&[inputs, conv.height, width]),
-                product(&[padded(conv.outputs), conv.height, conv.width]),
+                product(&[padded(conv.outputs, BLOCK), conv.height, conv.width]),
             )
         };
+        let of_image = src.saturating_add(dst).saturating_mul(2);
         let images = match conv.taps {
             _ if transposed => 1,
+            // The copies in blocks will do.
+            1 if self.in_blocks(conv) => 0,
             1 => threads,
+            // Shared out otherwise there: at the most by images alone.
+            _ if self.in_blocks(conv) && of_image > fp32 => threads,
             _ => self.images_at_once(conv),
         };
-        let copies = src.saturating_add(dst).saturating_mul(2 * images);
-        let sums = if transposed { threads } else { images };
+        let copies = of_image.saturating_mul(images);
+        let sums = if transposed || conv.taps == 1 {
+            threads
+        } else {
+            images
+        };
         copies
             .saturating_add(fp32.saturating_mul(sums))
-            .saturating_add(8 * padded(conv.outputs))
+            .saturating_add(8 * padded(conv.outputs, BLOCK))
             .saturating_add(BARRIERS_BYTES)
     }
 

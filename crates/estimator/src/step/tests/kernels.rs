@@ -1,0 +1,121 @@
+//! Kernels of which a bound is known, and those of which nothing is.
+
+use config::{ImageSize, Network};
+use proptest::prelude::*;
+use schedule::{Element, Plan};
+
+use super::step;
+use crate::{
+    Batch, Cpu, EstimateError, EvaluationStep, Isa, MemoryFormat, Purpose, Recompute, Resident,
+};
+
+const fn cpu(isa: Isa, memory_format: MemoryFormat) -> Cpu {
+    Cpu {
+        threads: 2,
+        isa,
+        memory_format,
+    }
+}
+
+const AVX512_FIRST: Cpu = cpu(Isa::Avx512, MemoryFormat::ChannelsFirst);
+const AVX2: Cpu = cpu(Isa::Avx2, MemoryFormat::ChannelsLast);
+const AVX2_FIRST: Cpu = cpu(Isa::Avx2, MemoryFormat::ChannelsFirst);
+
+fn evaluation(width: u32, size: (u32, u32), batch: u32, element: Element) -> EvaluationStep {
+    EvaluationStep {
+        network: Network::new(width, 1),
+        size: ImageSize::new(size.0, size.1),
+        batch,
+        element,
+        purpose: Purpose::Scores,
+        resident: Resident::Parameters,
+    }
+}
+
+/// Peaks of two images of 64x96 at width 16 under `off`, under `selective` and in evaluation, that
+/// the counting allocator saw with two threads on an AMD EPYC with AVX512-BF16; for AVX2 with
+/// `ATEN_CPU_CAPABILITY=avx2` and `ONEDNN_MAX_CPU_ISA=AVX2`.
+const RECORDED: [(Cpu, Element, [u64; 3]); 4] = [
+    (
+        AVX512_FIRST,
+        Element::Single,
+        [41_991_868, 35_956_668, 11_929_172],
+    ),
+    (
+        AVX512_FIRST,
+        Element::Half,
+        [38_069_664, 34_074_464, 11_118_676],
+    ),
+    (AVX2, Element::Single, [43_791_548, 38_218_684, 11_892_356]),
+    (
+        AVX2_FIRST,
+        Element::Single,
+        [41_598_076, 35_956_668, 11_929_172],
+    ),
+];
+
+#[test]
+fn bounds_hold() {
+    const ABOVE: f64 = 0.2;
+    for (cpu, element, [off, selective, evaluated]) in RECORDED {
+        let mut step = step(16, (64, 96), 2, element);
+        let plain = step.peak(cpu, Batch::Kept).unwrap().bytes;
+        step.recompute = Recompute::Plan(Plan::selective(&step.network));
+        let less = step.peak(cpu, Batch::Kept).unwrap().bytes;
+        let without = evaluation(16, (64, 96), 2, element)
+            .peak(cpu)
+            .unwrap()
+            .bytes;
+        for (bound, measured) in [(plain, off), (less, selective), (without, evaluated)] {
+            let error = bound as f64 / measured as f64 - 1.0;
+            assert!(
+                (0.0..=ABOVE).contains(&error),
+                "{cpu:?} {element:?}: {error}"
+            );
+        }
+        assert!(cpu.is_bounded());
+    }
+    assert!(!Cpu::avx512(2).is_bounded());
+}
+
+#[test]
+fn what_avx2_takes_in_half_precision_is_not_known() {
+    for cpu in [AVX2, AVX2_FIRST] {
+        let step = step(16, (64, 96), 2, Element::Half);
+        assert_eq!(step.peak(cpu, Batch::Kept), Err(EstimateError::Kernels));
+        let evaluation = evaluation(16, (64, 96), 2, Element::Half);
+        assert_eq!(evaluation.peak(cpu), Err(EstimateError::Kernels));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn monotone_in_batch_and_size(
+        width in 1..48_u32,
+        (rows, columns) in (1..12_u32, 1..12_u32),
+        batch in 2..9_u32,
+        half: bool,
+    ) {
+        let element = if half { Element::Half } else { Element::Single };
+        for cpu in [AVX512_FIRST, AVX2, AVX2_FIRST] {
+            if !cpu.knows(element) {
+                continue;
+            }
+            let bytes = |(rows, columns): (u32, u32), batch| {
+                let size = (rows * 16, columns * 16);
+                let trained = step(width, size, batch, element).peak(cpu, Batch::HandedOver);
+                let evaluated = evaluation(width, size, batch, element).peak(cpu);
+                (trained.unwrap().bytes, evaluated.unwrap().bytes)
+            };
+            let here = bytes((rows, columns), batch);
+            for there in [
+                bytes((rows, columns), batch + 1),
+                bytes((rows * 2, columns * 2), batch),
+            ] {
+                prop_assert!(here.0 <= there.0 && here.1 <= there.1, "{cpu:?}");
+            }
+        }
+    }
+}
