@@ -225,16 +225,26 @@ impl Walk<'_> {
     }
 
     fn scores(&mut self) {
+        /// At which `train` counts one class.
+        const THRESHOLDS: u64 = 101;
         self.books.tape.enter(At::Scores);
         let sizes = self.books.sizes;
         let logits = self.single_logits();
-        // Numbers of eight bytes: answers, masks, their product and a sum. One class: bins beside
-        // them, which come of probabilities and of their hundredths.
-        let mut bytes = sizes.masks().saturating_mul(4 * 8);
-        if sizes.network.classes == 1 {
-            bytes = bytes.saturating_add(sizes.masks().saturating_mul(2 * 4));
-        }
-        self.touch(bytes);
+        // Numbers of eight bytes: answers, masks, their product and a sum; then counts. One class:
+        // bins for answers, beside probabilities and their hundredths.
+        let classes = u64::from(sizes.network.classes);
+        let (of_pixel, of_image) = if classes == 1 {
+            (4 * 8 + 2 * 4, THRESHOLDS * 2 * 8)
+        } else {
+            (4 * 8, classes.saturating_mul(classes).saturating_mul(8))
+        };
+        let counts = sizes.batch.saturating_mul(of_image);
+        self.touch(
+            sizes
+                .masks()
+                .saturating_mul(of_pixel)
+                .saturating_add(counts),
+        );
         self.books.tape.release(logits);
     }
 
