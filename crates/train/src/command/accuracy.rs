@@ -22,6 +22,9 @@ pub(super) struct AccuracyArgs {
     /// Memory format of images and weights: on or off.
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     channels_last: Switch,
+    /// Of the shapes only those of these widths, commas between.
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
+    width: Vec<u32>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -39,6 +42,9 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
     let channels_last = args.channels_last == Switch::On;
     let mut rows = Vec::new();
     for case in cases::all(channels_last) {
+        if !args.width.is_empty() && !args.width.contains(&case.config.width) {
+            continue;
+        }
         if case.config.use_amp && !CpuSupport::detect().bf16 {
             continue;
         }
@@ -58,7 +64,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
     if rows.is_empty() {
         return Err(Error::Usage {
             message: format!(
-                "nothing is predicted for this CPU, which has {}",
+                "nothing of that is predicted for this CPU, which has {}",
                 torch_ext::library::cpu_capability()
             ),
             hint: "`train memory` measures on any CPU".to_owned(),
