@@ -161,7 +161,7 @@ fn flag_of(key: &str) -> &'static str {
 }
 
 /// Keys that are fine alone and wrong together.
-fn agree(
+pub(crate) fn agree(
     config: &RunConfig,
     origins: &Origins,
     line: impl Fn(&str) -> Option<usize>,

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
-use crate::file::SCHEMA_VERSION;
+use crate::error::{ConfigError, Place};
+use crate::file::{self, SCHEMA_VERSION};
 use crate::image_size::ImageSize;
 use crate::network::Network;
+use crate::resolve::{self, Origins, Source};
 
 /// What to run. [`resolve`](crate::resolve) makes it and validates it; whoever
 /// changes a field afterwards keeps to the ranges of [`keys::KEYS`](crate::keys::KEYS).
@@ -124,6 +126,23 @@ impl RunConfig {
     pub const fn effective_batch(&self) -> u64 {
         // The product of two `u32` always fits a `u64`; `From` is not const.
         (self.batch as u64) * (self.accumulation as u64)
+    }
+
+    /// A configuration that [`to_toml`](Self::to_toml) wrote. The preset in it is but a name here:
+    /// its values stand beside it, and what does not is unset.
+    ///
+    /// # Errors
+    /// As for a file of `--config`.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let layer = file::parse(text, |_line| Place::Unknown)?;
+        let mut config = Self::default();
+        let mut origins = Origins::default();
+        layer
+            .values
+            .apply(&mut config, &mut origins, |_key| Source::Default);
+        config.preset = layer.preset;
+        resolve::agree(&config, &origins, |_key| None)?;
+        Ok(config)
     }
 
     /// The whole configuration as TOML, ready for `--config`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use advisor::Freedom;
 use config::RunConfig;
 use schedule::{Schedule, Target};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
@@ -88,6 +89,16 @@ impl Autocast {
     }
 }
 
+/// What a run continues from of the gradient scaler; its other settings do not change in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalerState {
+    /// The present scale.
+    pub scale: f64,
+    /// Good steps since it last changed.
+    pub growth_tracker: i64,
+}
+
 /// The gradient scaler: active for fp16, else a no-op, so that the loop has no branches.
 #[derive(Debug)]
 pub struct Scaler {
@@ -138,6 +149,34 @@ impl Scaler {
             return Ok(None);
         }
         Ok(Some(self.inner.get_scale()?))
+    }
+
+    /// What to continue from; `None` where no scaler is active. Waits for the device.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn state(&self) -> crate::Result<Option<ScalerState>> {
+        if !self.inner.is_enabled() {
+            return Ok(None);
+        }
+        let state = self.inner.state()?;
+        Ok(Some(ScalerState {
+            scale: state.scale,
+            growth_tracker: state.growth_tracker,
+        }))
+    }
+
+    /// Continues from `state`.
+    ///
+    /// # Errors
+    /// Where a value is out of its range.
+    pub fn load_state(&mut self, state: ScalerState) -> crate::Result<()> {
+        let state = amp::ScalerState {
+            scale: state.scale,
+            growth_tracker: state.growth_tracker,
+            ..self.inner.state()?
+        };
+        Ok(self.inner.load_state(&state)?)
     }
 }
 
@@ -204,6 +243,22 @@ impl Scaler {
     /// None.
     pub fn current(&self) -> crate::Result<Option<f64>> {
         Ok(None)
+    }
+
+    /// `None`.
+    ///
+    /// # Errors
+    /// None.
+    pub fn state(&self) -> crate::Result<Option<ScalerState>> {
+        Ok(None)
+    }
+
+    /// Does nothing: without the feature no run has a scaler.
+    ///
+    /// # Errors
+    /// None.
+    pub fn load_state(&mut self, _state: ScalerState) -> crate::Result<()> {
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use config::Network;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::Result;
 use torch_ext::ops::mul_scalar;
@@ -18,7 +18,7 @@ const NUM_THRESHOLDS: usize = 101;
 const HALF: usize = 50;
 
 /// Scores of one class.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
     /// Class index; 1 is the foreground where there is one class.
     pub class: usize,
@@ -43,7 +43,7 @@ impl fmt::Display for ClassScore {
 }
 
 /// A threshold with the IoU it gives.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// Probability above which a pixel is foreground.
     pub threshold: f64,
@@ -52,7 +52,7 @@ pub struct Threshold {
 }
 
 /// Scores of a set of images.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean IoU at threshold 0.5 (one class), or over the classes without background.
     pub iou: f64,

@@ -74,6 +74,15 @@ impl AdamW {
         self.steps.iter().map(Tensor::shallow_clone)
     }
 
+    /// Handles on its state by kind, each list in the order of the parameters.
+    pub fn state_by_kind(&self) -> [(&'static str, &[Tensor]); 3] {
+        [
+            ("exp_avg", &self.exp_avgs),
+            ("exp_avg_sq", &self.exp_avg_sqs),
+            ("step", &self.steps),
+        ]
+    }
+
     /// Handles on the gradients that are there.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
         self.params

@@ -1,9 +1,13 @@
 //! The training loop, in the canonical order, and what it needs around it.
 
+mod mean_loss;
+mod state;
+
 use std::time::{Duration, Instant};
 
 use config::RunConfig;
-use tch::{Device, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
 
 use crate::checkpointing;
 use crate::compose::Scaler;
@@ -17,6 +21,8 @@ use crate::metrics::Scores;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
+use mean_loss::MeanLoss;
+pub use state::TrainerState;
 
 mod step;
 
@@ -42,7 +48,6 @@ pub struct Trainer {
     step_times: Vec<Duration>,
     /// Images per second of each step.
     step_rates: Vec<f64>,
-    steps: u64,
     /// Images of a forward.
     micro_batch: u32,
     /// Without one, a step that fails ends the run.
@@ -50,6 +55,28 @@ pub struct Trainer {
     saved: Saved,
     scale_watch: ScaleWatch,
     validation_at_a_time: usize,
+    position: Position,
+    losses: MeanLoss,
+}
+
+/// How far a run has come, at the end of an optimizer step. The order of the samples and what is
+/// varied of each are functions of seed, epoch and index, and nothing else draws by chance once the
+/// weights are made: with the tensors, this is all that a run continues from.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Optimizer steps done.
+    pub steps: u64,
+    /// The epoch under way, from 0.
+    pub epoch: u32,
+    /// Micro-batches of it that are trained.
+    pub micro_batches: u64,
+    /// Whether validation has seen the weights as they are.
+    pub is_validated: bool,
+    /// Best validation IoU so far.
+    pub best_iou: Option<f64>,
+    /// Epochs since then.
+    pub epochs_without_gain: u32,
 }
 
 /// Why training ended.
@@ -62,7 +89,7 @@ pub enum Ending {
 }
 
 /// One finished epoch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// From 0.
     pub epoch: u32,
@@ -88,6 +115,15 @@ pub struct EpochReport {
 pub trait Observer {
     /// An epoch begins with that many micro-batches.
     fn epoch_started(&mut self, epoch: u32, num_batches: usize);
+    /// An optimizer step is done and the position of `trainer` is behind it; at `is_last`
+    /// `max_steps` is reached.
+    ///
+    /// # Errors
+    /// None that an observer has to report: a run goes on as long as it can.
+    fn step_done(&mut self, trainer: &Trainer, is_last: bool) -> Result<()> {
+        let _unused = (trainer, is_last);
+        Ok(())
+    }
     /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it
     /// was read.
     fn batch_done(&mut self, images: usize, loss: Option<f64>);
@@ -142,7 +178,8 @@ impl Trainer {
             scaler,
             step_times: Vec::new(),
             step_rates: Vec::new(),
-            steps: 0,
+            position: Position::default(),
+            losses: MeanLoss::new(device)?,
         })
     }
 
@@ -155,11 +192,11 @@ impl Trainer {
         }
     }
 
-    /// Trains on `train`, validating on `val` after each epoch.
+    /// Trains on `train`, validating on `val` after each epoch, from where it stands.
     ///
     /// # Errors
     /// Where data, a tensor operation or a file fails, the loss stops being a number, or
-    /// somebody interrupts.
+    /// somebody interrupts: then the trainer stands at the end of a step.
     pub fn fit(
         &mut self,
         train: &Loader,
@@ -167,17 +204,22 @@ impl Trainer {
         observer: &mut dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<Ending> {
-        let mut best: Option<f64> = None;
-        let mut epochs_without_gain = 0;
-        for epoch in 0..self.config.epochs {
+        loop {
+            if let Some(ending) = self.ending() {
+                return Ok(ending);
+            }
+            let epoch = self.position.epoch;
             self.optimizer
                 .set_lr(cosine_lr(self.config.lr, epoch, self.config.epochs));
-            observer.epoch_started(epoch, train.num_batches());
-            let (train_loss, data_wait) = self.train_epoch(train, epoch, observer, interrupt)?;
+            let left = train.num_batches() as u64 - self.position.micro_batches;
+            observer.epoch_started(epoch, usize::try_from(left).unwrap_or(usize::MAX));
+            let (train_loss, data_wait) = self.train_epoch(train, observer, interrupt)?;
 
             observer.validation_started();
+            let steps = self.position.steps;
             let (scores, val_loss) = self.validate(val, observer, interrupt)?;
             // Weights whose answers are no numbers are never the best ones.
+            let best = self.position.best_iou;
             let is_best = val_loss.is_finite() && best.is_none_or(|b| scores.iou > b);
             let report = EpochReport {
                 epoch,
@@ -187,26 +229,42 @@ impl Trainer {
                 lr: self.optimizer.lr(),
                 scale: self.scaler.current()?,
                 data_wait,
-                steps: self.steps,
+                steps,
                 scores,
             };
+            let position = &mut self.position;
+            position.is_validated = true;
             if is_best {
-                best = Some(report.scores.iou);
-                epochs_without_gain = 0;
+                position.best_iou = Some(report.scores.iou);
+                position.epochs_without_gain = 0;
             } else {
-                epochs_without_gain += 1;
+                position.epochs_without_gain += 1;
+            }
+            // An epoch that `max_steps` cut goes on where it was cut, should the run get more.
+            if position.micro_batches == train.num_batches() as u64 {
+                position.epoch += 1;
+                position.micro_batches = 0;
             }
             observer.epoch_done(self, &report)?;
-            if self.out_of_steps() {
-                break;
-            }
-            let more = epoch + 1 < self.config.epochs;
-            let patience = self.config.patience;
-            if more && patience > 0 && epochs_without_gain >= patience {
-                return Ok(Ending::EarlyStopped);
-            }
         }
-        Ok(Ending::Completed)
+    }
+
+    /// How the run ended, where nothing is left to do.
+    pub fn ending(&self) -> Option<Ending> {
+        let Position {
+            epoch,
+            is_validated,
+            epochs_without_gain,
+            ..
+        } = self.position;
+        let patience = self.config.patience;
+        if epoch >= self.config.epochs || (self.out_of_steps() && is_validated) {
+            Some(Ending::Completed)
+        } else if is_validated && patience > 0 && epochs_without_gain >= patience {
+            Some(Ending::EarlyStopped)
+        } else {
+            None
+        }
     }
 
     fn validate(
@@ -234,22 +292,24 @@ impl Trainer {
             let rung = Rung::of_validation(self.recipe(), before, at_a_time);
             observer.rung_taken(self, &failure, &rung)?;
         }
-        scored.ok_or(Error::Interrupted { step: self.steps })
+        scored.ok_or(Error::Interrupted { step: self.steps() })
     }
 
-    /// One pass over the training images. Returns the mean loss and the share of the time
-    /// spent waiting for data.
+    /// The rest of a pass over the training images. Returns the mean loss of the pass and the share
+    /// of the time spent waiting for data.
     fn train_epoch(
         &mut self,
         loader: &Loader,
-        epoch: u32,
         observer: &mut dyn Observer,
         interrupt: &Interrupt,
     ) -> Result<(f64, f64)> {
         let accumulation = self.config.accumulation.max(1) as usize;
         let started = Instant::now();
-        let mut losses = MeanLoss::new(self.device)?;
-        let mut batches = loader.epoch(u64::from(epoch));
+        if self.position.micro_batches == 0 {
+            self.losses = MeanLoss::new(self.device)?;
+        }
+        let first = usize::try_from(self.position.micro_batches).unwrap_or(usize::MAX);
+        let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);
         let mut step_started = Instant::now();
         while !self.out_of_steps() {
             // Those of the last step are as many as there are.
@@ -259,27 +319,32 @@ impl Trainer {
                 break;
             }
             let step = self.step(&group, observer)?;
-            self.steps += 1;
+            self.position.steps += 1;
+            self.position.micro_batches += group.len() as u64;
+            self.position.is_validated = false;
             for loss in &step.0 {
-                losses.add(loss)?;
+                self.losses.add(loss)?;
             }
             let images: usize = group.iter().map(|batch| batch.len).sum();
             let time = step_started.elapsed();
             self.step_times.push(time);
             self.step_rates
                 .push(images as f64 / time.as_secs_f64().max(1e-9));
-            step_started = Instant::now();
-            let loss = losses.read_when_due(self.steps)?;
+            let steps = self.position.steps;
+            let loss = self.losses.read_when_due(steps)?;
             for batch in &group {
                 observer.batch_done(batch.len, loss);
             }
+            observer.step_done(self, self.out_of_steps())?;
+            // Between steps alone can a run be continued exactly.
             if interrupt.requested() {
-                return Err(Error::Interrupted { step: self.steps });
+                return Err(Error::Interrupted { step: steps });
             }
+            step_started = Instant::now();
         }
         device::synchronize(self.device);
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
-        Ok((losses.read(self.steps)?, wait))
+        Ok((self.losses.read(self.position.steps)?, wait))
     }
 
     /// How this run's batches become tensors.
@@ -297,7 +362,12 @@ impl Trainer {
 
     /// Optimizer steps done.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.position.steps
+    }
+
+    /// Where the run stands.
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
     /// Median time of an optimizer step, warm-up left out; `None` before the first such step.
@@ -315,52 +385,8 @@ impl Trainer {
     }
 
     fn out_of_steps(&self) -> bool {
-        self.config.max_steps.is_some_and(|max| self.steps >= max)
-    }
-}
-
-/// The mean loss of an epoch, summed on the device and read seldom: reading waits for it.
-struct MeanLoss {
-    sum: Tensor,
-    count: u64,
-    device: Device,
-    read_at: Instant,
-}
-
-impl MeanLoss {
-    fn new(device: Device) -> Result<Self> {
-        let scalar: [i64; 0] = [];
-        let sum = Tensor::f_zeros(scalar.as_slice(), (Kind::Float, device))?;
-        Ok(Self {
-            sum,
-            count: 0,
-            device,
-            read_at: Instant::now(),
-        })
-    }
-
-    /// Adds the loss of a batch, in place: nothing can run out of memory here.
-    fn add(&mut self, loss: &Tensor) -> Result<()> {
-        let _sum = self.sum.f_add_(loss)?;
-        self.count += 1;
-        Ok(())
-    }
-
-    /// The mean so far on the CPU, and on CUDA once a second.
-    fn read_when_due(&mut self, step: u64) -> Result<Option<f64>> {
-        if self.device.is_cuda() && self.read_at.elapsed() < Duration::from_secs(1) {
-            return Ok(None);
-        }
-        self.read_at = Instant::now();
-        self.read(step).map(Some)
-    }
-
-    fn read(&self, step: u64) -> Result<f64> {
-        let mean = self.sum.f_double_value(&[])? / self.count.max(1) as f64;
-        if mean.is_finite() {
-            Ok(mean)
-        } else {
-            Err(Error::NonFiniteLoss { step })
-        }
+        self.config
+            .max_steps
+            .is_some_and(|max| self.position.steps >= max)
     }
 }

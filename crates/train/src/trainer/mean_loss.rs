@@ -1,0 +1,54 @@
+//! The mean loss of an epoch, summed on the device and read seldom: reading waits for it.
+
+use std::time::{Duration, Instant};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+
+/// The mean loss of an epoch so far.
+#[derive(Debug)]
+pub(super) struct MeanLoss {
+    pub(super) sum: Tensor,
+    pub(super) count: u64,
+    device: Device,
+    read_at: Instant,
+}
+
+impl MeanLoss {
+    pub(super) fn new(device: Device) -> Result<Self> {
+        let scalar: [i64; 0] = [];
+        let sum = Tensor::f_zeros(scalar.as_slice(), (Kind::Float, device))?;
+        Ok(Self {
+            sum,
+            count: 0,
+            device,
+            read_at: Instant::now(),
+        })
+    }
+
+    /// Adds the loss of a batch, in place: nothing can run out of memory here.
+    pub(super) fn add(&mut self, loss: &Tensor) -> Result<()> {
+        let _sum = self.sum.f_add_(loss)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The mean so far on the CPU, and on CUDA once a second.
+    pub(super) fn read_when_due(&mut self, step: u64) -> Result<Option<f64>> {
+        if self.device.is_cuda() && self.read_at.elapsed() < Duration::from_secs(1) {
+            return Ok(None);
+        }
+        self.read_at = Instant::now();
+        self.read(step).map(Some)
+    }
+
+    pub(super) fn read(&self, step: u64) -> Result<f64> {
+        let mean = self.sum.f_double_value(&[])? / self.count.max(1) as f64;
+        if mean.is_finite() {
+            Ok(mean)
+        } else {
+            Err(Error::NonFiniteLoss { step })
+        }
+    }
+}

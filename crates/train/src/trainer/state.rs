@@ -1,0 +1,80 @@
+//! What a run continues from, out of a trainer and back into one. Files are `snapshot`'s.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::{Position, Trainer};
+use crate::compose::ScalerState;
+use crate::error::{Error, Result};
+
+/// All of a trainer's state that is no tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainerState {
+    /// Micro-batches that the mean loss of the epoch is of.
+    pub num_losses: u64,
+    /// How far the run is.
+    pub position: Position,
+    /// The gradient scaler, where one is active.
+    pub scaler: Option<ScalerState>,
+}
+
+impl Trainer {
+    /// Its state at the end of an optimizer step. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteLoss`]: what could only be continued to no end is not worth keeping.
+    pub fn state(&self) -> Result<TrainerState> {
+        self.losses.read(self.position.steps)?;
+        Ok(TrainerState {
+            num_losses: self.losses.count,
+            position: self.position,
+            scaler: self.scaler.state()?,
+        })
+    }
+
+    /// Handles on every tensor of its state, by name: parameters and buffers, both moments and the
+    /// step count of each parameter, and the sum of the epoch's losses.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let entries = self.model.parameters().entries();
+        let mut tensors: Vec<_> = entries
+            .iter()
+            .map(|e| (format!("model.{}", e.spec.name), e.tensor.shallow_clone()))
+            .collect();
+        let trainable = entries.iter().filter(|e| e.spec.role.is_trainable());
+        let names: Vec<_> = trainable.map(|e| e.spec.name.as_str()).collect();
+        for (kind, list) in self.optimizer.state_by_kind() {
+            let named = names.iter().zip(list);
+            tensors.extend(named.map(|(name, t)| (format!("{kind}.{name}"), t.shallow_clone())));
+        }
+        tensors.push(("loss_sum".to_owned(), self.losses.sum.shallow_clone()));
+        tensors
+    }
+
+    /// Continues from `state` and from tensors by the names of [`tensors`](Self::tensors): `value`
+    /// returns them, of the shape and kind of the one it is shown. Where it fails, the trainer is of
+    /// no more use.
+    ///
+    /// # Errors
+    /// What `value` returns; a scaler's state that does not fit.
+    pub fn restore(
+        &mut self,
+        state: &TrainerState,
+        value: impl Fn(&str, &Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
+        for (name, mut tensor) in self.tensors() {
+            let value = value(&name, &tensor)?;
+            tch::no_grad(|| tensor.f_copy_(&value))?;
+        }
+        match state.scaler {
+            Some(scaler) => self.scaler.load_state(scaler)?,
+            None if self.scaler.state()?.is_some() => {
+                return Err(Error::Scaler("its state is missing".to_owned()));
+            }
+            None => {}
+        }
+        self.losses.count = state.num_losses;
+        self.position = state.position;
+        Ok(())
+    }
+}
