@@ -57,6 +57,16 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A snapshot that a run cannot be continued from.
+    #[error("`{path}`: {message}")]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// A file or folder that cannot be read or written.
     #[error("cannot {action} `{path}`: {source}")]
     Io {
@@ -81,7 +91,7 @@ pub enum Error {
         /// What the scale has come down to.
         scale: f64,
     },
-    /// Ctrl-C or SIGTERM: the weights so far are saved.
+    /// Ctrl-C or SIGTERM: what the run continues from is saved.
     #[error("interrupted at step {step}")]
     Interrupted {
         /// Optimizer steps done.
@@ -116,6 +126,7 @@ impl Error {
             | Self::MissingFeature { .. }
             | Self::Usage { .. }
             | Self::Weights { .. }
+            | Self::Snapshot { .. }
             | Self::Bench(
                 bench::Error::Usage { .. }
                 | bench::Error::NotABenchmark { .. }
@@ -164,6 +175,7 @@ impl Error {
             Self::Usage { hint, .. }
             | Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
+            | Self::Snapshot { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
             Self::NonFiniteLoss { .. } => Some(
                 "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
@@ -176,7 +188,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::Interrupted { step: 1.. } => {
-                Some("`--resume FILE` starts a new run from the weights that were saved".to_owned())
+                Some("`--resume auto`, or the run's folder, goes on where it stopped".to_owned())
             }
             Self::Bench(bench::Error::Worker { .. }) => Some(
                 "`logs` in the folder of the results has what it said; `train doctor` tries each \

@@ -13,6 +13,7 @@ pub mod device;
 pub mod doctor;
 mod error;
 pub mod evaluation;
+pub mod fault;
 pub mod interrupt;
 pub mod ladder;
 pub mod loss;
@@ -26,6 +27,7 @@ pub mod precision;
 pub mod prediction;
 pub mod proposal;
 pub mod run_data;
+pub mod snapshot;
 pub mod trainer;
 pub mod weights;
 

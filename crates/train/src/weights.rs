@@ -17,6 +17,15 @@ use crate::model::{Entry, UNet};
 /// # Errors
 /// [`Error::Io`] with the file.
 pub fn save(model: &UNet, path: &Path) -> Result<()> {
+    write_atomically(path, &to_bytes(model)?)
+}
+
+/// What [`save`] writes.
+///
+/// # Errors
+/// Where a tensor cannot be read.
+pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
+    let path = Path::new("weights");
     let mut buffers = Vec::new();
     for entry in model.parameters().entries() {
         buffers.push(tensor_bytes(&entry.tensor)?);
@@ -31,9 +40,7 @@ pub fn save(model: &UNet, path: &Path) -> Result<()> {
     // `format = pt` is what the libraries of the field expect of PyTorch's tensors. No more than
     // one entry: a map of two is written in either order, and equal weights are equal files.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|e| unreadable(path, &e.to_string()))?;
-    write_atomically(path, &bytes)
+    safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e.to_string()))
 }
 
 /// Writes `bytes` to `path` by way of a temporary file in the same folder.
@@ -257,7 +264,7 @@ fn dtype_of(entry: &Entry) -> Dtype {
 }
 
 /// The values in the order of `[N, C, H, W]`, whatever the memory format, little-endian.
-fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+pub(crate) fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let t = tensor
         .f_detach()?
         .f_to_device(Device::Cpu)?

@@ -1,0 +1,93 @@
+//! Which settings a run may be continued with.
+//!
+//! A setting that says what is learnt, from what and how stays: the network, the data's size and
+//! order, the rate, the precision. What may change is how long the run goes on, and how a step is
+//! computed as long as it computes the same.
+
+use config::{Resolved, RunConfig, keys};
+
+use crate::error::{Error, Result};
+use crate::snapshot::Snapshot;
+
+/// How long, and by which route. `epochs` stretches the cosine of the learning rate from here on.
+const FREE: &[&str] = &[
+    "epochs",
+    "patience",
+    "max_steps",
+    "workers",
+    "use_channels_last",
+    "split_concat",
+    "deterministic",
+];
+/// They speak of one thing, and are taken together.
+const CHECKPOINTING: &[&str] = &[
+    "use_grad_checkpoint",
+    "grad_checkpoint_policy",
+    "grad_checkpoint_plan",
+    "use_reentrant",
+];
+
+/// The configuration of `snapshot` with what `given` has of flags and of a file, and what was
+/// changed by that, in words.
+///
+/// # Errors
+/// [`Error::Snapshot`] where its own configuration cannot be read, [`Error::Usage`] with the setting
+/// that must not change, [`Error::Config`] where settings contradict each other.
+pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<String>)> {
+    let text = &snapshot.state().config;
+    let mut table = table(text);
+    let now = self::table(&given.config.to_toml());
+    let user = |key: &str| given.origins.given_by_user(key);
+    let mut wanted: Vec<&'static str> = keys::KEYS.iter().map(|k| k.name).collect();
+    let checkpointing = CHECKPOINTING.iter().any(|key| user(key));
+    wanted.retain(|key| user(key) || (checkpointing && CHECKPOINTING.contains(key)));
+    let mut changes = Vec::new();
+    for key in wanted {
+        let (was, is) = (table.get(key).cloned(), now.get(key).cloned());
+        if was == is {
+            continue;
+        }
+        if !FREE.contains(&key) && !CHECKPOINTING.contains(&key) {
+            return Err(refused(snapshot, key, was.as_ref(), is.as_ref()));
+        }
+        changes.push(format!(
+            "`{key}` {} -> {}",
+            shown(was.as_ref()),
+            shown(is.as_ref())
+        ));
+        match is {
+            Some(value) => drop(table.insert(key.to_owned(), value)),
+            None => drop(table.remove(key)),
+        }
+    }
+    Ok((RunConfig::from_toml(&table.to_string())?, changes))
+}
+
+/// Of text that `to_toml` wrote; of other text nothing, and `from_toml` says so then.
+fn table(text: &str) -> toml::Table {
+    toml::from_str(text).unwrap_or_default()
+}
+
+fn shown(value: Option<&toml::Value>) -> String {
+    value.map_or_else(|| "unset".to_owned(), ToString::to_string)
+}
+
+fn refused(
+    snapshot: &Snapshot,
+    key: &str,
+    was: Option<&toml::Value>,
+    is: Option<&toml::Value>,
+) -> Error {
+    let flag = keys::find(key).map_or("--config", |k| k.flag);
+    Error::Usage {
+        message: format!(
+            "`{}` is of a run with `{key}` = {}, and cannot go on with {} (`{flag}`)",
+            snapshot.path().display(),
+            shown(was),
+            shown(is)
+        ),
+        hint: "leave the setting out to continue the run; to change it, start a new run from its \
+               weights: `--resume FILE`"
+            .to_owned(),
+    }
+}

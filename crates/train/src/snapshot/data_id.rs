@@ -1,0 +1,73 @@
+//! Which data a run trains on: a snapshot's order of samples means nothing on other data.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::file::hex;
+use crate::data::Source;
+use crate::run_data::{Pages, RunData};
+
+/// Where data comes from, and which samples it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataId {
+    /// Its name in the names of files.
+    pub name: String,
+    /// The folder, absolute; none for built-in pages.
+    pub folder: Option<String>,
+    /// Training images.
+    pub train: u64,
+    /// Validation images.
+    pub val: u64,
+    /// SHA-256 of the samples' names in their order, training first. Not of the pixels: reading all
+    /// of them would take longer than many a run.
+    pub names: String,
+}
+
+impl DataId {
+    /// Of `data`, which is called `name` and came from `folder`.
+    pub fn of(data: &RunData, name: &str, folder: Option<String>) -> Self {
+        let (train, val) = (data.train.source(), data.val.source());
+        let mut hash = Sha256::new();
+        for source in [train, val] {
+            add_names(&mut hash, source.as_ref());
+        }
+        Self {
+            name: name.to_owned(),
+            folder,
+            train: train.len() as u64,
+            val: val.len() as u64,
+            names: hex(&hash.finalize()),
+        }
+    }
+
+    /// The built-in pages of that many.
+    pub fn pages(&self) -> Pages {
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Pages {
+            train: count(self.train),
+            val: count(self.val),
+        }
+    }
+
+    /// How `now` is other data than this, in words; the place and the name may be others.
+    pub fn differs_from(&self, now: &Self) -> Option<String> {
+        if (self.train, self.val) != (now.train, now.val) {
+            return Some(format!(
+                "the run trains on {} images and validates on {}, here are {} and {}",
+                self.train, self.val, now.train, now.val
+            ));
+        }
+        (self.names != now.names)
+            .then(|| "images were renamed, added or removed since it was written".to_owned())
+    }
+}
+
+fn add_names(hash: &mut Sha256, source: &dyn Source) {
+    for index in 0..source.len() {
+        let name = source.name(index);
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+    }
+    hash.update(u64::MAX.to_le_bytes());
+}

@@ -1,0 +1,52 @@
+//! The part of a snapshot that is no tensor.
+
+use serde::{Deserialize, Serialize};
+
+use super::DataId;
+use crate::trainer::{EpochReport, TrainerState};
+
+/// Of the format. A snapshot of another version is refused: to guess what is missing would be no
+/// exact continuation.
+pub const VERSION: u32 = 1;
+
+/// What a run is and how far it has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Version of Snug that wrote it.
+    pub snug: String,
+    /// Version of libtorch, of which bits depend.
+    pub libtorch: String,
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// `fp32`, `fp16` or `bf16`.
+    pub precision: String,
+    /// The resolved configuration, as `config.toml` has it.
+    pub config: String,
+    /// What it trains on.
+    pub data: DataId,
+    /// Position, scaler.
+    pub trainer: TrainerState,
+    /// What is written down of it so far.
+    pub record: Record,
+}
+
+/// What a run's folder and its summary hold at a position.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Lines of `metrics.jsonl`: those after it are of steps that are trained again.
+    pub metrics_rows: u64,
+    /// Epochs in the summary.
+    pub epochs: u32,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The most that tensors held.
+    pub peak_allocated_bytes: u64,
+    /// The most that the allocator held, on CUDA.
+    pub peak_reserved_bytes: Option<u64>,
+    /// Where a copy of the best weights is to go, absolute.
+    pub models_dir: Option<String>,
+    /// The best epoch.
+    pub best: Option<EpochReport>,
+}
