@@ -52,10 +52,9 @@ impl RunData {
         let train = SynthSource::new(config.seed, pages.train, h, w)?;
         let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
         let note = format!("data: built-in comic pages, seed {}", config.seed);
-        let name = "balloons".to_owned();
         Self::checked(
             config,
-            name,
+            name_of(None),
             true,
             [Arc::new(train), Arc::new(val)],
             vec![note],
@@ -74,13 +73,8 @@ impl RunData {
             let source = FolderSource::new(pairs, classes, height, width);
             Arc::new(source.with_cache_bytes(cache_bytes))
         };
-        let name = folder
-            .canonicalize()
-            .ok()
-            .and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
         let sources = [source(dataset.train), source(dataset.val)];
-        let name = name.unwrap_or_else(|| "data".to_owned());
-        Self::checked(config, name, false, sources, dataset.notes)
+        Self::checked(config, name_of(Some(folder)), false, sources, dataset.notes)
     }
 
     fn checked(
@@ -125,6 +119,16 @@ impl RunData {
             ..self
         })
     }
+}
+
+/// What data is called in the names of files: as its folder is; the built-in pages of no folder.
+pub(crate) fn name_of(folder: Option<&Path>) -> String {
+    let Some(folder) = folder else {
+        return "balloons".to_owned();
+    };
+    let real = folder.canonicalize().ok();
+    real.and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "data".to_owned())
 }
 
 /// Scans a folder as the configuration says.

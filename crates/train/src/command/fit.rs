@@ -15,16 +15,20 @@ use crate::interrupt::Interrupt;
 use crate::outputs::{RunDir, prepare_models_dir};
 use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
+use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
-use crate::weights::WeightsFile;
 use crate::{compose, device, prediction};
 
+mod keeper;
 mod plan;
 mod recorder;
 mod remember;
+mod resume;
 
+use keeper::Keeper;
 use plan::{Plan, PlanFlags};
 use recorder::Recorder;
+use resume::Start;
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -39,7 +43,7 @@ pub(super) struct FitArgs {
     /// Name of the data in the names of files.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Exactly this folder for the results: absent or empty.
+    /// Exactly this folder for the results: absent or empty, or with `--resume auto` that of the run.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// `runs/NAME` for the results.
@@ -48,9 +52,19 @@ pub(super) struct FitArgs {
     /// Put a copy of the best weights here, as `DATASET-unet-NN.safetensors`.
     #[arg(long, value_name = "DIR")]
     models_dir: Option<PathBuf>,
-    /// Start from the weights of this safetensors file.
-    #[arg(long, value_name = "FILE")]
+    /// Go on with a run where it stopped, in its folder and with its settings: `auto` takes
+    /// `--run-dir`, or else the newest run of this data, and starts one where there is none. Or start
+    /// anew from the weights in a FILE: safetensors, or a state dict that PyTorch saved (.pt, .pth).
+    ///
+    /// A run on the CPU in fp32 goes on bit for bit. `--epochs` (which stretches the cosine from
+    /// there on), `--max-steps`, `--patience`, `--workers`, `--grad-checkpoint` and what goes with it,
+    /// `--split-concat`, `--channels-last` and `--deterministic` may be others than the run's; any
+    /// other setting that is given must be the run's own.
+    #[arg(long, value_name = "auto|DIR|FILE")]
     resume: Option<PathBuf>,
+    /// Write what a run is continued from every so many minutes, besides at each epoch; 0 only there.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
+    snapshot_minutes: f64,
     /// Do not scale a preset to a machine without a GPU.
     #[arg(long)]
     full_size: bool,
@@ -65,12 +79,20 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
     args.plan.refuse_what_is_not_there(device)?;
-    let (pages, scaled) =
-        scale::to_machine(&mut resolved, device, args.data.is_none(), args.full_size);
-    let config = resolved.config;
+    refuse_names(args)?;
+    let start = resume::start(args)?;
+    let (mut folder, mut scaled) = (args.data.clone(), None);
+    let (config, pages) = if let Start::Exact(exact) = &start {
+        folder = folder.or_else(|| exact.data_folder());
+        (exact.config(&resolved)?, exact.pages())
+    } else {
+        refuse_places(args, matches!(start, Start::Again))?;
+        let (pages, line) =
+            scale::to_machine(&mut resolved, device, folder.is_none(), args.full_size);
+        scaled = line;
+        (resolved.config, pages)
+    };
     let choice = precision::choose(&config, device, CpuSupport::detect());
-    refuse_places(args)?;
-    let warm_start = args.resume.as_deref().map(WeightsFile::open).transpose()?;
 
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .iter()
@@ -86,28 +108,46 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         device::kind(device)
     ));
 
-    let data = match &args.data {
+    let data = match &folder {
         Some(folder) => RunData::of_folder(folder, &config, DEFAULT_CACHE_BYTES)?,
         None => RunData::built_in(&config, pages)?,
     };
     data.notes.iter().for_each(|line| console::note(line));
 
+    let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
+    let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
+    let is_resumed = matches!(start, Start::Exact(_));
+    let plan = args
+        .plan
+        .decide(config, device, choice.precision, data, is_resumed)?;
     let Plan {
-        config,
         precision,
         data,
         changes,
-        ladder,
-    } = args.plan.decide(config, device, choice.precision, data)?;
-    let mut trainer = Trainer::new(config, device, precision)?;
-    if let Some(ladder) = ladder {
+        ..
+    } = plan;
+    let mut trainer = Trainer::new(plan.config, device, precision)?;
+    if let Some(ladder) = plan.ladder {
         trainer = trainer.with_ladder(ladder);
     }
-    if let Some(file) = warm_start {
-        file.load_into(&trainer.model)?;
-        console::note("weights: warm start from `--resume`");
+    let mut before = Record::default();
+    match &start {
+        Start::New | Start::Again => {}
+        Start::Warm(file) => {
+            file.load_into(&trainer.model)?;
+            console::note("weights: warm start from `--resume`");
+        }
+        Start::Exact(exact) => {
+            exact.refuse_others(precision, &data_id)?;
+            exact.restore(&mut trainer)?;
+            before = exact.state().record.clone();
+            if exact.is_finished(&trainer) {
+                console::note("resume: the run is finished; nothing is left to do");
+                return Ok(());
+            }
+        }
     }
-    warn_about_speed(&trainer.config, device, args.data.is_some());
+    warn_about_speed(&trainer.config, device, folder.is_some());
     let (images, batch) = (data.train.source().len(), trainer.config.batch as usize);
     if images < batch {
         console::note(&format!(
@@ -115,16 +155,12 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         ));
     }
 
-    let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
-    args.models_dir
-        .as_deref()
-        .map(prepare_models_dir)
-        .transpose()?;
-    let run_dir = match (&args.run_dir, &args.run_name) {
-        (Some(path), _) => RunDir::create(path)?,
-        (None, Some(name)) => RunDir::create(&Path::new("runs").join(name))?,
-        (None, None) => RunDir::create_numbered(Path::new("runs"), &dataset)?,
-    };
+    let models_dir = args.models_dir.as_deref().map(absolute);
+    before.models_dir = models_dir.or(before.models_dir);
+    let models_dir = args.models_dir.clone();
+    let models_dir = models_dir.or_else(|| before.models_dir.as_ref().map(PathBuf::from));
+    models_dir.as_deref().map(prepare_models_dir).transpose()?;
+    let run_dir = open_run_dir(args, &start, &trainer, &dataset)?;
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
     let num_val = data.val.source().len();
@@ -138,13 +174,12 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         ));
     }
     let peak_bytes = predicted.map(|peak| peak.bytes);
-    let mut recorder = Recorder::new(run_dir, &trainer, peak_bytes, largest_batch, &changes)?;
+    let keeper = Keeper::new(run_dir.path(), data_id, args.snapshot_minutes);
+    let expected = (peak_bytes, largest_batch);
+    let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
     device::reset_peak(device);
     let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
-    let models = args
-        .models_dir
-        .as_deref()
-        .map(|dir| (dir, dataset.as_str()));
+    let models = models_dir.as_deref().map(|dir| (dir, dataset.as_str()));
     let report = recorder.finish(&trainer, outcome, data.val.source().as_ref(), models)?;
     console::print(&report);
     if data.built_in {
@@ -161,8 +196,39 @@ fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
     }
 }
 
-/// Refuses folders and names that would be refused only once the data is read.
-fn refuse_places(args: &FitArgs) -> Result<()> {
+/// The folder of a run that goes on, or a new one.
+fn open_run_dir(args: &FitArgs, start: &Start, trainer: &Trainer, dataset: &str) -> Result<RunDir> {
+    let create = match start {
+        Start::Exact(exact) => return exact.open(trainer, recorder::BEST, recorder::LAST),
+        Start::Again => RunDir::create_or_restart,
+        _ => RunDir::create,
+    };
+    match (&args.run_dir, &args.run_name) {
+        (Some(path), _) => create(path),
+        (None, Some(name)) => create(&Path::new("runs").join(name)),
+        (None, None) => RunDir::create_numbered(Path::new("runs"), dataset),
+    }
+}
+
+/// For a snapshot that is read in another folder. What is not UTF-8 has to be named again then.
+fn absolute(path: &Path) -> String {
+    let real = path.canonicalize().or_else(|_| std::path::absolute(path));
+    real.unwrap_or_else(|_| path.to_owned())
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    /// More than any run takes, and well within what a `Duration` holds.
+    const MAX: f64 = 1e6;
+    let value: Option<f64> = text.parse().ok();
+    value
+        .filter(|v| (0.0..=MAX).contains(v))
+        .ok_or_else(|| format!("must be a number from 0 to {MAX}"))
+}
+
+/// Refuses names that are none.
+fn refuse_names(args: &FitArgs) -> Result<()> {
     for (flag, name) in [("--run-name", &args.run_name), ("--dataset", &args.dataset)] {
         let Some(name) = name else { continue };
         // Exactly one component, and not `.` or `..`.
@@ -173,19 +239,19 @@ fn refuse_places(args: &FitArgs) -> Result<()> {
             });
         }
     }
-    if args
-        .resume
-        .as_deref()
-        .is_some_and(|file| file == Path::new("auto") && !file.exists())
-    {
-        return Err(Error::Usage {
-            message: "`--resume auto` is not there yet".to_owned(),
-            hint: "`--resume FILE` starts from saved weights".to_owned(),
-        });
-    }
+    Ok(())
+}
+
+/// Refuses folders that would be refused only once the data is read.
+fn refuse_places(args: &FitArgs, may_restart: bool) -> Result<()> {
+    let refuse = if may_restart {
+        RunDir::refuse_worth_keeping
+    } else {
+        RunDir::refuse_taken
+    };
     match (&args.run_dir, &args.run_name) {
-        (Some(path), _) => RunDir::refuse_taken(path),
-        (None, Some(name)) => RunDir::refuse_taken(&Path::new("runs").join(name)),
+        (Some(path), _) => refuse(path),
+        (None, Some(name)) => refuse(&Path::new("runs").join(name)),
         (None, None) => Ok(()),
     }
 }

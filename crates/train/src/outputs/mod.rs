@@ -1,9 +1,11 @@
 //! What a run leaves behind: its folder, its summary, its pictures, its progress.
 
+mod lock;
 mod progress;
 mod run_dir;
 pub mod samples;
 mod summary;
+mod unwritten;
 
 pub use progress::Progress;
 pub use run_dir::{RunDir, prepare_models_dir, save_to_models_dir};

@@ -16,6 +16,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub struct Progress {
     device: Device,
     epochs: u32,
+    /// Epochs that were done before this process.
+    before: u32,
     bar: ProgressBar,
     started: Instant,
     epoch_started: Instant,
@@ -24,12 +26,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of `epochs` on `device`.
-    pub fn new(device: Device, epochs: u32) -> Self {
+    /// For a run of `epochs` on `device`, of which `before` are done already.
+    pub fn new(device: Device, epochs: u32, before: u32) -> Self {
         let now = Instant::now();
         Self {
             device,
             epochs,
+            before,
             bar: ProgressBar::hidden(),
             started: now,
             epoch_started: now,
@@ -76,8 +79,8 @@ impl Progress {
     /// The line of a finished epoch.
     pub fn epoch_done(&mut self, report: &EpochReport) {
         self.bar.finish_and_clear();
-        let done = f64::from(report.epoch + 1);
-        let left = f64::from(self.epochs) - done;
+        let done = f64::from(report.epoch + 1 - self.before.min(report.epoch));
+        let left = f64::from(self.epochs - (report.epoch + 1).min(self.epochs));
         let eta = Duration::from_secs_f64(self.started.elapsed().as_secs_f64() / done * left);
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
         Self::line(&format!(

@@ -2,23 +2,28 @@
 //! nothing, and never one that holds another run.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::lock::Lock;
+use super::unwritten::Unwritten;
 use crate::error::{Error, Result};
 use crate::weights::write_atomically;
 
 /// Numbers tried for a free name.
 const MAX_NUMBER: u32 = 100_000;
 
-/// A run's folder, open for its logs.
+const METRICS: &str = "metrics.jsonl";
+const EVENTS: &str = "events.jsonl";
+
+/// A run's folder, locked. What cannot be written to it is kept and tried again.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    metrics: File,
-    events: File,
+    unwritten: Unwritten,
+    _lock: Lock,
 }
 
 impl RunDir {
@@ -30,6 +35,45 @@ impl RunDir {
         Self::refuse_taken(path)?;
         fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
         Self::open(path)
+    }
+
+    /// Opens the folder of a run to go on with it: of `metrics.jsonl` the first `metrics_rows` lines
+    /// stay, of `events.jsonl` those that are whole. Returns how many lines are missing.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where another run is in it, [`Error::Io`].
+    pub fn reopen(path: &Path, metrics_rows: u64) -> Result<(Self, u64)> {
+        let dir = Self::locked(path)?;
+        let kept = keep_lines(&dir.file(METRICS), metrics_rows)?;
+        keep_lines(&dir.file(EVENTS), u64::MAX)?;
+        Ok((dir, metrics_rows - kept))
+    }
+
+    /// As [`create`](Self::create), and takes the folder of a run that ended before it had anything
+    /// to keep: so the same command can be given until it succeeds.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_or_restart(path: &Path) -> Result<Self> {
+        if !has_nothing_to_keep(path) {
+            return Self::create(path);
+        }
+        let dir = Self::locked(path)?;
+        for log in [METRICS, EVENTS] {
+            keep_lines(&dir.file(log), 0)?;
+        }
+        Ok(dir)
+    }
+
+    /// What [`create_or_restart`](Self::create_or_restart) would refuse.
+    ///
+    /// # Errors
+    /// As [`refuse_taken`](Self::refuse_taken).
+    pub fn refuse_worth_keeping(path: &Path) -> Result<()> {
+        if has_nothing_to_keep(path) {
+            return Ok(());
+        }
+        Self::refuse_taken(path)
     }
 
     /// What [`create`](Self::create) would refuse, and nothing made: to be asked before the data
@@ -71,18 +115,19 @@ impl RunDir {
     }
 
     fn open(path: &Path) -> Result<Self> {
-        let log = |name: &str| {
-            let path = path.join(name);
-            OpenOptions::new()
-                .create_new(true)
-                .append(true)
-                .open(&path)
-                .map_err(|e| Error::io("create", path, e))
-        };
+        let dir = Self::locked(path)?;
+        for name in [METRICS, EVENTS] {
+            let path = dir.file(name);
+            File::create_new(&path).map_err(|e| Error::io("create", path, e))?;
+        }
+        Ok(dir)
+    }
+
+    fn locked(path: &Path) -> Result<Self> {
         Ok(Self {
-            metrics: log("metrics.jsonl")?,
-            events: log("events.jsonl")?,
+            _lock: Lock::take(path)?,
             path: path.to_owned(),
+            unwritten: Unwritten::default(),
         })
     }
 
@@ -96,38 +141,89 @@ impl RunDir {
         self.path.join(name)
     }
 
-    /// Writes a whole file, or leaves what was there.
+    /// Writes a whole file, or leaves what was there and tries again with what is written next.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, name: &str, text: &str) -> Result<()> {
-        write_atomically(&self.file(name), text.as_bytes())
+    pub fn write(&mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Result<()> {
+        self.unwritten.write(self.path.join(name), bytes.into())
     }
 
-    /// Appends a line to `metrics.jsonl`.
+    /// Appends a line to `metrics.jsonl`, now or with what is written next.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn log_metrics(&mut self, row: &impl Serialize) -> Result<()> {
-        let path = self.file("metrics.jsonl");
-        append(&mut self.metrics, path, row)
+        self.append(METRICS, row)
     }
 
-    /// Appends a line to `events.jsonl`.
+    /// Appends a line to `events.jsonl`, likewise.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn log_event(&mut self, row: &impl Serialize) -> Result<()> {
-        let path = self.file("events.jsonl");
-        append(&mut self.events, path, row)
+        self.append(EVENTS, row)
+    }
+
+    /// Tries again what could not be written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where something still cannot.
+    pub fn write_what_is_left(&mut self) -> Result<()> {
+        self.unwritten.flush()
+    }
+
+    fn append(&mut self, name: &str, row: &impl Serialize) -> Result<()> {
+        let path = self.file(name);
+        let mut line = serde_json::to_vec(row).map_err(|e| Error::io("write", &path, e.into()))?;
+        line.push(b'\n');
+        self.unwritten.append(path, &line)
     }
 }
 
-fn append(file: &mut File, path: PathBuf, row: &impl Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(row).map_err(|e| Error::io("write", &path, e.into()))?;
-    line.push(b'\n');
-    file.write_all(&line)
-        .map_err(|e| Error::io("write", path, e))
+/// Cuts a log after its first `rows` lines, and after the last whole one; returns how many it has.
+fn keep_lines(path: &Path, rows: u64) -> Result<u64> {
+    let fail = |e| Error::io("write", path, e);
+    let mut file = OpenOptions::new();
+    let mut file = file
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(fail)?;
+    let (mut kept, mut end) = (0, 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if kept == rows || line.last() != Some(&b'\n') {
+            break;
+        }
+        kept += 1;
+        end += line.len();
+    }
+    if end < bytes.len() {
+        file.set_len(end as u64).map_err(fail)?;
+    }
+    Ok(kept)
+}
+
+/// Whether all in the folder was written before a first epoch or snapshot.
+fn has_nothing_to_keep(path: &Path) -> bool {
+    let names = |path: &Path| -> Vec<String> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    let found = names(path);
+    let no_row = fs::metadata(path.join(METRICS)).is_ok_and(|m| m.len() == 0);
+    let known = |name: &String| {
+        ["config.toml", METRICS, EVENTS, "last", "summary.json"].contains(&name.as_str())
+            || name.starts_with(".snug-")
+    };
+    let only_started = |name: &String| name.starts_with('.');
+    no_row && found.iter().all(known) && names(&path.join("last")).iter().all(only_started)
 }
 
 /// Makes `models_dir` and tries to write there: better found out before a run than after.

@@ -62,13 +62,15 @@ impl PlanFlags {
         })
     }
 
-    /// Decides what runs of what was asked for, and sets the limit.
+    /// Decides what runs of what was asked for (of a run that `is_resumed`, that it goes on as it was),
+    /// and sets the limit.
     pub(super) fn decide(
         &self,
         asked: RunConfig,
         device: Device,
         precision: Precision,
         data: RunData,
+        is_resumed: bool,
     ) -> Result<Plan> {
         if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
             console::note(note);
@@ -76,7 +78,13 @@ impl PlanFlags {
         let limit = self.memory_limit.as_ref().map(|limit| limit.bytes);
         let images = data.train.source().len();
         let (batch, use_amp) = (asked.batch, asked.use_amp);
-        let proposal = propose(asked, device, precision, images, limit, self.consent())?;
+        // A run that goes on does so as it was; the ladder is there for what has changed.
+        let consent = if is_resumed {
+            Consent::Force
+        } else {
+            self.consent()
+        };
+        let proposal = propose(asked, device, precision, images, limit, consent)?;
         proposal.notes.iter().for_each(|line| console::note(line));
         let config = proposal.config;
         if let Some(Bytes(bytes)) = limit {

@@ -8,21 +8,24 @@ use advisor::ledger::LargestBatch;
 use serde_json::json;
 use tch::Device;
 
+use super::keeper::Keeper;
 use super::remember::remember;
 use crate::command::console;
 use crate::data::Source;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::ladder::{Failure, Rung};
 use crate::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
     Validation, samples, save_to_models_dir,
 };
+use crate::snapshot::Record;
 use crate::trainer::{Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
 
-const BEST: &str = "best.safetensors";
-const LAST: &str = "last/weights.safetensors";
+pub(super) const BEST: &str = "best.safetensors";
+pub(super) const LAST: &str = "last/weights.safetensors";
 const SAMPLES: &str = "samples";
 /// Pictures of predictions.
 const NUM_SAMPLES: usize = 4;
@@ -31,10 +34,14 @@ const NUM_SAMPLES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Recorder {
     dir: RunDir,
+    keeper: Keeper,
     device: Device,
     progress: Progress,
+    /// As it was when this process took over.
+    before: Record,
     best: Option<EpochReport>,
     epochs: u32,
+    metrics_rows: u64,
     started: Instant,
     predicted_peak_bytes: Option<u64>,
     largest_batch: LargestBatch,
@@ -43,32 +50,67 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Writes the resolved configuration first.
+    /// Writes the resolved configuration first. `before` is of the run so far.
     pub(super) fn new(
         mut dir: RunDir,
+        keeper: Keeper,
+        before: Record,
         trainer: &Trainer,
-        predicted_peak_bytes: Option<u64>,
-        largest_batch: LargestBatch,
+        (predicted_peak_bytes, largest_batch): (Option<u64>, LargestBatch),
         changes: &[Change],
     ) -> Result<Self> {
-        dir.write("config.toml", &trainer.config.to_toml())?;
+        dir.write("config.toml", trainer.config.to_toml())?;
         let last = dir.file("last");
-        std::fs::create_dir(&last).map_err(|e| Error::io("create", last, e))?;
-        dir.log_event(&json!({"event": "started", "precision": trainer.precision.name()}))?;
+        std::fs::create_dir_all(&last).map_err(|e| Error::io("create", last, e))?;
+        let steps = trainer.steps();
+        let event = if steps == 0 { "started" } else { "resumed" };
+        let precision = trainer.precision.name();
+        dir.log_event(&json!({"event": event, "precision": precision, "step": steps}))?;
         for change in changes {
             dir.log_event(&json!({"event": "changed", "change": change}))?;
         }
+        let done = trainer.position().epoch;
         Ok(Self {
             dir,
+            keeper,
             device: trainer.device,
-            progress: Progress::new(trainer.device, trainer.config.epochs),
-            best: None,
-            epochs: 0,
+            progress: Progress::new(trainer.device, trainer.config.epochs, done),
+            best: before.best.clone(),
+            epochs: before.epochs,
+            metrics_rows: before.metrics_rows,
+            before,
             started: Instant::now(),
             predicted_peak_bytes,
             largest_batch,
             fallbacks: changes.iter().map(Fallback::before_the_run).collect(),
         })
+    }
+
+    /// What a snapshot holds of the files and the summary.
+    fn record(&self) -> Record {
+        let peak = device::peak(self.device);
+        let before = &self.before;
+        Record {
+            metrics_rows: self.metrics_rows,
+            epochs: self.epochs,
+            seconds: before.seconds + self.started.elapsed().as_secs_f64(),
+            peak_allocated_bytes: peak.allocated_bytes.max(before.peak_allocated_bytes),
+            peak_reserved_bytes: peak.reserved_bytes.max(before.peak_reserved_bytes),
+            models_dir: before.models_dir.clone(),
+            best: self.best.clone(),
+        }
+    }
+
+    /// Says what could not be written. It is tried again with what is written next, and counts as a
+    /// failure of the run only if it still cannot be at its end.
+    fn warn_unwritten(&mut self, written: Result<()>) {
+        if let Err(error) = written {
+            let hint = error.hint().map_or_else(String::new, |h| format!(" ({h})"));
+            console::warn(&format!(
+                "{}; the run goes on and tries again{hint}",
+                error.message()
+            ));
+        }
     }
 
     /// Writes the summary, whatever the outcome, and returns what to tell the user.
@@ -82,10 +124,9 @@ impl Recorder {
         self.progress.clear();
         let step = trainer.steps();
         let mut outcome = outcome.map_err(|e| e.during_run(step));
-        if matches!(outcome, Err(Error::Interrupted { .. }))
-            && let Err(error) = weights::save(&trainer.model, &self.dir.file(LAST))
-        {
-            outcome = Err(error.during_run(step));
+        if matches!(outcome, Ok(_) | Err(Error::Interrupted { .. })) {
+            let saved = self.save_last(trainer, outcome.is_err());
+            outcome = saved.map_err(|e| e.during_run(step)).and(outcome);
         }
         // The pictures and the copy show the weights that the figures are of.
         let (mut samples, mut model) = (None, None);
@@ -125,10 +166,19 @@ impl Recorder {
         }
     }
 
-    fn write_summary(&self, summary: &Summary) -> Result<()> {
+    /// What a run ends with that can be continued, and what could not be written before.
+    fn save_last(&mut self, trainer: &Trainer, interrupted: bool) -> Result<()> {
+        if interrupted {
+            self.dir.write(LAST, weights::to_bytes(&trainer.model)?)?;
+        }
+        self.keeper.write(trainer, self.record())?;
+        self.dir.write_what_is_left()
+    }
+
+    fn write_summary(&mut self, summary: &Summary) -> Result<()> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|e| Error::io("write", self.dir.file("summary.json"), e.into()))?;
-        self.dir.write("summary.json", &(text + "\n"))
+        self.dir.write("summary.json", text + "\n")
     }
 
     /// Draws the samples and copies the weights; returns where both went.
@@ -175,7 +225,7 @@ impl Recorder {
         artifacts: Artifacts,
     ) -> Summary {
         let step_time = trainer.step_time_median();
-        let peak = device::peak(self.device);
+        let record = self.record();
         let best = self.best.as_ref();
         let threshold = best.and_then(|b| b.scores.best_threshold);
         Summary {
@@ -191,15 +241,15 @@ impl Recorder {
             precision: trainer.precision.name(),
             epochs: self.epochs,
             steps: trainer.steps(),
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: record.seconds,
             throughput: Throughput {
                 images_per_second: trainer.images_per_second_median(),
                 step_ms_median: step_time.map(milliseconds),
             },
             memory: Memory {
                 predicted_peak_bytes: self.predicted_peak_bytes,
-                peak_allocated_bytes: Some(peak.allocated_bytes),
-                peak_reserved_bytes: peak.reserved_bytes,
+                peak_allocated_bytes: Some(record.peak_allocated_bytes),
+                peak_reserved_bytes: record.peak_reserved_bytes,
             },
             validation: Validation {
                 best_iou: best.map(|b| b.scores.iou),
@@ -288,6 +338,13 @@ impl Observer for Recorder {
         self.dir.log_event(&event).map_err(|e| e.during_run(step))
     }
 
+    fn step_done(&mut self, trainer: &Trainer, is_last: bool) -> Result<()> {
+        if is_last || self.keeper.is_due() {
+            self.keeper.try_write(trainer, self.record());
+        }
+        Ok(())
+    }
+
     fn validation_started(&mut self) {
         self.progress.validation_started();
     }
@@ -295,37 +352,50 @@ impl Observer for Recorder {
     fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
         let step_ms = trainer.step_time_median().map(milliseconds);
         let peak = device::peak(self.device);
-        let saved = self
-            .dir
-            .log_metrics(&json!({
-                "epoch": report.epoch + 1,
-                "steps": report.steps,
-                "lr": report.lr,
-                "train_loss": report.train_loss,
-                "val_loss": report.val_loss,
-                "val_iou": report.scores.iou,
-                "val_dice": report.scores.dice,
-                "best_threshold": report.scores.best_threshold,
-                "per_class": report.scores.per_class,
-                "scale": report.scale,
-                "step_ms_median": step_ms,
-                "data_wait": report.data_wait,
-                "peak_allocated_bytes": peak.allocated_bytes,
-                "peak_reserved_bytes": peak.reserved_bytes,
-            }))
-            .and_then(|()| weights::save(&trainer.model, &self.dir.file(LAST)))
-            .and_then(|()| {
-                if report.is_best {
-                    weights::save(&trainer.model, &self.dir.file(BEST))
-                } else {
-                    Ok(())
-                }
-            });
-        saved.map_err(|e| e.during_run(report.steps))?;
+        if !self.dir.path().exists() {
+            console::warn(&format!(
+                "`{}` is gone, with what was in it: it is made again",
+                self.dir.path().display()
+            ));
+            let config = self.dir.write("config.toml", trainer.config.to_toml());
+            self.warn_unwritten(config);
+        }
+        let row = json!({
+            "epoch": report.epoch + 1,
+            "steps": report.steps,
+            "lr": report.lr,
+            "train_loss": report.train_loss,
+            "val_loss": report.val_loss,
+            "val_iou": report.scores.iou,
+            "val_dice": report.scores.dice,
+            "best_threshold": report.scores.best_threshold,
+            "per_class": report.scores.per_class,
+            "scale": report.scale,
+            "step_ms_median": step_ms,
+            "data_wait": report.data_wait,
+            "peak_allocated_bytes": peak.allocated_bytes,
+            "peak_reserved_bytes": peak.reserved_bytes,
+        });
         if report.is_best {
             self.best = Some(report.clone());
         }
         self.epochs = report.epoch + 1;
+        self.metrics_rows += 1;
+        // In this order: a snapshot counts on the line, and whoever continues from it makes the files
+        // of weights anew (`resume`).
+        let logged = self.dir.log_metrics(&row);
+        self.warn_unwritten(logged);
+        fault::reached("epoch:logged");
+        let record = self.record();
+        self.keeper.try_write(trainer, record);
+        let bytes = weights::to_bytes(&trainer.model)?;
+        if report.is_best {
+            let saved = self.dir.write(BEST, bytes.clone());
+            self.warn_unwritten(saved);
+            fault::reached("epoch:best-saved");
+        }
+        let saved = self.dir.write(LAST, bytes);
+        self.warn_unwritten(saved);
         self.progress.epoch_done(report);
         Ok(())
     }

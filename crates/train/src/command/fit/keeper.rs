@@ -1,0 +1,88 @@
+//! When a snapshot is written, and what happens when that fails: the run goes on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use torch_ext::library;
+
+use crate::command::console;
+use crate::device;
+use crate::error::Result;
+use crate::snapshot::{DataId, Record, State, Store};
+use crate::trainer::{Position, Trainer};
+
+/// Keeps a run's snapshots.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    store: Store,
+    data: DataId,
+    /// `None`: at epochs and at the end only.
+    every: Option<Duration>,
+    /// When one was last tried. A clock that is set back has no part in it.
+    tried_at: Instant,
+    written: Option<Position>,
+    is_failing: bool,
+}
+
+impl Keeper {
+    /// For the run in the folder `run`, with a snapshot each `minutes` where that is not 0.
+    pub(super) fn new(run: &Path, data: DataId, minutes: f64) -> Self {
+        Self {
+            store: Store::of_run(run),
+            data,
+            every: (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0)),
+            tried_at: Instant::now(),
+            written: None,
+            is_failing: false,
+        }
+    }
+
+    /// Whether it is time for one between epochs.
+    pub(super) fn is_due(&self) -> bool {
+        self.every
+            .is_some_and(|every| self.tried_at.elapsed() >= every)
+    }
+
+    /// Writes one, or warns: the one before stays, and the next is tried in its turn.
+    pub(super) fn try_write(&mut self, trainer: &Trainer, record: Record) {
+        match self.write(trainer, record) {
+            Ok(()) if self.is_failing => {
+                console::note("snapshots are written again");
+                self.is_failing = false;
+            }
+            Err(error) if !self.is_failing => {
+                console::warn(&format!(
+                    "no snapshot: {}; the run goes on and tries again{}",
+                    error.message(),
+                    error.hint().map_or_else(String::new, |h| format!(" ({h})"))
+                ));
+                self.is_failing = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes one, where the position is another than that of the last.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub(super) fn write(&mut self, trainer: &Trainer, record: Record) -> Result<()> {
+        self.tried_at = Instant::now();
+        if self.written == Some(*trainer.position()) && self.store.path().exists() {
+            return Ok(());
+        }
+        let state = State {
+            snug: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch: library::runtime_version(),
+            device: device::kind(trainer.device).to_owned(),
+            precision: trainer.precision.name().to_owned(),
+            config: trainer.config.to_toml(),
+            data: self.data.clone(),
+            trainer: trainer.state()?,
+            record,
+        };
+        self.store.write(&state, &trainer.tensors())?;
+        self.written = Some(*trainer.position());
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! `--resume`: where a run starts from, found before anything is read or written.
+
+use std::path::{Path, PathBuf};
+
+use config::{Resolved, RunConfig};
+
+use super::FitArgs;
+use crate::command::console;
+use crate::error::{Error, Result};
+use crate::outputs::RunDir;
+use crate::precision::Precision;
+use crate::run_data::{self, Pages};
+use crate::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
+use crate::trainer::Trainer;
+use crate::weights::{self, WeightsFile};
+
+/// Where a run starts from.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// New weights.
+    New,
+    /// `--resume auto` with nothing to continue: new weights, in a folder that may hold a beginning.
+    Again,
+    /// New training of these weights.
+    Warm(WeightsFile),
+    /// The middle of a run.
+    Exact(Box<Exact>),
+}
+
+/// A run to go on with.
+#[derive(Debug)]
+pub(super) struct Exact {
+    /// Its folder.
+    pub(super) run: PathBuf,
+    snapshot: Snapshot,
+}
+
+/// What `--resume` means.
+pub(super) fn start(args: &FitArgs) -> Result<Start> {
+    let Some(resume) = &args.resume else {
+        return Ok(Start::New);
+    };
+    if resume == Path::new("auto") && !resume.exists() {
+        return newest(args);
+    }
+    let (run, snapshot) = if resume.is_dir() {
+        // `RUN/last` is as good as `RUN`.
+        let run = match resume.parent() {
+            Some(parent) if resume.ends_with("last") => parent,
+            _ => resume,
+        };
+        let found = snapshot::find(run)?.ok_or_else(|| Error::Usage {
+            message: format!("`{}` holds no snapshot to continue from", resume.display()),
+            hint: "a run writes `last/snapshot.safetensors` at each epoch; `--resume FILE` starts \
+                   from bare weights, such as `best.safetensors`"
+                .to_owned(),
+        })?;
+        found.note.iter().for_each(|line| console::note(line));
+        (run, found.snapshot)
+    } else if is_snapshot(resume) {
+        let last = resume.parent().filter(|p| p.ends_with("last"));
+        let run = last.and_then(Path::parent).ok_or_else(|| Error::Usage {
+            message: format!("`{}` is a snapshot outside of its run", resume.display()),
+            hint: "it is continued in its run's folder, as `last/snapshot.safetensors`".to_owned(),
+        })?;
+        (run, Snapshot::open(resume)?)
+    } else {
+        return Ok(Start::Warm(WeightsFile::open(resume)?));
+    };
+    let run = if run.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        run
+    };
+    if folder_asked_for(args).is_some_and(|folder| !is_same(&folder, run)) {
+        return Err(Error::Usage {
+            message: format!("`{}` is continued in its own folder", run.display()),
+            hint: "leave `--run-dir` and `--run-name` out".to_owned(),
+        });
+    }
+    Ok(exact(run, snapshot))
+}
+
+fn exact(run: &Path, snapshot: Snapshot) -> Start {
+    Start::Exact(Box::new(Exact {
+        run: run.to_owned(),
+        snapshot,
+    }))
+}
+
+fn folder_asked_for(args: &FitArgs) -> Option<PathBuf> {
+    let named = args.run_name.as_ref();
+    let named = named.map(|name| Path::new("runs").join(name));
+    args.run_dir.clone().or(named)
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(a) == real(b)
+}
+
+/// The folder that was asked for, or of the runs of this data the one of the highest number, where it
+/// has a snapshot. By number: clocks are set back.
+fn newest(args: &FitArgs) -> Result<Start> {
+    let runs = match folder_asked_for(args) {
+        Some(run) => vec![run],
+        None => numbered(&dataset(args)),
+    };
+    for run in &runs {
+        if let Some(found) = snapshot::find(run)? {
+            found.note.iter().for_each(|line| console::note(line));
+            return Ok(exact(run, found.snapshot));
+        }
+    }
+    console::note("resume: no snapshot to continue from; this is a new run");
+    Ok(Start::Again)
+}
+
+fn dataset(args: &FitArgs) -> String {
+    let given = args.dataset.clone();
+    given.unwrap_or_else(|| run_data::name_of(args.data.as_deref()))
+}
+
+fn numbered(dataset: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("runs").into_iter().flatten().flatten();
+    let mut runs: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix(dataset)?.strip_prefix('-')?;
+            Some((number.parse().ok()?, entry.path()))
+        })
+        .collect();
+    runs.sort_unstable_by(|a, b| b.cmp(a));
+    runs.into_iter().map(|(_, path)| path).collect()
+}
+
+impl Exact {
+    /// What it continues from, tensors aside.
+    pub(super) fn state(&self) -> &State {
+        self.snapshot.state()
+    }
+
+    /// The run's configuration, with what was given now where that may change.
+    pub(super) fn config(&self, given: &Resolved) -> Result<RunConfig> {
+        let (config, changes) = snapshot::merged(&self.snapshot, given)?;
+        let position = &self.state().trainer.position;
+        console::note(&format!(
+            "resume: `{}`, step {}, epoch {}{}",
+            self.run.display(),
+            position.steps,
+            position.epoch + 1,
+            if changes.is_empty() {
+                String::new()
+            } else {
+                format!("; changed: {}", changes.join(", "))
+            }
+        ));
+        Ok(config)
+    }
+
+    pub(super) fn pages(&self) -> Pages {
+        self.state().data.pages()
+    }
+
+    /// Where its data was.
+    pub(super) fn data_folder(&self) -> Option<PathBuf> {
+        self.state().data.folder.as_ref().map(PathBuf::from)
+    }
+
+    /// Refuses another precision or other data than the run has had so far.
+    pub(super) fn refuse_others(&self, precision: Precision, data: &DataId) -> Result<()> {
+        let state = self.state();
+        let wrong = |message: String, hint: &str| {
+            Err(Error::Snapshot {
+                path: self.snapshot.path().to_owned(),
+                message,
+                hint: hint.to_owned(),
+            })
+        };
+        if state.precision != precision.name() {
+            return wrong(
+                format!(
+                    "the run is in {}, this machine would go on in {}",
+                    state.precision,
+                    precision.name()
+                ),
+                "`--resume FILE` starts a new run from its weights",
+            );
+        }
+        if let Some(difference) = state.data.differs_from(data) {
+            return wrong(
+                difference,
+                "give it the data that it had with `--data DIR`, or start a new run from its \
+                 weights: `--resume FILE`",
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts the state into `trainer`.
+    pub(super) fn restore(&self, trainer: &mut Trainer) -> Result<()> {
+        trainer.restore(&self.state().trainer, |name, like| {
+            self.snapshot.tensor(name, like)
+        })
+    }
+
+    /// Whether the run is over and its summary says so.
+    pub(super) fn is_finished(&self, trainer: &Trainer) -> bool {
+        let text = std::fs::read_to_string(self.run.join("summary.json")).unwrap_or_default();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let status = summary["status"].as_str().unwrap_or_default();
+        trainer.ending().is_some() && ["completed", "early-stopped"].contains(&status)
+    }
+
+    /// Opens the run's folder, and makes the files of weights those of the snapshot: the process may
+    /// have ended between the two.
+    pub(super) fn open(&self, trainer: &Trainer, best: &str, last: &str) -> Result<RunDir> {
+        let record = &self.state().record;
+        let (mut dir, missing) = RunDir::reopen(&self.run, record.metrics_rows)?;
+        if missing > 0 {
+            console::warn(&format!(
+                "`{}` lacks {missing} line(s) of epochs that are done",
+                dir.file("metrics.jsonl").display()
+            ));
+        }
+        if self.snapshot.path().ends_with(PREVIOUS)
+            && self.run.join("last/snapshot.safetensors").exists()
+        {
+            Store::of_run(&self.run).step_back()?;
+        }
+        let position = &self.state().trainer.position;
+        if position.is_validated {
+            dir.write(last, weights::to_bytes(&trainer.model)?)?;
+            if record
+                .best
+                .as_ref()
+                .is_some_and(|b| b.steps == position.steps)
+            {
+                dir.write(best, weights::to_bytes(&trainer.model)?)?;
+            }
+        }
+        Ok(dir)
+    }
+}

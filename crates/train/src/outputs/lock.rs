@@ -1,0 +1,42 @@
+//! One run in a folder at a time: an advisory lock on the folder itself, which leaves no file behind
+//! and is gone with the process, however it ends.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _folder: File,
+}
+
+impl Lock {
+    /// Locks `folder`. Where its file system knows no such locks there is none.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where another process holds it, [`Error::Io`] where there is no such folder.
+    #[cfg(unix)]
+    pub(super) fn take(folder: &Path) -> Result<Self> {
+        use rustix::fs::{FlockOperation, flock};
+        let file = File::open(folder).map_err(|e| Error::io("open", folder, e))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(Error::Usage {
+                message: format!("another run is at work in `{}`", folder.display()),
+                hint: "wait for it or stop it, or choose another `--run-dir`".to_owned(),
+            }),
+            _ => Ok(Self { _folder: file }),
+        }
+    }
+
+    /// Locks nothing.
+    ///
+    /// # Errors
+    /// Where there is no such folder.
+    #[cfg(not(unix))]
+    pub(super) fn take(folder: &Path) -> Result<Self> {
+        let file = File::open(folder).map_err(|e| Error::io("open", folder, e))?;
+        Ok(Self { _folder: file })
+    }
+}
