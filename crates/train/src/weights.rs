@@ -1,4 +1,7 @@
-//! Weights in safetensors, by the names of the script's state dict.
+//! Weights in safetensors, by the names of the script's state dict; read from PyTorch's own files too.
+
+mod pickle;
+mod pytorch;
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -85,10 +88,11 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Reads `path`.
+    /// Reads `path`: safetensors, or a state dict that PyTorch saved, of which nothing is run. The
+    /// contents say which, not the name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Weights`] where it is a folder or no safetensors file.
+    /// [`Error::Io`]; [`Error::Weights`] where it is a folder or neither.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Err(Error::Weights {
@@ -97,7 +101,19 @@ impl WeightsFile {
                 hint: "name the file in it, such as `best.safetensors`".to_owned(),
             });
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let mut bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let wrong = |message: &str| Error::Weights {
+            path: path.to_owned(),
+            message: message.to_owned(),
+            hint: "`torch.save(model.state_dict(), FILE)` with a newer PyTorch, or \
+                   `safetensors.torch.save_file`, writes what is read here"
+                .to_owned(),
+        };
+        if bytes.starts_with(pytorch::MAGIC) {
+            bytes = pytorch::to_safetensors(&bytes).map_err(|e| wrong(&e))?;
+        } else if bytes.starts_with(pytorch::OLD_MAGIC) {
+            return Err(wrong("a pickle, as PyTorch saved before 1.6"));
+        }
         let file = Self {
             path: path.to_owned(),
             bytes,

@@ -1,0 +1,190 @@
+//! The pickles that `torch.save` makes of a state dict, read without running anything.
+//!
+//! A pickle is a program for a stack machine, and Python's own reader calls whatever function it
+//! names. This one knows the instructions and the few names that a dict of tensors and plain values
+//! needs; anything else is refused with its name. All objects live in one list and refer to each other
+//! by index, so that neither depth nor a cycle can hurt; none is made but by bytes of the file.
+
+mod machine;
+
+use safetensors::tensor::Dtype;
+
+pub(super) use machine::read;
+
+/// A value: small, or the index of an object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Value {
+    None,
+    Bool,
+    Float,
+    Int(i64),
+    Object(usize),
+}
+
+/// What a [`Value`] can refer to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Object {
+    Text(String),
+    List(Vec<Value>),
+    Tuple(Vec<Value>),
+    Dict(Vec<(Value, Value)>),
+    Global(Global),
+    Storage(Storage),
+    Tensor(PickledTensor),
+}
+
+/// The names that are known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Global {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    Size,
+    Storage(Dtype),
+}
+
+/// Numbers in a file of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Storage {
+    pub(super) dtype: Dtype,
+    /// Name of the file.
+    pub(super) key: String,
+    pub(super) num_elements: usize,
+}
+
+/// A view of a storage; offset and strides in elements.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PickledTensor {
+    pub(super) storage: Storage,
+    pub(super) offset: usize,
+    pub(super) shape: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+}
+
+/// What a pickle came to.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    pub(super) objects: Vec<Object>,
+    pub(super) top: Value,
+}
+
+impl Pickle {
+    pub(super) fn object(&self, value: Value) -> Option<&Object> {
+        match value {
+            Value::Object(index) => self.objects.get(index),
+            _ => None,
+        }
+    }
+
+    pub(super) fn dict(&self, value: Value) -> Option<&[(Value, Value)]> {
+        match self.object(value)? {
+            Object::Dict(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, value: Value) -> Option<&str> {
+        match self.object(value)? {
+            Object::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tensor(&self, value: Value) -> Option<&PickledTensor> {
+        match self.object(value)? {
+            Object::Tensor(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+}
+
+/// The known name, if it is one.
+fn global(module: &str, name: &str) -> Option<Global> {
+    Some(match (module, name) {
+        ("collections", "OrderedDict") => Global::OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+        ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
+        ("torch", "Size") => Global::Size,
+        ("torch", "FloatStorage") => Global::Storage(Dtype::F32),
+        ("torch", "DoubleStorage") => Global::Storage(Dtype::F64),
+        ("torch", "HalfStorage") => Global::Storage(Dtype::F16),
+        ("torch", "BFloat16Storage") => Global::Storage(Dtype::BF16),
+        ("torch", "LongStorage") => Global::Storage(Dtype::I64),
+        ("torch", "IntStorage") => Global::Storage(Dtype::I32),
+        ("torch", "ShortStorage") => Global::Storage(Dtype::I16),
+        ("torch", "CharStorage") => Global::Storage(Dtype::I8),
+        ("torch", "ByteStorage") => Global::Storage(Dtype::U8),
+        ("torch", "BoolStorage") => Global::Storage(Dtype::BOOL),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        read(bytes).unwrap_err()
+    }
+
+    #[test]
+    fn plain_values_are_read_and_shared_ones_are_one() {
+        // {'a': [1, -2, 2**40, None, True, 1.5], 'b': the same list}
+        let mut bytes = b"\x80\x02}q\x00(X\x01\x00\x00\x00a]q\x01(K\x01J\xfe\xff\xff\xff".to_vec();
+        bytes.extend(b"\x8a\x06\x00\x00\x00\x00\x00\x01N\x88G\x3f\xf8\x00\x00\x00\x00\x00\x00e");
+        bytes.extend(b"X\x01\x00\x00\x00bh\x01u.");
+        let pickle = read(&bytes).unwrap();
+        let items = pickle.dict(pickle.top).unwrap();
+        assert_eq!(items.len(), 2);
+        assert_eq!(items[0].1, items[1].1);
+        let Some(Object::List(list)) = pickle.object(items[0].1) else {
+            unreachable!("a list");
+        };
+        let ints = [Value::Int(1), Value::Int(-2), Value::Int(1 << 40)];
+        assert_eq!(list[..3], ints);
+        assert_eq!(list[3..], [Value::None, Value::Bool, Value::Float]);
+    }
+
+    #[test]
+    fn what_would_run_something_is_refused_by_name() {
+        let system = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.";
+        assert!(
+            refused(system).contains("`os.system`"),
+            "{}",
+            refused(system)
+        );
+        let eval = b"\x80\x02cbuiltins\neval\n.";
+        assert!(refused(eval).contains("`builtins.eval`"));
+        // A known name with arguments that it does not have, called on what is no function.
+        assert!(refused(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.").contains("arguments"));
+        assert!(refused(b"\x80\x02K\x01)R.").contains("called"));
+        // INST, OBJ, NEWOBJ, STACK_GLOBAL and what else there is.
+        for code in *b"io\x81\x92\x93\x82PST\x96" {
+            let found = refused(&[0x80, 2, code]);
+            assert!(found.contains("instruction"), "{code}: {found}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_can_hurt() {
+        assert!(refused(b"").contains("ends"));
+        assert!(refused(b"\x80\x04.").contains("protocol"));
+        assert!(refused(b"\x80\x02.").contains("stack"));
+        assert!(refused(b"\x80\x02h\x05.").contains("memo"));
+        assert!(refused(b"\x80\x02X\xff\xff\xff\x7fabc").contains("ends"));
+        assert!(refused(b"\x80\x02u.").contains("mark"));
+        // As deep as it gets, and in a cycle.
+        let deep: Vec<u8> = [&b"\x80\x02N"[..], &vec![0x85; 1_000_000], b"."].concat();
+        read(&deep).unwrap();
+        read(b"\x80\x02]q\x00h\x00a.").unwrap();
+        // Every program of three instructions, and every cut of one that is right.
+        for (a, b, c) in (0..=255_u8).flat_map(|a| (0..64).map(move |b| (a, b * 4 + 1, a ^ b))) {
+            drop(read(&[0x80, 2, b'}', a, b, c, b'.']));
+            drop(read(&[0x80, 2, b'(', b')', b'K', 1, a, b, c, b'.']));
+        }
+        let right = b"\x80\x02}q\x00(X\x01\x00\x00\x00a]q\x01(K\x01K\x02eu.";
+        for end in 0..right.len() {
+            refused(&right[..end]);
+        }
+    }
+}
