@@ -9,7 +9,7 @@ use super::{Run, Sandbox};
 const DOCTOR: &[&str] = &["doctor", "--device", "cpu"];
 
 /// What cannot be broken, because it does not exist yet.
-const PLANNED: [&str; 2] = ["fallback-ladder", "resume"];
+const PLANNED: [&str; 1] = ["fallback-ladder"];
 
 /// A line of the text: status, name and detail.
 type Line = (String, String, String);

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
+use train::snapshot::Snapshot;
 use train::weights::WeightsFile;
 
 use super::{LEDGER, Sandbox, small};
@@ -65,6 +66,11 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
 
         let ledger = sandbox.rows(LEDGER);
         assert_eq!(ledger.last().unwrap()["status"], "interrupted");
+
+        assert!(text.contains("hint: `--resume auto`"), "{text}");
+        let snapshot = Snapshot::open(&sandbox.path("run/last/snapshot.safetensors")).unwrap();
+        let position = snapshot.state().trainer.position;
+        assert_eq!(summary["steps"], position.steps);
 
         // The weights are good for a warm start.
         sandbox.fit(&["--max-steps", "1", "--resume", last, "--run-dir", "next"]);

@@ -5,13 +5,18 @@ mod data;
 mod doctor;
 mod fit;
 mod interrupt;
+mod kills;
 mod ledger;
 mod memory;
 mod plan;
 mod predict;
 mod pytorch;
+mod pytorch_files;
 mod refusals;
 mod reproduce;
+mod resume;
+mod resume_places;
+mod resume_refusals;
 mod several_classes;
 mod storage;
 

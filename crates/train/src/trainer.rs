@@ -120,8 +120,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// None that an observer has to report: a run goes on as long as it can.
-    fn step_done(&mut self, trainer: &Trainer, is_last: bool) -> Result<()> {
-        let _unused = (trainer, is_last);
+    fn step_done(&mut self, _trainer: &Trainer, _is_last: bool) -> Result<()> {
         Ok(())
     }
     /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it

@@ -13,7 +13,7 @@ use crate::precision::Precision;
 use crate::weights::{self, WeightsFile};
 
 /// A folder that goes away.
-fn folder() -> Result<tempfile::TempDir> {
+pub(super) fn folder() -> Result<tempfile::TempDir> {
     tempfile::tempdir().map_err(|e| Error::io("create", std::env::temp_dir(), e))
 }
 

@@ -7,6 +7,7 @@ mod found;
 mod memory;
 mod optimizer;
 mod policies;
+mod resume;
 mod techniques;
 mod tiny;
 mod works;

@@ -6,7 +6,7 @@ use tch::Device;
 use torch_ext::cuda;
 
 use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
-use super::{Finding, Trial, failures, files, memory, optimizer, policies, techniques};
+use super::{Finding, Trial, failures, files, memory, optimizer, policies, resume, techniques};
 use crate::compose;
 use crate::error::Result;
 use crate::precision::{self, Precision};
@@ -31,6 +31,7 @@ pub(super) enum What {
     Prediction,
     Data,
     Weights,
+    Resume,
     /// Something that does not exist yet.
     Planned(&'static str),
 }
@@ -56,7 +57,7 @@ impl What {
             Self::Weights,
             Self::Prediction,
             Self::Planned("fallback-ladder"),
-            Self::Planned("resume"),
+            Self::Resume,
         ]);
         all
     }
@@ -78,6 +79,7 @@ impl What {
             Self::Prediction => "memory-prediction".to_owned(),
             Self::Data => "data".to_owned(),
             Self::Weights => "weights".to_owned(),
+            Self::Resume => "resume".to_owned(),
             Self::Planned(name) => (*name).to_owned(),
         }
     }
@@ -174,6 +176,7 @@ impl Trial {
             What::Prediction => memory::prediction(broken),
             What::Data => files::data(broken),
             What::Weights => files::weights(self.device, broken),
+            What::Resume => resume::exact(self.device, broken),
             What::Planned(_) => Ok(Finding::skipped("not built yet")),
         }
     }

@@ -101,18 +101,6 @@ impl Recorder {
         }
     }
 
-    /// Says what could not be written. It is tried again with what is written next, and counts as a
-    /// failure of the run only if it still cannot be at its end.
-    fn warn_unwritten(&mut self, written: Result<()>) {
-        if let Err(error) = written {
-            let hint = error.hint().map_or_else(String::new, |h| format!(" ({h})"));
-            console::warn(&format!(
-                "{}; the run goes on and tries again{hint}",
-                error.message()
-            ));
-        }
-    }
-
     /// Writes the summary, whatever the outcome, and returns what to tell the user.
     pub(super) fn finish(
         mut self,
@@ -358,7 +346,7 @@ impl Observer for Recorder {
                 self.dir.path().display()
             ));
             let config = self.dir.write("config.toml", trainer.config.to_toml());
-            self.warn_unwritten(config);
+            warn_unwritten(config);
         }
         let row = json!({
             "epoch": report.epoch + 1,
@@ -384,18 +372,18 @@ impl Observer for Recorder {
         // In this order: a snapshot counts on the line, and whoever continues from it makes the files
         // of weights anew (`resume`).
         let logged = self.dir.log_metrics(&row);
-        self.warn_unwritten(logged);
+        warn_unwritten(logged);
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);
         let bytes = weights::to_bytes(&trainer.model)?;
         if report.is_best {
             let saved = self.dir.write(BEST, bytes.clone());
-            self.warn_unwritten(saved);
+            warn_unwritten(saved);
             fault::reached("epoch:best-saved");
         }
         let saved = self.dir.write(LAST, bytes);
-        self.warn_unwritten(saved);
+        warn_unwritten(saved);
         self.progress.epoch_done(report);
         Ok(())
     }
@@ -418,6 +406,18 @@ fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
         "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
         step + 1
     )
+}
+
+/// Says what could not be written. It is tried again with what is written next, and counts as a
+/// failure of the run only if it still cannot be at its end.
+fn warn_unwritten(written: Result<()>) {
+    if let Err(error) = written {
+        let hint = error.hint().map_or_else(String::new, |h| format!(" ({h})"));
+        console::warn(&format!(
+            "{}; the run goes on and tries again{hint}",
+            error.message()
+        ));
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {

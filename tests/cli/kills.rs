@@ -1,0 +1,126 @@
+//! `kill -9`, again and again, each time followed by `--resume auto`. `SNUG_TEST_KILLS` says how many;
+//! a dozen without it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use train::fault::POINTS;
+use train::snapshot::{PREVIOUS, SNAPSHOT, Snapshot};
+use train::weights::WeightsFile;
+
+use super::resume::{EVERY_STEP, assert_same};
+use super::{Sandbox, small};
+
+const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "4"];
+/// Snapshots that a whole run writes: one for each of 4 x 4 steps. (The one at an epoch's end counts
+/// on its own, being validated.)
+const NUM_SNAPSHOTS: u64 = 20;
+
+/// Numbers that look random; the same ones each time.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Every file that has a name of its own is whole.
+fn assert_whole(run: &Path, what: &str) -> u32 {
+    let mut num = 0;
+    for file in ["best.safetensors", "last/weights.safetensors"] {
+        let path = run.join(file);
+        if path.exists() {
+            WeightsFile::open(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
+            num += 1;
+        }
+    }
+    for file in [SNAPSHOT, PREVIOUS] {
+        let path = run.join("last").join(file);
+        if path.exists() {
+            Snapshot::open(&path).unwrap_or_else(|e| panic!("{what}: {e}"));
+            num += 1;
+        }
+    }
+    for file in ["metrics.jsonl", "events.jsonl"] {
+        for line in fs::read_to_string(run.join(file))
+            .unwrap_or_default()
+            .lines()
+        {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|e| panic!("{what}: {file}: {e}"));
+        }
+    }
+    num
+}
+
+#[test]
+fn nothing_is_lost_to_kill_9() {
+    let kills = std::env::var("SNUG_TEST_KILLS").ok();
+    let kills: u64 = kills.map_or(12, |text| text.parse().unwrap());
+    let sandbox = Sandbox::with_pages();
+    let args = |dir: &'static str| {
+        let more = ["--data", "data", "--run-dir", dir, "--resume", "auto"];
+        small(&[&FLAGS[..], &EVERY_STEP, &more].concat())
+    };
+    let begun = Instant::now();
+    sandbox.train(&args("whole")).ok();
+    let whole = begun.elapsed();
+    let (mut chance, mut by_point) = (Chance(1), vec![0; POINTS.len()]);
+    let (mut by_clock, mut files) = (0, 0);
+    for i in 0..kills {
+        let mut command = sandbox.command();
+        command
+            .args(args("run"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // Half of them at points inside of a write, the rest whenever.
+        let point = (i % 2 == 0).then(|| usize::try_from(i / 2).unwrap() % POINTS.len());
+        let name = point.map_or("by the clock", |p| POINTS[p]);
+        if let Some(point) = point {
+            let times = if POINTS[point].starts_with("epoch") {
+                3
+            } else {
+                NUM_SNAPSHOTS
+            };
+            // The best weights are sure to be saved once.
+            let nth = if name == "epoch:best-saved" {
+                1
+            } else {
+                1 + chance.below(times)
+            };
+            command.env("SNUG_FAULT", format!("{name}@{nth}"));
+        }
+        let mut child = command.spawn().unwrap();
+        if point.is_none() {
+            let micros = u64::try_from(whole.as_micros()).unwrap();
+            std::thread::sleep(Duration::from_micros(chance.below(micros)));
+            child.kill().unwrap();
+        }
+        let status = child.wait().unwrap();
+        let what = format!("kill {i}, {name}");
+        match point {
+            // It may be over before the clock is.
+            None => by_clock += u64::from(status.code().is_none()),
+            Some(_) if status.code().is_some() => panic!("{what}: {status}"),
+            Some(point) => by_point[point] += 1,
+        }
+        let run = sandbox.path("run");
+        files += assert_whole(&run, &what);
+        let resumed = sandbox.train(&args("run"));
+        assert_eq!(resumed.code, Some(0), "{what}: {resumed:?}");
+        assert_whole(&run, &what);
+        assert_same(&sandbox, "whole", "run");
+        fs::remove_dir_all(run).unwrap();
+    }
+    println!("{by_clock} kills by the clock; files found whole after kills: {files}");
+    for (point, count) in POINTS.iter().zip(by_point) {
+        println!("{count} kills at {point}");
+    }
+}

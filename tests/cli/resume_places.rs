@@ -1,0 +1,254 @@
+//! Folders that fill up, vanish, cannot be written or are taken, while a run is at work in them.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use super::resume::{EVERY_STEP, assert_same, learnt};
+use super::{Run, Sandbox, small};
+
+/// A run in `run/` that goes on until it is told to stop.
+fn endless(sandbox: &Sandbox) -> (Child, BufReader<ChildStderr>) {
+    let flags = [
+        "--data",
+        "data",
+        "--epochs",
+        "100000",
+        "--patience",
+        "0",
+        "--run-dir",
+        "run",
+    ];
+    let mut child = sandbox
+        .command()
+        .args(small(&flags))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    (child, stderr)
+}
+
+/// Reads until `text` ends in a line with `wanted`.
+fn wait_for(stderr: &mut BufReader<ChildStderr>, text: &mut String, wanted: &str) {
+    let begin = text.len();
+    while !text[begin..].contains(wanted) {
+        assert_ne!(
+            stderr.read_line(text).unwrap(),
+            0,
+            "ended by itself: {text}"
+        );
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn a_second_run_in_a_folder_is_refused() {
+    let sandbox = Sandbox::with_pages();
+    let (mut child, mut stderr) = endless(&sandbox);
+    let mut text = String::new();
+    wait_for(&mut stderr, &mut text, "epoch      2/");
+    for flags in [
+        &["--resume", "run"][..],
+        &["--resume", "auto", "--run-dir", "run"],
+    ] {
+        let run = sandbox.train(&[&["fit", "--device", "cpu"], flags].concat());
+        assert_eq!(run.code, Some(2), "{run:?}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(run.complaint(), @"
+            error: another run is at work in `run`
+            hint: wait for it or stop it, or choose another `--run-dir`
+            ");
+        }
+    }
+    interrupt(&child);
+    stderr.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
+    let rows = sandbox.rows("run/metrics.jsonl").len();
+    assert_eq!(sandbox.json("run/summary.json")["epochs"], rows);
+    // Now it is free.
+    let steps = (2 * rows + 4).to_string();
+    let more = [
+        "fit",
+        "--device",
+        "cpu",
+        "--resume",
+        "run",
+        "--max-steps",
+        &steps,
+    ];
+    sandbox.train(&more).ok();
+}
+
+#[test]
+fn a_folder_that_is_deleted_under_a_run_is_made_again() {
+    let sandbox = Sandbox::with_pages();
+    let (mut child, mut stderr) = endless(&sandbox);
+    let mut text = String::new();
+    wait_for(&mut stderr, &mut text, "epoch      3/");
+    // Moved first: a folder that files are written to cannot always be removed in one go.
+    fs::rename(sandbox.path("run"), sandbox.path("gone")).unwrap();
+    fs::remove_dir_all(sandbox.path("gone")).unwrap();
+    wait_for(
+        &mut stderr,
+        &mut text,
+        "is gone, with what was in it: it is made again",
+    );
+    wait_for(&mut stderr, &mut text, "epoch ");
+    interrupt(&child);
+    stderr.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["status"], "interrupted");
+    let steps = (summary["steps"].as_u64().unwrap() + 3).to_string();
+    let run = sandbox.train(&[
+        "fit",
+        "--device",
+        "cpu",
+        "--resume",
+        "run",
+        "--max-steps",
+        &steps,
+    ]);
+    assert!(run.stderr.contains("of epochs that are done"), "{run:?}");
+}
+
+/// Runs `script` in a name space where file systems can be mounted; `train fit` and its flags are
+/// `"$@"`. `None` where this machine does not let us.
+fn mounted(sandbox: &Sandbox, script: &str, flags: &[&str]) -> Option<Run> {
+    fs::create_dir_all(sandbox.path("disk")).unwrap();
+    let run = Run::of(
+        Command::new("unshare")
+            .args(["-rm", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_train")])
+            .args(small(flags))
+            .current_dir(sandbox.path(""))
+            .env("OMP_NUM_THREADS", "1")
+            .env("SNUG_LEDGER", "off"),
+    );
+    if run.code == Some(77) || run.stderr.contains("unshare failed") {
+        return None;
+    }
+    Some(run)
+}
+
+const FLAGS: [&str; 6] = ["--data", "data", "--epochs", "40", "--patience", "0"];
+
+#[test]
+fn a_disk_that_fills_up_loses_nothing() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
+    // Full from before the first epoch until some are done: the loop waits for the warning.
+    let script = "mount -t tmpfs -o size=16m none disk || exit 77
+        head -c 15900000 /dev/zero > disk/ballast
+        ( until grep -q 'no snapshot' log 2>/dev/null; do sleep 0.02; done; rm disk/ballast ) &
+        \"$@\" 2> log; code=$?; cat log >&2; cp -r disk/run kept; exit $code";
+    let flags = [&FLAGS[..], &EVERY_STEP, &["--run-dir", "disk/run"]].concat();
+    let Some(run) = mounted(&sandbox, script, &flags) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(
+        run.stderr
+            .contains("warning: no snapshot: cannot write `disk/run/last/"),
+        "{run:?}"
+    );
+    assert!(run.stderr.contains("free some disk space"), "{run:?}");
+    assert!(
+        run.stderr.contains("snapshots are written again"),
+        "{run:?}"
+    );
+    assert_same(&sandbox, "whole", "kept");
+}
+
+#[test]
+fn a_disk_that_stays_full_is_a_failure_at_the_end() {
+    let sandbox = Sandbox::with_pages();
+    // Room for the logs and a snapshot, and not for two and the next.
+    let script = "mount -t tmpfs -o size=3500k none disk || exit 77
+        \"$@\"; code=$?; cp -r disk/run kept; ls -A disk/run/last >&2; exit $code";
+    let flags = [&FLAGS[..], &["--run-dir", "disk/run"]].concat();
+    let Some(run) = mounted(&sandbox, script, &flags) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.stderr.contains("epoch 40/40"),
+        "it ended early: {run:?}"
+    );
+    assert!(
+        run.stderr.contains("error: cannot write `disk/run/last/"),
+        "{run:?}"
+    );
+    assert!(!run.stderr.contains(".snapshot.new"), "{run:?}");
+    // What was there before is whole, and the run goes on from it where there is room.
+    sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
+    sandbox.resume("kept");
+    assert_eq!(learnt(&sandbox, "whole"), learnt(&sandbox, "kept"));
+    assert_same(&sandbox, "whole", "kept");
+}
+
+#[test]
+fn a_folder_that_becomes_read_only_loses_nothing() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
+    let script = "mount -t tmpfs -o size=16m none disk || exit 77
+        ( until grep -q 'epoch  3/' log 2>/dev/null; do sleep 0.01; done
+          mount -o remount,ro disk
+          until grep -q 'no snapshot' log; do sleep 0.01; done
+          mount -o remount,rw disk ) &
+        \"$@\" 2> log; code=$?; wait; cat log >&2; cp -r disk/run kept; exit $code";
+    let flags = [&FLAGS[..], &["--run-dir", "disk/run"]].concat();
+    let Some(run) = mounted(&sandbox, script, &flags) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    if !run.stderr.contains("no snapshot") {
+        println!("skipped: the run was over before the folder was read-only");
+        return;
+    }
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stderr.contains("Read-only file system"), "{run:?}");
+    assert_same(&sandbox, "whole", "kept");
+}
+
+#[test]
+fn the_newest_run_is_that_of_the_highest_number_whatever_the_clock_says() {
+    let sandbox = Sandbox::with_pages();
+    for _ in 0..2 {
+        sandbox.fit(&["--epochs", "2"]);
+    }
+    // As if the clock had been set back before the second run.
+    for file in ["", "/last", "/last/snapshot.safetensors", "/summary.json"] {
+        let path = sandbox.path(&format!("runs/data-002{file}"));
+        let touched = Command::new("touch")
+            .args(["-d", "1990-01-01"])
+            .arg(path)
+            .status();
+        assert!(touched.unwrap().success());
+    }
+    let run = sandbox.fit(&["--resume", "auto", "--epochs", "3"]);
+    assert!(
+        run.stderr.contains("resume: `runs/data-002`, step 4"),
+        "{run:?}"
+    );
+    // A run that never came to a snapshot is passed over.
+    fs::create_dir(sandbox.path("runs/data-007")).unwrap();
+    let run = sandbox.fit(&["--resume", "auto", "--epochs", "4"]);
+    assert!(
+        run.stderr.contains("resume: `runs/data-002`, step 6"),
+        "{run:?}"
+    );
+}
