@@ -1,5 +1,5 @@
 //! `kill -9`, again and again, each time followed by `--resume auto`. `SNUG_TEST_KILLS` says how many;
-//! a dozen without it.
+//! fifteen without it, which go over every point.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use train::snapshot::{PREVIOUS, SNAPSHOT, Snapshot};
 use train::weights::WeightsFile;
 
 use super::resume::{EVERY_STEP, assert_same};
-use super::{Sandbox, small};
+use super::{Run, Sandbox, small};
 
 const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "4"];
 /// Snapshots that a whole run writes: one for each of 4 x 4 steps. (The one at an epoch's end counts
@@ -63,7 +63,7 @@ fn assert_whole(run: &Path, what: &str) -> u32 {
 #[test]
 fn nothing_is_lost_to_kill_9() {
     let kills = std::env::var("SNUG_TEST_KILLS").ok();
-    let kills: u64 = kills.map_or(12, |text| text.parse().unwrap());
+    let kills: u64 = kills.map_or(15, |text| text.parse().unwrap());
     let sandbox = Sandbox::with_pages();
     let args = |dir: &'static str| {
         let more = ["--data", "data", "--run-dir", dir, "--resume", "auto"];
@@ -71,20 +71,18 @@ fn nothing_is_lost_to_kill_9() {
     };
     let begun = Instant::now();
     sandbox.train(&args("whole")).ok();
-    let whole = begun.elapsed();
+    let whole = u64::try_from(begun.elapsed().as_micros()).unwrap();
     let (mut chance, mut by_point) = (Chance(1), vec![0; POINTS.len()]);
-    let (mut by_clock, mut files) = (0, 0);
+    let (mut by_clock, mut files, mut too_late, mut points) = (0, 0, 0, 0);
     for i in 0..kills {
-        let mut command = sandbox.command();
-        command
-            .args(args("run"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        // Half of them at points inside of a write, the rest whenever.
-        let point = (i % 2 == 0).then(|| usize::try_from(i / 2).unwrap() % POINTS.len());
+        // Most of them at points inside of a write, the rest whenever.
+        let point = (i % 5 < 3).then_some(points % POINTS.len());
+        points += usize::from(point.is_some());
         let name = point.map_or("by the clock", |p| POINTS[p]);
+        let what = format!("kill {i}, {name}");
+        let run = sandbox.path("run");
         if let Some(point) = point {
-            let times = if POINTS[point].starts_with("epoch") {
+            let times = if name.starts_with("epoch") {
                 3
             } else {
                 NUM_SNAPSHOTS
@@ -95,32 +93,51 @@ fn nothing_is_lost_to_kill_9() {
             } else {
                 1 + chance.below(times)
             };
-            command.env("SNUG_FAULT", format!("{name}@{nth}"));
+            let mut command = sandbox.command();
+            command
+                .args(args("run"))
+                .env("SNUG_FAULT", format!("{name}@{nth}"));
+            let died = Run::of(&mut command);
+            assert_eq!(died.code, None, "{what}: {died:?}");
+            by_point[point] += 1;
+        } else {
+            while !killed_after(&sandbox, &args("run"), chance.below(whole)) {
+                fs::remove_dir_all(&run).unwrap();
+                too_late += 1;
+            }
+            by_clock += 1;
         }
-        let mut child = command.spawn().unwrap();
-        if point.is_none() {
-            let micros = u64::try_from(whole.as_micros()).unwrap();
-            std::thread::sleep(Duration::from_micros(chance.below(micros)));
-            child.kill().unwrap();
-        }
-        let status = child.wait().unwrap();
-        let what = format!("kill {i}, {name}");
-        match point {
-            // It may be over before the clock is.
-            None => by_clock += u64::from(status.code().is_none()),
-            Some(_) if status.code().is_some() => panic!("{what}: {status}"),
-            Some(point) => by_point[point] += 1,
-        }
-        let run = sandbox.path("run");
         files += assert_whole(&run, &what);
         let resumed = sandbox.train(&args("run"));
         assert_eq!(resumed.code, Some(0), "{what}: {resumed:?}");
         assert_whole(&run, &what);
         assert_same(&sandbox, "whole", "run");
+        let left = fs::read_dir(&run)
+            .unwrap()
+            .chain(fs::read_dir(run.join("last")).unwrap());
+        let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let left: Vec<_> = left.filter(|name| name.starts_with('.')).collect();
+        assert!(left.is_empty(), "{what}: {left:?}");
         fs::remove_dir_all(run).unwrap();
     }
-    println!("{by_clock} kills by the clock; files found whole after kills: {files}");
+    println!(
+        "{by_clock} kills by the clock ({too_late} more runs were over before); {files} files found \
+         whole after kills"
+    );
     for (point, count) in POINTS.iter().zip(by_point) {
         println!("{count} kills at {point}");
     }
+}
+
+/// Whether a run was killed before it was over.
+fn killed_after(sandbox: &Sandbox, args: &[&str], micros: u64) -> bool {
+    let mut command = sandbox.command();
+    command
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_micros(micros));
+    child.kill().unwrap();
+    child.wait().unwrap().code().is_none()
 }

@@ -257,7 +257,7 @@ fn weights_that_do_not_fit() {
     hint: check the path
     ");
     insta::assert_snapshot!(refused("data"), @"
-    error: `data`: a folder, not a weights file
-    hint: name the file in it, such as `best.safetensors`
+    error: `data` holds no snapshot to continue from
+    hint: a run writes `last/snapshot.safetensors` at each epoch; `--resume FILE` starts from bare weights, such as `best.safetensors`
     ");
 }

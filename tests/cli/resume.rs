@@ -49,6 +49,9 @@ pub(super) fn assert_same(sandbox: &Sandbox, a: &str, b: &str) {
     for key in ["status", "epochs", "steps", "validation", "config", "error"] {
         assert_eq!(x[key], y[key], "{key} of {b}");
     }
+    // Neither writing snapshots nor reading one took more than a step does.
+    let peak = "/memory/peak_allocated_bytes";
+    assert_eq!(x.pointer(peak), y.pointer(peak), "{peak} of {b}");
 }
 
 impl Sandbox {

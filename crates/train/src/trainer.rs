@@ -248,6 +248,14 @@ impl Trainer {
         }
     }
 
+    /// Begins with the first epoch again; weights, optimizer and count of steps stay.
+    pub fn rewind(&mut self) {
+        self.position = Position {
+            steps: self.position.steps,
+            ..Position::default()
+        };
+    }
+
     /// How the run ended, where nothing is left to do.
     pub fn ending(&self) -> Option<Ending> {
         let Position {

@@ -14,6 +14,9 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::model::{Entry, UNet};
 
+/// How the name of a file begins that is not whole yet.
+pub const TEMPORARY: &str = ".snug-";
+
 /// Writes all tensors of `model`, contiguous, to `path`: to a temporary file beside it first,
 /// so that a file that was there is whole or replaced.
 ///
@@ -57,7 +60,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".snug-")
+        .prefix(TEMPORARY)
         .tempfile_in(folder)
         .map_err(fail)?;
     // Not on `file` itself, whose errors name the temporary file.

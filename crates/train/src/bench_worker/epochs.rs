@@ -74,6 +74,7 @@ impl Epochs {
             data,
             interrupt,
         } = self;
+        trainer.rewind();
         trainer.fit(&data.train, &data.val, &mut watch, interrupt)?;
         let end = Instant::now();
         let trained = watch.trained.unwrap_or(end);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::lock::Lock;
 use super::unwritten::Unwritten;
 use crate::error::{Error, Result};
-use crate::weights::write_atomically;
+use crate::weights::{TEMPORARY, write_atomically};
 
 /// Numbers tried for a free name.
 const MAX_NUMBER: u32 = 100_000;
@@ -37,16 +37,23 @@ impl RunDir {
         Self::open(path)
     }
 
-    /// Opens the folder of a run to go on with it: of `metrics.jsonl` the first `metrics_rows` lines
-    /// stay, of `events.jsonl` those that are whole. Returns how many lines are missing.
+    /// Opens the folder of a run to go on with it.
     ///
     /// # Errors
     /// [`Error::Usage`] where another run is in it, [`Error::Io`].
-    pub fn reopen(path: &Path, metrics_rows: u64) -> Result<(Self, u64)> {
-        let dir = Self::locked(path)?;
-        let kept = keep_lines(&dir.file(METRICS), metrics_rows)?;
-        keep_lines(&dir.file(EVENTS), u64::MAX)?;
-        Ok((dir, metrics_rows - kept))
+    pub fn reopen(path: &Path) -> Result<Self> {
+        Self::locked(path)
+    }
+
+    /// Cuts `metrics.jsonl` after its first `metrics_rows` lines and `events.jsonl` after its last whole
+    /// one. Returns how many lines are missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep_lines(&self, metrics_rows: u64) -> Result<u64> {
+        let kept = keep_lines(&self.file(METRICS), metrics_rows)?;
+        keep_lines(&self.file(EVENTS), u64::MAX)?;
+        Ok(metrics_rows - kept)
     }
 
     /// As [`create`](Self::create), and takes the folder of a run that ended before it had anything
@@ -124,8 +131,11 @@ impl RunDir {
     }
 
     fn locked(path: &Path) -> Result<Self> {
+        let lock = Lock::take(path)?;
+        remove_temporary(path);
+        remove_temporary(&path.join("last"));
         Ok(Self {
-            _lock: Lock::take(path)?,
+            _lock: lock,
             path: path.to_owned(),
             unwritten: Unwritten::default(),
         })
@@ -181,6 +191,16 @@ impl RunDir {
     }
 }
 
+/// Removes what a process that was killed left half-written. Those that stay do no harm.
+fn remove_temporary(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(TEMPORARY) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// Cuts a log after its first `rows` lines, and after the last whole one; returns how many it has.
 fn keep_lines(path: &Path, rows: u64) -> Result<u64> {
     let fail = |e| Error::io("write", path, e);
@@ -220,7 +240,7 @@ fn has_nothing_to_keep(path: &Path) -> bool {
     let no_row = fs::metadata(path.join(METRICS)).is_ok_and(|m| m.len() == 0);
     let known = |name: &String| {
         ["config.toml", METRICS, EVENTS, "last", "summary.json"].contains(&name.as_str())
-            || name.starts_with(".snug-")
+            || name.starts_with(TEMPORARY)
     };
     let only_started = |name: &String| name.starts_with('.');
     no_row && found.iter().all(known) && names(&path.join("last")).iter().all(only_started)

@@ -3,7 +3,7 @@
 //! The last tensor is `sha256`, 32 bytes that are the digest of every byte before them. So a snapshot
 //! is a safetensors file like any other, and is hashed while it is written.
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -117,7 +117,6 @@ fn header(state: &State, tensors: &[&(String, Tensor)]) -> Result<Vec<u8>, Write
 
 /// Whether the file at `path` says of itself that it is a snapshot, whole or not.
 pub fn is_snapshot(path: &Path) -> bool {
-    use std::io::Read as _;
     // The metadata stand somewhere in the header, which is far smaller than this.
     const HEAD: u64 = 1 << 20;
     let mut head = Vec::new();
@@ -169,6 +168,22 @@ impl Snapshot {
     /// Where it was read from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file is still the one that was read.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_current(&self) -> Result<bool> {
+        let read = || {
+            let mut file = std::fs::File::open(&self.path)?;
+            let mut digest = [0; DIGEST];
+            file.seek(io::SeekFrom::End(-32))?;
+            file.read_exact(&mut digest)?;
+            Ok(digest)
+        };
+        let digest = read().map_err(|e| Error::io("read", &self.path, e))?;
+        Ok(self.bytes.ends_with(&digest))
     }
 
     /// All but the tensors.

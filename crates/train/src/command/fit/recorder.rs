@@ -43,6 +43,8 @@ pub(super) struct Recorder {
     epochs: u32,
     metrics_rows: u64,
     started: Instant,
+    /// Whether something could not be written, and was said to be so.
+    is_failing: bool,
     predicted_peak_bytes: Option<u64>,
     largest_batch: LargestBatch,
     /// Before the run and in it.
@@ -80,6 +82,7 @@ impl Recorder {
             metrics_rows: before.metrics_rows,
             before,
             started: Instant::now(),
+            is_failing: false,
             predicted_peak_bytes,
             largest_batch,
             fallbacks: changes.iter().map(Fallback::before_the_run).collect(),
@@ -98,6 +101,22 @@ impl Recorder {
             peak_reserved_bytes: peak.reserved_bytes.max(before.peak_reserved_bytes),
             models_dir: before.models_dir.clone(),
             best: self.best.clone(),
+        }
+    }
+
+    /// Says once that something could not be written. It is tried again with what is written next, and
+    /// is a failure of the run only if it still cannot be at its end.
+    fn warn_unwritten(&mut self, written: Result<()>) {
+        match written {
+            Err(error) if !self.is_failing => {
+                let hint = error.hint().map_or_else(String::new, |h| format!(" ({h})"));
+                console::warn(&format!(
+                    "{}; the run goes on and tries again{hint}",
+                    error.message()
+                ));
+                self.is_failing = true;
+            }
+            written => self.is_failing = written.is_err(),
         }
     }
 
@@ -346,7 +365,7 @@ impl Observer for Recorder {
                 self.dir.path().display()
             ));
             let config = self.dir.write("config.toml", trainer.config.to_toml());
-            warn_unwritten(config);
+            self.warn_unwritten(config);
         }
         let row = json!({
             "epoch": report.epoch + 1,
@@ -372,18 +391,18 @@ impl Observer for Recorder {
         // In this order: a snapshot counts on the line, and whoever continues from it makes the files
         // of weights anew (`resume`).
         let logged = self.dir.log_metrics(&row);
-        warn_unwritten(logged);
+        self.warn_unwritten(logged);
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);
         let bytes = weights::to_bytes(&trainer.model)?;
         if report.is_best {
             let saved = self.dir.write(BEST, bytes.clone());
-            warn_unwritten(saved);
+            self.warn_unwritten(saved);
             fault::reached("epoch:best-saved");
         }
         let saved = self.dir.write(LAST, bytes);
-        warn_unwritten(saved);
+        self.warn_unwritten(saved);
         self.progress.epoch_done(report);
         Ok(())
     }
@@ -406,18 +425,6 @@ fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
         "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
         step + 1
     )
-}
-
-/// Says what could not be written. It is tried again with what is written next, and counts as a
-/// failure of the run only if it still cannot be at its end.
-fn warn_unwritten(written: Result<()>) {
-    if let Err(error) = written {
-        let hint = error.hint().map_or_else(String::new, |h| format!(" ({h})"));
-        console::warn(&format!(
-            "{}; the run goes on and tries again{hint}",
-            error.message()
-        ));
-    }
 }
 
 fn milliseconds(time: Duration) -> f64 {

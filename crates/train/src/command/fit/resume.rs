@@ -216,7 +216,15 @@ impl Exact {
     /// have ended between the two.
     pub(super) fn open(&self, trainer: &Trainer, best: &str, last: &str) -> Result<RunDir> {
         let record = &self.state().record;
-        let (mut dir, missing) = RunDir::reopen(&self.run, record.metrics_rows)?;
+        let mut dir = RunDir::reopen(&self.run)?;
+        // Before the lock was taken another process may have gone on with the run.
+        if !self.snapshot.is_current()? {
+            return Err(Error::Usage {
+                message: format!("another process went on with `{}`", self.run.display()),
+                hint: "start again, from where it came to".to_owned(),
+            });
+        }
+        let missing = dir.keep_lines(record.metrics_rows)?;
         if missing > 0 {
             console::warn(&format!(
                 "`{}` lacks {missing} line(s) of epochs that are done",
