@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use advisor::ledger::LargestBatch;
 use clap::Args;
 use config::{Language, RunConfig};
+use estimator::{Bytes, Peak};
 use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
@@ -94,20 +95,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let choice = precision::choose(&config, device, CpuSupport::detect());
 
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .iter()
-        .find_map(|v| std::env::var(v).ok());
-    console::print(&config.banner(Language::from_locale(locale.as_deref())));
-    [scaled, choice.note]
-        .into_iter()
-        .flatten()
-        .for_each(|line| console::note(&line));
-    console::note(&format!(
-        "device: {} ({})",
-        device::name(device),
-        device::kind(device)
-    ));
-
+    say_what_runs(&config, device, [scaled, choice.note]);
     let data = match &folder {
         Some(folder) => RunData::of_folder(folder, &config, DEFAULT_CACHE_BYTES)?,
         None => RunData::built_in(&config, pages)?,
@@ -116,7 +104,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
     let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
-    let is_resumed = matches!(start, Start::Exact(_));
+    let (is_resumed, asked) = match &start {
+        Start::Exact(exact) => (true, exact.state().asked.clone()),
+        _ => (false, config.to_toml()),
+    };
     let plan = args
         .plan
         .decide(config, device, choice.precision, data, is_resumed)?;
@@ -166,15 +157,9 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let num_val = data.val.source().len();
     let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
     let predicted = prediction::run_peak(&trainer.config, device, precision, images, num_val);
-    if let Some(peak) = predicted {
-        console::note(&format!(
-            "memory: {} of tensors predicted at the peak, at: {}",
-            estimator::Bytes(peak.bytes),
-            peak.at
-        ));
-    }
+    predicted.iter().for_each(say_peak);
     let peak_bytes = predicted.map(|peak| peak.bytes);
-    let keeper = Keeper::new(run_dir.path(), data_id, args.snapshot_minutes);
+    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
     let expected = (peak_bytes, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
     device::reset_peak(device);
@@ -186,6 +171,31 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         console::print(&trivial_answers(data.val.source().as_ref())?);
     }
     Ok(())
+}
+
+/// The banner, and where it runs.
+fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 2]) {
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .iter()
+        .find_map(|v| std::env::var(v).ok());
+    console::print(&config.banner(Language::from_locale(locale.as_deref())));
+    notes
+        .into_iter()
+        .flatten()
+        .for_each(|line| console::note(&line));
+    console::note(&format!(
+        "device: {} ({})",
+        device::name(device),
+        device::kind(device)
+    ));
+}
+
+fn say_peak(peak: &Peak) {
+    console::note(&format!(
+        "memory: {} of tensors predicted at the peak, at: {}",
+        Bytes(peak.bytes),
+        peak.at
+    ));
 }
 
 /// Refuses what this build, or this version, does not have.

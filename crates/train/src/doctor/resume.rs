@@ -85,6 +85,7 @@ pub(super) fn exact(device: Device, broken: bool) -> Result<Finding> {
 /// What a snapshot of `trainer` is read back as.
 fn saved(trainer: &Trainer, data: &RunData, run: &Path) -> Result<Snapshot> {
     let state = State {
+        asked: String::new(),
         snug: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: torch_ext::library::runtime_version(),
         device: crate::device::kind(trainer.device).to_owned(),

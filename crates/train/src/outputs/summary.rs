@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use advisor::Change;
 use config::RunConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ladder::{Failure, Rung};
 use crate::metrics::ClassScore;
@@ -92,7 +92,8 @@ pub struct Artifacts {
 }
 
 /// One value that a run did not keep, and what for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fallback {
     /// Optimizer steps done by then; 0 before the run.
     pub step: u64,

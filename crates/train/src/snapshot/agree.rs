@@ -37,6 +37,7 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
     let text = &snapshot.state().config;
     let mut table = table(text);
     let now = self::table(&given.config.to_toml());
+    let asked = self::table(&snapshot.state().asked);
     let user = |key: &str| given.origins.given_by_user(key);
     let mut wanted: Vec<&'static str> = keys::KEYS.iter().map(|k| k.name).collect();
     let checkpointing = CHECKPOINTING.iter().any(|key| user(key));
@@ -44,7 +45,7 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
     let mut changes = Vec::new();
     for key in wanted {
         let (was, is) = (table.get(key).cloned(), now.get(key).cloned());
-        if was == is {
+        if was == is || asked.get(key) == is.as_ref() {
             continue;
         }
         if !FREE.contains(&key) && !CHECKPOINTING.contains(&key) {

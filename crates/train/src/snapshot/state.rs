@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::DataId;
+use crate::outputs::Fallback;
 use crate::trainer::{EpochReport, TrainerState};
 
 /// Of the format. A snapshot of another version is refused: to guess what is missing would be no
@@ -21,8 +22,11 @@ pub struct State {
     pub device: String,
     /// `fp32`, `fp16` or `bf16`.
     pub precision: String,
-    /// The resolved configuration, as `config.toml` has it.
+    /// The configuration that it goes on with, as `config.toml` has it.
     pub config: String,
+    /// What was asked for when it began, before the advisor and the ladder changed it: what is asked
+    /// for again is no change.
+    pub asked: String,
     /// What it trains on.
     pub data: DataId,
     /// Position, scaler.
@@ -49,4 +53,6 @@ pub struct Record {
     pub models_dir: Option<String>,
     /// The best epoch.
     pub best: Option<EpochReport>,
+    /// What was changed of what was asked for.
+    pub fallbacks: Vec<Fallback>,
 }

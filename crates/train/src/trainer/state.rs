@@ -6,6 +6,7 @@ use tch::Tensor;
 use super::{Position, Trainer};
 use crate::compose::ScalerState;
 use crate::error::{Error, Result};
+use crate::ladder::{Ladder, Taken};
 
 /// All of a trainer's state that is no tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,10 @@ pub struct TrainerState {
     pub position: Position,
     /// The gradient scaler, where one is active.
     pub scaler: Option<ScalerState>,
+    /// Images of a forward.
+    pub micro_batch: u32,
+    /// Rungs of the ladder, where the run has one.
+    pub rungs: Option<Taken>,
 }
 
 impl Trainer {
@@ -30,6 +35,8 @@ impl Trainer {
             num_losses: self.losses.count,
             position: self.position,
             scaler: self.scaler.state()?,
+            micro_batch: self.micro_batch,
+            rungs: self.ladder.as_ref().map(Ladder::taken),
         })
     }
 
@@ -74,6 +81,10 @@ impl Trainer {
             None => {}
         }
         self.losses.count = state.num_losses;
+        self.micro_batch = state.micro_batch.clamp(1, self.config.batch);
+        if let (Some(ladder), Some(rungs)) = (&mut self.ladder, state.rungs) {
+            ladder.resume(rungs);
+        }
         self.position = state.position;
         Ok(())
     }

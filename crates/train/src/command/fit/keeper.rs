@@ -16,6 +16,8 @@ use crate::trainer::{Position, Trainer};
 pub(super) struct Keeper {
     store: Store,
     data: DataId,
+    /// The configuration that was asked for.
+    asked: String,
     /// `None`: at epochs and at the end only.
     every: Option<Duration>,
     /// When one was last tried. A clock that is set back has no part in it.
@@ -26,10 +28,11 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// For the run in the folder `run`, with a snapshot each `minutes` where that is not 0.
-    pub(super) fn new(run: &Path, data: DataId, minutes: f64) -> Self {
+    pub(super) fn new(run: &Path, data: DataId, asked: String, minutes: f64) -> Self {
         Self {
             store: Store::of_run(run),
             data,
+            asked,
             every: (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0)),
             tried_at: Instant::now(),
             written: None,
@@ -77,6 +80,7 @@ impl Keeper {
             device: device::kind(trainer.device).to_owned(),
             precision: trainer.precision.name().to_owned(),
             config: trainer.config.to_toml(),
+            asked: self.asked.clone(),
             data: self.data.clone(),
             trainer: trainer.state()?,
             record,

@@ -71,6 +71,8 @@ impl Recorder {
         for change in changes {
             dir.log_event(&json!({"event": "changed", "change": change}))?;
         }
+        let mut fallbacks = before.fallbacks.clone();
+        fallbacks.extend(changes.iter().map(Fallback::before_the_run));
         let done = trainer.position().epoch;
         Ok(Self {
             dir,
@@ -85,7 +87,7 @@ impl Recorder {
             is_failing: false,
             predicted_peak_bytes,
             largest_batch,
-            fallbacks: changes.iter().map(Fallback::before_the_run).collect(),
+            fallbacks,
         })
     }
 
@@ -101,6 +103,7 @@ impl Recorder {
             peak_reserved_bytes: peak.reserved_bytes.max(before.peak_reserved_bytes),
             models_dir: before.models_dir.clone(),
             best: self.best.clone(),
+            fallbacks: self.fallbacks.clone(),
         }
     }
 
