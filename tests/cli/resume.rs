@@ -73,10 +73,24 @@ impl Sandbox {
 fn a_run_goes_on_in_the_middle_of_an_epoch() {
     let sandbox = Sandbox::with_pages();
     // 8 pages: batches of 3, 3 and 2, of which two make a step and the last stands alone.
-    let shapes: [&[&str]; 3] = [
+    let shapes: [&[&str]; 5] = [
         &["--batch", "2", "--epochs", "3"],
         &["--batch", "3", "--accumulation", "2", "--epochs", "3"],
         &["--batch", "2", "--epochs", "3", "--max-steps", "7"],
+        // Overflows at first, so that the scaler has a state.
+        &["--batch", "2", "--epochs", "2", "--amp", "fp16"],
+        &[
+            "--batch",
+            "2",
+            "--epochs",
+            "2",
+            "--grad-checkpoint",
+            "selective",
+            "--channels-last",
+            "off",
+            "--amp",
+            "bf16",
+        ],
     ];
     for (i, shape) in shapes.iter().enumerate() {
         let whole = format!("whole-{i}");
