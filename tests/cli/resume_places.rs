@@ -7,8 +7,18 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use super::resume::{EVERY_STEP, assert_same, learnt};
 use super::{Run, Sandbox, small};
 
+/// A process that does not outlive a test that fails.
+struct Mortal(Child);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        // It has ended where the test did not fail.
+        drop(self.0.kill());
+    }
+}
+
 /// A run in `run/` that goes on until it is told to stop.
-fn endless(sandbox: &Sandbox) -> (Child, BufReader<ChildStderr>) {
+fn endless(sandbox: &Sandbox) -> (Mortal, BufReader<ChildStderr>) {
     let flags = [
         "--data",
         "data",
@@ -27,7 +37,7 @@ fn endless(sandbox: &Sandbox) -> (Child, BufReader<ChildStderr>) {
         .spawn()
         .unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
-    (child, stderr)
+    (Mortal(child), stderr)
 }
 
 /// Reads until `text` ends in a line with `wanted`.
@@ -42,8 +52,8 @@ fn wait_for(stderr: &mut BufReader<ChildStderr>, text: &mut String, wanted: &str
     }
 }
 
-fn interrupt(child: &Child) {
-    let pid = child.id().to_string();
+fn interrupt(child: &Mortal) {
+    let pid = child.0.id().to_string();
     assert!(
         Command::new("kill")
             .args(["-INT", &pid])
@@ -74,7 +84,7 @@ fn a_second_run_in_a_folder_is_refused() {
     }
     interrupt(&child);
     stderr.read_to_string(&mut text).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
+    assert_eq!(child.0.wait().unwrap().code(), Some(130), "{text}");
     let rows = sandbox.rows("run/metrics.jsonl").len();
     assert_eq!(sandbox.json("run/summary.json")["epochs"], rows);
     // Now it is free.
@@ -108,7 +118,7 @@ fn a_folder_that_is_deleted_under_a_run_is_made_again() {
     wait_for(&mut stderr, &mut text, "epoch ");
     interrupt(&child);
     stderr.read_to_string(&mut text).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
+    assert_eq!(child.0.wait().unwrap().code(), Some(130), "{text}");
     let summary = sandbox.json("run/summary.json");
     assert_eq!(summary["status"], "interrupted");
     let steps = (summary["steps"].as_u64().unwrap() + 3).to_string();
@@ -151,8 +161,9 @@ fn a_disk_that_fills_up_loses_nothing() {
     // Full from before the first epoch until some are done: the loop waits for the warning.
     let script = "mount -t tmpfs -o size=16m none disk || exit 77
         head -c 15900000 /dev/zero > disk/ballast
-        ( until grep -q 'no snapshot' log 2>/dev/null; do sleep 0.02; done; rm disk/ballast ) &
-        \"$@\" 2> log; code=$?; cat log >&2; cp -r disk/run kept; exit $code";
+        ( until [ -e over ] || grep -q 'no snapshot' log 2>/dev/null; do sleep 0.02; done
+          rm disk/ballast ) &
+        \"$@\" 2> log; code=$?; touch over; cat log >&2; cp -r disk/run kept; exit $code";
     let flags = [&FLAGS[..], &EVERY_STEP, &["--run-dir", "disk/run"]].concat();
     let Some(run) = mounted(&sandbox, script, &flags) else {
         println!("skipped: no file system can be mounted here");
@@ -205,11 +216,11 @@ fn a_folder_that_becomes_read_only_loses_nothing() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
     let script = "mount -t tmpfs -o size=16m none disk || exit 77
-        ( until grep -q 'epoch  3/' log 2>/dev/null; do sleep 0.01; done
+        ( until [ -e over ] || grep -q 'epoch  3/' log 2>/dev/null; do sleep 0.01; done
           mount -o remount,ro disk
-          until grep -q 'no snapshot' log; do sleep 0.01; done
+          until [ -e over ] || grep -q 'no snapshot' log; do sleep 0.01; done
           mount -o remount,rw disk ) &
-        \"$@\" 2> log; code=$?; wait; cat log >&2; cp -r disk/run kept; exit $code";
+        \"$@\" 2> log; code=$?; touch over; wait; cat log >&2; cp -r disk/run kept; exit $code";
     let flags = [&FLAGS[..], &["--run-dir", "disk/run"]].concat();
     let Some(run) = mounted(&sandbox, script, &flags) else {
         println!("skipped: no file system can be mounted here");
