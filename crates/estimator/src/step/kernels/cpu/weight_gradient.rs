@@ -9,6 +9,9 @@ use super::{Cpu, Isa, padded, product};
 const BLOCK: u64 = Isa::Avx512.block();
 /// Barriers and alignment (8,448 to 8,708 bytes recorded).
 const BARRIERS_BYTES: u64 = 8_704;
+/// More of them for each thread where threads share an image's channels out (6,020 to 7,556 bytes
+/// recorded for two).
+const SHARED_THREAD_BYTES: u64 = 4_032;
 /// The same of a pointwise convolution in fp32 (20,864 bytes recorded), and of few channels that are
 /// not channels-last (20,928 to 24,768).
 const MORE_BARRIERS_BYTES: u64 = 24_768;
@@ -95,11 +98,9 @@ impl Cpu {
                 ]),
             )
         } else {
-            let width = if conv.taps == 1 {
-                conv.width
-            } else {
-                conv.width + 2
-            };
+            // Of rows of even length.
+            let columns = conv.width.next_multiple_of(2);
+            let width = if conv.taps == 1 { columns } else { columns + 2 };
             // Less than a block is a block of its own.
             let inputs = if conv.inputs < BLOCK && conv.taps > 1 {
                 conv.inputs
@@ -108,7 +109,7 @@ impl Cpu {
             };
             (
                 product(&[inputs, conv.height, width]),
-                product(&[padded(conv.outputs, BLOCK), conv.height, conv.width]),
+                product(&[padded(conv.outputs, BLOCK), conv.height, columns]),
             )
         };
         let of_image = src.saturating_add(dst).saturating_mul(2);
@@ -127,9 +128,15 @@ impl Cpu {
         } else {
             images
         };
+        let shared = if conv.taps > 1 && !transposed && images < threads {
+            SHARED_THREAD_BYTES * threads
+        } else {
+            0
+        };
         copies
             .saturating_add(fp32.saturating_mul(sums))
             .saturating_add(8 * padded(conv.outputs, BLOCK))
+            .saturating_add(shared)
             .saturating_add(BARRIERS_BYTES)
     }
 
