@@ -32,6 +32,7 @@ fn state(trainer: &Trainer, steps: u64) -> State {
         device: "cpu".to_owned(),
         precision: trainer.precision.name().to_owned(),
         config: trainer.config.to_toml(),
+        asked: trainer.config.to_toml(),
         data: DataId {
             name: "a \"name\"\n".to_owned(),
             folder: None,
