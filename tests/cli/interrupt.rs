@@ -1,53 +1,21 @@
 //! Signals: a run that is told to stop saves what it has.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
-
 use train::snapshot::Snapshot;
 use train::weights::WeightsFile;
 
-use super::{LEDGER, Sandbox, small};
+use super::running::Running;
+use super::{LEDGER, Sandbox};
 
 #[test]
 fn a_signal_ends_a_run_with_its_weights_saved() {
     for signal in ["-INT", "-TERM"] {
         let sandbox = Sandbox::with_pages();
-        let endless = [
-            "--data",
-            "data",
-            "--epochs",
-            "100000",
-            "--patience",
-            "0",
-            "--run-dir",
-            "run",
-        ];
-        let mut child = sandbox
-            .command()
-            .args(small(&endless))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut text = String::new();
-        while !text.contains("epoch      1/") {
-            assert_ne!(
-                stderr.read_line(&mut text).unwrap(),
-                0,
-                "ended by itself: {text}"
-            );
-        }
-        let pid = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        stderr.read_to_string(&mut text).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}: {text}");
+        let mut run = Running::endless(&sandbox);
+        run.wait_for("epoch      1/");
+        assert!(run.signal(signal));
+        let code = run.end();
+        let text = &run.text;
+        assert_eq!(code, Some(130), "{signal}: {text}");
         assert!(text.contains("error: interrupted at step "), "{text}");
         assert!(text.contains("hint: "), "{text}");
         assert!(text.contains("run/last/weights.safetensors"), "{text}");

@@ -17,6 +17,7 @@ mod reproduce;
 mod resume;
 mod resume_places;
 mod resume_refusals;
+mod running;
 mod several_classes;
 mod storage;
 

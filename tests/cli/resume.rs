@@ -1,10 +1,8 @@
 //! A run that was stopped and continued is the run that was not: fp32 on the CPU, bit for bit.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
-
 use serde_json::Value;
 
+use super::running::Running;
 use super::{Run, Sandbox, small};
 
 const WEIGHTS: [&str; 2] = ["best.safetensors", "last/weights.safetensors"];
@@ -131,32 +129,15 @@ fn a_run_that_is_told_to_stop_again_and_again_ends_as_if_it_never_was() {
     .concat();
     let mut stopped = 0;
     loop {
-        let mut child = sandbox
-            .command()
-            .args(small(&args))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut text = String::new();
+        let mut run = Running::start(&sandbox, &args);
         // Some epochs of each process.
-        let mut epochs = 0;
-        while epochs < 4 && stderr.read_line(&mut text).unwrap() > 0 {
-            epochs = text.matches("\nepoch ").count();
-        }
-        let signal = if stopped % 2 == 0 { "-INT" } else { "-TERM" };
+        while run.text.matches("\nepoch ").count() < 4 && run.read_line() {}
         // It may have ended by itself.
-        let _sent = Command::new("kill")
-            .args([signal, &child.id().to_string()])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        stderr.read_to_string(&mut text).unwrap();
-        match child.wait().unwrap().code() {
+        let _sent = run.signal(if stopped % 2 == 0 { "-INT" } else { "-TERM" });
+        match run.end() {
             Some(130) => stopped += 1,
             Some(0) => break,
-            code => panic!("{code:?}: {text}"),
+            code => panic!("{code:?}: {}", run.text),
         }
         assert!(stopped < 30, "it makes no progress");
     }

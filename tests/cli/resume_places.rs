@@ -1,74 +1,31 @@
 //! Folders that fill up, vanish, cannot be written or are taken, while a run is at work in them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 
 use super::resume::{EVERY_STEP, assert_same, learnt};
+use super::running::Running;
 use super::{Run, Sandbox, small};
 
-/// A process that does not outlive a test that fails.
-struct Mortal(Child);
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        // It has ended where the test did not fail.
-        drop(self.0.kill());
-    }
-}
-
-/// A run in `run/` that goes on until it is told to stop.
-fn endless(sandbox: &Sandbox) -> (Mortal, BufReader<ChildStderr>) {
-    let flags = [
-        "--data",
-        "data",
-        "--epochs",
-        "100000",
-        "--patience",
-        "0",
-        "--run-dir",
+/// Goes on with the run in `run/`, to so many steps.
+fn go_on(sandbox: &Sandbox, steps: u64) -> Run {
+    let steps = steps.to_string();
+    sandbox.train(&[
+        "fit",
+        "--device",
+        "cpu",
+        "--resume",
         "run",
-    ];
-    let mut child = sandbox
-        .command()
-        .args(small(&flags))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    (Mortal(child), stderr)
-}
-
-/// Reads until `text` ends in a line with `wanted`.
-fn wait_for(stderr: &mut BufReader<ChildStderr>, text: &mut String, wanted: &str) {
-    let begin = text.len();
-    while !text[begin..].contains(wanted) {
-        assert_ne!(
-            stderr.read_line(text).unwrap(),
-            0,
-            "ended by itself: {text}"
-        );
-    }
-}
-
-fn interrupt(child: &Mortal) {
-    let pid = child.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+        "--max-steps",
+        &steps,
+    ])
 }
 
 #[test]
 fn a_second_run_in_a_folder_is_refused() {
     let sandbox = Sandbox::with_pages();
-    let (mut child, mut stderr) = endless(&sandbox);
-    let mut text = String::new();
-    wait_for(&mut stderr, &mut text, "epoch      2/");
+    let mut first = Running::endless(&sandbox);
+    first.wait_for("epoch      2/");
     for flags in [
         &["--resume", "run"][..],
         &["--resume", "auto", "--run-dir", "run"],
@@ -82,55 +39,29 @@ fn a_second_run_in_a_folder_is_refused() {
             ");
         }
     }
-    interrupt(&child);
-    stderr.read_to_string(&mut text).unwrap();
-    assert_eq!(child.0.wait().unwrap().code(), Some(130), "{text}");
+    assert!(first.signal("-INT"));
+    assert_eq!(first.end(), Some(130), "{}", first.text);
     let rows = sandbox.rows("run/metrics.jsonl").len();
     assert_eq!(sandbox.json("run/summary.json")["epochs"], rows);
     // Now it is free.
-    let steps = (2 * rows + 4).to_string();
-    let more = [
-        "fit",
-        "--device",
-        "cpu",
-        "--resume",
-        "run",
-        "--max-steps",
-        &steps,
-    ];
-    sandbox.train(&more).ok();
+    go_on(&sandbox, 2 * rows as u64 + 4).ok();
 }
 
 #[test]
 fn a_folder_that_is_deleted_under_a_run_is_made_again() {
     let sandbox = Sandbox::with_pages();
-    let (mut child, mut stderr) = endless(&sandbox);
-    let mut text = String::new();
-    wait_for(&mut stderr, &mut text, "epoch      3/");
+    let mut run = Running::endless(&sandbox);
+    run.wait_for("epoch      3/");
     // Moved first: a folder that files are written to cannot always be removed in one go.
     fs::rename(sandbox.path("run"), sandbox.path("gone")).unwrap();
     fs::remove_dir_all(sandbox.path("gone")).unwrap();
-    wait_for(
-        &mut stderr,
-        &mut text,
-        "is gone, with what was in it: it is made again",
-    );
-    wait_for(&mut stderr, &mut text, "epoch ");
-    interrupt(&child);
-    stderr.read_to_string(&mut text).unwrap();
-    assert_eq!(child.0.wait().unwrap().code(), Some(130), "{text}");
+    run.wait_for("is gone, with what was in it: it is made again");
+    run.wait_for("epoch ");
+    assert!(run.signal("-INT"));
+    assert_eq!(run.end(), Some(130), "{}", run.text);
     let summary = sandbox.json("run/summary.json");
     assert_eq!(summary["status"], "interrupted");
-    let steps = (summary["steps"].as_u64().unwrap() + 3).to_string();
-    let run = sandbox.train(&[
-        "fit",
-        "--device",
-        "cpu",
-        "--resume",
-        "run",
-        "--max-steps",
-        &steps,
-    ]);
+    let run = go_on(&sandbox, summary["steps"].as_u64().unwrap() + 3);
     assert!(run.stderr.contains("of epochs that are done"), "{run:?}");
 }
 

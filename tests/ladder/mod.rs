@@ -54,8 +54,6 @@ struct Watch {
 }
 
 impl Observer for Watch {
-    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
-
     fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {
         self.num_batches += 1;
         if let Some((after, countdown)) = self.plant
@@ -65,12 +63,9 @@ impl Observer for Watch {
         }
     }
 
-    fn rung_taken(&mut self, _trainer: &Trainer, failure: &Failure, rung: &Rung) -> Result<()> {
+    fn rung_taken(&mut self, _trainer: &Trainer, failure: &Failure, rung: &Rung) {
         self.rungs.push((*failure, rung.clone()));
-        Ok(())
     }
-
-    fn validation_started(&mut self) {}
 
     fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
         self.losses.push(report.train_loss);
@@ -78,7 +73,7 @@ impl Observer for Watch {
     }
 }
 
-/// All tensors of a run: parameters, buffers, optimizer.
+/// All that a run would go on from.
 struct End {
     tensors: Vec<Tensor>,
     watch: Watch,
@@ -95,10 +90,9 @@ fn fit(config: &RunConfig, precision: Precision, plant: Option<(u64, u32)>) -> R
     let outcome = trainer.fit(&train, &val, &mut watch, &Interrupt::default());
     meter::fail_after(None);
     outcome?;
-    let entries = trainer.model.parameters().entries().iter();
-    let tensors = entries.map(|entry| entry.tensor.detach().copy());
+    let tensors = trainer.tensors().into_iter();
     Ok(End {
-        tensors: tensors.chain(trainer.optimizer_state()).collect(),
+        tensors: tensors.map(|(_, tensor)| tensor.detach().copy()).collect(),
         watch,
     })
 }

@@ -21,10 +21,9 @@ impl CpuFacts {
     /// Asks this machine.
     pub fn detect() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Self {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
-            available: available(&meminfo),
+            available: available_memory(),
             avx512: has_avx512(),
             bf16: has_bf16(),
         }
@@ -34,7 +33,7 @@ impl CpuFacts {
 /// This machine's CPU as runs on it are entered into the ledger: by the model that Linux names and
 /// the kernels that libtorch takes.
 pub(crate) fn as_device(cpu: &CpuFacts) -> ledger::Device {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = name();
     let instruction_set = if cpu.avx512 {
         "AVX512"
     } else if has_avx2() {
@@ -42,7 +41,36 @@ pub(crate) fn as_device(cpu: &CpuFacts) -> ledger::Device {
     } else {
         "DEFAULT"
     };
-    ledger::Device::cpu(model(&text).unwrap_or("CPU"), instruction_set, cpu.threads)
+    ledger::Device::cpu(
+        name.as_deref().unwrap_or("CPU"),
+        instruction_set,
+        cpu.threads,
+    )
+}
+
+/// The CPU's name, where the system says.
+pub fn name() -> Option<String> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    model(&cpuinfo).map(str::to_owned)
+}
+
+/// Memory that programs can have without swapping: what the system says is available, and no more than
+/// a container may still take.
+pub fn available_memory() -> Option<Bytes> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let of_machine = available(&meminfo)?;
+    Some(cgroup_free().map_or(of_machine, |free| free.min(of_machine)))
+}
+
+/// What a container may still take, where it has a limit.
+fn cgroup_free() -> Option<Bytes> {
+    let read = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    read("memory.max")?
+        .checked_sub(read("memory.current")?)
+        .map(Bytes)
 }
 
 /// The first `model name` of Linux's `/proc/cpuinfo`.

@@ -21,7 +21,7 @@ pub mod calibrate;
 pub mod calibration;
 mod changes;
 mod columns;
-mod cpu;
+pub mod cpu;
 pub mod device;
 pub mod explain;
 mod fit;

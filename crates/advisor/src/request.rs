@@ -3,7 +3,7 @@
 use config::ImageSize;
 
 /// What a recipe is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Goal {
     /// The guide's batch, as fast as fits.
     #[default]
@@ -12,20 +12,6 @@ pub enum Goal {
     Memory,
     /// The most images per second: the batch may grow, and nothing is recomputed if that pays.
     Speed,
-}
-
-impl Goal {
-    /// Every goal, the default first.
-    pub const ALL: [Self; 3] = [Self::Balance, Self::Memory, Self::Speed];
-
-    /// The name on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Balance => "balance",
-            Self::Memory => "memory",
-            Self::Speed => "speed",
-        }
-    }
 }
 
 /// A question.

@@ -83,14 +83,8 @@ pub fn name(device: Device) -> String {
         Device::Cuda(n) => device_info::pci_bus_id(n)
             .and_then(|id| nvml::gpu_name(&id).ok())
             .unwrap_or_else(|| format!("CUDA device {n}")),
-        _ => cpu_name().unwrap_or_else(|| "CPU".to_owned()),
+        _ => advisor::cpu::name().unwrap_or_else(|| "CPU".to_owned()),
     }
-}
-
-fn cpu_name() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Bytes of the device's memory; the machine's for the CPU.
@@ -107,17 +101,7 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.free_bytes);
     }
-    let of_machine = meminfo_bytes("MemAvailable:")?;
-    Some(cgroup_free_bytes().map_or(of_machine, |free| free.min(of_machine)))
-}
-
-/// What a container may still take, where it has a limit.
-fn cgroup_free_bytes() -> Option<u64> {
-    let read = |name: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
-        text.trim().parse().ok()
-    };
-    read("memory.max")?.checked_sub(read("memory.current")?)
+    advisor::cpu::available_memory().map(|bytes| bytes.0)
 }
 
 /// A line of Linux's `/proc/meminfo`, such as `MemAvailable:`.

@@ -177,7 +177,7 @@ impl Error {
             | Self::Weights { hint, .. }
             | Self::Snapshot { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
-            Self::NonFiniteLoss { .. } => Some(
+            Self::NonFiniteLoss { .. } | Self::GradientOverflow { .. } => Some(
                 "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
                  cause; the weights of finished epochs are kept"
                     .to_owned(),

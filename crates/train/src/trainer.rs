@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use config::RunConfig;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::checkpointing;
 use crate::compose::Scaler;
@@ -111,35 +111,27 @@ pub struct EpochReport {
     pub steps: u64,
 }
 
-/// Who watches a run: progress, files.
+/// Who watches a run: progress, files. What it does not ask for is nothing to it.
 pub trait Observer {
     /// An epoch begins with that many micro-batches.
-    fn epoch_started(&mut self, epoch: u32, num_batches: usize);
+    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
     /// An optimizer step is done and the position of `trainer` is behind it; at `is_last`
     /// `max_steps` is reached.
-    ///
-    /// # Errors
-    /// None that an observer has to report: a run goes on as long as it can.
-    fn step_done(&mut self, _trainer: &Trainer, _is_last: bool) -> Result<()> {
-        Ok(())
-    }
+    fn step_done(&mut self, _trainer: &Trainer, _is_last: bool) {}
     /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it
     /// was read.
-    fn batch_done(&mut self, images: usize, loss: Option<f64>);
+    fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
     /// A step failed, and is tried again by a rung of the ladder that `trainer` has not taken yet.
-    ///
-    /// # Errors
-    /// Where a file cannot be written: the run ends.
-    fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) -> Result<()> {
-        Ok(())
-    }
+    fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) {}
     /// Validation begins.
-    fn validation_started(&mut self);
+    fn validation_started(&mut self) {}
     /// An epoch ended.
     ///
     /// # Errors
     /// Where a file cannot be written: the run ends.
-    fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()>;
+    fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Trainer {
@@ -297,7 +289,7 @@ impl Trainer {
                 shortfall_bytes: None,
             };
             let rung = Rung::of_validation(self.recipe(), before, at_a_time);
-            observer.rung_taken(self, &failure, &rung)?;
+            observer.rung_taken(self, &failure, &rung);
         }
         scored.ok_or(Error::Interrupted { step: self.steps() })
     }
@@ -325,11 +317,11 @@ impl Trainer {
             if group.is_empty() {
                 break;
             }
-            let step = self.step(&group, observer)?;
+            let losses = self.step(&group, observer)?;
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
-            for loss in &step.0 {
+            for loss in &losses {
                 self.losses.add(loss)?;
             }
             let images: usize = group.iter().map(|batch| batch.len).sum();
@@ -342,7 +334,7 @@ impl Trainer {
             for batch in &group {
                 observer.batch_done(batch.len, loss);
             }
-            observer.step_done(self, self.out_of_steps())?;
+            observer.step_done(self, self.out_of_steps());
             // Between steps alone can a run be continued exactly.
             if interrupt.requested() {
                 return Err(Error::Interrupted { step: steps });
@@ -360,11 +352,6 @@ impl Trainer {
             device: self.device,
             channels_last: self.config.use_channels_last,
         }
-    }
-
-    /// Handles on the optimizer's state.
-    pub fn optimizer_state(&self) -> impl Iterator<Item = Tensor> {
-        self.optimizer.state()
     }
 
     /// Optimizer steps done.

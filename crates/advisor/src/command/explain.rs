@@ -8,13 +8,13 @@ use std::thread::available_parallelism;
 use advisor::explain::{self, On};
 use advisor::{CpuFacts, Target};
 use config::{
-    AmpDtype, AmpFlag, CheckpointFlag, ConfigError, ImageSize, Overrides, PlanFlag, RunConfig,
-    Switch, resolve,
+    AmpDtype, AmpFlag, CheckpointFlag, ConfigError, Overrides, PlanFlag, RunConfig, Switch, resolve,
 };
 use estimator::{Batch, Cpu, Machine, MemoryFormat, TrainingStep};
 use schedule::Element;
 
 use super::device::DeviceArgs;
+use super::network::NetworkArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -25,15 +25,8 @@ pub(super) struct Args {
     /// Take keys from this TOML file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Channels of the first level; 64 is the guide's network.
-    #[arg(long, value_name = "N")]
-    width: Option<u32>,
-    /// Image size, height x width, in multiples of 16.
-    #[arg(long, value_name = "HxW")]
-    img_size: Option<ImageSize>,
-    /// Classes of the masks; 1 is foreground against background.
-    #[arg(long, value_name = "N")]
-    classes: Option<u32>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Images per step.
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
@@ -157,15 +150,12 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode
 
 fn resolved(arguments: &Args) -> Result<RunConfig, ConfigError> {
     let mut overrides = Overrides {
-        img_size: arguments.img_size,
         batch: arguments.batch,
         accumulation: arguments.accumulation,
-        width: arguments.width,
-        classes: arguments.classes,
         use_channels_last: arguments.channels_last.map(Switch::is_on),
         split_concat: arguments.split_concat.map(Switch::is_on),
         grad_checkpoint_plan: arguments.grad_checkpoint_plan.clone().map(|plan| plan.0),
-        ..Overrides::default()
+        ..arguments.network.overrides()
     };
     if let Some(flag) = arguments.amp {
         flag.apply(&mut overrides);

@@ -6,6 +6,7 @@ mod explain;
 mod gpus;
 mod guide;
 mod ledger;
+mod network;
 mod pareto;
 mod suggest;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use advisor::{Device, pareto};
-use config::{AmpFlag, ImageSize, Overrides, Switch, resolve};
+use config::{AmpFlag, Overrides, Switch, resolve};
 
 use super::device::{DeviceArgs, tuned};
+use super::network::NetworkArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -17,15 +18,8 @@ pub(super) struct Args {
     /// Images per step; the guide's 12 by default.
     #[arg(long, value_name = "N")]
     batch: Option<u32>,
-    /// Image size, height x width, in multiples of 16.
-    #[arg(long, value_name = "HxW")]
-    img_size: Option<ImageSize>,
-    /// Channels of the first level; 64 is the guide's network.
-    #[arg(long, value_name = "N")]
-    width: Option<u32>,
-    /// Classes of the masks.
-    #[arg(long, value_name = "N")]
-    classes: Option<u32>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Mixed precision: off, auto, fp16 or bf16.
     #[arg(long, value_name = "DTYPE", default_value = "auto")]
     amp: AmpFlag,
@@ -50,11 +44,8 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     };
     let mut flags = Overrides {
         batch: arguments.batch,
-        img_size: arguments.img_size,
-        width: arguments.width,
-        classes: arguments.classes,
         split_concat: Some(arguments.split_concat.is_on()),
-        ..Overrides::default()
+        ..arguments.network.overrides()
     };
     arguments.amp.apply(&mut flags);
     let config = match resolve(None, None, flags) {

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use advisor::{Advice, Goal, Request, advise, to_json, to_text};
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
-use config::ImageSize;
 
 use super::device::{DeviceArgs, tuned};
+use super::network::NetworkArgs;
 use super::{NOTHING_FITS, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -20,22 +18,15 @@ pub(super) struct Args {
     /// What for: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least
     /// memory, at most a third slower) or speed (the most images per second).
     #[arg(long, value_name = "GOAL", default_value = "balance")]
-    goal: GoalArg,
+    goal: Goal,
     /// The largest batch that fits, instead of the guide's.
     #[arg(long, conflicts_with = "target_batch")]
     max_batch: bool,
     /// Images for each optimizer step; what does not fit at once is accumulated.
     #[arg(long, value_name = "N")]
     target_batch: Option<u32>,
-    /// Image size, height x width, in multiples of 16.
-    #[arg(long, value_name = "HxW")]
-    img_size: Option<ImageSize>,
-    /// Channels of the first level; 64 is the guide's network.
-    #[arg(long, value_name = "N")]
-    width: Option<u32>,
-    /// Classes of the masks.
-    #[arg(long, value_name = "N")]
-    classes: Option<u32>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Write the recipe to a new file, for `train fit --config`.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -44,37 +35,18 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// [`Goal`] as an argument.
-#[derive(Clone, Copy, Debug)]
-struct GoalArg(Goal);
-
-impl ValueEnum for GoalArg {
-    fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [GoalArg; 3] = [
-            GoalArg(Goal::Balance),
-            GoalArg(Goal::Memory),
-            GoalArg(Goal::Speed),
-        ];
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.as_str()))
-    }
-}
-
 pub(super) fn run(arguments: &Args) -> ExitCode {
     let device = match arguments.device.or_found() {
         Ok(device) => device,
         Err(code) => return code,
     };
     let request = Request {
-        goal: arguments.goal.0,
+        goal: arguments.goal,
         max_batch: arguments.max_batch,
         target_batch: arguments.target_batch,
-        img_size: arguments.img_size,
-        width: arguments.width,
-        classes: arguments.classes,
+        img_size: arguments.network.img_size,
+        width: arguments.network.width,
+        classes: arguments.network.classes,
     };
     let target = tuned(&device);
     let advice = match advise(&device, &target, &request) {

@@ -7,7 +7,7 @@ use config::RunConfig;
 use estimator::{At, Breakdown, Bytes, Moment, StepMemory};
 
 use super::{On, network, phase, recipe};
-use crate::svg::{escaped, line, text};
+use crate::svg::{begin, escaped, line, text, tick};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 700.0;
@@ -48,12 +48,7 @@ const STYLE: &str = "\
 /// Draws the step. The parts that stay throughout are drawn apart from those that come and go.
 pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let scale = Scale::new(memory);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"13\">\n{STYLE}\
-         <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
-    );
+    let mut out = begin([WIDTH, HEIGHT], STYLE);
     let title = "class=\"ink\" font-size=\"20\" font-weight=\"bold\"";
     let said = format!("memory of a training step: {}", network(config, on));
     text(&mut out, LEFT, 34.0, title, &said);
@@ -155,15 +150,6 @@ fn grid(out: &mut String, scale: &Scale) {
         let style = "class=\"muted\" text-anchor=\"end\"";
         text(out, LEFT - 8.0, y + 4.0, style, &said);
     }
-}
-
-/// A power of two of which at most six fit.
-fn tick(most: u64) -> u64 {
-    let mut step = 1_u64;
-    while most / step > 6 {
-        step = step.saturating_mul(2);
-    }
-    step
 }
 
 /// The stacked areas, the highest first, so that those below lie on top.

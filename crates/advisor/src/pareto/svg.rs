@@ -8,7 +8,7 @@ use estimator::Bytes;
 use super::scale::{Scale, said, ticks};
 use super::text::work;
 use super::{Pareto, Point};
-use crate::svg::{escaped, line, text};
+use crate::svg::{begin, escaped, line, text};
 use crate::target::Target;
 
 const WIDTH: f64 = 1100.0;
@@ -41,12 +41,7 @@ const STYLE: &str = "\
 /// Draws it.
 pub fn to_svg(device: &str, target: &Target, pareto: &Pareto) -> String {
     let scale = Scale::of(pareto);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"13\">\n{STYLE}\
-         <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n"
-    );
+    let mut out = begin([WIDTH, HEIGHT], STYLE);
     let title = "class=\"ink\" font-size=\"20\" font-weight=\"bold\"";
     text(
         &mut out,

@@ -102,10 +102,6 @@ struct Watch {
 }
 
 impl Observer for Watch {
-    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
-
-    fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
-
     fn validation_started(&mut self) {
         self.trained = Some(Instant::now());
     }

@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::precision::Precision;
 use crate::run_data::{Pages, RunData};
 use crate::snapshot::{DataId, Record, Snapshot, State, Store};
-use crate::trainer::{EpochReport, Observer, Trainer};
+use crate::trainer::{Observer, Trainer};
 
 /// Of two epochs of three steps.
 const STOP_AT: u64 = 4;
@@ -100,7 +100,7 @@ fn saved(trainer: &Trainer, data: &RunData, run: &Path) -> Result<Snapshot> {
     Snapshot::open(&store.path())
 }
 
-fn copies(trainer: &Trainer) -> Result<Vec<(String, Tensor)>> {
+pub(super) fn copies(trainer: &Trainer) -> Result<Vec<(String, Tensor)>> {
     let tensors = trainer.tensors().into_iter();
     tensors.map(|(name, t)| Ok((name, copied(&t)?))).collect()
 }
@@ -112,20 +112,9 @@ struct Until {
 }
 
 impl Observer for Until {
-    fn step_done(&mut self, trainer: &Trainer, _is_last: bool) -> Result<()> {
+    fn step_done(&mut self, trainer: &Trainer, _is_last: bool) {
         if self.stop_at == Some(trainer.steps()) {
             self.interrupt.request();
         }
-        Ok(())
-    }
-
-    fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
-
-    fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
-
-    fn validation_started(&mut self) {}
-
-    fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<()> {
-        Ok(())
     }
 }

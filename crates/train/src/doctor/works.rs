@@ -6,7 +6,9 @@ use tch::Device;
 use torch_ext::cuda;
 
 use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
-use super::{Finding, Trial, failures, files, memory, optimizer, policies, resume, techniques};
+use super::{
+    Finding, Trial, failures, files, ladder, memory, optimizer, policies, resume, techniques,
+};
 use crate::compose;
 use crate::error::Result;
 use crate::precision::{self, Precision};
@@ -31,9 +33,8 @@ pub(super) enum What {
     Prediction,
     Data,
     Weights,
+    Ladder,
     Resume,
-    /// Something that does not exist yet.
-    Planned(&'static str),
 }
 
 impl What {
@@ -56,7 +57,7 @@ impl What {
             Self::Data,
             Self::Weights,
             Self::Prediction,
-            Self::Planned("fallback-ladder"),
+            Self::Ladder,
             Self::Resume,
         ]);
         all
@@ -80,7 +81,7 @@ impl What {
             Self::Data => "data".to_owned(),
             Self::Weights => "weights".to_owned(),
             Self::Resume => "resume".to_owned(),
-            Self::Planned(name) => (*name).to_owned(),
+            Self::Ladder => "fallback-ladder".to_owned(),
         }
     }
 
@@ -125,9 +126,6 @@ impl Trial {
 
     /// Why a check cannot be run here.
     pub(super) fn skip(&self, what: &What) -> Option<Finding> {
-        if matches!(what, What::Planned(_)) {
-            return Some(Finding::skipped("not built yet"));
-        }
         if what.wants_gpu() && !self.device.is_cuda() {
             return Some(if self.any_gpu {
                 Finding::skipped("the device is the CPU").hinted("`--device cuda` checks the GPU")
@@ -177,7 +175,7 @@ impl Trial {
             What::Data => files::data(broken),
             What::Weights => files::weights(self.device, broken),
             What::Resume => resume::exact(self.device, broken),
-            What::Planned(_) => Ok(Finding::skipped("not built yet")),
+            What::Ladder => ladder::second_try(broken),
         }
     }
 }

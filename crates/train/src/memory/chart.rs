@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use advisor::svg::text;
+use advisor::svg::{text, tick};
 
 use super::{Bytes, Category, Sample, Timeline};
 use crate::measure::Phase;
@@ -140,15 +140,6 @@ fn axis(out: &mut String, scale: &Scale, most: u64) {
         &format!("{:.0} ms", scale.end_us / 1e3),
     );
     text(out, LEFT, bottom + 36.0, "fill=\"#555\"", "0 ms");
-}
-
-/// A round step that gives at most six lines.
-fn tick(most: u64) -> u64 {
-    let mut step = 1_u64;
-    while most / step > 6 {
-        step = step.saturating_mul(2);
-    }
-    step
 }
 
 /// The stacked areas. Of the samples that fall on one pixel the largest is drawn.

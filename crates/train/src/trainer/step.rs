@@ -22,10 +22,6 @@ use crate::optimizer::AdamW;
 /// So many steps skipped one after the other are more than a scale that was chosen too high.
 const MOST_SKIPS: u32 = 5;
 
-/// The losses of a step's batches, each as if it were alone.
-#[derive(Debug)]
-pub(super) struct StepLoss(pub(super) Vec<Tensor>);
-
 /// Tensors that a step changes in place, with copies from before it.
 #[derive(Debug)]
 pub(super) struct Saved {
@@ -92,7 +88,7 @@ impl ScaleWatch {
 
 impl Trainer {
     /// Takes one step on these batches: as it is, or by the first rung of the ladder with which it
-    /// succeeds.
+    /// succeeds. Returns the loss of each batch.
     ///
     /// # Errors
     /// What no rung mends.
@@ -100,7 +96,7 @@ impl Trainer {
         &mut self,
         batches: &[Batch],
         observer: &mut dyn Observer,
-    ) -> Result<StepLoss> {
+    ) -> Result<Vec<Tensor>> {
         if self.ladder.is_none() {
             return self.attempt(batches);
         }
@@ -108,9 +104,9 @@ impl Trainer {
         loop {
             let moves = self.optimizer.num_moves();
             let error = match self.attempt(batches) {
-                Ok(loss) => {
+                Ok(losses) => {
                     self.ladder.iter_mut().for_each(Ladder::step_done);
-                    return Ok(loss);
+                    return Ok(losses);
                 }
                 Err(error) => error,
             };
@@ -127,12 +123,12 @@ impl Trainer {
             let Some(rung) = ladder.and_then(|ladder| ladder.next(&failure, &recipe)) else {
                 return Err(error);
             };
-            observer.rung_taken(self, &failure, &rung)?;
+            observer.rung_taken(self, &failure, &rung);
             self.take(rung)?;
         }
     }
 
-    fn attempt(&mut self, batches: &[Batch]) -> Result<StepLoss> {
+    fn attempt(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
         let group = batches.len();
         let mut losses = Vec::with_capacity(group);
         for batch in batches {
@@ -148,7 +144,7 @@ impl Trainer {
         {
             return Err(Error::GradientOverflow { scale });
         }
-        Ok(StepLoss(losses))
+        Ok(losses)
     }
 
     /// Moves the parameters. Where memory runs out in the middle of it, nothing can be undone; what is

@@ -337,7 +337,7 @@ impl Observer for Recorder {
         self.progress.batch_done(images, loss);
     }
 
-    fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) -> Result<()> {
+    fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
         let step = trainer.steps();
         self.progress.clear();
         console::warn(&in_words(step, failure, rung));
@@ -345,14 +345,14 @@ impl Observer for Recorder {
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
         self.fallbacks.push(fallback);
-        self.dir.log_event(&event).map_err(|e| e.during_run(step))
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
     }
 
-    fn step_done(&mut self, trainer: &Trainer, is_last: bool) -> Result<()> {
+    fn step_done(&mut self, trainer: &Trainer, is_last: bool) {
         if is_last || self.keeper.is_due() {
             self.keeper.try_write(trainer, self.record());
         }
-        Ok(())
     }
 
     fn validation_started(&mut self) {

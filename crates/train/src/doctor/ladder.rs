@@ -1,0 +1,73 @@
+//! A step that runs out of memory is taken again, and the run is the one that did not.
+
+use config::{ImageSize, RunConfig};
+use tch::Device;
+use torch_ext::meter;
+
+use super::tiny::{Comparison, OFF, config_of};
+use super::{Finding, OneThread, resume};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::ladder::{Failure, Ladder, Means, Rung};
+use crate::precision::Precision;
+use crate::run_data::{Pages, RunData};
+use crate::trainer::{Observer, Trainer};
+
+/// An allocation in the middle of the second step's forward.
+const COUNTDOWN: u32 = 50;
+
+/// On the CPU, where an allocation can be made to fail; where `broken`, without a ladder.
+pub(super) fn second_try(broken: bool) -> Result<Finding> {
+    let _one_thread = OneThread::begin();
+    let config = RunConfig {
+        img_size: ImageSize::new(64, 96),
+        epochs: 1,
+        workers: 1,
+        ..config_of(OFF, Precision::Fp32)
+    };
+    let data = RunData::built_in(&config, Pages { train: 6, val: 2 })?;
+    let fit = |fails: bool| -> Result<(Trainer, Watch)> {
+        let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)?;
+        if !broken {
+            trainer = trainer.with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
+        }
+        let mut watch = Watch {
+            fails,
+            rungs: Vec::new(),
+        };
+        trainer.fit(&data.train, &data.val, &mut watch, &Interrupt::default())?;
+        Ok((trainer, watch))
+    };
+    let (whole, _) = fit(false)?;
+    let (failed, watch) = fit(true)?;
+    let ended = Comparison::of(&resume::copies(&whole)?, &resume::copies(&failed)?)?;
+    let detail = format!(
+        "a step ran out of memory, and {} of {} tensors are those of the run without; rungs: {}",
+        ended.num_equal,
+        ended.num,
+        watch.rungs.join(", ")
+    );
+    Ok(if ended.all_equal() && watch.rungs.len() == 1 {
+        Finding::ok(detail)
+    } else {
+        Finding::fail(detail)
+    })
+}
+
+/// Has an allocation fail after the first step.
+struct Watch {
+    fails: bool,
+    rungs: Vec<String>,
+}
+
+impl Observer for Watch {
+    fn step_done(&mut self, trainer: &Trainer, _is_last: bool) {
+        if self.fails && trainer.steps() == 1 {
+            meter::fail_after(Some(COUNTDOWN));
+        }
+    }
+
+    fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, rung: &Rung) {
+        self.rungs.push(rung.to.clone());
+    }
+}

@@ -1,0 +1,80 @@
+//! A run that is at work while a test looks on.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use super::{Sandbox, small};
+
+/// A process that does not outlive a test that fails.
+pub(super) struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// What it has said so far.
+    pub(super) text: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended where the test did not fail.
+        drop(self.child.kill());
+    }
+}
+
+impl Running {
+    /// `train fit` with these flags and those of [`super::SMALL`].
+    pub(super) fn start(sandbox: &Sandbox, flags: &[&str]) -> Self {
+        let mut child = sandbox
+            .command()
+            .args(small(flags))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            stderr: BufReader::new(child.stderr.take().unwrap()),
+            child,
+            text: String::new(),
+        }
+    }
+
+    /// A run in `run/` that goes on until it is told to stop.
+    pub(super) fn endless(sandbox: &Sandbox) -> Self {
+        let flags = [
+            "--data",
+            "data",
+            "--epochs",
+            "100000",
+            "--patience",
+            "0",
+            "--run-dir",
+            "run",
+        ];
+        Self::start(sandbox, &flags)
+    }
+
+    /// Reads a line more; `false` where there is none.
+    pub(super) fn read_line(&mut self) -> bool {
+        self.stderr.read_line(&mut self.text).unwrap() > 0
+    }
+
+    /// Reads until what is new has `wanted` in it.
+    pub(super) fn wait_for(&mut self, wanted: &str) {
+        let begin = self.text.len();
+        while !self.text[begin..].contains(wanted) {
+            assert!(self.read_line(), "ended by itself: {}", self.text);
+        }
+    }
+
+    /// Sends a signal, such as `-INT`. Whether the process was there.
+    pub(super) fn signal(&self, signal: &str) -> bool {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        sent.unwrap().success()
+    }
+
+    /// Reads to the end. The exit code.
+    pub(super) fn end(&mut self) -> Option<i32> {
+        self.stderr.read_to_string(&mut self.text).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
