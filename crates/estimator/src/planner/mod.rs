@@ -4,10 +4,10 @@
 //! Exact, and quick because two bounds hold (tests go over every plan of small networks):
 //! * time: a stage that keeps less costs at least what it costs where all others keep everything,
 //!   since what its neighbours do not keep can only add to what has to be rebuilt;
-//! * memory: backward begins with all that the plan keeps, and needs for the last stage at least
-//!   what it needs where all others keep everything.
+//! * memory: backward of a stage holds all that the stages before it keep, and beside it at least what
+//!   it holds where all others keep everything.
 //!
-//! Both are sums over stages, so that candidates come in the order of their bounds for next to
+//! Both come of sums over stages, so that candidates come in the order of their bounds for next to
 //! nothing, and few of them are walked.
 
 mod candidates;
