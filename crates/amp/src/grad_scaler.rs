@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::ops::one_value;
 
 use crate::{Optimizer, OptimizerId};
 
@@ -157,7 +158,7 @@ impl GradScaler {
     /// Where a setting is out of its range.
     pub fn new(device: Device, config: ScalerConfig) -> Result<Self> {
         config.validate()?;
-        let scale = Tensor::f_full([1], config.init_scale, (Kind::Float, device))?;
+        let scale = one_value(config.init_scale, device)?;
         let growth_tracker = Tensor::f_zeros([1], (Kind::Int, device))?;
         Ok(Self {
             config,
@@ -273,7 +274,8 @@ impl GradScaler {
                 self.config.growth_interval,
             )?;
             if self.config.min_scale > 0.0 {
-                let _clamped = self.scale.f_clamp_min_(self.config.min_scale)?;
+                let least = one_value(self.config.min_scale, self.scale.device())?;
+                let _clamped = self.scale.f_clamp_min_tensor_(&least)?;
             }
         }
         self.per_optimizer.clear();

@@ -1,6 +1,6 @@
 //! Operators that `tch` does not bind.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result, error::check, ffi};
 
@@ -196,6 +196,17 @@ pub fn mul_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
 /// Where autograd forbids it.
 pub fn add_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
     scalar_op_(tensor, ADD, value)
+}
+
+/// A tensor of `[1]` that holds `value`: the operand of an operator that takes tensors, in place of the
+/// scalar with which tch would panic.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn one_value(value: f64, device: Device) -> Result<Tensor> {
+    let tensor = Tensor::f_ones([1], (Kind::Float, device))?;
+    mul_scalar_(&tensor, value)?;
+    Ok(tensor)
 }
 
 fn scalar_op(tensor: &Tensor, op: i32, value: f64) -> Result<Tensor> {

@@ -9,6 +9,7 @@ use config::RunConfig;
 use schedule::{Schedule, Target};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use torch_ext::ops::one_value;
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
@@ -417,7 +418,7 @@ pub fn images_to_device(bytes: &Tensor, device: Device, channels_last: bool) -> 
     let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
     let mut images = images.f_to_kind(Kind::Float)?;
     // As torchvision's `to_tensor`: a division, not a product with the inverse.
-    let images = images.f_div_(&Tensor::f_full([1], 255.0, (Kind::Float, device))?)?;
+    let images = images.f_div_(&one_value(255.0, device)?)?;
     Ok(if channels_last {
         images
     } else {

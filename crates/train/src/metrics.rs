@@ -249,10 +249,9 @@ fn count(
     let cells = (rows * columns).cast_signed() as i64;
     let masks = masks.f_to_kind(Kind::Int64)?;
     let index = cell(values, &masks, rows as f64, columns as f64)?;
-    let image = Tensor::f_arange(n, (Kind::Int64, values.device()))?.f_view([n, 1, 1])?;
-    let index = index
-        .f_add(&mul_scalar(&image, cells as f64)?)?
-        .f_flatten(0, -1)?;
+    let first: Vec<i64> = (0..n).map(|image| image * cells).collect();
+    let first = Tensor::f_from_slice(&first)?.f_to_device(values.device())?;
+    let index = index.f_add(&first.f_view([n, 1, 1])?)?.f_flatten(0, -1)?;
     let counts = index.f_bincount(None::<&Tensor>, n * cells)?;
     Ok(Vec::<i64>::try_from(counts)?)
 }

@@ -1,7 +1,7 @@
 //! The gradient scaler skips what overflowed, and fused AdamW does not depend on the memory format.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in};
+use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in, one_value};
 
 use super::Finding;
 use super::tiny::{OFF, Tiny, all_finite, config_of, copied, missing, relative_difference};
@@ -28,7 +28,7 @@ pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
     let planted = tiny.optimizer.defined_gradients();
     let planted = planted.last().ok_or_else(|| missing("a gradient"))?;
     let mut first = planted.f_flatten(0, -1)?.f_narrow(0, 0, 1)?;
-    let infinity = Tensor::f_full([1], f64::INFINITY, (Kind::Float, device))?;
+    let infinity = one_value(f64::INFINITY, device)?;
     first.f_copy_(&infinity)?;
     if broken {
         tiny.optimizer.fused_step(None, None)?;

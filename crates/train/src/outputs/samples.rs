@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::ops::one_value;
 
 use crate::compose::Autocast;
 use crate::data::{Batch, Source};
@@ -31,7 +32,11 @@ const PALETTE: [[u8; 3]; 6] = [
 pub fn answers(logits: &Tensor, threshold: f64) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
     let classes = if logits.size()[1] == 1 {
-        logits.f_sigmoid()?.f_squeeze_dim(1)?.f_gt(threshold)?
+        let threshold = one_value(threshold, logits.device())?;
+        logits
+            .f_sigmoid()?
+            .f_squeeze_dim(1)?
+            .f_gt_tensor(&threshold)?
     } else {
         logits.f_argmax(1, false)?
     };
