@@ -2,7 +2,7 @@
 
 use estimator::Bytes;
 
-use crate::ledger;
+use crate::{ledger, ram};
 
 /// A CPU and its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl CpuFacts {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
-            available: available_memory(),
+            available: ram::read().map(|ram| ram.available),
             avx512: has_avx512(),
             bf16: has_bf16(),
         }
@@ -54,40 +54,12 @@ pub fn name() -> Option<String> {
     model(&cpuinfo).map(str::to_owned)
 }
 
-/// Memory that programs can have without swapping: what the system says is available, and no more than
-/// a container may still take.
-pub fn available_memory() -> Option<Bytes> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let of_machine = available(&meminfo)?;
-    Some(cgroup_free().map_or(of_machine, |free| free.min(of_machine)))
-}
-
-/// What a container may still take, where it has a limit.
-fn cgroup_free() -> Option<Bytes> {
-    let read = |name: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
-        text.trim().parse().ok()
-    };
-    read("memory.max")?
-        .checked_sub(read("memory.current")?)
-        .map(Bytes)
-}
-
 /// The first `model name` of Linux's `/proc/cpuinfo`.
 fn model(cpuinfo: &str) -> Option<&str> {
     let line = cpuinfo
         .lines()
         .find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim())
-}
-
-/// `MemAvailable` of Linux's `/proc/meminfo`, which is in KiB.
-fn available(meminfo: &str) -> Option<Bytes> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(Bytes::KIB).map(Bytes)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -129,10 +101,6 @@ mod tests {
 
     #[test]
     fn what_linux_says() {
-        let text = "MemTotal:       24689152 kB\nMemAvailable:   20971520 kB\n";
-        assert_eq!(available(text), Some(Bytes(20 * Bytes::GIB)));
-        assert_eq!(available("MemAvailable: lots"), None);
-        assert_eq!(available(""), None);
         let text = "processor\t: 0\nmodel name\t: AMD EPYC\nmodel name\t: other\n";
         assert_eq!(model(text), Some("AMD EPYC"));
         assert_eq!(model("Features: asimd\n"), None);

@@ -33,6 +33,7 @@ mod line;
 pub mod measured;
 pub mod nvml;
 pub mod pareto;
+pub mod ram;
 mod recommend;
 mod report;
 mod request;

@@ -6,6 +6,7 @@ mod read;
 use std::sync::OnceLock;
 
 use nvml_wrapper::Nvml;
+use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
@@ -128,6 +129,17 @@ pub fn gpu_name(pci_bus_id: &str) -> Result<String, String> {
     name.map_err(|error| reason(&error))
 }
 
+/// How warm the GPU with that PCI bus id is, in degrees Celsius.
+///
+/// # Errors
+/// Why NVML does not say, as a fragment.
+#[doc(alias = "nvmlDeviceGetTemperature")]
+pub fn temperature_celsius(pci_bus_id: &str) -> Result<u32, String> {
+    let device = nvml()?.device_by_pci_bus_id(pci_bus_id);
+    let celsius = device.and_then(|device| device.temperature(TemperatureSensor::Gpu));
+    celsius.map_err(|error| reason(&error))
+}
+
 /// A reason in words.
 struct NvmlFailure(String);
 
@@ -197,7 +209,8 @@ mod tests {
                 Device::Given { .. } => panic!("nothing was given"),
             }
         }
-        for answer in [driver_version(), gpu_name("0000:00:00.0")] {
+        let celsius = temperature_celsius("0000:00:00.0").map(|it| it.to_string());
+        for answer in [driver_version(), gpu_name("0000:00:00.0"), celsius] {
             assert_ne!(answer.unwrap_or_else(|reason| reason), "");
         }
         assert!(bytes_in_use("nowhere", 1).is_err());

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use advisor::nvml::{self, InUse};
+use advisor::ram;
 use tch::Device;
 use torch_ext::library::{CudaLibrary, open_cuda};
 use torch_ext::{cuda, device_info, meter};
@@ -87,12 +88,12 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// Bytes of the device's memory; the machine's for the CPU.
+/// Bytes of the device's memory; the machine's for the CPU, or the container's.
 pub fn total_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.total_bytes);
     }
-    meminfo_bytes("MemTotal:")
+    ram::read().map(|ram| ram.total.0)
 }
 
 /// Bytes of the device's memory that are free, all processes considered; for the CPU what the
@@ -101,15 +102,15 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.free_bytes);
     }
-    advisor::cpu::available_memory().map(|bytes| bytes.0)
+    ram::read().map(|ram| ram.available.0)
 }
 
-/// A line of Linux's `/proc/meminfo`, such as `MemAvailable:`.
-pub(crate) fn meminfo_bytes(name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with(name))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
+/// How warm the GPU is, in degrees Celsius, where NVML says.
+pub fn temperature(device: Device) -> Option<u32> {
+    let Device::Cuda(n) = device else {
+        return None;
+    };
+    nvml::temperature_celsius(&device_info::pci_bus_id(n)?).ok()
 }
 
 /// The most bytes since the last [`reset_peak`].

@@ -118,7 +118,7 @@ fn in_hardware(dtype: &str, neither: &str, has_it: bool) -> Finding {
 
 fn memory() -> Finding {
     let total = device::total_bytes(Device::Cpu);
-    let (Some(total), Some(available)) = (total, device::meminfo_bytes("MemAvailable:")) else {
+    let (Some(total), Some(available)) = (total, device::free_bytes(Device::Cpu)) else {
         return Finding::skipped("the system does not say how much memory there is");
     };
     let detail = format!("{} of {} GiB available", gib(available), gib(total));
