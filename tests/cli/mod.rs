@@ -3,7 +3,9 @@
 mod bench;
 mod data;
 mod doctor;
+mod faults;
 mod fit;
+mod guard;
 mod interrupt;
 mod kills;
 mod ledger;

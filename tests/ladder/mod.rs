@@ -1,5 +1,7 @@
 //! Runs whose steps fail: what comes out is what would have come out without the failure.
 
+mod faults;
+
 use std::sync::Arc;
 
 use config::{CheckpointPolicy, ImageSize, RunConfig};

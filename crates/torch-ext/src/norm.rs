@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::error::check;
 use crate::ops::{add_scalar_, raw};
-use crate::segment::Pass;
+use crate::segment::{Pass, recompute_begins};
 use crate::{Error, Result, ffi};
 
 /// The tensors and settings of one `BatchNorm2d`, as shallow clones.
@@ -204,6 +204,7 @@ impl BatchNorm {
         statistics: &Statistics,
         into: Option<&Tensor>,
     ) -> Result<Tensor> {
+        recompute_begins()?;
         let mut out = std::ptr::null_mut();
         let (norm, saved) = (self.lend(), statistics.lend());
         // SAFETY: live tensors, or null, borrowed for the call; `out` is valid for writes.

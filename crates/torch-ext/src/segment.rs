@@ -4,6 +4,7 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tch::Tensor;
@@ -183,6 +184,9 @@ unsafe extern "C" fn run_closure(
         Pass::Forward
     };
     let result = catch_unwind(AssertUnwindSafe(move || {
+        if pass == Pass::Recompute {
+            recompute_begins()?;
+        }
         // A panic in an earlier run leaves nothing broken: the closure is `Fn`.
         let body = closure.body.lock().unwrap_or_else(PoisonError::into_inner);
         body(inputs, pass)
@@ -229,6 +233,26 @@ unsafe extern "C" fn drop_payload(payload: *mut c_void) {
 /// A panic in a destructor must not cross into C++.
 fn drop_quietly<T>(value: T) {
     drop(catch_unwind(AssertUnwindSafe(move || drop(value))));
+}
+
+/// Whether the next recompute fails.
+static FAILS_NEXT: AtomicBool = AtomicBool::new(false);
+
+/// Fails the next recompute, once, on whichever thread makes it; `false` disarms. For tests of
+/// recovery.
+pub fn fail_next_recompute(fails: bool) {
+    FAILS_NEXT.store(fails, Ordering::SeqCst);
+}
+
+/// What whoever recomputes asks first.
+///
+/// # Errors
+/// [`Error::Segment`] where a failure was planted.
+pub(crate) fn recompute_begins() -> Result<()> {
+    if FAILS_NEXT.load(Ordering::Relaxed) && FAILS_NEXT.swap(false, Ordering::SeqCst) {
+        return Err(Error::Segment("a recompute was told to fail".into()));
+    }
+    Ok(())
 }
 
 /// Counters of the segment machinery.

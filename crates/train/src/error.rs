@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use config::{ConfigError, Place};
 
 use crate::data::DataError;
+use crate::guard::{Place as Full, Pressure};
+use crate::trainer::Cause;
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +82,16 @@ pub enum Error {
         during_run: bool,
     },
     /// The loss is no number any more.
-    #[error("the loss is not finite after step {step}")]
+    #[error("the loss is not finite after step {step}: {cause}")]
     NonFiniteLoss {
         /// Optimizer steps done.
         step: u64,
+        /// Where that comes from.
+        cause: Cause,
     },
+    /// The GPU or the machine is nearly full: what the run continues from is saved.
+    #[error("emergency stop: {0}")]
+    MemoryPressure(Pressure),
     /// Steps were skipped one after the other, since gradients had infinities in them.
     #[error("gradients overflow step after step, at a scale of {scale}")]
     GradientOverflow {
@@ -118,7 +125,7 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// 1 failed, 2 usage or config error, 3 nothing fits, 130 interrupted.
+    /// 1 failed, 2 usage or config error, 3 nothing fits, 4 emergency stop, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
@@ -136,6 +143,7 @@ impl Error {
                 during_run: false, ..
             } => 2,
             Self::NothingFits { .. } => 3,
+            Self::MemoryPressure(_) => 4,
             Self::Interrupted { .. } => 130,
             _ => 1,
         }
@@ -177,11 +185,29 @@ impl Error {
             | Self::Weights { hint, .. }
             | Self::Snapshot { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
+            Self::NonFiniteLoss {
+                cause: Cause::Weights | Cause::Explosion { .. },
+                ..
+            } => Some(
+                "lower `--lr`: a step went too far; `--resume FILE` starts anew from the weights of \
+                 a finished epoch, which are kept"
+                    .to_owned(),
+            ),
             Self::NonFiniteLoss { .. } | Self::GradientOverflow { .. } => Some(
                 "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
                  cause; the weights of finished epochs are kept"
                     .to_owned(),
             ),
+            Self::MemoryPressure(pressure) => {
+                let flag = match pressure.place {
+                    Full::Gpu => "--guard-gpu",
+                    Full::Ram => "--guard-ram",
+                };
+                Some(format!(
+                    "`--resume auto`, or the run's folder, goes on where it stopped, once other \
+                     programs have let go of memory; `{flag} off` does without this guard"
+                ))
+            }
             Self::Tensor(error) if error.is_out_of_memory() => Some(
                 "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
                  `--img-size` or `--width`"

@@ -14,6 +14,7 @@ pub mod doctor;
 mod error;
 pub mod evaluation;
 pub mod fault;
+pub mod guard;
 pub mod interrupt;
 pub mod ladder;
 pub mod loss;

@@ -8,6 +8,7 @@ use tch::Device;
 use torch_ext::device_info;
 
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::ladder::{Ladder, Means};
 use crate::precision::{CpuSupport, Precision};
 use crate::{checkpointing, compose, device, prediction};
@@ -37,14 +38,22 @@ pub struct Proposal {
     pub notes: Vec<String>,
 }
 
-/// Share of a limit that is left free: what predictions have been too low by is half of it.
+/// What bounds a run beside what is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Tensors may take so much.
+    pub tensors: Option<Bytes>,
+    /// It steps in before memory is full: what it would not let pass is not planned.
+    pub guard: Option<Guard>,
+}
+
+/// Share of a limit that is left free.
 const LEFT_OF_LIMIT: u64 = 100;
 
 /// Worth a line: so much faster, as a share.
 const WORTH_A_WORD: f64 = 0.05;
 
-/// Decides what to run on `device`, with so many images to train on; `limit` bounds what tensors may
-/// take.
+/// Decides what to run on `device`, with so many images to train on.
 ///
 /// # Errors
 /// [`Error::NothingFits`] where no configuration that may be taken is predicted to fit.
@@ -53,11 +62,11 @@ pub fn propose(
     device: Device,
     precision: Precision,
     num_train: usize,
-    limit: Option<Bytes>,
+    limits: Limits,
     consent: Consent,
 ) -> Result<Proposal> {
     let is_auto = asked.checkpoint_policy() == CheckpointPolicy::Auto;
-    let Some(target) = target(&asked, device, precision, limit) else {
+    let Some(target) = target(&asked, device, precision, limits) else {
         return without_prediction(asked, is_auto);
     };
     // No batch has more images than there are.
@@ -91,13 +100,8 @@ pub fn propose(
 }
 
 /// The ladder of a run that was proposed.
-pub fn ladder(
-    config: &RunConfig,
-    device: Device,
-    precision: Precision,
-    limit: Option<Bytes>,
-) -> Ladder {
-    Ladder::new(target(config, device, precision, limit), Means::of(device))
+pub fn ladder(config: &RunConfig, device: Device, precision: Precision, limits: Limits) -> Ladder {
+    Ladder::new(target(config, device, precision, limits), Means::of(device))
 }
 
 /// The device as the advisor sees it; `None` where the estimator does not know its kernels.
@@ -105,16 +109,17 @@ fn target(
     config: &RunConfig,
     device: Device,
     precision: Precision,
-    limit: Option<Bytes>,
+    limits: Limits,
 ) -> Option<Target> {
     let free = device::free_bytes(device).map(Bytes);
+    let mut context = Bytes(0);
     let target = if let Device::Cuda(ordinal) = device {
         let total = Bytes(device::total_bytes(device)?);
         let card = Hardware::lookup_with_memory(&device::name(device), total);
         let rates = card.map(|card| card.rates);
         let capability = device_info::compute_capability(ordinal).map(|it| (it.major, it.minor));
         // The context is there already, and no part of what is free.
-        let context = Target::of_cuda(total, capability, rates).context(config);
+        context = Target::of_cuda(total, capability, rates).context(config);
         Target::of_cuda(free?.checked_add(context)?, capability, rates)
     } else {
         prediction::kernels(config, device, precision)?;
@@ -125,10 +130,34 @@ fn target(
             bf16: CpuSupport::detect().bf16,
         })
     };
-    Some(match limit {
-        Some(limit) => target.with_budget(Bytes(limit.0 - limit.0 / LEFT_OF_LIMIT)),
+    let room = limits.guard.and_then(|guard| room_under(&guard, device));
+    let bounds = [
+        limits.tensors.map(less_a_margin).or(target.budget()),
+        room.and_then(|room| room.checked_add(context)),
+    ];
+    Some(match bounds.into_iter().flatten().min() {
+        Some(budget) => target.with_budget(budget),
         None => target,
     })
+}
+
+/// What can be taken before the guard steps in.
+fn room_under(guard: &Guard, device: Device) -> Option<Bytes> {
+    let threshold = if device.is_cuda() {
+        guard.gpu
+    } else {
+        guard.ram
+    };
+    let (total, free) = (device::total_bytes(device)?, device::free_bytes(device)?);
+    let room = threshold
+        .of(total)?
+        .saturating_sub(total.saturating_sub(free));
+    Some(less_a_margin(Bytes(room)))
+}
+
+/// Half of it is what predictions have been too low by.
+fn less_a_margin(bytes: Bytes) -> Bytes {
+    Bytes(bytes.0 - bytes.0 / LEFT_OF_LIMIT)
 }
 
 /// What this program can do, of what may be done.

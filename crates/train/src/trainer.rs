@@ -1,7 +1,10 @@
 //! The training loop, in the canonical order, and what it needs around it.
 
+mod divergence;
 mod mean_loss;
+mod planted;
 mod state;
+mod step;
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +18,17 @@ use crate::data::{Batch, Loader};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
+use crate::guard::Guard;
 use crate::interrupt::Interrupt;
 use crate::ladder::{Failure, Ladder, Rung};
 use crate::metrics::Scores;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
+pub use divergence::Cause;
+use divergence::LossWatch;
 use mean_loss::MeanLoss;
 pub use state::TrainerState;
-
-mod step;
-
 use step::{Saved, ScaleWatch};
 
 /// Steps that are not timed: libraries choose and allocate in them.
@@ -52,8 +55,12 @@ pub struct Trainer {
     micro_batch: u32,
     /// Without one, a step that fails ends the run.
     ladder: Option<Ladder>,
+    guard: Option<Guard>,
     saved: Saved,
     scale_watch: ScaleWatch,
+    loss_watch: LossWatch,
+    /// Whether a step failed half-way and could not be undone.
+    is_torn: bool,
     validation_at_a_time: usize,
     position: Position,
     losses: MeanLoss,
@@ -123,6 +130,8 @@ pub trait Observer {
     fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
     /// A step failed, and is tried again by a rung of the ladder that `trainer` has not taken yet.
     fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) {}
+    /// The loss is so many times the first one. Said once.
+    fn loss_explodes(&mut self, _trainer: &Trainer, _times: f64) {}
     /// Validation begins.
     fn validation_started(&mut self) {}
     /// An epoch ended.
@@ -157,8 +166,11 @@ impl Trainer {
         Ok(Self {
             micro_batch: config.batch,
             ladder: None,
+            guard: None,
             saved: Saved::of(&model, &optimizer)?,
             scale_watch: ScaleWatch::new(config.init_scale),
+            loss_watch: LossWatch::default(),
+            is_torn: false,
             validation_at_a_time: usize::MAX,
             config,
             device,
@@ -183,11 +195,21 @@ impl Trainer {
         }
     }
 
+    /// The same under a guard, which ends a step before memory is full.
+    #[must_use]
+    pub fn with_guard(self, guard: Guard) -> Self {
+        Self {
+            guard: Some(guard),
+            ..self
+        }
+    }
+
     /// Trains on `train`, validating on `val` after each epoch, from where it stands.
     ///
     /// # Errors
     /// Where data, a tensor operation or a file fails, the loss stops being a number, or
-    /// somebody interrupts: then the trainer stands at the end of a step.
+    /// somebody interrupts: then the trainer stands at the end of a step, unless it
+    /// [`is_torn`](Self::is_torn).
     pub fn fit(
         &mut self,
         train: &Loader,
@@ -330,7 +352,13 @@ impl Trainer {
             self.step_rates
                 .push(images as f64 / time.as_secs_f64().max(1e-9));
             let steps = self.position.steps;
-            let loss = self.losses.read_when_due(steps)?;
+            let loss = self.losses.read_when_due()?;
+            if let Some(mean) = loss {
+                self.loss_watch.take(self.finite(mean)?);
+            }
+            if let Some(times) = self.loss_watch.say_explosion() {
+                observer.loss_explodes(self, times);
+            }
             for batch in &group {
                 observer.batch_done(batch.len, loss);
             }
@@ -343,7 +371,16 @@ impl Trainer {
         }
         device::synchronize(self.device);
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
-        Ok((self.losses.read(self.position.steps)?, wait))
+        Ok((self.finite(self.losses.read()?)?, wait))
+    }
+
+    /// A loss, where it is a number.
+    fn finite(&self, loss: f64) -> Result<f64> {
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        let (step, cause) = (self.steps(), self.loss_watch.cause(&self.model));
+        Err(Error::NonFiniteLoss { step, cause })
     }
 
     /// How this run's batches become tensors.
@@ -357,6 +394,11 @@ impl Trainer {
     /// Optimizer steps done.
     pub fn steps(&self) -> u64 {
         self.position.steps
+    }
+
+    /// Whether a step failed half-way and could not be undone: nothing is to be continued from here.
+    pub const fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     /// Where the run stands.

@@ -18,14 +18,16 @@ use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
-use crate::{compose, device, prediction};
+use crate::{compose, device, fault, prediction};
 
+mod guarded;
 mod keeper;
 mod plan;
 mod recorder;
 mod remember;
 mod resume;
 
+use guarded::{GuardFlags, say_temperature};
 use keeper::Keeper;
 use plan::{Plan, PlanFlags};
 use recorder::Recorder;
@@ -72,10 +74,13 @@ pub(super) struct FitArgs {
     #[command(flatten)]
     plan: PlanFlags,
     #[command(flatten)]
+    guard: GuardFlags,
+    #[command(flatten)]
     device: DeviceFlag,
 }
 
 pub(super) fn run(args: &FitArgs) -> Result<()> {
+    fault::read_environment()?;
     let mut resolved = resolved(&args.config, &args.training)?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
@@ -108,16 +113,17 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         Start::Exact(exact) => (true, exact.state().asked.clone()),
         _ => (false, config.to_toml()),
     };
+    let guard = args.guard.guard();
     let plan = args
         .plan
-        .decide(config, device, choice.precision, data, is_resumed)?;
+        .decide(config, device, choice.precision, data, &guard, is_resumed)?;
     let Plan {
         precision,
         data,
         changes,
         ..
     } = plan;
-    let mut trainer = Trainer::new(plan.config, device, precision)?;
+    let mut trainer = Trainer::new(plan.config, device, precision)?.with_guard(guard);
     if let Some(ladder) = plan.ladder {
         trainer = trainer.with_ladder(ladder);
     }
@@ -188,6 +194,7 @@ fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 2])
         device::name(device),
         device::kind(device)
     ));
+    say_temperature(device);
 }
 
 fn say_peak(peak: &Peak) {

@@ -20,8 +20,8 @@ use crate::error::Result;
 
 /// Exit codes, for `--help` and the README.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or data, \
-                          3 predicted not to fit, 130 interrupted with what `--resume` goes on from \
-                          saved.";
+                          3 predicted not to fit, 4 stopped since memory was nearly full, 130 \
+                          interrupted; after 4 and 130 `--resume` goes on.";
 
 /// Trains a U-Net, evaluates it and predicts with it.
 #[derive(Debug, Parser)]

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn errors_and_panics_are_findings() {
-        let failed = isolated(|| Err(Error::NonFiniteLoss { step: 3 }));
+        let failed = isolated(|| Err(Error::GradientOverflow { scale: 1.0 }));
         assert_eq!(failed.status, Status::Fail);
         assert!(failed.hint.is_some());
         let hook = std::panic::take_hook();

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use estimator::Bytes;
+
 use crate::error::Error;
+use crate::trainer::Cause;
 
 /// A failure that the ladder has rungs for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,8 +20,13 @@ pub enum Failure {
         /// What the scale has come down to.
         scale: f64,
     },
-    /// The forward pass gave a loss that is no number.
+    /// The forward pass gave a loss that is no number, of weights that are.
     NonFiniteLoss,
+    /// The GPU or the machine is nearly full.
+    MemoryPressure {
+        /// Bytes in use beyond those that may be.
+        excess_bytes: u64,
+    },
     /// A segment could not be recomputed.
     Checkpointing,
 }
@@ -33,7 +41,13 @@ impl Failure {
             Error::Tensor(
                 torch_ext::Error::RecomputeMismatch(_) | torch_ext::Error::Segment(_),
             ) => Some(Self::Checkpointing),
-            Error::NonFiniteLoss { .. } => Some(Self::NonFiniteLoss),
+            // Weights that are no numbers stay so whatever the recipe.
+            Error::NonFiniteLoss { cause, .. } if *cause != Cause::Weights => {
+                Some(Self::NonFiniteLoss)
+            }
+            Error::MemoryPressure(pressure) => Some(Self::MemoryPressure {
+                excess_bytes: pressure.excess_bytes(),
+            }),
             Error::GradientOverflow { scale } => Some(Self::Overflow { scale: *scale }),
             _ => None,
         }
@@ -61,6 +75,11 @@ impl fmt::Display for Failure {
                 "gradients overflow step after step, at a scale of {scale}"
             ),
             Self::NonFiniteLoss => f.write_str("the loss is not finite"),
+            Self::MemoryPressure { excess_bytes } => write!(
+                f,
+                "memory is nearly full, {} more in use than the guard allows",
+                Bytes(*excess_bytes)
+            ),
             Self::Checkpointing => f.write_str("a checkpointed segment cannot be recomputed"),
         }
     }

@@ -37,6 +37,18 @@ impl Ladder {
         smaller.or_else(|| Self::smaller_micro_batch(recipe))
     }
 
+    /// The same for memory that others take as well: nothing where this run has not that much to give.
+    pub(super) fn relieve(&mut self, recipe: &Recipe, excess_bytes: u64) -> Option<Rung> {
+        let taken = self.target.as_ref().and_then(|target| {
+            let prediction = target.predict(&recipe.as_predicted()).ok().flatten()?;
+            Some(prediction.total_bytes)
+        });
+        if taken.is_some_and(|taken| taken < excess_bytes) {
+            return None;
+        }
+        self.less_memory(recipe, Some(excess_bytes))
+    }
+
     /// The first class of changes in which something is predicted to take enough less.
     fn predicted_smaller(&self, recipe: &Recipe, shortfall: u64) -> Option<Rung> {
         let target = self.target.as_ref()?;

@@ -5,7 +5,7 @@
 //!
 //! | failure | rungs, in order |
 //! |---|---|
-//! | out of memory | try again; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
+//! | out of memory, or nearly ([`crate::guard`]) | try again; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
 //! | gradients overflow, step after step | a lower scale; bf16; AMP off |
 //! | a loss that is no number | bf16; AMP off |
 //! | a segment that cannot be recomputed | the other form of checkpointing; no checkpointing |
@@ -131,6 +131,7 @@ impl Ladder {
     pub fn next(&mut self, failure: &Failure, recipe: &Recipe) -> Option<Rung> {
         match failure {
             Failure::OutOfMemory { shortfall_bytes } => self.less_memory(recipe, *shortfall_bytes),
+            Failure::MemoryPressure { excess_bytes } => self.relieve(recipe, *excess_bytes),
             Failure::Overflow { scale } => self.less_range(recipe, Some(*scale)),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),

@@ -153,11 +153,31 @@ fn checkpointing_changes_its_form_and_then_goes() {
     assert_eq!(descend(&mut ladder, Failure::Checkpointing, block).len(), 1);
 }
 
+#[test]
+fn a_machine_that_fills_up_is_given_what_this_run_has() {
+    let pressure = |excess_bytes| Failure::MemoryPressure { excess_bytes };
+    let mut ladder = Ladder::new(Some(target()), MEANS);
+    let start = recipe(Precision::Fp32);
+    let taken = target().predict(&start.as_predicted()).unwrap().unwrap();
+    let rungs = descend(&mut ladder, pressure(taken.total_bytes / 4), start.clone());
+    assert_eq!(rungs[0].to, "step once more");
+    let next = target()
+        .predict(&rungs[1].recipe.as_predicted())
+        .unwrap()
+        .unwrap();
+    assert!(next.total_bytes <= taken.total_bytes * 3 / 4, "{rungs:#?}");
+    assert!(rungs[1].is_bit_exact);
+    // More than all that it takes is nothing that it could give.
+    let mut ladder = Ladder::new(Some(target()), MEANS);
+    let hopeless = pressure(taken.total_bytes + 1);
+    assert_eq!(ladder.next(&hopeless, &start), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn there_is_an_end(failures in prop::collection::vec(0..4_u8, 1..80), half in any::<bool>()) {
+    fn there_is_an_end(failures in prop::collection::vec(0..5_u8, 1..80), half in any::<bool>()) {
         let mut ladder = Ladder::new(Some(target()), MEANS);
         let mut recipe = recipe(if half { Precision::Fp16 } else { Precision::Fp32 });
         recipe.config.grad_checkpoint_policy = Some(CheckpointPolicy::Block);
@@ -167,6 +187,7 @@ proptest! {
                 0 => OUT_OF_MEMORY,
                 1 => Failure::Overflow { scale: 65_536.0 },
                 2 => Failure::NonFiniteLoss,
+                3 => Failure::MemoryPressure { excess_bytes: 1000 },
                 _ => Failure::Checkpointing,
             };
             if let Some(rung) = ladder.next(&failure, &recipe) {

@@ -19,6 +19,8 @@ pub enum Status {
     EarlyStopped,
     /// Ctrl-C or SIGTERM.
     Interrupted,
+    /// The guard saw memory run short, and nothing was left to do about it.
+    EmergencyStop,
     /// An error.
     Failed,
 }

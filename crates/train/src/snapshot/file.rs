@@ -44,6 +44,7 @@ pub(super) fn write(
         if i == order.len() / 2 {
             out.flush()?;
             fault::reached("snapshot:half-written");
+            fault::disk()?;
         }
         out.write_all(&crate::weights::tensor_bytes(tensor)?)?;
     }

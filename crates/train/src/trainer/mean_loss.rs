@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The mean loss of an epoch so far.
 #[derive(Debug)]
@@ -35,20 +35,16 @@ impl MeanLoss {
     }
 
     /// The mean so far on the CPU, and on CUDA once a second.
-    pub(super) fn read_when_due(&mut self, step: u64) -> Result<Option<f64>> {
+    pub(super) fn read_when_due(&mut self) -> Result<Option<f64>> {
         if self.device.is_cuda() && self.read_at.elapsed() < Duration::from_secs(1) {
             return Ok(None);
         }
         self.read_at = Instant::now();
-        self.read(step).map(Some)
+        self.read().map(Some)
     }
 
-    pub(super) fn read(&self, step: u64) -> Result<f64> {
-        let mean = self.sum.f_double_value(&[])? / self.count.max(1) as f64;
-        if mean.is_finite() {
-            Ok(mean)
-        } else {
-            Err(Error::NonFiniteLoss { step })
-        }
+    /// The mean so far, a number or not.
+    pub(super) fn read(&self) -> Result<f64> {
+        Ok(self.sum.f_double_value(&[])? / self.count.max(1) as f64)
     }
 }

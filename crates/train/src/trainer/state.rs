@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Position, Trainer};
+use super::divergence::are_numbers;
+use super::{Cause, Position, Trainer};
 use crate::compose::ScalerState;
 use crate::error::{Error, Result};
 use crate::ladder::{Ladder, Taken};
@@ -30,7 +31,12 @@ impl Trainer {
     /// # Errors
     /// [`Error::NonFiniteLoss`]: what could only be continued to no end is not worth keeping.
     pub fn state(&self) -> Result<TrainerState> {
-        self.losses.read(self.position.steps)?;
+        self.finite(self.losses.read()?)?;
+        // The loss of the step that made them so was one still.
+        if !are_numbers(&self.model)? {
+            let (step, cause) = (self.steps(), Cause::Weights);
+            return Err(Error::NonFiniteLoss { step, cause });
+        }
         Ok(TrainerState {
             num_losses: self.losses.count,
             position: self.position,

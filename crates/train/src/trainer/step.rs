@@ -9,6 +9,7 @@ use std::ops::Range;
 use tch::Tensor;
 use torch_ext::ops::mul_scalar;
 
+use super::planted::Planted;
 use super::{Observer, Trainer};
 use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
@@ -97,8 +98,10 @@ impl Trainer {
         batches: &[Batch],
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
-        if self.ladder.is_none() {
-            return self.attempt(batches);
+        if self.ladder.is_none() && self.guard.is_none() {
+            let outcome = self.attempt(batches);
+            self.is_torn = outcome.is_err();
+            return outcome;
         }
         self.saved.save()?;
         loop {
@@ -113,11 +116,14 @@ impl Trainer {
             // A step that the scaler skipped has moved nothing.
             let has_moved = self.optimizer.num_moves() != moves
                 && !matches!(error, Error::GradientOverflow { .. });
-            let is_over = has_moved || self.optimizer.is_under_way();
-            let Some(failure) = Failure::of(&error).filter(|_| !is_over) else {
+            self.is_torn = has_moved || self.optimizer.is_under_way();
+            if self.is_torn {
+                return Err(error);
+            }
+            self.undo().inspect_err(|_| self.is_torn = true)?;
+            let Some(failure) = Failure::of(&error) else {
                 return Err(error);
             };
-            self.undo()?;
             let recipe = self.recipe();
             let ladder = self.ladder.as_mut();
             let Some(rung) = ladder.and_then(|ladder| ladder.next(&failure, &recipe)) else {
@@ -129,12 +135,14 @@ impl Trainer {
     }
 
     fn attempt(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
+        let planted = Planted::in_step(self.position.steps + 1);
         let group = batches.len();
         let mut losses = Vec::with_capacity(group);
         for batch in batches {
-            let loss = self.accumulate(batch, group)?;
+            let loss = self.accumulate(batch, group, &planted)?;
             losses.push(mul_scalar(&loss, group as f64)?);
         }
+        planted.gradients(&self.optimizer)?;
         self.update()?;
         self.optimizer.zero_grad()?;
         // Reading the scale waits for the device.
@@ -162,11 +170,11 @@ impl Trainer {
     }
 
     /// Adds the gradients of a batch, micro-batch by micro-batch. Returns its part of the loss.
-    fn accumulate(&mut self, batch: &Batch, group: usize) -> Result<Tensor> {
+    fn accumulate(&mut self, batch: &Batch, group: usize, planted: &Planted) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for part in parts(batch.len, self.micro_batch as usize) {
             let share = part.len() as f64 / (batch.len * group) as f64;
-            let loss = self.backward(batch, part, share)?;
+            let loss = self.backward(batch, part, share, planted)?;
             sum = Some(match sum {
                 Some(sum) => sum.f_add(&loss)?,
                 None => loss,
@@ -180,17 +188,26 @@ impl Trainer {
     }
 
     /// Forward and backward of a part of a batch. Returns its loss times `share`.
-    fn backward(&mut self, batch: &Batch, part: Range<usize>, share: f64) -> Result<Tensor> {
+    fn backward(
+        &mut self,
+        batch: &Batch,
+        part: Range<usize>,
+        share: f64,
+        planted: &Planted,
+    ) -> Result<Tensor> {
         let (images, masks) = self.upload().part(batch, part)?;
         let autocast = Autocast::enter(self.device, self.precision)?;
         let logits = self.model.forward(&images, &self.mode)?;
         drop(autocast);
         let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
+        let loss = planted.loss(loss)?;
         drop((logits, images, masks));
         // On CUDA that is read later: reading waits for the device.
-        if !self.device.is_cuda() && !loss.f_double_value(&[])?.is_finite() {
-            let step = self.steps();
-            return Err(Error::NonFiniteLoss { step });
+        if !self.device.is_cuda() {
+            self.finite(loss.f_double_value(&[])?)?;
+        }
+        if let Some(guard) = &self.guard {
+            guard.look(self.device, self.position.steps)?;
         }
         torch_ext::backward(&self.scaler.scale(&loss)?)?;
         Ok(loss.f_detach()?)

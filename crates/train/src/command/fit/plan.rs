@@ -10,9 +10,10 @@ use torch_ext::meter;
 use crate::command::console;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::guard::Guard;
 use crate::ladder::Ladder;
 use crate::precision::{self, CpuSupport, Precision};
-use crate::proposal::{Consent, ladder, propose};
+use crate::proposal::{Consent, Limits, ladder, propose};
 use crate::run_data::RunData;
 
 #[derive(Debug, Args)]
@@ -70,12 +71,16 @@ impl PlanFlags {
         device: Device,
         precision: Precision,
         data: RunData,
+        guard: &Guard,
         is_resumed: bool,
     ) -> Result<Plan> {
         if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
             console::note(note);
         }
-        let limit = self.memory_limit.as_ref().map(|limit| limit.bytes);
+        let limits = Limits {
+            tensors: self.memory_limit.as_ref().map(|limit| limit.bytes),
+            guard: Some(*guard),
+        };
         let images = data.train.source().len();
         let (batch, use_amp) = (asked.batch, asked.use_amp);
         // A run that goes on does so as it was; the ladder is there for what has changed.
@@ -84,10 +89,10 @@ impl PlanFlags {
         } else {
             self.consent()
         };
-        let proposal = propose(asked, device, precision, images, limit, consent)?;
+        let proposal = propose(asked, device, precision, images, limits, consent)?;
         proposal.notes.iter().for_each(|line| console::note(line));
         let config = proposal.config;
-        if let Some(Bytes(bytes)) = limit {
+        if let Some(Bytes(bytes)) = limits.tensors {
             meter::set_limit(Some(bytes));
         }
         let precision = if config.use_amp == use_amp {
@@ -97,7 +102,7 @@ impl PlanFlags {
         };
         Ok(Plan {
             ladder: (self.consent() != Consent::Strict)
-                .then(|| ladder(&config, device, precision, limit)),
+                .then(|| ladder(&config, device, precision, limits)),
             precision,
             data: if config.batch == batch {
                 data

@@ -21,7 +21,7 @@ use crate::outputs::{
     Validation, samples, save_to_models_dir,
 };
 use crate::snapshot::Record;
-use crate::trainer::{Ending, EpochReport, Observer, Trainer};
+use crate::trainer::{Cause, Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
 
 pub(super) const BEST: &str = "best.safetensors";
@@ -134,9 +134,26 @@ impl Recorder {
         self.progress.clear();
         let step = trainer.steps();
         let mut outcome = outcome.map_err(|e| e.during_run(step));
-        if matches!(outcome, Ok(_) | Err(Error::Interrupted { .. })) {
+        let is_worth_it = match &outcome {
+            Ok(_) | Err(Error::Interrupted { .. } | Error::MemoryPressure(_)) => true,
+            // It could only be continued to no end.
+            Err(Error::NonFiniteLoss {
+                cause: Cause::Weights,
+                ..
+            }) => false,
+            // A run that has not begun has nothing to lose.
+            Err(_) => step > 0 && !trainer.is_torn(),
+        };
+        if is_worth_it {
             let saved = self.save_last(trainer, outcome.is_err());
-            outcome = saved.map_err(|e| e.during_run(step)).and(outcome);
+            let saved = saved.map_err(|e| e.during_run(step));
+            outcome = match outcome {
+                // A stop that promises a state to go on from has failed without one.
+                Ok(_) | Err(Error::Interrupted { .. } | Error::MemoryPressure(_)) => {
+                    saved.and(outcome)
+                }
+                failed => failed,
+            };
         }
         // The pictures and the copy show the weights that the figures are of.
         let (mut samples, mut model) = (None, None);
@@ -155,6 +172,7 @@ impl Recorder {
             Ok(Ending::Completed) => Status::Completed,
             Ok(Ending::EarlyStopped) => Status::EarlyStopped,
             Err(Error::Interrupted { .. }) => Status::Interrupted,
+            Err(Error::MemoryPressure(_)) => Status::EmergencyStop,
             Err(_) => Status::Failed,
         };
         let error = outcome.as_ref().err().map(Error::message);
@@ -285,6 +303,7 @@ impl Recorder {
             let ended = match summary.status {
                 Status::Completed | Status::EarlyStopped => "done",
                 Status::Interrupted => "interrupted",
+                Status::EmergencyStop => "stopped, since memory was nearly full",
                 Status::Failed => "failed",
             };
             lines.push(format!(
@@ -345,6 +364,22 @@ impl Observer for Recorder {
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
         self.fallbacks.push(fallback);
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
+        // What comes after is another run: this one can still be gone back to.
+        if !rung.is_bit_exact && step > 0 {
+            self.keeper.try_write(trainer, self.record());
+        }
+    }
+
+    fn loss_explodes(&mut self, trainer: &Trainer, times: f64) {
+        let step = trainer.steps();
+        self.progress.clear();
+        console::warn(&format!(
+            "step {step}: the loss is {times:.0} times what it was at first; `--lr` is probably too \
+             high"
+        ));
+        let event = json!({"event": "loss-explodes", "step": step, "times": times});
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
     }

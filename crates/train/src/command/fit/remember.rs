@@ -39,6 +39,7 @@ const fn status(status: Status) -> Option<&'static str> {
         Status::Completed => Some("completed"),
         Status::EarlyStopped => Some("early-stopped"),
         Status::Interrupted => Some("interrupted"),
+        Status::EmergencyStop => Some("emergency-stop"),
         Status::Failed => None,
     }
 }

@@ -1,0 +1,41 @@
+//! The flags of the memory guard.
+
+use std::num::NonZeroU64;
+
+use clap::Args;
+use tch::Device;
+
+use crate::command::console;
+use crate::device;
+use crate::guard::{Guard, Threshold};
+
+#[derive(Debug, Args)]
+pub(super) struct GuardFlags {
+    /// Step down before more than this share of the GPU's memory is in use, by whomever; where
+    /// nothing is left to step down to, save what `--resume` goes on from and stop with exit code 4.
+    #[arg(long = "guard-gpu", value_name = "SHARE|off", default_value = "0.95")]
+    gpu: Threshold,
+    /// The same for the memory of this machine, or of the container.
+    #[arg(long = "guard-ram", value_name = "SHARE|off", default_value = "0.9")]
+    ram: Threshold,
+    /// Steps from one look at memory to the next.
+    #[arg(long = "guard-every", value_name = "STEPS", default_value = "10")]
+    every: NonZeroU64,
+}
+
+impl GuardFlags {
+    pub(super) fn guard(&self) -> Guard {
+        Guard {
+            gpu: self.gpu,
+            ram: self.ram,
+            every: self.every,
+        }
+    }
+}
+
+/// Says how warm the GPU is, where there is one that says so.
+pub(super) fn say_temperature(device: Device) {
+    if let Some(celsius) = device::temperature(device) {
+        console::note(&format!("GPU temperature: {celsius} \u{b0}C"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Faults as text.
+
+use super::{Fault, POINTS, StepFault};
+
+/// What there is besides points.
+pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP`, \
+     `nan-loss:TIMES@STEP`, `recompute:TIMES@STEP`, `disk-full@SNAPSHOT`";
+
+/// `oom:30@2,snapshot:written@3`: numbers are 1 where they are left out, and an allocation 0.
+pub(super) fn all(text: &str) -> Result<Vec<Fault>, String> {
+    text.split(',').map(|one| fault(one.trim())).collect()
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    let unknown = || format!("`{text}` is no fault");
+    let (name, at) = match text.split_once('@') {
+        Some((name, at)) => (name, at.parse().ok().ok_or_else(unknown)?),
+        None => (text, 1),
+    };
+    if let Some(point) = POINTS.iter().find(|point| **point == name) {
+        return Ok(Fault::Death { point, nth: at });
+    }
+    let (kind, number) = match name.split_once(':') {
+        Some((kind, number)) => (kind, Some(number.parse::<u32>().ok().ok_or_else(unknown)?)),
+        None => (name, None),
+    };
+    let times = |fault| Fault::Step {
+        fault,
+        step: at,
+        times: number.map_or(1, u64::from),
+    };
+    Ok(match kind {
+        "oom" => Fault::Step {
+            fault: StepFault::OutOfMemory {
+                after: number.unwrap_or(0),
+            },
+            step: at,
+            times: 1,
+        },
+        "inf-gradients" => times(StepFault::InfiniteGradients),
+        "nan-loss" => times(StepFault::NanLoss),
+        "recompute" => times(StepFault::Recompute),
+        "disk-full" if number.is_none() => Fault::DiskFull { nth: at },
+        _ => return Err(unknown()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read() {
+        let step = |fault, step, times| Fault::Step { fault, step, times };
+        let read = all("snapshot:written@3, oom:30@2,inf-gradients:4@9,nan-loss,disk-full@2");
+        assert_eq!(
+            read.unwrap(),
+            [
+                Fault::Death {
+                    point: "snapshot:written",
+                    nth: 3
+                },
+                step(StepFault::OutOfMemory { after: 30 }, 2, 1),
+                step(StepFault::InfiniteGradients, 9, 4),
+                step(StepFault::NanLoss, 1, 1),
+                Fault::DiskFull { nth: 2 },
+            ]
+        );
+        for wrong in [
+            "",
+            "oom:x",
+            "oom@-1",
+            "snapshot:gone",
+            "disk-full:2",
+            "kill",
+        ] {
+            assert!(all(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The memory guard: a step is given up before the GPU or the machine is full, while there is still
+//! room to do something about it.
+//!
+//! It looks where a step holds the most, between its forward and its backward pass, every so many
+//! steps: at the GPU as its driver counts it, all processes considered, and at the memory of the
+//! machine, the loader's and other programs' included, or of the container. Neither waits for the
+//! device.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use advisor::ram;
+use estimator::Bytes;
+use tch::Device;
+
+use crate::device;
+use crate::error::{Error, Result};
+
+/// A share of a memory above which something is done; above 1 nothing ever is.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Threshold(f64);
+
+impl Threshold {
+    /// That of the guide's script for the GPU.
+    pub const GPU: Self = Self(0.95);
+    /// And for the machine.
+    pub const RAM: Self = Self(0.90);
+    /// Never.
+    pub const OFF: Self = Self(f64::INFINITY);
+
+    /// Bytes of `total` that the threshold is at, where there is one.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a size, between 0 and it"
+    )]
+    pub fn of(self, total: u64) -> Option<u64> {
+        (self.0 <= 1.0).then_some((total as f64 * self.0) as u64)
+    }
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
+        let share: Option<f64> = text.parse().ok();
+        share
+            .filter(|share| *share > 0.0 && *share <= 1.0)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is neither a share above 0 and up to 1 nor `off`"))
+    }
+}
+
+/// Where memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The run's GPU.
+    Gpu,
+    /// The machine, or the container.
+    Ram,
+}
+
+/// More is in use than should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pressure {
+    /// Where.
+    pub place: Place,
+    /// By whomever.
+    pub used: Bytes,
+    /// Of so much.
+    pub total: Bytes,
+    /// What may be in use.
+    pub allowed: Bytes,
+}
+
+impl Pressure {
+    fn of(place: Place, free: u64, total: u64, threshold: Threshold) -> Option<Self> {
+        let allowed = threshold.of(total)?;
+        let used = total.saturating_sub(free);
+        (used > allowed).then_some(Self {
+            place,
+            used: Bytes(used),
+            total: Bytes(total),
+            allowed: Bytes(allowed),
+        })
+    }
+
+    /// What has to go.
+    pub fn excess_bytes(&self) -> u64 {
+        self.used.0.saturating_sub(self.allowed.0)
+    }
+}
+
+impl fmt::Display for Pressure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            used,
+            total,
+            allowed,
+        } = self;
+        let place = match place {
+            Place::Gpu => "the GPU",
+            Place::Ram => "this machine",
+        };
+        write!(
+            f,
+            "the memory of {place} is nearly full: {used} of {total} in use, the guard allows \
+             {allowed}"
+        )
+    }
+}
+
+/// Looks at memory now and then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guard {
+    /// Of the GPU.
+    pub gpu: Threshold,
+    /// Of the machine.
+    pub ram: Threshold,
+    /// Steps from one look to the next.
+    pub every: NonZeroU64,
+}
+
+impl Guard {
+    /// Looks in the step after `steps` others, where it is time.
+    ///
+    /// # Errors
+    /// [`Error::MemoryPressure`].
+    pub(crate) fn look(&self, device: Device, steps: u64) -> Result<()> {
+        if !steps.is_multiple_of(self.every.get()) {
+            return Ok(());
+        }
+        let on_gpu = || {
+            let (free, total) = (device::free_bytes(device)?, device::total_bytes(device)?);
+            Pressure::of(Place::Gpu, free, total, self.gpu)
+        };
+        let on_machine = || {
+            let ram = ram::read()?;
+            Pressure::of(Place::Ram, ram.available.0, ram.total.0, self.ram)
+        };
+        let gpu = device.is_cuda().then(on_gpu).flatten();
+        match gpu.or_else(on_machine) {
+            Some(pressure) => Err(Error::MemoryPressure(pressure)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_shares() {
+        assert_eq!("0.9".parse(), Ok(Threshold::RAM));
+        assert_eq!("off".parse(), Ok(Threshold::OFF));
+        for wrong in ["0", "-1", "1.5", "90", "90%", "nan", "inf", ""] {
+            assert!(wrong.parse::<Threshold>().is_err(), "{wrong}");
+        }
+        assert_eq!(Threshold::RAM.of(1000), Some(900));
+        assert_eq!(Threshold::OFF.of(1000), None);
+    }
+
+    #[test]
+    fn pressure_begins_above_the_threshold() {
+        let of = |free| Pressure::of(Place::Ram, free, 1000, Threshold::RAM);
+        assert_eq!(of(100), None);
+        let pressure = of(60).unwrap();
+        assert_eq!(pressure.excess_bytes(), 40);
+        assert_eq!(Pressure::of(Place::Gpu, 0, 1000, Threshold::OFF), None);
+    }
+
+    #[test]
+    fn a_machine_is_never_empty() {
+        let guard = Guard {
+            gpu: Threshold::OFF,
+            ram: Threshold(1e-9),
+            every: NonZeroU64::new(3).unwrap(),
+        };
+        if ram::read().is_none() {
+            eprintln!("skipped: this system does not say how much memory it has");
+            return;
+        }
+        assert!(guard.look(Device::Cpu, 2).is_ok());
+        let error = guard.look(Device::Cpu, 3).unwrap_err();
+        assert!(matches!(error, Error::MemoryPressure(_)), "{error}");
+    }
+}

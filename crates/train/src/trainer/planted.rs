@@ -1,0 +1,57 @@
+//! Faults planted for tests, in one attempt at a step.
+
+use tch::Tensor;
+use torch_ext::ops::{mul_scalar, mul_scalar_};
+use torch_ext::{meter, segment};
+
+use crate::error::Result;
+use crate::fault::{self, StepFault};
+use crate::optimizer::AdamW;
+
+/// What goes wrong in this attempt. What has not happened by its end does not any more.
+#[derive(Debug)]
+pub(super) struct Planted {
+    faults: Vec<StepFault>,
+}
+
+impl Planted {
+    /// In an attempt at the step of that number, from 1.
+    pub(super) fn in_step(step: u64) -> Self {
+        let faults = fault::of_attempt(step);
+        for fault in &faults {
+            match fault {
+                StepFault::OutOfMemory { after } => meter::fail_after(Some(*after)),
+                StepFault::Recompute => segment::fail_next_recompute(true),
+                StepFault::InfiniteGradients | StepFault::NanLoss => {}
+            }
+        }
+        Self { faults }
+    }
+
+    /// The loss, or what is none.
+    pub(super) fn loss(&self, loss: Tensor) -> Result<Tensor> {
+        if self.faults.contains(&StepFault::NanLoss) {
+            return Ok(mul_scalar(&loss, f64::NAN)?);
+        }
+        Ok(loss)
+    }
+
+    /// Makes the first gradient infinite.
+    pub(super) fn gradients(&self, optimizer: &AdamW) -> Result<()> {
+        if self.faults.contains(&StepFault::InfiniteGradients)
+            && let Some(gradient) = optimizer.defined_gradients().first()
+        {
+            tch::no_grad(|| mul_scalar_(gradient, f64::INFINITY))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        if !self.faults.is_empty() {
+            meter::fail_after(None);
+            segment::fail_next_recompute(false);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Faults of every kind at random, step after step: memory is what it was, each is told, and no sample
+//! is trained twice or left out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use config::{CheckpointPolicy, RunConfig};
+use tch::Device;
+use torch_ext::meter;
+use train::Result;
+use train::data::{DataError, Loader, LoaderConfig, Sample, Source, SynthSource};
+use train::fault::{self, Fault, StepFault};
+use train::interrupt::Interrupt;
+use train::ladder::{Failure, Ladder, Means, Rung};
+use train::precision::Precision;
+use train::trainer::{EpochReport, Observer, Trainer};
+
+use crate::techniques::alone;
+
+/// Images of an epoch, in batches of two.
+const PAGES: usize = 20;
+const SIDE: u32 = 32;
+
+/// Pages, and how often each was handed out.
+struct Counting {
+    pages: SynthSource,
+    counts: Mutex<BTreeMap<usize, u32>>,
+}
+
+impl Source for Counting {
+    fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    fn size(&self) -> (usize, usize) {
+        self.pages.size()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.pages.name(index)
+    }
+
+    fn load(&self, index: usize) -> Result<Sample, DataError> {
+        *self.counts.lock().unwrap().entry(index).or_default() += 1;
+        self.pages.load(index)
+    }
+}
+
+/// Numbers that look random; the same ones each time.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        u32::try_from((self.0 >> 33) % u64::from(end)).unwrap()
+    }
+}
+
+/// Plants a fault for most steps, and takes note of what comes of them.
+struct Log {
+    chance: Chance,
+    num_allocations: u32,
+    planted: BTreeMap<&'static str, u32>,
+    rungs: Vec<(u64, Failure, Rung)>,
+    images: usize,
+    /// Tensor bytes at the end of a step, by the policy that runs.
+    levels: BTreeMap<&'static str, Vec<u64>>,
+    losses: Vec<f64>,
+}
+
+impl Log {
+    fn new(num_allocations: u32) -> Self {
+        Self {
+            chance: Chance(7),
+            num_allocations,
+            planted: BTreeMap::new(),
+            rungs: Vec::new(),
+            images: 0,
+            levels: BTreeMap::new(),
+            losses: Vec::new(),
+        }
+    }
+
+    fn plant(&mut self, step: u64) {
+        let (name, fault) = match self.chance.below(10) {
+            0..6 => {
+                let after = self.chance.below(self.num_allocations);
+                ("oom", StepFault::OutOfMemory { after })
+            }
+            6..8 => ("recompute", StepFault::Recompute),
+            _ => return fault::plant(&[]),
+        };
+        *self.planted.entry(name).or_default() += 1;
+        let times = 1;
+        fault::plant(&[Fault::Step { fault, step, times }]);
+    }
+}
+
+impl Observer for Log {
+    fn batch_done(&mut self, images: usize, _loss: Option<f64>) {
+        self.images += images;
+    }
+
+    fn step_done(&mut self, trainer: &Trainer, _is_last: bool) {
+        let policy = trainer.config.checkpoint_policy().as_str();
+        let level = meter::read().allocated_bytes;
+        self.levels.entry(policy).or_default().push(level);
+        self.plant(trainer.steps() + 1);
+    }
+
+    fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
+        self.rungs.push((trainer.steps(), *failure, rung.clone()));
+    }
+
+    fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        self.losses.push(report.train_loss);
+        Ok(())
+    }
+}
+
+fn loader(source: Arc<dyn Source>, shuffle: bool) -> Loader {
+    let loader = LoaderConfig {
+        batch: 2,
+        workers: 1,
+        prefetch: 1,
+        shuffle,
+        seed: 5,
+        augment: shuffle,
+        drop_last: false,
+    };
+    Loader::new(source, loader).unwrap()
+}
+
+fn pages(seed: u64, num: usize) -> Counting {
+    Counting {
+        pages: SynthSource::new(seed, num, SIDE, SIDE).unwrap(),
+        counts: Mutex::default(),
+    }
+}
+
+/// Trains; `log` plants faults where there is one.
+fn fit(config: &RunConfig, train: &Arc<Counting>, log: &mut dyn Observer) -> Vec<tch::Tensor> {
+    let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)
+        .unwrap()
+        .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
+    let train = loader(Arc::clone(train) as Arc<dyn Source>, true);
+    let val = loader(Arc::new(pages(2, 2)), false);
+    trainer
+        .fit(&train, &val, log, &Interrupt::default())
+        .unwrap();
+    fault::plant(&[]);
+    trainer
+        .tensors()
+        .into_iter()
+        .map(|(_, t)| t.copy())
+        .collect()
+}
+
+struct Silent;
+
+impl Observer for Silent {}
+
+/// 200 steps; `SNUG_TEST_FAULT_STEPS` says how many instead.
+#[test]
+fn random_faults_leave_no_trace() {
+    let _turn = alone();
+    let steps = std::env::var("SNUG_TEST_FAULT_STEPS").ok();
+    let steps: u32 = steps.map_or(200, |text| text.parse().unwrap());
+    let epochs = steps.div_ceil(u32::try_from(PAGES / 2).unwrap());
+    let config = RunConfig {
+        width: 2,
+        img_size: config::ImageSize::new(SIDE, SIDE),
+        batch: 2,
+        use_amp: false,
+        use_grad_checkpoint: true,
+        grad_checkpoint_policy: Some(CheckpointPolicy::Block),
+        epochs,
+        patience: 0,
+        lr: 1e-3,
+        ..RunConfig::default()
+    };
+    // As few allocations as a step has whatever its policy; building a trainer is among them.
+    let one_step = RunConfig {
+        use_grad_checkpoint: false,
+        grad_checkpoint_policy: None,
+        max_steps: Some(1),
+        ..config.clone()
+    };
+    let two_steps = RunConfig {
+        max_steps: Some(2),
+        ..one_step.clone()
+    };
+    let [one, two] = [one_step, two_steps].map(|config| {
+        let before = meter::read().num_allocations;
+        fit(&config, &Arc::new(pages(1, PAGES)), &mut Silent);
+        meter::read().num_allocations - before
+    });
+
+    let plain = fit(&config, &Arc::new(pages(1, PAGES)), &mut Silent);
+    let train = Arc::new(pages(1, PAGES));
+    let mut log = Log::new(u32::try_from(two - one).unwrap());
+    let faulty = fit(&config, &train, &mut log);
+
+    let pairs = plain.iter().zip(&faulty);
+    assert!(pairs.into_iter().all(|(a, b)| a.equal(b)));
+    assert_eq!(log.images, PAGES * epochs as usize);
+    let counts = train.counts.lock().unwrap();
+    assert_eq!(counts.len(), PAGES);
+    assert!(counts.values().all(|count| *count == epochs), "{counts:?}");
+    // Each policy holds one level at the end of its steps: nothing is left behind by a failure.
+    for (policy, levels) in &log.levels {
+        let (least, most) = (levels.iter().min(), levels.iter().max());
+        assert_eq!(least, most, "{policy}: {levels:?}");
+    }
+    // The optimizer asks again by itself, and a library does without a buffer that it does not get.
+    let memory = log.rungs.iter();
+    let memory = memory.filter(|(_, failure, _)| matches!(failure, Failure::OutOfMemory { .. }));
+    let (failed, planted) = (memory.count(), log.planted["oom"] as usize);
+    println!("{failed} of {planted} allocations failed in {steps} steps, all survived");
+    assert!(failed <= planted && failed * 10 >= planted * 7);
+    let others: Vec<_> = log
+        .rungs
+        .iter()
+        .filter(|(_, failure, _)| *failure == Failure::Checkpointing)
+        .map(|(_, _, rung)| rung.to.as_str())
+        .collect();
+    assert_eq!(others, ["use_reentrant true", "checkpointing off"]);
+}
