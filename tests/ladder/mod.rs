@@ -1,5 +1,6 @@
 //! Runs whose steps fail: what comes out is what would have come out without the failure.
 
+mod before;
 mod faults;
 
 use std::sync::Arc;

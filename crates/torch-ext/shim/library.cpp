@@ -6,6 +6,7 @@
 #include <ATen/cpu/Utils.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Allocator.h>
+#include <c10/core/AllocatorConfig.h>
 #include <dlfcn.h>
 #include <unistd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -103,6 +104,16 @@ int32_t snug_cuda_reset_peak(int32_t device) {
 
 int32_t snug_cuda_empty_cache(void) {
   return snug::guarded([] { cuda_allocator().emptyCache(); });
+}
+
+int32_t snug_cuda_set_fraction(double fraction) {
+  return snug::guarded([&] {
+    // What the environment says stays; of a key that is there twice the last one counts.
+    auto settings = c10::CachingAllocator::getAllocatorSettings();
+    if (!settings.empty()) settings += ',';
+    settings += "per_process_memory_fraction:" + std::to_string(fraction);
+    c10::CachingAllocator::setAllocatorSettings(settings);
+  });
 }
 
 int32_t snug_allow_tf32(int32_t allow) {

@@ -1,6 +1,8 @@
 //! The CUDA caching allocator, as `torch.cuda.memory_stats` reports it.
 
-use crate::{Error, Result, error::check, ffi};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result, device_info, error::check, ffi};
 
 /// Bytes of one CUDA device, as seen by this process's allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +80,34 @@ pub fn empty_cache() -> Result<()> {
     check(unsafe { ffi::snug_cuda_empty_cache() })
 }
 
+/// Lets this process reserve so many bytes of a device and no more: what is beyond fails as a full
+/// device does. Only before the first tensor is made there, and counted from the allocator's cache, the
+/// context left out. Tried out before it returns.
+///
+/// # Errors
+/// Where the device does not say how large it is, or libtorch gives more all the same.
+#[doc(alias = "set_per_process_memory_fraction")]
+#[doc(alias = "memory_limit")]
+pub fn set_limit(device: usize, bytes: u64) -> Result<()> {
+    index(device)?;
+    let total = device_info::total_bytes(device)
+        .ok_or_else(|| Error::Torch("CUDA does not tell the size of the device".to_owned()))?;
+    if bytes >= total {
+        return Ok(());
+    }
+    // SAFETY: plain value.
+    check(unsafe { ffi::snug_cuda_set_fraction(bytes as f64 / total as f64) })?;
+    // Past rounding of the fraction, and of a segment.
+    let beyond = i64::try_from(bytes + total / 1000 + (32 << 20)).unwrap_or(i64::MAX);
+    match Tensor::f_empty([beyond], (Kind::Uint8, Device::Cuda(device))).map_err(Error::from) {
+        Err(error) if error.is_out_of_memory() => empty_cache(),
+        Err(error) => Err(error),
+        Ok(_) => Err(Error::Torch(format!(
+            "the limit of {bytes} bytes is not kept: {beyond} were given"
+        ))),
+    }
+}
+
 /// Lets convolutions and products of fp32 tensors use TF32, in cuDNN and in cuBLAS, or not. Left
 /// alone, libtorch uses it in convolutions. Without CUDA it is without effect.
 ///
@@ -110,5 +140,7 @@ mod tests {
         assert!(super::memory(0).is_err());
         assert!(super::reset_peak(0).is_err());
         assert!(super::empty_cache().is_err());
+        assert!(super::set_limit(0, 1 << 30).is_err());
+        assert_eq!(crate::device_info::total_bytes(0), None);
     }
 }

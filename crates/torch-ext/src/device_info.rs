@@ -86,6 +86,25 @@ pub fn compute_capability(device: usize) -> Option<Version> {
     })
 }
 
+/// Bytes of the memory of CUDA device `device`. Makes its context, and nothing in libtorch.
+#[doc(alias = "cudaMemGetInfo")]
+pub fn total_bytes(device: usize) -> Option<u64> {
+    let device = c_int::try_from(device).ok()?;
+    let library = Library::this();
+    // SAFETY: CUDA declares `cudaError_t cudaSetDevice(int)`.
+    let set: Symbol<unsafe extern "C" fn(c_int) -> c_int> =
+        unsafe { library.get(c"cudaSetDevice".to_bytes_with_nul()) }.ok()?;
+    // SAFETY: CUDA declares `cudaError_t cudaMemGetInfo(size_t*, size_t*)`.
+    let get: Symbol<unsafe extern "C" fn(*mut usize, *mut usize) -> c_int> =
+        unsafe { library.get(c"cudaMemGetInfo".to_bytes_with_nul()) }.ok()?;
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: CUDA checks the device.
+    let is_set = unsafe { set(device) } == CUDA_SUCCESS;
+    // SAFETY: both are valid for writes.
+    let is_known = is_set && unsafe { get(&raw mut free, &raw mut total) } == CUDA_SUCCESS;
+    is_known.then_some(total as u64)
+}
+
 /// PCI bus id of CUDA device `device`, such as `0000:65:00.0`: the name by which NVML knows it,
 /// whatever the order in which CUDA counts.
 #[doc(alias = "cudaDeviceGetPCIBusId")]

@@ -1,4 +1,4 @@
-//! Validation: the scores of a model over a set; and its answers without masks.
+//! Validation: the scores of a model over a set.
 
 use std::ops::Range;
 
@@ -11,7 +11,6 @@ use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
 use crate::model::{ForwardMode, UNet};
-use crate::outputs::samples::answers;
 use crate::precision::Precision;
 
 /// How batches become tensors.
@@ -118,36 +117,4 @@ pub fn score(
     let loss = segmentation_loss(&logits, &masks)?.f_double_value(&[])?;
     counter.add(&logits, &masks)?;
     Ok(loss)
-}
-
-/// Classes of the pixels of `batch`, at the `original` height and width of its images: 0 and 1 for
-/// one class, at `threshold`.
-///
-/// # Errors
-/// Where a tensor operation fails.
-pub fn answer(
-    model: &UNet,
-    batch: &Batch,
-    upload: Upload,
-    precision: Precision,
-    original: (usize, usize),
-    threshold: f64,
-) -> Result<Vec<u8>> {
-    let (images, _) = upload.batch(batch)?;
-    let logits = {
-        let _no_grad = tch::no_grad_guard();
-        let _autocast = Autocast::enter(upload.device, precision)?;
-        model.forward(&images, &ForwardMode::EVALUATION)?
-    };
-    // Logits, not answers, are brought to the image's size: edges stay smooth.
-    let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
-    let logits = logits.f_to_kind(Kind::Float)?.f_upsample_bilinear2d(
-        [h, w].as_slice(),
-        false,
-        None::<f64>,
-        None::<f64>,
-    )?;
-    Ok(Vec::<u8>::try_from(
-        answers(&logits, threshold)?.f_flatten(0, -1)?,
-    )?)
 }

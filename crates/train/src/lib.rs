@@ -4,6 +4,7 @@
 //! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
 //! the program and its tests share.
 
+pub mod answering;
 pub mod bench_worker;
 pub mod checkpointing;
 pub mod command;

@@ -131,8 +131,10 @@ fn target(
         })
     };
     let room = limits.guard.and_then(|guard| room_under(&guard, device));
+    let limit = limits.tensors.map(less_a_margin);
+    let limit = limit.and_then(|limit| limit.checked_add(context));
     let bounds = [
-        limits.tensors.map(less_a_margin).or(target.budget()),
+        limit.or(target.budget()),
         room.and_then(|room| room.checked_add(context)),
     ];
     Some(match bounds.into_iter().flatten().min() {

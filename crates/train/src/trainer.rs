@@ -3,8 +3,10 @@
 mod divergence;
 mod mean_loss;
 mod planted;
+mod preflight;
 mod state;
 mod step;
+mod warm_up;
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +30,10 @@ use crate::precision::Precision;
 pub use divergence::Cause;
 use divergence::LossWatch;
 use mean_loss::MeanLoss;
+pub use preflight::Agreement;
 pub use state::TrainerState;
 use step::{Saved, ScaleWatch};
+pub use warm_up::Clock;
 
 /// Steps that are not timed: libraries choose and allocate in them.
 const WARM_UP_STEPS: usize = 3;
@@ -394,6 +398,15 @@ impl Trainer {
     /// Optimizer steps done.
     pub fn steps(&self) -> u64 {
         self.position.steps
+    }
+
+    /// Optimizer steps that are left, of epochs of so many micro-batches; early stopping left out.
+    pub fn steps_left(&self, num_batches: usize) -> u64 {
+        let group = u64::from(self.config.accumulation.max(1));
+        let per_epoch = (num_batches as u64).div_ceil(group);
+        let whole = per_epoch.saturating_mul(u64::from(self.config.epochs));
+        let whole = self.config.max_steps.map_or(whole, |max| max.min(whole));
+        whole.saturating_sub(self.position.steps)
     }
 
     /// Whether a step failed half-way and could not be undone: nothing is to be continued from here.

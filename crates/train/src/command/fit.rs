@@ -20,6 +20,7 @@ use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
 use crate::{compose, device, fault, prediction};
 
+mod before;
 mod guarded;
 mod keeper;
 mod plan;
@@ -84,7 +85,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let mut resolved = resolved(&args.config, &args.training)?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
-    args.plan.refuse_what_is_not_there(device)?;
+    args.plan.limit_gpu(device)?;
     refuse_names(args)?;
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
@@ -168,8 +169,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
     let expected = (peak_bytes, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
-    device::reset_peak(device);
-    let outcome = trainer.fit(&data.train, &data.val, &mut recorder, &interrupt);
+    let outcome = before::look(&mut trainer, &data, &mut recorder).and_then(|()| {
+        device::reset_peak(device);
+        trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)
+    });
     let models = models_dir.as_deref().map(|dir| (dir, dataset.as_str()));
     let report = recorder.finish(&trainer, outcome, data.val.source().as_ref(), models)?;
     console::print(&report);

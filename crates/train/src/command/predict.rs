@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use config::RunConfig;
 use image::ExtendedColorType;
 
 use super::console;
 use super::evaluate::Loaded;
 use super::flags::{ConfigFlags, DeviceFlag};
+use crate::answering::Answering;
 use crate::data::{Batch, Sample, decode, resize};
 use crate::error::{Error, Result};
-use crate::evaluation::answer;
 use crate::outputs::samples::save_png;
 use crate::weights::WeightsFile;
 
@@ -50,8 +51,10 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.config.clone(), args.device)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
+    let (upload, precision) = (loaded.upload, loaded.precision);
+    let mut answering = Answering::new(&loaded.model, upload, precision, args.threshold);
     for (image, mask) in &jobs {
-        predict(&loaded, image, mask, args.threshold)?;
+        predict(&loaded.config, &mut answering, image, mask)?;
     }
     console::print(&format!(
         "wrote {} mask(s) to {}",
@@ -122,10 +125,15 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result<()> {
+fn predict(
+    config: &RunConfig,
+    answering: &mut Answering<'_>,
+    image: &Path,
+    mask: &Path,
+) -> Result<()> {
     let decoded = decode::image(image)?;
     let original = (decoded.height, decoded.width);
-    let (height, width) = crate::run_data::size_of(&loaded.config);
+    let (height, width) = crate::run_data::size_of(config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;
     let mut batch = Batch::new(height, width);
     batch.push(
@@ -135,16 +143,12 @@ fn predict(loaded: &Loaded, image: &Path, mask: &Path, threshold: f64) -> Result
         },
         0,
     );
-    let (upload, precision) = (loaded.upload, loaded.precision);
-    let mut answer = answer(
-        &loaded.model,
-        &batch,
-        upload,
-        precision,
-        original,
-        threshold,
-    )?;
-    if loaded.config.classes == 1 {
+    let mut rung = |words: &str| {
+        let image = image.display();
+        console::warn(&format!("`{image}`: out of memory; {words}"));
+    };
+    let mut answer = answering.answer(&batch, original, &mut rung)?;
+    if config.classes == 1 {
         for value in &mut answer {
             *value *= 255;
         }

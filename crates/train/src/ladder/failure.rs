@@ -29,6 +29,11 @@ pub enum Failure {
     },
     /// A segment could not be recomputed.
     Checkpointing,
+    /// Nothing fails, but a technique costs time and is not needed.
+    Slow {
+        /// What is gained without it, as a share of a step's time.
+        gain: f64,
+    },
 }
 
 impl Failure {
@@ -80,6 +85,7 @@ impl fmt::Display for Failure {
                 "memory is nearly full, {} more in use than the guard allows",
                 Bytes(*excess_bytes)
             ),
+            Self::Slow { gain } => write!(f, "slower by {:.0} % than need be", 100.0 * gain),
             Self::Checkpointing => f.write_str("a checkpointed segment cannot be recomputed"),
         }
     }

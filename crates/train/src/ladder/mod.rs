@@ -9,6 +9,7 @@
 //! | gradients overflow, step after step | a lower scale; bf16; AMP off |
 //! | a loss that is no number | bf16; AMP off |
 //! | a segment that cannot be recomputed | the other form of checkpointing; no checkpointing |
+//! | slower than need be, measured before a long run | no checkpointing; no channels-last |
 //!
 //! The ladder ends: every rung but the first leads to a recipe that takes less memory or fewer risks
 //! than the one before, and none leads back.
@@ -16,6 +17,7 @@
 mod failure;
 mod memory;
 mod numbers;
+mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -135,6 +137,8 @@ impl Ladder {
             Failure::Overflow { scale } => self.less_range(recipe, Some(*scale)),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),
+            // Measured before a run, and asked for by name.
+            Failure::Slow { .. } => None,
         }
     }
 }

@@ -71,22 +71,6 @@ impl Ladder {
             let (from, to) = ((!use_reentrant).to_string(), use_reentrant.to_string());
             return Some(Rung::to(other, "use_reentrant", &from, &to, true));
         }
-        if policy == CheckpointPolicy::Off {
-            return None;
-        }
-        let off = Recipe {
-            config: RunConfig {
-                use_grad_checkpoint: false,
-                grad_checkpoint_policy: None,
-                grad_checkpoint_plan: None,
-                ..recipe.config.clone()
-            },
-            ..recipe.clone()
-        };
-        let fits = self.target.as_ref().is_none_or(|target| {
-            let cost = target.predict(&off.as_predicted()).ok().flatten();
-            cost.is_none_or(|cost| target.fits(&cost))
-        });
-        fits.then(|| Rung::to(off, "checkpointing", policy.as_str(), "off", true))
+        self.without_checkpointing(recipe)
     }
 }

@@ -7,10 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
 use super::Peak;
+use crate::answering::Answering;
 use crate::data::{Batch, Sample};
 use crate::device;
 use crate::error::Result;
-use crate::evaluation::{Upload, answer, score};
+use crate::evaluation::{Upload, score};
 use crate::metrics::Counter;
 use crate::model::UNet;
 use crate::optimizer::AdamW;
@@ -76,7 +77,7 @@ impl Evaluation {
             }
             Purpose::Answers(size) => {
                 let original = (size.height as usize, size.width as usize);
-                answer(model, batch, upload, precision, original, 0.5)?;
+                Answering::new(model, upload, precision, 0.5).attempt(batch, original)?;
             }
         }
         Ok(())

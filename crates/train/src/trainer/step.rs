@@ -46,7 +46,7 @@ impl Saved {
         })
     }
 
-    fn save(&mut self) -> Result<()> {
+    pub(super) fn save(&mut self) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         for (copy, live) in self.copies.iter_mut().zip(&self.live) {
             copy.f_copy_(live)?;
@@ -135,14 +135,7 @@ impl Trainer {
     }
 
     fn attempt(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let planted = Planted::in_step(self.position.steps + 1);
-        let group = batches.len();
-        let mut losses = Vec::with_capacity(group);
-        for batch in batches {
-            let loss = self.accumulate(batch, group, &planted)?;
-            losses.push(mul_scalar(&loss, group as f64)?);
-        }
-        planted.gradients(&self.optimizer)?;
+        let losses = self.gradients(batches)?;
         self.update()?;
         self.optimizer.zero_grad()?;
         // Reading the scale waits for the device.
@@ -152,6 +145,19 @@ impl Trainer {
         {
             return Err(Error::GradientOverflow { scale });
         }
+        Ok(losses)
+    }
+
+    /// Forward and backward of every batch. Returns the loss of each.
+    pub(super) fn gradients(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
+        let planted = Planted::in_step(self.position.steps + 1);
+        let group = batches.len();
+        let mut losses = Vec::with_capacity(group);
+        for batch in batches {
+            let loss = self.accumulate(batch, group, &planted)?;
+            losses.push(mul_scalar(&loss, group as f64)?);
+        }
+        planted.gradients(&self.optimizer)?;
         Ok(losses)
     }
 
@@ -214,7 +220,7 @@ impl Trainer {
     }
 
     /// As if the step had not begun.
-    fn undo(&mut self) -> Result<()> {
+    pub(super) fn undo(&mut self) -> Result<()> {
         self.optimizer.zero_grad()?;
         self.saved.restore()?;
         if self.device.is_cuda() {
@@ -223,7 +229,7 @@ impl Trainer {
         Ok(())
     }
 
-    fn take(&mut self, rung: Rung) -> Result<()> {
+    pub(super) fn take(&mut self, rung: Rung) -> Result<()> {
         let Recipe {
             config,
             precision,

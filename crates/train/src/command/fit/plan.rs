@@ -5,10 +5,9 @@ use clap::Args;
 use config::RunConfig;
 use estimator::{Bytes, SizeArg};
 use tch::Device;
-use torch_ext::meter;
+use torch_ext::{cuda, meter};
 
 use crate::command::console;
-use crate::device;
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::ladder::Ladder;
@@ -29,8 +28,8 @@ pub(super) struct PlanFlags {
     /// Run what is asked for even where it is predicted not to fit.
     #[arg(long)]
     force: bool,
-    /// Tensors may take so much and no more, such as `2GiB`: a budget for a shared machine. CPU only
-    /// so far.
+    /// Take so much memory and no more, such as `2GiB`: a budget for a shared machine. Counted in
+    /// bytes of tensors on the CPU, and on CUDA in what is reserved from the driver beside the context.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_limit: Option<SizeArg>,
 }
@@ -47,24 +46,21 @@ pub(super) struct Plan {
 }
 
 impl PlanFlags {
-    /// Refuses a limit that cannot be kept.
-    pub(super) fn refuse_what_is_not_there(&self, device: Device) -> Result<()> {
-        let Some(limit) = self.memory_limit.as_ref().filter(|_| device.is_cuda()) else {
+    /// Sets the limit on a GPU, which has to be there before the first tensor.
+    pub(super) fn limit_gpu(&self, device: Device) -> Result<()> {
+        let (Some(limit), Device::Cuda(n)) = (&self.memory_limit, device) else {
             return Ok(());
         };
-        let total = device::total_bytes(device).unwrap_or(u64::MAX).max(1);
-        let share = (limit.bytes.0 as f64 / total as f64).min(1.0);
-        Err(Error::Usage {
-            message: "`--memory-limit` on CUDA is not there yet".to_owned(),
-            hint: format!(
-                "`PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:{share:.3}` in the \
-                 environment limits libtorch's allocator"
-            ),
+        cuda::set_limit(n, limit.bytes.0).map_err(|error| Error::Usage {
+            message: format!("`--memory-limit`: {error}"),
+            hint: "`PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.5` in the environment \
+                   limits libtorch's allocator to half of the device"
+                .to_owned(),
         })
     }
 
     /// Decides what runs of what was asked for (of a run that `is_resumed`, that it goes on as it was),
-    /// and sets the limit.
+    /// and sets the limit on the CPU.
     pub(super) fn decide(
         &self,
         asked: RunConfig,
@@ -92,7 +88,7 @@ impl PlanFlags {
         let proposal = propose(asked, device, precision, images, limits, consent)?;
         proposal.notes.iter().for_each(|line| console::note(line));
         let config = proposal.config;
-        if let Some(Bytes(bytes)) = limits.tensors {
+        if let Some(Bytes(bytes)) = limits.tensors.filter(|_| !device.is_cuda()) {
             meter::set_limit(Some(bytes));
         }
         let precision = if config.use_amp == use_amp {

@@ -20,8 +20,9 @@ use crate::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
     Validation, samples, save_to_models_dir,
 };
+use crate::precision::Precision;
 use crate::snapshot::Record;
-use crate::trainer::{Cause, Ending, EpochReport, Observer, Trainer};
+use crate::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
 
 pub(super) const BEST: &str = "best.safetensors";
@@ -121,6 +122,25 @@ impl Recorder {
             }
             written => self.is_failing = written.is_err(),
         }
+    }
+
+    /// Takes down how AMP compares with fp32.
+    pub(super) fn compared(&mut self, precision: Precision, agreement: &Agreement) {
+        let line = format!("AMP check ({}): {agreement}", precision.name());
+        if agreement.holds() {
+            console::note(&line);
+        } else {
+            console::warn(&format!("{line}; `--amp off` is safe"));
+        }
+        let event = json!({
+            "event": "amp-check",
+            "precision": precision.name(),
+            "holds": agreement.holds(),
+            "mean_difference": agreement.mean,
+            "largest_difference": agreement.largest,
+        });
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
     }
 
     /// Writes the summary, whatever the outcome, and returns what to tell the user.
@@ -360,6 +380,10 @@ impl Observer for Recorder {
         let step = trainer.steps();
         self.progress.clear();
         console::warn(&in_words(step, failure, rung));
+        if rung.recipe != trainer.recipe() {
+            // That was of another recipe.
+            self.predicted_peak_bytes = None;
+        }
         let fallback = Fallback::of(step, failure, rung);
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
@@ -459,6 +483,9 @@ fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
     } else {
         "rounding differs from here on"
     };
+    if let Failure::Slow { .. } = failure {
+        return format!("measured before the run: {failure}; {from} -> {to}: {bits}");
+    }
     format!(
         "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
         step + 1

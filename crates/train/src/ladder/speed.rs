@@ -1,0 +1,49 @@
+//! Rungs for what costs time and is not needed.
+
+use config::{CheckpointPolicy, RunConfig};
+
+use super::{Ladder, Recipe, Rung};
+
+impl Ladder {
+    /// Everything kept, where that is predicted to fit or nothing is predicted.
+    pub(crate) fn without_checkpointing(&self, recipe: &Recipe) -> Option<Rung> {
+        let policy = recipe.config.checkpoint_policy();
+        if policy == CheckpointPolicy::Off {
+            return None;
+        }
+        let off = Recipe {
+            config: RunConfig {
+                use_grad_checkpoint: false,
+                grad_checkpoint_policy: None,
+                grad_checkpoint_plan: None,
+                ..recipe.config.clone()
+            },
+            ..recipe.clone()
+        };
+        self.may_fit(&off)
+            .then(|| Rung::to(off, "checkpointing", policy.as_str(), "off", true))
+    }
+
+    /// The other memory format. Kernels add up in another order there.
+    pub(crate) fn without_channels_last(&self, recipe: &Recipe) -> Option<Rung> {
+        if !recipe.config.use_channels_last {
+            return None;
+        }
+        let first = Recipe {
+            config: RunConfig {
+                use_channels_last: false,
+                ..recipe.config.clone()
+            },
+            ..recipe.clone()
+        };
+        self.may_fit(&first)
+            .then(|| Rung::to(first, "channels-last", "on", "off", false))
+    }
+
+    fn may_fit(&self, recipe: &Recipe) -> bool {
+        self.target.as_ref().is_none_or(|target| {
+            let cost = target.predict(&recipe.as_predicted()).ok().flatten();
+            cost.is_none_or(|cost| target.fits(&cost))
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Before a run in half precision: whether it answers as fp32 does.
+
+use std::fmt;
+
+use tch::{Kind, Tensor};
+
+use super::Trainer;
+use crate::compose::Autocast;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::model::{Checkpointing, ForwardMode};
+use crate::precision::Precision;
+
+/// Images that are enough to see it.
+const MOST_IMAGES: usize = 2;
+
+/// A mean difference of probabilities above this is no rounding: of a fresh network bf16 is off by some
+/// thousandths.
+const TOO_MUCH: f64 = 0.02;
+
+/// Probabilities in half precision beside those in fp32.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// Mean difference, without sign.
+    pub mean: f64,
+    /// The largest one.
+    pub largest: f64,
+    /// Whether fp32 gives numbers.
+    pub fp32_is_finite: bool,
+    /// Whether half precision does.
+    pub half_is_finite: bool,
+}
+
+impl Agreement {
+    /// Whether the two can stand for each other.
+    pub fn holds(&self) -> bool {
+        self.fp32_is_finite && self.half_is_finite && self.mean <= TOO_MUCH
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.fp32_is_finite, self.half_is_finite) {
+            (false, _) => f.write_str("even fp32 gives no numbers on the first images"),
+            (true, false) => f.write_str("it gives no numbers on the first images, and fp32 does"),
+            (true, true) => write!(
+                f,
+                "probabilities on the first images differ from fp32 by {:.4} on average, {:.4} at the \
+                 most",
+                self.mean, self.largest
+            ),
+        }
+    }
+}
+
+impl Trainer {
+    /// Compares both on some images of `batch`; `None` for a run in fp32. Changes nothing.
+    ///
+    /// # Errors
+    /// Where memory runs out, or a tensor operation fails.
+    pub fn preflight(&mut self, batch: &Batch) -> Result<Option<Agreement>> {
+        if self.precision == Precision::Fp32 {
+            return Ok(None);
+        }
+        self.saved.save()?;
+        let compared = self.compare(batch);
+        self.undo()?;
+        compared.map(Some)
+    }
+
+    fn compare(&self, batch: &Batch) -> Result<Agreement> {
+        let fp32 = self.probabilities(batch, Precision::Fp32)?;
+        let half = self.probabilities(batch, self.precision)?;
+        let difference = half.f_sub(&fp32)?.f_abs()?;
+        let is_finite = |tensor: &Tensor| -> Result<bool> {
+            Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
+        };
+        Ok(Agreement {
+            mean: difference.f_mean(Kind::Float)?.f_double_value(&[])?,
+            largest: difference.f_max()?.f_double_value(&[])?,
+            fp32_is_finite: is_finite(&fp32)?,
+            half_is_finite: is_finite(&half)?,
+        })
+    }
+
+    fn probabilities(&self, batch: &Batch, precision: Precision) -> Result<Tensor> {
+        // Batch norm takes the statistics of these images, as it does in training.
+        const MODE: ForwardMode = ForwardMode {
+            training: true,
+            checkpointing: Checkpointing::Off,
+            split_concat: false,
+        };
+        let _no_grad = tch::no_grad_guard();
+        let some = 0..batch.len.min(MOST_IMAGES);
+        let (images, _) = self.upload().part(batch, some)?;
+        let logits = {
+            let _autocast = Autocast::enter(self.device, precision)?;
+            self.model.forward(&images, &MODE)?
+        };
+        let logits = logits.f_to_kind(Kind::Float)?;
+        Ok(if logits.size()[1] == 1 {
+            logits.f_sigmoid()?
+        } else {
+            logits.f_softmax(1, Kind::Float)?
+        })
+    }
+}

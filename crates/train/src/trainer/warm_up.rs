@@ -1,0 +1,159 @@
+//! Before a long run: whether checkpointing and channels-last pay, measured on steps that are undone.
+//! The guide's Q3 and Q4.
+
+use std::time::{Duration, Instant};
+
+use tch::Tensor;
+use torch_ext::ops::{MemoryFormat, contiguous_in};
+
+use super::{Observer, Trainer};
+use crate::data::Batch;
+use crate::device;
+use crate::error::Result;
+use crate::ladder::{Failure, Ladder, Rung};
+
+/// Tries of each way, after one that is not counted; the fastest counts.
+const TRIES: u32 = 2;
+/// Runs of fewer steps, or of less time, are over before it pays to look.
+const LEAST_STEPS: u64 = 200;
+const LEAST_TIME: Duration = Duration::from_secs(180);
+/// What has to be gained, as a share of a step's time: less is noise.
+const WORTH_IT: f64 = 0.1;
+
+/// How long a step takes as the trainer does it now.
+pub type Clock<'a> = dyn FnMut(&mut Trainer, &[Batch]) -> Result<Duration> + 'a;
+
+impl Trainer {
+    /// Drops what does not pay, of a run that is so many steps long: each technique that only costs
+    /// time here, where the run fits without. `clock` is [`Self::time_of_step`], but in tests.
+    /// Weights, statistics and scaler are as before.
+    ///
+    /// # Errors
+    /// Where a step fails otherwise than by memory.
+    pub fn warm_up(
+        &mut self,
+        batches: &[Batch],
+        num_steps: u64,
+        clock: &mut Clock<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        if num_steps < LEAST_STEPS || self.ladder.is_none() || self.config.deterministic {
+            return Ok(());
+        }
+        for drop in [Ladder::without_checkpointing, Ladder::without_channels_last] {
+            let recipe = self.recipe();
+            let other = self
+                .ladder
+                .as_ref()
+                .and_then(|ladder| drop(ladder, &recipe));
+            let Some(other) = other else { continue };
+            let Some(now) = self.fastest(batches, 1, clock)? else {
+                return Ok(());
+            };
+            let whole = now.checked_mul(u32::try_from(num_steps).unwrap_or(u32::MAX));
+            if whole.is_some_and(|whole| whole < LEAST_TIME) {
+                return Ok(());
+            }
+            let Some(gain) = self.gain_of(&other, batches, clock)? else {
+                continue;
+            };
+            if gain > WORTH_IT {
+                observer.rung_taken(self, &Failure::Slow { gain }, &other);
+                self.adopt(other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// By what share of a step's time `other` is faster. `None` where it does not fit.
+    fn gain_of(
+        &mut self,
+        other: &Rung,
+        batches: &[Batch],
+        clock: &mut Clock<'_>,
+    ) -> Result<Option<f64>> {
+        let before = self.as_rung();
+        let now = self.fastest(batches, TRIES, clock)?;
+        self.adopt(other.clone())?;
+        let then = self.fastest(batches, 1 + TRIES, clock);
+        self.adopt(before)?;
+        Ok(now
+            .zip(then?)
+            .map(|(now, then)| 1.0 - then.as_secs_f64() / now.as_secs_f64().max(1e-9)))
+    }
+
+    /// The shortest of some tries; `None` where one runs out of memory.
+    fn fastest(
+        &mut self,
+        batches: &[Batch],
+        tries: u32,
+        clock: &mut Clock<'_>,
+    ) -> Result<Option<Duration>> {
+        let mut fastest: Option<Duration> = None;
+        for _try in 0..tries {
+            match clock(self, batches) {
+                Ok(time) => fastest = Some(fastest.map_or(time, |fastest| fastest.min(time))),
+                Err(error) => {
+                    let is_memory = matches!(
+                        Failure::of(&error),
+                        Some(Failure::OutOfMemory { .. } | Failure::MemoryPressure { .. })
+                    );
+                    return if is_memory { Ok(None) } else { Err(error) };
+                }
+            }
+        }
+        Ok(fastest)
+    }
+
+    /// Time of the forward and backward passes of a step, which are undone. What the optimizer takes is
+    /// the same in every way.
+    ///
+    /// # Errors
+    /// As a step.
+    pub fn time_of_step(&mut self, batches: &[Batch]) -> Result<Duration> {
+        self.saved.save()?;
+        device::synchronize(self.device);
+        let begun = Instant::now();
+        let outcome = self.gradients(batches);
+        device::synchronize(self.device);
+        let time = begun.elapsed();
+        self.undo()?;
+        outcome.map(|_losses| time)
+    }
+
+    /// The recipe that is taken now, to come back to.
+    fn as_rung(&self) -> Rung {
+        Rung {
+            recipe: self.recipe(),
+            scale: None,
+            from: String::new(),
+            to: String::new(),
+            is_bit_exact: true,
+        }
+    }
+
+    /// Takes a rung, and brings every tensor into its memory format.
+    fn adopt(&mut self, rung: Rung) -> Result<()> {
+        let channels_last = rung.recipe.config.use_channels_last;
+        if channels_last != self.config.use_channels_last {
+            let format = if channels_last {
+                MemoryFormat::ChannelsLast
+            } else {
+                MemoryFormat::Contiguous
+            };
+            self.bring_into(format)?;
+        }
+        self.take(rung)
+    }
+
+    /// Weights and the optimizer's state, in place: every handle on them sees it.
+    fn bring_into(&self, format: MemoryFormat) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let tensors = self.tensors().into_iter().map(|(_, tensor)| tensor);
+        for mut tensor in tensors.filter(|tensor| tensor.dim() == 4) {
+            let data: Tensor = contiguous_in(&tensor.f_detach()?, format)?;
+            tensor.f_set_data(&data)?;
+        }
+        Ok(())
+    }
+}

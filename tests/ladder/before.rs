@@ -1,0 +1,229 @@
+//! What is looked at before a run, and the ladder of prediction.
+
+use std::time::Duration;
+
+use config::{CheckpointPolicy, RunConfig};
+use tch::{Device, Tensor};
+use torch_ext::{Error as TensorError, meter};
+use train::Error;
+use train::answering::Answering;
+use train::data::Batch;
+use train::interrupt::Interrupt;
+use train::ladder::{Failure, Ladder, Means, Recipe};
+use train::precision::Precision;
+use train::trainer::Trainer;
+
+use super::{Watch, config, loader, policy};
+use crate::techniques::alone;
+
+fn trainer(config: &RunConfig, precision: Precision) -> Trainer {
+    Trainer::new(config.clone(), Device::Cpu, precision)
+        .unwrap()
+        .with_ladder(Ladder::new(None, Means::of(Device::Cpu)))
+}
+
+fn batches(config: &RunConfig) -> Vec<Batch> {
+    let epoch = loader(config, 1, true).epoch(0);
+    epoch.take(1).map(|batch| batch.unwrap()).collect()
+}
+
+fn copies(trainer: &Trainer) -> Vec<Tensor> {
+    let tensors = trainer.tensors().into_iter();
+    tensors.map(|(_, tensor)| tensor.detach().copy()).collect()
+}
+
+fn num_differing(a: &[Tensor], b: &[Tensor]) -> usize {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).filter(|(a, b)| !a.equal(b)).count()
+}
+
+/// Trains to the end.
+fn fit(mut trainer: Trainer) -> Vec<Tensor> {
+    let (train, val) = (
+        loader(&trainer.config, 1, true),
+        loader(&trainer.config, 2, false),
+    );
+    let mut watch = Watch::default();
+    trainer
+        .fit(&train, &val, &mut watch, &Interrupt::default())
+        .unwrap();
+    assert!(watch.rungs.is_empty());
+    copies(&trainer)
+}
+
+/// Seconds of a step with checkpointing, and of one in channels-last, beside those without.
+struct Speeds {
+    checkpointing: [u64; 2],
+    channels_last: [u64; 2],
+}
+
+impl Speeds {
+    fn of(&self, recipe: &Recipe) -> Duration {
+        let pick = |[with, without]: [u64; 2], is_on| if is_on { with } else { without };
+        let config = &recipe.config;
+        let checkpointing = pick(self.checkpointing, config.use_grad_checkpoint);
+        let layout = pick(self.channels_last, config.use_channels_last);
+        Duration::from_millis(checkpointing + layout)
+    }
+}
+
+/// The rungs of a warm-up, the trainer after it, and how many steps were tried.
+fn warm_up(speeds: &Speeds, num_steps: u64) -> (Vec<String>, Trainer, u32) {
+    let config = policy(CheckpointPolicy::Block);
+    let mut trainer = trainer(&config, Precision::Fp32);
+    let before = copies(&trainer);
+    let (mut watch, mut num_tries) = (Watch::default(), 0);
+    let mut clock = |trainer: &mut Trainer, batches: &[Batch]| {
+        num_tries += 1;
+        // The pass itself is run; what a clock would say of it is made up.
+        trainer.time_of_step(batches)?;
+        Ok(speeds.of(&trainer.recipe()))
+    };
+    trainer
+        .warm_up(&batches(&config), num_steps, &mut clock, &mut watch)
+        .unwrap();
+    assert_eq!(num_differing(&before, &copies(&trainer)), 0);
+    for (failure, _) in &watch.rungs {
+        assert!(matches!(failure, Failure::Slow { .. }), "{failure}");
+    }
+    let rungs = watch.rungs.into_iter();
+    let rungs = rungs.map(|(_, rung)| format!("{} -> {}", rung.from, rung.to));
+    (rungs.collect(), trainer, num_tries)
+}
+
+/// The guide's Q3 and Q4.
+#[test]
+fn what_does_not_pay_is_dropped_before_a_long_run() {
+    let _turn = alone();
+    let slow = Speeds {
+        checkpointing: [900, 600],
+        channels_last: [500, 300],
+    };
+    let (rungs, trainer, _) = warm_up(&slow, 1000);
+    assert_eq!(
+        rungs,
+        [
+            "checkpointing block -> checkpointing off",
+            "channels-last on -> channels-last off"
+        ]
+    );
+    // As if it had been so from the start.
+    let plain = RunConfig {
+        use_channels_last: false,
+        ..config()
+    };
+    let plain = fit(Trainer::new(plain, Device::Cpu, Precision::Fp32).unwrap());
+    assert_eq!(num_differing(&plain, &fit(trainer)), 0);
+}
+
+#[test]
+fn what_pays_or_is_short_stays() {
+    let _turn = alone();
+    let paying = Speeds {
+        checkpointing: [600, 590],
+        channels_last: [500, 900],
+    };
+    let (rungs, trainer, _) = warm_up(&paying, 1000);
+    assert_eq!(rungs, [""; 0]);
+    let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+    assert!(trainer.config.use_channels_last && weight.defined());
+    let plain = fit(Trainer::new(config(), Device::Cpu, Precision::Fp32).unwrap());
+    assert_eq!(num_differing(&plain, &fit(trainer)), 0);
+    let slow = Speeds {
+        checkpointing: [900, 100],
+        channels_last: [900, 100],
+    };
+    // Few steps are not looked at; 90 seconds are seen from one.
+    assert_eq!(warm_up(&slow, 100).2, 0);
+    let (rungs, _, num_tries) = warm_up(
+        &Speeds {
+            checkpointing: [50, 10],
+            channels_last: [40, 10],
+        },
+        1000,
+    );
+    assert_eq!((rungs.len(), num_tries), (0, 1));
+}
+
+/// The first half of the guide's Q1: whether AMP is to blame is known before the run.
+#[test]
+fn amp_is_compared_with_fp32_and_nothing_changes() {
+    let _turn = alone();
+    let config = RunConfig {
+        use_amp: true,
+        ..config()
+    };
+    for precision in [Precision::Bf16, Precision::Fp16] {
+        let mut trainer = trainer(&config, precision);
+        let before = copies(&trainer);
+        let batch = &batches(&config)[0];
+        let agreement = trainer.preflight(batch).unwrap().unwrap();
+        assert!(agreement.holds(), "{precision:?}: {agreement}");
+        assert!(
+            agreement.mean > 0.0 && agreement.mean <= agreement.largest,
+            "{agreement}"
+        );
+        assert_eq!(num_differing(&before, &copies(&trainer)), 0);
+        // Logits past 65504.
+        let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+        tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
+        let agreement = trainer.preflight(batch).unwrap().unwrap();
+        assert_eq!(agreement.holds(), precision == Precision::Bf16);
+    }
+    let mut fp32 = trainer(&config, Precision::Fp32);
+    assert_eq!(fp32.preflight(&batches(&config)[0]).unwrap(), None);
+}
+
+#[test]
+fn an_image_is_answered_in_less_memory() {
+    let _turn = alone();
+    let config = config();
+    let trainer = trainer(&config, Precision::Fp32);
+    let side = super::SIDE as usize;
+    let mut batch = Batch::new(side, side);
+    let whole = &batches(&config)[0];
+    batch.images = whole.images[..3 * side * side].to_vec();
+    batch.masks = whole.masks[..side * side].to_vec();
+    batch.len = 1;
+    let new = || Answering::new(&trainer.model, trainer.upload(), Precision::Fp32, 0.5);
+    let answer = |answering: &mut Answering<'_>| {
+        let mut rungs = Vec::new();
+        let answer = answering.answer(&batch, (90, 70), &mut |words| rungs.push(words.to_owned()));
+        meter::set_limit(None);
+        meter::fail_after(None);
+        (answer, rungs)
+    };
+    let (plain, rungs) = answer(&mut new());
+    let plain = plain.unwrap();
+    assert_eq!((plain.len(), rungs.len()), (90 * 70, 0));
+    let level = meter::read().allocated_bytes;
+    meter::reset_peak();
+    answer(&mut new()).0.unwrap();
+    let peak = meter::read().peak_bytes - level;
+
+    meter::fail_after(Some(20));
+    let (again, rungs) = answer(&mut new());
+    assert_eq!(again.unwrap(), plain);
+    assert_eq!(rungs, ["once more as it is"]);
+
+    // Less and less room, until nothing is left.
+    let mut ended = false;
+    for percent in [90, 70, 50, 30, 20, 10, 2] {
+        meter::set_limit(Some(level + peak * percent / 100));
+        match answer(&mut new()) {
+            (Ok(answered), rungs) => {
+                assert!(!ended && !rungs.is_empty(), "{percent} %: {rungs:?}");
+                let same = answered.iter().zip(&plain).filter(|(a, b)| a == b).count();
+                assert!(same * 100 >= plain.len() * 98, "{percent} %: {same}");
+            }
+            (Err(Error::Tensor(error)), rungs) => {
+                assert!(matches!(error, TensorError::OutOfMemory { .. }), "{error}");
+                assert!(rungs.len() >= 2, "{rungs:?}");
+                ended = true;
+            }
+            (Err(error), _) => panic!("{error}"),
+        }
+        assert_eq!(meter::read().allocated_bytes, level, "{percent} %");
+    }
+    assert!(ended);
+}
