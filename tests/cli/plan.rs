@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::{Run, Sandbox};
 
-/// The least and the most of what is predicted to fit a limit, as shares of an unlimited run's peak.
-const SHARES: [f64; 2] = [0.8, 0.5];
+/// Limits, as shares of an unlimited run's peak, and whether policies alone are enough for them.
+const SHARES: [(f64, bool); 4] = [(0.8, true), (0.6, true), (0.45, true), (0.3, false)];
 
 /// Peak of an unlimited run in bytes, where peaks are predicted on this machine.
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
-fn unlimited(sandbox: &Sandbox) -> Option<u64> {
-    sandbox.fit(&["--epochs", "2", "--run-dir", "free"]);
+fn unlimited(sandbox: &Sandbox, more: &[&str]) -> Option<u64> {
+    sandbox.fit(&[&["--epochs", "2", "--run-dir", "free"], more].concat());
     let summary = sandbox.json("free/summary.json");
     if summary["memory"]["predicted_peak_bytes"].is_null() {
         eprintln!("skipped: peaks are not predicted for this CPU");
@@ -29,12 +29,14 @@ fn limited(sandbox: &Sandbox, bytes: u64, more: &[&str]) -> Run {
 }
 
 #[test]
-fn a_run_in_less_memory_gives_the_same_weights() {
+fn a_run_in_less_memory_finishes_and_policies_keep_every_bit() {
+    // Of smaller images weights and the optimizer's state would be most of the peak.
+    const LARGE: [&str; 2] = ["--img-size", "128x128"];
     let sandbox = Sandbox::with_pages();
-    let Some(peak) = unlimited(&sandbox) else {
+    let Some(peak) = unlimited(&sandbox, &LARGE) else {
         return;
     };
-    for share in SHARES {
+    for (share, is_bit_exact) in SHARES {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -42,7 +44,8 @@ fn a_run_in_less_memory_gives_the_same_weights() {
         )]
         let limit = (peak as f64 * share) as u64;
         let dir = format!("limited-{share}");
-        let run = limited(&sandbox, limit, &["--run-dir", &dir]).ok();
+        let more = [&LARGE[..], &["--run-dir", &dir]].concat();
+        let run = limited(&sandbox, limit, &more).ok();
         assert!(
             run.stderr
                 .contains("advisor: grad_checkpoint_policy off -> "),
@@ -52,13 +55,18 @@ fn a_run_in_less_memory_gives_the_same_weights() {
         let summary = sandbox.json(&format!("{dir}/summary.json"));
         let taken = summary["memory"]["peak_allocated_bytes"].as_u64().unwrap();
         assert!(taken <= limit, "{taken} of {limit}");
-        assert_eq!(summary["config"]["batch"], 4);
-        assert_eq!(summary["config"]["accumulation"], 1);
+        let of_config = |key: &str| summary["config"][key].as_u64().unwrap();
+        assert_eq!(of_config("batch") * of_config("accumulation"), 4);
         let changed = summary["fallbacks"].as_array().unwrap();
-        assert_eq!(changed.len(), 1, "{changed:?}");
-        assert_eq!(changed[0]["step"], 0);
+        assert!(changed.iter().all(|change| change["step"] == 0));
         let weights = |dir: &str| sandbox.read(&format!("{dir}/last/weights.safetensors"));
-        assert_eq!(weights("free"), weights(&dir), "at {share} of the peak");
+        if is_bit_exact {
+            assert_eq!(changed.len(), 1, "{changed:?}");
+            assert_eq!(weights("free"), weights(&dir), "at {share} of the peak");
+        } else {
+            assert!(changed.len() > 1, "{changed:?}");
+            assert!(summary["validation"]["best_iou"].as_f64().is_some());
+        }
         let events = sandbox.rows(&format!("{dir}/events.jsonl"));
         assert!(events.iter().any(|event| event["event"] == "changed"));
     }
@@ -67,7 +75,7 @@ fn a_run_in_less_memory_gives_the_same_weights() {
 #[test]
 fn what_does_not_fit_is_refused_or_forced() {
     let sandbox = Sandbox::with_pages();
-    let Some(peak) = unlimited(&sandbox) else {
+    let Some(peak) = unlimited(&sandbox, &[]) else {
         return;
     };
     let before = sandbox.tree();
@@ -106,7 +114,7 @@ fn what_does_not_fit_is_refused_or_forced() {
 #[test]
 fn the_policy_is_chosen_where_it_is_left_open() {
     let sandbox = Sandbox::with_pages();
-    let Some(peak) = unlimited(&sandbox) else {
+    let Some(peak) = unlimited(&sandbox, &[]) else {
         return;
     };
     let policy = |dir: &str| {
