@@ -5,9 +5,10 @@
 //! micro-batches of the same effective batch, then a smaller batch.
 
 use config::{CheckpointPolicy, RunConfig};
-use estimator::{Batch, EstimateError, Planned, Planner};
+use estimator::EstimateError;
 use schedule::{Keep, Plan};
 
+use crate::search::Search;
 use crate::target::{Prediction, Target};
 
 /// A configuration that fits.
@@ -60,15 +61,40 @@ impl Freedom {
 /// A simpler policy is taken where it costs no more time than this, as a share.
 const SIMPLER: f64 = 0.01;
 
-/// How often a plan is looked for again, in less, where the allocator cannot place its tensors.
-const MOST_TRIES: usize = 8;
-/// Less by this share each time.
-const LESS: u64 = 32;
-
 impl Target {
+    /// The nearest that fits: the configuration itself where it does.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn nearest(
+        &self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
+        Search::on(self).nearest(config, freedom)
+    }
+
+    /// The fastest that fits, as near as can be: the first class of changes in which something fits.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn fastest_of(
+        &self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
+        Search::on(self).fastest_of(config, freedom)
+    }
+}
+
+impl Search<'_> {
     /// The fastest way to run a configuration as it is but for its checkpoint policy: its batch, its
     /// precision, its switches. `None` where no policy fits.
-    fn fastest(&self, config: &RunConfig, freedom: Freedom) -> Result<Option<Fit>, EstimateError> {
+    fn fastest(
+        &mut self,
+        config: &RunConfig,
+        freedom: Freedom,
+    ) -> Result<Option<Fit>, EstimateError> {
         if !freedom.policy {
             return self.fit_as_it_is(config);
         }
@@ -88,26 +114,9 @@ impl Target {
         }))
     }
 
-    /// A configuration itself, if it fits.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
-        let prediction = self.predict(config)?;
-        Ok(prediction
-            .filter(|prediction| self.fits(prediction))
-            .map(|prediction| Fit {
-                config: config.clone(),
-                prediction,
-            }))
-    }
-
-    /// The nearest that fits: the configuration itself where it does.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn nearest(
-        &self,
+    /// As [`Target::nearest`].
+    pub(crate) fn nearest(
+        &mut self,
         config: &RunConfig,
         freedom: Freedom,
     ) -> Result<Option<Fit>, EstimateError> {
@@ -117,12 +126,9 @@ impl Target {
         self.fastest_of(config, freedom)
     }
 
-    /// The fastest that fits, as near as can be: the first class of changes in which something fits.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn fastest_of(
-        &self,
+    /// As [`Target::fastest_of`].
+    pub(crate) fn fastest_of(
+        &mut self,
         config: &RunConfig,
         freedom: Freedom,
     ) -> Result<Option<Fit>, EstimateError> {
@@ -136,7 +142,7 @@ impl Target {
                 return Ok(Some(fit));
             }
         }
-        if freedom.amp && !config.use_amp && self.has_half() {
+        if freedom.amp && !config.use_amp && self.target().has_half() {
             config.use_amp = true;
             if let Some(fit) = self.fastest(&config, freedom)? {
                 return Ok(Some(fit));
@@ -156,7 +162,7 @@ impl Target {
 
     /// The largest micro-batch that divides the effective batch and fits.
     fn smaller_micro_batch(
-        &self,
+        &mut self,
         config: &RunConfig,
         freedom: Freedom,
     ) -> Result<Option<Fit>, EstimateError> {
@@ -182,11 +188,8 @@ impl Target {
     }
 
     /// The largest batch up to `most` that fits in any way, run in the fastest.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn largest_batch(
-        &self,
+    pub(crate) fn largest_batch(
+        &mut self,
         config: &RunConfig,
         most: u32,
         freedom: Freedom,
@@ -231,66 +234,6 @@ impl Target {
             return Ok(None);
         }
         Ok(self.fastest(&with(fitting), freedom)?.or(found))
-    }
-
-    /// Least memory, at no more than `slower` times the time of the fastest.
-    ///
-    /// # Errors
-    /// As [`Target::predict`].
-    pub fn smallest_within(
-        &self,
-        config: &RunConfig,
-        slower: f64,
-    ) -> Result<Option<Fit>, EstimateError> {
-        let Some(mut planner) = self.planner(config)? else {
-            return Ok(None);
-        };
-        let chosen = planner.smallest_within(slower)?;
-        self.fit_as_it_is(&with_plan(config, &chosen.plan))
-    }
-
-    /// Looks among all plans.
-    fn fastest_plan(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
-        let Some(mut planner) = self.planner(config)? else {
-            return Ok(None);
-        };
-        let context = self.machine(config).context_bytes();
-        let budget = self.budget().map_or(u64::MAX, |budget| budget.0);
-        let mut of_tensors = budget.saturating_sub(context);
-        for _try in 0..MOST_TRIES {
-            let Some(Planned { plan, .. }) = planner.fastest_within(of_tensors)? else {
-                return Ok(None);
-            };
-            let config = with_plan(config, &plan);
-            let Some(prediction) = self.predict(&config)? else {
-                return Ok(None);
-            };
-            if self.fits(&prediction) {
-                return Ok(Some(Fit { config, prediction }));
-            }
-            of_tensors -= of_tensors / LESS;
-        }
-        Ok(None)
-    }
-
-    fn smallest_plan(&self, config: &RunConfig) -> Result<Plan, EstimateError> {
-        let network = config.network();
-        let plan = match self.planner(config)? {
-            Some(mut planner) => planner.smallest()?.plan,
-            None => Plan::mixed(&network, config.split_concat),
-        };
-        Ok(plan)
-    }
-
-    /// Of the steps that are like this configuration's but for its policy.
-    pub(crate) fn planner(&self, config: &RunConfig) -> Result<Option<Planner>, EstimateError> {
-        let off = with_policy(config, CheckpointPolicy::Off);
-        let Some(step) = self.step(&off) else {
-            return Ok(None);
-        };
-        let machine = self.machine(config);
-        let speed = self.speed(config);
-        Planner::new(&step, machine, Batch::HandedOver, speed).map(Some)
     }
 }
 

@@ -37,6 +37,7 @@ pub mod ram;
 mod recommend;
 mod report;
 mod request;
+mod search;
 pub mod select;
 pub mod svg;
 mod target;

@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::fit::{Fit, Freedom, with_policy};
 use crate::guide::{EXAMPLES, Recipe, TABLE};
 use crate::request::{Goal, Request};
+use crate::search::Search;
 use crate::target::{Prediction, Target};
 
 /// The guide's recommendation, and what it costs here.
@@ -187,21 +188,22 @@ impl Recipes {
             use_amp: config.use_amp || target.has_half(),
             ..config.clone()
         };
-        let balance = target.fastest_of(&config, Freedom::ALL)?;
+        let mut search = Search::on(target);
+        let balance = search.fastest_of(&config, Freedom::ALL)?;
         let (mut memory, mut speed) = (None, None);
         if let Some(fit) = &balance {
             let config = RunConfig {
                 split_concat: true,
                 ..fit.config.clone()
             };
-            memory = target.smallest_within(&config, MEMORY_MAY_TAKE)?;
-            speed = Some(fastest_batch(target, fit.clone())?);
+            memory = search.smallest_within(&config, MEMORY_MAY_TAKE)?;
+            speed = Some(fastest_batch(&mut search, fit.clone())?);
         }
         Ok(Self {
             memory: memory.or_else(|| balance.clone()),
             speed,
             balance,
-            largest: target.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?,
+            largest: search.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?,
         })
     }
 
@@ -238,7 +240,7 @@ impl Recipes {
 }
 
 /// Doubles the batch as long as that makes more images per second.
-fn fastest_batch(target: &Target, fit: Fit) -> Result<Fit, EstimateError> {
+fn fastest_batch(search: &mut Search<'_>, fit: Fit) -> Result<Fit, EstimateError> {
     let mut best = fit;
     while let Some(batch) = best
         .config
@@ -251,7 +253,7 @@ fn fastest_batch(target: &Target, fit: Fit) -> Result<Fit, EstimateError> {
             accumulation: best.config.accumulation.div_ceil(2),
             ..best.config.clone()
         };
-        let Some(next) = target.fastest_of(&config, Freedom::POLICY)? else {
+        let Some(next) = search.fastest_of(&config, Freedom::POLICY)? else {
             break;
         };
         let gain = next.prediction.images_per_second / best.prediction.images_per_second;

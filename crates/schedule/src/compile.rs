@@ -10,6 +10,8 @@
 //!   the concatenation part by part;
 //! * batch norm and ReLU pass gradients back in place.
 
+use std::ops::ControlFlow;
+
 use config::{Keep, Network};
 
 use crate::ScheduleError;
@@ -86,11 +88,14 @@ pub trait Visitor {
     fn op(&mut self, op: Op, alive: &Alive);
     /// Forward has ended: the loss turns the logits into their gradient.
     fn loss(&mut self);
-    /// Backward of a stage begins; that of the last one takes the head's with it.
-    fn backward_of(&mut self, _stage: usize) {}
+    /// Backward of a stage begins; that of the last one takes the head's with it. Whoever has seen
+    /// enough breaks off.
+    fn backward_of(&mut self, _stage: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
-/// Goes through the operations of a plan's step.
+/// Goes through the operations of a plan's step, to their end or to where the visitor breaks off.
 ///
 /// # Errors
 /// [`ScheduleError::Stages`] where the plan is for another network.
@@ -112,7 +117,7 @@ pub fn visit(
     };
     compiler.forward();
     compiler.visitor.loss();
-    compiler.backward();
+    let _seen_enough = compiler.backward();
     Ok(())
 }
 
@@ -239,10 +244,10 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    fn backward(&mut self) {
+    fn backward(&mut self) -> ControlFlow<()> {
         let last = self.num_stages - 1;
         self.current = Some(last);
-        self.visitor.backward_of(last);
+        self.visitor.backward_of(last)?;
         self.make(Value::GradLogits);
         self.act(last, Nth::Second);
         self.emit(Op::HeadWeight);
@@ -254,7 +259,7 @@ impl<V: Visitor> Compiler<'_, V> {
         for stage in (0..self.num_stages).rev() {
             self.current = Some(stage);
             if stage != last {
-                self.visitor.backward_of(stage);
+                self.visitor.backward_of(stage)?;
             }
             self.norm_backward(stage, Nth::Second);
             self.act(stage, Nth::First);
@@ -271,6 +276,7 @@ impl<V: Visitor> Compiler<'_, V> {
             self.norm_backward(stage, Nth::First);
             self.first_conv_backward(stage);
         }
+        ControlFlow::Continue(())
     }
 
     fn norm_backward(&mut self, stage: usize, nth: Nth) {

@@ -1,6 +1,6 @@
 //! Plans by bounds that are sums over stages, in the order of their time.
 
-use schedule::{Keep, Plan};
+use schedule::Plan;
 
 use super::KEEPS;
 use crate::EstimateError;
@@ -51,13 +51,12 @@ fn signed(bytes: u64) -> i64 {
 }
 
 impl Bounds {
-    pub(super) fn of(plans: &mut Plans, split_concat: bool) -> Result<Self, EstimateError> {
-        let network = *plans.network();
-        let everything = Plan::uniform(&network, Keep::Everything).with_split_concat(split_concat);
-        let all = plans.outcome(&everything)?;
+    /// Beside the plan that keeps everything.
+    pub(super) fn of(plans: &mut Plans, everything: &Plan) -> Result<Self, EstimateError> {
+        let all = plans.outcome(everything)?;
         let mut bounds = Self {
             seconds: all.seconds,
-            stages: vec![[Choice::default(); KEEPS.len()]; network.num_stages()],
+            stages: vec![[Choice::default(); KEEPS.len()]; everything.stages.len()],
         };
         for (stage, choices) in bounds.stages.iter_mut().enumerate() {
             for (choice, keep) in choices.iter_mut().zip(KEEPS) {
@@ -157,6 +156,16 @@ impl Candidates {
             most_seconds,
             least_bytes,
         }
+    }
+
+    /// From now on within less.
+    pub(super) fn lower(&mut self, budget_bytes: u64) {
+        self.budget_bytes = signed(budget_bytes);
+    }
+
+    /// Whether a candidate is within the budget by its bound.
+    pub(super) const fn may_fit(&self, candidate: &Candidate) -> bool {
+        candidate.bytes <= self.budget_bytes
     }
 
     /// Those that come next in the order of time, sorted; `None` after the last.

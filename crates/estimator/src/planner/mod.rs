@@ -11,6 +11,7 @@
 //! nothing, and few of them are walked.
 
 mod candidates;
+mod fastest;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crate::EstimateError;
 use crate::step::{Batch, Machine, Plans, TrainingStep};
 use crate::time::Speed;
 use candidates::{Bounds, Candidates};
+use fastest::{Fastest, Found};
 
 /// A plan and what it costs.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +39,9 @@ pub struct Planned {
 pub struct Planner {
     plans: Plans,
     bounds: Bounds,
-    split_concat: bool,
+    stages: Stages,
+    /// The searches so far whose budgets did not rise.
+    fastest: Option<Fastest>,
     is_exact: bool,
 }
 
@@ -60,11 +64,14 @@ impl Planner {
         speed: Speed,
     ) -> Result<Self, EstimateError> {
         let mut plans = Plans::new(step, machine.into(), batch, speed)?;
-        let bounds = Bounds::of(&mut plans, step.split_concat)?;
+        let everything = Plan::uniform(&step.network, Keep::Everything);
+        let everything = everything.with_split_concat(step.split_concat);
+        let bounds = Bounds::of(&mut plans, &everything)?;
         Ok(Self {
             plans,
             bounds,
-            split_concat: step.split_concat,
+            stages: Stages(everything),
+            fastest: None,
             is_exact: true,
         })
     }
@@ -89,34 +96,26 @@ impl Planner {
     }
 
     /// The plan with the least time among those whose peak is at most `budget_bytes`, and of those
-    /// with that time the one with the least peak. `None` where no plan fits.
+    /// with that time the one with the least peak. `None` where no plan fits. Quicker where the
+    /// budget is no larger than that of the search before.
     ///
     /// # Errors
     /// None but those of [`Self::cost`].
     pub fn fastest_within(&mut self, budget_bytes: u64) -> Result<Option<Planned>, EstimateError> {
-        let mut best: Option<Planned> = None;
-        let mut num_walks = 0;
-        let mut candidates = Candidates::new(&self.bounds, budget_bytes);
-        while let Some(batch) = candidates.next_batch(&self.bounds) {
-            for candidate in batch {
-                if best.as_ref().is_some_and(|b| candidate.seconds > b.seconds) {
-                    return Ok(best);
-                }
-                if num_walks == MOST_WALKS {
-                    self.is_exact = false;
-                    return Ok(best);
-                }
-                num_walks += 1;
-                let found = self.cost(self.plan(candidate.keeps))?;
-                let is_better = best.as_ref().is_none_or(|best| {
-                    (found.seconds, found.peak_bytes) < (best.seconds, best.peak_bytes)
-                });
-                if found.peak_bytes <= budget_bytes && is_better {
-                    best = Some(found);
-                }
-            }
-        }
-        Ok(best)
+        let of_before = self.fastest.take();
+        let mut fastest = of_before
+            .filter(|fastest| !fastest.is_past(budget_bytes))
+            .unwrap_or_else(|| Fastest::new(&self.bounds, budget_bytes));
+        let (bounds, stages) = (&self.bounds, &mut self.stages);
+        let Found { best, is_exact } =
+            fastest.within(budget_bytes, bounds, &mut self.plans, stages)?;
+        self.fastest = Some(fastest);
+        self.is_exact &= is_exact;
+        Ok(best.map(|best| Planned {
+            plan: self.stages.plan(best.keeps).clone(),
+            peak_bytes: best.peak_bytes,
+            seconds: best.seconds,
+        }))
     }
 
     /// The plan with the least peak.
@@ -125,7 +124,7 @@ impl Planner {
     /// None but those of [`Self::cost`].
     pub fn smallest(&mut self) -> Result<Planned, EstimateError> {
         let network = *self.plans.network();
-        let start = self.cost(Plan::mixed(&network, self.split_concat))?;
+        let start = self.cost(Plan::mixed(&network, self.stages.0.split_concat))?;
         self.smaller_than(start, f64::INFINITY)
     }
 
@@ -137,11 +136,11 @@ impl Planner {
     pub fn smallest_within(&mut self, slower: f64) -> Result<Planned, EstimateError> {
         let network = *self.plans.network();
         let fastest =
-            Plan::uniform(&network, Keep::Everything).with_split_concat(self.split_concat);
+            Plan::uniform(&network, Keep::Everything).with_split_concat(self.stages.0.split_concat);
         let start = self.cost(fastest)?;
         let limit = start.seconds * slower;
         // What it keeps less makes for fewer candidates.
-        let selective = Plan::selective(&network).with_split_concat(self.split_concat);
+        let selective = Plan::selective(&network).with_split_concat(self.stages.0.split_concat);
         let selective = self.cost(selective)?;
         let start = if selective.seconds <= limit {
             selective
@@ -165,9 +164,16 @@ impl Planner {
                 self.is_exact = false;
                 break;
             }
-            let found = self.cost(self.plan(candidate.keeps))?;
-            if found.peak_bytes < best.peak_bytes && found.seconds <= seconds {
-                best = found;
+            let plan = self.stages.plan(candidate.keeps);
+            let smaller = best.peak_bytes - 1;
+            if let Some(found) = self.plans.outcome_within(plan, smaller)?
+                && found.seconds <= seconds
+            {
+                best = Planned {
+                    plan: plan.clone(),
+                    peak_bytes: found.peak_bytes,
+                    seconds: found.seconds,
+                };
             }
         }
         Ok(best)
@@ -194,10 +200,17 @@ impl Planner {
         }
         Ok(front)
     }
+}
 
-    fn plan(&self, keeps: u64) -> Plan {
-        let num_stages = self.plans.network().num_stages();
-        let stages = (0..num_stages).map(|stage| KEEPS[candidates::choice(keeps, stage)]);
-        Plan::new(stages.collect()).with_split_concat(self.split_concat)
+/// A plan that becomes one candidate after another.
+#[derive(Debug)]
+struct Stages(Plan);
+
+impl Stages {
+    fn plan(&mut self, keeps: u64) -> &Plan {
+        for (stage, keep) in self.0.stages.iter_mut().enumerate() {
+            *keep = KEEPS[candidates::choice(keeps, stage)];
+        }
+        &self.0
     }
 }

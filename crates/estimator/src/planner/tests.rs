@@ -77,6 +77,26 @@ fn the_fastest_of_every_plan() {
 }
 
 #[test]
+fn a_search_in_less_finds_what_a_new_one_does() {
+    let step = step(3, 16, 3, Element::Half, true);
+    let mut falling = planner(&step);
+    let mut budget = u64::MAX;
+    let mut num_found = 0;
+    loop {
+        let found = falling.fastest_within(budget).unwrap();
+        assert_eq!(found, planner(&step).fastest_within(budget).unwrap());
+        assert_eq!(found, falling.fastest_within(budget).unwrap());
+        let Some(found) = found else { break };
+        num_found += 1;
+        budget = found.peak_bytes - found.peak_bytes / 64;
+    }
+    assert!(num_found > 5, "{num_found}");
+    // A budget that rises begins anew.
+    let all = falling.fastest_within(u64::MAX).unwrap();
+    assert_eq!(all, planner(&step).fastest_within(u64::MAX).unwrap());
+}
+
+#[test]
 fn the_front_has_no_better_plan_beside_it() {
     let step = step(2, 16, 2, Element::Half, false);
     let mut planner = planner(&step);
@@ -130,7 +150,7 @@ proptest! {
         let batch = if kept { Batch::Kept } else { Batch::HandedOver };
         let speed = Speed::of_cpu(2, step.element);
         let mut planner = Planner::new(&step, CPU, batch, speed).unwrap();
-        let plan = planner.plan(code);
+        let plan = planner.stages.plan(code).clone();
         let walked = TrainingStep { recompute: Recompute::Plan(plan.clone()), ..step };
         let peak = walked.peak(CPU, batch).unwrap();
         prop_assert_eq!(planner.cost(plan).unwrap().peak_bytes, peak.bytes);
@@ -139,7 +159,8 @@ proptest! {
     #[test]
     fn bounds_are_bounds((step, code) in any_step()) {
         let mut planner = planner(&step);
-        let found = planner.cost(planner.plan(code)).unwrap();
+        let plan = planner.stages.plan(code).clone();
+        let found = planner.cost(plan).unwrap();
         let (seconds, bytes) = planner.bounds.sum(code);
         prop_assert!(seconds <= found.seconds * (1.0 + 1e-9));
         prop_assert!(bytes <= i64::try_from(found.peak_bytes).unwrap());

@@ -4,6 +4,8 @@
 //! What an operation does to the level depends on itself, and on whether one activation is there
 //! ([`asks_for`]). It is walked once for either case, alone, and remembered.
 
+use std::ops::ControlFlow;
+
 use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Value, Visitor, visit};
 
 use super::books::Books;
@@ -112,12 +114,12 @@ impl Plans {
         &self.step.network
     }
 
-    /// The same with the most that backward of each stage holds, as [`Outcome::peak_bytes`].
+    /// [`Self::outcome`] with the most that backward of each stage holds, as [`Outcome::peak_bytes`].
     pub(crate) fn by_stage(&mut self, plan: &Plan) -> Result<(Outcome, Vec<i64>), EstimateError> {
         let num_stages = self.step.network.num_stages();
         let start = self.start_bytes;
         let mut stages = vec![0; num_stages];
-        let outcome = self.walk(plan, Some(&mut stages))?;
+        let outcome = self.walk(plan, NO_LIMIT, Some(&mut stages))?;
         for bytes in &mut stages {
             *bytes += start;
         }
@@ -126,12 +128,26 @@ impl Plans {
 
     /// The figures of a plan, with or without a split concatenation as it says.
     pub(crate) fn outcome(&mut self, plan: &Plan) -> Result<Outcome, EstimateError> {
-        self.walk(plan, None)
+        self.walk(plan, NO_LIMIT, None)
     }
 
+    /// The same where the peak is at most so much; `None` where it is more, which takes less time
+    /// to find out.
+    pub(crate) fn outcome_within(
+        &mut self,
+        plan: &Plan,
+        limit_bytes: u64,
+    ) -> Result<Option<Outcome>, EstimateError> {
+        let outcome = self.walk(plan, signed(limit_bytes), None)?;
+        Ok((outcome.peak_bytes <= limit_bytes).then_some(outcome))
+    }
+
+    /// Up to the end, or to the beginning of a stage's backward where the peak is past a limit
+    /// already; the figures are those up to there.
     fn walk(
         &mut self,
         plan: &Plan,
+        limit_bytes: i64,
         stages: Option<&mut Vec<i64>>,
     ) -> Result<Outcome, EstimateError> {
         let (network, accumulation) = (self.step.network, self.step.accumulation);
@@ -141,6 +157,7 @@ impl Plans {
             first: Level::default(),
             later: Level::default(),
             has_later: accumulation > 1,
+            first_limit: limit_bytes.saturating_sub(start),
             stages,
             stage: None,
             kept: 0,
@@ -219,6 +236,9 @@ impl Plans {
     }
 }
 
+/// Of peaks that are all of interest.
+const NO_LIMIT: i64 = i64::MAX;
+
 /// Past 63 bits everything is too much alike.
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX / 4)
@@ -243,6 +263,8 @@ struct Total<'a> {
     first: Level,
     later: Level,
     has_later: bool,
+    /// Past this peak of the first micro-batch nothing is asked any more.
+    first_limit: i64,
     /// The most of each stage's backward, where that is asked for.
     stages: Option<&'a mut Vec<i64>>,
     stage: Option<usize>,
@@ -277,8 +299,12 @@ impl Visitor for Total<'_> {
         self.take(self.plans.loss);
     }
 
-    fn backward_of(&mut self, stage: usize) {
+    fn backward_of(&mut self, stage: usize) -> ControlFlow<()> {
         self.stage = Some(stage);
+        if self.first.peak > self.first_limit {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -1,0 +1,176 @@
+//! One search for recipes on a device, over the plans of many configurations. What it finds out it
+//! remembers to its end: the classes of changes meet the same configurations again and again.
+
+use config::{CheckpointPolicy, RunConfig};
+use estimator::{Batch, EstimateError, Planned, Planner};
+use schedule::Plan;
+
+use crate::fit::{Fit, with_plan, with_policy};
+use crate::target::{Prediction, Target};
+
+/// How often a plan is looked for again, in less, where the allocator cannot place its tensors.
+const MOST_TRIES: usize = 8;
+/// Less by this share each time.
+const LESS: u64 = 32;
+
+/// What is known of a device so far.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    target: &'a Target,
+    predictions: Known<Option<Prediction>>,
+    planners: Known<Planner>,
+    fastest: Known<Option<Fit>>,
+    smallest: Known<Plan>,
+}
+
+/// By configuration; there are some tens.
+#[derive(Debug)]
+struct Known<T>(Vec<(RunConfig, T)>);
+
+impl<T> Known<T> {
+    fn get(&self, config: &RunConfig) -> Option<&T> {
+        let (_, value) = self.0.iter().find(|(of, _)| of == config)?;
+        Some(value)
+    }
+
+    fn keep(&mut self, config: &RunConfig, value: T) {
+        self.0.push((config.clone(), value));
+    }
+}
+
+impl<'a> Search<'a> {
+    /// Begins one.
+    pub(crate) const fn on(target: &'a Target) -> Self {
+        Self {
+            target,
+            predictions: Known(Vec::new()),
+            planners: Known(Vec::new()),
+            fastest: Known(Vec::new()),
+            smallest: Known(Vec::new()),
+        }
+    }
+
+    pub(crate) const fn target(&self) -> &'a Target {
+        self.target
+    }
+
+    /// As [`Target::fit_as_it_is`].
+    pub(crate) fn fit_as_it_is(
+        &mut self,
+        config: &RunConfig,
+    ) -> Result<Option<Fit>, EstimateError> {
+        let prediction = self.predict(config)?;
+        Ok(prediction.and_then(|prediction| self.target.fit_of(config, prediction)))
+    }
+
+    fn predict(&mut self, config: &RunConfig) -> Result<Option<Prediction>, EstimateError> {
+        if let Some(prediction) = self.predictions.get(config) {
+            return Ok(*prediction);
+        }
+        let prediction = self.target.predict(config)?;
+        self.predictions.keep(config, prediction);
+        Ok(prediction)
+    }
+
+    /// Least memory, at no more than `slower` times the time of the fastest.
+    pub(crate) fn smallest_within(
+        &mut self,
+        config: &RunConfig,
+        slower: f64,
+    ) -> Result<Option<Fit>, EstimateError> {
+        let Some(planner) = self.planner(config)? else {
+            return Ok(None);
+        };
+        let chosen = planner.smallest_within(slower)?;
+        self.fit_as_it_is(&with_plan(config, &chosen.plan))
+    }
+
+    /// The fastest that fits, among all plans; the policy of `config` is of no account.
+    pub(crate) fn fastest_plan(
+        &mut self,
+        config: &RunConfig,
+    ) -> Result<Option<Fit>, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        if let Some(fit) = self.fastest.get(&off) {
+            return Ok(fit.clone());
+        }
+        let fit = self.find_fastest_plan(&off)?;
+        self.fastest.keep(&off, fit.clone());
+        Ok(fit)
+    }
+
+    fn find_fastest_plan(&mut self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let context = self.target.context(config);
+        let budget = self.target.budget().map_or(u64::MAX, |budget| budget.0);
+        let mut of_tensors = budget.saturating_sub(context.0);
+        for _try in 0..MOST_TRIES {
+            let Some(planner) = self.planner(config)? else {
+                return Ok(None);
+            };
+            let Some(Planned { plan, .. }) = planner.fastest_within(of_tensors)? else {
+                return Ok(None);
+            };
+            let fit = self.fit_as_it_is(&with_plan(config, &plan))?;
+            if fit.is_some() {
+                return Ok(fit);
+            }
+            of_tensors -= of_tensors / LESS;
+        }
+        Ok(None)
+    }
+
+    /// The plan with the least peak, whether it fits or not; the policy of `config` is of no account.
+    pub(crate) fn smallest_plan(&mut self, config: &RunConfig) -> Result<Plan, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        if let Some(plan) = self.smallest.get(&off) {
+            return Ok(plan.clone());
+        }
+        let plan = match self.planner(&off)? {
+            Some(planner) => planner.smallest()?.plan,
+            None => Plan::mixed(&config.network(), config.split_concat),
+        };
+        self.smallest.keep(&off, plan.clone());
+        Ok(plan)
+    }
+
+    fn planner(&mut self, config: &RunConfig) -> Result<Option<&mut Planner>, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        if self.planners.get(&off).is_none() {
+            let Some(planner) = self.target.planner(&off)? else {
+                return Ok(None);
+            };
+            self.planners.keep(&off, planner);
+        }
+        let mut known = self.planners.0.iter_mut();
+        Ok(known.find(|(of, _)| *of == off).map(|(_, planner)| planner))
+    }
+}
+
+impl Target {
+    /// A configuration itself, if it fits.
+    ///
+    /// # Errors
+    /// As [`Target::predict`].
+    pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
+        let prediction = self.predict(config)?;
+        Ok(prediction.and_then(|prediction| self.fit_of(config, prediction)))
+    }
+
+    fn fit_of(&self, config: &RunConfig, prediction: Prediction) -> Option<Fit> {
+        self.fits(&prediction).then(|| Fit {
+            config: config.clone(),
+            prediction,
+        })
+    }
+
+    /// Of the steps that are like this configuration's but for its policy.
+    pub(crate) fn planner(&self, config: &RunConfig) -> Result<Option<Planner>, EstimateError> {
+        let off = with_policy(config, CheckpointPolicy::Off);
+        let Some(step) = self.step(&off) else {
+            return Ok(None);
+        };
+        let machine = self.machine(config);
+        let speed = self.speed(config);
+        Planner::new(&step, machine, Batch::HandedOver, speed).map(Some)
+    }
+}
