@@ -53,4 +53,5 @@ pub use nvml::detect;
 pub use recommend::{Advice, AdviceError, Alternative, Start, advise};
 pub use report::to_text;
 pub use request::{Goal, Request};
+pub use search::Searched;
 pub use target::{Prediction, Target};

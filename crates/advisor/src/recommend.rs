@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::fit::{Fit, Freedom, with_policy};
 use crate::guide::{EXAMPLES, Recipe, TABLE};
 use crate::request::{Goal, Request};
-use crate::search::Search;
+use crate::search::{Search, Searched};
 use crate::target::{Prediction, Target};
 
 /// The guide's recommendation, and what it costs here.
@@ -37,6 +37,8 @@ pub struct Advice {
     pub warnings: Vec<String>,
     /// Other recipes that fit.
     pub alternatives: Vec<Alternative>,
+    /// Among how many recipes it was found.
+    pub searched: Searched,
 }
 
 /// Another recipe.
@@ -90,7 +92,9 @@ const WORTH_A_LARGER_BATCH: f64 = 0.02;
 /// [`AdviceError`] for values out of range, and for sizes past 64 bits.
 pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Advice, AdviceError> {
     let guide = start(device, target, request)?;
-    let recipes = Recipes::find(target, &guide)?;
+    let mut search = Search::on(target);
+    let recipes = Recipes::find(&mut search, &guide)?;
+    let searched = search.searched();
     let recommended = recipes.of(request).cloned();
     let mut warnings = warnings(target, request, recommended.as_ref());
     if target.is_cuda() {
@@ -111,6 +115,7 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
         changes: changed,
         warnings,
         alternatives,
+        searched,
     })
 }
 
@@ -180,15 +185,14 @@ struct Recipes {
 }
 
 impl Recipes {
-    fn find(target: &Target, guide: &Start) -> Result<Self, EstimateError> {
+    fn find(search: &mut Search<'_>, guide: &Start) -> Result<Self, EstimateError> {
         // Policies are chosen anew.
         let config = with_policy(&guide.config, config::CheckpointPolicy::Off);
         let smallest = RunConfig {
             split_concat: true,
-            use_amp: config.use_amp || target.has_half(),
+            use_amp: config.use_amp || search.target().has_half(),
             ..config.clone()
         };
-        let mut search = Search::on(target);
         let balance = search.fastest_of(&config, Freedom::ALL)?;
         let (mut memory, mut speed) = (None, None);
         if let Some(fit) = &balance {
@@ -197,7 +201,7 @@ impl Recipes {
                 ..fit.config.clone()
             };
             memory = search.smallest_within(&config, MEMORY_MAY_TAKE)?;
-            speed = Some(fastest_batch(&mut search, fit.clone())?);
+            speed = Some(fastest_batch(search, fit.clone())?);
         }
         Ok(Self {
             memory: memory.or_else(|| balance.clone()),

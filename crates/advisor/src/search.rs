@@ -13,6 +13,21 @@ const MOST_TRIES: usize = 8;
 /// Less by this share each time.
 const LESS: u64 = 32;
 
+/// How much an advice has looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Searched {
+    /// Steps over whose plans the planner has searched: each another batch, accumulation, precision
+    /// or form of the concatenation.
+    pub steps: usize,
+    /// Recipes of those steps, a checkpoint plan each, about which it is decided that no other is
+    /// better: walked, or ruled out by a bound. Of a step whose search was cut short, those walked.
+    pub recipes: u64,
+    /// Of these, the ones that were walked operation by operation.
+    pub walked: u64,
+    /// Recipes predicted with all that a device does: allocator, validation, time.
+    pub predicted: usize,
+}
+
 /// What is known of a device so far.
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
@@ -52,6 +67,25 @@ impl<'a> Search<'a> {
 
     pub(crate) const fn target(&self) -> &'a Target {
         self.target
+    }
+
+    /// How much it has looked at.
+    pub(crate) fn searched(&self) -> Searched {
+        let mut searched = Searched {
+            steps: self.planners.0.len(),
+            predicted: self.predictions.0.len(),
+            ..Searched::default()
+        };
+        for (_, planner) in &self.planners.0 {
+            let walked = planner.num_walks() as u64;
+            searched.walked += walked;
+            searched.recipes += if planner.is_exact() {
+                planner.num_plans()
+            } else {
+                walked
+            };
+        }
+        searched
     }
 
     /// As [`Target::fit_as_it_is`].

@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) best: Option<Walked>,
     /// Whether it has seen all that it had to.
     pub(super) is_exact: bool,
+    /// Plans walked.
+    pub(super) num_walks: usize,
 }
 
 impl Fastest {
@@ -69,6 +71,7 @@ impl Fastest {
                 return Ok(Found {
                     best,
                     is_exact: is_slower,
+                    num_walks,
                 });
             }
             num_walks += 1;
@@ -86,6 +89,7 @@ impl Fastest {
         Ok(Found {
             best,
             is_exact: true,
+            num_walks,
         })
     }
 

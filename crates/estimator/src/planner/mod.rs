@@ -43,6 +43,7 @@ pub struct Planner {
     /// The searches so far whose budgets did not rise.
     fastest: Option<Fastest>,
     is_exact: bool,
+    num_walks: usize,
 }
 
 /// From much to little.
@@ -73,6 +74,7 @@ impl Planner {
             stages: Stages(everything),
             fastest: None,
             is_exact: true,
+            num_walks: 0,
         })
     }
 
@@ -80,6 +82,17 @@ impl Planner {
     /// can be too many plans.
     pub const fn is_exact(&self) -> bool {
         self.is_exact
+    }
+
+    /// Plans that there are of the step: each stage keeps one of four things.
+    pub fn num_plans(&self) -> u64 {
+        let bits = 2 * self.plans.network().num_stages();
+        u32::try_from(bits).map_or(u64::MAX, |bits| 1_u64.checked_shl(bits).unwrap_or(u64::MAX))
+    }
+
+    /// Plans that the searches so far have walked; the bounds have ruled out all others.
+    pub const fn num_walks(&self) -> usize {
+        self.num_walks
     }
 
     /// What a plan costs.
@@ -107,10 +120,14 @@ impl Planner {
             .filter(|fastest| !fastest.is_past(budget_bytes))
             .unwrap_or_else(|| Fastest::new(&self.bounds, budget_bytes));
         let (bounds, stages) = (&self.bounds, &mut self.stages);
-        let Found { best, is_exact } =
-            fastest.within(budget_bytes, bounds, &mut self.plans, stages)?;
+        let Found {
+            best,
+            is_exact,
+            num_walks,
+        } = fastest.within(budget_bytes, bounds, &mut self.plans, stages)?;
         self.fastest = Some(fastest);
         self.is_exact &= is_exact;
+        self.num_walks += num_walks;
         Ok(best.map(|best| Planned {
             plan: self.stages.plan(best.keeps).clone(),
             peak_bytes: best.peak_bytes,
@@ -164,6 +181,7 @@ impl Planner {
                 self.is_exact = false;
                 break;
             }
+            self.num_walks += 1;
             let plan = self.stages.plan(candidate.keeps);
             let smaller = best.peak_bytes - 1;
             if let Some(found) = self.plans.outcome_within(plan, smaller)?
