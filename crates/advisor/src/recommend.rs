@@ -97,9 +97,9 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
     let searched = search.searched();
     let recommended = recipes.of(request).cloned();
     let mut warnings = warnings(target, request, recommended.as_ref());
-    if target.is_cuda() {
+    if target.is_cuda() && !target.is_compared() {
         warnings.push(
-            "no prediction for a GPU has been compared with a measurement yet: `train fit` says \
+            "no prediction for this GPU has been compared with a measurement yet: `train fit` says \
              what it took"
                 .to_owned(),
         );

@@ -169,6 +169,12 @@ impl Target {
         self.tuned.notes()
     }
 
+    /// Whether predictions for the device were compared with measurements on it, by a run that the
+    /// ledger has or by a calibration.
+    pub const fn is_compared(&self) -> bool {
+        self.tuned.is_compared()
+    }
+
     /// What a run may take, all in all.
     pub const fn budget(&self) -> Option<Bytes> {
         self.budget

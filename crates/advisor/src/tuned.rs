@@ -34,6 +34,11 @@ impl Tuned {
             .find(|it| it.precision == precision && it.memory_format == format)
     }
 
+    /// Whether something that was predicted for the device was measured on it.
+    pub(crate) const fn is_compared(&self) -> bool {
+        !self.fits.is_empty() || self.corrections.num_compared > 0
+    }
+
     /// The speed that was fitted, else the one given.
     pub(crate) fn speed(&self, precision: &str, channels_last: bool, speed: Speed) -> Speed {
         self.fit(precision, channels_last)
@@ -129,6 +134,7 @@ mod tests {
             time_factor: Some(2.0),
             reserved_bytes: 10,
             total_bytes: 30,
+            num_compared: 3,
         };
         tuned
     }
@@ -137,7 +143,7 @@ mod tests {
     fn by_default_nothing_changes() {
         let tuned = Tuned::default();
         assert_eq!(tuned.corrected(PREDICTION, "fp16", true), PREDICTION);
-        assert!(tuned.notes().is_empty());
+        assert!(tuned.notes().is_empty() && !tuned.is_compared());
     }
 
     /// Both are measured on the same steps: time is corrected once.

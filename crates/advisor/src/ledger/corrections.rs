@@ -20,6 +20,9 @@ pub struct Corrections {
     /// Likewise to what the process holds of the device; at least what reserved bytes lack, which
     /// are a part of it.
     pub total_bytes: u64,
+    /// Runs of which something was both predicted and measured, enough of them to correct by or not.
+    #[serde(skip)]
+    pub num_compared: usize,
 }
 
 impl Corrections {
@@ -36,12 +39,14 @@ impl Corrections {
                 )
             })
             .collect();
+        let num_compared = runs().filter(|it| it.is_compared()).count();
         let enough = times.len() >= MIN_RUNS;
         let time_factor = median(&times).filter(|_| enough);
         // Tensor bytes are the estimator's to mend; what a CPU holds beside them is not predicted.
         if device.kind != "cuda" {
             return Self {
                 time_factor,
+                num_compared,
                 ..Self::default()
             };
         }
@@ -53,6 +58,7 @@ impl Corrections {
             time_factor,
             reserved_bytes,
             total_bytes: total_bytes.max(reserved_bytes),
+            num_compared,
         }
     }
 
@@ -99,7 +105,11 @@ mod tests {
         let gpu = Device::gpu("card");
         let run = on_gpu(entry(100, 100), (1000, 1300), (8.0, 4.0));
         let runs = vec![run; 3];
-        assert_eq!(Corrections::of(&runs[..2], &gpu), Corrections::default());
+        let of_two = Corrections {
+            num_compared: 2,
+            ..Corrections::default()
+        };
+        assert_eq!(Corrections::of(&runs[..2], &gpu), of_two);
         let learnt = Corrections::of(&runs, &gpu);
         assert_eq!(learnt.time_factor, Some(2.0));
         assert_eq!((learnt.reserved_bytes, learnt.total_bytes), (300, 300));

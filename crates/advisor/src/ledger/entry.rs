@@ -104,6 +104,20 @@ pub struct Measured {
     pub images_per_second: Option<f64>,
 }
 
+impl Entry {
+    /// Whether a figure was both predicted and measured.
+    pub fn is_compared(&self) -> bool {
+        let (predicted, measured) = (&self.predicted, &self.measured);
+        let bytes = [
+            (predicted.allocated_bytes, measured.allocated_bytes),
+            (predicted.reserved_bytes, measured.reserved_bytes),
+            (predicted.total_bytes, measured.total_bytes),
+        ];
+        let speed = predicted.images_per_second.zip(measured.images_per_second);
+        speed.is_some() || bytes.iter().any(|(a, b)| a.zip(*b).is_some())
+    }
+}
+
 impl Device {
     /// A GPU, or a MIG instance, by its product name.
     pub fn gpu(name: &str) -> Self {

@@ -198,7 +198,11 @@ pub(super) mod tests {
         };
         assert_eq!(all[1].images_per_second_ratio, Some(of_one(2.0)));
         assert_eq!(all[1].reserved_bytes_error, Some(of_one(1.0)));
-        assert_eq!(all[1].corrections, Corrections::default());
+        let compared = Corrections {
+            num_compared: 1,
+            ..Corrections::default()
+        };
+        assert_eq!(all[1].corrections, compared);
     }
 
     #[test]

@@ -142,12 +142,16 @@ fn a_suggestion_is_corrected_by_runs() {
             predicted["images_per_second"].as_f64().unwrap(),
         )
     };
-    let before = figures(&suggest());
-    fs::write(
-        dir.path().join("ledger.jsonl"),
-        format!("{line}\n").repeat(3),
-    )
-    .unwrap();
+    let warning = "no prediction for this GPU has been compared with a measurement yet";
+    let text = suggest();
+    assert!(text.contains(warning), "{text}");
+    let before = figures(&text);
+    let ledger = dir.path().join("ledger.jsonl");
+    fs::write(&ledger, format!("{line}\n")).unwrap();
+    let text = suggest();
+    assert!(!text.contains(warning), "{text}");
+    assert_eq!(figures(&text), before);
+    fs::write(&ledger, format!("{line}\n").repeat(3)).unwrap();
     let text = suggest();
     let note = "corrected by runs on this device: times by 1.50, 1.0 GiB more memory";
     assert!(text.contains(note), "{text}");
