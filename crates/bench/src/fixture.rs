@@ -14,6 +14,7 @@ fn row(group: &str, case: Case, step_ms: f64, mib: u64) -> Row {
     row.status = Status::Ok;
     row.set_times(vec![step_ms, step_ms * 1.02, step_ms * 0.98]);
     row.peak_allocated_bytes = Some(mib * MIB);
+    row.predicted_peak_bytes = (!case.implementation.is_pytorch()).then_some(mib * MIB + MIB / 2);
     row
 }
 

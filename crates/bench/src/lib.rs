@@ -11,6 +11,7 @@
 //! | [`case`] | what is measured |
 //! | [`matrix`] | which cases, in which groups |
 //! | [`protocol`] | requests and answers |
+//! | `prediction` | what the estimator says of a case |
 //! | [`worker`] | a process that answers |
 //! | [`session`] | the rounds of a group |
 //! | [`journal`] | what is measured already, for a run that was cut off |
@@ -37,6 +38,7 @@ mod host;
 pub mod journal;
 pub mod markdown;
 pub mod matrix;
+mod prediction;
 pub mod protocol;
 pub mod pytorch;
 pub mod results;

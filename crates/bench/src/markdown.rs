@@ -45,7 +45,8 @@ pub fn report(results: &Results, picture: &str) -> String {
          the same size of work start from the same weights and train on the same\nbatches, and \
          PyTorch's are refused unless their first losses agree with Snug's. \
          Memory is that of one step, by the allocator's own\nstatistics; on the CPU PyTorch's is \
-         added up from its memory events. `-`: not measured, or not built yet.\n\n",
+         added up from its memory events. Predicted is Snug's allocated memory, by its\nestimator; \
+         an error below zero is too low. `-`: not measured, or not built yet.\n\n",
     );
     out.push_str(&tables(results));
     if !results.rows.is_empty() {
@@ -124,6 +125,7 @@ fn steps(rows: &[&Row]) -> String {
         "reserved, MiB",
         "device, MiB",
         "predicted, MiB",
+        "error",
     ]);
     for row in rows {
         let step = match (row.status, row.step_ms_median) {
@@ -143,6 +145,8 @@ fn steps(rows: &[&Row]) -> String {
             mib(row.peak_reserved_bytes),
             mib(row.device_total_bytes),
             mib(row.predicted_peak_bytes),
+            row.prediction_error()
+                .map_or(dash(), |error| format!("{:+.2} %", 100.0 * error)),
         ]);
     }
     let mut out = table.render();

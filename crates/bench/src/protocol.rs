@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use config::{AmpDtype, CheckpointPolicy, ConfigError, ImageSize, RunConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
@@ -75,6 +76,39 @@ impl Spec {
             workers: 0,
             keep_decoded: true,
         }
+    }
+}
+
+impl Spec {
+    /// What a run with these figures is told.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the policy is none.
+    pub fn config(&self) -> Result<RunConfig, ConfigError> {
+        let policy: CheckpointPolicy = self.policy.parse()?;
+        Ok(RunConfig {
+            img_size: ImageSize::new(self.img_size[0], self.img_size[1]),
+            batch: self.batch,
+            width: self.width,
+            classes: 1,
+            use_amp: self.precision.is_amp(),
+            amp_dtype: match self.precision {
+                Precision::Fp16 => AmpDtype::Fp16,
+                _ => AmpDtype::Bf16,
+            },
+            use_channels_last: self.memory_format == MemoryFormat::ChannelsLast,
+            use_grad_checkpoint: policy != CheckpointPolicy::Off,
+            grad_checkpoint_policy: Some(policy),
+            split_concat: self.split_concat,
+            lr: self.lr,
+            weight_decay: self.weight_decay,
+            init_scale: self.init_scale,
+            // An epoch at a time, and no end by itself.
+            epochs: 1,
+            patience: 0,
+            workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
+            ..RunConfig::default()
+        })
     }
 }
 
@@ -188,6 +222,12 @@ pub struct Ready {
     /// The device's PCI bus id, by which NVML knows it.
     #[serde(default)]
     pub pci_bus_id: Option<String>,
+    /// Compute capability of the device, where it is a GPU: major and minor.
+    #[serde(default)]
+    pub compute_capability: Option<(u32, u32)>,
+    /// Whether the CPU has AMX for bf16; Snug's worker alone says so.
+    #[serde(default)]
+    pub amx_bf16: bool,
     /// Milliseconds that went to checking the data before the first epoch.
     #[serde(default)]
     pub prepare_ms: u64,

@@ -138,7 +138,7 @@ pub struct Row {
     pub peak_reserved_bytes: Option<u64>,
     /// What the process had of the device, as NVML tells.
     pub device_total_bytes: Option<u64>,
-    /// What the estimator said before; not built yet.
+    /// What the estimator says of `peak_allocated_bytes`, for Snug's steps on kernels that it knows.
     pub predicted_peak_bytes: Option<u64>,
     /// Time per image against the group's first row, round by round.
     pub ratio_to_baseline: Option<Ratio>,
@@ -185,6 +185,12 @@ impl Row {
             .step_ms_median
             .map(|ms| f64::from(self.batch) * 1e3 / ms);
         self.step_ms = step_ms;
+    }
+
+    /// How far the prediction is off, as a share of what was measured: below zero where it is too low.
+    pub fn prediction_error(&self) -> Option<f64> {
+        let (predicted, measured) = self.predicted_peak_bytes.zip(self.peak_allocated_bytes)?;
+        (measured > 0).then(|| predicted as f64 / measured as f64 - 1.0)
     }
 
     /// Milliseconds per image of each round.

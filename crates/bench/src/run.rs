@@ -235,9 +235,7 @@ impl Bench<'_> {
             shared: &mut self.shared,
             device: &self.settings.device,
             threads: self.settings.threads,
-            // Where nobody says: one worker at a time.
-            free_bytes: self.ready.free_bytes.unwrap_or(0),
-            pci_bus_id: self.ready.pci_bus_id.clone(),
+            ready: self.ready,
             rounds: self.settings.rounds,
             turn_ms: self.settings.turn_ms,
             deadline: self.deadline,

@@ -9,7 +9,8 @@ use crate::case::{Case, Implementation, Precision};
 use crate::error::Result;
 use crate::journal::Part;
 use crate::matrix::Group;
-use crate::protocol::{Answer, Peak, Request, Spec};
+use crate::prediction;
+use crate::protocol::{Answer, Peak, Ready, Request, Spec};
 use crate::results::{GroupInfo, Row, Status};
 use crate::shared::Shared;
 use crate::statistics::{Ratio, median};
@@ -34,10 +35,8 @@ pub struct Session<'a> {
     pub device: &'a str,
     /// Threads of each worker.
     pub threads: usize,
-    /// Memory that workers can have.
-    pub free_bytes: u64,
-    /// The device's PCI bus id, where it is a GPU.
-    pub pci_bus_id: Option<String>,
+    /// What a worker of Snug says of the device.
+    pub ready: &'a Ready,
     /// Rounds of a group.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
@@ -162,13 +161,16 @@ impl Session<'_> {
         let mut used = 0_u64;
         for case in &group.cases {
             let mut entry = Entry::new(&group.name, case);
+            entry.row.predicted_peak_bytes = prediction::peak_bytes(case, self.ready);
             if self.out_of_time() && !entries.is_empty() {
                 entry.row.message = Some("not measured: no time left".to_owned());
                 entries.push(entry);
                 continue;
             }
             (self.say)(&format!("{}: {case}", group.name));
-            let room = (self.free_bytes as f64 * SHARE) - used as f64;
+            // Where nobody says: one worker at a time.
+            let free_bytes = self.ready.free_bytes.unwrap_or(0);
+            let room = (free_bytes as f64 * SHARE) - used as f64;
             if together && at_most_bytes(case) as f64 > room && !entries.is_empty() {
                 together = false;
                 dismiss(&mut entries);
@@ -245,7 +247,7 @@ impl Session<'_> {
 
     /// What NVML says of the device and of a process on it.
     fn in_use(&self, pid: u32) -> Option<InUse> {
-        nvml::bytes_in_use(self.pci_bus_id.as_deref()?, pid).ok()
+        nvml::bytes_in_use(self.ready.pci_bus_id.as_deref()?, pid).ok()
     }
 
     fn spec(&mut self, case: &Case) -> Result<Spec> {

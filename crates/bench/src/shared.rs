@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::protocol::{Request, Spec};
 use crate::worker::{Failure, Programs, Worker};
 
-/// Batches that steps take in turn.
-const BATCHES: u32 = 4;
+/// Batches that steps take in turn, bytes of images and masks that stay on the device.
+pub(crate) const BATCHES: u32 = 4;
 /// Built-in pages of the epochs, where no folder was given.
 const PAGES: (u32, u32) = (64, 16);
 

@@ -8,10 +8,10 @@ use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
 use advisor::nvml;
-use bench::case::{MemoryFormat, Precision as CasePrecision};
+use bench::case::Precision as CasePrecision;
 use bench::protocol::{Answer, Peak, Ready, Request, Spec};
 use bench::statistics::median;
-use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
+use config::{ImageSize, RunConfig};
 use tch::Device;
 use torch_ext::device_info;
 
@@ -231,6 +231,11 @@ fn ready(device: Device) -> Ready {
             Device::Cuda(n) => device_info::pci_bus_id(n),
             _ => None,
         },
+        compute_capability: match device {
+            Device::Cuda(n) => device_info::compute_capability(n).map(|it| (it.major, it.minor)),
+            _ => None,
+        },
+        amx_bf16: torch_ext::library::cpu_has_amx_bf16(),
         prepare_ms: 0,
     }
 }
@@ -259,30 +264,7 @@ fn precision_of(precision: CasePrecision) -> Precision {
 }
 
 fn config_of(spec: &Spec) -> Result<RunConfig> {
-    let policy: CheckpointPolicy = spec.policy.parse()?;
-    let config = RunConfig {
-        img_size: ImageSize::new(spec.img_size[0], spec.img_size[1]),
-        batch: spec.batch,
-        width: spec.width,
-        classes: 1,
-        use_amp: spec.precision.is_amp(),
-        amp_dtype: match spec.precision {
-            CasePrecision::Fp16 => AmpDtype::Fp16,
-            _ => AmpDtype::Bf16,
-        },
-        use_channels_last: spec.memory_format == MemoryFormat::ChannelsLast,
-        use_grad_checkpoint: policy != CheckpointPolicy::Off,
-        grad_checkpoint_policy: Some(policy),
-        split_concat: spec.split_concat,
-        lr: spec.lr,
-        weight_decay: spec.weight_decay,
-        init_scale: spec.init_scale,
-        // An epoch at a time, and no end by itself.
-        epochs: 1,
-        patience: 0,
-        workers: u32::try_from(spec.workers).unwrap_or(u32::MAX),
-        ..RunConfig::default()
-    };
+    let config = spec.config()?;
     match crate::compose::missing_feature(&config) {
         Some(feature) => Err(Error::MissingFeature { feature }),
         None => Ok(config),
