@@ -48,6 +48,11 @@ fn a_run_leaves_its_figures() {
     ] {
         assert_eq!(row.pointer(ours), summary.pointer(theirs), "{ours}");
     }
+    // Of a CPU nothing but tensor bytes is predicted, and speed where its kernels are AVX512.
+    let is_avx512 = row["device"]["instruction_set"] == "AVX512";
+    let predicted = &row["predicted"];
+    assert_eq!(predicted["images_per_second"].is_f64(), is_avx512);
+    assert!(predicted["reserved_bytes"].is_null() && predicted["total_bytes"].is_null());
     assert_eq!(row["device"]["threads"], 1);
     assert_eq!(row["shape"]["policy"], "off");
     // 8 pages to train on and 4 to validate on, in batches of 6.

@@ -1,6 +1,7 @@
 //! What to run, given what was asked for: the configuration itself where it is predicted to fit, the
 //! nearest that fits, or the fastest.
 
+use advisor::ledger::Predicted;
 use advisor::{Change, CpuFacts, Fit, Freedom, Prediction, Target, changes};
 use config::{CheckpointPolicy, RunConfig};
 use estimator::{Bytes, Hardware};
@@ -69,12 +70,7 @@ pub fn propose(
     let Some(target) = target(&asked, device, precision, limits) else {
         return without_prediction(asked, is_auto);
     };
-    // No batch has more images than there are.
-    let widest = u32::try_from(num_train.max(1)).unwrap_or(u32::MAX);
-    let real = RunConfig {
-        batch: asked.batch.min(widest),
-        ..asked.clone()
-    };
+    let real = widest(&asked, num_train);
     let cost = target.predict(&real).ok().flatten();
     let fits = cost.is_some_and(|cost| target.fits(&cost));
     let freedom = freedom(consent);
@@ -102,6 +98,41 @@ pub fn propose(
 /// The ladder of a run that was proposed.
 pub fn ladder(config: &RunConfig, device: Device, precision: Precision, limits: Limits) -> Ladder {
     Ladder::new(target(config, device, precision, limits), Means::of(device))
+}
+
+/// What a run is predicted to take, with so many images to train on, as no measurement has corrected it
+/// yet: on a GPU all of it; on a CPU speed, where that is not of another CPU's rates.
+pub fn predicted(
+    config: &RunConfig,
+    device: Device,
+    precision: Precision,
+    num_train: usize,
+) -> Predicted {
+    let real = widest(config, num_train);
+    let prediction = target(config, device, precision, Limits::default()).and_then(|target| {
+        let prediction = target.predict(&real).ok().flatten()?;
+        Some((target, prediction))
+    });
+    let Some((target, prediction)) = prediction else {
+        return Predicted::default();
+    };
+    let speed = prediction.images_per_second;
+    let of_cuda = |bytes: u64| target.is_cuda().then_some(bytes);
+    Predicted {
+        allocated_bytes: of_cuda(prediction.allocated_bytes),
+        reserved_bytes: prediction.reserved_bytes,
+        total_bytes: of_cuda(prediction.total_bytes),
+        images_per_second: target.speed_is_known().then_some(speed),
+    }
+}
+
+/// No batch has more images than there are.
+fn widest(config: &RunConfig, num_train: usize) -> RunConfig {
+    let images = u32::try_from(num_train.max(1)).unwrap_or(u32::MAX);
+    RunConfig {
+        batch: config.batch.min(images),
+        ..config.clone()
+    }
 }
 
 /// The device as the advisor sees it; `None` where the estimator does not know its kernels.

@@ -18,7 +18,7 @@ use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
-use crate::{compose, device, fault, prediction};
+use crate::{compose, device, fault, prediction, proposal};
 
 mod before;
 mod guarded;
@@ -163,11 +163,14 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let interrupt = Interrupt::listen();
     let num_val = data.val.source().len();
     let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
-    let predicted = prediction::run_peak(&trainer.config, device, precision, images, num_val);
-    predicted.iter().for_each(say_peak);
-    let peak_bytes = predicted.map(|peak| peak.bytes);
+    let peak = prediction::run_peak(&trainer.config, device, precision, images, num_val);
+    peak.iter().for_each(say_peak);
+    let mut predicted = proposal::predicted(&trainer.config, device, precision, images);
+    if let Some(peak) = peak {
+        predicted.allocated_bytes = Some(peak.bytes);
+    }
     let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
-    let expected = (peak_bytes, largest_batch);
+    let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
     let outcome = before::look(&mut trainer, &data, &mut recorder).and_then(|()| {
         device::reset_peak(device);

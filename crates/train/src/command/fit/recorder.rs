@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use advisor::Change;
-use advisor::ledger::LargestBatch;
+use advisor::ledger::{LargestBatch, Predicted};
 use serde_json::json;
 use tch::Device;
 
@@ -46,7 +46,7 @@ pub(super) struct Recorder {
     started: Instant,
     /// Whether something could not be written, and was said to be so.
     is_failing: bool,
-    predicted_peak_bytes: Option<u64>,
+    predicted: Predicted,
     largest_batch: LargestBatch,
     /// Before the run and in it.
     fallbacks: Vec<Fallback>,
@@ -59,7 +59,7 @@ impl Recorder {
         keeper: Keeper,
         before: Record,
         trainer: &Trainer,
-        (predicted_peak_bytes, largest_batch): (Option<u64>, LargestBatch),
+        (predicted, largest_batch): (Predicted, LargestBatch),
         changes: &[Change],
     ) -> Result<Self> {
         dir.write("config.toml", trainer.config.to_toml())?;
@@ -86,7 +86,7 @@ impl Recorder {
             before,
             started: Instant::now(),
             is_failing: false,
-            predicted_peak_bytes,
+            predicted,
             largest_batch,
             fallbacks,
         })
@@ -203,7 +203,7 @@ impl Recorder {
             .log_event(&event)
             .and_then(|()| self.write_summary(&summary));
         let report = self.report(&summary);
-        remember(&summary, self.device, self.largest_batch);
+        remember(&summary, self.device, self.predicted, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
             // What ended the run says more than that a full disk did not take the summary.
@@ -295,7 +295,7 @@ impl Recorder {
                 step_ms_median: step_time.map(milliseconds),
             },
             memory: Memory {
-                predicted_peak_bytes: self.predicted_peak_bytes,
+                predicted_peak_bytes: self.predicted.allocated_bytes,
                 peak_allocated_bytes: Some(record.peak_allocated_bytes),
                 peak_reserved_bytes: record.peak_reserved_bytes,
             },
@@ -382,7 +382,7 @@ impl Observer for Recorder {
         console::warn(&in_words(step, failure, rung));
         if rung.recipe != trainer.recipe() {
             // That was of another recipe.
-            self.predicted_peak_bytes = None;
+            self.predicted = Predicted::default();
         }
         let fallback = Fallback::of(step, failure, rung);
         let event =

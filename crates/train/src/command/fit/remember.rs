@@ -13,7 +13,12 @@ use crate::outputs::{Status, Summary};
 
 /// Appends the run, where it made a step and did not fail. That it cannot be is a warning: the run
 /// itself is saved by then.
-pub(super) fn remember(summary: &Summary, on: Device, largest_batch: LargestBatch) {
+pub(super) fn remember(
+    summary: &Summary,
+    on: Device,
+    predicted: Predicted,
+    largest_batch: LargestBatch,
+) {
     let Some(status) = status(summary.status).filter(|_| summary.steps > 0) else {
         return;
     };
@@ -21,7 +26,8 @@ pub(super) fn remember(summary: &Summary, on: Device, largest_batch: LargestBatc
     if place == Place::Off {
         return;
     }
-    match place.keep(&entry(summary, status, on, largest_batch)) {
+    let entry = entry(summary, status, on, (predicted, largest_batch));
+    match place.keep(&entry) {
         // Said once: a file outside of the run's folder should surprise nobody.
         Ok(Some(kept)) if kept.is_new => console::note(&format!(
             "ledger: predicted and measured memory and speed are kept in `{}`, on this machine \
@@ -44,7 +50,12 @@ const fn status(status: Status) -> Option<&'static str> {
     }
 }
 
-fn entry(summary: &Summary, status: &str, on: Device, largest_batch: LargestBatch) -> Entry {
+fn entry(
+    summary: &Summary,
+    status: &str,
+    on: Device,
+    (predicted, largest_batch): (Predicted, LargestBatch),
+) -> Entry {
     let now = OffsetDateTime::now_utc();
     let (hour, minute, second) = now.to_hms();
     // Its own figure of the end of a run, which is the peak as long as nothing was handed back.
@@ -56,10 +67,7 @@ fn entry(summary: &Summary, status: &str, on: Device, largest_batch: LargestBatc
         device: described(summary, on),
         libtorch: library::runtime_version(),
         shape: Shape::of(&summary.config, summary.precision, largest_batch),
-        predicted: Predicted {
-            allocated_bytes: summary.memory.predicted_peak_bytes,
-            ..Predicted::default()
-        },
+        predicted,
         measured: Measured {
             allocated_bytes: summary.memory.peak_allocated_bytes,
             reserved_bytes: summary.memory.peak_reserved_bytes,
