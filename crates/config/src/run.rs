@@ -153,7 +153,8 @@ impl RunConfig {
             let _ = writeln!(text, "{key} = {value}");
         };
         if let Some(preset) = &self.preset {
-            put("preset", &format_args!("\"{preset}\""));
+            // Of a file that nobody checked against the presets it may be any text.
+            put("preset", &toml::Value::from(preset.as_str()));
         }
         put(
             "img_size",

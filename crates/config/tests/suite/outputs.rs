@@ -71,6 +71,19 @@ fn resolved_files() {
 }
 
 #[test]
+fn a_name_of_any_text_is_written_so_that_it_is_read() {
+    // `from_toml` takes what `to_toml` wrote, of presets that may be gone by now.
+    for name in ["a\"b", "a\\b", "\n", "\u{7f}", "speed"] {
+        let config = RunConfig {
+            preset: Some(name.to_owned()),
+            ..RunConfig::default()
+        };
+        let text = config.to_toml();
+        assert_eq!(RunConfig::from_toml(&text).ok(), Some(config), "{text}");
+    }
+}
+
+#[test]
 fn presets_are_the_guides() {
     let text: Vec<_> = presets()
         .iter()
