@@ -3,11 +3,11 @@
 mod pickle;
 mod pytorch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::Path;
 
-use config::Network;
+use config::{Network, ParameterSpec};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -38,7 +38,7 @@ pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
     }
     let mut views = Vec::new();
     for (entry, bytes) in model.parameters().entries().iter().zip(&buffers) {
-        let shape = shape_of(entry);
+        let shape = shape_of(&entry.spec);
         let view = TensorView::new(dtype_of(entry), shape, bytes)
             .map_err(|e| unreadable(path, &e.to_string()))?;
         views.push((entry.spec.name.clone(), view));
@@ -104,7 +104,15 @@ impl WeightsFile {
                 hint: "name the file in it, such as `best.safetensors`".to_owned(),
             });
         }
-        let mut bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        Self::from_bytes(path, bytes)
+    }
+
+    /// The same of `bytes`, the contents of `path`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where they are neither.
+    pub fn from_bytes(path: &Path, mut bytes: Vec<u8>) -> Result<Self> {
         let wrong = |message: &str| Error::Weights {
             path: path.to_owned(),
             message: message.to_owned(),
@@ -130,10 +138,11 @@ impl WeightsFile {
             .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))
     }
 
-    /// The network that it holds, read off the shapes of its first and last convolution.
+    /// The network that it holds, read off the shapes of its first and last convolution; all of it,
+    /// so that a few bytes that speak of a giant make none.
     ///
     /// # Errors
-    /// [`Error::Weights`] where those are not there.
+    /// [`Error::Weights`]: tensors missing, unexpected, or of another shape.
     pub fn network(&self) -> Result<Network> {
         let tensors = self.tensors()?;
         let first_dimension = |name: &str| {
@@ -143,20 +152,66 @@ impl WeightsFile {
                 .and_then(|t| t.shape().first().copied())
                 .and_then(|d| u32::try_from(d).ok())
         };
-        match (
+        let network = match (
             first_dimension("downs.0.conv.0.weight"),
             first_dimension("out_conv.weight"),
         ) {
             (Some(width), Some(classes)) if width > 0 && classes > 0 => {
-                Ok(Network::new(width, classes))
+                Network::new(width, classes)
             }
-            _ => Err(self.wrong(
-                "not a U-Net of the guide's script: `downs.0.conv.0.weight` or `out_conv.weight` \
-                 is missing"
-                    .to_owned(),
-                "save the model's `state_dict()` with safetensors, names unchanged",
-            )),
+            _ => {
+                return Err(self.wrong(
+                    "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
+                     `out_conv.weight` is missing"
+                        .to_owned(),
+                    "save the model's `state_dict()` with safetensors, names unchanged",
+                ));
+            }
+        };
+        self.holds_all_of(&network, &tensors)?;
+        Ok(network)
+    }
+
+    fn holds_all_of(&self, network: &Network, tensors: &SafeTensors<'_>) -> Result<()> {
+        let specs = network.parameters();
+        let known: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let held: HashSet<&str> = tensors.names().into_iter().collect();
+        let missing: Vec<&str> = specs
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .filter(|name| !held.contains(name))
+            .collect();
+        let unexpected: Vec<&str> = tensors
+            .names()
+            .into_iter()
+            .filter(|name| !known.contains(name))
+            .collect();
+        if !missing.is_empty() || !unexpected.is_empty() {
+            return Err(self.wrong(
+                format!(
+                    "its tensors differ from the network's: missing {}, unexpected {}",
+                    first_few(&missing),
+                    first_few(&unexpected)
+                ),
+                "convolutions carry biases and BatchNorm its `num_batches_tracked`, as in the \
+                 guide's script",
+            ));
         }
+        for spec in &specs {
+            let shape = tensors.tensor(&spec.name).map(|it| it.shape().to_vec());
+            let shape = shape.map_err(|e| unreadable(&self.path, &e.to_string()))?;
+            if shape != shape_of(spec) {
+                return Err(self.wrong(
+                    format!(
+                        "`{}` has shape {shape:?}, the network {:?}",
+                        spec.name,
+                        shape_of(spec)
+                    ),
+                    "the file is of another network",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Copies the tensors into `model`, all or none: as `load_state_dict(strict=True)`.
@@ -177,27 +232,6 @@ impl WeightsFile {
         }
         let tensors = self.tensors()?;
         let entries = model.parameters().entries();
-        let missing: Vec<&str> = entries
-            .iter()
-            .map(|e| e.spec.name.as_str())
-            .filter(|name| tensors.tensor(name).is_err())
-            .collect();
-        let unexpected: Vec<&str> = tensors
-            .names()
-            .into_iter()
-            .filter(|name| model.parameters().get(name).is_none())
-            .collect();
-        if !missing.is_empty() || !unexpected.is_empty() {
-            return Err(self.wrong(
-                format!(
-                    "its tensors differ from the network's: missing {}, unexpected {}",
-                    first_few(&missing),
-                    first_few(&unexpected)
-                ),
-                "convolutions carry biases and BatchNorm its `num_batches_tracked`, as in the \
-                 guide's script",
-            ));
-        }
         let mut loaded = Vec::new();
         for entry in entries {
             let view = tensors
@@ -213,16 +247,6 @@ impl WeightsFile {
 
     fn tensor(&self, entry: &Entry, view: &TensorView<'_>) -> Result<Tensor> {
         let name = &entry.spec.name;
-        if view.shape() != shape_of(entry) {
-            return Err(self.wrong(
-                format!(
-                    "`{name}` has shape {:?}, the network {:?}",
-                    view.shape(),
-                    shape_of(entry)
-                ),
-                "the file is of another network",
-            ));
-        }
         let kind = match view.dtype() {
             Dtype::F64 => Kind::Double,
             Dtype::F32 => Kind::Float,
@@ -265,10 +289,8 @@ fn first_few(names: &[&str]) -> String {
     }
 }
 
-fn shape_of(entry: &Entry) -> Vec<usize> {
-    entry
-        .spec
-        .shape
+fn shape_of(spec: &ParameterSpec) -> Vec<usize> {
+    spec.shape
         .iter()
         .map(|&d| usize::try_from(d).unwrap_or(usize::MAX))
         .collect()
@@ -291,4 +313,34 @@ pub(crate) fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let mut bytes = vec![0_u8; t.numel() * t.kind().elt_size_in_bytes()];
     t.f_copy_data_u8(&mut bytes, t.numel())?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tensors: Vec<(String, Vec<usize>)>) -> Error {
+        let views = tensors.into_iter().map(|(name, shape)| {
+            let view = TensorView::new(Dtype::F32, shape, &[]).unwrap();
+            (name, view)
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        let file = WeightsFile::from_bytes(Path::new("a"), bytes).unwrap();
+        file.network().unwrap_err()
+    }
+
+    #[test]
+    fn a_few_bytes_make_no_giant() {
+        let ends = [("downs.0.conv.0.weight", 1024), ("out_conv.weight", 256)];
+        let ends = ends.map(|(name, first)| (name.to_owned(), vec![first, 0]));
+        let error = of(ends.into());
+        assert!(error.to_string().contains("missing"), "{error}");
+        let all = Network::new(1024, 256).parameters();
+        let all = all.into_iter().map(|spec| {
+            let first = shape_of(&spec).first().copied().unwrap_or(0);
+            (spec.name, vec![first, 0])
+        });
+        let error = of(all.collect());
+        assert!(error.to_string().contains("has shape [1024, 0]"), "{error}");
+    }
 }

@@ -166,6 +166,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_again_is_not_made_again() {
+        // A tuple of many, as a size and as arguments, over and over.
+        let many = [&b"\x80\x02("[..], &b"N".repeat(10_000), b"tq\x00"].concat();
+        let size = b"ctorch\nSize\nq\x01".to_vec();
+        let again = b"h\x01h\x00\x85R".repeat(10_000);
+        let bytes = [&many[..], &size, &again, b"."].concat();
+        let pickle = read(&bytes).unwrap();
+        let items = pickle.objects.iter().map(|it| match it {
+            Object::Tuple(items) | Object::List(items) => items.len(),
+            _ => 0,
+        });
+        assert!(items.sum::<usize>() <= bytes.len());
+        let parameter = b"ctorch._utils\n_rebuild_parameter\nq\x01";
+        let again = b"h\x01h\x00R".repeat(10_000);
+        read(&[&many[..], parameter, &again, b"."].concat()).unwrap();
+        // The name of a storage, and the dimensions of a tensor, are copied: they are short.
+        let key = [&b"X\x41\x00\x00\x00"[..], &[b'0'; 65]].concat();
+        let storage = |key: &[u8]| {
+            let kind = b"\x80\x02(Nctorch\nFloatStorage\n";
+            [&kind[..], key, b"NK\x01tQ"].concat()
+        };
+        assert!(refused(&[&storage(&key)[..], b"."].concat()).contains("form"));
+        let tensor = |dims: usize| {
+            let call = b"ctorch._utils\n_rebuild_tensor_v2\n(";
+            let sizes = [&b"("[..], &b"K\x01".repeat(dims), b"t"].concat();
+            let storage = storage(b"X\x01\x00\x00\x000");
+            [
+                &storage[..2],
+                call,
+                &storage[2..],
+                b"K\x00",
+                &sizes,
+                &sizes,
+                b"tR.",
+            ]
+            .concat()
+        };
+        read(&tensor(64)).unwrap();
+        assert!(refused(&tensor(65)).contains("do not fit"));
+    }
+
+    #[test]
     fn no_bytes_can_hurt() {
         assert!(refused(b"").contains("ends"));
         assert!(refused(b"\x80\x04.").contains("protocol"));

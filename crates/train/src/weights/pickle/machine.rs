@@ -6,6 +6,10 @@ use super::{Global, Object, Pickle, PickledTensor, Storage, Value, global};
 
 /// Far more than a state dict has; the tensors' numbers are not in the pickle.
 const MAX_BYTES: usize = 64 << 20;
+/// An instruction of a few bytes can name what it takes over and over, so that what it copies is to
+/// be small: bytes of the name of a storage, dimensions of a tensor.
+const MAX_KEY: usize = 64;
+const MAX_DIMS: usize = 64;
 
 /// Why a pickle is refused, in words that go on from "its pickle".
 type Refused<T> = Result<T, String>;
@@ -260,9 +264,9 @@ impl Machine<'_> {
         }
     }
 
-    fn tuple(&self, value: Value) -> Refused<Vec<Value>> {
+    fn tuple(&self, value: Value) -> Refused<&[Value]> {
         match self.object(value) {
-            Some(Object::Tuple(items)) => Ok(items.clone()),
+            Some(Object::Tuple(items)) => Ok(items),
             _ => Err("calls something with arguments that are no tuple".to_owned()),
         }
     }
@@ -270,10 +274,11 @@ impl Machine<'_> {
     /// `('storage', torch.FloatStorage, '0', 'cpu', 64)`: where numbers are.
     fn storage(&mut self) -> Refused<Value> {
         let id = self.pop()?;
-        let id = self.tuple(id)?;
-        let storage = match id[..] {
+        let storage = match *self.tuple(id)? {
             [_, kind, key, _, Value::Int(num)] => match (self.object(kind), self.object(key)) {
-                (Some(Object::Global(Global::Storage(dtype))), Some(Object::Text(key))) => {
+                (Some(Object::Global(Global::Storage(dtype))), Some(Object::Text(key)))
+                    if key.len() <= MAX_KEY =>
+                {
                     usize::try_from(num).ok().map(|num_elements| Storage {
                         dtype: *dtype,
                         key: key.clone(),
@@ -291,9 +296,12 @@ impl Machine<'_> {
     fn call(&mut self) -> Refused<Value> {
         let called = self.pop_many(2)?;
         let arguments = self.tuple(called[1])?;
-        let made = match (self.object(called[0]), &arguments[..]) {
+        let made = match (self.object(called[0]), arguments) {
             (Some(Object::Global(Global::OrderedDict)), []) => Object::Dict(Vec::new()),
-            (Some(Object::Global(Global::Size)), [sizes]) => Object::Tuple(self.tuple(*sizes)?),
+            // A size is its tuple.
+            (Some(Object::Global(Global::Size)), [sizes]) => {
+                return self.tuple(*sizes).map(|_is_one| *sizes);
+            }
             (
                 Some(Object::Global(Global::RebuildTensor)),
                 [storage, offset, shape, strides, ..],
@@ -319,10 +327,11 @@ impl Machine<'_> {
             _ => Err(wrong()),
         };
         let sizes = |value: Value| {
-            self.tuple(value)?
-                .iter()
-                .map(size)
-                .collect::<Refused<Vec<_>>>()
+            let values = self.tuple(value)?;
+            if values.len() > MAX_DIMS {
+                return Err(wrong());
+            }
+            values.iter().map(size).collect::<Refused<Vec<_>>>()
         };
         let Some(Object::Storage(storage)) = self.object(storage) else {
             return Err(wrong());
