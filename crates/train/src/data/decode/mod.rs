@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 
 pub use mask::mask;
 
@@ -20,6 +20,11 @@ use super::DataError;
 pub const MAX_SIDE: u32 = 16_384;
 /// Most memory that one decoded file may take: 1 GiB.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
+/// The most bytes that deflate makes of one: 258 of two bits.
+const MAX_PNG_BYTES_OF_ONE: u64 = 1032;
+/// The most pixels that a byte of a JPEG stands for: a block of 8x8 of its finest component takes a
+/// bit at least.
+const MAX_JPEG_PIXELS_OF_ONE: u64 = 8 * 64;
 
 /// A decoded image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,25 +52,44 @@ pub fn image(path: &Path) -> Result<Decoded, DataError> {
             path: path.to_owned(),
             source,
         })?;
-    match reader.format() {
-        Some(ImageFormat::Png) => check_png_end(path, &bytes)?,
-        Some(ImageFormat::Jpeg) => check_jpeg_end(path, &bytes)?,
+    let is_png = match reader.format() {
+        Some(ImageFormat::Png) => {
+            check_png_end(path, &bytes)?;
+            true
+        }
+        Some(ImageFormat::Jpeg) => {
+            check_jpeg_end(path, &bytes)?;
+            false
+        }
         _ => {
             return Err(corrupt(
                 path,
                 &"it starts neither like a PNG nor like a JPEG file",
             ));
         }
-    }
+    };
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| match error {
+    reader.limits(limits.clone());
+    let failed = |error| match error {
         ImageError::Limits(_) => too_large(path),
         error => corrupt(path, &error),
-    })?;
+    };
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    limits.reserve(decoder.total_bytes()).map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let (claimed, most_of_one) = if is_png {
+        let bits = u64::from(decoder.original_color_type().bits_per_pixel());
+        (pixels * bits / 8, MAX_PNG_BYTES_OF_ONE)
+    } else {
+        (pixels, MAX_JPEG_PIXELS_OF_ONE)
+    };
+    check_claim(path, &bytes, claimed, most_of_one)?;
+    decoder.set_limits(limits).map_err(failed)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     Ok(Decoded {
         pixels: rgb(image),
@@ -86,6 +110,14 @@ fn rgb(image: DynamicImage) -> Vec<u8> {
             .collect(),
         image => image.into_rgb8().into_raw(),
     }
+}
+
+/// Refuses a file that claims more than its bytes can hold, before memory is filled for it.
+fn check_claim(path: &Path, bytes: &[u8], claimed: u64, most_of_one: u64) -> Result<(), DataError> {
+    if claimed > most_of_one * bytes.len() as u64 {
+        return Err(corrupt(path, &"it has fewer bytes than its size needs"));
+    }
+    Ok(())
 }
 
 /// The decoder is content once it has the pixels; a file that goes no further

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
-use super::{MAX_DECODED_BYTES, MAX_SIDE, corrupt, too_large};
+use super::{MAX_DECODED_BYTES, MAX_PNG_BYTES_OF_ONE, MAX_SIDE, check_claim, corrupt, too_large};
 use crate::data::DataError;
 
 /// Samples of a PNG, `[H, W, C]`, each 0 to `highest`.
@@ -38,6 +38,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Values, DataError> {
     let Some(size) = size.filter(|_| width <= MAX_SIDE && height <= MAX_SIDE) else {
         return Err(too_large(path));
     };
+    check_claim(path, bytes, size as u64, MAX_PNG_BYTES_OF_ONE)?;
     let mut buffer = vec![0; size];
     let frame = reader.next_frame(&mut buffer).map_err(failed)?;
     // Reads on to the end, so that a cut or altered last chunk is noticed.

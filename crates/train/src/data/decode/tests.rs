@@ -187,6 +187,38 @@ fn a_file_that_claims_any_size_takes_no_memory() {
     );
 }
 
+#[test]
+fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
+    let expected = "`file.png` is truncated or corrupt: it has fewer bytes than its size needs";
+    let mut header = gray(&[0]);
+    header[16..24].copy_from_slice(&[[0, 0, 0x40, 0]; 2].concat());
+    let sum = crc(&header[12..29]);
+    header[29..33].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(image_refusal(&header).0, expected);
+    assert_eq!(mask_refusal(&header, 1).0, expected);
+
+    let mut bytes = jpeg(8, 8);
+    let frame = bytes.windows(2).position(|it| it == [0xFF, 0xC0]).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
+    assert_eq!(image_refusal(&bytes).0, expected);
+
+    // What compresses best of all is well within.
+    let row = vec![0; 16_384];
+    let mut whole = Vec::new();
+    let mut encoder = png::Encoder::new(&mut whole, 16_384, 1024);
+    encoder.set_color(ColorType::Grayscale);
+    encoder.set_compression(png::Compression::High);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&row.repeat(1024)).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(mask_of(&whole, 1).len(), 1 << 24);
+    let picture = image::GrayImage::new(4096, 1024);
+    let mut whole = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut whole, 1);
+    picture.write_with_encoder(encoder).unwrap();
+    assert_eq!(image_of(&whole).len(), 3 << 22);
+}
+
 /// The checksum of a PNG chunk.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, &byte| {
