@@ -136,7 +136,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
             console::note("weights: warm start from `--resume`");
         }
         Start::Exact(exact) => {
-            exact.refuse_others(precision, &data_id)?;
+            exact.refuse_others(precision, &data_id, data.train.num_batches())?;
             exact.restore(&mut trainer)?;
             before = exact.state().record.clone();
             if exact.is_finished(&trainer) {

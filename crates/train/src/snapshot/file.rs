@@ -141,6 +141,14 @@ impl Snapshot {
     /// [`Error::Io`]; [`Error::Snapshot`] with what is wrong.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        Self::from_bytes(path, bytes)
+    }
+
+    /// The same of `bytes`, the contents of `path`.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] with what is wrong.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let wrong = |message: String| Error::Snapshot {
             path: path.to_owned(),
             message,
@@ -158,7 +166,8 @@ impl Snapshot {
             return Err(damaged("its contents do not match their checksum"));
         }
         SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e.to_string()))?;
-        let state = toml::from_str(text).map_err(|e| damaged(e.message()))?;
+        let state: State = toml::from_str(text).map_err(|e| damaged(e.message()))?;
+        state.check().map_err(|what| damaged(&what))?;
         Ok(Self {
             path: path.to_owned(),
             state,

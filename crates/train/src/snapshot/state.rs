@@ -35,6 +35,46 @@ pub struct State {
     pub record: Record,
 }
 
+/// More than any run counts, and far from where counting on would overflow.
+const MAX_COUNT: u64 = 1 << 48;
+const MAX_EPOCHS: u32 = u32::MAX - 1;
+/// More built-in pages than are ever drawn; each has a place in memory.
+const MAX_PAGES: u64 = 1 << 16;
+
+impl State {
+    /// Refuses figures that no run comes to: they were not written by one, and what counts on from
+    /// them, or makes room for that many, would fail.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self {
+            data,
+            trainer,
+            record,
+            ..
+        } = self;
+        let position = &trainer.position;
+        let counts = [
+            position.steps,
+            position.micro_batches,
+            trainer.num_losses,
+            record.metrics_rows,
+            data.train,
+            data.val,
+        ];
+        if let Some(count) = counts.into_iter().find(|it| *it > MAX_COUNT) {
+            return Err(format!("it counts to {count}"));
+        }
+        let epochs = [position.epoch, position.epochs_without_gain, record.epochs];
+        if let Some(epoch) = epochs.into_iter().find(|it| *it > MAX_EPOCHS) {
+            return Err(format!("it counts {epoch} epochs"));
+        }
+        let pages = data.train.max(data.val);
+        if data.folder.is_none() && pages > MAX_PAGES {
+            return Err(format!("it has {pages} built-in pages"));
+        }
+        Ok(())
+    }
+}
+
 /// What a run's folder and its summary hold at a position.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

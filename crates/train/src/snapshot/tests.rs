@@ -195,3 +195,20 @@ fn settings_agree_by_what_they_mean() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("`batch` = 1"), "{error}");
 }
+
+#[test]
+fn figures_that_no_run_comes_to_are_refused() {
+    let good = state(&trainer(Precision::Fp32), 1);
+    good.check().unwrap();
+    let refused = |change: &dyn Fn(&mut State)| {
+        let mut state = good.clone();
+        change(&mut state);
+        state.check().unwrap_err()
+    };
+    assert_eq!(
+        refused(&|it| it.trainer.position.epoch = u32::MAX),
+        "it counts 4294967295 epochs"
+    );
+    assert!(refused(&|it| it.trainer.position.steps = u64::MAX >> 1).contains("counts to"));
+    assert!(refused(&|it| it.data.train = 1 << 40).contains("built-in pages"));
+}

@@ -167,8 +167,13 @@ impl Exact {
         self.state().data.folder.as_ref().map(PathBuf::from)
     }
 
-    /// Refuses another precision or other data than the run has had so far.
-    pub(super) fn refuse_others(&self, precision: Precision, data: &DataId) -> Result<()> {
+    /// Refuses another precision or other data than the run has had so far, `num_batches` to an epoch.
+    pub(super) fn refuse_others(
+        &self,
+        precision: Precision,
+        data: &DataId,
+        num_batches: usize,
+    ) -> Result<()> {
         let state = self.state();
         let wrong = |message: String, hint: &str| {
             Err(Error::Snapshot {
@@ -192,6 +197,13 @@ impl Exact {
                 difference,
                 "give it the data that it had with `--data DIR`, or start a new run from its \
                  weights: `--resume FILE`",
+            );
+        }
+        let done = state.trainer.position.micro_batches;
+        if done > num_batches as u64 {
+            return wrong(
+                format!("damaged: it is at batch {done} of an epoch of {num_batches}"),
+                "`--resume FILE` starts a new run from its weights",
             );
         }
         Ok(())
