@@ -93,17 +93,25 @@ impl Calibration {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(error(source)),
         };
-        let found: Self = serde_json::from_str(&text).map_err(|it| error(it.into()))?;
+        Self::from_json(&text).map_err(error)
+    }
+
+    /// The same of the contents of a file.
+    ///
+    /// # Errors
+    /// Where they are something else.
+    pub fn from_json(text: &str) -> io::Result<Self> {
+        let found: Self = serde_json::from_str(text)?;
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
         let rates_are =
             |fit: &Fitted| is_rate(fit.conv_flops) && is_rate(fit.memory_bytes_per_second);
         if found.schema_version != SCHEMA_VERSION {
             let version = found.schema_version;
             let message = format!("its `schema_version` is {version}, not {SCHEMA_VERSION}");
-            return Err(error(io::Error::other(message)));
+            return Err(io::Error::other(message));
         }
         if !found.fits.iter().all(rates_are) {
-            return Err(error(io::Error::other("a rate is not above 0")));
+            return Err(io::Error::other("a rate is not above 0"));
         }
         Ok(found)
     }

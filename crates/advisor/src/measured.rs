@@ -91,11 +91,19 @@ impl Results {
             path: path.to_owned(),
             source,
         })?;
+        Self::from_json(path, &text)
+    }
+
+    /// The same of `text`, the contents of `path`.
+    ///
+    /// # Errors
+    /// [`ResultsError::NotABenchmark`].
+    pub fn from_json(path: &Path, text: &str) -> Result<Self, ResultsError> {
         let not = |message: String| ResultsError::NotABenchmark {
             path: path.to_owned(),
             message,
         };
-        let results: Self = serde_json::from_str(&text).map_err(|error| not(error.to_string()))?;
+        let results: Self = serde_json::from_str(text).map_err(|error| not(error.to_string()))?;
         if results.schema_version != SCHEMA_VERSION {
             let found = results.schema_version;
             let message = format!("its `schema_version` is {found}, not {SCHEMA_VERSION}");

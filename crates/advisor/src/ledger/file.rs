@@ -103,7 +103,7 @@ impl Place {
             return Ok(Contents::default());
         };
         match fs::read(path) {
-            Ok(bytes) => Ok(Contents::of(&bytes)),
+            Ok(bytes) => Ok(Contents::from_bytes(&bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Contents::default()),
             Err(source) => Err(LedgerError {
                 doing: "read",
@@ -152,7 +152,8 @@ fn ends_a_line(file: &mut File) -> io::Result<bool> {
 }
 
 impl Contents {
-    fn of(bytes: &[u8]) -> Self {
+    /// What the lines in `bytes` say.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Versioned {
             schema_version: u32,
