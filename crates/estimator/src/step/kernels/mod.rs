@@ -136,7 +136,7 @@ impl Machine {
     /// The gradient of a weight where the library's own kernels take it; `None` where they do not.
     pub(super) fn columns(self, conv: &ConvSize) -> Option<u64> {
         match self {
-            Self::Cpu(_) => conv.is_small().then(|| Cpu::columns(conv)),
+            Self::Cpu(cpu) => conv.is_small().then(|| cpu.unfolded_small(conv)),
             Self::Cuda(_) => None,
         }
     }

@@ -7,6 +7,7 @@ use schedule::{Element, Plan};
 use super::step;
 use crate::{
     Batch, Cpu, EstimateError, EvaluationStep, Isa, MemoryFormat, Purpose, Recompute, Resident,
+    Segment, TrainingStep,
 };
 
 const fn cpu(isa: Isa, memory_format: MemoryFormat) -> Cpu {
@@ -76,6 +77,39 @@ fn bounds_hold() {
         assert!(cpu.is_bounded());
     }
     assert!(!Cpu::avx512(2).is_bounded());
+}
+
+/// A step in fp32 of a network whose tensors have few channels, and its peak, seen in the same way by
+/// `train memory`.
+struct Narrow(Cpu, u32, (u32, u32), u32, Recompute, u64);
+
+fn recorded_narrow() -> [Narrow; 8] {
+    let stage = || Recompute::Segments(Segment::Stage);
+    let mixed = |width| Recompute::Plan(Plan::mixed(&Network::new(width, 1), false));
+    [
+        Narrow(AVX512_FIRST, 1, (160, 96), 1, mixed(1), 2_456_128),
+        Narrow(AVX512_FIRST, 1, (96, 128), 3, stage(), 6_524_148),
+        Narrow(AVX512_FIRST, 3, (96, 128), 3, Recompute::Off, 15_672_032),
+        Narrow(AVX2_FIRST, 1, (160, 96), 1, mixed(1), 1_589_144),
+        Narrow(AVX2_FIRST, 1, (96, 128), 3, stage(), 4_332_472),
+        Narrow(AVX2_FIRST, 2, (96, 128), 3, stage(), 5_978_308),
+        Narrow(AVX2_FIRST, 2, (160, 96), 1, Recompute::Off, 4_258_468),
+        Narrow(AVX2, 1, (160, 96), 1, stage(), 1_418_908),
+    ]
+}
+
+#[test]
+fn bounds_hold_of_narrow_networks() {
+    const ABOVE: f64 = 0.1;
+    for Narrow(cpu, width, size, batch, recompute, measured) in recorded_narrow() {
+        let step = TrainingStep {
+            recompute,
+            ..step(width, size, batch, Element::Single)
+        };
+        let bound = step.peak(cpu, Batch::Kept).unwrap().bytes;
+        let error = bound as f64 / measured as f64 - 1.0;
+        assert!((0.0..=ABOVE).contains(&error), "{step:?} {cpu:?}: {error}");
+    }
 }
 
 #[test]

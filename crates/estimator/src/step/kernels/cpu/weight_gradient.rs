@@ -3,6 +3,7 @@
 //! does.
 
 use super::super::super::sizes::ConvSize;
+use super::blocks::BESIDE_BYTES;
 use super::{Cpu, Isa, padded, product};
 
 /// Channels of a block.
@@ -40,6 +41,16 @@ impl Cpu {
             0
         };
         with_copies.max(bias)
+    }
+
+    /// The same by libtorch's own kernels; a gradient of one channel may be copied beside.
+    pub(in super::super) fn unfolded_small(self, conv: &ConvSize) -> u64 {
+        let copy = if self.is_narrow(conv) {
+            Self::large(conv, conv.outputs).saturating_add(BESIDE_BYTES)
+        } else {
+            0
+        };
+        Self::columns(conv).saturating_add(copy)
     }
 
     /// Whether a product of matrices takes the place of a convolution: in half precision where there
