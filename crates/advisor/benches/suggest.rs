@@ -4,7 +4,8 @@
 //! cargo bench -p advisor --bench suggest -- --runs 30
 //! ```
 //!
-//! Each run is a process of its own, timed from its start to its end. The recipes are counted in this
+//! Each run is a process of its own, timed from its start to its end; where other programs are at work, the
+//! mean of the processor time that runs took (user and system) says more. The recipes are counted in this
 //! process, by [`advisor::Searched`]: every checkpoint plan of every step that the planner searches,
 //! each of which it has either walked or ruled out by a bound. A Markdown table on stdout.
 
@@ -42,10 +43,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let num_runs = num_runs()?;
-    println!("| `advisor suggest` | least ms | median ms | steps | recipes | walked | predicted |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| `advisor suggest` | least ms | median ms | processor ms | steps | recipes | walked | predicted |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for case in cases() {
+        let before = processor_time();
         let times = times(&case, num_runs)?;
+        let processor = processor_time()
+            .zip(before)
+            .map_or("-".to_owned(), |(now, before)| {
+                format!("{:.1}", (now - before) / num_runs as f64)
+            });
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let (least, median) = (ms(times[0]), ms(times[times.len() / 2]));
         let Searched {
@@ -56,7 +65,8 @@ fn run() -> Result<(), String> {
         } = searched(&case)?;
         let name = case.arguments().join(" ");
         println!(
-            "| `{name}` | {least:.1} | {median:.1} | {steps} | {recipes} | {walked} | {predicted} |"
+            "| `{name}` | {least:.1} | {median:.1} | {processor} | {steps} | {recipes} | {walked} \
+             | {predicted} |"
         );
     }
     Ok(())
@@ -183,6 +193,16 @@ fn times(case: &Case, num_runs: usize) -> Result<Vec<Duration>, String> {
     }
     times.sort_unstable();
     Ok(times)
+}
+
+/// Milliseconds that all children so far have computed, where the system is Linux: the fields `cutime`
+/// and `cstime` of `/proc/self/stat`, in hundredths of a second.
+fn processor_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(13);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) * 10.0)
 }
 
 fn searched(case: &Case) -> Result<Searched, String> {
