@@ -7,6 +7,7 @@ mod tests;
 
 use std::fs;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
@@ -89,7 +90,10 @@ pub fn image(path: &Path) -> Result<Decoded, DataError> {
     };
     check_claim(path, &bytes, claimed, most_of_one)?;
     decoder.set_limits(limits).map_err(failed)?;
-    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    // The decoder of JPEG has panicked on a damaged file: that must not end a worker.
+    let decode = AssertUnwindSafe(|| DynamicImage::from_decoder(decoder));
+    let decoded = catch_unwind(decode).map_err(|_panic| corrupt(path, &"its decoder gave up"))?;
+    let image = decoded.map_err(failed)?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     Ok(Decoded {
         pixels: rgb(image),

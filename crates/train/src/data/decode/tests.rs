@@ -219,6 +219,18 @@ fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
     assert_eq!(image_of(&whole).len(), 3 << 22);
 }
 
+#[test]
+fn a_jpeg_whose_decoder_panics_is_refused() {
+    // Of the fuzz target `image_folder`, made small: a component that is sampled 0 times, and a scan
+    // of another one.
+    let (text, hint) = image_refusal(include_bytes!("panics.jpg"));
+    assert_eq!(
+        text,
+        "`file.png` is truncated or corrupt: its decoder gave up"
+    );
+    assert_eq!(hint, "open it in an image viewer; copy or export it again");
+}
+
 /// The checksum of a PNG chunk.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, &byte| {
