@@ -29,8 +29,8 @@ const REGISTRY_HOSTS: [&str; 6] = [
     concat!("pypi.", "nvidia.com"),
 ];
 
-/// cargo writes it, and names its registry in it.
-const LOCK_FILE: &str = "Cargo.lock";
+/// cargo writes them, and names its registry in them.
+const LOCK_FILES: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
 /// What is violated, one line each.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
@@ -149,7 +149,7 @@ fn check_text(path: &str, text: &str) -> Vec<String> {
         }
         for host in REGISTRY_HOSTS
             .into_iter()
-            .filter(|it| path != LOCK_FILE && line.contains(it))
+            .filter(|it| !LOCK_FILES.contains(&path) && line.contains(it))
         {
             violations.push(format!("{path}:{at}: `{host}` is a package registry"));
         }
@@ -230,9 +230,12 @@ mod tests {
             1
         );
         assert_eq!(
-            check_text(LOCK_FILE, &format!("from https://{host}/x")).len(),
-            0
+            check_text("Cargo.toml", &format!("from https://{host}/x")).len(),
+            1
         );
+        for file in LOCK_FILES {
+            assert!(check_text(file, &format!("from https://{host}/x")).is_empty());
+        }
     }
 
     #[test]
