@@ -1,0 +1,24 @@
+//! A benchmark, to the rates that are fitted to it; and a file of such rates.
+
+#![no_main]
+
+use std::path::Path;
+
+use advisor::calibrate::{calibrate, to_json, to_text};
+use advisor::calibration::Calibration;
+use advisor::measured::Results;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match Results::from_json(Path::new("results.json"), text) {
+        Ok(results) => match calibrate(&[results]) {
+            Ok(groups) => drop((to_text(&groups), to_json(&groups).to_string())),
+            Err(error) => drop(error.to_string()),
+        },
+        Err(error) => drop(error.to_string()),
+    }
+    if let Ok(calibration) = Calibration::from_json(text) {
+        let text = serde_json::to_string(&calibration).expect("it was JSON");
+        assert_eq!(Calibration::from_json(&text).ok(), Some(calibration));
+    }
+});

@@ -1,0 +1,47 @@
+//! An image and its mask, as a sample of a folder: decoded, checked against each other, resized.
+//!
+//! The first byte is the number of classes, the next two the bytes of the image; the mask follows.
+
+#![no_main]
+
+use std::panic;
+
+use libfuzzer_sys::fuzz_target;
+use train::data::folder::Pair;
+use train::data::{FolderSource, Source as _};
+
+fuzz_target!(init: let_a_decoder_give_up(), |bytes: &[u8]| {
+    let Some(([classes, low, high], files)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let at = usize::from(u16::from_le_bytes([*low, *high]));
+    let Some((image, mask)) = files.split_at_checked(at) else {
+        return;
+    };
+    let pair = Pair {
+        stem: "a".to_owned(),
+        image: fuzz::file("a.png", image),
+        mask: fuzz::file("a_mask.png", mask),
+    };
+    let classes = usize::from(classes % 4);
+    let source = FolderSource::new(vec![pair], classes, 16, 32).with_cache_bytes(0);
+    match source.load(0) {
+        Ok(sample) => {
+            assert_eq!((sample.image.len(), sample.mask.len()), (3 * 512, 512));
+            let top = sample.mask.iter().copied().max().unwrap_or(0);
+            assert!(usize::from(top) < classes.max(2));
+        }
+        Err(error) => drop((error.to_string(), error.hint())),
+    }
+});
+
+/// A panic within the decoder of JPEG is caught, and its file is corrupt; elsewhere it is a finding.
+fn let_a_decoder_give_up() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or("", |it| it.file());
+        if !place.contains("zune-jpeg") {
+            before(panic);
+        }
+    }));
+}
