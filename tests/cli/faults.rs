@@ -124,6 +124,19 @@ fn what_overflows_is_skipped_and_then_computed_otherwise() {
 }
 
 #[test]
+fn a_rung_that_changes_bits_can_be_gone_back_from() {
+    let sandbox = Sandbox::with_pages();
+    let amp = ["--amp", "fp16", "--init-scale", "65536", "--run-dir", "run"];
+    // Dies once the snapshot from before the rung is there.
+    let died = fit(&sandbox, "inf-gradients:5@3,snapshot:done", &amp);
+    assert_eq!(died.code, None, "{died:?}");
+    sandbox.resume("run");
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(rungs(&summary), [""; 0], "the rung is not one of this run");
+    assert_eq!(summary["steps"], 8);
+}
+
+#[test]
 fn a_full_disk_costs_a_snapshot_and_no_more() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());

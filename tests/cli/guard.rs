@@ -46,8 +46,10 @@ fn a_full_machine_stops_a_run_which_can_go_on() {
         let summary = sandbox.json(&format!("{dir}/summary.json"));
         assert_eq!(summary["status"], "emergency-stop");
         assert_eq!(summary["steps"].to_string(), steps);
-        // Nothing that this run could give up would have been enough.
-        assert_eq!(summary["fallbacks"].as_array().unwrap().len(), 0);
+        // Nothing that this run could give up would have been enough: it waited, and that was all.
+        let fallbacks = summary["fallbacks"].as_array().unwrap();
+        assert!(fallbacks.len() <= 1, "{fallbacks:?}");
+        assert!(fallbacks.iter().all(|rung| rung["to"] == "step once more"));
         fit(&sandbox, &[&into[..], &["--max-steps", "8"]].concat()).ok();
         let weights = |dir: &str| sandbox.read(&format!("{dir}/last/weights.safetensors"));
         assert_eq!(weights("whole"), weights(&dir), "stopped after {steps}");

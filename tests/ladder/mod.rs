@@ -3,16 +3,22 @@
 mod before;
 mod faults;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use advisor::ram::Ram;
 use config::{CheckpointPolicy, ImageSize, RunConfig};
+use estimator::Bytes;
 use tch::{Device, Tensor};
 use torch_ext::meter;
 use train::Result;
 use train::data::{Loader, LoaderConfig, SynthSource};
+use train::guard::{Guard, Place, Threshold};
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Ladder, Means, Rung};
 use train::precision::Precision;
+use train::proposal::{self, Limits};
 use train::trainer::{EpochReport, Observer, Trainer};
 
 use crate::techniques::alone;
@@ -171,6 +177,72 @@ fn a_run_that_is_squeezed_takes_another_policy_and_keeps_its_bits() {
         .collect();
     assert_eq!(words, ["step once more", "checkpointing selective"]);
     assert_eq!(num_differing(&plain, &squeezed), 0);
+}
+
+/// Bytes of a machine that has nothing but this process's tensors in its memory.
+static MACHINE: AtomicU64 = AtomicU64::new(0);
+
+#[expect(clippy::unnecessary_wraps, reason = "as `ram::read`")]
+fn machine() -> Option<Ram> {
+    let total = MACHINE.load(Ordering::SeqCst);
+    let available = total.saturating_sub(meter::read().allocated_bytes);
+    Some(Ram {
+        total: Bytes(total),
+        available: Bytes(available),
+    })
+}
+
+#[test]
+fn the_guard_takes_a_rung_before_anything_fails() {
+    let _turn = alone();
+    let config = policy(CheckpointPolicy::Off);
+    let level = meter::read().allocated_bytes;
+    let plain = fit(&config, Precision::Fp32, None).unwrap();
+    meter::reset_peak();
+    fit(&config, Precision::Fp32, None).unwrap();
+    let peak = meter::read().peak_bytes - level;
+    // Of what the machine has nine tenths may be in use: three quarters of that peak, beside the rest.
+    MACHINE.store((level + peak * 3 / 4) * 10 / 9, Ordering::SeqCst);
+    let guard = Guard {
+        gpu: Threshold::OFF,
+        ram: Threshold::RAM,
+        every: NonZeroU64::MIN,
+        read_ram: machine,
+    };
+    let ladder = proposal::ladder(&config, Device::Cpu, Precision::Fp32, Limits::default());
+    let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)
+        .unwrap()
+        .with_ladder(ladder)
+        .with_guard(guard);
+    let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
+    let mut watch = Watch::default();
+    meter::reset_peak();
+    let outcome = trainer.fit(&train, &val, &mut watch, &Interrupt::default());
+    outcome.unwrap();
+    assert!(meter::read().peak_bytes - level < peak);
+    let kinds: Vec<_> = watch
+        .rungs
+        .iter()
+        .map(|(failure, rung)| (failure, rung.to.as_str(), rung.is_bit_exact))
+        .collect();
+    let [(first, "step once more", true), (second, to, true), ..] = kinds[..] else {
+        panic!("{kinds:?}");
+    };
+    assert!(matches!(
+        first,
+        Failure::MemoryPressure {
+            place: Place::Ram,
+            ..
+        }
+    ));
+    assert!(matches!(second, Failure::MemoryPressure { .. }));
+    assert!(to.starts_with("checkpointing "), "{to}");
+    let tensors = trainer.tensors().into_iter();
+    let guarded = End {
+        tensors: tensors.map(|(_, tensor)| tensor.detach().copy()).collect(),
+        watch,
+    };
+    assert_eq!(num_differing(&plain, &guarded), 0);
 }
 
 #[test]

@@ -49,20 +49,20 @@ fn of_machine(meminfo: &str) -> Option<Ram> {
 struct Names {
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: cached files that nobody has used for a while.
-    reclaimable: &'static str,
+    /// In `memory.stat`: cached files, those that were read once and those that were used again.
+    reclaimable: [&'static str; 2],
 }
 
 const V2: Names = Names {
     limit: "memory.max",
     usage: "memory.current",
-    reclaimable: "inactive_file ",
+    reclaimable: ["inactive_file ", "active_file "],
 };
 
 const V1: Names = Names {
     limit: "memory.limit_in_bytes",
     usage: "memory.usage_in_bytes",
-    reclaimable: "total_inactive_file ",
+    reclaimable: ["total_inactive_file ", "total_active_file "],
 };
 
 /// The tightest limit over this process: of its group or of one around it. `root` is where the groups
@@ -100,10 +100,12 @@ fn of_group(group: &Path, names: &Names) -> Option<Ram> {
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
     let (limit, usage) = (number(names.limit)?, number(names.usage)?);
     let stat = read("memory.stat").unwrap_or_default();
-    let reclaimable = stat
-        .lines()
-        .find_map(|line| line.strip_prefix(names.reclaimable)?.trim().parse().ok());
-    let in_use = usage.saturating_sub(reclaimable.unwrap_or(0));
+    let of_stat = |name: &str| {
+        let mut lines = stat.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+    };
+    let reclaimable = names.reclaimable.into_iter().filter_map(of_stat);
+    let in_use = usage.saturating_sub(reclaimable.fold(0, u64::saturating_add));
     Some(Ram {
         total: Bytes(limit),
         available: Bytes(limit.saturating_sub(in_use)),
@@ -140,7 +142,10 @@ mod tests {
         let root = groups(&[
             ("job/memory.max", "1000\n"),
             ("job/memory.current", "900\n"),
-            ("job/memory.stat", "anon 500\ninactive_file 300\n"),
+            (
+                "job/memory.stat",
+                "anon 500\ninactive_file 200\nactive_file 100\n",
+            ),
             ("job/step/memory.max", "max\n"),
             ("job/step/memory.current", "100\n"),
         ]);

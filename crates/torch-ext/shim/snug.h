@@ -117,8 +117,9 @@ typedef struct SnugDeviceMemory {
 int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
 int32_t snug_cuda_reset_peak(int32_t device);
 int32_t snug_cuda_empty_cache(void);
-// Whether fp32 convolutions and products may use TF32, in cuDNN and cuBLAS.
+// The share of a device that this process may reserve, for devices that are not used yet.
 int32_t snug_cuda_set_fraction(double fraction);
+// Whether fp32 convolutions and products may use TF32, in cuDNN and cuBLAS.
 int32_t snug_allow_tf32(int32_t allow);
 
 // ---- cuDNN -------------------------------------------------------------------

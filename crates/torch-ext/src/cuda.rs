@@ -82,28 +82,35 @@ pub fn empty_cache() -> Result<()> {
 
 /// Lets this process reserve so many bytes of a device and no more: what is beyond fails as a full
 /// device does. Only before the first tensor is made there, and counted from the allocator's cache, the
-/// context left out. Tried out before it returns.
+/// context left out. Tried out before it returns, and `false` where it could not be, since less than that
+/// is free.
 ///
 /// # Errors
 /// Where the device does not say how large it is, or libtorch gives more all the same.
 #[doc(alias = "set_per_process_memory_fraction")]
 #[doc(alias = "memory_limit")]
-pub fn set_limit(device: usize, bytes: u64) -> Result<()> {
+pub fn set_limit(device: usize, bytes: u64) -> Result<bool> {
     index(device)?;
     let total = device_info::total_bytes(device)
         .ok_or_else(|| Error::Torch("CUDA does not tell the size of the device".to_owned()))?;
     if bytes >= total {
-        return Ok(());
+        return Ok(true);
     }
     // SAFETY: plain value.
     check(unsafe { ffi::snug_cuda_set_fraction(bytes as f64 / total as f64) })?;
     // Past rounding of the fraction, and of a segment.
-    let beyond = i64::try_from(bytes + total / 1000 + (32 << 20)).unwrap_or(i64::MAX);
-    match Tensor::f_empty([beyond], (Kind::Uint8, Device::Cuda(device))).map_err(Error::from) {
-        Err(error) if error.is_out_of_memory() => empty_cache(),
+    let beyond = bytes + total / 1000 + (32 << 20);
+    if memory(device)?.free_bytes < beyond {
+        return Ok(false);
+    }
+    let len = i64::try_from(beyond).unwrap_or(i64::MAX);
+    match Tensor::f_empty([len], (Kind::Uint8, Device::Cuda(device))).map_err(Error::from) {
+        Err(error) if error.is_out_of_memory() => empty_cache().map(|()| true),
         Err(error) => Err(error),
         Ok(_) => Err(Error::Torch(format!(
-            "the limit of {bytes} bytes is not kept: {beyond} were given"
+            "the limit of {bytes} bytes is not kept, {beyond} were given: \
+             `PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.5` in the environment limits \
+             libtorch to half of the device"
         ))),
     }
 }

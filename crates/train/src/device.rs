@@ -105,6 +105,16 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     ram::read().map(|ram| ram.available.0)
 }
 
+/// The same with what this process's allocator keeps for later.
+pub fn obtainable_bytes(device: Device) -> Option<u64> {
+    if let Device::Cuda(n) = device {
+        let memory = cuda::memory(n).ok()?;
+        let kept = memory.reserved_bytes.saturating_sub(memory.allocated_bytes);
+        return Some(memory.free_bytes.saturating_add(kept));
+    }
+    free_bytes(device)
+}
+
 /// How warm the GPU is, in degrees Celsius, where NVML says.
 pub fn temperature(device: Device) -> Option<u32> {
     let Device::Cuda(n) = device else {
@@ -162,6 +172,17 @@ pub fn bytes_in_use(device: Device) -> Result<InUse, String> {
     let reserved_bytes = cuda::memory(n).unwrap_or_default().reserved_bytes;
     in_use.process = in_use.process.filter(|bytes| bytes.0 >= reserved_bytes);
     Ok(in_use)
+}
+
+/// Gives back what an allocator keeps for later; nothing on the CPU.
+///
+/// # Errors
+/// Where libtorch refuses.
+pub fn empty_cache(device: Device) -> Result<()> {
+    if device.is_cuda() {
+        cuda::empty_cache()?;
+    }
+    Ok(())
 }
 
 /// Starts a new peak from here.

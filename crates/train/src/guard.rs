@@ -1,16 +1,17 @@
 //! The memory guard: a step is given up before the GPU or the machine is full, while there is still
 //! room to do something about it.
 //!
-//! It looks where a step holds the most, between its forward and its backward pass, every so many
-//! steps: at the GPU as its driver counts it, all processes considered, and at the memory of the
-//! machine, the loader's and other programs' included, or of the container. Neither waits for the
-//! device.
+//! It looks between the forward and the backward pass, every so many steps: at the GPU as its driver
+//! counts it, all processes considered, less what this process's allocator keeps for later, and at the
+//! memory of the machine, the loader's and other programs' included, or of the container. What the rest
+//! of a step will take of the machine's memory is added as it is predicted; on a GPU it is there from
+//! the step before. Nothing waits for the device.
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use advisor::ram;
+use advisor::ram::Ram;
 use estimator::Bytes;
 use tch::Device;
 
@@ -95,6 +96,15 @@ impl Pressure {
     }
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gpu => "the GPU",
+            Self::Ram => "this machine",
+        })
+    }
+}
+
 impl fmt::Display for Pressure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -103,10 +113,6 @@ impl fmt::Display for Pressure {
             total,
             allowed,
         } = self;
-        let place = match place {
-            Place::Gpu => "the GPU",
-            Place::Ram => "this machine",
-        };
         write!(
             f,
             "the memory of {place} is nearly full: {used} of {total} in use, the guard allows \
@@ -116,7 +122,7 @@ impl fmt::Display for Pressure {
 }
 
 /// Looks at memory now and then.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Guard {
     /// Of the GPU.
     pub gpu: Threshold,
@@ -124,24 +130,32 @@ pub struct Guard {
     pub ram: Threshold,
     /// Steps from one look to the next.
     pub every: NonZeroU64,
+    /// Reads the machine's memory: [`advisor::ram::read`], but in tests.
+    pub read_ram: fn() -> Option<Ram>,
 }
 
 impl Guard {
-    /// Looks in the step after `steps` others, where it is time.
+    /// Whether to look in the step after `steps` others.
+    pub(crate) const fn is_due(&self, steps: u64) -> bool {
+        steps.is_multiple_of(self.every.get())
+    }
+
+    /// Looks; `still_to_come` bytes of the machine's memory will be taken by the rest of the step.
     ///
     /// # Errors
     /// [`Error::MemoryPressure`].
-    pub(crate) fn look(&self, device: Device, steps: u64) -> Result<()> {
-        if !steps.is_multiple_of(self.every.get()) {
-            return Ok(());
-        }
+    pub(crate) fn look(&self, device: Device, still_to_come: u64) -> Result<()> {
         let on_gpu = || {
-            let (free, total) = (device::free_bytes(device)?, device::total_bytes(device)?);
+            let (free, total) = (
+                device::obtainable_bytes(device)?,
+                device::total_bytes(device)?,
+            );
             Pressure::of(Place::Gpu, free, total, self.gpu)
         };
         let on_machine = || {
-            let ram = ram::read()?;
-            Pressure::of(Place::Ram, ram.available.0, ram.total.0, self.ram)
+            let ram = (self.read_ram)()?;
+            let free = ram.available.0.saturating_sub(still_to_come);
+            Pressure::of(Place::Ram, free, ram.total.0, self.ram)
         };
         let gpu = device.is_cuda().then(on_gpu).flatten();
         match gpu.or_else(on_machine) {
@@ -153,6 +167,8 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
+    use advisor::ram;
+
     use super::*;
 
     #[test]
@@ -176,18 +192,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_still_to_come_counts() {
+        let guard = Guard {
+            gpu: Threshold::OFF,
+            ram: Threshold::RAM,
+            every: NonZeroU64::MIN,
+            read_ram: || {
+                Some(Ram {
+                    total: Bytes(1000),
+                    available: Bytes(300),
+                })
+            },
+        };
+        assert!(guard.look(Device::Cpu, 200).is_ok());
+        assert!(guard.look(Device::Cpu, 201).is_err());
+        assert!(guard.look(Device::Cpu, u64::MAX).is_err());
+    }
+
+    #[test]
     fn a_machine_is_never_empty() {
         let guard = Guard {
             gpu: Threshold::OFF,
             ram: Threshold(1e-9),
             every: NonZeroU64::new(3).unwrap(),
+            read_ram: ram::read,
         };
         if ram::read().is_none() {
             eprintln!("skipped: this system does not say how much memory it has");
             return;
         }
-        assert!(guard.look(Device::Cpu, 2).is_ok());
-        let error = guard.look(Device::Cpu, 3).unwrap_err();
+        assert!(guard.is_due(0) && !guard.is_due(2) && guard.is_due(3));
+        let error = guard.look(Device::Cpu, 0).unwrap_err();
         assert!(matches!(error, Error::MemoryPressure(_)), "{error}");
     }
 }

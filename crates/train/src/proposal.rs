@@ -40,7 +40,7 @@ pub struct Proposal {
 }
 
 /// What bounds a run beside what is free.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// Tensors may take so much.
     pub tensors: Option<Bytes>,
@@ -91,7 +91,24 @@ pub fn propose(
             Ok(proposal)
         }
         None if consent == Consent::Force => without_prediction(asked, is_auto),
-        None => Err(nothing_fits(&target, &real, cost, consent)),
+        None => {
+            let mut error = nothing_fits(&target, &real, cost, consent);
+            let without = Limits {
+                guard: None,
+                ..limits
+            };
+            let more = self::target(&asked, device, precision, without);
+            if let (Error::NothingFits { hint, .. }, Some(more)) = (&mut error, more)
+                && cost.is_some_and(|cost| more.fits(&cost))
+            {
+                let flag = guard_flag(device);
+                *hint = format!(
+                    "other programs hold so much that the memory guard leaves no more: `{flag} off` \
+                     does without it, or {hint}"
+                );
+            }
+            Err(error)
+        }
     }
 }
 
@@ -161,13 +178,10 @@ fn target(
             bf16: CpuSupport::detect().bf16,
         })
     };
-    let room = limits.guard.and_then(|guard| room_under(&guard, device));
+    let room = room_under_guard(limits, device).and_then(|room| room.checked_add(context));
     let limit = limits.tensors.map(less_a_margin);
     let limit = limit.and_then(|limit| limit.checked_add(context));
-    let bounds = [
-        limit.or(target.budget()),
-        room.and_then(|room| room.checked_add(context)),
-    ];
+    let bounds = [limit, target.budget(), room];
     Some(match bounds.into_iter().flatten().min() {
         Some(budget) => target.with_budget(budget),
         None => target,
@@ -175,7 +189,8 @@ fn target(
 }
 
 /// What can be taken before the guard steps in.
-fn room_under(guard: &Guard, device: Device) -> Option<Bytes> {
+fn room_under_guard(limits: Limits, device: Device) -> Option<Bytes> {
+    let guard = limits.guard?;
     let threshold = if device.is_cuda() {
         guard.gpu
     } else {
@@ -191,6 +206,14 @@ fn room_under(guard: &Guard, device: Device) -> Option<Bytes> {
 /// Half of it is what predictions have been too low by.
 fn less_a_margin(bytes: Bytes) -> Bytes {
     Bytes(bytes.0 - bytes.0 / LEFT_OF_LIMIT)
+}
+
+fn guard_flag(device: Device) -> &'static str {
+    if device.is_cuda() {
+        "--guard-gpu"
+    } else {
+        "--guard-ram"
+    }
 }
 
 /// What this program can do, of what may be done.

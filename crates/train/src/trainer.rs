@@ -29,6 +29,7 @@ use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
 pub use divergence::Cause;
 use divergence::LossWatch;
+pub(crate) use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
 pub use state::TrainerState;
@@ -172,7 +173,7 @@ impl Trainer {
             ladder: None,
             guard: None,
             saved: Saved::of(&model, &optimizer)?,
-            scale_watch: ScaleWatch::new(config.init_scale),
+            scale_watch: ScaleWatch::new(config.init_scale, 0),
             loss_watch: LossWatch::default(),
             is_torn: false,
             validation_at_a_time: usize::MAX,
@@ -231,6 +232,7 @@ impl Trainer {
             let left = train.num_batches() as u64 - self.position.micro_batches;
             observer.epoch_started(epoch, usize::try_from(left).unwrap_or(usize::MAX));
             let (train_loss, data_wait) = self.train_epoch(train, observer, interrupt)?;
+            self.refuse_spoilt_weights()?;
 
             observer.validation_started();
             let steps = self.position.steps;
@@ -347,8 +349,10 @@ impl Trainer {
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
+            // There the scaler skips a step whose loss is no number, and nobody waits to see it.
+            let skips = self.device.is_cuda() && self.precision == Precision::Fp16;
             for loss in &losses {
-                self.losses.add(loss)?;
+                self.losses.add(loss, skips)?;
             }
             let images: usize = group.iter().map(|batch| batch.len).sum();
             let time = step_started.elapsed();

@@ -172,7 +172,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
     let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
-    let outcome = before::look(&mut trainer, &data, &mut recorder).and_then(|()| {
+    let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {
         device::reset_peak(device);
         trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)
     });

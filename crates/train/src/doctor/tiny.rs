@@ -266,7 +266,3 @@ pub(super) fn zeros_among(gradients: &[(String, Tensor)]) -> Result<Vec<&str>> {
     }
     Ok(zeros)
 }
-
-pub(super) fn all_finite(tensor: &Tensor) -> Result<bool> {
-    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
-}

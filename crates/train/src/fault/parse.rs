@@ -8,13 +8,17 @@ pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP
 
 /// `oom:30@2,snapshot:written@3`: numbers are 1 where they are left out, and an allocation 0.
 pub(super) fn all(text: &str) -> Result<Vec<Fault>, String> {
-    text.split(',').map(|one| fault(one.trim())).collect()
+    let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    each.map(fault).collect()
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
     let unknown = || format!("`{text}` is no fault");
     let (name, at) = match text.split_once('@') {
-        Some((name, at)) => (name, at.parse().ok().ok_or_else(unknown)?),
+        Some((name, at)) => {
+            let at = at.parse().ok().filter(|at| *at > 0);
+            (name, at.ok_or_else(unknown)?)
+        }
         None => (text, 1),
     };
     if let Some(point) = POINTS.iter().find(|point| **point == name) {
@@ -66,10 +70,11 @@ mod tests {
                 Fault::DiskFull { nth: 2 },
             ]
         );
+        assert_eq!(all(" "), Ok(Vec::new()));
         for wrong in [
-            "",
             "oom:x",
             "oom@-1",
+            "oom@0",
             "snapshot:gone",
             "disk-full:2",
             "kill",

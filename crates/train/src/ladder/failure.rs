@@ -5,6 +5,7 @@ use std::fmt;
 use estimator::Bytes;
 
 use crate::error::Error;
+use crate::guard::Place;
 use crate::trainer::Cause;
 
 /// A failure that the ladder has rungs for.
@@ -24,6 +25,8 @@ pub enum Failure {
     NonFiniteLoss,
     /// The GPU or the machine is nearly full.
     MemoryPressure {
+        /// Which of them.
+        place: Place,
         /// Bytes in use beyond those that may be.
         excess_bytes: u64,
     },
@@ -51,6 +54,7 @@ impl Failure {
                 Some(Self::NonFiniteLoss)
             }
             Error::MemoryPressure(pressure) => Some(Self::MemoryPressure {
+                place: pressure.place,
                 excess_bytes: pressure.excess_bytes(),
             }),
             Error::GradientOverflow { scale } => Some(Self::Overflow { scale: *scale }),
@@ -80,12 +84,17 @@ impl fmt::Display for Failure {
                 "gradients overflow step after step, at a scale of {scale}"
             ),
             Self::NonFiniteLoss => f.write_str("the loss is not finite"),
-            Self::MemoryPressure { excess_bytes } => write!(
+            Self::MemoryPressure {
+                place,
+                excess_bytes,
+            } => write!(
                 f,
-                "memory is nearly full, {} more in use than the guard allows",
+                "the memory of {place} is nearly full, {} more than the guard allows",
                 Bytes(*excess_bytes)
             ),
-            Self::Slow { gain } => write!(f, "slower by {:.0} % than need be", 100.0 * gain),
+            Self::Slow { gain } => {
+                write!(f, "{:.0} % of a step's time is not needed", 100.0 * gain)
+            }
             Self::Checkpointing => f.write_str("a checkpointed segment cannot be recomputed"),
         }
     }

@@ -5,6 +5,7 @@ use config::{CheckpointPolicy, RunConfig};
 use estimator::Bytes;
 
 use super::{Ladder, Recipe, Rung};
+use crate::guard::Place;
 
 /// A recipe has to be predicted at least so much smaller, as a share, than the one that failed.
 const LESS: u64 = 50;
@@ -27,9 +28,36 @@ impl Ladder {
     ) -> Option<Rung> {
         if !self.taken.is_retry_spent {
             self.taken.is_retry_spent = true;
-            let rung = Rung::to(recipe.clone(), "step", "as it is", "once more", true);
-            return Some(rung);
+            return Some(Self::once_more(recipe));
         }
+        self.smaller(recipe, shortfall_bytes)
+    }
+
+    /// The same for memory that others take as well: nothing where this run has not that much to give.
+    pub(super) fn relieve(
+        &mut self,
+        recipe: &Recipe,
+        place: Place,
+        excess_bytes: u64,
+    ) -> Option<Rung> {
+        if !self.taken.is_patience_spent {
+            self.taken.is_patience_spent = true;
+            return Some(Self::once_more(recipe));
+        }
+        // A step on a GPU takes nothing of the machine's memory that another recipe would not.
+        let is_elsewhere = place == Place::Ram && self.means.is_cuda;
+        let taken = self.predicted_bytes(recipe);
+        if is_elsewhere || taken.is_some_and(|taken| taken < excess_bytes) {
+            return None;
+        }
+        self.smaller(recipe, Some(excess_bytes))
+    }
+
+    fn once_more(recipe: &Recipe) -> Rung {
+        Rung::to(recipe.clone(), "step", "as it is", "once more", true)
+    }
+
+    fn smaller(&self, recipe: &Recipe, shortfall_bytes: Option<u64>) -> Option<Rung> {
         let smaller = match &self.target {
             Some(_) => self.predicted_smaller(recipe, shortfall_bytes.unwrap_or(0)),
             None => self.next_smaller(recipe),
@@ -37,23 +65,11 @@ impl Ladder {
         smaller.or_else(|| Self::smaller_micro_batch(recipe))
     }
 
-    /// The same for memory that others take as well: nothing where this run has not that much to give.
-    pub(super) fn relieve(&mut self, recipe: &Recipe, excess_bytes: u64) -> Option<Rung> {
-        let taken = self.target.as_ref().and_then(|target| {
-            let prediction = target.predict(&recipe.as_predicted()).ok().flatten()?;
-            Some(prediction.total_bytes)
-        });
-        if taken.is_some_and(|taken| taken < excess_bytes) {
-            return None;
-        }
-        self.less_memory(recipe, Some(excess_bytes))
-    }
-
     /// The first class of changes in which something is predicted to take enough less.
     fn predicted_smaller(&self, recipe: &Recipe, shortfall: u64) -> Option<Rung> {
         let target = self.target.as_ref()?;
         let now = recipe.as_predicted();
-        let taken = target.predict(&now).ok().flatten()?.total_bytes;
+        let taken = self.predicted_bytes(recipe)?;
         let budget = taken
             .saturating_sub(shortfall)
             .saturating_sub(taken / LESS)

@@ -58,10 +58,17 @@ pub struct Rung {
 }
 
 /// What is remembered of the rungs taken.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about a rung of its own"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// A step that ran out of memory was tried again as it was.
     is_retry_spent: bool,
+    /// The same of memory that was nearly full: once in a run, since others may fill it for long.
+    #[serde(default)]
+    is_patience_spent: bool,
     /// The scale was lowered.
     is_scale_lowered: bool,
     /// The form of checkpointing was changed.
@@ -80,6 +87,8 @@ pub struct Ladder {
 /// What a device and this program have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Means {
+    /// A GPU, whose memory is another than the machine's.
+    pub is_cuda: bool,
     /// The device multiplies bf16.
     pub has_bf16: bool,
     /// What AMP that is turned on computes in.
@@ -97,6 +106,7 @@ impl Means {
             _ => has_bf16.then_some(Precision::Bf16),
         };
         Self {
+            is_cuda: device.is_cuda(),
             has_bf16,
             amp,
             freedom: compose::means(),
@@ -114,14 +124,23 @@ impl Ladder {
         }
     }
 
+    /// What a step is predicted to hold at its peak, where that is known.
+    pub(crate) fn predicted_bytes(&self, recipe: &Recipe) -> Option<u64> {
+        let prediction = self.target.as_ref()?.predict(&recipe.as_predicted());
+        Some(prediction.ok().flatten()?.total_bytes)
+    }
+
     /// What is remembered, for a snapshot.
     pub const fn taken(&self) -> Taken {
         self.taken
     }
 
-    /// Goes on from a snapshot.
+    /// Goes on from a snapshot. What filled the memory then may be gone.
     pub fn resume(&mut self, taken: Taken) {
-        self.taken = taken;
+        self.taken = Taken {
+            is_patience_spent: false,
+            ..taken
+        };
     }
 
     /// A step succeeded: the next one may be tried again as it is.
@@ -133,7 +152,10 @@ impl Ladder {
     pub fn next(&mut self, failure: &Failure, recipe: &Recipe) -> Option<Rung> {
         match failure {
             Failure::OutOfMemory { shortfall_bytes } => self.less_memory(recipe, *shortfall_bytes),
-            Failure::MemoryPressure { excess_bytes } => self.relieve(recipe, *excess_bytes),
+            Failure::MemoryPressure {
+                place,
+                excess_bytes,
+            } => self.relieve(recipe, *place, *excess_bytes),
             Failure::Overflow { scale } => self.less_range(recipe, Some(*scale)),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),

@@ -95,4 +95,7 @@ pub struct Record {
     pub best: Option<EpochReport>,
     /// What was changed of what was asked for.
     pub fallbacks: Vec<Fallback>,
+    /// Whether a rung of the run itself led to another recipe: its peak is that of no one recipe.
+    #[serde(default)]
+    pub is_changed: bool,
 }

@@ -27,9 +27,14 @@ impl MeanLoss {
         })
     }
 
-    /// Adds the loss of a batch, in place: nothing can run out of memory here.
-    pub(super) fn add(&mut self, loss: &Tensor) -> Result<()> {
-        let _sum = self.sum.f_add_(loss)?;
+    /// Adds the loss of a batch, in place: nothing but a copy of it can run out of memory here. One
+    /// that is no number counts as 0 where it `may_be_none`.
+    pub(super) fn add(&mut self, loss: &Tensor, may_be_none: bool) -> Result<()> {
+        let _sum = if may_be_none {
+            self.sum.f_add_(&loss.f_nan_to_num(0.0, 0.0, 0.0)?)?
+        } else {
+            self.sum.f_add_(loss)?
+        };
         self.count += 1;
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::fault::{self, StepFault};
 use crate::optimizer::AdamW;
 
 /// What goes wrong in this attempt. What has not happened by its end does not any more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Planted {
     faults: Vec<StepFault>,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use tch::{Kind, Tensor};
 
 use super::Trainer;
+use super::divergence::all_finite;
 use crate::compose::Autocast;
 use crate::data::Batch;
 use crate::error::Result;
@@ -72,14 +73,11 @@ impl Trainer {
         let fp32 = self.probabilities(batch, Precision::Fp32)?;
         let half = self.probabilities(batch, self.precision)?;
         let difference = half.f_sub(&fp32)?.f_abs()?;
-        let is_finite = |tensor: &Tensor| -> Result<bool> {
-            Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
-        };
         Ok(Agreement {
             mean: difference.f_mean(Kind::Float)?.f_double_value(&[])?,
             largest: difference.f_max()?.f_double_value(&[])?,
-            fp32_is_finite: is_finite(&fp32)?,
-            half_is_finite: is_finite(&half)?,
+            fp32_is_finite: all_finite(&fp32)?,
+            half_is_finite: all_finite(&half)?,
         })
     }
 

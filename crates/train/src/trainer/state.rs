@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::divergence::are_numbers;
+use super::step::ScaleWatch;
 use super::{Cause, Position, Trainer};
 use crate::compose::ScalerState;
 use crate::error::{Error, Result};
@@ -21,6 +22,9 @@ pub struct TrainerState {
     pub scaler: Option<ScalerState>,
     /// Images of a forward.
     pub micro_batch: u32,
+    /// Steps skipped one after the other, up to here.
+    #[serde(default)]
+    pub skips: u32,
     /// Rungs of the ladder, where the run has one.
     pub rungs: Option<Taken>,
 }
@@ -32,18 +36,24 @@ impl Trainer {
     /// [`Error::NonFiniteLoss`]: what could only be continued to no end is not worth keeping.
     pub fn state(&self) -> Result<TrainerState> {
         self.finite(self.losses.read()?)?;
-        // The loss of the step that made them so was one still.
-        if !are_numbers(&self.model)? {
-            let (step, cause) = (self.steps(), Cause::Weights);
-            return Err(Error::NonFiniteLoss { step, cause });
-        }
+        self.refuse_spoilt_weights()?;
         Ok(TrainerState {
             num_losses: self.losses.count,
             position: self.position,
             scaler: self.scaler.state()?,
             micro_batch: self.micro_batch,
+            skips: self.scale_watch.num_skips(),
             rungs: self.ladder.as_ref().map(Ladder::taken),
         })
+    }
+
+    /// Weights can be spoilt by a step whose loss was a number still. Waits for the device.
+    pub(super) fn refuse_spoilt_weights(&self) -> Result<()> {
+        if are_numbers(&self.model)? {
+            return Ok(());
+        }
+        let (step, cause) = (self.steps(), Cause::Weights);
+        Err(Error::NonFiniteLoss { step, cause })
     }
 
     /// Handles on every tensor of its state, by name: parameters and buffers, both moments and the
@@ -85,6 +95,9 @@ impl Trainer {
                 return Err(Error::Scaler("its state is missing".to_owned()));
             }
             None => {}
+        }
+        if let Some(scale) = self.scaler.current()? {
+            self.scale_watch = ScaleWatch::new(scale, state.skips);
         }
         self.losses.count = state.num_losses;
         self.micro_batch = state.micro_batch.clamp(1, self.config.batch);

@@ -14,6 +14,7 @@ use super::{Observer, Trainer};
 use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
 use crate::data::Batch;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::ladder::{Failure, Ladder, Recipe, Rung};
 use crate::loss::segmentation_loss;
@@ -22,6 +23,8 @@ use crate::optimizer::AdamW;
 
 /// So many steps skipped one after the other are more than a scale that was chosen too high.
 const MOST_SKIPS: u32 = 5;
+/// Reading a loss or a scale waits for the device: on CUDA it is done in one of so many steps.
+const LOOK_EVERY: u64 = 10;
 
 /// Tensors that a step changes in place, with copies from before it.
 #[derive(Debug)]
@@ -64,25 +67,38 @@ impl Saved {
 }
 
 /// Counts steps that the scaler skips one after the other.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ScaleWatch {
-    last: Option<f64>,
+    last: f64,
     num_skips: u32,
 }
 
 impl ScaleWatch {
-    pub(super) const fn new(scale: f64) -> Self {
+    /// Of a scale that so many steps before it were skipped for.
+    pub(super) const fn new(scale: f64, num_skips: u32) -> Self {
         Self {
-            last: Some(scale),
-            num_skips: 0,
+            last: scale,
+            num_skips,
         }
     }
 
-    /// Takes the scale after a step, which halves where the step was skipped. Whether it collapses.
+    pub(super) const fn num_skips(self) -> u32 {
+        self.num_skips
+    }
+
+    /// Takes the scale after some steps, each of which halves it where it was skipped. Whether it
+    /// collapses.
     fn is_collapse(&mut self, scale: f64) -> bool {
-        let is_skip = self.last.is_some_and(|last| scale < last);
-        self.num_skips = if is_skip { self.num_skips + 1 } else { 0 };
-        self.last = Some(scale);
+        let mut num_halvings = 0;
+        while num_halvings < MOST_SKIPS && self.last > scale * 1.5 {
+            self.last /= 2.0;
+            num_halvings += 1;
+        }
+        self.num_skips = match num_halvings {
+            0 => 0,
+            more => self.num_skips.saturating_add(more),
+        };
+        self.last = scale;
         self.num_skips >= MOST_SKIPS
     }
 }
@@ -124,22 +140,24 @@ impl Trainer {
             let Some(failure) = Failure::of(&error) else {
                 return Err(error);
             };
-            let recipe = self.recipe();
-            let ladder = self.ladder.as_mut();
-            let Some(rung) = ladder.and_then(|ladder| ladder.next(&failure, &recipe)) else {
+            // A snapshot from before the rung knows nothing of it.
+            let (recipe, mut ladder) = (self.recipe(), self.ladder.clone());
+            let next = ladder.as_mut();
+            let Some(rung) = next.and_then(|ladder| ladder.next(&failure, &recipe)) else {
                 return Err(error);
             };
             observer.rung_taken(self, &failure, &rung);
+            self.ladder = ladder;
             self.take(rung)?;
         }
     }
 
     fn attempt(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let losses = self.gradients(batches)?;
+        let planted = Planted::in_step(self.position.steps + 1);
+        let losses = self.gradients(batches, &planted)?;
         self.update()?;
         self.optimizer.zero_grad()?;
-        // Reading the scale waits for the device.
-        if !self.device.is_cuda()
+        if self.is_looked_at()
             && let Some(scale) = self.scaler.current()?
             && self.scale_watch.is_collapse(scale)
         {
@@ -148,13 +166,21 @@ impl Trainer {
         Ok(losses)
     }
 
+    /// Whether the numbers of this step are read.
+    fn is_looked_at(&self) -> bool {
+        !self.device.is_cuda() || self.position.steps.is_multiple_of(LOOK_EVERY)
+    }
+
     /// Forward and backward of every batch. Returns the loss of each.
-    pub(super) fn gradients(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let planted = Planted::in_step(self.position.steps + 1);
+    pub(super) fn gradients(
+        &mut self,
+        batches: &[Batch],
+        planted: &Planted,
+    ) -> Result<Vec<Tensor>> {
         let group = batches.len();
         let mut losses = Vec::with_capacity(group);
         for batch in batches {
-            let loss = self.accumulate(batch, group, &planted)?;
+            let loss = self.accumulate(batch, group, planted)?;
             losses.push(mul_scalar(&loss, group as f64)?);
         }
         planted.gradients(&self.optimizer)?;
@@ -208,25 +234,38 @@ impl Trainer {
         let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
         let loss = planted.loss(loss)?;
         drop((logits, images, masks));
-        // On CUDA that is read later: reading waits for the device.
-        if !self.device.is_cuda() {
+        if self.is_looked_at() {
             self.finite(loss.f_double_value(&[])?)?;
         }
-        if let Some(guard) = &self.guard {
-            guard.look(self.device, self.position.steps)?;
+        if let Some(guard) = self.guard.filter(|guard| guard.is_due(self.position.steps)) {
+            guard.look(self.device, self.still_to_come())?;
         }
         torch_ext::backward(&self.scaler.scale(&loss)?)?;
         Ok(loss.f_detach()?)
     }
 
-    /// As if the step had not begun.
-    pub(super) fn undo(&mut self) -> Result<()> {
-        self.optimizer.zero_grad()?;
-        self.saved.restore()?;
+    /// Bytes that the rest of the step is predicted to take in the machine's memory.
+    fn still_to_come(&self) -> u64 {
         if self.device.is_cuda() {
-            torch_ext::cuda::empty_cache()?;
+            return 0;
         }
-        Ok(())
+        let ladder = self.ladder.as_ref();
+        let peak = ladder.and_then(|ladder| ladder.predicted_bytes(&self.recipe()));
+        peak.map_or(0, |peak| {
+            peak.saturating_sub(device::allocated_bytes(self.device))
+        })
+    }
+
+    /// As if the step had not begun, with all memory that is not needed given back.
+    pub(super) fn undo(&mut self) -> Result<()> {
+        self.restore_saved()?;
+        device::empty_cache(self.device)
+    }
+
+    /// As if the step had not begun.
+    pub(super) fn restore_saved(&mut self) -> Result<()> {
+        self.optimizer.zero_grad()?;
+        self.saved.restore()
     }
 
     pub(super) fn take(&mut self, rung: Rung) -> Result<()> {
@@ -238,7 +277,7 @@ impl Trainer {
         if rung.scale.is_some() || precision != self.precision {
             let scale = rung.scale.unwrap_or(config.init_scale);
             self.scaler = Scaler::new(self.device, precision, scale)?;
-            self.scale_watch = ScaleWatch::new(scale);
+            self.scale_watch = ScaleWatch::new(scale, 0);
         }
         self.mode = checkpointing::training_mode(&config, self.device)?;
         self.config = config;
@@ -279,7 +318,7 @@ mod tests {
 
     #[test]
     fn five_skips_in_a_row_are_a_collapse() {
-        let mut watch = ScaleWatch::new(65_536.0);
+        let mut watch = ScaleWatch::new(65_536.0, 0);
         let mut scale = 65_536.0;
         for _step in 1..5 {
             scale /= 2.0;
@@ -287,9 +326,15 @@ mod tests {
         }
         assert!(watch.is_collapse(scale / 2.0));
         // With a good step between them they are none.
-        watch = ScaleWatch::new(1024.0);
+        watch = ScaleWatch::new(1024.0, 0);
         for scale in [512.0, 256.0, 256.0, 128.0, 64.0, 32.0, 16.0] {
             assert!(!watch.is_collapse(scale));
         }
+        // Seen only now and then, and gone on with from a snapshot.
+        assert!(!ScaleWatch::new(1024.0, 0).is_collapse(64.0));
+        assert!(ScaleWatch::new(1024.0, 0).is_collapse(32.0));
+        assert!(ScaleWatch::new(64.0, 4).is_collapse(32.0));
+        assert!(!ScaleWatch::new(64.0, 4).is_collapse(128.0));
+        assert!(ScaleWatch::new(64.0, 0).is_collapse(0.0));
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tch::Tensor;
 use torch_ext::ops::{MemoryFormat, contiguous_in};
 
+use super::planted::Planted;
 use super::{Observer, Trainer};
 use crate::data::Batch;
 use crate::device;
 use crate::error::Result;
-use crate::ladder::{Failure, Ladder, Rung};
+use crate::ladder::{Failure, Ladder, Recipe, Rung};
 
 /// Tries of each way, after one that is not counted; the fastest counts.
 const TRIES: u32 = 2;
@@ -20,16 +21,34 @@ const LEAST_TIME: Duration = Duration::from_secs(180);
 /// What has to be gained, as a share of a step's time: less is noise.
 const WORTH_IT: f64 = 0.1;
 
-/// How long a step takes as the trainer does it now.
+/// What may be dropped, in this order.
+const WAYS: [fn(&Ladder, &Recipe) -> Option<Rung>; 2] =
+    [Ladder::without_checkpointing, Ladder::without_channels_last];
+
+/// Says how long a step takes as the trainer does it now.
 pub type Clock<'a> = dyn FnMut(&mut Trainer, &[Batch]) -> Result<Duration> + 'a;
 
 impl Trainer {
+    /// Whether a warm-up would look at anything, of a run that is so many steps long.
+    pub fn may_warm_up(&self, num_steps: u64) -> bool {
+        let recipe = self.recipe();
+        let has_other = |ladder: &Ladder| {
+            // Without a prediction the machine's memory would be tried out, which nobody survives.
+            let is_known = self.device.is_cuda() || ladder.predicted_bytes(&recipe).is_some();
+            is_known && WAYS.iter().any(|drop| drop(ladder, &recipe).is_some())
+        };
+        num_steps >= LEAST_STEPS
+            && !self.config.deterministic
+            && self.ladder.as_ref().is_some_and(has_other)
+    }
+
     /// Drops what does not pay, of a run that is so many steps long: each technique that only costs
     /// time here, where the run fits without. `clock` is [`Self::time_of_step`], but in tests.
-    /// Weights, statistics and scaler are as before.
+    /// Weights, statistics and scaler are as before. A step that the ladder has rungs for is left to
+    /// it.
     ///
     /// # Errors
-    /// Where a step fails otherwise than by memory.
+    /// Where a step fails otherwise.
     pub fn warm_up(
         &mut self,
         batches: &[Batch],
@@ -37,10 +56,10 @@ impl Trainer {
         clock: &mut Clock<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        if num_steps < LEAST_STEPS || self.ladder.is_none() || self.config.deterministic {
+        if !self.may_warm_up(num_steps) {
             return Ok(());
         }
-        for drop in [Ladder::without_checkpointing, Ladder::without_channels_last] {
+        for drop in WAYS {
             let recipe = self.recipe();
             let other = self
                 .ladder
@@ -82,7 +101,7 @@ impl Trainer {
             .map(|(now, then)| 1.0 - then.as_secs_f64() / now.as_secs_f64().max(1e-9)))
     }
 
-    /// The shortest of some tries; `None` where one runs out of memory.
+    /// The shortest of some tries; `None` where one fails as steps of a run may.
     fn fastest(
         &mut self,
         batches: &[Batch],
@@ -93,13 +112,8 @@ impl Trainer {
         for _try in 0..tries {
             match clock(self, batches) {
                 Ok(time) => fastest = Some(fastest.map_or(time, |fastest| fastest.min(time))),
-                Err(error) => {
-                    let is_memory = matches!(
-                        Failure::of(&error),
-                        Some(Failure::OutOfMemory { .. } | Failure::MemoryPressure { .. })
-                    );
-                    return if is_memory { Ok(None) } else { Err(error) };
-                }
+                Err(error) if Failure::of(&error).is_some() => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
         Ok(fastest)
@@ -114,11 +128,21 @@ impl Trainer {
         self.saved.save()?;
         device::synchronize(self.device);
         let begun = Instant::now();
-        let outcome = self.gradients(batches);
+        let outcome = self.gradients(batches, &Planted::default());
         device::synchronize(self.device);
         let time = begun.elapsed();
-        self.undo()?;
-        outcome.map(|_losses| time)
+        // What the allocator keeps is kept, as from step to step of a run.
+        match outcome {
+            Ok(losses) => {
+                drop(losses);
+                self.restore_saved()?;
+                Ok(time)
+            }
+            Err(error) => {
+                self.undo()?;
+                Err(error)
+            }
+        }
     }
 
     /// The recipe that is taken now, to come back to.
@@ -134,6 +158,7 @@ impl Trainer {
 
     /// Takes a rung, and brings every tensor into its memory format.
     fn adopt(&mut self, rung: Rung) -> Result<()> {
+        device::empty_cache(self.device)?;
         let channels_last = rung.recipe.config.use_channels_last;
         if channels_last != self.config.use_channels_last {
             let format = if channels_last {

@@ -5,15 +5,22 @@ use super::recorder::Recorder;
 use crate::command::console;
 use crate::data::Batch;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::precision::Precision;
 use crate::run_data::RunData;
 use crate::trainer::Trainer;
 
 /// Looks, and says what there is to see.
-pub(super) fn look(trainer: &mut Trainer, data: &RunData, recorder: &mut Recorder) -> Result<()> {
+pub(super) fn look(
+    trainer: &mut Trainer,
+    data: &RunData,
+    recorder: &mut Recorder,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let position = *trainer.position();
-    let is_new = position.steps == 0;
-    if trainer.precision == Precision::Fp32 && !is_new {
+    let num_steps = trainer.steps_left(data.train.num_batches());
+    let is_timed = position.steps == 0 && trainer.may_warm_up(num_steps);
+    if trainer.precision == Precision::Fp32 && !is_timed {
         return Ok(());
     }
     let first = usize::try_from(position.micro_batches).unwrap_or(usize::MAX);
@@ -31,9 +38,22 @@ pub(super) fn look(trainer: &mut Trainer, data: &RunData, recorder: &mut Recorde
         }
         Err(error) => return Err(error),
     }
-    if is_new {
-        let num_steps = trainer.steps_left(data.train.num_batches());
-        trainer.warm_up(&batches, num_steps, &mut Trainer::time_of_step, recorder)?;
+    if is_timed {
+        let mut num_tries = 0;
+        let mut clock = |trainer: &mut Trainer, batches: &[Batch]| {
+            if interrupt.requested() {
+                let step = trainer.steps();
+                return Err(Error::Interrupted { step });
+            }
+            num_tries += 1;
+            // One is enough to see that a run is short.
+            if num_tries == 2 {
+                console::note("timing steps with and without checkpointing and channels-last");
+            }
+            trainer.time_of_step(batches)
+        };
+        trainer.warm_up(&batches, num_steps, &mut clock, recorder)?;
+        recorder.write_config(trainer)?;
     }
     Ok(())
 }

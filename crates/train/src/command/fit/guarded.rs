@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use advisor::ram;
 use clap::Args;
 use tch::Device;
 
@@ -29,6 +30,7 @@ impl GuardFlags {
             gpu: self.gpu,
             ram: self.ram,
             every: self.every,
+            read_ram: ram::read,
         }
     }
 }

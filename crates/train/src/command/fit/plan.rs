@@ -8,7 +8,7 @@ use tch::Device;
 use torch_ext::{cuda, meter};
 
 use crate::command::console;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::guard::Guard;
 use crate::ladder::Ladder;
 use crate::precision::{self, CpuSupport, Precision};
@@ -51,12 +51,12 @@ impl PlanFlags {
         let (Some(limit), Device::Cuda(n)) = (&self.memory_limit, device) else {
             return Ok(());
         };
-        cuda::set_limit(n, limit.bytes.0).map_err(|error| Error::Usage {
-            message: format!("`--memory-limit`: {error}"),
-            hint: "`PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.5` in the environment \
-                   limits libtorch's allocator to half of the device"
-                .to_owned(),
-        })
+        if !cuda::set_limit(n, limit.bytes.0)? {
+            console::note(
+                "`--memory-limit`: set, and not tried out: less than that is free on the GPU",
+            );
+        }
+        Ok(())
     }
 
     /// Decides what runs of what was asked for (of a run that `is_resumed`, that it goes on as it was),

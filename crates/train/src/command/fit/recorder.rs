@@ -47,6 +47,8 @@ pub(super) struct Recorder {
     /// Whether something could not be written, and was said to be so.
     is_failing: bool,
     predicted: Predicted,
+    /// A rung of this run led to another recipe.
+    is_changed: bool,
     largest_batch: LargestBatch,
     /// Before the run and in it.
     fallbacks: Vec<Fallback>,
@@ -83,10 +85,15 @@ impl Recorder {
             best: before.best.clone(),
             epochs: before.epochs,
             metrics_rows: before.metrics_rows,
-            before,
             started: Instant::now(),
             is_failing: false,
-            predicted,
+            predicted: if before.is_changed {
+                Predicted::default()
+            } else {
+                predicted
+            },
+            is_changed: before.is_changed,
+            before,
             largest_batch,
             fallbacks,
         })
@@ -105,6 +112,7 @@ impl Recorder {
             models_dir: before.models_dir.clone(),
             best: self.best.clone(),
             fallbacks: self.fallbacks.clone(),
+            is_changed: self.is_changed,
         }
     }
 
@@ -122,6 +130,11 @@ impl Recorder {
             }
             written => self.is_failing = written.is_err(),
         }
+    }
+
+    /// Writes the configuration anew, where a warm-up may have changed it.
+    pub(super) fn write_config(&mut self, trainer: &Trainer) -> Result<()> {
+        self.dir.write("config.toml", trainer.config.to_toml())
     }
 
     /// Takes down how AMP compares with fp32.
@@ -216,10 +229,11 @@ impl Recorder {
 
     /// What a run ends with that can be continued, and what could not be written before.
     fn save_last(&mut self, trainer: &Trainer, interrupted: bool) -> Result<()> {
+        // First, since it refuses weights that are no numbers.
+        self.keeper.write(trainer, self.record())?;
         if interrupted {
             self.dir.write(LAST, weights::to_bytes(&trainer.model)?)?;
         }
-        self.keeper.write(trainer, self.record())?;
         self.dir.write_what_is_left()
     }
 
@@ -380,9 +394,14 @@ impl Observer for Recorder {
         let step = trainer.steps();
         self.progress.clear();
         console::warn(&in_words(step, failure, rung));
+        // What comes after is another run: this one can still be gone back to.
+        if !rung.is_bit_exact && step > 0 {
+            self.keeper.try_write(trainer, self.record());
+        }
         if rung.recipe != trainer.recipe() {
-            // That was of another recipe.
+            // That was of another recipe, and the peak so far stays in the record.
             self.predicted = Predicted::default();
+            self.is_changed = true;
         }
         let fallback = Fallback::of(step, failure, rung);
         let event =
@@ -390,10 +409,6 @@ impl Observer for Recorder {
         self.fallbacks.push(fallback);
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
-        // What comes after is another run: this one can still be gone back to.
-        if !rung.is_bit_exact && step > 0 {
-            self.keeper.try_write(trainer, self.record());
-        }
     }
 
     fn loss_explodes(&mut self, trainer: &Trainer, times: f64) {
