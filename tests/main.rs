@@ -7,6 +7,7 @@
     reason = "that is how a test fails, in its helpers as well"
 )]
 
+mod chance;
 mod cli;
 mod ladder;
 mod techniques;

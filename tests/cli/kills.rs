@@ -12,24 +12,12 @@ use train::weights::WeightsFile;
 
 use super::resume::{EVERY_STEP, assert_same};
 use super::{Run, Sandbox, small};
+use crate::chance::Chance;
 
 const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "4"];
 /// Snapshots that a whole run writes: one for each of 4 x 4 steps. (The one at an epoch's end counts
 /// on its own, being validated.)
 const NUM_SNAPSHOTS: u64 = 20;
-
-/// Numbers that look random; the same ones each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % end
-    }
-}
 
 /// Every file that has a name of its own is whole.
 fn assert_whole(run: &Path, what: &str) -> u32 {

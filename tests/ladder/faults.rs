@@ -15,6 +15,7 @@ use train::ladder::{Failure, Ladder, Means, Rung};
 use train::precision::Precision;
 use train::trainer::{EpochReport, Observer, Trainer};
 
+use crate::chance::Chance;
 use crate::techniques::alone;
 
 /// Images of an epoch, in batches of two.
@@ -46,23 +47,10 @@ impl Source for Counting {
     }
 }
 
-/// Numbers that look random; the same ones each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        u32::try_from((self.0 >> 33) % u64::from(end)).unwrap()
-    }
-}
-
 /// Plants a fault for most steps, and takes note of what comes of them.
 struct Log {
     chance: Chance,
-    num_allocations: u32,
+    num_allocations: u64,
     planted: BTreeMap<&'static str, u32>,
     rungs: Vec<(u64, Failure, Rung)>,
     images: usize,
@@ -72,7 +60,7 @@ struct Log {
 }
 
 impl Log {
-    fn new(num_allocations: u32) -> Self {
+    fn new(num_allocations: u64) -> Self {
         Self {
             chance: Chance(7),
             num_allocations,
@@ -88,6 +76,7 @@ impl Log {
         let (name, fault) = match self.chance.below(10) {
             0..6 => {
                 let after = self.chance.below(self.num_allocations);
+                let after = u32::try_from(after).unwrap();
                 ("oom", StepFault::OutOfMemory { after })
             }
             6..8 => ("recompute", StepFault::Recompute),
@@ -201,7 +190,7 @@ fn random_faults_leave_no_trace() {
 
     let plain = fit(&config, &Arc::new(pages(1, PAGES)), &mut Silent);
     let train = Arc::new(pages(1, PAGES));
-    let mut log = Log::new(u32::try_from(two - one).unwrap());
+    let mut log = Log::new(two - one);
     let faulty = fit(&config, &train, &mut log);
 
     let pairs = plain.iter().zip(&faulty);

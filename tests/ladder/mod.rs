@@ -156,15 +156,20 @@ fn an_allocation_that_fails_once_leaves_no_trace() {
     }
 }
 
+/// A run, and the most that a second one holds above `level`: libraries cache on first use.
+fn unlimited(config: &RunConfig, level: u64) -> (End, u64) {
+    let plain = fit(config, Precision::Fp32, None).unwrap();
+    meter::reset_peak();
+    fit(config, Precision::Fp32, None).unwrap();
+    (plain, meter::read().peak_bytes - level)
+}
+
 #[test]
 fn a_run_that_is_squeezed_takes_another_policy_and_keeps_its_bits() {
     let _turn = alone();
     let config = policy(CheckpointPolicy::Off);
     let level = meter::read().allocated_bytes;
-    let plain = fit(&config, Precision::Fp32, None).unwrap();
-    meter::reset_peak();
-    fit(&config, Precision::Fp32, None).unwrap();
-    let peak = meter::read().peak_bytes - level;
+    let (plain, peak) = unlimited(&config, level);
     meter::set_limit(Some(level + peak * 3 / 4));
     let squeezed = fit(&config, Precision::Fp32, None);
     meter::set_limit(None);
@@ -197,10 +202,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
     let _turn = alone();
     let config = policy(CheckpointPolicy::Off);
     let level = meter::read().allocated_bytes;
-    let plain = fit(&config, Precision::Fp32, None).unwrap();
-    meter::reset_peak();
-    fit(&config, Precision::Fp32, None).unwrap();
-    let peak = meter::read().peak_bytes - level;
+    let (plain, peak) = unlimited(&config, level);
     // Of what the machine has nine tenths may be in use: three quarters of that peak, beside the rest.
     MACHINE.store((level + peak * 3 / 4) * 10 / 9, Ordering::SeqCst);
     let guard = Guard {

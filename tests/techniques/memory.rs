@@ -2,6 +2,7 @@
 
 use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
 use schedule::{Element, Keep, Plan, Schedule, Shape};
+use tch::Device;
 use torch_ext::meter;
 use train::measure::Subject;
 use train::memory::Timeline;
@@ -93,7 +94,7 @@ fn a_schedule_holds_what_it_says() {
         let shapes = [(true, 2), (false, 1), (false, 2)];
         shapes.into_iter().map(move |shape| (plan, shape))
     }) {
-        let target = train::compose::schedule_target(tch::Device::Cpu);
+        let target = train::compose::schedule_target(Device::Cpu);
         let schedule = Schedule::compile(&network, plan, target).unwrap();
         let shape = Shape {
             batch: u32::try_from(num).unwrap(),
@@ -139,7 +140,7 @@ fn the_record_agrees_with_the_meter() {
             grad_checkpoint_policy: Some(policy),
             ..RunConfig::default()
         };
-        let mut subject = Subject::new(&config, tch::Device::Cpu, Precision::Fp32).unwrap();
+        let mut subject = Subject::new(&config, Device::Cpu, Precision::Fp32).unwrap();
         subject.step(|_| ()).unwrap();
         let metered = subject.peak_bytes().unwrap();
         let timeline = Timeline::of(&subject.recorded_step().unwrap());

@@ -145,6 +145,12 @@ void snug_meter_read(SnugMeter* out) {
 
 void snug_meter_reset_peak(void) { peak.store(allocated.load()); }
 
+void snug_meter_give_back(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 void snug_meter_set_limit(uint64_t bytes) { limit.store(bytes); }
 
 void snug_meter_fail_after(int64_t after) { countdown.store(after); }

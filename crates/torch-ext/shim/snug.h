@@ -69,6 +69,8 @@ typedef struct SnugMeter {
 int32_t snug_meter_install(void);
 void snug_meter_read(SnugMeter* out);
 void snug_meter_reset_peak(void);
+// Returns the pages that are kept for the next step to the system.
+void snug_meter_give_back(void);
 // 0 lifts the limit.
 void snug_meter_set_limit(uint64_t bytes);
 // Fails the allocation that comes after `countdown` others, once; negative: never.

@@ -169,6 +169,7 @@ unsafe extern "C" {
     pub(crate) fn snug_meter_install() -> i32;
     pub(crate) fn snug_meter_read(out: *mut Meter);
     pub(crate) fn snug_meter_reset_peak();
+    pub(crate) fn snug_meter_give_back();
     pub(crate) fn snug_meter_set_limit(bytes: u64);
     pub(crate) fn snug_meter_fail_after(countdown: i64);
     pub(crate) fn snug_meter_take_refusal(requested: *mut u64, free: *mut u64) -> i32;

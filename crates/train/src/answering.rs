@@ -4,6 +4,7 @@ use tch::Kind;
 
 use crate::compose::Autocast;
 use crate::data::Batch;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluation::Upload;
 use crate::ladder::Means;
@@ -51,9 +52,7 @@ impl<'a> Answering<'a> {
         loop {
             match self.attempt(batch, original) {
                 Err(Error::Tensor(error)) if error.is_out_of_memory() => {
-                    if self.upload.device.is_cuda() {
-                        torch_ext::cuda::empty_cache()?;
-                    }
+                    device::empty_cache(self.upload.device)?;
                     let Some(words) = self.step_down() else {
                         return Err(Error::Tensor(error));
                     };

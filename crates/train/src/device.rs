@@ -174,13 +174,15 @@ pub fn bytes_in_use(device: Device) -> Result<InUse, String> {
     Ok(in_use)
 }
 
-/// Gives back what an allocator keeps for later; nothing on the CPU.
+/// Gives back what is kept for later: to the driver, or on the CPU to the system.
 ///
 /// # Errors
 /// Where libtorch refuses.
 pub fn empty_cache(device: Device) -> Result<()> {
     if device.is_cuda() {
         cuda::empty_cache()?;
+    } else {
+        meter::give_back();
     }
     Ok(())
 }

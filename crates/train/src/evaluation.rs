@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::compose::{self, Autocast};
 use crate::data::{Batch, Loader};
+use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
@@ -81,9 +82,7 @@ pub fn evaluate(
                 }
                 Err(Error::Tensor(error)) if error.is_out_of_memory() && num > 1 => {
                     *at_a_time = num.div_ceil(2);
-                    if upload.device.is_cuda() {
-                        torch_ext::cuda::empty_cache()?;
-                    }
+                    device::empty_cache(upload.device)?;
                 }
                 Err(error) => return Err(error),
             }

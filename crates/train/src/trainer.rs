@@ -66,6 +66,8 @@ pub struct Trainer {
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
     is_torn: bool,
+    /// Whether the memory of a whole step of this recipe is held, used or not.
+    is_peak_kept: bool,
     validation_at_a_time: usize,
     position: Position,
     losses: MeanLoss,
@@ -176,6 +178,7 @@ impl Trainer {
             scale_watch: ScaleWatch::new(config.init_scale, 0),
             loss_watch: LossWatch::default(),
             is_torn: false,
+            is_peak_kept: false,
             validation_at_a_time: usize::MAX,
             config,
             device,

@@ -157,6 +157,7 @@ impl Trainer {
         let losses = self.gradients(batches, &planted)?;
         self.update()?;
         self.optimizer.zero_grad()?;
+        self.is_peak_kept = cfg!(target_env = "gnu");
         if self.is_looked_at()
             && let Some(scale) = self.scaler.current()?
             && self.scale_watch.is_collapse(scale)
@@ -246,7 +247,8 @@ impl Trainer {
 
     /// Bytes that the rest of the step is predicted to take in the machine's memory.
     fn still_to_come(&self) -> u64 {
-        if self.device.is_cuda() {
+        // What an earlier step took is kept by the C library, and in use as the system sees it.
+        if self.device.is_cuda() || self.is_peak_kept {
             return 0;
         }
         let ladder = self.ladder.as_ref();
@@ -259,6 +261,7 @@ impl Trainer {
     /// As if the step had not begun, with all memory that is not needed given back.
     pub(super) fn undo(&mut self) -> Result<()> {
         self.restore_saved()?;
+        self.is_peak_kept = false;
         device::empty_cache(self.device)
     }
 
