@@ -155,12 +155,19 @@ impl Trainer {
     fn attempt(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
         let planted = Planted::in_step(self.position.steps + 1);
         let losses = self.gradients(batches, &planted)?;
+        let before = if self.is_looked_at() {
+            self.scaler.current()?
+        } else {
+            None
+        };
         self.update()?;
         self.optimizer.zero_grad()?;
         self.is_peak_kept = cfg!(target_env = "gnu");
-        if self.is_looked_at()
+        if let Some(before) = before
             && let Some(scale) = self.scaler.current()?
             && self.scale_watch.is_collapse(scale)
+            // Else this step has moved the parameters, and is not the one to undo.
+            && scale < before
         {
             return Err(Error::GradientOverflow { scale });
         }
