@@ -8,13 +8,14 @@ use config::{CheckpointPolicy, RunConfig};
 use tch::Device;
 use torch_ext::meter;
 use train::Result;
-use train::data::{DataError, Loader, LoaderConfig, Sample, Source, SynthSource};
+use train::data::{DataError, Sample, Source, SynthSource};
 use train::fault::{self, Fault, StepFault};
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Ladder, Means, Rung};
 use train::precision::Precision;
 use train::trainer::{EpochReport, Observer, Trainer};
 
+use super::loader_of;
 use crate::chance::Chance;
 use crate::techniques::alone;
 
@@ -110,19 +111,6 @@ impl Observer for Log {
     }
 }
 
-fn loader(source: Arc<dyn Source>, shuffle: bool) -> Loader {
-    let loader = LoaderConfig {
-        batch: 2,
-        workers: 1,
-        prefetch: 1,
-        shuffle,
-        seed: 5,
-        augment: shuffle,
-        drop_last: false,
-    };
-    Loader::new(source, loader).unwrap()
-}
-
 fn pages(seed: u64, num: usize) -> Counting {
     Counting {
         pages: SynthSource::new(seed, num, SIDE, SIDE).unwrap(),
@@ -135,8 +123,8 @@ fn fit(config: &RunConfig, train: &Arc<Counting>, log: &mut dyn Observer) -> Vec
     let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)
         .unwrap()
         .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
-    let train = loader(Arc::clone(train) as Arc<dyn Source>, true);
-    let val = loader(Arc::new(pages(2, 2)), false);
+    let train = loader_of(Arc::clone(train) as Arc<dyn Source>, config, true);
+    let val = loader_of(Arc::new(pages(2, 2)), config, false);
     trainer
         .fit(&train, &val, log, &Interrupt::default())
         .unwrap();

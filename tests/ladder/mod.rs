@@ -13,7 +13,7 @@ use estimator::Bytes;
 use tch::{Device, Tensor};
 use torch_ext::meter;
 use train::Result;
-use train::data::{Loader, LoaderConfig, SynthSource};
+use train::data::{Loader, LoaderConfig, Source, SynthSource};
 use train::guard::{Guard, Place, Threshold};
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Ladder, Means, Rung};
@@ -41,6 +41,10 @@ fn config() -> RunConfig {
 
 fn loader(config: &RunConfig, seed: u64, shuffle: bool) -> Loader {
     let source = SynthSource::new(seed, PAGES, SIDE, SIDE).unwrap();
+    loader_of(Arc::new(source), config, shuffle)
+}
+
+fn loader_of(source: Arc<dyn Source>, config: &RunConfig, shuffle: bool) -> Loader {
     let loader = LoaderConfig {
         batch: config.batch as usize,
         workers: 1,
@@ -50,7 +54,7 @@ fn loader(config: &RunConfig, seed: u64, shuffle: bool) -> Loader {
         augment: shuffle,
         drop_last: false,
     };
-    Loader::new(Arc::new(source), loader).unwrap()
+    Loader::new(source, loader).unwrap()
 }
 
 /// Plants a failure after a number of steps, and takes note of what is done about it.

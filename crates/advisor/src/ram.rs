@@ -77,6 +77,7 @@ fn of_container(root: &Path, groups: &str) -> Option<Ram> {
             _ => return None,
         };
         around(&mount, path)
+            .into_iter()
             .filter_map(|group| of_group(&group, &names))
             .min_by_key(|ram| ram.available)
     };
@@ -88,10 +89,9 @@ fn of_container(root: &Path, groups: &str) -> Option<Ram> {
 
 /// The folder of a group and those of the groups around it. In a container the path may be one outside
 /// of what is mounted: then only the mount itself is there.
-fn around(mount: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
-    let path = Path::new(path.trim_start_matches('/')).to_owned();
-    let groups: Vec<_> = path.ancestors().map(|group| mount.join(group)).collect();
-    groups.into_iter()
+fn around(mount: &Path, path: &str) -> Vec<PathBuf> {
+    let path = Path::new(path.trim_start_matches('/'));
+    path.ancestors().map(|group| mount.join(group)).collect()
 }
 
 /// What a group may take and has left; `None` where it has no limit.

@@ -26,6 +26,7 @@ mod keeper;
 mod plan;
 mod recorder;
 mod remember;
+mod report;
 mod resume;
 
 use guarded::{GuardFlags, say_temperature};

@@ -68,9 +68,8 @@ pub enum StepFault {
 }
 
 /// Faults that have not happened yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Planted {
-    is_read: bool,
     faults: Vec<Fault>,
 }
 
@@ -115,10 +114,7 @@ fn countdown(nth: &mut u64) -> bool {
 }
 
 fn planted() -> MutexGuard<'static, Planted> {
-    static PLANTED: Mutex<Planted> = Mutex::new(Planted {
-        is_read: false,
-        faults: Vec::new(),
-    });
+    static PLANTED: Mutex<Planted> = Mutex::new(Planted { faults: Vec::new() });
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -134,11 +130,7 @@ pub fn read_environment() -> Result<()> {
         message: format!("`{VARIABLE}`: {message}"),
         hint: format!("{}; or a point: {}", parse::FORMS, POINTS.join(", ")),
     })?;
-    let mut planted = planted();
-    if !planted.is_read {
-        planted.is_read = true;
-        planted.faults.extend(faults);
-    }
+    plant(&faults);
     Ok(())
 }
 
@@ -193,7 +185,6 @@ mod tests {
             nth,
         };
         let mut planted = Planted {
-            is_read: true,
             faults: vec![
                 Fault::Step {
                     fault: overflow,

@@ -16,7 +16,7 @@ use crate::compose::{Autocast, Scaler};
 use crate::data::Batch;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::ladder::{Failure, Ladder, Recipe, Rung};
+use crate::ladder::{Failure, Ladder, Recipe};
 use crate::loss::segmentation_loss;
 use crate::model::UNet;
 use crate::optimizer::AdamW;
@@ -148,7 +148,7 @@ impl Trainer {
             };
             observer.rung_taken(self, &failure, &rung);
             self.ladder = ladder;
-            self.take(rung)?;
+            self.take(rung.recipe, rung.scale)?;
         }
     }
 
@@ -278,14 +278,15 @@ impl Trainer {
         self.saved.restore()
     }
 
-    pub(super) fn take(&mut self, rung: Rung) -> Result<()> {
+    /// Computes in this way from now on, with a new scaler where there is a `scale` for it.
+    pub(super) fn take(&mut self, recipe: Recipe, scale: Option<f64>) -> Result<()> {
         let Recipe {
             config,
             precision,
             micro_batch,
-        } = rung.recipe;
-        if rung.scale.is_some() || precision != self.precision {
-            let scale = rung.scale.unwrap_or(config.init_scale);
+        } = recipe;
+        if scale.is_some() || precision != self.precision {
+            let scale = scale.unwrap_or(config.init_scale);
             self.scaler = Scaler::new(self.device, precision, scale)?;
             self.scale_watch = ScaleWatch::new(scale, 0);
         }

@@ -73,12 +73,12 @@ impl Trainer {
             if whole.is_some_and(|whole| whole < LEAST_TIME) {
                 return Ok(());
             }
-            let Some(gain) = self.gain_of(&other, batches, clock)? else {
+            let Some(gain) = self.gain_of(&other.recipe, batches, clock)? else {
                 continue;
             };
             if gain > WORTH_IT {
                 observer.rung_taken(self, &Failure::Slow { gain }, &other);
-                self.adopt(other)?;
+                self.adopt(other.recipe)?;
             }
         }
         Ok(())
@@ -87,11 +87,11 @@ impl Trainer {
     /// By what share of a step's time `other` is faster. `None` where it does not fit.
     fn gain_of(
         &mut self,
-        other: &Rung,
+        other: &Recipe,
         batches: &[Batch],
         clock: &mut Clock<'_>,
     ) -> Result<Option<f64>> {
-        let before = self.as_rung();
+        let before = self.recipe();
         let now = self.fastest(batches, TRIES, clock)?;
         self.adopt(other.clone())?;
         let then = self.fastest(batches, 1 + TRIES, clock);
@@ -145,21 +145,10 @@ impl Trainer {
         }
     }
 
-    /// The recipe that is taken now, to come back to.
-    fn as_rung(&self) -> Rung {
-        Rung {
-            recipe: self.recipe(),
-            scale: None,
-            from: String::new(),
-            to: String::new(),
-            is_bit_exact: true,
-        }
-    }
-
-    /// Takes a rung, and brings every tensor into its memory format.
-    fn adopt(&mut self, rung: Rung) -> Result<()> {
+    /// Takes a recipe, and brings every tensor into its memory format.
+    fn adopt(&mut self, recipe: Recipe) -> Result<()> {
         device::empty_cache(self.device)?;
-        let channels_last = rung.recipe.config.use_channels_last;
+        let channels_last = recipe.config.use_channels_last;
         if channels_last != self.config.use_channels_last {
             let format = if channels_last {
                 MemoryFormat::ChannelsLast
@@ -168,7 +157,7 @@ impl Trainer {
             };
             self.bring_into(format)?;
         }
-        self.take(rung)
+        self.take(recipe, None)
     }
 
     /// Weights and the optimizer's state, in place: every handle on them sees it.

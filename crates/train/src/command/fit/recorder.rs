@@ -10,6 +10,7 @@ use tch::Device;
 
 use super::keeper::Keeper;
 use super::remember::remember;
+use super::report::{in_words, report};
 use crate::command::console;
 use crate::data::Source;
 use crate::device;
@@ -64,7 +65,7 @@ impl Recorder {
         (predicted, largest_batch): (Predicted, LargestBatch),
         changes: &[Change],
     ) -> Result<Self> {
-        dir.write("config.toml", trainer.config.to_toml())?;
+        write_config(&mut dir, trainer)?;
         let last = dir.file("last");
         std::fs::create_dir_all(&last).map_err(|e| Error::io("create", last, e))?;
         let steps = trainer.steps();
@@ -134,7 +135,7 @@ impl Recorder {
 
     /// Writes the configuration anew, where a warm-up may have changed it.
     pub(super) fn write_config(&mut self, trainer: &Trainer) -> Result<()> {
-        self.dir.write("config.toml", trainer.config.to_toml())
+        write_config(&mut self.dir, trainer)
     }
 
     /// Takes down how AMP compares with fp32.
@@ -215,7 +216,7 @@ impl Recorder {
             .dir
             .log_event(&event)
             .and_then(|()| self.write_summary(&summary));
-        let report = self.report(&summary);
+        let report = report(&summary, self.best.as_ref(), &self.dir.file("summary.json"));
         remember(&summary, self.device, self.predicted, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
@@ -325,60 +326,6 @@ impl Recorder {
             artifacts,
         }
     }
-
-    fn report(&self, summary: &Summary) -> String {
-        let mut lines = Vec::new();
-        if let Some(best) = &self.best {
-            let early = if summary.status == Status::EarlyStopped {
-                " (stopped early)"
-            } else {
-                ""
-            };
-            let ended = match summary.status {
-                Status::Completed | Status::EarlyStopped => "done",
-                Status::Interrupted => "interrupted",
-                Status::EmergencyStop => "stopped, since memory was nearly full",
-                Status::Failed => "failed",
-            };
-            lines.push(format!(
-                "{ended}: {} epoch(s), {} step(s) in {:.0} s{early}",
-                summary.epochs, summary.steps, summary.seconds
-            ));
-            lines.push(format!(
-                "validation IoU {:.4}, Dice {:.4} (epoch {})",
-                best.scores.iou,
-                best.scores.dice,
-                best.epoch + 1
-            ));
-            if let Some(threshold) = best.scores.best_threshold {
-                lines.push(format!(
-                    "best threshold {:.2}: IoU {:.4}",
-                    threshold.threshold, threshold.iou
-                ));
-            }
-            if best.scores.per_class.len() > 1 {
-                lines.extend(best.scores.per_class.iter().map(ToString::to_string));
-            }
-        }
-        lines.push("files:".to_owned());
-        let files = &summary.artifacts;
-        let summary_file = Some(self.dir.file("summary.json")).filter(|p| p.exists());
-        for (path, what) in [
-            (&files.best, "best weights"),
-            (&files.last, "last weights"),
-            (&files.model, "copy of the best weights"),
-            (&files.config, "configuration"),
-            (&files.metrics, "one line per epoch"),
-            (&files.events, "what happened"),
-            (&files.samples, "image, mask and prediction side by side"),
-            (&summary_file, "summary"),
-        ] {
-            if let Some(path) = path {
-                lines.push(format!("  {}  {what}", path.display()));
-            }
-        }
-        lines.join("\n")
-    }
 }
 
 impl Observer for Recorder {
@@ -441,7 +388,7 @@ impl Observer for Recorder {
                 "`{}` is gone, with what was in it: it is made again",
                 self.dir.path().display()
             ));
-            let config = self.dir.write("config.toml", trainer.config.to_toml());
+            let config = self.write_config(trainer);
             self.warn_unwritten(config);
         }
         let row = json!({
@@ -485,26 +432,8 @@ impl Observer for Recorder {
     }
 }
 
-/// What happened, what is done about it, and what that means.
-fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
-    let Rung {
-        from,
-        to,
-        is_bit_exact,
-        ..
-    } = rung;
-    let bits = if *is_bit_exact {
-        "every bit stays as it would have been"
-    } else {
-        "rounding differs from here on"
-    };
-    if let Failure::Slow { .. } = failure {
-        return format!("measured before the run: {failure}; {from} -> {to}: {bits}");
-    }
-    format!(
-        "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
-        step + 1
-    )
+fn write_config(dir: &mut RunDir, trainer: &Trainer) -> Result<()> {
+    dir.write("config.toml", trainer.config.to_toml())
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -1,0 +1,84 @@
+//! What a run tells its user: a rung that it takes, and in the end what it came to.
+
+use std::path::Path;
+
+use crate::ladder::{Failure, Rung};
+use crate::outputs::{Status, Summary};
+use crate::trainer::EpochReport;
+
+/// What happened, what is done about it, and what that means.
+pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
+    let Rung {
+        from,
+        to,
+        is_bit_exact,
+        ..
+    } = rung;
+    let bits = if *is_bit_exact {
+        "every bit stays as it would have been"
+    } else {
+        "rounding differs from here on"
+    };
+    if let Failure::Slow { .. } = failure {
+        return format!("measured before the run: {failure}; {from} -> {to}: {bits}");
+    }
+    format!(
+        "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
+        step + 1
+    )
+}
+
+/// What a run came to and which files it left; the summary itself where it could be written.
+pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, summary_file: &Path) -> String {
+    let mut lines = Vec::new();
+    if let Some(best) = best {
+        let early = if summary.status == Status::EarlyStopped {
+            " (stopped early)"
+        } else {
+            ""
+        };
+        let ended = match summary.status {
+            Status::Completed | Status::EarlyStopped => "done",
+            Status::Interrupted => "interrupted",
+            Status::EmergencyStop => "stopped, since memory was nearly full",
+            Status::Failed => "failed",
+        };
+        lines.push(format!(
+            "{ended}: {} epoch(s), {} step(s) in {:.0} s{early}",
+            summary.epochs, summary.steps, summary.seconds
+        ));
+        lines.push(format!(
+            "validation IoU {:.4}, Dice {:.4} (epoch {})",
+            best.scores.iou,
+            best.scores.dice,
+            best.epoch + 1
+        ));
+        if let Some(threshold) = best.scores.best_threshold {
+            lines.push(format!(
+                "best threshold {:.2}: IoU {:.4}",
+                threshold.threshold, threshold.iou
+            ));
+        }
+        if best.scores.per_class.len() > 1 {
+            lines.extend(best.scores.per_class.iter().map(ToString::to_string));
+        }
+    }
+    lines.push("files:".to_owned());
+    let files = &summary.artifacts;
+    let summary_file = Some(summary_file.to_owned()).filter(|p| p.exists());
+    for (path, what) in [
+        (&files.best, "best weights"),
+        (&files.last, "last weights"),
+        (&files.model, "copy of the best weights"),
+        (&files.config, "configuration"),
+        (&files.metrics, "one line per epoch"),
+        (&files.events, "what happened"),
+        (&files.samples, "image, mask and prediction side by side"),
+        (&summary_file, "summary"),
+    ] {
+        if let Some(path) = path {
+            lines.push(format!("  {}  {what}", path.display()));
+        }
+    }
+    lines.join("\n")
+}
