@@ -28,9 +28,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ::data::synth::{Counts, write_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
-use train::data::synth::{Counts, write_dataset};
 
 /// A short run in fp32, as far as a test says nothing else.
 const SMALL: &[[&str; 2]] = &[

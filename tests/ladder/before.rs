@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use config::{CheckpointPolicy, RunConfig};
+use data::Batch;
 use tch::{Device, Tensor};
 use torch_ext::{Error as TensorError, meter};
 use train::Error;
 use train::answering::Answering;
-use train::data::Batch;
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Recipe};
 use train::precision::Precision;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use config::{CheckpointPolicy, RunConfig};
+use data::{DataError, Sample, Source, SynthSource};
 use tch::Device;
 use torch_ext::meter;
 use train::Result;
-use train::data::{DataError, Sample, Source, SynthSource};
 use train::fault::{self, Fault, StepFault};
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Ladder, Means, Rung};

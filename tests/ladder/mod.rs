@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use advisor::ram::Ram;
 use config::{CheckpointPolicy, ImageSize, RunConfig};
+use data::{Loader, LoaderConfig, Source, SynthSource};
 use estimator::Bytes;
 use tch::{Device, Tensor};
 use torch_ext::meter;
 use train::Result;
-use train::data::{Loader, LoaderConfig, Source, SynthSource};
 use train::guard::{Guard, Place, Threshold};
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Ladder, Means, Rung};

@@ -3,7 +3,6 @@
 use tch::Kind;
 
 use crate::compose::Autocast;
-use crate::data::Batch;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluation::Upload;
@@ -11,6 +10,7 @@ use crate::ladder::Means;
 use crate::model::{ForwardMode, UNet};
 use crate::outputs::samples::answers;
 use crate::precision::Precision;
+use data::Batch;
 
 /// Answers images, and goes down the ladder of prediction where memory runs out: the same again, the
 /// halves of concatenations apart, AMP. What was needed once is kept to.

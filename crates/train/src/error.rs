@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use config::{ConfigError, Place};
 
-use crate::data::DataError;
 use crate::guard::{Place as Full, Pressure};
 use crate::trainer::Cause;
+use data::DataError;
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,6 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::compose::{self, Autocast};
-use crate::data::{Batch, Loader};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -13,6 +12,7 @@ use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
 use crate::model::{ForwardMode, UNet};
 use crate::precision::Precision;
+use data::{Batch, Loader};
 
 /// How batches become tensors.
 #[derive(Debug, Clone, Copy)]

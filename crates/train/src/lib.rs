@@ -9,7 +9,6 @@ pub mod bench_worker;
 pub mod checkpointing;
 pub mod command;
 pub mod compose;
-pub mod data;
 pub mod device;
 pub mod doctor;
 mod error;

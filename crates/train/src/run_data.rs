@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use config::RunConfig;
 
-use crate::data::folder::{Dataset, SplitOptions, scan as scan_folder};
-use crate::data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, synth, verify};
 use crate::error::{Error, Result};
+use data::folder::{Dataset, SplitOptions, scan as scan_folder};
+use data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, synth, verify};
 
 /// Batches that workers keep ahead of the step.
 const PREFETCH: usize = 2;

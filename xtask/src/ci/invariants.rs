@@ -33,6 +33,7 @@ const RULES: &[Rule] = &[
     rule("torch-ext", &["amp", "checkpoint", "layout", "train"]),
     // Planning and set-up work on a machine without libtorch.
     rule("config", LIBTORCH),
+    rule("data", LIBTORCH),
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("advisor", LIBTORCH),

@@ -1,5 +1,5 @@
 //! Reads one GPU out of NVML. Thin: what the answers mean is decided in `device.rs` and
-//! `select.rs`, where it can be tested without a GPU.
+//! `select`, where it can be tested without a GPU.
 
 use std::collections::BTreeMap;
 

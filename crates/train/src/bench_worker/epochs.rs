@@ -7,7 +7,6 @@ use bench::protocol::Epoch;
 use config::RunConfig;
 use tch::Device;
 
-use crate::data::DEFAULT_CACHE_BYTES;
 use crate::error::Result;
 use crate::evaluation::evaluate;
 use crate::interrupt::Interrupt;
@@ -15,6 +14,7 @@ use crate::model::UNet;
 use crate::precision::Precision;
 use crate::run_data::RunData;
 use crate::trainer::{EpochReport, Observer, Trainer};
+use data::DEFAULT_CACHE_BYTES;
 
 pub(super) struct Epochs {
     trainer: Trainer,

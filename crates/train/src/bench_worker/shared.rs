@@ -6,10 +6,10 @@ use config::{ImageSize, RunConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
-use crate::data::synth::{self, Counts};
-use crate::data::{Source, SynthSource};
 use crate::error::{Error, Result};
 use crate::weights::write_atomically;
+use data::synth::{self, Counts};
+use data::{Source, SynthSource};
 
 /// Writes `count` batches of built-in pages: `images.N` `[N, H, W, 3]`, `masks.N` `[N, H, W]`.
 pub(super) fn write_batches(path: &Path, config: &RunConfig, count: u32) -> Result<()> {

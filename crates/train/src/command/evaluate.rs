@@ -9,7 +9,6 @@ use config::RunConfig;
 use super::console;
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use crate::compose;
-use crate::data::{FolderSource, Loader, Source};
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
 use crate::interrupt::Interrupt;
@@ -18,6 +17,7 @@ use crate::model::UNet;
 use crate::precision::{self, CpuSupport, Precision};
 use crate::run_data;
 use crate::weights::WeightsFile;
+use data::{FolderSource, Loader, Source};
 
 /// Images of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -11,10 +11,10 @@ use super::console;
 use super::evaluate::Loaded;
 use super::flags::{ConfigFlags, DeviceFlag};
 use crate::answering::Answering;
-use crate::data::{Batch, Sample, decode, resize};
 use crate::error::{Error, Result};
 use crate::outputs::samples::save_png;
 use crate::weights::WeightsFile;
+use data::{Batch, Sample, decode, resize};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {

@@ -6,8 +6,8 @@ use clap::Args;
 use config::ImageSize;
 
 use super::console;
-use crate::data::synth::{Counts, write_dataset};
 use crate::error::Result;
+use data::synth::{Counts, write_dataset};
 
 #[derive(Debug, Args)]
 pub(super) struct SynthArgs {

@@ -6,11 +6,11 @@ use tch::Device;
 
 use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
-use crate::data::synth::{self, Counts, write_dataset};
-use crate::data::{DataError, decode};
 use crate::error::{Error, Result};
 use crate::precision::Precision;
 use crate::weights::{self, WeightsFile};
+use data::synth::{self, Counts, write_dataset};
+use data::{DataError, decode};
 
 /// A folder that goes away.
 pub(super) fn folder() -> Result<tempfile::TempDir> {

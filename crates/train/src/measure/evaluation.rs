@@ -8,7 +8,6 @@ use tch::Device;
 
 use super::Peak;
 use crate::answering::Answering;
-use crate::data::{Batch, Sample};
 use crate::device;
 use crate::error::Result;
 use crate::evaluation::{Upload, score};
@@ -17,6 +16,7 @@ use crate::model::UNet;
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
 use crate::run_data::size_of;
+use data::{Batch, Sample};
 
 /// What is measured: a model that answers.
 #[derive(Debug)]

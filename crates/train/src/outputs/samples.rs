@@ -6,11 +6,11 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::ops::one_value;
 
 use crate::compose::Autocast;
-use crate::data::{Batch, Source};
 use crate::error::{Error, Result};
 use crate::evaluation::Upload;
 use crate::model::{ForwardMode, UNet};
 use crate::precision::Precision;
+use data::{Batch, Source};
 
 /// Pixels between the three.
 const GAP: usize = 4;

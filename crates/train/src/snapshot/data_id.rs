@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::file::hex;
-use crate::data::Source;
 use crate::run_data::{Pages, RunData};
+use data::Source;
 
 /// Where data comes from, and which samples it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

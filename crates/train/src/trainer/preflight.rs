@@ -7,10 +7,10 @@ use tch::{Kind, Tensor};
 use super::Trainer;
 use super::divergence::all_finite;
 use crate::compose::Autocast;
-use crate::data::Batch;
 use crate::error::Result;
 use crate::model::{Checkpointing, ForwardMode};
 use crate::precision::Precision;
+use data::Batch;
 
 /// Images that are enough to see it.
 const MOST_IMAGES: usize = 2;

@@ -13,13 +13,13 @@ use super::planted::Planted;
 use super::{Observer, Trainer};
 use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
-use crate::data::Batch;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::ladder::{Failure, Ladder, Recipe};
 use crate::loss::segmentation_loss;
 use crate::model::UNet;
 use crate::optimizer::AdamW;
+use data::Batch;
 
 /// So many steps skipped one after the other are more than a scale that was chosen too high.
 const MOST_SKIPS: u32 = 5;

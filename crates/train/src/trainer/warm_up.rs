@@ -8,10 +8,10 @@ use torch_ext::ops::{MemoryFormat, contiguous_in};
 
 use super::planted::Planted;
 use super::{Observer, Trainer};
-use crate::data::Batch;
 use crate::device;
 use crate::error::Result;
 use crate::ladder::{Failure, Ladder, Recipe, Rung};
+use data::Batch;
 
 /// Tries of each way, after one that is not counted; the fastest counts.
 const TRIES: u32 = 2;

@@ -3,12 +3,12 @@
 
 use super::recorder::Recorder;
 use crate::command::console;
-use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::precision::Precision;
 use crate::run_data::RunData;
 use crate::trainer::Trainer;
+use data::Batch;
 
 /// Looks, and says what there is to see.
 pub(super) fn look(

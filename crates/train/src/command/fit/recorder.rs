@@ -12,7 +12,6 @@ use super::keeper::Keeper;
 use super::remember::remember;
 use super::report::{in_words, report};
 use crate::command::console;
-use crate::data::Source;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -25,6 +24,7 @@ use crate::precision::Precision;
 use crate::snapshot::Record;
 use crate::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
+use data::Source;
 
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const LAST: &str = "last/weights.safetensors";

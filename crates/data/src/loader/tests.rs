@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::{Sample, verify};
+use crate::{Sample, verify};
 
 /// Samples of 2x3 pixels that say their index; some of them fail or panic.
 #[derive(Default)]

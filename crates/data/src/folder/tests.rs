@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::{FolderSource, Source as _, verify};
+use crate::{FolderSource, Source as _, verify};
 
 /// A folder with empty files at `paths`: listing does not open them.
 fn tree(paths: &[&str]) -> TempDir {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::png_values::{Values, read as read_png};
 use super::{Decoded, read};
-use crate::data::DataError;
+use crate::DataError;
 
 /// Values named in an error.
 const MAX_NAMED: usize = 8;

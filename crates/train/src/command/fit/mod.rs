@@ -10,7 +10,6 @@ use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
 use super::{console, scale};
-use crate::data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::outputs::{RunDir, prepare_models_dir};
@@ -19,6 +18,7 @@ use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
 use crate::{compose, device, fault, prediction, proposal};
+use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 
 mod before;
 mod guarded;

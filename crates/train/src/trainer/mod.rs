@@ -16,7 +16,6 @@ use tch::Device;
 
 use crate::checkpointing;
 use crate::compose::Scaler;
-use crate::data::{Batch, Loader};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
@@ -27,6 +26,7 @@ use crate::metrics::Scores;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::{AdamW, cosine_lr};
 use crate::precision::Precision;
+use data::{Batch, Loader};
 pub use divergence::Cause;
 use divergence::LossWatch;
 pub(crate) use divergence::all_finite;

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::{SynthSource, baseline, decode, folder, verify};
+use crate::{SynthSource, baseline, decode, folder, verify};
 
 #[test]
 fn a_page_is_a_function_of_its_seed() {

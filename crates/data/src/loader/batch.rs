@@ -2,7 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::data::Sample;
+use crate::Sample;
 
 /// Samples side by side, ready for `from_blob`. Its buffers return to the
 /// loader when it is dropped.

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::batch::{Batch, Pool};
-use crate::data::augment::Augmentation;
-use crate::data::{DataError, Source};
+use crate::augment::Augmentation;
+use crate::{DataError, Source};
 
 /// What an epoch consists of.
 pub(super) struct Plan {

@@ -7,7 +7,7 @@ use std::path::Path;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
 use super::{MAX_DECODED_BYTES, MAX_PNG_BYTES_OF_ONE, MAX_SIDE, check_claim, corrupt, too_large};
-use crate::data::DataError;
+use crate::DataError;
 
 /// Samples of a PNG, `[H, W, C]`, each 0 to `highest`.
 #[derive(Debug)]

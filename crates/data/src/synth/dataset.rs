@@ -1,4 +1,4 @@
-//! Pages on disk, in the folder layout that [`folder`](crate::data::folder) reads.
+//! Pages on disk, in the folder layout that [`folder`](crate::folder) reads.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::{check_size, page, test_seed, val_seed};
-use crate::data::DataError;
+use crate::DataError;
 
 /// How many pages of each kind to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
