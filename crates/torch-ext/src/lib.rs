@@ -34,6 +34,7 @@
 
 #![expect(unsafe_code, reason = "this crate is where the workspace keeps it")]
 
+mod abi;
 pub mod autocast;
 mod backward;
 pub mod conv;
