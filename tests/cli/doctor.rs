@@ -63,7 +63,9 @@ fn without_figures(text: &str) -> String {
 fn everything_that_can_be_checked_here_passes() {
     let sandbox = Sandbox::empty();
     let run = sandbox.train(DOCTOR).ok();
-    assert_eq!(run.stderr, "");
+    // On a slow machine it reports its progress now and then.
+    let mut progress = run.stderr.lines();
+    assert!(progress.all(|line| line.starts_with("checking ")), "{run:?}");
     let has_gpu = {
         torch_ext::init().unwrap();
         torch_ext::cuda::is_available()

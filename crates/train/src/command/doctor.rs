@@ -1,17 +1,23 @@
 //! `train doctor`: what the machine has and what works on it, as text or JSON.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::console;
 use super::flags::DeviceFlag;
 use crate::compose::FEATURES;
 use crate::device;
-use crate::doctor::{self, Check, Report, Section, Status};
+use crate::doctor::{self, Check, Report, Section, Status, Step};
 use crate::error::{Error, Result};
+
+/// Pause between two lines of progress where stderr is not a terminal.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
@@ -36,7 +42,10 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             hint: format!("one of {}", breakable.join(", ")),
         });
     }
-    let report = doctor::run(args.device.device.resolve()?, &args.sabotage);
+    let device = args.device.device.resolve()?;
+    let mut progress = Progress::new();
+    let report = doctor::run(device, &args.sabotage, |step| progress.begins(step));
+    progress.bar.finish_and_clear();
     console::print(&if args.json {
         as_json(&report).to_string()
     } else {
@@ -47,6 +56,36 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What `doctor` is doing, on stderr: one line that changes on a terminal, else a line now and then.
+struct Progress {
+    bar: ProgressBar,
+    last_line: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            last_line: Instant::now(),
+        }
+    }
+
+    fn begins(&mut self, step: &Step<'_>) {
+        let text = format!("checking {}/{}: {}", step.number, step.total, step.name);
+        if std::io::stderr().is_terminal() {
+            self.bar.set_message(text);
+            self.bar.enable_steady_tick(Duration::from_secs(1));
+        } else if self.last_line.elapsed() >= QUIET {
+            self.last_line = Instant::now();
+            console::note(&text);
+        }
+    }
 }
 
 fn as_text(report: &Report) -> String {

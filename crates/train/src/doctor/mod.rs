@@ -142,6 +142,17 @@ pub struct Check {
     pub duration: Duration,
 }
 
+/// A check of what works that is about to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Name of the check.
+    pub name: &'a str,
+    /// Its number in the order of the report, from 1 on.
+    pub number: usize,
+    /// How many such checks the report has.
+    pub total: usize,
+}
+
 /// The whole of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -167,20 +178,27 @@ pub fn breakable() -> Vec<String> {
 }
 
 /// Looks at the machine and tries everything on `device`. Checks named in `broken` have what they
-/// look at broken first, so that they must fail.
-pub fn run(device: Device, broken: &[String]) -> Report {
+/// look at broken first, so that they must fail. `begins` hears of every check that takes time,
+/// before it starts.
+pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>)) -> Report {
     let started = Instant::now();
     let mut checks = found::all(device);
     // A panic inside a check is its result, not for the terminal.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let trial = Trial::on(device);
-    for what in What::all() {
+    let all = What::all();
+    for (index, what) in all.iter().enumerate() {
         let begun = Instant::now();
         let name = what.name();
-        let finding = trial.skip(&what).unwrap_or_else(|| {
+        let finding = trial.skip(what).unwrap_or_else(|| {
+            begins(&Step {
+                name: &name,
+                number: index + 1,
+                total: all.len(),
+            });
             let is_broken = broken.contains(&name);
-            isolated(|| trial.run(&what, is_broken))
+            isolated(|| trial.run(what, is_broken))
         });
         checks.push(finding.named(Section::Works, name, begun.elapsed()));
     }
