@@ -9,11 +9,11 @@ fn main() {
     println!("cargo:rerun-if-changed=shim");
     println!("cargo:rerun-if-changed=build.rs");
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
-        fail("`torch-sys` did not say where libtorch is; run `cargo xtask setup` first");
+        fail("`torch-sys` did not report where libtorch is; run `cargo xtask setup` first");
     };
     println!("cargo:rerun-if-env-changed=SNUG_RPATH");
-    // For our own tests; dependents with a final artifact emit their own. `cargo xtask dist` says
-    // `none`: what it builds runs on other machines.
+    // This rpath is for our own tests; dependents with a final artifact emit their own. `cargo
+    // xtask dist` sets `none`, because its programs run on other machines.
     if env::var_os("SNUG_RPATH").is_none_or(|it| it != "none") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     }
@@ -35,7 +35,7 @@ fn main() {
         .debug(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.flag("-fvisibility=hidden");
-    // As system headers: their warnings are not ours.
+    // libtorch's headers are system headers, so that their warnings do not fail this build.
     for dir in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&dir);
     }
@@ -78,7 +78,7 @@ fn check_version(include: &Path) {
     let found = [number("MAJOR"), number("MINOR"), number("PATCH")];
     if found != EXPECTED {
         fail(&format!(
-            "libtorch {} is needed, but `{}` is of {}; run `cargo xtask setup`",
+            "libtorch {} is needed, but `{}` belongs to {}; run `cargo xtask setup`",
             dotted(EXPECTED),
             include.display(),
             dotted(found)
@@ -92,7 +92,7 @@ fn dotted(v: [u32; 3]) -> String {
 
 #[expect(
     clippy::exit,
-    reason = "a build script that says one line, and no backtrace"
+    reason = "a build script should print one line, not a backtrace"
 )]
 fn fail(message: &str) -> ! {
     println!("cargo:error={message}");

@@ -1,5 +1,5 @@
 // The thread's autocast state as a value, so that a recompute on another thread
-// can have the state of its forward.
+// can run in the state of its forward.
 #pragma once
 
 #include "snug.h"
@@ -10,7 +10,7 @@ namespace snug {
 
 c10::DeviceType device_type(int32_t device);
 
-// State of both devices and of the cast cache.
+// The state of both devices and of the cast cache.
 struct AutocastState {
   bool enabled[2];
   at::ScalarType dtype[2];

@@ -1,5 +1,5 @@
-// How long operators take, all together: the outermost ones, so that none is counted twice. The
-// callbacks are thread-local and travel with backward to the device threads.
+// The total time of operators. Only the outermost ones are timed, so that nothing is counted twice.
+// The callbacks are thread-local and travel with backward to the device threads.
 #include "error.h"
 
 #include <ATen/record_function.h>
@@ -17,8 +17,8 @@ at::CallbackHandle handle = 0;
 thread_local int depth = 0;
 thread_local Clock::time_point began;
 
-// Autograd's engine wraps each node in a record of its own, which is no operator: what it does
-// besides calling operators is the host's.
+// Autograd's engine wraps each node in a record of its own, which is not an operator: time it
+// spends outside of operators belongs to the host.
 bool is_operator(const at::RecordFunction& fn) { return std::strncmp(fn.name(), "aten::", 6) == 0; }
 
 std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction& fn) {
@@ -38,7 +38,7 @@ extern "C" {
 
 int32_t snug_busy_begin(void) {
   return snug::guarded([] {
-    TORCH_CHECK(!counting.exchange(true), "the time of operators is being taken already");
+    TORCH_CHECK(!counting.exchange(true), "operators are already being timed");
     total = 0;
     depth = 0;
     handle = at::addThreadLocalCallback(

@@ -1,6 +1,6 @@
-// The two halves of a convolution's backward, one at a time: the gradient of the weight needs
-// the input, the gradient of the input does not, so the input may go in between. And the transposed
-// convolution with a quicker gradient of its bias.
+// The two halves of a convolution's backward, one at a time: the gradient of the weight needs the
+// input, the gradient of the input does not, so the input may be freed in between. Also a
+// transposed convolution that computes the gradient of its bias faster.
 #include "error.h"
 
 #include <ATen/autocast_mode.h>
@@ -21,16 +21,16 @@ SnugTensor* owned(at::Tensor t) {
   return reinterpret_cast<SnugTensor*>(new at::Tensor(std::move(t)));
 }
 
-// A tensor of that shape and order whose bytes are never touched, hence never there: pages that
-// are reserved, not given. libtorch asks for the input where it needs no more than its shape. Who
-// reads it all the same reads zeros.
+// A tensor of the given shape and memory format whose bytes are never touched and so take no
+// memory: its pages are reserved but never committed. libtorch asks for the input even where it
+// only needs its shape. Reading it anyway yields zeros.
 at::Tensor shape_only(at::IntArrayRef sizes, at::MemoryFormat format,
                       const at::TensorOptions& options) {
   size_t bytes = options.dtype().itemsize();
   for (const auto size : sizes) bytes *= static_cast<size_t>(size);
   void* pages = mmap(nullptr, std::max<size_t>(bytes, 1), PROT_READ,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  TORCH_CHECK(pages != MAP_FAILED, "cannot reserve ", bytes, " bytes of addresses");
+  TORCH_CHECK(pages != MAP_FAILED, "cannot reserve ", bytes, " bytes of address space");
   const auto strides =
       format == at::MemoryFormat::ChannelsLast
           ? c10::get_channels_last_strides_2d(sizes)
@@ -52,13 +52,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const SnugConv* conv,
                                   /*output_padding=*/{0, 0}, /*groups=*/1, mask);
 }
 
-// What a bias gets: the sum of the gradient over images and pixels. oneDNN's own, inside of a
-// transposed convolution's backward, is slow: 88 ms with it where 28 do without (64 channels of
-// 512x512 in bf16; 102 and 72 in fp32; two cores of an AMD EPYC). cuDNN has none, and libtorch sums
-// there as well.
+// The gradient of a bias: the sum of the gradient over images and pixels. oneDNN computes it slowly
+// inside of a transposed convolution's backward, which takes 88 ms with the bias and 28 ms without
+// (64 channels of 512x512 in bf16; 102 and 72 ms in fp32; two cores of an AMD EPYC). cuDNN does not
+// compute it, so on a GPU libtorch takes this sum as well.
 at::Tensor bias_gradient(const at::Tensor& grad) { return grad.sum({0, 2, 3}); }
 
-// The gradient as the kernels want it. They would copy it, each for itself.
+// The gradient in the layout that the kernels need. Otherwise each of them would make its own copy.
 at::Tensor dense(const at::Tensor& grad) {
   return grad.contiguous(grad.suggest_memory_format());
 }
@@ -93,7 +93,7 @@ class ConvTranspose final : public torch::autograd::Function<ConvTranspose> {
   }
 };
 
-// As autocast does for `conv_transpose2d`, and before autograd, which has to see it.
+// Casts as autocast does for `conv_transpose2d`, and before autograd, which must see the cast.
 at::Tensor cast(const at::Tensor& t) {
   const auto device = t.device().type();
   if (!at::autocast::is_autocast_enabled(device)) return t;
@@ -139,8 +139,8 @@ int32_t snug_conv_backward_input(const SnugConv* conv, SnugTensor* grad, SnugTen
     } else {
       TORCH_CHECK(g.is_cpu() && conv->transposed == 0 && conv->stride == 1 &&
                       w.size(2) == 2 * conv->padding + 1 && w.size(3) == 2 * conv->padding + 1,
-                  "the gradient of an input without the input is for convolutions on the CPU that "
-                  "keep the size");
+                  "the gradient of an input can be computed without the input only for a "
+                  "convolution on the CPU that keeps the size");
       const auto format = g.is_contiguous() ? at::MemoryFormat::Contiguous
                                             : at::MemoryFormat::ChannelsLast;
       shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, format, g.options());

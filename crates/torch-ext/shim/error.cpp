@@ -47,7 +47,7 @@ int32_t record_current_exception() noexcept {
   } catch (const std::exception& e) {
     set(SNUG_FAILURE_OTHER, e.what());
   } catch (...) {
-    set(SNUG_FAILURE_OTHER, "an exception of an unknown type");
+    set(SNUG_FAILURE_OTHER, "unknown C++ exception");
   }
   return SNUG_ERROR;
 }

@@ -11,7 +11,7 @@
 
 namespace snug {
 
-// A closure failed. Carries what its trampoline returned until somebody takes it.
+// A closure failed. Holds the payload that its trampoline returned until `take` hands it over.
 class ClosureFailure : public std::exception {
  public:
   ClosureFailure(void* payload, SnugDrop drop)
@@ -30,7 +30,7 @@ class ClosureFailure : public std::exception {
     void* value;
     SnugDrop drop;
   };
-  // Shared, since exceptions are copied on their way through the engine.
+  // Shared, because exceptions are copied on their way through the engine.
   std::shared_ptr<Payload> payload_;
 };
 

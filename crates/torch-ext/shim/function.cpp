@@ -1,5 +1,5 @@
-// One graph node whose backward is a Rust closure, run once: `torch.autograd.Function` with
-// its own bookkeeping of what it saves.
+// One graph node whose backward is a Rust closure that runs once: like `torch.autograd.Function`,
+// but the closure itself keeps the tensors that it needs.
 #include "error.h"
 #include "segment.h"
 
@@ -22,13 +22,13 @@ class Once final : public torch::autograd::Node {
       closure = std::move(closure_);
     }
     TORCH_CHECK(closure,
-                "trying to backward a second time through a node that frees what it saved as it "
-                "goes: such a graph cannot be retained; a graph of the checkpoint policy `off`, "
-                "`block` or `stage` can");
+                "cannot run backward a second time through a node that frees its saved tensors as "
+                "it goes: such a graph cannot be retained; graphs of the checkpoint policies "
+                "`off`, `block` and `stage` can");
     // The closure's own graph, if it builds any, saves its tensors as usual.
     const ClosedFrames closed;
     c10::NoGradGuard no_grad;
-    // From here on the closure alone has the gradient, and may free it.
+    // From here on only the closure holds the gradient, so it may free it.
     Tensors inputs = std::move(gradients);
     std::vector<at::Tensor> nothing;
     void* failure = closure->run(std::move(inputs), /*recompute=*/true, &nothing);

@@ -108,7 +108,7 @@ int32_t snug_cuda_empty_cache(void) {
 
 int32_t snug_cuda_set_fraction(double fraction) {
   return snug::guarded([&] {
-    // What the environment says stays; of a key that is there twice the last one counts.
+    // Settings of the environment stay: if a key appears twice, the last one counts.
     auto settings = c10::CachingAllocator::getAllocatorSettings();
     if (!settings.empty()) settings += ',';
     settings += "per_process_memory_fraction:" + std::to_string(fraction);

@@ -1,5 +1,5 @@
-// The counting CPU allocator: the one meter of tensor bytes on the CPU, a limit
-// that throws as CUDA does, and a planted failure for tests.
+// The counting CPU allocator: it measures tensor bytes on the CPU, enforces a limit by throwing
+// as CUDA does, and fails on request for tests.
 #include "error.h"
 #include "record.h"
 
@@ -13,8 +13,8 @@
 
 namespace {
 
-// oneDNN calls `raw_allocate`, which wants context and data to be one pointer: size and number
-// therefore stand in front of the data, in a header that keeps alignment.
+// oneDNN calls `raw_allocate`, which requires context and data to be one pointer: size and id are
+// therefore stored in front of the data, in a header that keeps alignment.
 constexpr size_t kHeader = 64;
 struct Header {
   uint64_t bytes;
@@ -34,7 +34,7 @@ struct Refusal {
   uint64_t requested_bytes = 0;
   uint64_t free_bytes = 0;
 };
-// tch reduces errors to text; the figures travel beside it.
+// tch reduces errors to text, so the numbers travel separately.
 thread_local Refusal refusal;
 
 [[noreturn]] void refuse(uint64_t requested, uint64_t free, const char* why) {

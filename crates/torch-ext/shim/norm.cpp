@@ -1,11 +1,13 @@
 // BatchNorm in three parts that autograd's own node does not offer one by one: a forward that
 // returns its statistics, the output again from those statistics, and a backward in place.
 //
-// On the CPU the last two call libtorch's own kernels directly: the ones that its operators
-// call, hence the same bits. They are reached through the dispatch stubs of the linked version
-// (`check_version` refuses another); elsewhere operators do the work, with more memory.
+// On the CPU the last two call libtorch's own kernels directly. Its operators call the same
+// kernels, so the bits are the same. They are reached through the dispatch stubs of the linked
+// version (`check_version` refuses any other). Elsewhere operators do the work and take more
+// memory.
 #if defined(__x86_64__)
-// As libtorch was built: these name the parameters of its dispatcher, and a mismatch does not link.
+// These must match libtorch's own build: they name the parameters of its dispatcher, and a mismatch
+// does not link.
 #define HAVE_AVX2_CPU_DEFINITION
 #define HAVE_AVX512_CPU_DEFINITION
 #define SNUG_HAS_NORM_KERNELS 1
@@ -114,7 +116,8 @@ int32_t snug_norm_rebuild(SnugTensor* input, const SnugNorm* norm, const SnugNor
       *out = owned(std::move(y));
       return;
     }
-    // New statistics of the same input are the same statistics; the running ones stay.
+    // Recomputed from the same input, the statistics are the same; the running ones must not
+    // change.
     *out = owned(std::get<0>(at::_batch_norm_impl_index(
         x, weight, bias, tensor(norm->running_mean).clone(), tensor(norm->running_var).clone(),
         /*training=*/true, norm->momentum, norm->eps, /*cudnn_enabled=*/true)));
@@ -130,7 +133,7 @@ int32_t snug_norm_backward(SnugTensor* grad, SnugTensor* input, const SnugNorm* 
     const auto& x = tensor(input);
     const auto& weight = tensor(norm->weight);
 #if SNUG_HAS_NORM_KERNELS
-    // As in the operator, which takes another way where the formats differ.
+    // The operator itself takes another path if the memory formats differ.
     if (saved->implementation == kNative && has_kernels(x) && dense(dy) &&
         dy.suggest_memory_format() == x.suggest_memory_format()) {
       // Both kernels finish their sums over a channel before they write to it, and then read

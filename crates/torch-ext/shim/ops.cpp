@@ -31,9 +31,8 @@ std::optional<at::Tensor> maybe(SnugTensor* t) {
   return tensor(t);
 }
 
-// A node that does nothing, after everything else: the queue of a thread hands out high
-// sequence numbers first, so that what a failed backward left there is met, and thrown away,
-// before this one.
+// A node that does nothing and runs last. A thread's queue hands out high sequence numbers first,
+// so nodes that a failed backward left there are reached, and thrown away, before this one.
 class Last final : public torch::autograd::Node {
  public:
   Last() : Node(/*sequence_nr=*/0) {}
@@ -67,7 +66,7 @@ int32_t snug_fused_adamw(
     c10::NoGradGuard no_grad;
     const auto step_list = list(steps, num);
     const auto inf = maybe(found_inf);
-    // As torch.optim: count first, take the count back where the step is skipped.
+    // As in torch.optim: count the step first, then take the count back if the step is skipped.
     at::_foreach_add_(step_list, 1);
     at::_fused_adamw_(
         list(params, num), list(grads, num), list(exp_avgs, num), list(exp_avg_sqs, num),
@@ -88,7 +87,7 @@ int32_t snug_scalar_op(SnugTensor* t, int32_t op, double value, SnugTensor** out
   return snug::guarded([&] {
     auto& self = tensor(t);
     TORCH_CHECK(self.is_floating_point() || value == static_cast<double>(static_cast<int64_t>(value)),
-                "a fraction has no place in a tensor of integers");
+                "cannot combine a fraction with a tensor of integers");
     const at::Scalar scalar = self.is_floating_point() ? at::Scalar(value)
                                                        : at::Scalar(static_cast<int64_t>(value));
     if (out == nullptr) {

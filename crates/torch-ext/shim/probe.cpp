@@ -23,11 +23,11 @@ struct SnugProbe {
 
 namespace {
 
-// One probe at a time in a process: a second is refused.
+// A process has at most one probe at a time; a second one is refused.
 std::atomic<SnugProbe*> active{nullptr};
 
 void look_at(const at::Tensor& t, SnugProbe::Row& row) {
-  // One channel, or 1x1 in space: the strides fit both formats and say nothing.
+  // With one channel, or 1x1 in space, the strides fit both formats and prove nothing.
   if (!t.defined() || t.dim() != 4 || t.size(1) == 1 || (t.size(2) == 1 && t.size(3) == 1)) return;
   if (!t.is_non_overlapping_and_dense()) return;
   ++row.num_images;

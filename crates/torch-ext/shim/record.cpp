@@ -17,7 +17,7 @@ std::atomic<bool> record_open{false};
 
 namespace {
 
-// Somebody has a record, open or closed: nobody else may begin one.
+// Whether a record exists, open or closed; until it is released no other can begin.
 std::atomic<bool> taken{false};
 
 using Clock = std::chrono::steady_clock;
@@ -43,7 +43,7 @@ Record& record() {
   return *it;
 }
 
-// What this thread is doing: the outermost operator, or outside of any, the backward node.
+// What this thread is doing: the outermost operator, or the backward node if no operator runs.
 struct Doing {
   int depth = 0;
   int backward_depth = 0;
@@ -57,7 +57,7 @@ bool is_backward(const at::RecordFunction& fn) {
   return fn.scope() == at::RecordScope::BACKWARD_FUNCTION;
 }
 
-// The engine reports itself as a function around every node: it is no operator.
+// The engine reports itself as a function around every node; it is not an operator.
 bool is_engine(const at::RecordFunction& fn) {
   return std::string_view(fn.name()).substr(0, 18) == "autograd::engine::";
 }
@@ -87,7 +87,7 @@ void add(uint64_t id, uint64_t bytes, bool released) noexcept {
     const uint32_t op = doing.depth > 0 ? doing.op : doing.backward_depth > 0 ? doing.node : 0;
     r.events.push_back({id, bytes, static_cast<uint64_t>(ns), released ? 1u : 0u, op, doing.label});
   } catch (...) {
-    // A record that misses an event is no reason to fail an allocation.
+    // An allocation must not fail because its event could not be recorded.
   }
 }
 
@@ -104,7 +104,7 @@ int32_t snug_record_begin(void) {
   return snug::guarded([] {
     bool is_taken = false;
     TORCH_CHECK(snug::taken.compare_exchange_strong(is_taken, true),
-                "allocations are being recorded already");
+                "allocations are already being recorded");
     try {
       auto& r = snug::record();
       const std::lock_guard<std::mutex> lock(r.mutex);

@@ -1,4 +1,4 @@
-// A record of allocations and releases, with the operator that made each.
+// A record of allocations and releases, each with the operator that made it.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The reentrant form of a segment: one node that re-runs the closure with a graph
-// and sends its own backward through it.
+// The reentrant form of a segment: one node that re-runs the closure, recording a
+// graph, and then runs backward through that graph.
 #include "segment.h"
 
 #include <ATen/ops/zeros_like.h>
@@ -18,7 +18,7 @@ class Reentrant final : public torch::autograd::Node {
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     TORCH_CHECK(replay_.has_value(),
-                "trying to backward through a checkpointed segment a second time: its inputs "
+                "cannot run backward through a checkpointed segment a second time: its inputs "
                 "were released; pass retain_graph = true to the first backward");
     const auto leaves = replay_->leaves();
     std::vector<at::Tensor> outputs;
@@ -63,8 +63,8 @@ class Reentrant final : public torch::autograd::Node {
 }  // namespace
 
 void run_reentrant(Replay replay, const Tensors& inputs, void* outputs) {
-  // The node hangs on the outputs whatever the inputs require: in PyTorch a segment
-  // whose inputs need no gradient leaves its parameters without one.
+  // The outputs get this node even if no input requires a gradient: in PyTorch, the parameters of
+  // such a segment would get no gradient.
   auto edges = torch::autograd::collect_next_edges(inputs);
   const std::shared_ptr<Reentrant> node(
       new Reentrant(std::move(replay)), torch::autograd::deleteNode);

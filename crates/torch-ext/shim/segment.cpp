@@ -14,8 +14,8 @@ namespace {
 std::atomic<uint64_t> num_recomputes{0};
 std::atomic<uint64_t> num_early_stops{0};
 
-// Ends a recompute that has recorded all it needs. Derives from std::exception
-// since tch's C layer catches nothing else.
+// Ends a recompute that has recorded all it needs. It derives from std::exception
+// because tch's C layer catches nothing else.
 class EarlyStop : public std::exception {
  public:
   const char* what() const noexcept override { return "snug: early stop of a recompute"; }
@@ -25,13 +25,13 @@ constexpr const char* kModified =
     "a parameter or input of a segment was modified in place between forward and backward";
 
 struct Open {
-  std::shared_ptr<Frame> frame;  // NULL: saved tensors stay as they are
+  std::shared_ptr<Frame> frame;  // NULL: tensors are saved as usual
   bool recompute;
 };
 thread_local std::vector<Open> open_frames;
 thread_local uint64_t recompute_depth = 0;
 
-// What stands in an autograd node instead of a tensor.
+// Takes the place of a saved tensor in an autograd node.
 class Dropped final : public torch::autograd::SavedVariableHooks {
  public:
   Dropped(std::shared_ptr<Frame> frame, bool recompute)
@@ -39,7 +39,7 @@ class Dropped final : public torch::autograd::SavedVariableHooks {
 
   void call_pack_hook(const at::Tensor& tensor) override {
     if (recompute_) {
-      // The graph of a recompute is thrown away: it must not hold the frame.
+      // The graph of a recompute is thrown away, so it must not hold the frame.
       auto frame = std::move(frame_);
       frame->record(tensor);
       return;
@@ -55,11 +55,11 @@ class Dropped final : public torch::autograd::SavedVariableHooks {
 
   at::Tensor call_unpack_hook() override {
     if (kept_.defined()) {
-      // libtorch checks no versions where there are hooks.
+      // libtorch does not check versions of tensors saved through hooks.
       if (kept_._version() != version_) throw Mismatch(kModified);
       return kept_;
     }
-    if (!frame_) throw Mismatch("the graph of a recompute was asked for a saved tensor");
+    if (!frame_) throw Mismatch("backward reached the discarded graph of a recompute");
     return frame_->take(number_);
   }
 
@@ -217,7 +217,7 @@ void Replay::check_versions() const {
 
 Frame::Packed Frame::note(const at::Tensor& t) {
   const size_t number = slots_.size();
-  // A leaf (a parameter) and an input of the segment live on anyway.
+  // A leaf (a parameter) and an input of the segment stay alive anyway.
   const bool parameter = t.is_leaf() && t.requires_grad();
   at::Tensor kept;
   if (parameter) {
@@ -282,7 +282,7 @@ void Frame::recompute() {
   outputs.clear();
   if (stopped_) {
     count_early_stop();
-    // The closure reports the early stop as its failure: it is none.
+    // The closure reports the early stop as a failure, which it is not.
     if (failure != nullptr) replay_.closure().drop(failure);
     return;
   }
@@ -293,7 +293,7 @@ void Frame::recompute() {
     throw *mismatch_;
   }
   if (failure != nullptr) replay_.closure().fail(failure);
-  throw Mismatch(c10::str("the recompute saved ", next_, " tensors, the forward at least ",
+  throw Mismatch(c10::str("the recompute saved ", next_, " tensors, the forward saved at least ",
                           num_to_record_));
 }
 
@@ -326,7 +326,7 @@ int32_t snug_segment_forward(
     const SnugSegment* segment, SnugTensor* const* inputs, size_t num_inputs,
     SnugTensor* const* received, size_t num_received, void* outputs) {
   return snug::guarded([&] {
-    // First of all: from here on the closure has an owner.
+    // This comes first, so that the closure has an owner from here on.
     const auto closure = snug::own(*segment);
     snug::install_engine();
     snug::Tensors kept;
@@ -340,11 +340,11 @@ int32_t snug_segment_forward(
       void* failure = closure->run(all, /*recompute=*/false, outputs);
       if (failure != nullptr) closure->fail(failure);
     };
-    // Without a graph there is nothing to save, hence nothing to recompute.
+    // Without a graph nothing is saved, so there is nothing to recompute.
     if (!c10::GradMode::is_enabled()) return run();
 
     snug::Replay replay(closure, kept, segment->preserve_rng_state != 0);
-    // As in the recompute: a cast that is cached would outlive the segment.
+    // The cast cache is off, as in the recompute: a cached cast would outlive the segment.
     const snug::AutocastScope autocast(snug::AutocastState::capture());
     if (segment->use_reentrant != 0) {
       {

@@ -1,6 +1,6 @@
 // A segment of the forward pass that backward can run again.
 //
-// `Replay` knows how to run the closure a second time as it ran the first: same
+// `Replay` runs the closure a second time exactly as the first: with the same
 // inputs, autocast state and random numbers. Two forms use it: `Frame`
 // (non-reentrant: saved tensors are dropped in forward and recorded anew when
 // backward first asks for one) and the node in reentrant.cpp.
@@ -40,10 +40,10 @@ class Closure {
   SnugSegment segment_;
 };
 
-// The owner of a segment's closure, which is dropped where there can be none.
+// Makes the owner of a segment's closure. If that fails, the closure is dropped.
 std::shared_ptr<Closure> own(const SnugSegment& segment);
 
-// States of the generators that the inputs' devices use.
+// The states of the generators that the inputs' devices use.
 class RngState {
  public:
   static RngState capture(const Tensors& inputs);
@@ -66,7 +66,7 @@ class Replay {
   const Tensors& inputs() const { return inputs_; }
   // Index of the kept input that `t` is, if it is one.
   std::optional<size_t> index_of(const at::Tensor& t) const;
-  // Throws where a kept input was written to since the forward.
+  // Throws if a kept input was written to since the forward.
   void check_versions() const;
 
  private:
@@ -84,23 +84,23 @@ class Frame : public std::enable_shared_from_this<Frame> {
   Frame(Replay replay, bool early_stop)
       : replay_(std::move(replay)), early_stop_(early_stop) {}
 
-  // Forward: notes a tensor that autograd wants to save; returns its number, or
-  // the tensor to keep where dropping it would free nothing.
+  // Forward: notes a tensor that autograd wants to save. Returns its number, and
+  // the tensor itself if dropping it would free nothing.
   struct Packed {
     size_t number;
     at::Tensor kept;
   };
   Packed note(const at::Tensor& t);
-  // Recompute: the tensor that has the next number.
+  // Recompute: receives the tensor with the next number.
   void record(const at::Tensor& t);
-  // Backward: hands out a dropped tensor, running the recompute where needed.
+  // Backward: hands out a dropped tensor, running the recompute if needed.
   at::Tensor take(size_t number);
 
   const Replay& replay() const { return replay_; }
 
  private:
   void recompute();
-  // Throws, and remembers it: on its way through Rust the exception becomes text.
+  // Throws a mismatch and remembers it, because Rust turns the exception into text on its way.
   [[noreturn]] void refuse(std::string message);
 
   struct Slot {
@@ -109,7 +109,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
     at::Device device;
     bool dropped;
     at::Tensor value;
-    at::Tensor parameter;  // a handle on it, for its version
+    at::Tensor parameter;  // a handle on the parameter, for its version
     int64_t version;
   };
   Replay replay_;
@@ -131,7 +131,7 @@ class OpenFrame {
   OpenFrame& operator=(const OpenFrame&) = delete;
 };
 
-// Hides every open frame: what runs inside saves its tensors as usual.
+// Hides every open frame: code that runs inside saves its tensors as usual.
 class ClosedFrames {
  public:
   ClosedFrames();
@@ -140,7 +140,7 @@ class ClosedFrames {
   ClosedFrames& operator=(const ClosedFrames&) = delete;
 };
 
-// Makes libtorch ask us for saved-tensor hooks. Idempotent.
+// Makes libtorch ask the shim for saved-tensor hooks. Idempotent.
 void install_engine();
 
 void count_recompute();

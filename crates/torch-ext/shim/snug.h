@@ -1,7 +1,8 @@
-// The C face of the shim. Every function is noexcept, catches everything and
+// The C interface of the shim. Every function is noexcept, catches everything and
 // returns SNUG_OK or SNUG_ERROR; after SNUG_ERROR `snug_last_error` describes
-// what happened on the calling thread. A `SnugTensor` is an `at::Tensor`, the
-// same that tch holds as `C_tensor`; who owns one is said at each function.
+// the failure on the calling thread. A `SnugTensor` is an `at::Tensor`, which tch
+// holds as `C_tensor`; each function says who owns the tensors that it takes and
+// returns. `abi.cpp` and `src/abi.rs` check the layout of every struct.
 #pragma once
 
 #include <stddef.h>
@@ -16,20 +17,20 @@ typedef struct SnugProbe SnugProbe;
 
 enum { SNUG_OK = 0, SNUG_ERROR = 1 };
 
-// What a failure was, so that nobody needs to read its text.
+// The kind of a failure, so that callers need not parse its message.
 enum {
   SNUG_FAILURE_OTHER = 0,
   SNUG_FAILURE_OUT_OF_MEMORY = 1,
   // A closure failed: `payload` is what the closure's trampoline returned and
-  // belongs to whoever calls `snug_last_error`.
+  // belongs to the caller of `snug_last_error`.
   SNUG_FAILURE_CLOSURE = 2,
-  // A recompute did not repeat what its forward did.
+  // A recompute did not repeat its forward.
   SNUG_FAILURE_MISMATCH = 3,
 };
 
 typedef struct SnugFailure {
   int32_t kind;
-  // Bytes; -1 where unknown.
+  // -1 if unknown.
   int64_t requested_bytes;
   int64_t free_bytes;
   void* payload;
@@ -42,22 +43,22 @@ void snug_last_error(SnugFailure* out);
 // ---- library ---------------------------------------------------------------
 // Version of the libtorch found at run time: major, minor, patch.
 void snug_runtime_version(uint32_t out[3]);
-// Version of the headers that the shim was compiled with.
+// Version of the headers that the shim was compiled against.
 void snug_header_version(uint32_t out[3]);
 // Path of the loaded libtorch_cpu, or NULL. Static lifetime.
 const char* snug_library_path(void);
-// 1 where the CPU has AVX512-BF16 or AMX-BF16.
+// 1 if the CPU has AVX512-BF16 or AMX-BF16.
 int32_t snug_cpu_has_bf16(void);
-// 1 where the CPU has AMX-BF16.
+// 1 if the CPU has AMX-BF16.
 int32_t snug_cpu_has_amx_bf16(void);
-// 1 where the CPU has AVX512-FP16 or AMX-FP16.
+// 1 if the CPU has AVX512-FP16 or AMX-FP16.
 int32_t snug_cpu_has_fp16(void);
-// Leaves at once: no destructor runs beside threads that still compute.
+// Exits at once: no destructor runs while threads still compute.
 void snug_exit_now(int32_t code);
 // Name of the instruction set that libtorch's own kernels use ("AVX512", ...).
 const char* snug_cpu_capability(void);
 
-// ---- the CPU allocator as meter ----------------------------------------------
+// ---- the counting CPU allocator ------------------------------------------------
 typedef struct SnugMeter {
   uint64_t allocated_bytes;
   uint64_t peak_bytes;
@@ -73,16 +74,16 @@ void snug_meter_reset_peak(void);
 void snug_meter_give_back(void);
 // 0 lifts the limit.
 void snug_meter_set_limit(uint64_t bytes);
-// Fails the allocation that comes after `countdown` others, once; negative: never.
+// Fails one allocation, after `countdown` more have succeeded; never if negative.
 void snug_meter_fail_after(int64_t countdown);
-// The last refusal of the counting allocator on this thread, cleared by the
-// call: 1 and the two numbers, or 0.
+// Takes the last refusal of the counting allocator on this thread: returns 1 and
+// writes both numbers, or returns 0.
 int32_t snug_meter_take_refusal(uint64_t* requested_bytes, uint64_t* free_bytes);
 
 // ---- a record of allocations -------------------------------------------------------
 // One allocation or release of the counting allocator while a record is open.
 typedef struct SnugEvent {
-  // Of the allocation; unique in a process, in order.
+  // Id of the allocation: unique in the process, increasing.
   uint64_t id;
   uint64_t bytes;
   uint64_t nanoseconds;  // since the record was opened
@@ -90,21 +91,21 @@ typedef struct SnugEvent {
   uint32_t operator_name;
   uint32_t label;
 } SnugEvent;
-// Opens a record for all threads; operators are named for this thread and its backward's. One at
-// a time in a process, until it is released.
+// Opens a record of all threads; operators are named on this thread and on those of its backward. A
+// process has one record at a time, until it is released.
 int32_t snug_record_begin(void);
-// Closes it, on the thread that opened it: from here on its events and names are stable.
+// Closes the record, on the thread that opened it: from here on its events and names are stable.
 int32_t snug_record_end(void);
-// Closes it where it is open, and lets others begin one.
+// Closes the record if it is open, and lets others begin one.
 void snug_record_release(void);
 // 1 while a record is open.
 int32_t snug_record_is_open(void);
-// Names what happens on this thread from here on, in the open record; "" for nothing.
+// Labels what happens on this thread from here on, in the open record; "" removes the label.
 void snug_record_label(const char* label, size_t len);
 // Events so far.
 size_t snug_record_len(void);
 int32_t snug_record_event(size_t index, SnugEvent* out);
-// Names by number; NULL past the last. After the end: valid until the release.
+// The name with this number, or NULL past the last. After the end it is valid until the release.
 const char* snug_record_name(uint32_t index);
 
 // ---- device memory -----------------------------------------------------------
@@ -119,18 +120,18 @@ typedef struct SnugDeviceMemory {
 int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
 int32_t snug_cuda_reset_peak(int32_t device);
 int32_t snug_cuda_empty_cache(void);
-// The share of a device that this process may reserve, for devices that are not used yet.
+// Sets the share of a device that this process may reserve; applies to devices not used yet.
 int32_t snug_cuda_set_fraction(double fraction);
-// Whether fp32 convolutions and products may use TF32, in cuDNN and cuBLAS.
+// Sets whether fp32 convolutions and matrix products may use TF32, in cuDNN and cuBLAS.
 int32_t snug_allow_tf32(int32_t allow);
 
 // ---- cuDNN -------------------------------------------------------------------
 typedef struct SnugCudnnChoice {
   int32_t deterministic;  // 1: only algorithms that give the same bits each time
-  int32_t benchmark;      // 1: the fastest of those tried
+  int32_t benchmark;      // 1: try several algorithms and take the fastest
 } SnugCudnnChoice;
 
-// Settings of the process. Writes what was before to `previous`.
+// Changes the settings of the process. Writes the earlier ones to `previous`.
 int32_t snug_cudnn_set_choice(SnugCudnnChoice wanted, SnugCudnnChoice* previous);
 
 // ---- autocast ----------------------------------------------------------------
@@ -142,9 +143,9 @@ typedef struct SnugAutocast {
   int32_t cache_enabled;
 } SnugAutocast;
 
-// Enters a scope and writes the state before it to `previous`.
+// Enters a scope and writes the earlier state to `previous`.
 int32_t snug_autocast_enter(const SnugAutocast* state, SnugAutocast* previous);
-// Leaves the scope: restores `previous`, clears the cast cache with the last scope.
+// Leaves the scope: restores `previous`, and clears the cast cache if this was the outermost scope.
 int32_t snug_autocast_exit(const SnugAutocast* previous);
 int32_t snug_autocast_read(int32_t device, SnugAutocast* out);
 
@@ -157,8 +158,8 @@ typedef struct SnugAdamW {
   double lr, beta1, beta2, weight_decay, eps;
 } SnugAdamW;
 
-// One fused AdamW step over `num` parameters with gradients. `steps[i]` is
-// advanced by one, or left alone where `found_inf` is 1. `grad_scale` and
+// One fused AdamW step over `num` parameters with gradients. `steps[i]`
+// advances by one, or stays unchanged if `found_inf` is 1. `grad_scale` and
 // `found_inf` may be NULL.
 int32_t snug_fused_adamw(
     SnugTensor* const* params, SnugTensor* const* grads, SnugTensor* const* exp_avgs,
@@ -167,24 +168,24 @@ int32_t snug_fused_adamw(
 
 // Sets the tensor's gradient to undefined and releases its bytes.
 int32_t snug_clear_grad(SnugTensor* tensor);
-// `tensor` times (0) or plus (1) `value`, in place where `out` is NULL, else into a new tensor
-// that the caller owns. tch's own operators with a scalar panic where libtorch throws: its
-// destructor of scalars meets the pending error first.
+// `tensor` times (0) or plus (1) `value`: in place if `out` is NULL, else into a new tensor that
+// the caller owns. tch's own operators with a scalar panic when libtorch throws, because its
+// destructor of scalars finds the pending error first.
 int32_t snug_scalar_op(SnugTensor* tensor, int32_t op, double value, SnugTensor** out);
-// 1 where `tensor` is contiguous in that format: 0 contiguous, 1 channels-last.
+// 1 if `tensor` is contiguous in the given format: 0 contiguous, 1 channels-last.
 int32_t snug_is_contiguous_in(SnugTensor* tensor, int32_t format);
-// A new tensor (owned by the caller) in that format, sharing storage where it
-// already is.
+// A new tensor (owned by the caller) in the given format. It shares storage with
+// `tensor` if that already has the format.
 int32_t snug_to_memory_format(SnugTensor* tensor, int32_t format, SnugTensor** out);
 
 // ---- backward ----------------------------------------------------------------
 int32_t snug_backward(SnugTensor* root, SnugTensor* gradient, int32_t retain_graph);
-// Runs an empty backward: releases what a failed one left in this thread's queue.
+// Runs an empty backward, which releases what a failed one left in this thread's queue.
 int32_t snug_drain(void);
 
 // ---- segments ------------------------------------------------------------------
-// `inputs`: new tensors that the callee owns. Writes outputs by `snug_outputs_push`.
-// Returns NULL, or a payload that describes the failure.
+// `inputs` are new tensors that the callee owns. It writes outputs by
+// `snug_outputs_push`, and returns NULL or a payload that describes the failure.
 typedef void* (*SnugRun)(
     void* closure, SnugTensor* const* inputs, size_t num_inputs, int32_t recompute,
     void* outputs);
@@ -192,7 +193,7 @@ typedef void* (*SnugRun)(
 typedef void (*SnugDrop)(void*);
 
 typedef struct SnugSegment {
-  void* closure;  // owned by the segment from the call on, whatever it returns
+  void* closure;  // owned by the segment from the call on, even if the call fails
   SnugRun run;
   SnugDrop drop_closure;
   SnugDrop drop_payload;
@@ -203,14 +204,14 @@ typedef struct SnugSegment {
 
 void snug_outputs_push(void* outputs, SnugTensor* owned);
 size_t snug_outputs_len(const void* outputs);
-// The caller owns the tensor at `index` after the call; each index once.
+// The caller owns the tensor at `index` after the call. Take each index once.
 SnugTensor* snug_outputs_take(void* outputs, size_t index);
 void* snug_outputs_new(void);
 void snug_outputs_delete(void* outputs);
 
 // Runs `segment` on `inputs` followed by `received` (borrowed) and leaves the
-// outputs in `outputs`. `received` are given to the forward pass only and are not
-// kept; `inputs` are kept for the recompute, which gets nothing else.
+// outputs in `outputs`. `received` is given to the forward pass only and is not
+// kept; `inputs` is kept for the recompute, which gets nothing else.
 int32_t snug_segment_forward(
     const SnugSegment* segment, SnugTensor* const* inputs, size_t num_inputs,
     SnugTensor* const* received, size_t num_received, void* outputs);
@@ -220,20 +221,20 @@ typedef struct SnugSegmentStats {
   uint64_t num_early_stops;
   // Recomputes under way on this thread.
   uint64_t recompute_depth;
-  // Depth of open segments on this thread: 0 outside of every segment.
+  // Segments open on this thread: 0 outside of every segment.
   uint64_t depth;
 } SnugSegmentStats;
-// Counters of this process (`depth`: of this thread).
+// Reads the counters: the first two count for the process, both depths for this thread.
 void snug_segment_stats(SnugSegmentStats* out);
 
-// ---- a node of one's own -------------------------------------------------------
-// `out`: `tensor` (borrowed) without its history, as the result of a node whose backward runs
-// `segment->closure`, once, with the gradient; the closure is dropped with the graph, or when it
-// has run. Without grad mode it is dropped at once. Its parameters get their gradients from the closure itself.
+// ---- a custom graph node ------------------------------------------------------- `out` is
+// `tensor` (borrowed) without its history, as the result of a node whose backward runs
+// `segment->closure` once with the gradient. The closure itself gives parameters their gradients.
+// It is dropped after it has run or with the graph, and at once without grad mode.
 int32_t snug_attach_backward(const SnugSegment* segment, SnugTensor* tensor, SnugTensor** out);
 // Adds to the gradient of a parameter, or makes `grad` its gradient.
 int32_t snug_accumulate_grad(SnugTensor* param, SnugTensor* grad);
-// How often the tensor's bytes were written to in place, as autograd counts.
+// How often the tensor was written to in place, as counted by autograd.
 uint64_t snug_version(SnugTensor* tensor);
 
 // ---- parts of a convolution's backward ------------------------------------------
@@ -241,7 +242,7 @@ typedef struct SnugConv {
   int64_t stride, padding;
   int32_t transposed;
 } SnugConv;
-// A new tensor, owned by the caller: the transposed convolution with a bias, its history included.
+// A new tensor, owned by the caller: the transposed convolution with a bias, with its graph.
 int32_t snug_conv_transpose(
     const SnugConv* conv, SnugTensor* input, SnugTensor* weight, SnugTensor* bias,
     SnugTensor** out);
@@ -249,56 +250,57 @@ int32_t snug_conv_transpose(
 int32_t snug_conv_backward_weight(
     const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,
     SnugTensor** grad_weight, SnugTensor** grad_bias);
-// The gradient of the input. `input` lends its shape alone, and may be NULL on the CPU for a
+// The gradient of the input. Only the shape of `input` is used; it may be NULL on the CPU for a
 // convolution of stride 1 that keeps the size.
 int32_t snug_conv_backward_input(
     const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,
     SnugTensor** grad_input);
 
 // ---- parts of batch norm ---------------------------------------------------------
-// Borrowed tensors.
+// The tensors are borrowed.
 typedef struct SnugNorm {
   SnugTensor *weight, *bias, *running_mean, *running_var;
   double momentum, eps;
 } SnugNorm;
-// Statistics of one forward. Tensors owned by the caller; `reserve` may be undefined.
+// Statistics of one forward. The caller owns the tensors; `reserve` may be undefined.
 typedef struct SnugNormSaved {
   SnugTensor *mean, *invstd, *reserve;
   int64_t implementation;
 } SnugNormSaved;
-// 1 where the parts below work in place on dense tensors of the CPU.
+// 1 if the functions below work in place on dense CPU tensors.
 int32_t snug_norm_has_kernels(void);
-// In training, running statistics included. In place (where there are kernels for it) `out` is
-// another handle on `input`, overwritten.
+// The forward in training mode, which updates the running statistics. With `in_place`, and kernels
+// that support it, `out` is another handle on `input`, which is overwritten.
 int32_t snug_norm_forward(
     SnugTensor* input, const SnugNorm* norm, int32_t in_place, SnugTensor** out,
     SnugNormSaved* saved);
-// 1 where `snug_norm_rebuild` may be called on a part of the batch.
+// 1 if `snug_norm_rebuild` may be called on a part of the batch.
 int32_t snug_norm_can_slice(SnugTensor* input, const SnugNormSaved* saved);
-// The same output again; nothing else changes. Where it can slice, in `into` (which may be `input`,
-// or NULL for a new tensor), of the input's shape and strides; else new. `out`: owned by the caller.
+// Rebuilds the output of the forward and changes nothing else. If it can slice, it writes to
+// `into`, which has the input's shape and strides; `into` may be `input`, or NULL for a new tensor.
+// Otherwise it makes a new tensor. The caller owns `out`.
 int32_t snug_norm_rebuild(
     SnugTensor* input, const SnugNorm* norm, const SnugNormSaved* saved, SnugTensor* into,
     SnugTensor** out);
-// Gradients. Where there are kernels for it `grad` is overwritten and `grad_input` another handle
-// on it.
+// The gradients. With kernels that work in place, `grad` is overwritten and `grad_input` is another
+// handle on it.
 int32_t snug_norm_backward(
     SnugTensor* grad, SnugTensor* input, const SnugNorm* norm, const SnugNormSaved* saved,
     SnugTensor** grad_input, SnugTensor** grad_weight, SnugTensor** grad_bias);
-// Writes ReLU of `input` to `out`, of its shape; strides are free.
+// Writes ReLU of `input` to `out`, which has the same shape; strides may differ.
 int32_t snug_relu_to(SnugTensor* input, SnugTensor* out);
-// Sets `grad` to zero where `result` is not positive.
+// Sets elements of `grad` to zero where `result` is not positive.
 int32_t snug_relu_backward_(SnugTensor* grad, SnugTensor* result);
 
 // ---- operator probe ------------------------------------------------------------
-// Counts operators on this thread, and on the threads of its backward, from here on.
+// Starts to count operators on this thread and on the threads of its backward.
 int32_t snug_probe_begin(SnugProbe** out);
-// Stops counting. After it the rows are stable.
+// Stops counting. From here on the rows are stable.
 int32_t snug_probe_end(SnugProbe* probe);
 typedef struct SnugProbeRow {
   const char* name;
   uint64_t num_calls;
-  // Of its 4-D outputs with unambiguous strides: all, and those not channels-last.
+  // Its 4-D outputs with unambiguous strides: all of them, and those not channels-last.
   uint64_t num_images;
   uint64_t num_not_channels_last;
 } SnugProbeRow;
@@ -307,10 +309,10 @@ void snug_probe_row(const SnugProbe* probe, size_t index, SnugProbeRow* out);
 void snug_probe_delete(SnugProbe* probe);
 
 // ---- time of operators -----------------------------------------------------------
-// Adds up the time of this thread's outermost operators, and of its backward's, from here on. One
-// at a time in a process.
+// Starts to add up the time of outermost operators, on this thread and on those of its backward. A
+// process has one such count at a time.
 int32_t snug_busy_begin(void);
-// Stops, on the thread that began. 0 where nothing was begun.
+// Stops, on the thread that started. Writes 0 if nothing was started.
 int32_t snug_busy_end(uint64_t* nanoseconds);
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@ use crate::{Error, Result, error::check, ffi};
 const HALF: i32 = 5;
 const BFLOAT16: i32 = 15;
 
-/// Autocast of one device type on this thread.
+/// The autocast state of one device type on one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// Whether operators cast.
@@ -21,8 +21,8 @@ pub struct State {
     pub cache_enabled: bool,
 }
 
-/// A scope with another autocast state. Dropping it, also by a panic, restores what
-/// was before; the outermost scope clears the cast cache.
+/// A scope with its own autocast state. Dropping it, also by a panic, restores the
+/// earlier state; the outermost scope clears the cast cache.
 #[derive(Debug)]
 #[must_use = "the scope ends when this is dropped"]
 pub struct Guard {
@@ -65,12 +65,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // SAFETY: `previous` is what `enter` wrote. Restoring thread-local values
-        // cannot fail, and a destructor could not say so.
+        // cannot fail, and a destructor could not report it.
         unsafe { ffi::snug_autocast_exit(&raw const self.previous) };
     }
 }
 
-/// Autocast of this thread for the device type of `device`.
+/// The autocast state of this thread for the device type of `device`.
 ///
 /// # Errors
 /// For a device without autocast.

@@ -1,4 +1,4 @@
-//! Backward with typed errors, leaving nothing behind when it fails.
+//! Backward with typed errors that leaves nothing behind when it fails.
 
 use tch::Tensor;
 
@@ -7,15 +7,15 @@ use crate::{Result, error::check, ffi, ops::raw};
 /// Runs backward from `root` (one element), as `root.backward()` does.
 ///
 /// # Errors
-/// Typed, an error or panic of a segment's recompute included: the panic resumes
-/// here, on the thread that called. What the failed pass left in libtorch's
-/// thread-local queue is released before the return.
+/// Errors are typed, also those of a segment's recompute; a panic in a recompute
+/// resumes here, on the calling thread. Nodes that the failed pass left in
+/// libtorch's thread-local queue are released before the return.
 pub fn backward(root: &Tensor) -> Result<()> {
     run(root, None, false)
 }
 
-/// As [`backward`], with the gradient of `root` given (same shape), and with the
-/// graph kept for another pass where `retain_graph`.
+/// As [`backward`], but takes the gradient of `root` (same shape), and keeps the graph
+/// for another pass if `retain_graph`.
 ///
 /// # Errors
 /// As [`backward`].
@@ -30,7 +30,7 @@ fn run(root: &Tensor, gradient: Option<&Tensor>, retain_graph: bool) -> Result<(
     if status == ffi::OK {
         return Ok(());
     }
-    // A panic carried in the error resumes inside `check`: drain on that way too.
+    // A panic carried in the error resumes inside `check`: drain in that case too.
     let _drain = Drain;
     check(status)
 }
@@ -40,7 +40,7 @@ struct Drain;
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        // SAFETY: takes no arguments. Its failure would change nothing: the next
+        // SAFETY: takes no arguments. A failure would change nothing: the next
         // backward drains as well.
         unsafe { ffi::snug_drain() };
     }

@@ -1,6 +1,6 @@
-//! The backward of a convolution in two halves: what the weight gets, which needs the input, and
-//! what the input gets, which does not. And a transposed convolution whose bias gets its gradient
-//! by a sum, which is quicker than what oneDNN does for it.
+//! The backward of a convolution in two halves: the gradient of the weight, which needs the input,
+//! and the gradient of the input, which does not. Also a transposed convolution that computes the
+//! gradient of its bias as a sum, which is faster than oneDNN's kernel.
 
 use tch::Tensor;
 
@@ -8,14 +8,14 @@ use crate::error::check;
 use crate::ops::raw;
 use crate::{Result, ffi};
 
-/// Which convolution it is: square stride and padding, no dilation, one group.
+/// The shape of a convolution: square stride and padding, no dilation, one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv {
     /// Stride in both directions.
     pub stride: i64,
     /// Zeros on each side.
     pub padding: i64,
-    /// `conv_transpose2d`.
+    /// Whether it is a `conv_transpose2d`.
     pub transposed: bool,
 }
 
@@ -32,7 +32,7 @@ impl Conv {
         padding: 0,
         transposed: false,
     };
-    /// Transposed, kernel 2x2, that doubles the size.
+    /// Transposed kernel 2x2 that doubles the size.
     pub const UP_2X2: Self = Self {
         stride: 2,
         padding: 0,
@@ -41,11 +41,11 @@ impl Conv {
 
     /// The convolution itself: `input` `[N, C_in, H, W]` and `weight` in one dtype.
     ///
-    /// A transposed one has the values of `conv_transpose2d`, and its gradients; that of the bias is
-    /// added up in another order.
+    /// A transposed convolution has the values and gradients of `conv_transpose2d`, except that the
+    /// gradient of its bias is summed in another order.
     ///
     /// # Errors
-    /// Where shapes or dtypes do not fit, or memory runs out.
+    /// If shapes or dtypes do not fit, or memory runs out.
     pub fn forward(self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         match (self.transposed, bias) {
@@ -83,7 +83,7 @@ impl Conv {
     /// Gradients of the weight and of the bias.
     ///
     /// # Errors
-    /// Where shapes or dtypes do not fit, or memory runs out.
+    /// If shapes or dtypes do not fit, or memory runs out.
     #[doc(alias = "convolution_backward")]
     pub fn backward_weight(
         self,
@@ -110,11 +110,11 @@ impl Conv {
         Ok((dw, unsafe { Tensor::from_ptr(db) }))
     }
 
-    /// Gradient of the input. `shape_of` lends the input's shape, dtype and memory format; its
-    /// values are not read. Without it ([`Conv::knows_its_input`]) the shape follows from `grad`.
+    /// Gradient of the input. Only the shape, dtype and memory format of `shape_of` are used, not
+    /// its values. Without it ([`Conv::knows_its_input`]) the shape follows from `grad`.
     ///
     /// # Errors
-    /// Where shapes or dtypes do not fit, or memory runs out.
+    /// If shapes or dtypes do not fit, or memory runs out.
     #[doc(alias = "convolution_backward")]
     pub fn backward_input(
         self,
@@ -162,9 +162,9 @@ mod tests {
 
     /// Input `[2, 4, 6, 10]`, weight and bias of a transposed convolution, all requiring gradients.
     fn leaves(channels_last: bool) -> [Tensor; 3] {
-        // Before the first tensor: what one allocator gave, another must not take back.
+        // Before the first tensor: memory must go back to the allocator that it came from.
         crate::init().unwrap();
-        // No generator, which tests beside this one would draw from as well.
+        // Without a random generator, which tests that run in parallel would draw from as well.
         let values = |shape: &[i64], step: f64| {
             let count: i64 = shape.iter().product();
             let at = Tensor::arange(count, (Kind::Float, Device::Cpu)) * step;
@@ -189,13 +189,13 @@ mod tests {
         leaves.each_ref().map(Tensor::grad)
     }
 
-    /// Against autograd's own `conv_transpose2d`: the same bits, but for the order in which the
-    /// bias's gradient is added up.
+    /// Compares with autograd's own `conv_transpose2d`: the bits are the same, except for the
+    /// gradient of the bias, which is summed in another order.
     #[test]
     fn a_transposed_convolution_equals_libtorchs() {
-        /// A few roundings of a sum of 480 terms, relative to the largest.
+        /// A few rounding errors of a sum of 480 terms, relative to the largest.
         const OTHER_ORDER: f64 = 1e-5;
-        /// Half of bf16's last place, each side.
+        /// Half a unit in bf16's last place, on each side.
         const OTHER_ORDER_BF16: f64 = 8e-3;
         for (dtype, channels_last) in [
             (None, false),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_gradient_gets_none() {
+    fn leaves_without_requires_grad_get_no_gradient() {
         let [input, weight, bias] = leaves(true);
         let frozen = [input.detach(), weight.detach(), bias];
         let [input, weight, bias] = &frozen;

@@ -7,25 +7,25 @@ use crate::{Error, Result, device_info, error::check, ffi};
 /// Bytes of one CUDA device, as seen by this process's allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceMemory {
-    /// Bytes of tensors now (rounded up by the allocator).
+    /// Bytes of live tensors (rounded up by the allocator).
     pub allocated_bytes: u64,
-    /// The most of it since [`reset_peak`].
+    /// Its peak since [`reset_peak`].
     pub peak_allocated_bytes: u64,
     /// Bytes that the allocator holds from the driver.
     pub reserved_bytes: u64,
-    /// The most of it since [`reset_peak`].
+    /// Its peak since [`reset_peak`].
     pub peak_reserved_bytes: u64,
     /// Bytes of tensors before rounding.
     pub requested_bytes: u64,
-    /// The most of it since [`reset_peak`].
+    /// Its peak since [`reset_peak`].
     pub peak_requested_bytes: u64,
-    /// Times that the cache was flushed to satisfy a request.
+    /// How often the cache was flushed to satisfy a request.
     pub num_alloc_retries: u64,
-    /// Requests that failed.
+    /// Allocations that failed.
     pub num_ooms: u64,
-    /// Free bytes of the device, all processes considered.
+    /// Free bytes of the device, counting all processes.
     pub free_bytes: u64,
-    /// Bytes of the device.
+    /// Total bytes of the device.
     pub total_bytes: u64,
 }
 
@@ -35,7 +35,7 @@ pub fn is_available() -> bool {
 }
 
 /// # Errors
-/// Where there is no such device, or CUDA is not available.
+/// If the device does not exist, or CUDA is not available.
 #[doc(alias = "memory_stats")]
 pub fn memory(device: usize) -> Result<DeviceMemory> {
     let mut raw = ffi::DeviceMemory::default();
@@ -56,7 +56,7 @@ pub fn memory(device: usize) -> Result<DeviceMemory> {
     })
 }
 
-/// Sets the peaks to the present levels.
+/// Sets the peaks to the current levels.
 ///
 /// # Errors
 /// As [`memory`].
@@ -70,9 +70,9 @@ pub fn reset_peak(device: usize) -> Result<()> {
 /// Returns cached blocks to the driver.
 ///
 /// # Errors
-/// Where CUDA is not available.
+/// If CUDA is not available.
 pub fn empty_cache() -> Result<()> {
-    // The allocator aborts rather than throws where CUDA was never loaded.
+    // The allocator aborts instead of throwing if CUDA was never loaded.
     if !is_available() {
         return Err(Error::Torch("CUDA is not available".to_owned()));
     }
@@ -80,25 +80,25 @@ pub fn empty_cache() -> Result<()> {
     check(unsafe { ffi::snug_cuda_empty_cache() })
 }
 
-/// Lets this process reserve so many bytes of a device and no more: what is beyond fails as a full
-/// device does. Only before the first tensor is made there, and counted from the allocator's cache, the
-/// context left out. Tried out before it returns, and `false` where it could not be, since less than that
-/// is free.
+/// Limits how many bytes of a device this process may reserve: an allocation beyond that fails as
+/// on a full device. Call it before the first tensor is made there. The limit counts the
+/// allocator's cache, not the CUDA context. It is tested before this returns; the answer is `false`
+/// if less memory than the limit is free, so that it could not be tested.
 ///
 /// # Errors
-/// Where the device does not say how large it is, or libtorch gives more all the same.
+/// If the size of the device is unknown, or libtorch exceeds the limit anyway.
 #[doc(alias = "set_per_process_memory_fraction")]
 #[doc(alias = "memory_limit")]
 pub fn set_limit(device: usize, bytes: u64) -> Result<bool> {
     index(device)?;
     let total = device_info::total_bytes(device)
-        .ok_or_else(|| Error::Torch("CUDA does not tell the size of the device".to_owned()))?;
+        .ok_or_else(|| Error::Torch("CUDA does not report the size of the device".to_owned()))?;
     if bytes >= total {
         return Ok(true);
     }
     // SAFETY: plain value.
     check(unsafe { ffi::snug_cuda_set_fraction(bytes as f64 / total as f64) })?;
-    // Past rounding of the fraction, and of a segment.
+    // Large enough to exceed the rounding of the fraction and of a segment.
     let beyond = bytes + total / 1000 + (32 << 20);
     if memory(device)?.free_bytes < beyond {
         return Ok(false);
@@ -108,24 +108,24 @@ pub fn set_limit(device: usize, bytes: u64) -> Result<bool> {
         Err(error) if error.is_out_of_memory() => empty_cache().map(|()| true),
         Err(error) => Err(error),
         Ok(_) => Err(Error::Torch(format!(
-            "the limit of {bytes} bytes is not kept, {beyond} were given: \
-             `PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.5` in the environment limits \
+            "libtorch ignored the limit of {bytes} bytes and allocated {beyond} bytes: set \
+             `PYTORCH_CUDA_ALLOC_CONF=per_process_memory_fraction:0.5` in the environment to limit \
              libtorch to half of the device"
         ))),
     }
 }
 
-/// Lets convolutions and products of fp32 tensors use TF32, in cuDNN and in cuBLAS, or not. Left
-/// alone, libtorch uses it in convolutions. Without CUDA it is without effect.
+/// Sets whether convolutions and matrix products of fp32 tensors may use TF32, in cuDNN and cuBLAS.
+/// By default libtorch uses it in convolutions. Without CUDA this has no effect.
 ///
 /// # Errors
-/// Where libtorch refuses.
+/// If libtorch refuses.
 pub fn allow_tf32(allow: bool) -> Result<()> {
     // SAFETY: plain value.
     check(unsafe { ffi::snug_allow_tf32(i32::from(allow)) })
 }
 
-/// The shim's index of `device`, after the checks that libtorch leaves out.
+/// The shim's index of `device`, after the checks that libtorch omits.
 fn index(device: usize) -> Result<i32> {
     if !is_available() {
         return Err(Error::Torch("CUDA is not available".to_owned()));
@@ -133,13 +133,13 @@ fn index(device: usize) -> Result<i32> {
     i32::try_from(device)
         .ok()
         .filter(|_| i64::try_from(device).is_ok_and(|d| d < tch::Cuda::device_count()))
-        .ok_or_else(|| Error::InvalidArgument(format!("there is no CUDA device {device}")))
+        .ok_or_else(|| Error::InvalidArgument(format!("CUDA device {device} not found")))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn without_cuda_every_question_is_an_error() {
+    fn without_cuda_every_query_is_an_error() {
         if super::is_available() {
             eprintln!("skipped: this machine has a CUDA device");
             return;

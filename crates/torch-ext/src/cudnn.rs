@@ -1,13 +1,13 @@
-//! Which algorithms cuDNN may choose from: settings of the process.
+//! Which algorithms cuDNN may choose from. These are settings of the process.
 
 use crate::{Result, error::check, ffi};
 
-/// What cuDNN chooses from.
+/// Which algorithms cuDNN chooses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
-    /// Only algorithms that give the same bits each time.
+    /// Whether to use only algorithms that give the same bits each time.
     pub deterministic: bool,
-    /// The fastest of those tried, tried anew for each shape.
+    /// Whether to try several algorithms for each new shape and take the fastest.
     pub benchmark: bool,
 }
 
@@ -19,10 +19,10 @@ impl Choice {
     };
 }
 
-/// Chooses for the process and returns what was before. Without CUDA it is noted all the same.
+/// Sets the choice for the process and returns the earlier one. This also works without CUDA.
 ///
 /// # Errors
-/// None that is known.
+/// Never in practice.
 #[doc(alias = "torch.backends.cudnn.deterministic")]
 pub fn set(choice: Choice) -> Result<Choice> {
     let wanted = ffi::CudnnChoice {
@@ -38,7 +38,7 @@ pub fn set(choice: Choice) -> Result<Choice> {
     })
 }
 
-/// Another choice until this is dropped, for all threads of the process.
+/// A choice that holds until this is dropped, for all threads of the process.
 #[derive(Debug)]
 #[must_use = "the choice ends when this is dropped"]
 pub struct Scope {
@@ -46,7 +46,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Chooses.
+    /// Sets the choice.
     ///
     /// # Errors
     /// As [`set`].
@@ -59,7 +59,7 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // Two flags: writing them cannot fail, and a destructor could not say so.
+        // Writing two flags cannot fail, and a destructor could not report it.
         drop(set(self.previous));
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_puts_back_what_was() {
+    fn a_scope_restores_the_earlier_choice() {
         let before = Choice {
             deterministic: false,
             benchmark: true,

@@ -1,6 +1,6 @@
-//! What the CUDA runtime and cuDNN say of themselves and of a device, asked by name in the
-//! libraries that libtorch has loaded: no CUDA headers are needed, and without the libraries every
-//! answer is `None`.
+//! What the CUDA runtime and cuDNN report about themselves and about a device. Functions are looked
+//! up by name in the libraries that libtorch has loaded: no CUDA headers are needed, and without
+//! the libraries every answer is `None`.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -12,7 +12,7 @@ const CUDA_SUCCESS: c_int = 0;
 
 /// A version of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are clear")]
 pub struct Version {
     pub major: u32,
     pub minor: u32,
@@ -25,7 +25,7 @@ impl std::fmt::Display for Version {
 }
 
 impl Version {
-    /// CUDA says 13000 for 13.0.
+    /// CUDA encodes 13.0 as 13000.
     fn of_cuda(code: c_int) -> Option<Self> {
         let code = u32::try_from(code).ok().filter(|&code| code > 0)?;
         Some(Self {
@@ -41,7 +41,7 @@ pub fn cuda_runtime_version() -> Option<Version> {
     version(c"cudaRuntimeGetVersion")
 }
 
-/// The newest CUDA that the driver speaks; `None` without a driver.
+/// The newest CUDA that the driver supports; `None` without a driver.
 #[doc(alias = "cudaDriverGetVersion")]
 pub fn cuda_driver_version() -> Option<Version> {
     version(c"cudaDriverGetVersion")
@@ -58,7 +58,7 @@ pub fn cudnn_version() -> Option<String> {
     Some(cudnn_text(unsafe { get() }))
 }
 
-/// cuDNN 9 says 91501 for 9.15.1, those before it 8907 for 8.9.7.
+/// cuDNN 9 encodes 9.15.1 as 91501; earlier ones encode 8.9.7 as 8907.
 fn cudnn_text(code: usize) -> String {
     let base = if code >= 90_000 { 10_000 } else { 1000 };
     format!("{}.{}.{}", code / base, code % base / 100, code % 100)
@@ -86,7 +86,8 @@ pub fn compute_capability(device: usize) -> Option<Version> {
     })
 }
 
-/// Bytes of the memory of CUDA device `device`. Makes its context, and nothing in libtorch.
+/// Total memory of CUDA device `device` in bytes. Creates the device's context, but does not touch
+/// libtorch.
 #[doc(alias = "cudaMemGetInfo")]
 pub fn total_bytes(device: usize) -> Option<u64> {
     let device = c_int::try_from(device).ok()?;
@@ -105,8 +106,8 @@ pub fn total_bytes(device: usize) -> Option<u64> {
     is_known.then_some(total as u64)
 }
 
-/// PCI bus id of CUDA device `device`, such as `0000:65:00.0`: the name by which NVML knows it,
-/// whatever the order in which CUDA counts.
+/// PCI bus id of CUDA device `device`, such as `0000:65:00.0`. NVML knows the device by it, even if
+/// CUDA counts devices in another order.
 #[doc(alias = "cudaDeviceGetPCIBusId")]
 pub fn pci_bus_id(device: usize) -> Option<String> {
     const LEN: c_int = 32;
@@ -116,7 +117,7 @@ pub fn pci_bus_id(device: usize) -> Option<String> {
     let get: Symbol<unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int> =
         unsafe { library.get(c"cudaDeviceGetPCIBusId".to_bytes_with_nul()) }.ok()?;
     let mut text: [c_char; LEN as usize] = [0; LEN as usize];
-    // SAFETY: `text` has the length that is said, and is valid for writes.
+    // SAFETY: `text` has the given length and is valid for writes.
     let status = unsafe { get(text.as_mut_ptr(), LEN, device) };
     if status != CUDA_SUCCESS {
         return None;
@@ -146,7 +147,7 @@ mod tests {
         let text = |code| Version::of_cuda(code).map(|v| v.to_string());
         assert_eq!(text(13_000).as_deref(), Some("13.0"));
         assert_eq!(text(12_080).as_deref(), Some("12.8"));
-        // What a machine without a driver says.
+        // A machine without a driver reports this.
         assert_eq!(text(0), None);
         assert_eq!(cudnn_text(91_501), "9.15.1");
         assert_eq!(cudnn_text(8907), "8.9.7");

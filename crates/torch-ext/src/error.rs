@@ -7,21 +7,21 @@ use tch::TchError;
 
 use crate::ffi;
 
-/// What a closure of a segment may return as its error.
+/// The error type of a segment's closure.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why an operation on tensors failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The device, or a limit on it, had no room.
+    /// The device was full, or a limit on it was reached.
     #[error("out of memory: {message}")]
     OutOfMemory {
-        /// Bytes asked for, where the allocator said so.
+        /// Bytes requested, if the allocator reported them.
         requested_bytes: Option<u64>,
-        /// Bytes that were free, where the allocator said so.
+        /// Bytes that were free, if the allocator reported them.
         free_bytes: Option<u64>,
-        /// What libtorch said.
+        /// libtorch's message.
         message: String,
     },
     /// A recompute did not repeat its forward.
@@ -33,8 +33,8 @@ pub enum Error {
     /// An operand that the operation cannot take.
     #[error("{0}")]
     InvalidArgument(String),
-    /// The linked libtorch is not the one that this build speaks to.
-    #[error("libtorch {found} is loaded, this program was built for libtorch {expected}")]
+    /// The loaded libtorch is not the version that this program was built for.
+    #[error("libtorch {found} is loaded, but this program was built for libtorch {expected}")]
     Version {
         /// Version of the headers.
         expected: String,
@@ -50,7 +50,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether memory was the reason, also where a closure wraps it.
+    /// Whether the reason was memory, also if a closure has wrapped the error.
     pub fn is_out_of_memory(&self) -> bool {
         match self {
             Self::OutOfMemory { .. } => true,
@@ -61,7 +61,7 @@ impl Error {
         }
     }
 
-    /// The failure with this text.
+    /// The failure that libtorch reported with this text.
     fn from_text(message: String) -> Self {
         if !text_is_out_of_memory(&message) {
             return Self::Torch(message);
@@ -92,7 +92,7 @@ impl From<TchError> for Error {
     }
 }
 
-/// How the libraries below say that memory ran out.
+/// Phrases by which the libraries below report that memory ran out.
 const OUT_OF_MEMORY_TEXTS: [&str; 5] = [
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -105,7 +105,7 @@ fn text_is_out_of_memory(text: &str) -> bool {
     OUT_OF_MEMORY_TEXTS.iter().any(|t| text.contains(t))
 }
 
-/// libtorch appends a C++ stack to its messages; nobody reads it in a terminal.
+/// Drops the C++ stack that libtorch appends to its messages.
 fn first_lines(text: &str) -> String {
     text.split("\nException raised from")
         .next()
@@ -148,7 +148,7 @@ fn parse_size(number: &str, unit: &str) -> Option<u64> {
     (value.is_finite() && value >= 0.0).then_some((value * factor) as u64)
 }
 
-/// What a closure left behind: an error, or a panic to resume.
+/// How a closure failed: with an error, or with a panic to resume.
 pub(crate) enum Payload {
     Error(Error),
     Panic(Box<dyn Any + Send>),
@@ -172,7 +172,7 @@ pub(crate) fn check(status: i32) -> Result<()> {
         String::new()
     } else {
         // SAFETY: the shim returns a NUL-terminated string that lives until the
-        // next call on this thread, and this is before any.
+        // next call on this thread.
         first_lines(&unsafe { CStr::from_ptr(failure.message) }.to_string_lossy())
     };
     Err(match failure.kind {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_stay_as_they_are() {
+    fn other_messages_stay_unchanged() {
         let error = Error::from_text("mat1 and mat2 shapes cannot be multiplied".into());
         assert!(!error.is_out_of_memory());
         assert!(matches!(error, Error::Torch(_)));

@@ -1,4 +1,4 @@
-//! Declarations of `shim/snug.h`, nothing else.
+//! The declarations of `shim/snug.h`, and nothing else. `abi.rs` checks the structs.
 
 use std::ffi::{c_char, c_void};
 

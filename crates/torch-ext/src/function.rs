@@ -1,5 +1,5 @@
-//! A graph node whose backward is a Rust closure: `torch.autograd.Function` for code that keeps
-//! its own account of what backward needs.
+//! A graph node whose backward is a Rust closure: `torch.autograd.Function` for code that keeps by
+//! itself what backward needs.
 
 use std::sync::Mutex;
 
@@ -10,16 +10,17 @@ use crate::ops::raw;
 use crate::segment::{Options, for_shim};
 use crate::{BoxError, Error, Result, ffi};
 
-/// `tensor` without its history, as the result of a node that backward runs once: `backward` gets
-/// the gradient of `tensor`, with no graph recorded, and gives parameters theirs by
-/// [`accumulate_grad`]. What it captured is dropped when it has run, or with the graph; without
-/// grad mode, at once.
+/// Returns `tensor` without its history, as the result of a node that backward runs once. The
+/// closure `backward` gets the gradient of `tensor`, records no graph, and gives parameters their
+/// gradients by
+/// [`accumulate_grad`]. Its captures are dropped after it has run or with the graph, and at once
+/// without grad mode.
 ///
-/// On CUDA it runs on the device's backward thread; its panic resumes at the caller of
-/// [`crate::backward()`], its error comes out of it.
+/// On CUDA the closure runs on the device's backward thread. [`crate::backward()`] returns its
+/// error and resumes its panic.
 ///
 /// # Errors
-/// Where `tensor` is not of a floating dtype.
+/// If `tensor` does not have a floating dtype.
 #[doc(alias = "torch.autograd.Function")]
 pub fn attach_backward<F>(tensor: &Tensor, backward: F) -> Result<Tensor>
 where
@@ -34,7 +35,7 @@ where
                 (Some(backward), Ok([gradient])) => backward(gradient)?,
                 _ => {
                     return Err(Error::InvalidArgument(
-                        "this backward runs once, on one gradient".to_owned(),
+                        "this backward runs once and takes one gradient".to_owned(),
                     )
                     .into());
                 }
@@ -50,17 +51,18 @@ where
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Adds `grad` to the gradient of `parameter` in place, or makes it its gradient.
+/// Adds `grad` to the gradient of `parameter` in place. Without a gradient so far, `grad` becomes
+/// it.
 ///
 /// # Errors
-/// Where the shapes differ.
+/// If the shapes differ.
 #[doc(alias = "AccumulateGrad")]
 pub fn accumulate_grad(parameter: &Tensor, grad: &Tensor) -> Result<()> {
     // SAFETY: live tensors borrowed for the call.
     check(unsafe { ffi::snug_accumulate_grad(raw(parameter), raw(grad)) })
 }
 
-/// How often the bytes of `tensor` were written to in place, as autograd counts it.
+/// How often `tensor` was written to in place, as counted by autograd.
 #[doc(alias = "_version")]
 pub fn version(tensor: &Tensor) -> u64 {
     // SAFETY: a live tensor borrowed for the call.

@@ -1,25 +1,25 @@
-//! The C++ shim over libtorch 2.11 and its safe face: what `tch` does not bind and
-//! Snug needs. The only crate of the workspace with `unsafe` code and C++.
+//! A C++ shim over libtorch 2.11 with a safe Rust interface: it adds what Snug needs and
+//! `tch` does not bind. No other crate of the workspace has `unsafe` code or C++.
 //!
 //! It is not a second `tch`: tensors are [`tch::Tensor`], operators are `tch`'s
-//! `f_` operators, and nothing here knows about a network.
+//! `f_` operators, and nothing here knows about networks.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`library`] | versions, run-time opening of the CUDA half, what the CPU can do |
+//! | [`library`] | versions, opening the CUDA half at run time, what the CPU can do |
 //! | [`meter`] | the counting CPU allocator: bytes, peak, limit |
-//! | [`record`] | every allocation of a stretch of time, with its operator |
+//! | [`record`] | every allocation over a stretch of time, with its operator |
 //! | [`cuda`] | the CUDA allocator's statistics |
 //! | [`cudnn`] | which algorithms cuDNN may choose from |
 //! | [`device_info`] | versions of CUDA and cuDNN, compute capability, PCI bus id |
-//! | [`autocast`] | the thread's autocast state as a guard |
-//! | [`ops`] | fused `AdamW`, gradient unscaling, gradients set to none, memory format |
+//! | [`autocast`] | a guard for the thread's autocast state |
+//! | [`ops`] | fused `AdamW`, gradient unscaling, clearing gradients, memory format |
 //! | [`backward()`] | backward with typed errors that leaves nothing behind |
-//! | [`norm`] | BatchNorm that knows which pass it is in, and its parts |
+//! | [`norm`] | BatchNorm that knows whether it runs in forward or recompute, and its parts |
 //! | [`conv`] | the two halves of a convolution's backward |
 //! | [`function`] | a graph node whose backward is a Rust closure |
 //! | [`segment`] | parts of the forward pass that backward runs again |
-//! | [`probe`] | counts of operators and of their outputs' memory format |
+//! | [`probe`] | counts of operators and their outputs' memory formats, time of operators |
 //!
 //! ```
 //! use tch::{Device, Kind, Tensor};
@@ -32,7 +32,10 @@
 //! # Ok::<(), torch_ext::Error>(())
 //! ```
 
-#![expect(unsafe_code, reason = "this crate is where the workspace keeps it")]
+#![expect(
+    unsafe_code,
+    reason = "the workspace keeps its unsafe code in this crate"
+)]
 
 mod abi;
 pub mod autocast;
@@ -60,7 +63,7 @@ pub use error::{BoxError, Error, Result};
 /// before the first tensor is made; calling it again does nothing.
 ///
 /// # Errors
-/// [`Error::Version`] where another libtorch than the one built for is loaded.
+/// [`Error::Version`] if the loaded libtorch is not the version that this was built for.
 pub fn init() -> Result<()> {
     library::check_version()?;
     meter::install()?;

@@ -1,4 +1,4 @@
-//! Which libtorch is loaded, its CUDA half, and what the processor can do.
+//! Which libtorch is loaded, its CUDA half, and what the CPU can do.
 
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -53,23 +53,23 @@ pub fn library_path() -> Option<PathBuf> {
     Some(PathBuf::from(path.to_string_lossy().into_owned()))
 }
 
-/// What became of opening the CUDA half of libtorch.
+/// The outcome of opening the CUDA half of libtorch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CudaLibrary {
-    /// Opened: CUDA is available where a driver and a GPU are.
+    /// Opened: CUDA is available if the machine has a driver and a GPU.
     Open,
     /// Not installed beside `libtorch_cpu`.
     Absent,
-    /// Installed, but it cannot be opened: the loader's words.
+    /// Installed, but it cannot be opened: the loader's message.
     Broken(String),
 }
 
-/// Opens `libtorch_cuda` where it is installed, once per process.
+/// Opens `libtorch_cuda` if it is installed, once per process.
 ///
-/// The linker drops the CUDA half from a binary that names none of its symbols, and
-/// CUDA then looks unavailable. Opened at run time, before the first question about
-/// CUDA, one binary serves machines with and without a GPU.
+/// The linker drops the CUDA half from a binary that uses none of its symbols, and
+/// CUDA then looks unavailable. Because the library is opened at run time, before the
+/// first query about CUDA, one binary serves machines with and without a GPU.
 pub fn open_cuda() -> &'static CudaLibrary {
     static STATE: OnceLock<CudaLibrary> = OnceLock::new();
     STATE.get_or_init(|| {
@@ -98,7 +98,7 @@ pub fn cpu_has_bf16() -> bool {
     unsafe { ffi::snug_cpu_has_bf16() != 0 }
 }
 
-/// Whether the CPU has AMX-BF16, of which oneDNN makes other kernels.
+/// Whether the CPU has AMX-BF16, for which oneDNN uses other kernels.
 pub fn cpu_has_amx_bf16() -> bool {
     // SAFETY: takes no arguments.
     unsafe { ffi::snug_cpu_has_amx_bf16() != 0 }
@@ -110,8 +110,8 @@ pub fn cpu_has_fp16() -> bool {
     unsafe { ffi::snug_cpu_has_fp16() != 0 }
 }
 
-/// Ends the process at once. `std::process::exit` runs the destructors of libtorch's static
-/// objects beside threads that still compute.
+/// Ends the process at once. `std::process::exit` would run the destructors of libtorch's static
+/// objects while threads still compute.
 pub fn exit_now(code: i32) {
     // SAFETY: plain value; the call does not return.
     unsafe { ffi::snug_exit_now(code) }
@@ -147,7 +147,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "libtorch 2.9.1 is loaded, this program was built for libtorch 2.11.0"
+            "libtorch 2.9.1 is loaded, but this program was built for libtorch 2.11.0"
         );
     }
 }

@@ -1,18 +1,18 @@
 //! Tensor bytes on the CPU, counted where they are allocated.
 //!
-//! The counting allocator replaces libtorch's CPU allocator for the process. It is
-//! exact to the byte of what was asked for (headers and rounding are not counted), it
-//! can refuse what exceeds a limit with the exception that CUDA would throw, and it
-//! can fail one chosen allocation, which is how recovery is tested.
+//! The counting allocator replaces libtorch's CPU allocator for the process. It counts
+//! the bytes requested, exactly (without headers and rounding). It can refuse to exceed
+//! a limit, with the exception that CUDA would throw, and it can fail one chosen
+//! allocation, which is how recovery is tested.
 
 use crate::{Result, error::check, ffi};
 
 /// A reading of the meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
-    /// Bytes held by tensors now.
+    /// Bytes that tensors hold.
     pub allocated_bytes: u64,
-    /// The most that were held since the last [`reset_peak`].
+    /// Peak of the allocated bytes since the last [`reset_peak`].
     pub peak_bytes: u64,
     /// Allocations since the start of the process.
     pub num_allocations: u64,
@@ -23,7 +23,7 @@ pub struct Reading {
 /// Installs the counting allocator. Tensors made before are not counted.
 ///
 /// # Errors
-/// Where libtorch refuses the allocator.
+/// If libtorch refuses the allocator.
 pub fn install() -> Result<()> {
     // SAFETY: takes no arguments; the shim does it once.
     check(unsafe { ffi::snug_meter_install() })
@@ -42,14 +42,14 @@ pub fn read() -> Reading {
     }
 }
 
-/// Sets the peak to what is held now.
+/// Sets the peak to the current level.
 pub fn reset_peak() {
     // SAFETY: takes no arguments.
     unsafe { ffi::snug_meter_reset_peak() }
 }
 
-/// Returns to the system what is free in this process. It is kept else, since the next step asks for it
-/// again: 18 % of a step. Where the C library is not glibc nothing is kept.
+/// Returns this process's free pages to the system. Otherwise they are kept for the next step,
+/// which asks for them again: this saves 18 % of a step. Pages are kept with glibc only.
 #[doc(alias = "malloc_trim")]
 pub fn give_back() {
     // SAFETY: takes no arguments.
@@ -63,14 +63,14 @@ pub fn set_limit(bytes: Option<u64>) {
     unsafe { ffi::snug_meter_set_limit(bytes.map_or(0, |b| b.max(1))) }
 }
 
-/// Fails the allocation that comes after `countdown` others, once, on whichever
-/// thread makes it. `None` disarms. For tests of recovery.
+/// Fails one allocation, on whichever thread, after `countdown` more have succeeded.
+/// `None` disarms. For tests of recovery.
 pub fn fail_after(countdown: Option<u32>) {
     // SAFETY: plain value.
     unsafe { ffi::snug_meter_fail_after(countdown.map_or(-1, i64::from)) }
 }
 
-/// The last refusal on this thread, once: bytes asked for, bytes free.
+/// Takes the last refusal on this thread: bytes requested and bytes free.
 pub(crate) fn take_refusal() -> Option<(u64, u64)> {
     let (mut requested, mut free) = (0, 0);
     // SAFETY: both are valid for writes.

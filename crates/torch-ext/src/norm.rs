@@ -18,9 +18,9 @@ pub struct BatchNorm {
     pub running_mean: Tensor,
     /// Running variance, `[C]`, updated in place in training.
     pub running_var: Tensor,
-    /// Steps seen, one int64, updated in place in training.
+    /// Number of training steps, one int64, updated in place in training.
     pub num_batches_tracked: Tensor,
-    /// Weight of the new statistics.
+    /// Weight of the new statistics in the running ones.
     pub momentum: f64,
     /// Added to the variance.
     pub eps: f64,
@@ -46,16 +46,16 @@ impl BatchNorm {
 ///
 /// In training the forward pass advances the running statistics; a recompute works on
 /// clones of them (a few KiB), so that they advance once per step (PyTorch issue 96136).
-/// Undefined statistics would change what autograd saves, and `momentum = 0` writes NaN
-/// into them when activations overflow.
+/// Passing undefined statistics would change what autograd saves, and `momentum = 0`
+/// writes NaN into them when activations overflow.
 ///
 /// # Errors
-/// Where shapes or dtypes do not fit, or memory runs out.
+/// If shapes or dtypes do not fit, or memory runs out.
 pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) -> Result<Tensor> {
     if training {
         refuse_single_values(input, norm)?;
     }
-    // A segment inside a segment runs its forward again when the outer one is recomputed.
+    // A nested segment runs its forward again when the outer one is recomputed.
     let update = training && pass == Pass::Forward && crate::segment::stats().recompute_depth == 0;
     let clones = (training && !update)
         .then(|| -> Result<_> { Ok((copied(&norm.running_mean)?, copied(&norm.running_var)?)) })
@@ -75,24 +75,24 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
         training,
         norm.momentum,
         norm.eps,
-        // As torch.backends.cudnn.enabled: cuDNN where it applies.
+        // As with torch.backends.cudnn.enabled, cuDNN is used wherever it applies.
         true,
     )?)
 }
 
-/// The unbiased variance of one value is no number, and would stay in the buffers.
+/// The unbiased variance of a single value is NaN, which would stay in the buffers.
 fn refuse_single_values(input: &Tensor, norm: &BatchNorm) -> Result<()> {
     if input.numel() / norm.weight.numel().max(1) > 1 {
         return Ok(());
     }
     Err(Error::InvalidArgument(format!(
-        "batch norm in training needs more than one value per channel, and its input is {:?}: \
-         take a larger image or batch",
+        "batch norm in training needs more than one value per channel, but its input has the shape \
+         {:?}: use a larger image or batch",
         input.size()
     )))
 }
 
-/// The statistics of one forward in training: enough to have its output again, and its backward.
+/// The statistics of one forward in training: enough to rebuild its output and to run its backward.
 #[derive(Debug)]
 pub struct Statistics {
     mean: Tensor,
@@ -122,22 +122,22 @@ impl Statistics {
 /// Gradients of one batch norm.
 #[derive(Debug)]
 pub struct NormGradients {
-    /// Of its input.
+    /// Gradient of its input.
     pub input: Tensor,
-    /// Of its scale.
+    /// Gradient of its scale.
     pub weight: Tensor,
-    /// Of its shift.
+    /// Gradient of its shift.
     pub bias: Tensor,
 }
 
-/// Whether the parts of batch norm work in place on dense tensors of `device`: libtorch's own
-/// kernels on an x86-64 CPU. Elsewhere they allocate.
+/// Whether the parts of batch norm work in place on dense tensors of `device`. libtorch's own
+/// kernels do on an x86-64 CPU; elsewhere the parts allocate.
 pub fn works_in_place(device: tch::Device) -> bool {
     // SAFETY: takes no arguments.
     device == tch::Device::Cpu && unsafe { ffi::snug_norm_has_kernels() != 0 }
 }
 
-/// The parts of batch norm that autograd's node does not offer one by one. None records a graph.
+/// The parts of batch norm, which autograd's node does not offer one by one. They record no graph.
 impl BatchNorm {
     fn lend(&self) -> ffi::Norm {
         ffi::Norm {
@@ -150,8 +150,8 @@ impl BatchNorm {
         }
     }
 
-    /// Training forward: the output and its statistics; running statistics advance. `in_place`
-    /// overwrites `input` where that works ([`works_in_place`]).
+    /// The training forward: returns the output and its statistics, and advances the running
+    /// statistics. `in_place` overwrites `input` if the kernels can ([`works_in_place`]).
     ///
     /// # Errors
     /// As [`batch_norm`].
@@ -192,12 +192,13 @@ impl BatchNorm {
         Ok((unsafe { Tensor::from_ptr(out) }, statistics))
     }
 
-    /// The output of [`Self::forward`] again, bit for bit. Where [`Statistics::can_slice`], `input`
-    /// may be a part of the batch and the output goes into `into` (which may be `input`) where one
-    /// is given, of its shape and strides; else it is a new tensor. Running statistics stay.
+    /// Rebuilds the output of [`Self::forward`], bit for bit, and leaves the running statistics
+    /// unchanged. With [`Statistics::can_slice`], `input` may be a part of the batch, and the
+    /// output goes into `into` if given, which has the input's shape and strides and may be `input`
+    /// itself. Otherwise the output is a new tensor.
     ///
     /// # Errors
-    /// Where shapes do not fit, or memory runs out.
+    /// If shapes do not fit, or memory runs out.
     pub fn rebuild(
         &self,
         input: &Tensor,
@@ -221,10 +222,11 @@ impl BatchNorm {
         Ok(unsafe { Tensor::from_ptr(out) })
     }
 
-    /// Gradients of [`Self::forward`] from that of its output, in place of it where that works.
+    /// Gradients of [`Self::forward`], given the gradient of its output, which is overwritten if
+    /// the kernels work in place.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn backward(
         &self,
         grad: Tensor,
@@ -258,20 +260,20 @@ impl BatchNorm {
     }
 }
 
-/// ReLU of `input` into `out`, of its shape, whatever the strides: in one pass.
+/// Writes ReLU of `input` to `out` in one pass. Shapes are equal; strides may differ.
 ///
 /// # Errors
-/// Where shapes do not fit.
+/// If shapes do not fit.
 pub fn relu_to(input: &Tensor, out: &Tensor) -> Result<()> {
     // SAFETY: live tensors borrowed for the call.
     check(unsafe { ffi::snug_relu_to(raw(input), raw(out)) })
 }
 
-/// `grad` is set to zero where `result` is not positive, as ReLU's backward does; `result` is
-/// ReLU's output or its input, which have the same sign.
+/// Sets elements of `grad` to zero where `result` is not positive, as ReLU's backward does.
+/// `result` is ReLU's output or its input, which are positive at the same places.
 ///
 /// # Errors
-/// Where shapes do not fit.
+/// If shapes do not fit.
 #[doc(alias = "threshold_backward")]
 pub fn relu_backward_(grad: &Tensor, result: &Tensor) -> Result<()> {
     // SAFETY: live tensors borrowed for the call.

@@ -14,12 +14,12 @@ pub(crate) fn raws<T: std::borrow::Borrow<Tensor>>(tensors: &[T]) -> Vec<*mut ff
     tensors.iter().map(|t| raw(t.borrow())).collect()
 }
 
-/// Multiplies each of `grads` by `inv_scale` in place and sets `found_inf` to 1 where
-/// any of them holds an infinity or a NaN. `found_inf` and `inv_scale` are fp32 tensors
-/// of one element on the gradients' device. No host synchronisation.
+/// Multiplies each of `grads` by `inv_scale` in place and sets `found_inf` to 1 if any of
+/// them holds an infinity or a NaN. `found_inf` and `inv_scale` are fp32 tensors of one
+/// element on the gradients' device. The host does not wait for the device.
 ///
 /// # Errors
-/// Where shapes, dtypes or devices do not fit.
+/// If shapes, dtypes or devices do not fit.
 #[doc(alias = "_amp_foreach_non_finite_check_and_unscale_")]
 pub fn amp_non_finite_check_and_unscale(
     grads: &[Tensor],
@@ -71,12 +71,12 @@ pub struct AdamWTensors<'a> {
     pub steps: &'a [Tensor],
 }
 
-/// One step of `torch.optim.AdamW(fused=True)`. With `grad_scale` the gradients are
-/// divided by it; with `found_inf` = 1 nothing changes, the step counts included: both
-/// without a host synchronisation.
+/// One step of `torch.optim.AdamW(fused=True)`. Gradients are divided by `grad_scale` if it
+/// is given; if `found_inf` is 1 nothing changes, not even the step counts. The host does
+/// not wait for the device.
 ///
 /// # Errors
-/// Where the lists differ in length, or where a moment does not have the strides of its
+/// If the lists differ in length, or if a moment does not have the strides of its
 /// parameter: libtorch's kernel walks memory in order and would be silently wrong.
 #[doc(alias = "_fused_adamw_")]
 pub fn fused_adamw(
@@ -101,12 +101,12 @@ pub fn fused_adamw(
     for (i, param) in params.iter().enumerate() {
         if exp_avgs[i].stride() != param.stride() || exp_avg_sqs[i].stride() != param.stride() {
             return Err(Error::InvalidArgument(format!(
-                "the AdamW state of parameter {i} does not have its strides {:?}",
+                "the AdamW state of parameter {i} does not have the parameter's strides {:?}",
                 param.stride()
             )));
         }
     }
-    // A gradient may come in other strides than its parameter.
+    // A gradient's strides may differ from its parameter's.
     let grads: Vec<Tensor> = grads
         .iter()
         .zip(*params)
@@ -156,7 +156,7 @@ fn with_strides_of(grad: &Tensor, param: &Tensor) -> Result<Tensor> {
 /// (`zero_grad(set_to_none=True)`).
 ///
 /// # Errors
-/// Where `tensor` cannot hold a gradient.
+/// If `tensor` cannot hold a gradient.
 pub fn clear_grad(tensor: &Tensor) -> Result<()> {
     // SAFETY: a live tensor borrowed for the call.
     check(unsafe { ffi::snug_clear_grad(raw(tensor)) })
@@ -165,11 +165,11 @@ pub fn clear_grad(tensor: &Tensor) -> Result<()> {
 const MUL: i32 = 0;
 const ADD: i32 = 1;
 
-/// `tensor * value`. tch's operators that take a scalar panic where libtorch reports an
-/// error, out of memory included; this one and its siblings return it.
+/// `tensor * value`. tch's operators that take a scalar panic when libtorch reports an
+/// error, such as out of memory; this one and its siblings return it.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 pub fn mul_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
     scalar_op(tensor, MUL, value)
 }
@@ -177,7 +177,7 @@ pub fn mul_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
 /// `tensor + value`.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 pub fn add_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
     scalar_op(tensor, ADD, value)
 }
@@ -185,7 +185,7 @@ pub fn add_scalar(tensor: &Tensor, value: f64) -> Result<Tensor> {
 /// `tensor *= value`.
 ///
 /// # Errors
-/// Where autograd forbids it.
+/// If autograd forbids it.
 pub fn mul_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
     scalar_op_(tensor, MUL, value)
 }
@@ -193,16 +193,16 @@ pub fn mul_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
 /// `tensor += value`.
 ///
 /// # Errors
-/// Where autograd forbids it.
+/// If autograd forbids it.
 pub fn add_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
     scalar_op_(tensor, ADD, value)
 }
 
-/// A tensor of `[1]` that holds `value`: the operand of an operator that takes tensors, in place of the
-/// scalar with which tch would panic.
+/// A tensor of shape `[1]` that holds `value`, for operators that take a tensor where tch would
+/// panic on a scalar.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 pub fn one_value(value: f64, device: Device) -> Result<Tensor> {
     let tensor = Tensor::f_ones([1], (Kind::Float, device))?;
     mul_scalar_(&tensor, value)?;
@@ -222,7 +222,7 @@ fn scalar_op_(tensor: &Tensor, op: i32, value: f64) -> Result<()> {
     check(unsafe { ffi::snug_scalar_op(raw(tensor), op, value, std::ptr::null_mut()) })
 }
 
-/// Order of the bytes of a 4-D tensor.
+/// The memory format of a 4-D tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemoryFormat {
     /// `[N, C, H, W]` in memory.
@@ -240,19 +240,19 @@ impl MemoryFormat {
     }
 }
 
-/// Whether `tensor` is dense in that order. Strides of tensors with one channel, or of
-/// 1x1 in space, fit both.
+/// Whether `tensor` is dense in `format`. The strides of a tensor with one channel, or
+/// 1x1 in space, fit both formats.
 #[doc(alias = "is_contiguous")]
 pub fn is_contiguous_in(tensor: &Tensor, format: MemoryFormat) -> bool {
     // SAFETY: a live tensor borrowed for the call.
     unsafe { ffi::snug_is_contiguous_in(raw(tensor), format.code()) != 0 }
 }
 
-/// `tensor.contiguous(memory_format=format)`: shares the storage where the order is
-/// there already.
+/// `tensor.contiguous(memory_format=format)`: shares the storage if `tensor` already has
+/// this format.
 ///
 /// # Errors
-/// Where the tensor is not 4-D (channels-last), or memory runs out.
+/// If channels-last is asked of a tensor that is not 4-D, or memory runs out.
 pub fn contiguous_in(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     // SAFETY: a live tensor borrowed for the call; `out` is valid for writes.

@@ -1,5 +1,5 @@
-//! Counts operators, and the memory format of what they return, and takes their time, through
-//! libtorch's own operator callbacks.
+//! Counts operators and the memory formats of their outputs, and times them, through libtorch's own
+//! operator callbacks.
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -13,14 +13,14 @@ pub struct OperatorCount {
     pub name: String,
     /// Calls.
     pub num_calls: u64,
-    /// 4-D outputs whose strides tell the memory format.
+    /// 4-D outputs whose strides determine the memory format.
     pub num_images: u64,
-    /// Those of them that are not channels-last.
+    /// How many of these outputs are not channels-last.
     pub num_not_channels_last: u64,
 }
 
 /// Counts operators of this thread, and of the backward passes it starts, until
-/// [`Probe::finish`]. One at a time in a process.
+/// [`Probe::finish`]. A process has at most one at a time.
 #[derive(Debug)]
 pub struct Probe(*mut ffi::RawProbe);
 
@@ -28,7 +28,7 @@ impl Probe {
     /// Starts counting.
     ///
     /// # Errors
-    /// Where another probe counts already.
+    /// If another probe is already counting.
     pub fn begin() -> Result<Self> {
         let mut raw = std::ptr::null_mut();
         // SAFETY: `raw` is valid for writes.
@@ -39,7 +39,7 @@ impl Probe {
     /// Stops and returns the counts, sorted by name.
     ///
     /// # Errors
-    /// Where libtorch refuses to remove the callback.
+    /// If libtorch refuses to remove the callback.
     pub fn finish(self) -> Result<Vec<OperatorCount>> {
         // SAFETY: the pointer is live until `self` is dropped.
         check(unsafe { ffi::snug_probe_end(self.0) })?;
@@ -76,29 +76,29 @@ impl Drop for Probe {
     }
 }
 
-/// Takes the time that this thread's operators take, those of its backward included, until
-/// [`OperatorTime::finish`]: of the outermost ones, so that none is counted twice. What is left of
-/// the wall clock's time is that of the program around them, of autograd's engine and of what its
-/// nodes do besides calling operators. On CUDA an operator's time is that of asking for its kernels.
-/// One at a time in a process.
+/// Times this thread's operators, including its backward's, until [`OperatorTime::finish`]. Only
+/// the outermost operators are timed, so that nothing is counted twice. The rest of the wall-clock
+/// time belongs to the surrounding program, to autograd's engine, and to work that its nodes do
+/// outside of operators. On CUDA an operator's time is the time to launch its kernels. A process
+/// has at most one such timer.
 #[derive(Debug)]
 pub struct OperatorTime(());
 
 impl OperatorTime {
-    /// Begins.
+    /// Starts the timer.
     ///
     /// # Errors
-    /// Where the time is being taken already.
+    /// If operators are already being timed.
     pub fn begin() -> Result<Self> {
         // SAFETY: takes no arguments.
         check(unsafe { ffi::snug_busy_begin() })?;
         Ok(Self(()))
     }
 
-    /// Ends, on the thread that began.
+    /// Stops the timer, on the thread that started it.
     ///
     /// # Errors
-    /// Where libtorch refuses to remove the callback.
+    /// If libtorch refuses to remove the callback.
     pub fn finish(self) -> Result<Duration> {
         let mut nanoseconds = 0;
         // SAFETY: `nanoseconds` is valid for writes.
@@ -124,19 +124,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_take_time_and_less_than_all_of_it() {
+    fn operators_take_some_but_not_all_of_the_time() {
         crate::init().unwrap();
         let a = Tensor::rand([256, 256], (Kind::Float, Device::Cpu));
         let begun = Instant::now();
         let time = OperatorTime::begin().unwrap();
         assert!(OperatorTime::begin().is_err());
-        // `matmul` calls `mm`: it is the outer one that counts.
+        // `matmul` calls `mm`: only the outer one counts.
         drop(a.f_matmul(&a).unwrap());
         std::thread::sleep(Duration::from_millis(20));
         let (operators, all) = (time.finish().unwrap(), begun.elapsed());
         assert!(operators > Duration::ZERO);
         assert!(operators + Duration::from_millis(20) <= all);
-        // A node's own work is no operator's, though the engine records the node.
+        // A node's own work belongs to no operator, though the engine records the node.
         let leaf = Tensor::rand([8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let slow = crate::function::attach_backward(&leaf.detach(), |_| {
             std::thread::sleep(Duration::from_millis(20));

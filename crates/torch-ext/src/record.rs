@@ -1,5 +1,5 @@
 //! Every allocation and release of the counting allocator over a stretch of time, with the
-//! operator that made it: what a memory timeline is drawn from.
+//! operator that made it. Memory timelines are drawn from this.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -10,31 +10,31 @@ use crate::{Result, error::check, ffi};
 /// One allocation, or one release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// Number of the allocation, in the order of the process.
+    /// Id of the allocation, increasing over the process.
     pub id: u64,
-    /// Its bytes.
+    /// Its size.
     pub bytes: u64,
-    /// Since the record was opened.
+    /// Time since the record was opened.
     pub at: Duration,
-    /// Whether it is the release.
+    /// Whether this is the release.
     pub released: bool,
     /// Index into [`Record::names`]: the outermost operator, or the backward node.
     pub operator: u32,
-    /// Index into [`Record::names`]: what [`Labels::set`] said.
+    /// Index into [`Record::names`]: the label from [`Labels::set`].
     pub label: u32,
 }
 
-/// What was recorded.
+/// A finished record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// In order.
+    /// All events, in order.
     pub events: Vec<Event>,
     /// Names of operators and labels; the first is empty.
     pub names: Vec<String>,
 }
 
-/// A record under way. Operators have names on the thread that opened it and in the backward
-/// passes that it starts. One at a time in a process.
+/// A record in progress. Operators are named on the thread that opened it and in the backward
+/// passes that this thread starts. A process has at most one record at a time.
 #[derive(Debug)]
 pub struct Recording {
     /// libtorch's callback belongs to the thread.
@@ -45,7 +45,7 @@ impl Recording {
     /// Opens a record.
     ///
     /// # Errors
-    /// Where there is one already.
+    /// If another record is in progress.
     pub fn begin() -> Result<Self> {
         // SAFETY: takes no arguments.
         check(unsafe { ffi::snug_record_begin() })?;
@@ -60,15 +60,15 @@ impl Recording {
         unsafe { ffi::snug_record_len() }
     }
 
-    /// Whether nothing was allocated or released yet.
+    /// Whether nothing has been allocated or released yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Closes it.
+    /// Closes the record.
     ///
     /// # Errors
-    /// Where libtorch refuses to remove the callback.
+    /// If libtorch refuses to remove the callback.
     pub fn finish(self) -> Result<Record> {
         // SAFETY: takes no arguments.
         check(unsafe { ffi::snug_record_end() })?;
@@ -81,7 +81,7 @@ impl Recording {
 
     #[expect(
         clippy::unused_self,
-        reason = "there are events while there is a recording"
+        reason = "events are valid only while a recording exists"
     )]
     fn event(&self, index: usize) -> Result<Event> {
         let mut raw = ffi::Event::default();
@@ -99,7 +99,7 @@ impl Recording {
 
     #[expect(
         clippy::unused_self,
-        reason = "there are names while there is a recording"
+        reason = "names are valid only while a recording exists"
     )]
     fn name(&self, index: u32) -> Option<String> {
         // SAFETY: plain value.
@@ -120,22 +120,21 @@ impl Drop for Recording {
     }
 }
 
-/// Labels what this thread does until it is dropped, whatever fails in between.
+/// Labels the allocations of this thread until it is dropped, also if something fails in between.
 #[derive(Debug)]
 pub struct Labels {
     not_send: PhantomData<*const ()>,
 }
 
 impl Labels {
-    /// Begins to label: [`Labels::set`] names what comes.
+    /// Makes a labeller. It labels nothing before [`Labels::set`].
     pub fn begin() -> Self {
         Self {
             not_send: PhantomData,
         }
     }
 
-    /// Names what this thread does from here on, where a record is open: `name` is called only
-    /// then.
+    /// Labels this thread's allocations from here on. `name` is called only if a record is open.
     pub fn set(&self, name: impl FnOnce() -> String) {
         // SAFETY: takes no arguments.
         if unsafe { ffi::snug_record_is_open() } != 0 {

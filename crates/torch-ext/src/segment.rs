@@ -1,5 +1,5 @@
-//! Parts of the forward pass that backward runs again instead of keeping what they
-//! saved: the mechanism of gradient checkpointing. Policies live in `checkpoint`.
+//! Parts of the forward pass that backward runs again instead of keeping their saved
+//! tensors: the mechanism of gradient checkpointing. Policies live in `checkpoint`.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -25,12 +25,12 @@ pub enum Pass {
 /// How a segment is recomputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// `true`: one graph node that runs its own backward. `false`: saved tensors are
-    /// dropped one by one and recorded anew when the first is needed.
+    /// `true`: the segment is one graph node that runs its own backward. `false`: saved
+    /// tensors are dropped one by one, and recorded again when the first is needed.
     pub use_reentrant: bool,
-    /// Gives a recompute the random numbers of its forward.
+    /// Whether a recompute gets the random numbers of its forward.
     pub preserve_rng_state: bool,
-    /// Ends a non-reentrant recompute as soon as all it must record is recorded.
+    /// Whether a non-reentrant recompute ends as soon as it has recorded all that it must.
     pub early_stop: bool,
 }
 
@@ -48,8 +48,8 @@ impl Default for Options {
 pub(crate) type Body =
     Box<dyn Fn(Vec<Tensor>, Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send>;
 
-/// What the shim owns: the closure behind a lock, since backward may run on another
-/// thread (`Tensor` is `Send` but not `Sync`).
+/// The closure, which the shim owns. It sits behind a lock because backward may run on
+/// another thread (`Tensor` is `Send` but not `Sync`).
 struct Closure {
     body: Mutex<Body>,
 }
@@ -63,17 +63,17 @@ impl fmt::Debug for Closure {
 /// Runs `body` as a segment of the forward pass and returns its outputs.
 ///
 /// `body` gets `inputs` followed by `received` in the forward pass, and `inputs` alone
-/// in a recompute. `inputs` stay alive for backward; `received` do not: a segment that
-/// receives a tensor rebuilds it from its inputs. Parameters are captured by `body` as
-/// shallow clones. `body` uses `f_` operators, since an early stop arrives there as an
-/// error to pass on with `?`.
+/// in a recompute. `inputs` stays alive for backward; `received` does not: a segment that
+/// receives a tensor rebuilds it from its inputs. `body` captures parameters as shallow
+/// clones. `body` must use `f_` operators, because an early stop arrives there as an
+/// error, which `?` passes on.
 ///
 /// Without grad mode `body` just runs.
 ///
 /// # Errors
-/// What `body` returns ([`Error::Segment`], or its own [`Error`] where it is one); a
-/// panic of `body` resumes here. `received` with `use_reentrant` is refused. Failures of
-/// a recompute come out of [`crate::backward()`].
+/// The error of `body`, unchanged if it is an [`Error`], else as [`Error::Segment`]; a
+/// panic of `body` resumes here. `received` with `use_reentrant` is refused.
+/// [`crate::backward()`] returns failures of a recompute.
 pub fn run<F>(
     options: Options,
     inputs: &[&Tensor],
@@ -85,8 +85,8 @@ where
 {
     if options.use_reentrant && !received.is_empty() {
         return Err(Error::InvalidArgument(
-            "a reentrant segment keeps all its inputs: it cannot receive tensors for its \
-             forward alone"
+            "a reentrant segment keeps all its inputs, so it cannot receive tensors for its \
+             forward only"
                 .to_owned(),
         ));
     }
@@ -112,7 +112,7 @@ where
     Ok(outputs.take())
 }
 
-/// `body` for the shim, which owns it from the first call that it is given to.
+/// Wraps `body` for the shim, which owns it from the first call that takes it.
 pub(crate) fn for_shim(options: Options, body: Body) -> ffi::Segment {
     let closure = Box::new(Closure {
         body: Mutex::new(body),
@@ -142,7 +142,7 @@ impl Outputs {
         let len = unsafe { ffi::snug_outputs_len(self.0) };
         (0..len)
             .map(|i| {
-                // SAFETY: `i` is in range and taken once.
+                // SAFETY: `i` is in range and taken only once.
                 let pointer = unsafe { ffi::snug_outputs_take(self.0, i) };
                 // SAFETY: the shim made a new tensor, whose owner is now this one.
                 unsafe { Tensor::from_ptr(pointer) }
@@ -158,7 +158,7 @@ impl Drop for Outputs {
     }
 }
 
-/// Called by the shim, in forward and in backward. No panic leaves it.
+/// The shim calls this in forward and in backward. No panic leaves it.
 unsafe extern "C" fn run_closure(
     closure: *mut c_void,
     inputs: *const *mut ffi::RawTensor,
@@ -187,7 +187,7 @@ unsafe extern "C" fn run_closure(
         if pass == Pass::Recompute {
             recompute_begins()?;
         }
-        // A panic in an earlier run leaves nothing broken: the closure is `Fn`.
+        // A panic in an earlier run cannot have broken the closure, which is `Fn`.
         let body = closure.body.lock().unwrap_or_else(PoisonError::into_inner);
         body(inputs, pass)
     }));
@@ -207,7 +207,7 @@ unsafe extern "C" fn run_closure(
     Box::into_raw(Box::new(payload)).cast()
 }
 
-/// An error of ours stays itself, one of libtorch becomes typed.
+/// Keeps our own errors and types those of libtorch.
 fn into_error(error: BoxError) -> Error {
     match error.downcast::<Error>() {
         Ok(own) => *own,
@@ -244,13 +244,13 @@ pub fn fail_next_recompute(fails: bool) {
     FAILS_NEXT.store(fails, Ordering::SeqCst);
 }
 
-/// What whoever recomputes asks first.
+/// Every recompute calls this first.
 ///
 /// # Errors
-/// [`Error::Segment`] where a failure was planted.
+/// [`Error::Segment`] if a failure was planted.
 pub(crate) fn recompute_begins() -> Result<()> {
     if FAILS_NEXT.load(Ordering::Relaxed) && FAILS_NEXT.swap(false, Ordering::SeqCst) {
-        return Err(Error::Segment("a recompute was told to fail".into()));
+        return Err(Error::Segment("a recompute failed on purpose".into()));
     }
     Ok(())
 }
@@ -260,11 +260,11 @@ pub(crate) fn recompute_begins() -> Result<()> {
 pub struct Stats {
     /// Recomputes since the start of the process.
     pub num_recomputes: u64,
-    /// Those of them that ended early.
+    /// How many of them ended early.
     pub num_early_stops: u64,
-    /// Recomputes under way on this thread.
+    /// Recomputes in progress on this thread.
     pub recompute_depth: u64,
-    /// Segments open on this thread: 0 outside of every segment, whatever failed.
+    /// Segments open on this thread: 0 outside of every segment, also after a failure.
     pub depth: u64,
 }
 
