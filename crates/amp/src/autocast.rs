@@ -1,28 +1,28 @@
-//! `torch.autocast` as a guard.
+//! `torch.autocast` as an RAII guard.
 
 use tch::{Device, Kind};
 use torch_ext::Result;
 use torch_ext::autocast::{Guard, State};
 
-/// What a scope of autocast does.
+/// Settings of an autocast scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AutocastConfig {
     /// The device type whose operators cast.
     pub device: Device,
     /// The lower precision: [`Kind::Half`] or [`Kind::BFloat16`].
     pub dtype: Kind,
-    /// `false`: the scope is there and does nothing.
+    /// `false`: operators in the scope do not cast.
     pub enabled: bool,
-    /// Whether the casts of weights are kept until the outermost scope ends. Worth it
-    /// where a weight is used more than once in a forward; inside checkpointed segments
-    /// the cache is off whatever this says.
+    /// Whether the casts of weights are kept until the outermost scope ends. This pays if
+    /// a weight is used more than once in a forward. Inside checkpointed segments the
+    /// cache is always off.
     pub cache_enabled: bool,
 }
 
 /// A scope in which convolutions and matrix products run in a lower precision.
 ///
-/// Dropping it, also by a panic, restores what was before. Backward belongs outside:
-/// it runs in the precision that the forward recorded.
+/// Dropping it, also by a panic, restores the earlier state. Run backward outside of the
+/// scope: it uses the precision that the forward recorded.
 #[derive(Debug)]
 #[must_use = "autocast ends when this is dropped"]
 pub struct Autocast {

@@ -1,4 +1,4 @@
-//! What the scaler needs to know about an optimizer.
+//! The interface through which the scaler drives an optimizer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use torch_ext::Result;
 pub struct OptimizerId(u64);
 
 impl OptimizerId {
-    /// An id that no other optimizer of this process has.
+    /// Makes an id that is unique in this process.
     pub fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -19,21 +19,21 @@ impl OptimizerId {
 
 /// An optimizer that [`crate::GradScaler`] can drive.
 pub trait Optimizer {
-    /// Its identity, the same for its whole life.
+    /// Its id, which never changes.
     fn id(&self) -> OptimizerId;
 
     /// The defined gradients of its parameters, as handles on the same storage.
     fn gradients(&self) -> Vec<Tensor>;
 
-    /// One step. With `grad_scale` (fp32, one element) the gradients are divided by it
-    /// first; with `found_inf` = 1 nothing changes. Both are `None` for a plain step.
+    /// Takes one step. Gradients are first divided by `grad_scale` (fp32, one element); if
+    /// `found_inf` is 1 nothing changes. Both are `None` for a plain step.
     ///
     /// # Errors
-    /// Where the step fails.
+    /// If the step fails.
     fn step(&mut self, grad_scale: Option<&Tensor>, found_inf: Option<&Tensor>) -> Result<()>;
 
-    /// Whether [`Optimizer::step`] takes `grad_scale` and `found_inf`, which saves the
-    /// host synchronisation (`_step_supports_amp_scaling` in PyTorch).
+    /// Whether [`Optimizer::step`] accepts `grad_scale` and `found_inf`, so that the host
+    /// need not wait for the device (`_step_supports_amp_scaling` in PyTorch).
     fn step_supports_amp_scaling(&self) -> bool {
         false
     }

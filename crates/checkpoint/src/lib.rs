@@ -1,18 +1,20 @@
-//! Gradient checkpointing: parts of the forward pass are recomputed in backward instead
-//! of keeping what they saved.
+//! Gradient checkpointing for `tch`: backward recomputes parts of the forward pass, so that
+//! their saved tensors need not be kept.
 //!
-//! Mirrors `torch.utils.checkpoint`, without its traps on this kind of network:
-//! * BatchNorm's running statistics advance once, however often a segment is recomputed
+//! It mirrors `torch.utils.checkpoint`, and avoids its traps on networks with batch norm and skip
+//! connections:
+//! * BatchNorm's running statistics advance once per step, however often a segment is recomputed
 //!   ([`batch_norm`]);
-//! * every parameter of a segment gets its gradient, also with `use_reentrant` and an
-//!   input that needs none;
-//! * a segment may have several inputs and outputs, and may *receive* tensors for its
-//!   forward that it rebuilds in the recompute.
+//! * every parameter of a segment gets its gradient, even with `use_reentrant` and an input that
+//!   does not require one;
+//! * a segment may have several inputs and outputs, and may *receive* tensors for its forward,
+//!   which it rebuilds in the recompute.
 //!
-//! There are two mechanisms. [`Checkpoint`] makes a *segment* of any part of a graph: this is what
-//! the guide does, and what the policies `block` and `stage` use. [`scheduled`] runs a whole U-Net by a
-//! [`schedule::Schedule`], which says when every tensor is made and freed: the policies `selective`
-//! and `mixed`.
+//! The crate has two mechanisms. [`Checkpoint`] makes a *segment* of any part of any graph, as
+//! PyTorch does; use it for a model of your own. [`scheduled`] runs a whole U-Net by a
+//! [`schedule::Schedule`], which says when every tensor is made and freed. Neither decides what to
+//! recompute: that is the caller's choice. Snug's policies `block` and `stage` use segments, and
+//! its policies `selective` and `mixed` use schedules:
 //!
 //! | policy | keeps | recomputes | peak of a step in bf16, batch 8 | operations |
 //! |---|---|---|---|---|
@@ -22,8 +24,12 @@
 //! | `selective` | convolution outputs | batch norm, ReLU, pooling, transposed convolution, concatenation | 0.25 | 1.011 |
 //! | `mixed` | per stage, as planned | per stage, as planned | 0.17 | 1.20 |
 //!
-//! Peaks are of the tensor bytes of fp32 without checkpointing: width 64, 512x512, channels-last,
-//! Adam state present (`docs/measurements`, which has the exact figures). Operations are derived.
+//! A peak of 1 is the tensor bytes of a step in fp32 without checkpointing: width 64, 512x512,
+//! channels-last, Adam state allocated (`docs/measurements` has the exact figures). Operations are
+//! derived, not measured.
+//!
+//! Call [`torch_ext::init`] before the first tensor is made, and run backward by
+//! [`torch_ext::backward()`], which returns the errors of a recompute:
 //!
 //! ```
 //! use checkpoint::{Checkpoint, Pass};
@@ -60,26 +66,26 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The form of the recompute: `true` runs a backward of its own inside backward (all
-    /// of the segment at once), `false` records the dropped tensors anew and stops as
-    /// soon as it has them. Gradients are the same bit for bit.
+    /// The form of the recompute: `true` runs a nested backward over the whole segment at
+    /// once, `false` records the dropped tensors again and stops as soon as it has them.
+    /// Both give the same gradients, bit for bit.
     #[must_use]
     pub fn use_reentrant(mut self, on: bool) -> Self {
         self.options.use_reentrant = on;
         self
     }
 
-    /// Whether a recompute sees the random numbers of its forward (dropout). On by
-    /// default; a segment without random operators saves a copy of the generator's state
-    /// without it.
+    /// Whether a recompute sees the random numbers of its forward (for dropout). On by
+    /// default. If a segment has no random operators, turning it off saves a copy of the
+    /// generator's state.
     #[must_use]
     pub fn preserve_rng_state(mut self, on: bool) -> Self {
         self.options.preserve_rng_state = on;
         self
     }
 
-    /// Whether a non-reentrant recompute ends once it has recorded all it must: operators
-    /// at the end of the segment that save nothing more are then not run again.
+    /// Whether a non-reentrant recompute ends once it has recorded all that it must: then
+    /// operators at the end of the segment that save nothing more do not run again.
     #[must_use]
     pub fn early_stop(mut self, on: bool) -> Self {
         self.options.early_stop = on;
@@ -88,13 +94,13 @@ impl Checkpoint {
 
     /// Runs `body` on `inputs` as one segment and returns its outputs.
     ///
-    /// `inputs` are kept for backward, everything that `body` saves is not. Parameters
-    /// are captured as shallow clones. `body` uses `f_` operators and passes their errors
-    /// on with `?`: an early stop arrives as such an error.
+    /// `inputs` is kept for backward; tensors that `body` saves are not. `body` captures
+    /// parameters as shallow clones. It must use `f_` operators and pass their errors on
+    /// with `?`, because an early stop arrives as such an error.
     ///
     /// # Errors
-    /// What `body` returns; a panic of `body` resumes. A failure of the recompute comes out
-    /// of [`torch_ext::backward()`].
+    /// The error of `body`; a panic of `body` resumes. [`torch_ext::backward()`] returns
+    /// failures of the recompute.
     pub fn run<F>(self, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
     where
         F: Fn(&[Tensor], Pass) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
@@ -102,15 +108,15 @@ impl Checkpoint {
         segment::run(self.options, inputs, &[], body)
     }
 
-    /// As [`Checkpoint::run`], with tensors that the forward pass *receives*: `body` gets
-    /// them after `inputs` in the forward, and `inputs` alone in the recompute, where it
-    /// rebuilds them: without a graph, and requiring grad where they did, so that the same
-    /// tensors are saved. Their gradient flows through the forward's graph,
-    /// once: a skip connection that is recomputed inside a second segment would run its
-    /// producer's backward twice.
+    /// As [`Checkpoint::run`], with tensors that the forward pass *receives*. In the forward,
+    /// `body` gets them after `inputs`. In the recompute it gets `inputs` alone and rebuilds
+    /// them without a graph; they must require grad as they did in the forward, so that the
+    /// same tensors are saved. Their gradient flows through the forward's graph once, whereas
+    /// recomputing a skip connection inside a second segment would run its producer's backward
+    /// twice.
     ///
     /// # Errors
-    /// As [`Checkpoint::run`]; with `use_reentrant`, which cannot receive, always.
+    /// As [`Checkpoint::run`]. Always with `use_reentrant`, which cannot receive tensors.
     pub fn run_receiving<F>(
         self,
         inputs: &[&Tensor],

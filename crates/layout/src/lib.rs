@@ -1,12 +1,14 @@
-//! Memory format: channels-last for parameters, inputs and activations.
+//! Memory format for `tch`: channels-last for parameters, inputs and activations.
 //!
-//! A 4-D tensor is always *seen* as `[N, C, H, W]`; its memory format says in which
-//! order its bytes lie. Convolutions of cuDNN and oneDNN are fastest when channels lie
-//! side by side (`[N, H, W, C]`, "channels-last"). Converting the parameters once is
-//! enough: operators keep the format of what they are given.
+//! A 4-D tensor always has the *shape* `[N, C, H, W]`; its memory format is the order of
+//! its values in memory. Convolutions of cuDNN and oneDNN are fastest if the channels of
+//! a pixel are adjacent (`[N, H, W, C]`, "channels-last"). Convert the parameters once
+//! ([`convert_parameters`]) and each batch ([`to_memory_format`]): operators keep the
+//! format of their inputs. [`Watch`] proves it for a step, and names the operators that
+//! lose the format.
 //!
-//! This crate is not about shapes, and it does not decide whether the format pays on a
-//! device.
+//! This crate never changes the shape of a tensor, and it does not decide whether
+//! channels-last pays on a device: measure it.
 //!
 //! ```
 //! use layout::MemoryFormat;
@@ -27,22 +29,22 @@ use torch_ext::Result;
 pub use torch_ext::ops::{MemoryFormat, is_contiguous_in};
 pub use watch::{FormatReport, Watch};
 
-/// `tensor.contiguous(memory_format=format)`: `[N, C, H, W]` in, the same values and
-/// shape out, sharing the storage where the order is there already.
+/// `tensor.contiguous(memory_format=format)`: returns the same values in the same shape
+/// (`[N, C, H, W]`), and shares the storage if `tensor` already has this format.
 ///
 /// # Errors
-/// Where `tensor` is not 4-D, or memory runs out.
+/// If `tensor` is not 4-D, or memory runs out.
 #[doc(alias = "contiguous")]
 pub fn to_memory_format(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor> {
     torch_ext::ops::contiguous_in(tensor, format)
 }
 
-/// Gives the 4-D tensors among `parameters` that memory format in place, as
-/// `module.to(memory_format=...)` does: the tensors stay the leaves that the optimizer
-/// and autograd know. Others are left alone. Returns how many were converted.
+/// Converts the 4-D tensors among `parameters` to `format` in place, as
+/// `module.to(memory_format=...)` does: they remain the leaves that the optimizer and
+/// autograd know. Other tensors stay unchanged. Returns how many were converted.
 ///
 /// # Errors
-/// Where memory runs out; parameters converted before stay so, which changes no value.
+/// If memory runs out. Parameters converted before that stay converted, with equal values.
 pub fn convert_parameters<'a>(
     parameters: impl IntoIterator<Item = &'a mut Tensor>,
     format: MemoryFormat,
@@ -59,11 +61,11 @@ pub fn convert_parameters<'a>(
     Ok(converted)
 }
 
-/// Bytes of images, `[N, H, W, C]`, seen as `[N, C, H, W]`: such a batch *is*
-/// channels-last, and this copies nothing.
+/// Views image bytes, `[N, H, W, C]`, as `[N, C, H, W]`: such a batch *is* channels-last,
+/// so nothing is copied.
 ///
 /// # Errors
-/// Where `bytes` is not 4-D.
+/// If `bytes` is not 4-D.
 pub fn image_bytes_as_nchw(bytes: &Tensor) -> Result<Tensor> {
     Ok(bytes.f_permute([0, 3, 1, 2])?)
 }

@@ -1,4 +1,4 @@
-//! Proof by strides: watches the operators of a step and says where the format is lost.
+//! Proof by strides: watches the operators of a step and reports where the format is lost.
 
 use torch_ext::Result;
 use torch_ext::probe::{OperatorCount, Probe};
@@ -7,13 +7,13 @@ use torch_ext::probe::{OperatorCount, Probe};
 #[derive(Debug)]
 pub struct Watch(Probe);
 
-/// What a [`Watch`] saw of 4-D outputs whose strides tell the format (more than one
-/// channel, more than one pixel).
+/// What a [`Watch`] saw. It looks at 4-D outputs whose strides determine the format, which
+/// have more than one channel and more than one pixel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FormatReport {
-    /// Outputs looked at.
+    /// Number of outputs examined.
     pub num_images: u64,
-    /// Operators with outputs that were not channels-last, and how many of them.
+    /// Operators with outputs that were not channels-last, and the number of such outputs.
     pub offenders: Vec<(String, u64)>,
 }
 
@@ -21,7 +21,7 @@ impl Watch {
     /// Starts watching.
     ///
     /// # Errors
-    /// Where another probe is at work in this process.
+    /// If this process already has a probe.
     pub fn begin() -> Result<Self> {
         Probe::begin().map(Self)
     }
@@ -29,14 +29,14 @@ impl Watch {
     /// Stops and reports.
     ///
     /// # Errors
-    /// Where libtorch refuses to remove the callback.
+    /// If libtorch refuses to remove the callback.
     pub fn finish(self) -> Result<FormatReport> {
         Ok(FormatReport::from_counts(self.0.finish()?))
     }
 }
 
-/// Operators that hand out or relabel bytes for another to fill: the strides are settled by
-/// the one that fills them, which is looked at as well.
+/// Operators that allocate or view memory for another operator to fill. That operator settles
+/// the strides, and is examined as well.
 const ALLOCATION: [&str; 4] = [
     "aten::empty",
     "aten::resize_",
@@ -61,7 +61,7 @@ impl FormatReport {
         report
     }
 
-    /// Whether something was seen and all of it was channels-last.
+    /// Whether there were outputs and all of them were channels-last.
     pub fn all_channels_last(&self) -> bool {
         self.num_images > 0 && self.offenders.is_empty()
     }

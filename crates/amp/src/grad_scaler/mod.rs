@@ -8,7 +8,7 @@ use torch_ext::ops::one_value;
 
 use crate::{Optimizer, OptimizerId};
 
-/// Why the scaler refused.
+/// Why a call of the scaler failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,19 +16,19 @@ pub enum Error {
     #[error("`unscale_` has already been called on this optimizer since the last `update`")]
     AlreadyUnscaled,
     /// `unscale_` or `step` was called after `step`.
-    #[error("`{0}` is being called after `step` without an `update` between them")]
+    #[error("`{0}` was called after `step` without an `update` between them")]
     AlreadyStepped(&'static str),
     /// `step` found no gradient, or `update` no step.
-    #[error("no inf checks were recorded prior to `{0}`: there was no gradient")]
+    #[error("no inf checks were recorded before `{0}`: no parameter had a gradient")]
     NothingChecked(&'static str),
-    /// A setting out of its range.
+    /// A setting is out of its range.
     #[error("`{name}` = {value} is out of range: {expected}")]
     Setting {
-        /// The setting.
+        /// Name of the setting.
         name: &'static str,
         /// Its value.
         value: f64,
-        /// What it may be.
+        /// The accepted range.
         expected: &'static str,
     },
     /// An operator failed.
@@ -47,18 +47,18 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 /// Settings of a [`GradScaler`]; `Default` has PyTorch's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScalerConfig {
-    /// First scale, 2^16.
+    /// First scale: 2^16.
     pub init_scale: f64,
-    /// Factor after `growth_interval` good steps, 2.
+    /// Factor after `growth_interval` good steps: 2.
     pub growth_factor: f64,
-    /// Factor after a step with an infinity or NaN, 0.5.
+    /// Factor after a step with an infinity or NaN: 0.5.
     pub backoff_factor: f64,
-    /// Good steps between two growths, 2000.
+    /// Good steps between two growths: 2000.
     pub growth_interval: i64,
-    /// `false`: every method does nothing but what a run without a scaler would do.
+    /// `false`: every method does what a run without a scaler would do.
     pub enabled: bool,
-    /// The scale never falls below it. PyTorch has none (0), and its scale can sink until
-    /// it is zero (issue 40497).
+    /// Lower bound of the scale. PyTorch has no bound (0), so its scale can sink to zero
+    /// (issue 40497).
     pub min_scale: f64,
 }
 
@@ -104,11 +104,11 @@ impl ScalerConfig {
     }
 }
 
-/// What a scaler remembers between runs: the keys of PyTorch's `state_dict()`.
+/// The state of a scaler to save and load, with the keys of PyTorch's `state_dict()`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScalerState {
-    /// The present scale.
+    /// The current scale.
     pub scale: f64,
     /// Factor after `growth_interval` good steps.
     pub growth_factor: f64,
@@ -121,7 +121,7 @@ pub struct ScalerState {
     pub growth_tracker: i64,
 }
 
-/// Where an optimizer stands between two updates.
+/// What has been called on an optimizer since the last update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Stage {
     #[default]
@@ -133,12 +133,12 @@ enum Stage {
 #[derive(Debug, Default)]
 struct PerOptimizer {
     stage: Stage,
-    /// fp32, one element: 1 where a gradient held an infinity or NaN.
+    /// fp32, one element: 1 if a gradient held an infinity or NaN.
     found_inf: Option<Tensor>,
 }
 
-/// Multiplies the loss so that small fp16 gradients do not vanish, divides the gradients
-/// again, skips steps whose gradients overflowed and adapts its factor.
+/// Multiplies the loss so that small fp16 gradients do not vanish, divides the gradients by
+/// the same scale, skips steps whose gradients overflowed, and adapts the scale.
 ///
 /// ```text
 /// backward(scaler.scale(&loss)?) ; scaler.step(&mut optimizer)? ; scaler.update(None)?
@@ -152,10 +152,10 @@ pub struct GradScaler {
 }
 
 impl GradScaler {
-    /// A scaler whose state lives on `device`, CPU or CUDA.
+    /// Makes a scaler whose state lives on `device`, CPU or CUDA.
     ///
     /// # Errors
-    /// Where a setting is out of its range.
+    /// If a setting is out of its range.
     pub fn new(device: Device, config: ScalerConfig) -> Result<Self> {
         config.validate()?;
         let scale = one_value(config.init_scale, device)?;
@@ -168,20 +168,20 @@ impl GradScaler {
         })
     }
 
-    /// Whether it does anything.
+    /// Whether the scaler is enabled.
     pub fn is_enabled(&self) -> bool {
         self.config.enabled
     }
 
-    /// `loss` (any shape) times the scale.
+    /// Returns `loss` (any shape) times the scale.
     ///
     /// # Errors
-    /// Where the multiplication fails.
+    /// If the multiplication fails.
     pub fn scale(&self, loss: &Tensor) -> Result<Tensor> {
         if !self.config.enabled {
             return Ok(loss.shallow_clone());
         }
-        // The scale is a vector of one; the loss keeps its own shape.
+        // The scale has the shape `[1]`; the loss keeps its own shape.
         Ok(loss.f_mul(&self.scale.f_view(&loss_shape(loss)[..])?)?)
     }
 
@@ -199,7 +199,7 @@ impl GradScaler {
             Stage::Stepped => return Err(Error::AlreadyStepped("unscale_")),
             Stage::Ready => {}
         }
-        // In fp64: the reciprocal of a large fp32 scale is inexact.
+        // In fp64, because the reciprocal of a large scale is inexact in fp32.
         let inverse = self
             .scale
             .f_to_kind(Kind::Double)?
@@ -210,13 +210,13 @@ impl GradScaler {
         Ok(())
     }
 
-    /// Unscales where [`GradScaler::unscale_`] was not called, and steps unless a gradient
-    /// overflowed. An optimizer that supports it decides that on the device, without a
-    /// host synchronisation.
+    /// Unscales, unless [`GradScaler::unscale_`] was called before, and steps, unless a
+    /// gradient overflowed. An optimizer that supports it takes this decision on the device,
+    /// so that the host does not wait.
     ///
     /// # Errors
-    /// [`Error::AlreadyStepped`]; [`Error::NothingChecked`] where no parameter has a
-    /// gradient; what the optimizer's step reports.
+    /// [`Error::AlreadyStepped`]; [`Error::NothingChecked`] if no parameter has a
+    /// gradient; errors of the optimizer's step.
     pub fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<()> {
         if !self.config.enabled {
             return Ok(optimizer.step(None, None)?);
@@ -245,10 +245,11 @@ impl GradScaler {
         Ok(())
     }
 
-    /// Adapts the scale to what the steps since the last update found, or sets it.
+    /// Adapts the scale to the steps since the last update, or sets it to `new_scale`.
     ///
     /// # Errors
-    /// [`Error::NothingChecked`] without a step before; a `new_scale` out of range.
+    /// [`Error::NothingChecked`] without a step since the last update;
+    /// [`Error::Setting`] for a `new_scale` out of range.
     pub fn update(&mut self, new_scale: Option<f64>) -> Result<()> {
         if !self.config.enabled {
             return Ok(());
@@ -282,15 +283,15 @@ impl GradScaler {
         Ok(())
     }
 
-    /// Forgets what was checked since the last update: for a step that is abandoned.
+    /// Forgets the checks since the last update, so that a step can be abandoned.
     pub fn abandon_step(&mut self) {
         self.per_optimizer.clear();
     }
 
-    /// The present scale (1 where disabled). Waits for the device.
+    /// The current scale (1 if disabled). Waits for the device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn get_scale(&self) -> Result<f64> {
         if self.config.enabled {
             Ok(self.scale.f_double_value(&[0])?)
@@ -302,7 +303,7 @@ impl GradScaler {
     /// Whether the steps since the last update overflowed. Waits for the device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn found_inf_since_update(&self) -> Result<bool> {
         for state in self.per_optimizer.values() {
             if let Some(found) = &state.found_inf
@@ -314,10 +315,10 @@ impl GradScaler {
         Ok(false)
     }
 
-    /// State to save. Waits for the device.
+    /// The state to save. Waits for the device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     #[doc(alias = "state_dict")]
     pub fn state(&self) -> Result<ScalerState> {
         Ok(ScalerState {
@@ -332,7 +333,7 @@ impl GradScaler {
     /// Restores a saved state.
     ///
     /// # Errors
-    /// Where a value is out of its range; the scaler is then unchanged.
+    /// If a value is out of its range. The scaler then stays unchanged.
     #[doc(alias = "load_state_dict")]
     pub fn load_state(&mut self, state: &ScalerState) -> Result<()> {
         let config = ScalerConfig {
@@ -387,7 +388,7 @@ impl GradScaler {
             .ok_or(Error::NothingChecked("step"))
     }
 
-    /// Multiplies the gradients by `inverse` and notes whether one is not finite.
+    /// Multiplies the gradients by `inverse` and notes whether any is non-finite.
     fn check(&mut self, optimizer: &dyn Optimizer, inverse: &Tensor) -> Result<()> {
         let gradients = optimizer.gradients();
         if gradients.is_empty() {
@@ -400,7 +401,7 @@ impl GradScaler {
     }
 }
 
-/// Dimensions of ones, as many as the loss has.
+/// A shape of ones, with as many dimensions as the loss.
 fn loss_shape(loss: &Tensor) -> Vec<i64> {
     vec![1; loss.dim()]
 }

@@ -60,7 +60,7 @@ impl Optimizer for Sgd {
     }
 }
 
-/// What PyTorch's documentation says the scale does, in plain arithmetic.
+/// The behaviour of the scale as PyTorch documents it, in plain arithmetic.
 struct Reference {
     scale: f32,
     tracker: i64,
@@ -122,7 +122,7 @@ proptest! {
             prop_assert_eq!(scaler.state().unwrap().growth_tracker, reference.tracker);
             prop_assert_eq!(optimizer.num_steps, good);
         }
-        // Each good step took away exactly 1: the unscaled gradient.
+        // Each good step subtracted exactly 1, the unscaled gradient.
         prop_assert_eq!(optimizer.param.double_value(&[1]), -(good as f64));
     }
 }

@@ -1,4 +1,5 @@
-//! What a step's operations ask for: tensors by name, halves of weights and gradients, new tensors.
+//! How a step's operations get their operands: tensors by name, halves of weights and gradients,
+//! new tensors.
 
 use schedule::{Half, Nth, Value};
 use tch::{Device, Kind, Tensor};
@@ -11,8 +12,8 @@ use super::step::Step;
 use super::{ConvTensors, LayerTensors, NetworkTensors, StageTensors, cast};
 
 impl Step {
-    /// A tensor of a weight's shape and of the dtype of autocast, for a gradient that does not read
-    /// the weight: nothing is cast.
+    /// A tensor of a weight's shape in autocast's dtype, for a gradient that does not read the
+    /// weight's values. So nothing is cast.
     pub(super) fn shape_of_weight(&self, weight: &Tensor) -> Result<Tensor> {
         match (self.compute, weight.size().as_slice()) {
             (Some(kind), &[o, i, h, w]) if kind != weight.kind() => {
@@ -22,7 +23,7 @@ impl Step {
         }
     }
 
-    /// The weight over one half of a concatenation, in the dtype of autocast.
+    /// The weight for one half of a concatenation, in autocast's dtype.
     pub(super) fn half_weight(&self, stage: usize, half: Half) -> Result<Tensor> {
         cast(&self.half_slice(stage, half)?, self.compute)
     }
@@ -54,7 +55,7 @@ impl Step {
         let from = if half == Half::Up { 0 } else { channels };
         let size = grad.size();
         let size = [size[0], channels, size[2], size[3]];
-        // A copy, also where the half is dense as it lies: the whole is to go.
+        // A copy, even if the half is dense already, because the whole will be freed.
         let mut out = empty(size, self.format, (grad.kind(), grad.device()))?;
         out.f_copy_(&grad.f_narrow(1, from, channels)?)?;
         Ok(out)
@@ -133,7 +134,7 @@ pub(super) fn accumulate(parameter: &Tensor, gradient: &Tensor) -> Result<()> {
     accumulate_grad(parameter, &gradient.f_to_kind(parameter.kind())?)
 }
 
-/// What convolutions make of these: channels-last where the images or a weight are.
+/// The memory format of a convolution's output: channels-last if the images or a weight are.
 pub(super) fn format_of_step(images: &Tensor, tensors: &NetworkTensors) -> MemoryFormat {
     let is_channels_last = |t: &Tensor| {
         is_contiguous_in(t, MemoryFormat::ChannelsLast)
@@ -152,9 +153,11 @@ pub(super) fn format_of_step(images: &Tensor, tensors: &NetworkTensors) -> Memor
 }
 
 pub(super) fn missing(value: impl std::fmt::Debug) -> Error {
-    Error::InvalidArgument(format!("the schedule uses {value:?}, which is not there"))
+    Error::InvalidArgument(format!(
+        "the schedule uses {value:?}, which does not exist at that point"
+    ))
 }
 
 pub(super) fn other_network() -> Error {
-    Error::InvalidArgument("the schedule is of another network than the tensors".to_owned())
+    Error::InvalidArgument("the schedule and the tensors belong to different networks".to_owned())
 }

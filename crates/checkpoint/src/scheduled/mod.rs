@@ -2,9 +2,9 @@
 //! every tensor held exactly as long as the list says.
 //!
 //! To autograd the network is one node ([`attach_backward`]). Inside it, each operation is the one
-//! that autograd would have called, on the same operands, so gradients have the same bits; what
-//! differs is when tensors are made and freed. Autocast is taken from the thread that runs
-//! [`forward`], and applied by casts of our own.
+//! that autograd would have called, on the same operands, so gradients have the same bits; only the
+//! times at which tensors are made and freed differ. The autocast state is read from the thread
+//! that runs [`forward`], and this module casts by itself.
 
 mod lookup;
 mod parts;
@@ -21,10 +21,10 @@ use torch_ext::{Error, Result, autocast};
 
 use step::Step;
 
-/// Weight and bias of a convolution: fp32 leaves.
+/// Weight and bias of a convolution, as fp32 leaves.
 #[derive(Debug)]
 pub struct ConvTensors {
-    /// `[C_out, C_in, k, k]`, or `[C_in, C_out, k, k]` where transposed.
+    /// `[C_out, C_in, k, k]`, or `[C_in, C_out, k, k]` if transposed.
     pub weight: Tensor,
     /// `[C_out]`.
     pub bias: Tensor,
@@ -33,32 +33,32 @@ pub struct ConvTensors {
 /// A convolution with its batch norm.
 #[derive(Debug)]
 pub struct LayerTensors {
-    /// 3x3.
+    /// The 3x3 convolution.
     pub conv: ConvTensors,
-    /// Behind it.
+    /// The batch norm after it.
     pub norm: BatchNorm,
 }
 
-/// A stage.
+/// The parameters of one stage.
 #[derive(Debug)]
 pub struct StageTensors {
-    /// The transposed convolution before it, for an up.
+    /// The transposed convolution before the double convolution, in an up stage.
     pub up: Option<ConvTensors>,
     /// The double convolution.
     pub layers: [LayerTensors; 2],
 }
 
-/// Handles on all parameters of a network, in the order in which they run.
+/// Handles on all parameters of a network, in forward order.
 #[derive(Debug)]
 pub struct NetworkTensors {
     /// Downs, bottleneck, ups.
     pub stages: Vec<StageTensors>,
-    /// 1x1.
+    /// The final 1x1 convolution.
     pub head: ConvTensors,
 }
 
 impl NetworkTensors {
-    /// Of every parameter, and of `images`.
+    /// The versions of every parameter and of `images`.
     fn versions(&self, images: &Tensor) -> Vec<u64> {
         let layers = self.stages.iter().flat_map(|stage| &stage.layers);
         let of_layers = layers.flat_map(|layer| {
@@ -75,7 +75,7 @@ impl NetworkTensors {
     }
 }
 
-/// What the library can do without on `device`, for [`Schedule::compile`].
+/// Which tensors libtorch does not need on `device`, for [`Schedule::compile`].
 pub fn target(device: Device) -> Target {
     Target {
         in_place_norm: norm::works_in_place(device),
@@ -83,13 +83,13 @@ pub fn target(device: Device) -> Target {
     }
 }
 
-/// Logits of `images` (`[N, 3, H, W]` -> `[N, classes, H, W]`, in training), whose backward is the
-/// schedule's. That backward runs once: the graph cannot be retained. A parameter that is written to
-/// before it is an error there, as with autograd.
+/// Returns the logits of `images` (`[N, 3, H, W]` -> `[N, classes, H, W]`, in training). Their
+/// backward follows the schedule. It runs once: the graph cannot be retained. As with autograd, it
+/// fails if a parameter was modified in place after the forward.
 ///
 /// # Errors
-/// Where memory runs out, where the tensors are of another network than the schedule, or where
-/// `images` require a gradient, which this backward does not give.
+/// If memory runs out, if the tensors and the schedule belong to different networks, or if `images`
+/// require a gradient, which this backward does not compute.
 pub fn forward(
     schedule: Arc<Schedule>,
     tensors: NetworkTensors,
@@ -97,8 +97,8 @@ pub fn forward(
 ) -> Result<Tensor> {
     if images.requires_grad() {
         return Err(Error::InvalidArgument(
-            "a scheduled step gives no gradient to its images: use the policy `off`, `block` or \
-             `stage`"
+            "a scheduled step does not compute the gradient of its images: use the policy `off`, \
+             `block` or `stage`"
                 .to_owned(),
         ));
     }
@@ -108,7 +108,7 @@ pub fn forward(
     attach_backward(&logits, move |gradient| Ok(step.backward(gradient)?))
 }
 
-/// `tensor` in the dtype of autocast; a shallow copy where it has it.
+/// `tensor` in autocast's dtype: a shallow clone if it already has it.
 fn cast(tensor: &Tensor, compute: Option<Kind>) -> Result<Tensor> {
     Ok(match compute {
         Some(kind) => tensor.f_to_kind(kind)?,

@@ -1,14 +1,14 @@
-//! A batch in parts of some MiB, for what works pixel by pixel: an activation that is needed only in
-//! passing is not there as a whole, if it is larger than a part. (Channels-first is cut between
-//! images alone.)
+//! Cuts a batch into parts of a few MiB, for operations that work pixel by pixel. An activation
+//! that is needed only briefly and is larger than a part thus never exists as a whole.
+//! (Channels-first tensors are cut between images only.)
 
 use tch::{Device, Tensor};
 use torch_ext::ops::{MemoryFormat, is_contiguous_in};
 use torch_ext::{Error, Result};
 
-/// Small enough to count for little beside a step, large enough that threads have work: with parts
-/// of 32 MiB a step took 1.2 % less time than with parts of 4 MiB (width 64, 512x512, batch 1,
-/// bf16, two cores of an AMD EPYC, medians of nine steps); this size itself was not measured.
+/// Small against the memory of a step, yet large enough to keep threads busy: with parts of 32 MiB
+/// a step took 1.2 % less time than with parts of 4 MiB (width 64, 512x512, batch 1, bf16, two
+/// cores of an AMD EPYC, medians of nine steps); this size itself was not measured.
 const CPU_PART_BYTES: u64 = 16 << 20;
 /// A kernel has to outlast its launch (not measured).
 const CUDA_PART_BYTES: u64 = 128 << 20;
@@ -16,18 +16,18 @@ const CUDA_PART_BYTES: u64 = 128 << 20;
 /// How to cut tensors of one batch size and one memory format.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parts {
-    /// Not at all.
+    /// In one part.
     Whole,
-    /// Samples apart: `[N, C, H, W]` in memory.
+    /// Between images: `[N, C, H, W]` in memory.
     Samples { len: i64 },
-    /// Rows of all images after each other: `[N, H, W, C]` in memory. `len` rows, a multiple of
+    /// Between rows, counted through all images: `[N, H, W, C]` in memory. `len` is a multiple of
     /// two, so that no 2x2 window is cut.
     Rows { len: i64 },
 }
 
 impl Parts {
-    /// For `model`, `[N, C, H, W]`, in a step whose tensors are in `format`. Strides of one channel
-    /// fit both formats, so that a tensor alone does not tell.
+    /// How to cut tensors like `model`, `[N, C, H, W]`, in a step whose tensors have `format`. The
+    /// format cannot be read from the tensor: with one channel, strides fit both formats.
     pub(super) fn of(model: &Tensor, format: MemoryFormat) -> Self {
         let size = model.size();
         let &[n, _, h, _] = size.as_slice() else {
@@ -65,7 +65,7 @@ impl Parts {
         }
     }
 
-    /// Part `index` of `tensor`, a view. `halved`: `tensor` has half the rows of the model.
+    /// Part `index` of `tensor`, as a view. `halved`: `tensor` has half as many rows as the model.
     pub(super) fn view(self, tensor: &Tensor, index: i64, halved: bool) -> Result<Tensor> {
         Ok(match self {
             Self::Whole => tensor.shallow_clone(),
@@ -76,7 +76,7 @@ impl Parts {
             Self::Rows { len } => {
                 if !is_contiguous_in(tensor, MemoryFormat::ChannelsLast) {
                     return Err(Error::InvalidArgument(format!(
-                        "a part of a tensor that is not channels-last: {:?}, strides {:?}",
+                        "cannot cut rows of a tensor that is not channels-last: {:?}, strides {:?}",
                         tensor.size(),
                         tensor.stride()
                     )));

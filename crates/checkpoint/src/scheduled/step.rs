@@ -1,4 +1,4 @@
-//! One step under way: its tensors by name, and each operation on them.
+//! One step in progress: its tensors by name, and each operation on them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ const POOL: [i64; 2] = [2, 2];
 pub(super) struct Step {
     pub(super) schedule: Arc<Schedule>,
     pub(super) tensors: NetworkTensors,
-    /// Dtype of autocast.
+    /// Autocast's dtype.
     pub(super) compute: Option<Kind>,
-    /// Of every activation.
+    /// Memory format of every activation.
     pub(super) format: MemoryFormat,
     pub(super) values: HashMap<Value, Tensor>,
     pub(super) statistics: HashMap<(usize, Nth), norm::Statistics>,
-    /// Of parameters and images, when the forward began.
+    /// Versions of the parameters and the images when the forward began.
     pub(super) versions: Vec<u64>,
 }
 
 impl Step {
-    /// Runs the forward. Returns the logits and what backward needs.
+    /// Runs the forward. Returns the logits, and the step for its backward.
     pub(super) fn forward(
         schedule: Arc<Schedule>,
         tensors: NetworkTensors,
@@ -69,14 +69,14 @@ impl Step {
         ops.try_for_each(|&op| self.run(op, &labels))
     }
 
-    /// Gradients are of the values that the forward saw.
+    /// Refuses values that changed since the forward: their gradients would be wrong.
     fn refuse_changed(&self) -> Result<()> {
         let images = self.get(Value::Image)?;
         if self.tensors.versions(images) == self.versions {
             return Ok(());
         }
         Err(Error::RecomputeMismatch(
-            "a parameter or the images were modified in place between forward and backward: take \
+            "a parameter or the images were modified in place between forward and backward: run \
              the optimizer's step after backward"
                 .to_owned(),
         ))
@@ -144,7 +144,7 @@ impl Step {
             Op::ConvInputHalf(s, half) => {
                 let grad = self.get(Value::GradConv(s, Nth::First))?;
                 let weight = self.half_weight(s, half)?;
-                // A half has as many channels as the convolution's output, hence its shape.
+                // A half has as many channels as the convolution's output, and so the same shape.
                 let out = Conv::SAME_3X3.backward_input(grad, Some(grad), &weight)?;
                 self.put(self.half_grad(s, half)?, out);
             }
@@ -253,14 +253,14 @@ impl Step {
         self.each_pre_act(before, Nth::Second, |parts, index, pre_act| {
             let (pooled, _) =
                 pre_act.f_max_pool2d_with_indices(POOL, POOL, [0, 0], [1, 1], false)?;
-            // The largest of four is positive where one of them is.
+            // The maximum of four values is positive if any of them is.
             relu_to(&pooled, &parts.view(&out, index, true)?)
         })?;
         self.put(Value::Input(stage), out);
         Ok(())
     }
 
-    /// What a stage hands on, in its shape: the activation, or the convolution before it.
+    /// A tensor with the shape of a stage's output: the activation, or the convolution before it.
     fn act_or_conv(&self, stage: usize) -> Result<&Tensor> {
         match self.values.get(&Value::Act(stage, Nth::Second)) {
             Some(act) => Ok(act),
@@ -354,7 +354,7 @@ impl Step {
         let grad = self.get(Value::GradConv(stage, Nth::First))?;
         let (dw, db) = Conv::SAME_3X3.backward_weight(grad, &input, &weight)?;
         let conv = &self.layer(stage, Nth::First)?.conv;
-        // Two halves of one gradient: the second is added to zeros.
+        // Both halves write to one gradient, which starts as zeros.
         let channels = conv.weight.size()[1] / 2;
         let whole = conv.weight.f_detach()?.f_zeros_like()?;
         let from = if half == Half::Up { 0 } else { channels };
@@ -372,7 +372,8 @@ impl Step {
             &self.take(Value::GradAct(stage - 1, Nth::Second))?,
             self.format,
         )?;
-        // Where none of four is positive, ReLU passes nothing back, whichever pooling chose.
+        // If none of the four values is positive, ReLU passes nothing back, whichever pooling
+        // chose.
         self.each_pre_act(stage - 1, Nth::Second, |parts, index, pre_act| {
             let (_, indices) =
                 pre_act.f_max_pool2d_with_indices(POOL, POOL, [0, 0], [1, 1], false)?;
@@ -393,8 +394,8 @@ impl Step {
         Ok(())
     }
 
-    /// Calls `body` with each part of an activation before ReLU, rebuilt from its convolution; or
-    /// after ReLU, of the tensor, where that is there: `body` is to treat both alike.
+    /// Calls `body` with each part of an activation: after ReLU if that tensor exists, else before
+    /// ReLU, rebuilt from its convolution. `body` must treat both alike.
     fn each_pre_act(
         &self,
         stage: usize,
