@@ -1,4 +1,4 @@
-//! Where xtask speaks: what it is doing goes to stderr, results go to stdout.
+//! The output of xtask: progress and errors go to stderr, results go to stdout.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// Without a terminal a progress line is a line of the log, so it comes seldom.
+/// Without a terminal every progress line adds a line to the log, so lines are rare.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 // Every write ignores its error: a closed stderr or stdout must not stop a build.
@@ -26,17 +26,17 @@ impl Default for Console {
 }
 
 impl Console {
-    /// Says one line on stderr.
+    /// Prints one line on stderr.
     pub(crate) fn say(&self, line: impl Display) {
         writeln!(self.err.lock(), "{line}").ok();
     }
 
-    /// Writes one line of a result on stdout.
+    /// Prints one line of a result on stdout.
     pub(crate) fn result(&self, line: impl Display) {
         writeln!(self.out.lock(), "{line}").ok();
     }
 
-    /// Says an error with what caused it, and the hint that goes with it.
+    /// Prints an error with its causes and its hint.
     pub(crate) fn error(&self, error: &Error) {
         self.say(format_args!("error: {}", launcher::with_causes(error)));
         if let Some(hint) = error.hint() {
@@ -53,8 +53,8 @@ impl Console {
     }
 }
 
-/// One line that is rewritten in place on a terminal, and repeated every ten
-/// seconds elsewhere.
+/// A progress line. On a terminal it is rewritten in place; elsewhere it is printed every
+/// ten seconds.
 #[derive(Debug)]
 pub(crate) struct Progress {
     terminal: bool,
@@ -73,7 +73,7 @@ impl Progress {
         }
     }
 
-    /// Leaves `line` as the last word.
+    /// Ends with `line`.
     pub(crate) fn finish(self, line: &str) {
         let start = if self.terminal { "\r" } else { "" };
         writeln!(

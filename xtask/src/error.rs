@@ -22,11 +22,11 @@ pub(crate) enum Error {
     #[error("no C++ compiler found (tried {tried})")]
     NoCompiler { tried: String },
 
-    #[error("`c++` is missing, though `{found}` is there")]
+    #[error("`c++` not found, although `{found}` exists")]
     CompilerNotNamed { found: String },
 
     #[error(
-        "{} MiB of disk are free in `{}`, and the installation takes {} MiB",
+        "only {} MiB of disk are free in `{}`, but the installation needs {} MiB",
         .free_bytes / MIB, .path.display(), .needed_bytes / MIB
     )]
     NotEnoughDisk {
@@ -42,7 +42,7 @@ pub(crate) enum Error {
         tail: String,
     },
 
-    #[error("`{}`, given by {given_by}, is of no use", .dir.display())]
+    #[error("`{}`, given by {given_by}, cannot be used", .dir.display())]
     UnusableLibtorch {
         given_by: &'static str,
         dir: PathBuf,
@@ -50,7 +50,7 @@ pub(crate) enum Error {
         flaw: Flaw,
     },
 
-    #[error("what pip installed is not whole")]
+    #[error("the files that pip installed are incomplete")]
     BadInstall {
         #[source]
         flaw: Flaw,
@@ -70,29 +70,29 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
-    #[error("`{python}` does not import `{modules}`, though pip installed it")]
+    #[error("`{python}` cannot import `{modules}`, although pip installed it")]
     Unimportable { python: String, modules: String },
 
-    #[error("`README.md` has no place for the figures: `{begin}` and `{end}`")]
+    #[error("`README.md` lacks the lines `{begin}` and `{end}` around its figures")]
     NoMarks {
         begin: &'static str,
         end: &'static str,
     },
 
-    #[error("`{}` has `{parts}`, which the new results lack", .path.display())]
+    #[error("the new results lack `{parts}`, which `{}` has", .path.display())]
     WouldLose { path: PathBuf, parts: String },
 
     /// A file of measurements.
     #[error(transparent)]
     Bench(#[from] bench::Error),
 
-    #[error("a distribution is made on x86-64 Linux with glibc, and this is {system}")]
+    #[error("a distribution can only be made on x86-64 Linux with glibc, but this is {system}")]
     Unsupported { system: String },
 
     #[error("cargo could not build the programs")]
     Build,
 
-    #[error("`{}` cannot be read as a program", .path.display())]
+    #[error("`{}` is not a valid program", .path.display())]
     NoProgram {
         path: PathBuf,
         #[source]
@@ -103,7 +103,7 @@ pub(crate) enum Error {
     Rpath { path: PathBuf, found: String },
 
     #[error(
-        "the distribution has {:.1} MiB and is to have {} at most:\n{contents}",
+        "the distribution has {:.1} MiB, more than the limit of {} MiB:\n{contents}",
         mib(*.total_bytes), .limit_bytes / MIB
     )]
     TooLarge {
@@ -112,7 +112,7 @@ pub(crate) enum Error {
         contents: String,
     },
 
-    /// A program that could not be started, or that failed.
+    /// A program could not be started, or it failed.
     #[error(transparent)]
     Program(#[from] launcher::Error),
 }
@@ -127,15 +127,15 @@ impl Error {
                     .to_owned()
             }
             Self::NoPip { python } => format!(
-                "`{python} -m ensurepip` adds pip, as does the package `python3-pip` or \
-                 `python3-venv` of most systems"
+                "run `{python} -m ensurepip`, or install the package `python3-pip` or \
+                 `python3-venv` of your system"
             ),
             Self::NoCompiler { .. } => {
                 "install g++ or clang (package `g++` or `clang`), or set `CXX` to a C++17 compiler"
                     .to_owned()
             }
             Self::CompilerNotNamed { found } => {
-                format!("the build calls `c++`: run `export CXX={found}`, then again")
+                format!("the build calls `c++`: run `export CXX={found}` and try again")
             }
             Self::NotEnoughDisk { .. } => {
                 "free some space, or pass a libtorch with `cargo xtask setup --libtorch DIR`"
@@ -149,41 +149,41 @@ impl Error {
                     format!("Snug needs libtorch {VERSION}: {}", drop_it(given_by))
                 }
                 Flaw::Load { .. } => {
-                    format!("install what it needs beside it, or {}", drop_it(given_by))
+                    format!(
+                        "install the libraries that it needs, or {}",
+                        drop_it(given_by)
+                    )
                 }
                 _ => format!(
-                    "give the folder that holds `lib`, `include` and `version.py`, or {}",
+                    "name the folder that holds `lib`, `include` and `version.py`, or {}",
                     drop_it(given_by)
                 ),
             },
             Self::BadInstall { .. } => {
-                "run `cargo xtask setup` again; `python3 -m pip cache purge` first, if it recurs"
+                "run `cargo xtask setup` again; if it fails again, run `python3 -m pip cache \
+                 purge` first"
                     .to_owned()
             }
             Self::Unwritable { .. } => {
-                "make the folder writable for this user, and see that the disk is not full"
+                "check that this user may write to the folder and that the disk is not full"
                     .to_owned()
             }
             Self::Unimportable { .. } => {
-                "remove `.pytorch` and try again, or name a Python that has torch 2.11.0 with \
-                 `--python`"
+                "remove `.pytorch` and try again, or use `--python` to name a Python that has \
+                 torch 2.11.0"
                     .to_owned()
             }
-            Self::NoMarks { .. } => "put both lines back where the figures belong".to_owned(),
-            Self::WouldLose { .. } => {
-                "measure all of it, or remove the old file if it is to go".to_owned()
-            }
+            Self::NoMarks { .. } => "put both lines back around the figures".to_owned(),
+            Self::WouldLose { .. } => "measure everything, or remove the old file first".to_owned(),
             Self::Bench(_) => {
                 "`cargo xtask bench --record` writes the files of `docs/measurements`".to_owned()
             }
-            Self::Unsupported { .. } => {
-                "here, work in the checkout: `cargo xtask train`".to_owned()
-            }
+            Self::Unsupported { .. } => "use the checkout instead: `cargo xtask train`".to_owned(),
             Self::Rpath { .. } => {
-                "look for `rpath` in `RUSTFLAGS`, `LDFLAGS` and the settings of cargo".to_owned()
+                "look for `rpath` in `RUSTFLAGS`, `LDFLAGS` and cargo's settings".to_owned()
             }
             Self::TooLarge { .. } => {
-                "see which of them grew; `[profile.release]` in `Cargo.toml` strips symbols"
+                "check which part grew; `[profile.release]` in `Cargo.toml` strips symbols"
                     .to_owned()
             }
             Self::Program(error) => return error.hint(),
@@ -202,8 +202,8 @@ fn older(too_old: Option<&str>) -> String {
 
 fn drop_it(given_by: &str) -> String {
     if given_by == "LIBTORCH" {
-        "unset `LIBTORCH`, and `cargo xtask setup` finds or installs one".to_owned()
+        "unset `LIBTORCH` to let `cargo xtask setup` find or install one".to_owned()
     } else {
-        format!("leave `{given_by}` out, and `cargo xtask setup` finds or installs one")
+        format!("leave out `{given_by}` to let `cargo xtask setup` find or install one")
     }
 }

@@ -1,4 +1,4 @@
-//! Files and folders: what `std` leaves to its callers.
+//! Operations on files and folders that `std` lacks.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// Removes whatever is there, if anything is.
+/// Removes a file or folder, if it exists.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -16,17 +16,17 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies the contents of a file, but not its permissions. The error says which of the two is at
-/// fault.
+/// Copies the contents of a file, but not its permissions. The error says whether reading or
+/// writing failed.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let mut source = File::open(from).map_err(|it| unreadable(from, it))?;
     let mut target = File::create(to).map_err(|it| unwritable(to, it))?;
-    // Reading from an open file fails seldom, writing to a full disk always.
+    // Reading from an open file rarely fails; writing to a full disk always does.
     io::copy(&mut source, &mut target).map_err(|it| unwritable(to, it))?;
     Ok(())
 }
 
-/// What lies in a folder, sorted by name.
+/// The contents of a folder, sorted by name.
 pub(crate) fn sorted(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|it| unreadable(dir, it))?;

@@ -1,4 +1,4 @@
-//! The command line: every flag of every command, and nothing that acts on it.
+//! The command line: the flags of every command, without any behaviour.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,40 +17,40 @@ pub(crate) struct Xtask {
 pub(crate) enum Command {
     /// Find libtorch 2.11.0, or install it into `.libtorch`
     Setup(Setup),
-    /// Train: `cargo xtask train --preset best-balance` (runs `setup` when needed)
+    /// Train: `cargo xtask train --preset best-balance` (runs `setup` if needed)
     ///
-    /// Every argument goes to `train fit` untouched, and its exit code comes back.
+    /// Passes every argument to `train fit` and returns its exit code.
     Train(Train),
-    /// Run every test (runs `setup` when needed)
+    /// Run every test (runs `setup` if needed)
     Test(Test),
     /// Run every check that a change has to pass
     Ci(Ci),
-    /// Measure training steps and epochs, beside PyTorch with `--against-pytorch` (runs `setup` when
-    /// needed)
+    /// Measure training steps and epochs, and compare with PyTorch (runs `setup` if needed)
     ///
-    /// Every other argument goes to `train bench` untouched; `train bench --help` lists them.
+    /// Passes every other argument to `train bench`; `train bench --help` lists them.
+    /// `--against-pytorch` compares with PyTorch.
     Bench(Bench),
-    /// Make a folder and an archive that run without a checkout (runs `setup` when needed)
+    /// Make a folder and an archive that run without a checkout (runs `setup` if needed)
     ///
-    /// The programs in it need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the
-    /// active Python or beside them.
+    /// Its programs need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the active
+    /// Python or in their own folder.
     Dist(Dist),
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Setup {
-    /// Install what CUDA needs as well, whether or not a GPU is seen
+    /// Install the CUDA libraries even if no GPU is found
     #[arg(long, conflicts_with = "cpu")]
     pub(crate) cuda: bool,
-    /// Leave CUDA out, even if a GPU is seen
+    /// Leave out the CUDA libraries even if a GPU is found
     #[arg(long)]
     pub(crate) cpu: bool,
-    /// Use this libtorch 2.11.0: the folder that holds `lib` and `include`
+    /// Use this libtorch 2.11.0 (the folder that holds `lib` and `include`)
     #[arg(long, value_name = "DIR")]
     pub(crate) libtorch: Option<PathBuf>,
 }
 
-// `train fit` has a `--help` of its own, and so xtask claims none.
+// xtask has no `--help` here, so that the one of `train fit` is shown.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Train {
@@ -76,16 +76,16 @@ pub(crate) struct Test {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Bench {
-    /// Take the results into `docs/measurements`, and their figures into the README
+    /// Copy the results into `docs/measurements` and update the README's figures
     #[arg(long)]
     pub(crate) record: bool,
-    /// Measure nothing: take this file of results, from another machine, into `docs/measurements`
+    /// Measure nothing; copy this file of results, from another machine, into `docs/measurements`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "refresh"])]
     pub(crate) take: Option<PathBuf>,
-    /// Measure nothing: make pages and the README's figures anew from `docs/measurements`
+    /// Measure nothing; remake pages and the README's figures from `docs/measurements`
     #[arg(long, conflicts_with = "record")]
     pub(crate) refresh: bool,
-    /// Arguments of `train bench`; `--record` comes before them
+    /// Arguments of `train bench`; put `--record` before them
     #[arg(
         value_name = "ARGS",
         trailing_var_arg = true,
@@ -96,38 +96,38 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
-    /// Run only this step (may be repeated)
+    /// Run only this step; may be repeated
     #[arg(long, value_name = "STEP", value_enum)]
     pub(crate) only: Vec<Step>,
-    /// Leave this step out (may be repeated)
+    /// Skip this step; may be repeated
     #[arg(long, value_name = "STEP", value_enum)]
     pub(crate) skip: Vec<Step>,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Dist {
-    /// Where to put them [default: `target/dist` of the checkout]
+    /// Folder for the results [default: `target/dist` of the checkout]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
 
-/// The steps of `cargo xtask ci`, in the order in which they run: those that
-/// need no libtorch and take seconds come first.
+/// The steps of `cargo xtask ci`, in the order in which they run. Steps that need no
+/// libtorch and take seconds come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
     /// `cargo fmt --check`
     Fmt,
-    /// What may depend on what (`docs/architecture.md`)
+    /// Check which crate depends on which (`docs/architecture.md`)
     Invariants,
-    /// What may stand in which file (`docs/architecture.md`)
+    /// Check which code is in which file (`docs/architecture.md`)
     Sources,
-    /// Whether the README and the pages of `docs/measurements` are what its files make
+    /// Check that the README and the pages of `docs/measurements` match its files
     Figures,
-    /// Clippy on everything, warnings refused
+    /// Clippy on everything, with warnings as errors
     Clippy,
-    /// Each of the eight combinations of `train`'s features
+    /// Compile each of the eight combinations of `train`'s features
     Features,
-    /// rustdoc, warnings refused
+    /// rustdoc, with warnings as errors
     Docs,
     /// The tests, as `cargo xtask test` runs them
     Tests,
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Xtask::command().debug_assert();
     }
 

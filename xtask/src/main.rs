@@ -1,7 +1,7 @@
 //! The commands of a checkout: `cargo xtask setup | train | test | bench | ci | dist`.
 //!
-//! This file dispatches, nothing more. xtask never links libtorch: it is what
-//! brings libtorch to the machine, so it has to build before libtorch is there.
+//! This file only dispatches. xtask never links libtorch: it installs libtorch, so it
+//! must build without it.
 
 mod bench;
 mod ci;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let flags = match Xtask::try_parse() {
         Ok(flags) => flags,
         Err(usage) => {
-            // `--help` arrives here too. A closed stdout leaves nothing to do.
+            // `--help` arrives here too. If stdout is closed, there is nothing to do.
             usage.print().ok();
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }

@@ -1,5 +1,5 @@
-//! Starting other programs: cargo in the way that this checkout wants it, and those
-//! that `launcher` starts as well, with xtask's error.
+//! Starts other programs: cargo with this checkout's environment, and other programs
+//! through `launcher`, with xtask's error type.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 
 pub(crate) use launcher::program::last_lines;
 
-/// cargo, the same one that started xtask.
+/// The cargo that started xtask.
 pub(crate) fn cargo(workspace: &Workspace) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
@@ -22,17 +22,17 @@ pub(crate) fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-/// Ends xtask with `command`, whose exit code the shell sees.
+/// Ends xtask with `command`; the shell sees its exit code.
 pub(crate) fn replace_by(command: &mut Command) -> Result<ExitCode, Error> {
     Ok(program::replace_by(command)?)
 }
 
-/// Runs a program with its output in the open; whether it ended well.
+/// Runs a program whose output stays visible. Returns whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool, Error> {
     Ok(program::succeeds(command)?)
 }
 
-/// What a program wrote on stdout, or why there is nothing: its stderr's end.
+/// Runs a program and returns its stdout; if it fails, the error has the end of its stderr.
 pub(crate) fn stdout_of(command: &mut Command) -> Result<String, Error> {
     Ok(program::stdout_of(command)?)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test of the workspace, all three techniques in.
+//! `cargo xtask test`: every test of the workspace, with all three techniques.
 
 use std::process::{Command, ExitCode};
 

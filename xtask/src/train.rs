@@ -13,7 +13,7 @@ pub(crate) fn run(
     console: &Console,
 ) -> Result<ExitCode, Error> {
     setup::ensure(workspace, console)?;
-    // In the caller's folder, so that relative paths among the arguments hold.
+    // Runs in the caller's folder, so that relative paths in the arguments work.
     let mut cargo = run::cargo(workspace);
     cargo.args([
         "run",

@@ -1,4 +1,4 @@
-//! Where things stand in the checkout, and which environment cargo sets for it.
+//! Paths in the checkout, and the environment that cargo sets for it.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// cargo says where xtask's package lies when it runs xtask. The path known
-    /// at compile time stands in when the binary is started by hand.
+    /// When cargo runs xtask, it passes the path of xtask's package. If the binary is
+    /// started by hand, the path known at compile time is used instead.
     pub(crate) fn find() -> Self {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -25,12 +25,12 @@ impl Workspace {
         &self.root
     }
 
-    /// The folder that `cargo xtask setup` owns.
+    /// The folder that `cargo xtask setup` manages.
     pub(crate) fn store(&self) -> PathBuf {
         self.root.join(".libtorch")
     }
 
-    /// The folder of Python's packages for `cargo xtask bench --against-pytorch`.
+    /// The folder of Python packages for `cargo xtask bench --against-pytorch`.
     pub(crate) fn pytorch(&self) -> PathBuf {
         self.root.join(".pytorch")
     }
@@ -40,8 +40,8 @@ impl Workspace {
         self.store().join("torch")
     }
 
-    /// `LIBTORCH` as the user set it: cargo's own value and an empty one are not
-    /// the user's.
+    /// `LIBTORCH` as the user set it. cargo's own value and an empty value do not
+    /// count.
     pub(crate) fn user_libtorch(&self) -> Option<PathBuf> {
         self.chosen_by_user(env::var_os("LIBTORCH")?)
     }
@@ -51,9 +51,9 @@ impl Workspace {
         (!path.as_os_str().is_empty() && path != self.torch()).then_some(path)
     }
 
-    /// Variables that cargo put there for xtask from `[env]`. A cargo that xtask
-    /// starts sets them again, and without them it sees what a cargo started by
-    /// hand sees, so that neither rebuilds what the other built.
+    /// Variables that cargo set for xtask from `[env]`. They are removed for a cargo that
+    /// xtask starts, which sets them again. It thus sees the same environment as a cargo
+    /// started by hand, and neither rebuilds what the other has built.
     pub(crate) fn cargo_env(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
         if self.user_libtorch().is_none() {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libtorch_of_cargo_is_not_the_users() {
+    fn cargos_own_libtorch_does_not_count() {
         let workspace = Workspace {
             root: PathBuf::from("/snug"),
         };

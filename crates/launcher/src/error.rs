@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use crate::search::Tried;
 use crate::torch::{Flaw, VERSION};
 
-/// `std`'s, with this crate's error.
+/// `std`'s `Result` with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a program was not started, or said nothing of use.
+/// Why a program was not started, or gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,50 +24,50 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A program ended badly.
+    /// A program failed.
     #[error("`{command}` failed: {message}")]
     Command {
         /// The program with its arguments.
         command: String,
-        /// The end of its stderr, or its exit status where it said nothing.
+        /// The end of its stderr, or its exit status if it printed nothing.
         message: String,
     },
 
-    /// `LIBTORCH` is set, and what it names does not serve.
-    #[error("`LIBTORCH={}` is of no use", .dir.display())]
+    /// `LIBTORCH` is set, but it names a libtorch that cannot be used.
+    #[error("`LIBTORCH={}` cannot be used", .dir.display())]
     UnusableLibtorch {
-        /// What `LIBTORCH` says.
+        /// The value of `LIBTORCH`.
         dir: PathBuf,
         /// What is wrong with it.
         #[source]
         flaw: Flaw,
     },
 
-    /// No place has a libtorch that serves.
+    /// No place has a usable libtorch.
     #[error("no libtorch {VERSION} found; these places were tried:{}", lines(.tried))]
     NotFound {
-        /// Each place, and why it was passed over.
+        /// Each place, and why it was skipped.
         tried: Vec<Tried>,
     },
 
     /// The C or C++ library of this system is older than those that the program was built with.
     #[error("this system is too old for `{}`: it lacks {}", .program.display(), quoted(.versions))]
     OldSystem {
-        /// The program that asks for them.
+        /// The program that needs them.
         program: PathBuf,
         /// Versions of symbols, such as `GLIBC_2.36`.
         versions: Vec<String>,
     },
 
-    /// The program to start is not there.
+    /// The program to start is missing.
     #[error("`{}`, which this program starts, is missing", .path.display())]
     NoProgram {
         /// Where it should be.
         path: PathBuf,
     },
 
-    /// The system does not say where the launcher lies.
-    #[error("cannot tell where this program lies")]
+    /// The system does not report the launcher's own path.
+    #[error("cannot find the path of this program")]
     NoOwnPath(#[source] io::Error),
 }
 
@@ -79,9 +79,9 @@ impl Error {
                 Flaw::Version { .. } => {
                     format!("Snug needs libtorch {VERSION}: {UNSET}")
                 }
-                Flaw::Load { .. } => format!("install what it needs beside it, or {UNSET}"),
+                Flaw::Load { .. } => format!("install the libraries that it needs, or {UNSET}"),
                 _ => format!(
-                    "give the folder that holds `lib` and `version.py` or `build-version`, or \
+                    "set it to the folder that holds `lib` and `version.py` or `build-version`, or \
                      {UNSET}"
                 ),
             },
@@ -90,10 +90,11 @@ impl Error {
                  `LIBTORCH` to the folder of a libtorch {VERSION}"
             ),
             Self::OldSystem { .. } => {
-                "build Snug on this system with `cargo xtask dist`, or use a newer one".to_owned()
+                "build Snug on this system with `cargo xtask dist`, or use a newer system"
+                    .to_owned()
             }
             Self::NoProgram { .. } => {
-                "keep the folder of the archive whole; a link to this program may lie anywhere"
+                "keep all files of the archive in its folder; a link to this program may be anywhere"
                     .to_owned()
             }
             Self::Start { .. } | Self::Command { .. } | Self::NoOwnPath(_) => return None,
@@ -101,9 +102,9 @@ impl Error {
     }
 }
 
-const UNSET: &str = "unset `LIBTORCH`, and the active Python is asked for its torch";
+const UNSET: &str = "unset `LIBTORCH` to use the torch of the active Python";
 
-/// An error and what caused it, in one line: `a: b: c`.
+/// An error and its causes, in one line: `a: b: c`.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_stand_in_one_line() {
+    fn causes_go_on_one_line() {
         let error = Error::UnusableLibtorch {
             dir: "/opt/torch".into(),
             flaw: Flaw::Version {
@@ -141,7 +142,7 @@ mod tests {
         };
         assert_eq!(
             with_causes(&error),
-            "`LIBTORCH=/opt/torch` is of no use: its version is 2.9.1, not 2.11.0"
+            "`LIBTORCH=/opt/torch` cannot be used: its version is 2.9.1, not 2.11.0"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Starting the real program: its environment, and nothing else of it, is changed.
+//! Starts the real program. Only its environment is changed.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,14 +12,14 @@ use crate::torch::Torch;
 
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
-/// CUDA's own default order, fastest first, is not that of the driver's tools, and a GPU that
-/// `advisor` names would be another than the one that `train` takes.
+/// By default CUDA orders GPUs by speed, unlike the driver's tools: a number in the output of
+/// `advisor` would then mean another GPU to `train`.
 const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
-/// The folder of this program, wherever a link to it lies.
+/// The folder of this program, with links resolved.
 ///
 /// # Errors
-/// [`Error::NoOwnPath`] where the system does not say.
+/// [`Error::NoOwnPath`] if the system does not report it.
 pub fn folder() -> Result<PathBuf> {
     let own = env::current_exe()
         .and_then(|it| it.canonicalize())
@@ -27,13 +27,13 @@ pub fn folder() -> Result<PathBuf> {
     Ok(own.parent().map_or_else(PathBuf::new, Path::to_path_buf))
 }
 
-/// Becomes the `libexec/train` of `folder`, with a libtorch that is found now.
+/// Finds a libtorch and becomes the `libexec/train` of `folder`.
 ///
-/// Returns on failure; on Unix, on nothing else.
+/// On Unix this returns on failure only.
 ///
 /// # Errors
-/// Those of [`Search::find`]; [`Error::NoProgram`] or [`Error::Start`] where the program is
-/// missing or cannot be started.
+/// As [`Search::find`]; [`Error::NoProgram`] or [`Error::Start`] if the program is missing or
+/// cannot be started.
 pub fn launch(folder: &Path, args: Vec<OsString>) -> Result<ExitCode> {
     let path = folder.join("libexec").join("train");
     if !path.is_file() {
@@ -53,7 +53,7 @@ pub fn launch(folder: &Path, args: Vec<OsString>) -> Result<ExitCode> {
 /// The `LD_LIBRARY_PATH` of this process, with libtorch's folder before it.
 pub(crate) fn library_path(torch: &Torch) -> OsString {
     let mut path = torch.lib().into_os_string();
-    // An empty element would mean the folder that one starts in.
+    // An empty element would mean the current folder.
     if let Some(rest) = env::var_os(LIBRARY_PATH).filter(|it| !it.is_empty()) {
         path.push(":");
         path.push(rest);

@@ -1,11 +1,11 @@
 //! Finds a libtorch, judges it, and starts a program with it.
 //!
-//! A program that is linked to libtorch cannot look for it: the dynamic loader has to have it
-//! before `main`. The `train` of a distribution is therefore the small program of this package,
-//! which looks in `LIBTORCH`, in the active Python and beside itself, and executes the real one
-//! in its place. `cargo xtask setup` asks Pythons and judges folders by the same code.
+//! A program that is linked to libtorch cannot search for it: the dynamic loader needs it before
+//! `main`. The `train` of a distribution is therefore the small program of this package. It looks
+//! in `LIBTORCH`, in the active Python and in its own folder, and then replaces itself with the
+//! real program. `cargo xtask setup` queries Pythons and judges folders with the same code.
 //!
-//! This crate links no libtorch, opens none and installs none.
+//! This crate neither links, opens nor installs libtorch.
 //!
 //! ```
 //! use launcher::{Flaw, Use, inspect};

@@ -1,5 +1,5 @@
-//! What the dynamic loader would miss: asked before the program starts, as the loader itself
-//! names only the first library and says nothing of what to do.
+//! What the dynamic loader would not find. It is asked before the program starts, because the
+//! loader's own message names only the first library and does not say what to do.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,17 +8,17 @@ use std::process::{Command, Stdio};
 use crate::launch;
 use crate::torch::Torch;
 
-/// What a program does not find at its start.
+/// What a program would not find at its start.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lacks {
-    /// Libraries that are nowhere.
+    /// Libraries that were not found.
     pub(crate) libraries: Vec<String>,
-    /// Versions that the system's own libraries are too old for.
+    /// Symbol versions that the system's libraries are too old to have.
     pub(crate) versions: Vec<String>,
 }
 
 impl Lacks {
-    /// In words; nothing where nothing is missing.
+    /// The missing libraries as text, if any.
     pub(crate) fn reason(&self) -> Option<String> {
         if self.libraries.is_empty() {
             return None;
@@ -27,9 +27,9 @@ impl Lacks {
     }
 }
 
-/// Lets the loader of glibc list what `program` loads, without running it: 20 ms. This is what
-/// `ldd` does. On any other system, and where the list cannot be had, nothing is lacking: the
-/// start itself will tell.
+/// Makes glibc's loader list what `program` loads, without running it, as `ldd` does. This takes
+/// 20 ms. On other systems, or if the list is not available, this reports nothing as missing: the
+/// start itself will fail.
 pub(crate) fn lacks(program: &Path, torch: &Torch) -> Lacks {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
         return Lacks::default();
@@ -74,9 +74,9 @@ fn parse(stdout: &str, stderr: &str) -> Lacks {
 mod tests {
     use super::*;
 
-    // Lines of the real loader (glibc 2.36), fewer of them.
+    // A selection of lines from the real loader (glibc 2.36).
     #[test]
-    fn libraries_that_are_nowhere() {
+    fn missing_libraries_are_found() {
         let said = "\tlinux-vdso.so.1 (0x00007fa7f7f33000)\n\
                     \tlibc10.so => /t/lib/libc10.so (0x00007fa7f7ad5000)\n\
                     \tlibcupti.so.13 => not found\n\tlibcudart.so.13 => not found\n\
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_are_too_new() {
+    fn missing_symbol_versions_are_found() {
         let said = "./train: /lib/libc.so.6: version `GLIBC_2.38' not found (required by ./train)\n\
                     ./train: /lib/libc.so.6: version `GLIBC_2.38' not found (required by /t/c10)\n\
                     ./train: /lib/libz.so: no version information available (required by x)\n";

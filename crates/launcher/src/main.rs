@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         .and_then(|folder| launcher::launch(&folder, env::args_os().skip(1).collect()));
     launched.unwrap_or_else(|error| {
         let mut stderr = io::stderr().lock();
-        // Nowhere is left to report that stderr is closed.
+        // A closed stderr cannot be reported anywhere.
         writeln!(stderr, "error: {}", launcher::with_causes(&error)).ok();
         if let Some(hint) = error.hint() {
             writeln!(stderr, "hint: {hint}").ok();

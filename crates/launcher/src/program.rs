@@ -1,16 +1,15 @@
-//! Starting other programs, and what a short-lived one says.
+//! Starts other programs, and reads the output of short-lived ones.
 
 use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::error::{Error, Result};
 
-/// Ends this process with `command`. On Unix the command takes its place, so that
-/// Ctrl-C reaches it and its exit code is the one that the shell sees, with
-/// nothing between.
+/// Ends this process with `command`. On Unix the command replaces this process, so that
+/// Ctrl-C reaches it and the shell sees its exit code directly.
 ///
 /// # Errors
-/// [`Error::Start`] where the program cannot be started.
+/// [`Error::Start`] if the program cannot be started.
 pub fn replace_by(command: &mut Command) -> Result<ExitCode> {
     #[cfg(unix)]
     {
@@ -34,10 +33,10 @@ pub fn replace_by(command: &mut Command) -> Result<ExitCode> {
     }
 }
 
-/// Runs a program with its output in the open; whether it ended well.
+/// Runs a program whose output stays visible. Returns whether it succeeded.
 ///
 /// # Errors
-/// [`Error::Start`] where the program cannot be started.
+/// [`Error::Start`] if the program cannot be started.
 pub fn succeeds(command: &mut Command) -> Result<bool> {
     match command.status() {
         Ok(status) => Ok(status.success()),
@@ -48,10 +47,11 @@ pub fn succeeds(command: &mut Command) -> Result<bool> {
     }
 }
 
-/// What a program wrote on stdout, or why there is nothing: its stderr's end.
+/// Runs a program and returns its stdout.
 ///
 /// # Errors
-/// [`Error::Start`] where the program cannot be started, [`Error::Command`] where it ends badly.
+/// [`Error::Start`] if the program cannot be started, [`Error::Command`] with the end of its
+/// stderr if it fails.
 pub fn stdout_of(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_lines_leaves_blank_ones_out() {
+    fn last_lines_skips_blank_lines() {
         assert_eq!(last_lines("a\nb\n\n c\n\n", 2), "b\n c");
         assert_eq!(last_lines("a", 5), "a");
         assert_eq!(last_lines("\n", 5), "");

@@ -1,4 +1,4 @@
-//! A Python, and the torch that it may have.
+//! A Python, and the torch that it may have installed.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::program;
 use crate::torch::Flaw;
 
-/// The folder that one starts in is no place to import from.
+/// The current folder comes off `sys.path`: nothing must be imported from it.
 const TORCH_SCRIPT: &str = "\
 import importlib.util, sys
 sys.path = [it for it in sys.path if it not in ('', '.')]
@@ -24,18 +24,18 @@ for path in sys.argv[1:]:
     ctypes.CDLL(path)
 ";
 
-/// The name or path of a Python, which need not be there.
+/// The name or path of a Python, which may not exist.
 #[derive(Debug, Clone)]
 pub struct Python {
     program: OsString,
 }
 
-/// What a Python says of itself.
+/// What a Python reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The interpreter that answered.
     pub executable: PathBuf,
-    /// Where its torch lies, if it has one.
+    /// The folder of its torch, if it has one.
     pub torch: Option<PathBuf>,
 }
 
@@ -53,15 +53,15 @@ impl Python {
         }
     }
 
-    /// This Python, to be given arguments.
+    /// A command that runs this Python; add arguments.
     pub fn command(&self) -> Command {
         Command::new(&self.program)
     }
 
-    /// Asks where this Python's torch lies. It is not imported, which takes seconds.
+    /// Asks for the folder of this Python's torch, without importing it, which would take seconds.
     ///
     /// # Errors
-    /// Where the Python is not there, or does not answer.
+    /// If the Python does not exist or does not answer.
     pub fn ask(&self) -> Result<Answer> {
         let said = program::stdout_of(self.command().args(["-c", TORCH_SCRIPT]))?;
         Ok(parse_answer(&said))
@@ -70,7 +70,7 @@ impl Python {
     /// Loads shared libraries, as a program linked to them would.
     ///
     /// # Errors
-    /// [`Flaw::Load`] with the loader's words.
+    /// [`Flaw::Load`] with the loader's message.
     pub fn load(&self, libraries: &[PathBuf]) -> Result<(), Flaw> {
         let mut command = self.command();
         command.args(["-c", LOAD_SCRIPT]).args(libraries);
@@ -89,8 +89,7 @@ impl Python {
     }
 }
 
-/// The Pythons worth asking, the likeliest first: that of the active virtual environment, then
-/// those on `PATH`.
+/// The Pythons to ask, most likely first: the active virtual environment's, then those on `PATH`.
 pub fn candidates() -> Vec<Python> {
     let in_venv = env::var_os("VIRTUAL_ENV")
         .filter(|it| !it.is_empty())
@@ -110,7 +109,7 @@ pub fn candidates() -> Vec<Python> {
         .collect()
 }
 
-/// The last two lines: a Python may be set up to greet.
+/// Reads the last two lines, because a Python may be configured to print a greeting.
 fn parse_answer(said: &str) -> Answer {
     let said = said.strip_suffix('\n').unwrap_or(said);
     let mut lines = said.rsplit('\n').map(str::trim);

@@ -1,4 +1,4 @@
-//! Where a program looks for libtorch: `LIBTORCH`, the active Python, beside itself.
+//! Where a program looks for libtorch: in `LIBTORCH`, in the active Python, in its own folder.
 
 use std::env;
 use std::fmt;
@@ -10,29 +10,29 @@ use crate::loader;
 use crate::python::{self, Python};
 use crate::torch::{Flaw, Torch, Use, inspect};
 
-/// The folders beside a program that may be a libtorch: the archive for C++ unpacks as the one,
-/// a wheel as the other.
+/// Folders next to a program that may be a libtorch: the C++ archive unpacks to the first, a wheel
+/// to the second.
 const BESIDE: [&str; 2] = ["libtorch", "torch"];
 
 /// Where to look, and for which program.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// The program that is to run with what is found.
+    /// The program that needs libtorch.
     pub program: PathBuf,
-    /// `LIBTORCH`. Where it is set, nothing else is looked at.
+    /// `LIBTORCH`. If it is set, the search looks nowhere else.
     pub libtorch: Option<PathBuf>,
     /// The Pythons to ask, in order.
     pub pythons: Vec<Python>,
-    /// The folder that may have a libtorch in it.
+    /// The program's own folder, which may contain a libtorch.
     pub folder: PathBuf,
 }
 
-/// A place that was tried, and why it was passed over.
+/// A place that was tried, and why it was skipped.
 #[derive(Debug)]
 pub struct Tried {
     /// The place.
     pub place: Place,
-    /// What was wrong with it.
+    /// Why it was skipped.
     pub why: Why,
 }
 
@@ -44,39 +44,39 @@ pub enum Place {
     Variable,
     /// The torch of a Python.
     Python(Python),
-    /// A folder beside the program.
+    /// A folder next to the program.
     Beside(PathBuf),
 }
 
-/// Why a place was passed over.
+/// Why a place was skipped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Why {
-    /// The variable.
-    #[error("it is not set")]
+    /// The variable is not set.
+    #[error("not set")]
     NotSet,
-    /// There is no such program or folder.
-    #[error("it is not there")]
+    /// The program or folder does not exist.
+    #[error("not found")]
     NotThere,
     /// The Python could not be asked.
-    #[error("it does not answer: {0}")]
+    #[error("it failed to run: {0}")]
     NoAnswer(String),
     /// The Python has no torch.
-    #[error("it has no torch (`{}`)", .executable.display())]
+    #[error("it has no torch installed (`{}`)", .executable.display())]
     NoTorch {
-        /// The interpreter that said so.
+        /// The interpreter that answered.
         executable: PathBuf,
     },
-    /// The Python's torch does not serve.
-    #[error("its torch is of no use (`{}`): {flaw}", .dir.display())]
+    /// The Python's torch cannot be used.
+    #[error("its torch cannot be used (`{}`): {flaw}", .dir.display())]
     Torch {
-        /// Where that torch lies.
+        /// The folder of that torch.
         dir: PathBuf,
         /// What is wrong with it.
         flaw: Flaw,
     },
-    /// The folder is no libtorch that serves.
-    #[error("it is of no use: {0}")]
+    /// The folder is not a usable libtorch.
+    #[error("cannot be used: {0}")]
     Folder(Flaw),
 }
 
@@ -103,13 +103,13 @@ impl Search {
         }
     }
 
-    /// The first libtorch that serves.
+    /// Finds the first usable libtorch.
     ///
     /// # Errors
-    /// - [`Error::UnusableLibtorch`] where `LIBTORCH` is set to one that does not serve: whoever
-    ///   set it wants that one and no other.
+    /// - [`Error::UnusableLibtorch`] if `LIBTORCH` is set to a libtorch that cannot be used: it was
+    ///   set on purpose, so no other is tried.
     /// - [`Error::NotFound`] with every place and what is wrong with it.
-    /// - [`Error::OldSystem`] where no libtorch could help.
+    /// - [`Error::OldSystem`] if no libtorch could help.
     pub fn find(&self) -> Result<Torch> {
         if let Some(dir) = &self.libtorch {
             return self.judge(dir)?.map_err(|flaw| Error::UnusableLibtorch {
@@ -160,7 +160,7 @@ impl Search {
         Ok(judged.map_err(|flaw| Why::Torch { dir, flaw }))
     }
 
-    /// The outer error is one that the next place cannot cure.
+    /// The outer error is one that no other place can fix.
     fn judge(&self, dir: &Path) -> Result<Result<Torch, Flaw>> {
         let torch = match inspect(dir, Use::Run) {
             Ok(torch) => torch,
@@ -180,7 +180,7 @@ impl Search {
     }
 }
 
-/// The last line: of what a Python says when it fails, that is the exception.
+/// The last line of the error: if a Python fails, this line names the exception.
 fn reason(error: &Error) -> String {
     let text = match error {
         Error::Command { message, .. } => message.clone(),

@@ -1,4 +1,5 @@
-// Found only where libtorch's own header is not (see `CPATH` in .cargo/config.toml).
+// The compiler finds this file only if libtorch's own header is missing (see `CPATH` in
+// .cargo/config.toml).
 #error "libtorch is missing: run `cargo xtask setup` first"
-// A header that is missing ends the compilation, where `#error` alone lets a flood follow.
+// A missing header ends the compilation; after `#error` alone a flood of errors would follow.
 #include "libtorch is missing: run `cargo xtask setup` first"

@@ -1,5 +1,5 @@
-//! `cargo xtask bench ARGS...`: `train bench ARGS...` with all three techniques, in the profile in
-//! which `cargo xtask train` trains, beside a Python that has torch where it is asked for.
+//! `cargo xtask bench ARGS...`: runs `train bench ARGS...` with all three techniques, in the
+//! profile of `cargo xtask train`, and on request against a Python that has torch.
 
 mod record;
 
@@ -61,7 +61,7 @@ fn is_flag(arg: &OsStr, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
-/// Where `train bench` writes: its `--out`, or what it takes without.
+/// The folder that `train bench` writes to: its `--out`, or the default.
 fn out(args: &[OsString]) -> PathBuf {
     let mut out = PathBuf::from("runs/bench");
     let mut args = args.iter();

@@ -1,5 +1,5 @@
-//! `docs/measurements`: what a benchmark measured, as a file for programs, a page and a picture; and
-//! the figures of the README, which are made of these files and checked against them.
+//! `docs/measurements`: the results of a benchmark as a file for programs, a page and a picture.
+//! The figures of the README are made from these files and checked against them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 
 const README: &str = "README.md";
 
-/// Takes a file of results into `docs/measurements`, and its figures into the README.
+/// Copies a file of results into `docs/measurements`, and updates the figures of the README.
 pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Result<(), Error> {
     let results = Results::read(file)?;
     let path = folder(workspace).join(format!("{}.json", stem(&results)));
@@ -25,7 +25,7 @@ pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Res
     refresh(workspace, console)
 }
 
-/// A part of a benchmark does not take the place of a whole one of the same day.
+/// A partial benchmark must not replace a complete one of the same day.
 fn refuse_to_lose(path: &Path, new: &Results) -> Result<(), Error> {
     if !path.exists() {
         return Ok(());
@@ -49,7 +49,7 @@ fn refuse_to_lose(path: &Path, new: &Results) -> Result<(), Error> {
     })
 }
 
-/// Makes pages, pictures and the README's figures anew from the files.
+/// Remakes pages, pictures and the README's figures from the files.
 pub(super) fn refresh(workspace: &Workspace, console: &Console) -> Result<(), Error> {
     for (path, wanted) in wanted(workspace)? {
         if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
@@ -60,14 +60,14 @@ pub(super) fn refresh(workspace: &Workspace, console: &Console) -> Result<(), Er
     Ok(())
 }
 
-/// What differs from what the files of `docs/measurements` make, one line each.
+/// Every file that differs from what `docs/measurements` would make, one line each.
 pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     for (path, wanted) in wanted(workspace)? {
         if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
             let path = path.strip_prefix(workspace.root()).unwrap_or(&path);
             violations.push(format!(
-                "`{}` is not what the measurements make; `cargo xtask bench --refresh` does",
+                "`{}` does not match the measurements; `cargo xtask bench --refresh` updates it",
                 path.display()
             ));
         }
@@ -75,7 +75,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
     Ok(violations)
 }
 
-/// Every file that is made of measurements, with its text.
+/// Every file that is made from measurements, with its text.
 fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
     let mut wanted = Vec::new();
     let mut all = Vec::new();

@@ -1,6 +1,5 @@
 //! Architecture invariants about dependencies, as `cargo tree` sees them.
-//! `docs/architecture.md` states them; what may stand in which file is tested in
-//! `sources`.
+//! `docs/architecture.md` states them; `sources` checks invariants about files.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +7,7 @@ use crate::error::Error;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// Everything that a package depends on must not hold any of the others.
+/// A rule: the dependency tree of a package must not contain the named packages.
 struct Rule {
     package: &'static str,
     features: &'static str,
@@ -26,7 +25,7 @@ const fn rule(package: &'static str, never: &'static [&'static str]) -> Rule {
 const LIBTORCH: &[&str] = &["tch", "torch-sys", "torch-ext"];
 
 const RULES: &[Rule] = &[
-    // The techniques know nothing of each other, nor of who composes them.
+    // The techniques do not depend on each other, nor on the crate that composes them.
     rule("amp", &["checkpoint", "layout", "train"]),
     rule("checkpoint", &["amp", "layout", "train"]),
     rule("layout", &["amp", "checkpoint", "train"]),
@@ -37,7 +36,7 @@ const RULES: &[Rule] = &[
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("advisor", LIBTORCH),
-    // It looks for the libtorch that others link.
+    // The launcher finds libtorch before any program links it.
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),
     rule("xtask", LIBTORCH),
@@ -60,7 +59,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// What is violated, one line each.
+/// All violations, one line each.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     for rule in RULES {
@@ -76,7 +75,7 @@ fn tree(workspace: &Workspace, rule: &Rule) -> Result<String, Error> {
         .current_dir(workspace.root())
         .args(["tree", "--package", rule.package]);
     cargo.args(["--features", rule.features]);
-    // On every platform, and with tests and build scripts: those link as well.
+    // On every platform, including tests and build scripts, which link as well.
     cargo.args([
         "--target", "all", "--edges", "all", "--prefix", "none", "--format", "{p}",
     ]);
@@ -94,9 +93,9 @@ fn broken(rule: &Rule, tree: &BTreeSet<&str>) -> Vec<String> {
     } else {
         format!(" with `{features}`")
     };
-    // A tree that does not even hold its root was not understood.
+    // A tree without its own root was not parsed correctly.
     if !tree.contains(package) {
-        return vec![format!("cargo tree says nothing about `{package}`")];
+        return vec![format!("cargo tree does not list `{package}`")];
     }
     let found = never.iter().filter(|it| tree.contains(*it));
     found

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: every check that a change has to pass, and a table at the end.
+//! `cargo xtask ci`: runs every check that a change has to pass, and prints a table at the end.
 
 mod invariants;
 mod rust_code;
@@ -15,7 +15,7 @@ use crate::flags::{self, Step};
 use crate::workspace::Workspace;
 use crate::{run, setup, test};
 
-/// All of them, so that code behind any of them is seen.
+/// All features, so that code behind any of them is checked.
 const FULL: &str = "train/full";
 
 /// The eight combinations of `train`'s features.
@@ -49,7 +49,7 @@ pub(crate) fn run(
         let name = name(step);
         console.say(format_args!("\n== ci: {name}"));
         let start = Instant::now();
-        // A step that cannot even start has failed as well; the others go on.
+        // A step that cannot start counts as failed; the other steps still run.
         let ok = run_step(step, workspace, console).unwrap_or_else(|error| {
             console.error(&error);
             false

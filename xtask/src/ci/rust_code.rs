@@ -1,8 +1,8 @@
-//! Rust source without what is not code: a word in a comment or in a string is
-//! not an instruction to the compiler.
+//! Blanks comments and literals in Rust source, so that a word in them does not count
+//! as code.
 
-/// `text` with comments and the contents of literals blanked. Lines stay where
-/// they are.
+/// `text` with comments and the contents of literals blanked. Line numbers stay the
+/// same.
 pub(super) fn only(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -52,7 +52,7 @@ fn not_code(text: &str, in_word: bool) -> usize {
     if in_word { 0 } else { raw_string(text) }
 }
 
-/// They nest.
+/// Block comments nest.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -87,7 +87,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// `'x'` or `'\n'`; a lifetime is code.
+/// `'x'` or `'\n'`. A lifetime is code.
 fn character(text: &str) -> usize {
     let mut chars = text.char_indices().skip(1);
     match (chars.next(), chars.next()) {
@@ -97,7 +97,7 @@ fn character(text: &str) -> usize {
     }
 }
 
-/// `r"..."` and `r#"..."#`, with `b` or `c` before.
+/// `r"..."` and `r#"..."#`, also with the prefix `b` or `c`.
 fn raw_string(text: &str) -> usize {
     let prefix = usize::from(text.starts_with(['b', 'c']));
     let Some(rest) = text[prefix..].strip_prefix('r') else {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_end_is_survived() {
+    fn an_unterminated_literal_does_not_panic() {
         for text in ["\"abc", "/* abc", "r#\"abc", "'", "'\\"] {
             only(text);
         }

@@ -1,4 +1,4 @@
-//! Invariants about files: which code may stand where, and what may stand nowhere.
+//! Invariants about files: which code belongs in which file, and which text belongs nowhere.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ const CPP_FOLDERS: [&str; 2] = ["crates/torch-ext/shim/", "xtask/before-setup/"]
 const CPP_EXTENSIONS: [&str; 8] = ["c", "cc", "cpp", "cxx", "h", "hpp", "cu", "cuh"];
 const COMPOSING_CRATE: &str = "crates/train/";
 
-/// Folders of the machine that something was written on. They are put together
-/// here, as this file is checked like any other.
+/// Folders of the author's machine. The names are assembled here, because this file is
+/// checked like any other.
 const MACHINE_PATHS: [&str; 2] = [concat!("/", "work/"), concat!("/", "root/")];
 
-/// Where packages are fetched from is the business of cargo and pip.
+/// Only cargo and pip need to know package registries.
 const REGISTRY_HOSTS: [&str; 6] = [
     concat!("crates", ".io"),
     concat!("pypi", ".org"),
@@ -29,10 +29,10 @@ const REGISTRY_HOSTS: [&str; 6] = [
     concat!("pypi.", "nvidia.com"),
 ];
 
-/// cargo writes them, and names its registry in them.
+/// Lock files: cargo writes them and names its registry in them.
 const LOCK_FILES: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
-/// What is violated, one line each.
+/// All violations, one line each.
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     let mut composing = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
         let Ok(bytes) = fs::read(workspace.root().join(&path)) else {
             continue;
         };
-        // An image or weights: nothing to read in it.
+        // A binary file, such as an image or weights.
         let Ok(text) = String::from_utf8(bytes) else {
             continue;
         };
@@ -57,7 +57,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
             composing.join(", ")
         };
         violations.push(format!(
-            "`cfg(feature = ...)` must stand in one file of `{COMPOSING_CRATE}`, and stands in: {found}"
+            "`cfg(feature = ...)` belongs in one file of `{COMPOSING_CRATE}`, but was found in: {found}"
         ));
     }
     Ok(violations)
@@ -85,7 +85,7 @@ fn files(workspace: &Workspace) -> Result<Vec<String>, Error> {
             files.dedup();
             Ok(files)
         }
-        // No git, or an unpacked archive: what a checkout would not have is left out.
+        // Without git, as in an unpacked archive: skip folders that a checkout would not have.
         _ => walk(workspace.root(), ""),
     }
 }
@@ -137,7 +137,7 @@ fn extension(path: &str) -> Option<&str> {
 fn check_place(path: &str) -> Option<String> {
     let is_cpp = extension(path).is_some_and(|it| CPP_EXTENSIONS.contains(&it));
     let allowed = CPP_FOLDERS.iter().any(|folder| path.starts_with(folder));
-    (is_cpp && !allowed).then(|| format!("`{path}`: C++ stands in `{}` only", CPP_FOLDERS[0]))
+    (is_cpp && !allowed).then(|| format!("`{path}`: C++ belongs in `{}` only", CPP_FOLDERS[0]))
 }
 
 fn check_text(path: &str, text: &str) -> Vec<String> {
@@ -165,7 +165,7 @@ fn check_text(path: &str, text: &str) -> Vec<String> {
             if words.contains(&"unsafe") || opts_in {
                 let at = index + 1;
                 violations.push(format!(
-                    "{path}:{at}: unsafe code stands in `{UNSAFE_CRATE}` only"
+                    "{path}:{at}: unsafe code belongs in `{UNSAFE_CRATE}` only"
                 ));
             }
         }
@@ -173,7 +173,7 @@ fn check_text(path: &str, text: &str) -> Vec<String> {
     violations
 }
 
-/// Does `line` name a path that starts so, rather than one that holds it further on?
+/// Whether `line` names a path that starts with `machine`, not one that contains it further on.
 fn names_path(line: &str, start: &str) -> bool {
     line.match_indices(start).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpp_has_its_place() {
+    fn cpp_outside_its_folders_is_found() {
         assert!(check_place("crates/torch-ext/shim/autocast.cpp").is_none());
         assert!(check_place("xtask/before-setup/torch/torch.h").is_none());
         assert!(check_place("crates/amp/scaler.cpp").is_some());

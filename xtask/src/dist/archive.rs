@@ -1,4 +1,4 @@
-//! The `.tar.gz` of a folder: of the same files, always the same bytes.
+//! Makes the `.tar.gz` of a folder: the same files always make the same bytes.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
@@ -11,12 +11,12 @@ use tar::{Builder, HeaderMode};
 use crate::error::Error;
 use crate::files::{sorted, unwritable};
 
-/// Packs `folder` under its own name; returns how large the archive is.
+/// Packs `folder` under its own name, and returns the size of the archive.
 pub(crate) fn write(folder: &Path, archive: &Path) -> Result<u64, Error> {
     let file = File::create(archive).map_err(|it| unwritable(archive, it))?;
     let encoder = GzEncoder::new(BufWriter::new(file), Compression::best());
     let mut builder = Builder::new(encoder);
-    // One time, owner and mode for all; the header of gzip has no time either.
+    // All entries have the same time and owner; gzip's header has no time either.
     builder.mode(HeaderMode::Deterministic);
     let name = folder.file_name().map_or(Path::new(""), Path::new);
     for (path, name) in tree(folder, name)? {
@@ -32,7 +32,7 @@ pub(crate) fn write(folder: &Path, archive: &Path) -> Result<u64, Error> {
         .map_err(|it| unwritable(archive, it))
 }
 
-/// Everything in a folder and the folder itself, with the names in the archive, sorted.
+/// A folder and everything in it, with the names in the archive, sorted.
 fn tree(path: &Path, name: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut found = vec![(path.to_path_buf(), name.to_path_buf())];
     if path.is_dir() {
@@ -44,7 +44,7 @@ fn tree(path: &Path, name: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     Ok(found)
 }
 
-/// Every buffer on the way is emptied here, where a full disk is still seen.
+/// Flushes every buffer, so that a full disk is still reported.
 fn finish(builder: Builder<GzEncoder<BufWriter<File>>>) -> io::Result<()> {
     builder.into_inner()?.finish()?.flush()
 }
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder `snug` whose files are made in this order, with this mode and time.
+    /// Makes a folder `snug` with files in this order, with this mode and time.
     fn folder(dir: &TempDir, files: [&str; 3], mode: u32, time: SystemTime) -> PathBuf {
         let folder = dir.path().join("snug");
         for name in files {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_missing_folder_is_named() {
         let dir = TempDir::new().unwrap();
         let error = write(dir.path(), &dir.path().join("no/such/a.tar.gz")).unwrap_err();
         assert!(matches!(error, Error::Unwritable { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! Building the programs of a distribution: all techniques in, nothing of this machine in them.
+//! Builds the programs of a distribution: with all techniques, and without paths of this machine.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::run;
 use crate::workspace::Workspace;
 
-/// Where cargo put them.
+/// The paths of the programs.
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) train: PathBuf,
@@ -17,10 +17,10 @@ pub(crate) struct Programs {
     pub(crate) advisor: PathBuf,
 }
 
-/// Compiles them in a folder of their own: they are compiled with other flags than everything else
-/// of a checkout, and in the same folder each would undo the other's work.
+/// Compiles them in their own target folder: they need other compiler flags than the rest of the
+/// checkout, and in a shared folder each build would invalidate the other.
 pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Programs, Error> {
-    console.say("dist: building the programs (minutes at the first time)");
+    console.say("dist: building the programs (takes minutes the first time)");
     let target_dir = workspace.root().join("target").join("dist-build");
     let mut cargo = run::cargo(workspace);
     cargo.current_dir(workspace.root());
@@ -34,7 +34,7 @@ pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Progr
         .arg("--config")
         .arg(rustflags(&hidden()))
         .env("SNUG_RPATH", "none")
-        // It would move the programs to another folder, and no other target is supported.
+        // A build target would move the programs to another folder, and no other is supported.
         .env_remove("CARGO_BUILD_TARGET");
     let libtorch = workspace.user_libtorch().unwrap_or(workspace.torch());
     if let Some(flags) = cxxflags(env::var_os("CXXFLAGS"), &libtorch) {
@@ -51,8 +51,8 @@ pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Progr
     })
 }
 
-/// Folders of this machine that would stand in messages of panics, and what stands there instead.
-/// Of two that fit, the compiler takes the later.
+/// Folders of this machine that would appear in panic messages, and their replacements. If two of
+/// them match, the compiler takes the later one.
 fn hidden() -> Vec<(PathBuf, &'static str)> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from);
     let home = folder("HOME").filter(|it| it.parent().is_some());
@@ -64,7 +64,7 @@ fn hidden() -> Vec<(PathBuf, &'static str)> {
         .collect()
 }
 
-/// A setting of cargo, in TOML. `RUSTFLAGS` of the user wins over it.
+/// The flags as a cargo setting, in TOML. The user's `RUSTFLAGS` win over it.
 fn rustflags(hidden: &[(PathBuf, &str)]) -> String {
     let flags: Vec<String> = hidden
         .iter()
@@ -77,8 +77,8 @@ fn rustflags(hidden: &[(PathBuf, &str)]) -> String {
     format!("build.rustflags=[{}]", flags.join(","))
 }
 
-/// The same for libtorch's headers, whose checks name their file. The variable is split at blanks,
-/// so a folder with one in its name is left as it is.
+/// The same for libtorch's headers, whose checks name their file. The variable is split at spaces,
+/// so a folder with a space in its name stays unchanged.
 fn cxxflags(user: Option<OsString>, libtorch: &Path) -> Option<OsString> {
     let folder = libtorch.to_str()?;
     if folder.contains(char::is_whitespace) {

@@ -1,4 +1,4 @@
-//! What lies where in a distribution.
+//! The layout of a distribution.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use super::build::Programs;
 
 const KIB: u64 = 1 << 10;
 
-/// Folders of the checkout that travel along. One that a checkout lacks is left out.
+/// Folders of the checkout that are included, if they exist.
 const FOLDERS: [&str; 2] = ["presets", "bench/pytorch"];
 const FILES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
-/// A program or a folder, and what it weighs.
+/// A program or a folder, and its size.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) name: &'static str,
     pub(crate) bytes: u64,
 }
 
-/// Fills `folder` with everything but the README, which tells of the rest.
+/// Fills `folder` with everything but the README, which describes the rest.
 pub(crate) fn lay_out(
     folder: &Path,
     workspace: &Workspace,
@@ -55,7 +55,7 @@ pub(crate) fn lay_out(
     Ok(parts)
 }
 
-/// The launcher has the name that people call.
+/// The launcher gets the name that people call.
 const PROGRAMS: [&str; 3] = ["train", "libexec/train", "advisor"];
 
 impl Programs {
@@ -64,23 +64,23 @@ impl Programs {
     }
 }
 
-/// The programs of a folder that is laid out.
+/// The programs in the finished folder.
 pub(crate) fn programs(folder: &Path) -> [PathBuf; 3] {
     PROGRAMS.map(|it| folder.join(it))
 }
 
-/// One line for each part, and the sum.
+/// One line for each part, and the total.
 pub(crate) fn table(parts: &[Part]) -> String {
     let total = parts.iter().map(|it| it.bytes).sum();
     let lines = parts.iter().map(|it| (it.name, it.bytes));
     lines
-        .chain([("together", total)])
+        .chain([("total", total)])
         .map(|(name, bytes)| format!("{name:<16}{:>10}", size(bytes)))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// In the unit that suits it.
+/// A size in a suitable unit.
 pub(crate) fn size(bytes: u64) -> String {
     let (unit_bytes, unit) = if bytes < super::MIB {
         (KIB, "KiB")
@@ -90,7 +90,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{:.1} {unit}", bytes as f64 / unit_bytes as f64)
 }
 
-/// Without what an editor or Python leaves: names that begin with a dot, and bytecode.
+/// Skips leftovers of editors and Python: names that begin with a dot, and bytecode.
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(|it| unwritable(to, it))?;
     for path in sorted(from)? {
@@ -151,7 +151,7 @@ mod tests {
             table(&parts),
             "train              1.0 KiB\n\
              libexec/train     10.0 MiB\n\
-             together          10.0 MiB"
+             total             10.0 MiB"
         );
     }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let error = copy(&dir.path().join("none"), &dir.path().join("to")).unwrap_err();
         assert!(matches!(error, Error::Unreadable { .. }), "{error}");

@@ -1,5 +1,5 @@
-//! What a program asks of the system that it runs on: versions of symbols in glibc and libstdc++,
-//! and folders to look in.
+//! What a program requires of the system that it runs on: symbol versions of glibc and libstdc++,
+//! and folders to search.
 
 use std::fmt;
 use std::fs;
@@ -12,14 +12,14 @@ use object::read::elf::{Dyn as _, FileHeader as _};
 use crate::error::Error;
 use crate::files::unreadable;
 
-/// The newest versions that are asked for.
+/// The newest versions that are required.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Needs {
     glibc: Option<Version>,
     glibcxx: Option<Version>,
 }
 
-/// Such as 3.4.30, which is newer than 3.4.9.
+/// A version such as 3.4.30, which is newer than 3.4.9.
 type Version = Vec<u32>;
 
 impl fmt::Display for Needs {
@@ -37,7 +37,7 @@ impl Needs {
     fn add(&mut self, symbol_version: &str) {
         for (prefix, newest) in [("GLIBC_", &mut self.glibc), ("GLIBCXX_", &mut self.glibcxx)] {
             let version = symbol_version.strip_prefix(prefix).and_then(parse);
-            // Nothing is less than something.
+            // `None` is less than any version.
             if version > *newest {
                 *newest = version;
             }
@@ -45,10 +45,10 @@ impl Needs {
     }
 }
 
-/// What all of `programs` need together.
+/// The combined requirements of all `programs`.
 ///
 /// # Errors
-/// [`Error::Rpath`] for a program that names folders to look in: they are this machine's.
+/// [`Error::Rpath`] for a program that names folders to search, since they are on this machine.
 pub(crate) fn needs_of(programs: &[PathBuf]) -> Result<Needs, Error> {
     let mut needs = Needs::default();
     for path in programs {
@@ -65,7 +65,7 @@ pub(crate) fn needs_of(programs: &[PathBuf]) -> Result<Needs, Error> {
     Ok(needs)
 }
 
-/// Adds to `needs`, and returns the rpath, if there is one.
+/// Adds to `needs`, and returns the rpath, if any.
 fn read(data: &[u8], needs: &mut Needs) -> object::Result<Option<String>> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
@@ -92,7 +92,7 @@ fn read(data: &[u8], needs: &mut Needs) -> object::Result<Option<String>> {
     Ok(None)
 }
 
-/// `GLIBC_PRIVATE` is no version.
+/// `GLIBC_PRIVATE` is not a version.
 fn parse(version: &str) -> Option<Version> {
     version.split('.').map(|it| it.parse().ok()).collect()
 }
@@ -128,7 +128,7 @@ mod tests {
 
     #[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
     #[test]
-    fn this_very_program() {
+    fn this_test_program_is_read() {
         let own = std::env::current_exe().unwrap();
         let needs = needs_of(&[own]).unwrap();
         assert!(
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_named() {
+    fn an_invalid_program_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("train");
         fs::write(&path, "#!/bin/sh\n").unwrap();
         let error = needs_of(std::slice::from_ref(&path)).unwrap_err();
-        let expected = format!("`{}` cannot be read as a program", path.display());
+        let expected = format!("`{}` is not a valid program", path.display());
         assert_eq!(error.to_string(), expected);
     }
 }

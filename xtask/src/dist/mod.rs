@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: a folder and an archive that run without a checkout.
+//! `cargo xtask dist`: makes a folder and an archive that run without a checkout.
 //!
 //! This file decides; [`build`] builds the programs, [`contents`] lays them out, [`elf`] reads what
-//! they ask of a system, [`readme`] tells it, [`archive`] packs.
+//! they require of a system, [`readme`] documents it, [`archive`] packs.
 
 mod archive;
 mod build;
@@ -22,7 +22,7 @@ use crate::{flags, setup};
 
 const MIB: u64 = 1 << 20;
 
-/// What a download may weigh, unpacked.
+/// Largest allowed size of a distribution, unpacked.
 const LIMIT_BYTES: u64 = 40 * MIB;
 
 pub(crate) fn run(
@@ -34,7 +34,7 @@ pub(crate) fn run(
     let default_out = || workspace.root().join("target").join("dist");
     let out = flags.out.clone().unwrap_or_else(default_out);
     fs::create_dir_all(&out).map_err(|it| unwritable(&out, it))?;
-    // Before the build, which takes minutes: a folder that cannot be written to is seen now.
+    // This comes before the build, which takes minutes, so that an unwritable folder is found now.
     let stage = tempfile::Builder::new()
         .prefix(".partial-")
         .tempdir_in(&out)
@@ -63,7 +63,7 @@ pub(crate) fn run(
         publish(&stage.path().join(name), &out.join(name))?;
     }
     console.say(contents::table(&parts));
-    console.say(format_args!("needs of a system: {needs}"));
+    console.say(format_args!("requires {needs}"));
     console.result(out.join(&name).display());
     console.result(format_args!(
         "{} ({})",
@@ -73,7 +73,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The system in the name of a distribution, where one can be made.
+/// The system in the name of a distribution, if one can be made there.
 fn target(arch: &str, os: &str, is_glibc: bool) -> Result<String, Error> {
     if (arch, os, is_glibc) == ("x86_64", "linux", true) {
         return Ok(format!("{arch}-{os}"));
@@ -88,7 +88,7 @@ fn target(arch: &str, os: &str, is_glibc: bool) -> Result<String, Error> {
     })
 }
 
-/// Replaces what an earlier run left there.
+/// Moves the result into place, and replaces that of an earlier run.
 fn publish(from: &Path, to: &Path) -> Result<(), Error> {
     remove(to)
         .and_then(|()| fs::rename(from, to))
@@ -103,7 +103,7 @@ mod tests {
     fn other_systems_are_refused_by_name() {
         assert_eq!(target("x86_64", "linux", true).unwrap(), "x86_64-linux");
         let refusal = |arch, os, is_glibc| target(arch, os, is_glibc).unwrap_err().to_string();
-        let sentence = "a distribution is made on x86-64 Linux with glibc, and this is ";
+        let sentence = "a distribution can only be made on x86-64 Linux with glibc, but this is ";
         assert_eq!(
             refusal("aarch64", "linux", true),
             format!("{sentence}aarch64 linux")

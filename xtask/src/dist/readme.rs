@@ -12,7 +12,7 @@ use super::elf::Needs;
 
 const TEMPLATE: &str = include_str!("readme.md");
 
-/// Writes it into `folder`.
+/// Writes the README into `folder`.
 pub(crate) fn write(
     folder: &Path,
     workspace: &Workspace,
@@ -35,7 +35,7 @@ fn fill(exit_codes: &str, contents: &str, needs: &Needs) -> String {
         .replace("{contents}", contents)
 }
 
-/// The table of exit codes in the README of the checkout, so that there is one.
+/// The table of exit codes, taken from the README of the checkout so that it exists only once.
 fn exit_codes(readme: &str) -> String {
     let lines = readme
         .lines()
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_to_fill_in() {
+    fn no_placeholder_is_left() {
         let text = fill("| 0 | done |", "train  1.0 KiB", &Needs::default());
         assert!(!text.contains(['{', '}']), "{text}");
     }

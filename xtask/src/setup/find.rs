@@ -1,4 +1,4 @@
-//! The Pythons of the machine that are new enough for pip to install torch.
+//! Finds the Pythons of the machine that are new enough for pip to install torch.
 
 use launcher::{Python, candidates};
 
@@ -12,7 +12,7 @@ import sys
 print(sys.version_info[0], sys.version_info[1], sys.executable)
 ";
 
-/// Every Python that is new enough, the likeliest first; an error if there is none.
+/// Every Python that is new enough, most likely first; an error if there is none.
 pub(crate) fn pythons() -> Result<Vec<Python>, Error> {
     let mut found = Vec::new();
     let mut executables = Vec::new();

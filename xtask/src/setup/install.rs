@@ -1,5 +1,5 @@
-//! Installing libtorch from the wheel of PyTorch, and the NVIDIA libraries that
-//! its half needs.
+//! Installs libtorch from the PyTorch wheel, and the NVIDIA libraries that the
+//! chosen half needs.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::{Half, pip, toolchain, verify};
 
 const GIB: u64 = 1 << 30;
 
-/// Installs torch and the libraries of `half`, and replaces whatever was there.
+/// Installs torch and the libraries of `half`, and replaces an earlier installation.
 pub(crate) fn from_nothing(
     store: &Store,
     python: &Python,
@@ -50,7 +50,7 @@ pub(crate) fn from_nothing(
     finish(store, half)
 }
 
-/// Adds what CUDA needs to a torch that is there already.
+/// Adds the CUDA libraries to an installed torch.
 pub(crate) fn add_cuda(
     store: &Store,
     python: &Python,
@@ -62,7 +62,7 @@ pub(crate) fn add_cuda(
         needed_bytes(Half::Cuda) - needed_bytes(Half::Cpu),
     )?;
     console.say(format_args!(
-        "libtorch: adding what CUDA needs to {}",
+        "libtorch: adding the CUDA libraries to {}",
         installed.torch
     ));
     let stage = store.stage()?;
@@ -131,7 +131,7 @@ fn install_nvidia(
     )
 }
 
-/// The requirements of the package whose `dist-info` begins so.
+/// The requirements of the package whose `dist-info` has this prefix.
 fn metadata(target: &Path, prefix: &str) -> Result<Vec<Requirement>, Error> {
     let missing = || Error::BadInstall {
         flaw: Flaw::Missing(target.join(format!("{prefix}*.dist-info"))),
@@ -153,8 +153,8 @@ fn metadata(target: &Path, prefix: &str) -> Result<Vec<Requirement>, Error> {
     }
 }
 
-/// The wheels, what they unpack to, and pip's own copy of the wheels. Measured in
-/// `.libtorch` at its largest: 1.7 GiB and 5.6 GiB; the copy adds 0.5 and 2.2 GiB.
+/// Space for the wheels, their unpacked files, and pip's own copy of the wheels. `.libtorch`
+/// was measured at its largest, 1.7 GiB and 5.6 GiB; the copy adds 0.5 and 2.2 GiB.
 fn needed_bytes(half: Half) -> u64 {
     match half {
         Half::Cpu => 3 * GIB,

@@ -1,5 +1,5 @@
-//! The marker `installed.toml`: which half of libtorch lies in `.libtorch`, and where
-//! it came from.
+//! The marker `installed.toml`: it says which half of libtorch is in `.libtorch`, and
+//! where it came from.
 
 use super::Half;
 use super::store::{Installed, Source};
@@ -52,7 +52,7 @@ mod tests {
     use launcher::Torch;
 
     #[test]
-    fn marker_reads_back() {
+    fn a_marker_is_read_back() {
         for source in [
             Source::Pip,
             Source::Flag,
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_marker_says_nothing() {
+    fn a_truncated_marker_is_ignored() {
         assert_eq!(parse(""), (None, None));
         assert_eq!(parse("half = 'cu"), (None, None));
     }

@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: finds libtorch or installs it, and says which it took.
+//! `cargo xtask setup`: finds or installs libtorch, and says which one it uses.
 //!
 //! This file decides; [`find`] looks for Pythons, [`install`] and [`pip`] install,
-//! [`store`] owns `.libtorch`, [`verify`] judges a libtorch, [`toolchain`] asks the
-//! machine. What a distribution needs of that at its start lies in `launcher`.
+//! [`store`] manages `.libtorch`, [`verify`] checks a libtorch, [`toolchain`] examines
+//! the machine. The parts that a distribution needs at its start are in `launcher`.
 
 mod find;
 mod install;
@@ -29,8 +29,8 @@ pub(crate) use self::packages::python_with_torch;
 
 use self::store::{Installed, Source, State, Store};
 
-/// How much of libtorch works: the wheel is the same, the NVIDIA libraries that
-/// it needs at run time are not.
+/// How much of libtorch works. The wheel is always the same, but the NVIDIA libraries
+/// that it needs at run time differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Half {
     Cpu,
@@ -55,8 +55,8 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets up unless a whole libtorch is there already, which takes milliseconds to
-/// see. `train`, `test` and `ci` start here.
+/// Sets up, unless a complete libtorch is already installed; this check takes
+/// milliseconds. `train`, `test` and `ci` start here.
 pub(crate) fn ensure(workspace: &Workspace, console: &Console) -> Result<(), Error> {
     if let Some(dir) = workspace.user_libtorch() {
         return given(&dir, "LIBTORCH").map(drop);
@@ -75,7 +75,7 @@ fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Res
         }
         let torch = given(&dir, "LIBTORCH")?;
         console.say(format_args!(
-            "libtorch: took {torch} of `LIBTORCH={}`",
+            "libtorch: using {torch} from `LIBTORCH={}`",
             dir.display()
         ));
         return Ok(());
@@ -89,7 +89,7 @@ fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Res
         Some(dir) if !store.owns(&given(dir, "--libtorch")?.dir) => link_given(&store, dir, flags)?,
         _ => find_or_install(&store, want, console)?,
     };
-    console.say(format_args!("libtorch: took {installed}"));
+    console.say(format_args!("libtorch: using {installed}"));
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn wanted(flags: &flags::Setup, console: &Console) -> Half {
     }
     match toolchain::gpu() {
         Some(name) => {
-            console.say(format_args!("libtorch: a GPU is there ({name})"));
+            console.say(format_args!("libtorch: found a GPU ({name})"));
             Half::Cuda
         }
         None => Half::Cpu,
@@ -119,7 +119,7 @@ fn find_or_install(store: &Store, want: Half, console: &Console) -> Result<Insta
         State::Absent => None,
         State::Broken(flaw) => {
             console.say(format_args!(
-                "libtorch: what is in `.libtorch` is broken ({flaw}); repairing"
+                "libtorch: the installation in `.libtorch` is broken ({flaw}); repairing it"
             ));
             None
         }
@@ -136,8 +136,8 @@ fn find_or_install(store: &Store, want: Half, console: &Console) -> Result<Insta
     install::from_nothing(store, &find::python_with_pip()?, want, console)
 }
 
-/// The torch of `python`, if it has one that serves. Why it does not is worth a
-/// line: its owner would wonder.
+/// Links the torch of `python`, if it has a usable one. If it cannot be used, a line
+/// says why, because the user would wonder.
 fn link_python(
     store: &Store,
     python: &Python,
@@ -158,7 +158,7 @@ fn link_python(
             .map(Some),
         Err(flaw) => {
             console.say(format_args!(
-                "libtorch: passed over the torch of `{python}`: {flaw}"
+                "libtorch: skipped the torch of `{python}`: {flaw}"
             ));
             Ok(None)
         }
@@ -168,7 +168,7 @@ fn link_python(
 fn link_given(store: &Store, dir: &Path, flags: &flags::Setup) -> Result<Installed, Error> {
     let torch = given(dir, "--libtorch")?;
     let half = if flags.cuda { Half::Cuda } else { Half::Cpu };
-    // Loading it takes a Python, which this way of setting up does not require.
+    // Loading it needs a Python, which `--libtorch` does not require.
     if let Some(python) = find::pythons()
         .ok()
         .and_then(|them| them.into_iter().next())

@@ -1,5 +1,5 @@
-//! A Python that has PyTorch, for benchmarks beside it: one that is there, or one that gets what it
-//! lacks in a folder of the checkout, `.pytorch`.
+//! Finds a Python that has PyTorch, to compare benchmarks with it. If there is none, the missing
+//! packages are installed in `.pytorch`, a folder of the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ use super::{find, pip, toolchain};
 
 const GIB: u64 = 1 << 30;
 
-/// Module, requirement of pip, and what it takes on the disk. torch with its NVIDIA libraries, which
-/// `import torch` wants whether or not there is a GPU; Pillow reads images as the script does.
+/// Module, requirement for pip, and size on disk. torch comes with its NVIDIA libraries, which
+/// `import torch` needs even without a GPU; Pillow reads images as the script does.
 const PACKAGES: [(&str, &str, u64); 2] = [
     ("torch", "torch==2.11.0", 9 * GIB),
     ("PIL", "pillow", GIB / 4),
 ];
 
-/// Imports each, and names those that are there.
+/// Imports each module, and prints those that exist.
 const SCRIPT: &str = "\
 import importlib, sys
 sys.path = [it for it in sys.path if it not in ('', '.')]
@@ -39,7 +39,7 @@ for name in ('torch', 'PIL'):
 #[derive(Debug)]
 pub(crate) struct PythonWithTorch {
     python: Python,
-    /// Where some of it lies.
+    /// The folder of additional packages, if any.
     path: Option<PathBuf>,
 }
 
@@ -55,7 +55,7 @@ impl PythonWithTorch {
     }
 }
 
-/// Finds a Python that has both, or installs what the best of them lacks.
+/// Finds a Python that has both, or installs what the best candidate lacks.
 pub(crate) fn python_with_torch(
     workspace: &Workspace,
     console: &Console,
@@ -66,7 +66,7 @@ pub(crate) fn python_with_torch(
     for python in find::pythons()? {
         let missing = missing(&python, path.as_deref());
         if missing.is_empty() {
-            console.say(format_args!("pytorch: took that of `{python}`"));
+            console.say(format_args!("pytorch: using the torch of `{python}`"));
             return Ok(PythonWithTorch { python, path });
         }
         let fewer = |best: &(Python, Vec<&str>)| missing.len() < best.1.len();

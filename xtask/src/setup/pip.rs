@@ -1,4 +1,4 @@
-//! Running `python -m pip install` with a progress line in place of its noise.
+//! Runs `python -m pip install` with a progress line instead of its output.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,24 +15,24 @@ use crate::run;
 
 use super::store::Stage;
 
-/// How often pip is asked whether it is done, and how often its files are counted.
+/// How often to check whether pip has finished, and how often to count its files.
 const POLL: Duration = Duration::from_millis(100);
 const COUNT: Duration = Duration::from_secs(1);
 const TAIL_LINES: usize = 12;
 
-/// What becomes of the packages that a package names.
+/// What to do about the packages that a package requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dependencies {
-    /// They are somebody else's business.
+    /// Ignore them.
     Leave,
-    /// They come as well.
+    /// Install them too.
     Install,
 }
 
 /// Installs `requirements` into `target`.
 ///
-/// All packages that share a folder have to come in one call: pip leaves alone a
-/// folder of the target that an earlier call filled.
+/// All packages that share a folder must be installed in one call: pip does not touch a
+/// folder of the target that an earlier call has filled.
 pub(crate) fn install(
     python: &Python,
     stage: &Stage,
@@ -63,7 +63,7 @@ pub(crate) fn install(
     }
     let said = fs::read_to_string(&log).unwrap_or_default();
     let tail = match run::last_lines(&said, TAIL_LINES) {
-        nothing if nothing.is_empty() => "(it said nothing)".to_owned(),
+        nothing if nothing.is_empty() => "(no output)".to_owned(),
         lines => lines,
     };
     Err(Error::Pip {
@@ -81,8 +81,8 @@ fn command(python: &Python, stage: &Stage, target: &Path, requirements: &[String
     command
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PIP_NO_INPUT", "1");
-    // Settings of the user that contradict `--target`. Where packages come from
-    // stays the user's choice.
+    // These user settings contradict `--target`. The user's choice of package sources
+    // stays.
     command
         .env("PIP_USER", "0")
         .env("PIP_REQUIRE_VIRTUALENV", "0");
@@ -124,8 +124,8 @@ fn watch(
     }
 }
 
-/// Size of everything below `dir`. Files come and go meanwhile: what cannot be
-/// read counts as nothing.
+/// Size of everything below `dir`. Files come and go in the meantime, so unreadable ones
+/// count as zero.
 fn bytes_in(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries

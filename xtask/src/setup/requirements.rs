@@ -1,12 +1,13 @@
-//! Which NVIDIA packages a wheel asks for: `Requires-Dist` lines of its METADATA.
+//! Reads which NVIDIA packages a wheel requires from the `Requires-Dist` lines of its
+//! METADATA.
 //!
-//! Versions and names come from there, none is written in xtask. Markers about
-//! the platform stay in the requirement, where pip evaluates them.
+//! All names and versions come from there; xtask contains none. Markers about the
+//! platform stay in the requirement, where pip evaluates them.
 
 use super::Half;
 
-/// The extras of `cuda-toolkit` that the CPU library itself is linked against:
-/// its profiler is built on CUPTI, in a wheel that knows CUDA.
+/// The extras of `cuda-toolkit` that even the CPU library is linked against: in a wheel
+/// with CUDA its profiler is built on CUPTI.
 const CPU_EXTRAS: [&str; 2] = ["cupti", "cudart"];
 
 /// One `Requires-Dist` line.
@@ -28,13 +29,13 @@ pub(crate) fn parse(metadata: &str) -> Vec<Requirement> {
         .collect()
 }
 
-/// The meta-package that stands for the CUDA libraries, if torch asks for it.
+/// The meta-package for the CUDA libraries, if torch requires it.
 pub(crate) fn toolkit(of_torch: &[Requirement]) -> Option<&Requirement> {
     of_torch.iter().find(|it| it.name == "cuda-toolkit")
 }
 
-/// What pip has to install for `half`, given the requirements of torch and those
-/// of its `cuda-toolkit`.
+/// The requirements that pip has to install for `half`, given the requirements of torch
+/// and of its `cuda-toolkit`.
 pub(crate) fn nvidia(
     of_torch: &[Requirement],
     of_toolkit: &[Requirement],
@@ -62,7 +63,7 @@ pub(crate) fn nvidia(
 }
 
 impl Requirement {
-    /// As pip takes it, without extras: those are followed here.
+    /// The requirement in pip's syntax, without extras, which are resolved here.
     pub(crate) fn to_pip(&self) -> String {
         let Self {
             name,
@@ -77,13 +78,13 @@ impl Requirement {
         }
     }
 
-    /// The requirement when `extra` is asked for, and nothing if it belongs to
-    /// another extra.
+    /// The requirement if `extra` is requested, and nothing if it belongs to another
+    /// extra.
     fn for_extra(&self, extra: &str) -> Option<String> {
         if self.extra()? != extra {
             return None;
         }
-        // "A and extra == 'x'": pip is to evaluate A, the rest is answered here.
+        // "A and extra == 'x'": pip evaluates A, and the rest is evaluated here.
         let marker = self
             .marker
             .rsplit_once(" and extra ")
@@ -115,7 +116,7 @@ fn parse_line(line: &str) -> Option<Requirement> {
         None => ("", rest),
     };
     Some(Requirement {
-        // One package has several spellings of its name; this is the canonical one.
+        // A package name has several spellings; this is the canonical one.
         name: name.to_ascii_lowercase().replace(['_', '.'], "-"),
         extras: extras
             .split(',')
@@ -131,7 +132,7 @@ fn parse_line(line: &str) -> Option<Requirement> {
 mod tests {
     use super::*;
 
-    // Lines of the real files (torch 2.11.0 and cuda-toolkit 13.0.2), fewer of them.
+    // A selection of lines from the real files (torch 2.11.0 and cuda-toolkit 13.0.2).
     const TORCH: &str = r#"Metadata-Version: 2.1
 Name: torch
 Requires-Dist: filelock
@@ -180,7 +181,7 @@ Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
     }
 
     #[test]
-    fn toolkit_is_asked_for_without_its_extras() {
+    fn the_toolkit_is_required_without_its_extras() {
         let torch = parse(TORCH);
         let toolkit = toolkit(&torch).unwrap();
         assert_eq!(toolkit.extras, ["cublas", "cudart", "cupti", "nvtx"]);
@@ -191,7 +192,7 @@ Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
     }
 
     #[test]
-    fn a_torch_without_cuda_asks_for_nothing() {
+    fn a_torch_without_cuda_requires_nothing() {
         assert_eq!(
             nvidia(&parse("Requires-Dist: sympy>=1.13.3\n"), &[], Half::Cuda),
             [""; 0]

@@ -1,4 +1,4 @@
-//! What the machine has: a C++ compiler, room on the disk, a GPU.
+//! Checks what the machine has: a C++ compiler, free disk space, a GPU.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,11 +9,11 @@ use std::process::Command;
 use crate::error::Error;
 use crate::run;
 
-/// torch-sys and the shim are C++. Better to learn it before a long download.
+/// torch-sys and the shim are C++. A missing compiler should be reported before a long download.
 pub(crate) fn check_compiler() -> Result<(), Error> {
     let answers = |program: &OsStr| run::stdout_of(Command::new(program).arg("--version")).is_ok();
     if let Some(chosen) = env::var_os("CXX").filter(|it| !it.is_empty()) {
-        // It may be "ccache g++": the first word is the program.
+        // The value may be "ccache g++": the first word is the program.
         let text = chosen.to_string_lossy();
         let program = text
             .split_whitespace()
@@ -23,7 +23,7 @@ pub(crate) fn check_compiler() -> Result<(), Error> {
             return Ok(());
         }
         return Err(Error::NoCompiler {
-            tried: format!("`{text}`, as `CXX` says"),
+            tried: format!("`{text}` from `CXX`"),
         });
     }
     if answers(OsStr::new("c++")) {
@@ -40,8 +40,8 @@ pub(crate) fn check_compiler() -> Result<(), Error> {
     }
 }
 
-/// Is there room for `needed_bytes` where `dir` lies? A machine without `df` is
-/// not asked.
+/// Checks that the disk of `dir` has room for `needed_bytes`. Without `df` there is no
+/// check.
 pub(crate) fn check_disk(dir: &Path, needed_bytes: u64) -> Result<(), Error> {
     let said = run::stdout_of(Command::new("df").arg("-Pk").arg(dir));
     let Some(free_bytes) = said.ok().as_deref().and_then(parse_df) else {
@@ -57,9 +57,9 @@ pub(crate) fn check_disk(dir: &Path, needed_bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first GPU that the NVIDIA driver sees, by name.
+/// The name of the first GPU that the NVIDIA driver sees.
 pub(crate) fn gpu() -> Option<String> {
-    // `nvidia-smi` asks NVML. Under WSL it is not always in the path.
+    // `nvidia-smi` queries NVML. Under WSL it is not always on `PATH`.
     let mut asked = ["nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi"].into_iter();
     let named = asked.find_map(|program| {
         let said = run::stdout_of(Command::new(program).arg("-L")).ok()?;
@@ -77,7 +77,7 @@ pub(crate) fn gpu() -> Option<String> {
 /// Free bytes in the output of `df -Pk DIR`.
 fn parse_df(said: &str) -> Option<u64> {
     let fields: Vec<&str> = said.lines().nth(1)?.split_whitespace().collect();
-    // Counted from the percentage, as the name of a file system may have blanks.
+    // Fields are counted from the percentage, because the file system's name may contain spaces.
     let percent = fields.iter().rposition(|it| it.ends_with('%'))?;
     let free_kib: u64 = fields.get(percent.checked_sub(1)?)?.parse().ok()?;
     Some(free_kib << 10)

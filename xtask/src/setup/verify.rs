@@ -1,6 +1,7 @@
-//! Is this folder a libtorch that Snug can be built with, and is an installation whole?
+//! Checks that a folder is a libtorch that Snug can be built with, and that an installation
+//! is complete.
 //!
-//! `launcher` judges a folder; here stands what only an installation is asked.
+//! `launcher` checks folders in general; this file adds the checks of an installation.
 
 use std::fs;
 use std::path::Path;
@@ -9,13 +10,13 @@ use launcher::{Flaw, Python, Torch, Use};
 
 use super::Half;
 
-/// Looks at version, libraries and headers: milliseconds.
+/// Checks the version, libraries and headers. This takes milliseconds.
 pub(crate) fn inspect(dir: &Path) -> Result<Torch, Flaw> {
     launcher::inspect(dir, Use::Build)
 }
 
-/// Loads what a program of this half loads, so that a library that torch
-/// needs and that is not there is found now and not at the first run.
+/// Loads what a program of this half loads, so that a missing library is found now and
+/// not at the first run.
 pub(crate) fn load(torch: &Torch, python: &Python, half: Half) -> Result<(), Flaw> {
     let mut libraries = vec![torch.library("torch_cpu")];
     if half == Half::Cuda {
@@ -28,9 +29,9 @@ pub(crate) fn load(torch: &Torch, python: &Python, half: Half) -> Result<(), Fla
     python.load(&libraries)
 }
 
-/// Compares a folder that pip installed into with the sizes that each wheel's
-/// `RECORD` names. Hashes would take seconds at each start, and what goes wrong
-/// is an interrupted copy or a full disk.
+/// Compares a folder that pip installed into with the sizes in each wheel's `RECORD`.
+/// Sizes reveal an interrupted copy or a full disk; hashes would take seconds at each
+/// start.
 pub(crate) fn compare_with_records(target: &Path) -> Result<(), Flaw> {
     let mut has_torch = false;
     for dir in fs::read_dir(target).into_iter().flatten().flatten() {
@@ -65,9 +66,9 @@ pub(crate) fn compare_with_records(target: &Path) -> Result<(), Flaw> {
     }
 }
 
-/// Path and size of what a wheel brought and xtask keeps. Scripts lie outside the
-/// target folder and a file without a size (`RECORD` itself) says nothing; headers
-/// of CUDA and bytecode are not used here.
+/// Path and size of a file that a wheel brought and xtask keeps. Scripts are outside of
+/// the target folder, files without a size (`RECORD` itself) cannot be checked, and CUDA
+/// headers and bytecode are not used.
 fn parse_record(text: &str) -> impl Iterator<Item = (&str, u64)> {
     text.lines().filter_map(|line| {
         let mut fields = line.rsplitn(3, ',');

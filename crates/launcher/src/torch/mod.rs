@@ -1,69 +1,68 @@
-//! Is this folder a libtorch that Snug can run or be built with: the right version, and whole?
-//!
-//! torch-sys itself checks nothing for an unpacked wheel, so this is the check.
+//! Checks that a folder is a complete libtorch of the right version, which Snug can run or be
+//! built with. torch-sys itself does not check an unpacked wheel.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The version that `tch` and `torch-sys` 0.24 speak to.
+/// The version that `tch` and `torch-sys` 0.24 support.
 pub const VERSION: &str = "2.11.0";
 
 /// What is wrong with a libtorch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Flaw {
-    /// The folder, or a file of it, is not there.
+    /// The folder or one of its files is missing.
     #[error("`{}` is missing", .0.display())]
     Missing(PathBuf),
 
     /// A file is shorter than it should be.
-    #[error("`{}` has {found_bytes} bytes of {expected_bytes}", .path.display())]
+    #[error("`{}` has {found_bytes} of {expected_bytes} bytes", .path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Its size if it were whole, or the least that it can have.
+        /// Its complete size, or the smallest size that it can have.
         expected_bytes: u64,
-        /// Its size.
+        /// Its actual size.
         found_bytes: u64,
     },
 
-    /// It is another version.
+    /// It has another version.
     #[error("its version is {found}, not {VERSION}")]
     Version {
-        /// What it says it is.
+        /// The version that it reports.
         found: String,
     },
 
-    /// It does not say which version it is.
-    #[error("neither `version.py` nor `build-version` in it names a version")]
+    /// It does not report its version.
+    #[error("neither its `version.py` nor its `build-version` names a version")]
     NoVersion,
 
-    /// CUDA was asked for.
-    #[error("it is a build without CUDA")]
+    /// CUDA is needed, but this build lacks it.
+    #[error("it was built without CUDA")]
     NoCuda,
 
     /// The dynamic loader refuses it.
     #[error("it does not load: {reason}")]
     Load {
-        /// What is missing, or the loader's words.
+        /// What is missing, or the loader's message.
         reason: String,
     },
 }
 
-/// What a libtorch is wanted for.
+/// What a libtorch is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// To run a program that is linked to it.
+    /// Running a program that is linked to it.
     Run,
-    /// To build one: this takes its headers as well.
+    /// Building a program, which needs its headers as well.
     Build,
 }
 
 /// A folder with the libraries of libtorch 2.11.0.
 #[derive(Debug)]
 pub struct Torch {
-    /// The folder itself, no link to it.
+    /// The folder itself, with links resolved.
     pub dir: PathBuf,
     /// Its version, such as `2.11.0+cpu`.
     pub version: String,
@@ -76,24 +75,24 @@ impl fmt::Display for Torch {
 }
 
 impl Torch {
-    /// Where its libraries lie.
+    /// The folder of its libraries.
     pub fn lib(&self) -> PathBuf {
         self.dir.join("lib")
     }
 
-    /// The path of a library such as `torch_cpu`, which need not be there.
+    /// The path of a library such as `torch_cpu`, which may not exist.
     pub fn library(&self, name: &str) -> PathBuf {
         library(&self.dir, name)
     }
 }
 
-/// Looks at version, libraries and, to build, headers: milliseconds.
+/// Checks the version, the libraries and, for building, the headers. This takes milliseconds.
 ///
 /// # Errors
 /// The first [`Flaw`] found.
 pub fn inspect(dir: &Path, wanted_for: Use) -> Result<Torch, Flaw> {
-    // Linker and loader would take a relative path from another folder, and libtorch finds the
-    // NVIDIA libraries relative to where it lies itself.
+    // The linker and the loader would resolve a relative path from another folder, and libtorch
+    // finds the NVIDIA libraries relative to its own location.
     let dir = dir
         .canonicalize()
         .ok()
@@ -128,7 +127,7 @@ fn library(dir: &Path, name: &str) -> PathBuf {
         .join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"))
 }
 
-/// The wheel has `version.py`, the archive for C++ has `build-version`.
+/// The wheel has `version.py`, and the C++ archive has `build-version`.
 fn version(dir: &Path) -> Result<String, Flaw> {
     if let Ok(text) = fs::read_to_string(dir.join("version.py")) {
         return parse_version_py(&text).ok_or(Flaw::NoVersion);
@@ -146,7 +145,7 @@ fn parse_version_py(text: &str) -> Option<String> {
     (version.len() + 2 == value.len() && !version.is_empty()).then(|| version.to_owned())
 }
 
-/// 2.11.0 itself, however it was built (`+cu130`, `.post2`), but no pre-release.
+/// Accepts 2.11.0 in any build (`+cu130`, `.post2`), but not its pre-releases.
 fn is_wanted(version: &str) -> bool {
     version
         .strip_prefix(VERSION)

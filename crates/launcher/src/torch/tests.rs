@@ -1,4 +1,4 @@
-//! Folders with a torch of a few bytes.
+//! Uses folders with a fake torch of a few bytes.
 
 use tempfile::TempDir;
 
@@ -10,7 +10,7 @@ fn write(dir: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A wheel's torch that runs and cannot be built with.
+/// Writes the torch of a wheel that can run programs but not build them.
 fn torch() -> TempDir {
     let dir = TempDir::new().unwrap();
     write(
@@ -26,7 +26,7 @@ fn torch() -> TempDir {
 }
 
 #[test]
-fn a_whole_one_serves() {
+fn a_complete_torch_is_accepted() {
     let dir = torch();
     let found = inspect(dir.path(), Use::Run).unwrap();
     assert_eq!(found.version, "2.11.0+cu130");
@@ -34,7 +34,7 @@ fn a_whole_one_serves() {
 }
 
 #[test]
-fn headers_are_for_building() {
+fn only_building_needs_headers() {
     let dir = torch();
     let header = "include/torch/csrc/api/include/torch/torch.h";
     match inspect(dir.path(), Use::Build).unwrap_err() {
@@ -46,7 +46,7 @@ fn headers_are_for_building() {
 }
 
 #[test]
-fn the_archive_for_cpp_serves() {
+fn the_cpp_archive_is_accepted() {
     let dir = torch();
     fs::remove_file(dir.path().join("version.py")).unwrap();
     assert!(matches!(
@@ -66,7 +66,7 @@ fn another_version_is_named() {
 }
 
 #[test]
-fn a_library_that_is_empty_or_gone_is_named() {
+fn an_empty_or_missing_library_is_named() {
     for name in ["torch_cpu", "c10"] {
         let dir = torch();
         let path = library(&dir.path().canonicalize().unwrap(), name);
@@ -84,7 +84,7 @@ fn a_library_that_is_empty_or_gone_is_named() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_missing() {
+fn a_missing_folder_is_named() {
     assert!(matches!(
         inspect(Path::new("/nonexistent/torch"), Use::Run),
         Err(Flaw::Missing(_))
@@ -106,7 +106,7 @@ fn version_py() {
 }
 
 #[test]
-fn which_version_is_wanted() {
+fn which_versions_are_accepted() {
     for version in ["2.11.0", "2.11.0+cpu", "2.11.0+cu130", "2.11.0.post2"] {
         assert!(is_wanted(version), "{version}");
     }

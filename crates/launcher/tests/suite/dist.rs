@@ -1,4 +1,4 @@
-//! A distribution of a few bytes in a temporary folder.
+//! A fake distribution of a few bytes in a temporary folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-/// Says how it was called.
+/// A fake `train` that prints how it was called.
 const TRAIN: &str = r#"#!/bin/sh
 echo "program=$0"
 for arg in "$@"; do echo "arg=$arg"; done
@@ -17,8 +17,8 @@ echo "order=$CUDA_DEVICE_ORDER"
 exit 42
 "#;
 
-/// A file that one test has open for writing cannot be executed, and a test that starts a program
-/// meanwhile keeps it open for a moment: they run one by one.
+/// Tests run one by one: a file that is open for writing cannot be executed, and a test that starts
+/// a program would keep files of other tests open for a moment.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Dist {
@@ -29,7 +29,8 @@ pub(crate) struct Dist {
 impl Dist {
     pub(crate) fn new() -> Self {
         let guard = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        // On the file system of the build, so that the program can be linked instead of copied.
+        // On the same file system as the build, so that the program can be linked instead of
+        // copied.
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let dist = Self { dir, _guard: guard };
         fs::create_dir_all(dist.path("snug/libexec")).unwrap();
@@ -49,7 +50,7 @@ impl Dist {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// A torch of a few bytes.
+    /// Writes a fake torch of a few bytes.
     pub(crate) fn torch(&self, name: &str, version: &str) -> PathBuf {
         let dir = self.path(name);
         fs::create_dir_all(dir.join("lib")).unwrap();
@@ -66,14 +67,14 @@ impl Dist {
         dir
     }
 
-    /// A Python on `PATH` that answers so.
+    /// Writes a Python on `PATH` that gives this answer.
     pub(crate) fn python(&self, name: &str, torch: &str) {
         let path = self.path("bin").join(name);
         let text = format!("#!/bin/sh\necho '{}'\necho '{torch}'\n", path.display());
         self.script(&format!("bin/{name}"), &text);
     }
 
-    /// `train` with an environment that holds nothing but a `PATH`.
+    /// `train` with an environment that contains only `PATH`.
     pub(crate) fn train(&self) -> Command {
         self.start(&self.path("snug/train"))
     }
@@ -84,13 +85,13 @@ impl Dist {
         command
     }
 
-    /// Text with this distribution's own folder as `DIR`.
+    /// Replaces this distribution's folder by `DIR` in `text`.
     pub(crate) fn without_dir(&self, text: &[u8]) -> String {
         String::from_utf8_lossy(text).replace(&self.path("").display().to_string(), "DIR/")
     }
 }
 
-/// What the fake `train` said under this name.
+/// What the fake `train` printed under this name.
 pub(crate) fn said(output: &Output, name: &str) -> Vec<String> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines()

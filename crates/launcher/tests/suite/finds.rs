@@ -25,12 +25,12 @@ fn the_variable_wins_over_everything() {
     dist.python("python3", &other.display().to_string());
     let found = libraries(dist.train().env("LIBTORCH", &torch));
     assert_eq!(found, lib(&torch));
-    // Relative to where one stands, and through a link: the folder itself is passed on.
+    // A relative path through a link: the folder itself is passed on.
     std::os::unix::fs::symlink(&torch, dist.path("link")).unwrap();
     let mut train = dist.train();
     train.current_dir(dist.path("")).env("LIBTORCH", "link");
     assert_eq!(libraries(&mut train), lib(&torch));
-    // Empty is not set.
+    // An empty variable counts as unset.
     let found = libraries(dist.train().env("LIBTORCH", ""));
     assert_eq!(found, lib(&other));
 }
@@ -49,7 +49,7 @@ fn the_virtual_environment_comes_before_the_path() {
 }
 
 #[test]
-fn a_python_that_does_not_serve_is_passed_over() {
+fn an_unusable_python_is_skipped() {
     let dist = Dist::new();
     let [old, good] = [("old", "2.9.1"), ("good", "2.11.0")].map(|(it, v)| dist.torch(it, v));
     dist.python("python3", &old.display().to_string());
@@ -58,7 +58,7 @@ fn a_python_that_does_not_serve_is_passed_over() {
 }
 
 #[test]
-fn last_comes_what_lies_beside() {
+fn the_programs_own_folder_comes_last() {
     let dist = Dist::new();
     dist.python("python3", "");
     let torch = dist.torch("snug/torch", "2.11.0+cu130");

@@ -1,7 +1,7 @@
 //! The program itself, with fake Pythons and a fake `libexec/train`.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail as tests do")]
 
 mod dist;
 mod finds;

@@ -1,4 +1,4 @@
-//! What the real program gets, and what comes back from it.
+//! What the real program receives, and what it returns.
 
 use crate::dist::{Dist, said};
 
@@ -35,7 +35,7 @@ fn the_environment_is_added_to() {
 }
 
 #[test]
-fn a_link_to_it_serves() {
+fn a_link_to_the_launcher_works() {
     let dist = Dist::new();
     dist.torch("snug/libtorch", "2.11.0");
     let link = dist.path("bin/my-train");

@@ -1,4 +1,4 @@
-//! What a person reads when there is nothing to start with.
+//! Messages for people without a usable libtorch or program.
 
 use std::fs;
 use std::process::Command;
@@ -18,11 +18,11 @@ fn nothing_anywhere_lists_every_place() {
     assert_eq!(
         refusal(&dist, &mut dist.train()),
         "error: no libtorch 2.11.0 found; these places were tried:\n  \
-         `LIBTORCH`: it is not set\n  \
-         `python3`: it is not there\n  \
-         `python`: it is not there\n  \
-         `DIR/snug/libtorch`: it is not there\n  \
-         `DIR/snug/torch`: it is not there\n\
+         `LIBTORCH`: not set\n  \
+         `python3`: not found\n  \
+         `python`: not found\n  \
+         `DIR/snug/libtorch`: not found\n  \
+         `DIR/snug/torch`: not found\n\
          hint: run `python3 -m pip install torch==2.11.0` in a virtual environment, or set \
          `LIBTORCH` to the folder of a libtorch 2.11.0\n"
     );
@@ -47,21 +47,21 @@ fn each_place_says_what_is_wrong_with_it() {
     assert_eq!(
         lines[..lines.len() - 1],
         [
-            "  `LIBTORCH`: it is not set",
-            "  `DIR/venv/bin/python`: it has no torch (`/v/python`)",
-            "  `python3`: its torch is of no use (`DIR/site/torch`): its version is 2.9.1, not \
+            "  `LIBTORCH`: not set",
+            "  `DIR/venv/bin/python`: it has no torch installed (`/v/python`)",
+            "  `python3`: its torch cannot be used (`DIR/site/torch`): its version is 2.9.1, not \
              2.11.0",
-            "  `python`: it does not answer: ImportError: no",
-            "  `DIR/snug/libtorch`: it is of no use: `DIR/snug/libtorch/lib/libc10.so` has 0 \
-             bytes of 1",
-            "  `DIR/snug/torch`: it is of no use: neither `version.py` nor `build-version` in it \
+            "  `python`: it failed to run: ImportError: no",
+            "  `DIR/snug/libtorch`: cannot be used: `DIR/snug/libtorch/lib/libc10.so` has 0 of 1 \
+             bytes",
+            "  `DIR/snug/torch`: cannot be used: neither its `version.py` nor its `build-version` \
              names a version",
         ]
     );
 }
 
 #[test]
-fn a_variable_that_is_of_no_use_is_not_passed_over() {
+fn an_unusable_variable_is_not_skipped() {
     let dist = Dist::new();
     let good = dist.torch("good", "2.11.0");
     dist.python("python3", &good.display().to_string());
@@ -69,19 +69,20 @@ fn a_variable_that_is_of_no_use_is_not_passed_over() {
     let text = refusal(&dist, dist.train().env("LIBTORCH", &old));
     assert_eq!(
         text,
-        "error: `LIBTORCH=DIR/old` is of no use: its version is 2.12.0, not 2.11.0\n\
-         hint: Snug needs libtorch 2.11.0: unset `LIBTORCH`, and the active Python is asked for \
-         its torch\n"
+        "error: `LIBTORCH=DIR/old` cannot be used: its version is 2.12.0, not 2.11.0\n\
+         hint: Snug needs libtorch 2.11.0: unset `LIBTORCH` to use the torch of the active Python\n"
     );
     let text = refusal(&dist, dist.train().env("LIBTORCH", dist.path("none")));
     assert!(
-        text.starts_with("error: `LIBTORCH=DIR/none` is of no use: `DIR/none` is missing\nhint: "),
+        text.starts_with(
+            "error: `LIBTORCH=DIR/none` cannot be used: `DIR/none` is missing\nhint: "
+        ),
         "{text}"
     );
 }
 
 #[test]
-fn a_program_that_is_gone_is_named() {
+fn a_missing_program_is_named() {
     let dist = Dist::new();
     dist.torch("snug/libtorch", "2.11.0");
     fs::remove_file(dist.path("snug/libexec/train")).unwrap();

@@ -1,9 +1,9 @@
-//! The folder `.libtorch`: what is in it, who works on it, and how something new
-//! gets into it.
+//! The folder `.libtorch`: its contents, its lock, and how an installation gets into
+//! it.
 //!
-//! Something new is built in `.libtorch/partial-PID` and renamed; the marker
-//! `installed.toml` is written last. Whatever dies in between leaves a folder that
-//! the next `setup` recognises.
+//! A new installation is built in `.libtorch/partial-PID` and then renamed; the marker
+//! `installed.toml` is written last. If a process dies in between, the next `setup`
+//! recognises its folder.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -35,7 +35,7 @@ pub(crate) enum State {
     Broken(Flaw),
 }
 
-/// A whole libtorch in `.libtorch/torch`.
+/// A complete libtorch in `.libtorch/torch`.
 #[derive(Debug)]
 pub(crate) struct Installed {
     pub(crate) torch: Torch,
@@ -49,7 +49,7 @@ pub(crate) enum Source {
     Pip,
     /// A link to the torch of this Python.
     Python(String),
-    /// A link to what `--libtorch` named.
+    /// A link to the folder given by `--libtorch`.
     Flag,
 }
 
@@ -63,7 +63,9 @@ impl fmt::Display for Installed {
         write!(f, "{torch} ({half}), ")?;
         match source {
             Source::Pip => f.write_str("installed by pip in `.libtorch`"),
-            Source::Python(python) => write!(f, "that of `{python}`: `{}`", torch.dir.display()),
+            Source::Python(python) => {
+                write!(f, "the one of `{python}`: `{}`", torch.dir.display())
+            }
             Source::Flag => write!(f, "given by `--libtorch`: `{}`", torch.dir.display()),
         }
     }
@@ -97,8 +99,8 @@ impl Store {
         };
         let text = fs::read_to_string(self.dir.join(MARKER)).unwrap_or_default();
         let (half, source) = marker::parse(&text);
-        // Renamed into place, and then killed before the marker was there: the
-        // records have just shown that nothing is missing, so it is kept.
+        // A `setup` was killed after renaming and before writing the marker. The records
+        // have just shown that nothing is missing, so the installation is kept.
         let half = half.unwrap_or_else(|| {
             if self.has("nvidia_cudnn") {
                 Half::Cuda
@@ -118,27 +120,27 @@ impl Store {
         }))
     }
 
-    /// Two `setup`s at once would take each other's files away: the second waits.
+    /// Two `setup`s at once would remove each other's files, so the second waits.
     pub(crate) fn lock(&self, console: &Console) -> Result<File, Error> {
         fs::create_dir_all(&self.dir).map_err(|it| unwritable(&self.dir, it))?;
         let path = self.dir.join("lock");
         let file = File::create(&path).map_err(|it| unwritable(&path, it))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            console.say("libtorch: another `cargo xtask setup` is at work; waiting for it");
+            console.say("libtorch: waiting for another `cargo xtask setup` to finish");
             file.lock().map_err(|it| unwritable(&path, it))?;
         }
-        // A file system without locks is no reason to stop.
+        // Go on even if the file system has no locks.
         Ok(file)
     }
 
-    /// Removes what an interrupted `setup` left. Call it under the lock.
+    /// Removes the leftovers of an interrupted `setup`. Call it under the lock.
     pub(crate) fn sweep(&self, console: &Console) {
         let left = self.entries(|name| name.starts_with(PARTIAL));
         if !left.is_empty() {
-            console.say("libtorch: removing what an interrupted installation left");
+            console.say("libtorch: removing an interrupted installation");
         }
         for path in left {
-            // What cannot be removed now is in nobody's way and swept next time.
+            // Files that cannot be removed now do no harm; the next `setup` tries again.
             remove(&path).ok();
         }
     }
@@ -153,8 +155,8 @@ impl Store {
         Ok(Stage { dir })
     }
 
-    /// Moves a finished stage into place: everything in it replaces its namesake,
-    /// and whatever else `replaces` names goes as well.
+    /// Moves a finished stage into place: everything in it replaces its namesake, and
+    /// everything else that `replaces` names is removed as well.
     pub(crate) fn publish(
         &self,
         stage: &Stage,
@@ -162,7 +164,7 @@ impl Store {
     ) -> Result<(), Error> {
         self.clear(replaces)?;
         let mut new = entries(&stage.target(), |_| true);
-        // Records come last, so that a record in place means that its files are.
+        // Records come last, so that a record implies that its files are in place.
         new.sort_by_key(|path| path.extension() == Some(OsStr::new("dist-info")));
         for from in new {
             let Some(name) = from.file_name() else {
@@ -176,7 +178,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes `.libtorch/torch` a link to a torch that lies elsewhere.
+    /// Makes `.libtorch/torch` a link to a torch in another folder.
     pub(crate) fn link(
         &self,
         torch: &Torch,
@@ -208,7 +210,7 @@ impl Store {
             .map_err(|it| unwritable(&path, it))
     }
 
-    /// Does `dir` lie in this folder? A link to it would be a link to itself.
+    /// Whether `dir` is in this folder: a link to it would be a link to itself.
     pub(crate) fn owns(&self, dir: &Path) -> bool {
         self.dir.canonicalize().is_ok_and(|it| dir.starts_with(it))
     }
@@ -217,7 +219,7 @@ impl Store {
         !self.entries(|name| name.starts_with(prefix)).is_empty()
     }
 
-    /// Removes the marker, then what `which` names of the rest.
+    /// Removes the marker, then every other file that `which` selects.
     fn clear(&self, which: impl Fn(&str) -> bool) -> Result<(), Error> {
         let marker = self.dir.join(MARKER);
         remove(&marker).map_err(|it| unwritable(&marker, it))?;
@@ -233,25 +235,25 @@ impl Store {
     }
 }
 
-/// A folder that an installation is built in. It goes when the value goes.
+/// A folder that an installation is built in. Dropping the value removes it.
 #[derive(Debug)]
 pub(crate) struct Stage {
     dir: PathBuf,
 }
 
 impl Stage {
-    /// What becomes part of `.libtorch`.
+    /// The files that become part of `.libtorch`.
     pub(crate) fn target(&self) -> PathBuf {
         self.dir.join("target")
     }
 
-    /// Where `cuda-toolkit` is put, which has metadata and nothing else.
+    /// The folder for `cuda-toolkit`, which contains only metadata.
     pub(crate) fn toolkit(&self) -> PathBuf {
         self.dir.join("toolkit")
     }
 
-    /// pip unpacks here and not in the system's temporary folder, which may lie
-    /// in memory and is seldom this large.
+    /// pip unpacks here and not in the system's temporary folder, which may be in
+    /// memory and is rarely large enough.
     pub(crate) fn tmp(&self) -> PathBuf {
         self.dir.join("tmp")
     }
@@ -263,7 +265,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // What stays is swept by the next `setup`.
+        // The next `setup` removes anything that is left.
         remove(&self.dir).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! A store with a torch of a few bytes.
+//! Uses a store with a fake torch of a few bytes.
 
 use tempfile::TempDir;
 
@@ -9,7 +9,7 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What pip leaves in its target folder.
+/// Writes what pip leaves in its target folder.
 fn fill(target: &Path) {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     let library = |name: &str| format!("torch/lib/{DLL_PREFIX}{name}{DLL_SUFFIX}");
@@ -48,13 +48,13 @@ fn ready(store: &Store) -> Installed {
 }
 
 #[test]
-fn nothing_is_there_at_first() {
+fn a_new_store_is_empty() {
     let (_dir, store) = store();
     assert!(matches!(store.state().unwrap(), State::Absent));
 }
 
 #[test]
-fn what_is_published_is_whole_and_the_stage_goes() {
+fn a_published_stage_is_complete_and_removed() {
     let (_dir, store) = store();
     write(&store.dir().join("torch/old.txt"), "of another version");
     write(
@@ -82,7 +82,7 @@ fn what_is_published_is_whole_and_the_stage_goes() {
 }
 
 #[test]
-fn what_is_cut_short_or_gone_is_broken() {
+fn truncated_and_missing_files_are_found() {
     for path in ["torch/version.py", "nvidia/cu13/lib/libcupti.so.13"] {
         let (_dir, store) = store();
         fill(store.dir());
@@ -110,7 +110,7 @@ fn what_is_cut_short_or_gone_is_broken() {
 }
 
 #[test]
-fn an_interrupted_stage_is_swept_and_the_rest_stays() {
+fn only_an_interrupted_stage_is_removed() {
     let (_dir, store) = store();
     fill(store.dir());
     write(
