@@ -1,10 +1,11 @@
-//! Bad input: exit code 2, the file or key named, a way out, and nothing made or overwritten.
+//! Bad input: the exit code is 2, the message names the file or key and a remedy, and nothing is
+//! created or overwritten.
 
 use image::{GrayImage, Luma};
 
 use super::{Sandbox, small};
 
-/// What a run that is refused says, from `error:` on.
+/// The message of a refused run, from `error:` on.
 fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
     let before = sandbox.tree();
     let run = sandbox.train(args);
@@ -15,7 +16,7 @@ fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
     run.complaint().to_owned()
 }
 
-/// The same of `fit` on `data/`.
+/// As [`refused`], for `fit` on `data/`.
 fn refused_fit(sandbox: &Sandbox, flags: &[&str]) -> String {
     refused(sandbox, &small(&[&["--data", "data"], flags].concat()))
 }
@@ -26,23 +27,23 @@ fn a_missing_mask() {
     std::fs::remove_file(sandbox.path("data/train/masks/page-00002_mask.png")).unwrap();
     insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
     error: 1 image(s) in `data/train/images` have no mask in `data/train/masks`: page-00002.png
-    hint: the mask of `STEM.png` or `STEM.jpg` is `STEM_mask.png` or `STEM.png` in the folder of masks
+    hint: the mask of `STEM.png` or `STEM.jpg` must be `STEM_mask.png` or `STEM.png` in the folder of masks
     ");
 }
 
 #[test]
-fn a_mask_of_another_size() {
+fn a_mask_with_another_size() {
     let sandbox = Sandbox::with_pages();
     let mask = sandbox.path("data/val/masks/page-00001_mask.png");
     GrayImage::new(48, 64).save(mask).unwrap();
     insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
-    error: mask `data/val/masks/page-00001_mask.png` is 64x48 (height x width), its image `data/val/images/page-00001.png` is 64x64
-    hint: a mask has one pixel for each pixel of its image
+    error: mask `data/val/masks/page-00001_mask.png` is 64x48 (height x width), but its image `data/val/images/page-00001.png` is 64x64
+    hint: a mask must have one pixel for each pixel of its image
     ");
 }
 
 #[test]
-fn a_mask_with_values_that_are_no_class() {
+fn a_mask_with_unexpected_values() {
     let sandbox = Sandbox::with_pages();
     let mask = sandbox.path("data/train/masks/page-00000_mask.png");
     GrayImage::from_fn(64, 64, |x, _| Luma([[0, 100, 200][x as usize % 3]]))
@@ -60,7 +61,7 @@ fn a_truncated_image() {
     let name = "data/train/images/page-00004.png";
     sandbox.write(name, &sandbox.read(name)[..300]);
     let complaint = refused_fit(&sandbox, &[]);
-    // What follows is the decoder's word.
+    // The rest of the line is the decoder's own message.
     assert!(
         complaint.starts_with(&format!("error: `{name}` is truncated or corrupt: ")),
         "{complaint}"
@@ -69,7 +70,7 @@ fn a_truncated_image() {
 }
 
 #[test]
-fn several_faults_are_told_at_once() {
+fn several_faults_are_reported_together() {
     let sandbox = Sandbox::with_pages();
     for page in 0..3 {
         sandbox.write(
@@ -96,11 +97,11 @@ fn folders_without_data() {
     std::fs::create_dir_all(sandbox.path("other/pictures")).unwrap();
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "none"]), @r"
     error: no images (PNG or JPEG) in `none/train/images` (it is empty)
-    hint: images are files ending in .png, .jpg or .jpeg
+    hint: image files must end in .png, .jpg or .jpeg
     ");
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "other"]), @r"
-    error: `other` has neither `train/images` nor `images` in it (found `pictures`)
-    hint: expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, or `images/` (or `imgs/`) beside `masks/`
+    error: `other` contains neither `train/images` nor `images` (found `pictures`)
+    hint: expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, or `images/` (or `imgs/`) next to `masks/`
     ");
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "data/val/images/page-00000.png"]), @r"
     error: `data/val/images/page-00000.png` is a file, not a folder
@@ -203,9 +204,9 @@ fn flags_with_wrong_values() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there() {
+fn a_missing_gpu() {
     let sandbox = Sandbox::with_pages();
-    // No GPU is to be seen, whatever the machine.
+    // Hides all GPUs, whatever the machine has.
     let mut command = sandbox.command();
     command
         .env("CUDA_VISIBLE_DEVICES", "")
@@ -226,7 +227,7 @@ fn a_gpu_that_is_not_there() {
 }
 
 #[test]
-fn a_run_folder_that_holds_something() {
+fn a_run_folder_that_is_not_empty() {
     let sandbox = Sandbox::with_pages();
     sandbox.write("run/best.safetensors", "mine");
     insta::assert_snapshot!(refused_fit(&sandbox, &["--run-dir", "run"]), @r"

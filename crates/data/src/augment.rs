@@ -1,7 +1,7 @@
-//! Chance variations of image and mask together, and of the image's brightness.
+//! Random variations of image and mask together, and of the image's brightness.
 //!
-//! Flips and quarter turns move pixels, so that a mask stays exact; a quarter
-//! turn is for square samples only, since a batch has one size.
+//! Flips and quarter turns only move pixels, so that a mask stays exact. Only square
+//! samples get quarter turns, because a batch has one size.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -9,28 +9,28 @@ use rand_chacha::ChaCha8Rng;
 use super::Sample;
 use super::random::{Purpose, stream};
 
-/// Contrast is scaled by 1 - this to 1 + this, about mid-gray.
+/// Contrast is scaled about mid-gray by a factor between 1 - `CONTRAST` and 1 + `CONTRAST`.
 const MAX_CONTRAST: f32 = 0.05;
-/// Brightness is moved by at most this, of 255.
+/// Brightness changes by at most this, out of 255.
 const MAX_BRIGHTNESS: f32 = 5.0;
 
-/// What is done to one sample.
+/// The variation of one sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Augmentation {
     /// Mirror left and right.
     pub flip_horizontal: bool,
     /// Mirror top and bottom.
     pub flip_vertical: bool,
-    /// Swap rows and columns; with the flips this makes all quarter turns.
+    /// Swap rows and columns; combined with flips this makes all quarter turns.
     pub transpose: bool,
-    /// Factor about mid-gray, 1 for none.
+    /// Contrast factor about mid-gray; 1 changes nothing.
     pub contrast: f32,
-    /// Added to every channel, 0 for none.
+    /// Value added to every channel; 0 changes nothing.
     pub brightness: f32,
 }
 
 impl Augmentation {
-    /// What happens to sample `index` in `epoch`: a function of the arguments only.
+    /// The variation of sample `index` in `epoch`, a function of the arguments only.
     pub fn draw(seed: u64, epoch: u64, index: usize, height: usize, width: usize) -> Self {
         let mut rng = stream(Purpose::Augment, seed, epoch, index as u64);
         let coin = |rng: &mut ChaCha8Rng| rng.random::<bool>();
@@ -43,7 +43,7 @@ impl Augmentation {
         }
     }
 
-    /// Applies it to `sample`, `[H, W, 3]` and `[H, W]`, in place.
+    /// Applies the variation to `sample`, `[H, W, 3]` and `[H, W]`, in place.
     pub fn apply(&self, sample: &mut Sample, height: usize, width: usize) {
         self.shade(&mut sample.image);
         self.turn::<3>(&mut sample.image, height, width);
@@ -107,7 +107,7 @@ mod tests {
         brightness: 0.0,
     };
 
-    /// A sample whose image says where each pixel was, and whose mask is its red channel.
+    /// A sample whose image encodes the position of each pixel, and whose mask is its red channel.
     fn marked(height: usize, width: usize) -> Sample {
         let mask: Vec<u8> = (0..height * width)
             .map(|i| u8::try_from(i % 251).unwrap())
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_move_goes_where_it_says() {
+    fn each_variation_moves_pixels_as_named() {
         let moved = |augmentation: Augmentation, height, width| {
             let mut sample = marked(height, width);
             augmentation.apply(&mut sample, height, width);

@@ -1,29 +1,29 @@
-//! Answers that need no network, to compare one with: a model that does not
-//! beat them has learnt nothing.
+//! Trivial predictions to compare a network with: a model that does not beat them has
+//! learnt nothing.
 
 use super::{DataError, Sample, Source};
 
-/// `IoU` of the trivial answers, each the mean over samples of the `IoU` of one
-/// sample; a sample without foreground, answered so, counts 1.
+/// `IoU` of the trivial predictions, each averaged over samples. A sample without
+/// foreground that is predicted without foreground counts as 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baselines {
     /// Everything is foreground.
     pub all_foreground: f64,
-    /// Nothing is.
+    /// Nothing is foreground.
     pub all_background: f64,
-    /// Foreground is what is brighter (or darker) than a level, the best one for this set.
+    /// Foreground is everything brighter (or darker) than the best level for this set.
     pub brightness: f64,
-    /// That level: foreground is luma >= it, or < it if `dark`.
+    /// The level: foreground is luma >= `level`, or < `level` if `dark`.
     pub threshold: u8,
-    /// Whether the darker side is the foreground.
+    /// Whether the darker side is foreground.
     pub dark: bool,
 }
 
-/// The baselines over all of `source`, classes other than 0 being foreground.
-/// Luma is that of Pillow's `convert("L")`.
+/// The baselines over all of `source`, where every class but 0 is foreground. Luma is
+/// computed as in Pillow's `convert("L")`.
 ///
 /// # Errors
-/// What [`Source::load`] returns.
+/// As [`Source::load`].
 pub fn of_source(source: &dyn Source) -> Result<Baselines, DataError> {
     let mut sums = Sums::default();
     for index in 0..source.len() {
@@ -32,7 +32,7 @@ pub fn of_source(source: &dyn Source) -> Result<Baselines, DataError> {
     Ok(sums.best())
 }
 
-/// The same over samples at hand.
+/// The baselines over samples in memory.
 pub fn of_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Baselines {
     let mut sums = Sums::default();
     for sample in samples {
@@ -64,7 +64,7 @@ impl Default for Sums {
 
 impl Sums {
     fn add(&mut self, sample: &Sample) {
-        // Two histograms of one pass answer all 512 thresholds.
+        // Two histograms from one pass suffice for all 512 thresholds.
         let (mut inside, mut outside) = ([0_u64; 256], [0_u64; 256]);
         for (pixel, &class) in sample.image.as_chunks::<3>().0.iter().zip(&sample.mask) {
             let histogram = if class > 0 { &mut inside } else { &mut outside };
@@ -110,7 +110,7 @@ impl Sums {
     }
 }
 
-/// `IoU` of an answer of `answer` pixels, `both` of them right, for `target` pixels.
+/// `IoU` of a prediction of `answer` pixels, of which `both` are correct, for `target` pixels.
 fn iou(both: u64, answer: u64, target: u64) -> f64 {
     let either = answer + target - both;
     if either == 0 {
@@ -120,7 +120,7 @@ fn iou(both: u64, answer: u64, target: u64) -> f64 {
     }
 }
 
-/// ITU-R 601, in Pillow's integers.
+/// Luma by ITU-R 601, in Pillow's integer arithmetic.
 fn luma([red, green, blue]: [u8; 3]) -> u8 {
     let sum = 19_595 * u32::from(red) + 38_470 * u32::from(green) + 7_471 * u32::from(blue);
     u8::try_from((sum + 0x8000) >> 16).unwrap_or(u8::MAX)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn it_finds_the_level_that_tells_them_apart() {
+    fn the_separating_level_is_found() {
         let found = of_samples(&[gray(&[10, 200, 220, 30], &[0, 1, 1, 0])]);
         assert!(
             near(found.brightness, 1.0) && near(found.all_foreground, 0.5),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_mask_is_right_when_left_empty() {
+    fn an_empty_prediction_of_an_empty_mask_is_correct() {
         let found = of_samples(&[gray(&[9, 9], &[0, 0]), gray(&[9, 9], &[1, 0])]);
         assert!(
             near(found.all_background, 0.5) && near(found.all_foreground, 0.25),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn luma_is_pillows() {
+    fn luma_equals_pillow() {
         // [Image.new("RGB", (1, 1), c).convert("L").getpixel((0, 0)) for c in ...], Pillow 13.0
         assert_eq!(
             [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3], [1, 2, 3]].map(luma),

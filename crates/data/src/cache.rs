@@ -1,12 +1,12 @@
-//! Decoded samples kept in memory while there is room for them.
+//! Keeps decoded samples in memory as far as they fit.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{DataError, Sample};
 
-/// One slot per sample. A slot is filled once and never emptied: what did not
-/// fit is loaded anew each time, so that no epoch is slower than the last one.
+/// One slot per sample. A slot is filled once and never emptied. Samples that did not fit
+/// are loaded again each time, so that every epoch takes the same time.
 #[derive(Debug)]
 pub(crate) struct Cache {
     slots: Vec<OnceLock<Sample>>,
@@ -42,7 +42,7 @@ impl Cache {
                 used.checked_add(bytes)
                     .filter(|&sum| sum <= self.limit_bytes)
             });
-        // Two workers may have loaded the same sample: the second one's room is given back.
+        // Two workers may have loaded the same sample: return the space of the second one.
         if room.is_ok() && slot.set(sample.clone()).is_err() {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_what_fits_and_loads_the_rest_anew() {
+    fn samples_that_do_not_fit_are_loaded_again() {
         let cache = Cache::new(3, 8);
         for index in 0..3 {
             cache.get_or_load(index, || Ok(sample(1))).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_not_kept() {
+    fn an_error_is_not_cached() {
         let cache = Cache::new(1, 100);
         assert!(cache.get_or_load(0, || Err(DataError::EmptyBatch)).is_err());
         assert!(cache.get_or_load(0, || Ok(sample(1))).is_ok());

@@ -1,4 +1,4 @@
-//! What can be wrong with the data, each with the file it is wrong in.
+//! Everything that can be wrong with the data, with the file at fault.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,40 +13,40 @@ pub enum DataError {
     /// The folder does not exist or is a file.
     #[error("folder `{}` does not exist", path.display())]
     FolderMissing {
-        /// The folder that was looked for.
+        /// The missing folder.
         path: PathBuf,
     },
-    /// The folder exists, but holds neither layout that is read.
-    #[error("`{}` has neither `train/images` nor `images` in it{}", path.display(), listing(found))]
+    /// The folder exists, but has neither of the supported layouts.
+    #[error("`{}` contains neither `train/images` nor `images`{}", path.display(), listing(found))]
     UnknownLayout {
         /// The folder that was given.
         path: PathBuf,
-        /// What stands in it instead, some names.
+        /// Some names of what it contains instead.
         found: Vec<String>,
     },
-    /// A folder for images has no PNG or JPEG file in it.
+    /// A folder for images contains no PNG or JPEG file.
     #[error("no images (PNG or JPEG) in `{}`{}", path.display(), listing(found))]
     NoImages {
         /// The folder.
         path: PathBuf,
-        /// What stands in it instead, some names.
+        /// Some names of what it contains instead.
         found: Vec<String>,
     },
-    /// Too few images to set some apart for validation.
-    #[error("{images} image in `{}` is too few to split off a validation set", path.display())]
+    /// The folder has too few images to split off a validation set.
+    #[error("`{}` has {images} image, too few to split off a validation set", path.display())]
     TooFewToSplit {
         /// The folder of the images.
         path: PathBuf,
-        /// How many there are.
+        /// Number of images.
         images: usize,
     },
-    /// A share for validation that is no percentage strictly inside 0 to 100.
+    /// The share for validation is not between 0 and 100 percent.
     #[error("validation share of {val_percent} % is not above 0 and below 100")]
     ValPercent {
-        /// What was asked for.
+        /// The requested share.
         val_percent: f64,
     },
-    /// Images that have no mask beside them.
+    /// Some images have no mask.
     #[error("{count} image(s) in `{}` have no mask in `{}`: {}{}",
         images.display(), masks.display(), names.join(", "), if *count > names.len() { ", ..." } else { "" })]
     MasksMissing {
@@ -56,10 +56,10 @@ pub enum DataError {
         masks: PathBuf,
         /// Up to five file names.
         names: Vec<String>,
-        /// How many there are in all.
+        /// Number of images without a mask.
         count: usize,
     },
-    /// Two images of one name, such as `a.png` and `a.jpg`, for one mask.
+    /// Two images have the same name, such as `a.png` and `a.jpg`, for one mask.
     #[error("two images are named `{stem}`: `{}` and `{}`", first.display(), second.display())]
     DuplicateStem {
         /// The name without its extension.
@@ -69,14 +69,14 @@ pub enum DataError {
         /// The other.
         second: PathBuf,
     },
-    /// The mask is not a PNG file, by its name or by its first bytes.
+    /// The mask is not a PNG file, judging by its name or its first bytes.
     #[error("mask `{}` is not a PNG file", path.display())]
     MaskNotPng {
         /// The mask.
         path: PathBuf,
     },
-    /// The mask is of another size than its image.
-    #[error("mask `{}` is {}x{} (height x width), its image `{}` is {}x{}",
+    /// The mask and its image differ in size.
+    #[error("mask `{}` is {}x{} (height x width), but its image `{}` is {}x{}",
         mask.display(), mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1)]
     MaskSize {
         /// The mask.
@@ -88,7 +88,7 @@ pub enum DataError {
         /// Size of the image in pixels.
         image_size: (usize, usize),
     },
-    /// The mask holds values that are no class.
+    /// The mask has values that are not classes.
     #[error("mask `{}`: expected {}, found {}{}", mask.display(), expected(*classes), numbers(found),
         if *distinct > found.len() { format!(", ... ({distinct} different values, up to {max})") } else { String::new() })]
     MaskValues {
@@ -96,37 +96,37 @@ pub enum DataError {
         mask: PathBuf,
         /// Up to eight of the values in it, ascending.
         found: Vec<u16>,
-        /// How many different values there are.
+        /// Number of different values.
         distinct: usize,
-        /// The highest of them.
+        /// The highest value.
         max: u16,
-        /// How many classes were asked for.
+        /// Requested number of classes.
         classes: usize,
     },
-    /// The mask is coloured, where a gray level or an index says the class.
+    /// The mask is coloured, but a class must be a gray level or an index.
     #[error("mask `{}`: expected {} in one channel, found colours {}", mask.display(), expected(*classes), colours(found))]
     MaskColours {
         /// The mask.
         mask: PathBuf,
         /// Up to eight of its colours, RGB at the file's own bit depth.
         found: Vec<[u16; 3]>,
-        /// How many classes were asked for.
+        /// Requested number of classes.
         classes: usize,
     },
-    /// The file is there, but cannot be decoded.
+    /// The file exists but cannot be decoded.
     #[error("`{}` is truncated or corrupt: {reason}", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// The image is larger than any that is read.
-    #[error("`{}` has more pixels than Snug reads (at most {limit}x{limit}, 1 GiB decoded)", path.display())]
+    /// The image is too large.
+    #[error("`{}` has more pixels than Snug accepts (at most {limit}x{limit}, 1 GiB decoded)", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Highest number of pixels along a side.
+        /// Largest accepted side in pixels.
         limit: u32,
     },
     /// The file or folder cannot be read.
@@ -134,7 +134,7 @@ pub enum DataError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         #[source]
         source: io::Error,
     },
@@ -143,18 +143,18 @@ pub enum DataError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         #[source]
         source: io::Error,
     },
-    /// The folder to write to has something in it.
+    /// The folder to write to is not empty.
     #[error("folder `{}` is not empty", path.display())]
     OutputNotEmpty {
         /// The folder.
         path: PathBuf,
     },
-    /// An image or page of a size that cannot be made.
-    #[error("{height}x{width} (height x width) is not a size of an image here: {why}")]
+    /// An image or page cannot have this size.
+    #[error("invalid image size {height}x{width} (height x width): {why}")]
     Size {
         /// Height in pixels.
         height: usize,
@@ -163,50 +163,52 @@ pub enum DataError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Batches of no samples were asked for.
-    #[error("a batch of 0 samples holds nothing")]
+    /// The batch size is 0.
+    #[error("the batch size must not be 0")]
     EmptyBatch,
     /// A worker thread could not be started.
     #[error("cannot start a worker thread for the data")]
     Spawn(#[source] io::Error),
-    /// A worker thread panicked, which is a fault of the program.
+    /// A worker thread panicked, which is a bug in the program.
     #[error("a data worker panicked at sample `{name}`: {message}")]
     WorkerPanicked {
         /// Name of the sample it was loading.
         name: String,
-        /// What the panic said.
+        /// The panic's message.
         message: String,
     },
-    /// Several samples are bad; found by [`verify`](fn@super::verify).
+    /// [`verify`](fn@super::verify) found several bad samples.
     #[error("{count} samples cannot be used:{}", lines(shown, *count))]
     Several {
-        /// How many.
+        /// Number of bad samples.
         count: usize,
-        /// The first of them, up to eight, in the order of the samples.
+        /// The first errors, up to eight, in the order of the samples.
         shown: Vec<Self>,
     },
 }
 
 impl DataError {
-    /// What the reader could do about it, in one line, where there is advice.
+    /// Advice for the reader in one line, if any.
     pub fn hint(&self) -> Option<String> {
         let layout = "expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, \
-                      or `images/` (or `imgs/`) beside `masks/`";
+                      or `images/` (or `imgs/`) next to `masks/`";
         Some(match self {
             Self::FolderMissing { .. } | Self::UnknownLayout { .. } => layout.to_owned(),
-            Self::NoImages { .. } => "images are files ending in .png, .jpg or .jpeg".to_owned(),
+            Self::NoImages { .. } => "image files must end in .png, .jpg or .jpeg".to_owned(),
             Self::TooFewToSplit { .. } => {
-                "add images, or a `val` folder beside `train`".to_owned()
+                "add images, or a `val` folder next to `train`".to_owned()
             }
-            Self::ValPercent { .. } => "10 or 20 are usual".to_owned(),
+            Self::ValPercent { .. } => "10 and 20 are common".to_owned(),
             Self::MasksMissing { .. } => {
-                "the mask of `STEM.png` or `STEM.jpg` is `STEM_mask.png` or `STEM.png` in the folder of masks".to_owned()
+                "the mask of `STEM.png` or `STEM.jpg` must be `STEM_mask.png` or `STEM.png` in the folder of masks".to_owned()
             }
             Self::DuplicateStem { .. } => "remove or rename one of them".to_owned(),
             Self::MaskNotPng { .. } => {
                 "save masks as PNG: JPEG changes the values along every edge".to_owned()
             }
-            Self::MaskSize { .. } => "a mask has one pixel for each pixel of its image".to_owned(),
+            Self::MaskSize { .. } => {
+                "a mask must have one pixel for each pixel of its image".to_owned()
+            }
             Self::MaskValues { found, distinct, max, classes, .. } => {
                 values_hint(found, *distinct, *max, *classes)
             }
@@ -225,7 +227,7 @@ impl DataError {
 fn values_hint(found: &[u16], distinct: usize, max: u16, classes: usize) -> String {
     let complete = distinct == found.len();
     if complete && found.iter().all(|&v| v == 0 || v == 255) {
-        return "a mask of 0 and 255 has one class: `--classes 1`".to_owned();
+        return "a mask of 0 and 255 has one class: pass `--classes 1`".to_owned();
     }
     let without_255 = found
         .iter()
@@ -238,7 +240,7 @@ fn values_hint(found: &[u16], distinct: usize, max: u16, classes: usize) -> Stri
             .to_owned();
     }
     if max < 64 && usize::from(max) + 1 == distinct {
-        return format!("if these are class indices: `--classes {distinct}`");
+        return format!("if these are class indices, pass `--classes {distinct}`");
     }
     if distinct <= 64 {
         return format!(

@@ -1,15 +1,15 @@
-//! What the network learns from: samples of bytes, read or drawn, ahead of the step.
+//! Training data: images and masks as bytes, read from files or drawn, ahead of each step.
 //!
-//! Folders of images and masks ([`folder`], [`decode`], [`resize`]) and the
-//! built-in comic pages ([`synth`]) are both a [`Source`]; a [`Loader`] turns a
-//! source into batches on worker threads, and [`verify`](fn@verify) reads all
-//! of it once before a run so that bad files surface at the start.
+//! Folders of images and masks ([`folder`], [`decode`], [`resize`]) and the built-in comic
+//! pages ([`synth`]) are both a [`Source`]. A [`Loader`] turns a source into batches on
+//! worker threads. [`verify`](fn@verify) reads the whole source once before a run, so that
+//! bad files are reported at the start.
 //!
-//! What it is not: there is no tensor here. Pixels stay `u8` in `[H, W, C]`
-//! order until the training loop hands them to the device, where they are cast.
+//! This crate knows no tensors. Pixels stay `u8` in `[H, W, C]` order until the training
+//! loop copies them to the device, where they are cast.
 //!
-//! Everything random is a function of (seed, epoch, sample index), never of the
-//! thread that did the work or of the order in which it was done.
+//! Everything random is a function of (seed, epoch, sample index). It never depends on the
+//! thread that did the work or on the order of the work.
 
 pub mod augment;
 pub mod baseline;

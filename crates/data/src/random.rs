@@ -1,10 +1,10 @@
-//! One random stream per purpose and position, so that results do not depend on
-//! which thread asks first.
+//! One random stream per purpose and position, so that results do not depend on the order
+//! in which threads ask.
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-/// What a stream is for. Two purposes never share numbers, whatever the seeds.
+/// The purpose of a stream. Two purposes never share numbers, whatever the seeds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Order = 1,
@@ -12,8 +12,8 @@ pub(crate) enum Purpose {
     Page = 3,
 }
 
-/// The stream of `purpose` at (`seed`, `a`, `b`): the four words are the key of
-/// the cipher, so near positions are as unrelated as far ones.
+/// The stream of `purpose` at (`seed`, `a`, `b`). The four words are the key of the cipher,
+/// so that neighbouring positions are as unrelated as distant ones.
 pub(crate) fn stream(purpose: Purpose, seed: u64, a: u64, b: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (bytes, word) in key.chunks_exact_mut(8).zip([purpose as u64, seed, a, b]) {

@@ -1,41 +1,44 @@
-//! Images and masks of another size, as Pillow's `resize` makes them, so that
-//! figures compare with PyTorch scripts: bilinear with antialiasing for images,
-//! nearest for masks. Sizes are (height, width).
+//! Resizes images and masks exactly as Pillow does, so that results are comparable with
+//! PyTorch scripts: bilinear with antialiasing for images, nearest for masks. Sizes are
+//! (height, width).
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::DataError;
 
-/// `pixels`, RGB `[H, W, 3]` of size `from`, at size `to`: `[H', W', 3]`.
+/// Resizes `pixels`, RGB `[H, W, 3]` of size `from`, to `to`: `[H', W', 3]`.
 /// Mirrors `Image.resize((w, h), Image.Resampling.BILINEAR)`.
 ///
 /// # Errors
-/// [`DataError::Size`] when a side is 0 or `pixels` are not of size `from`.
+/// [`DataError::Size`] if a side is 0 or `pixels` does not have the size `from`.
 pub fn image(
     pixels: Vec<u8>,
     from: (usize, usize),
     to: (usize, usize),
 ) -> Result<Vec<u8>, DataError> {
     if pixels.len() != from.0 * from.1 * 3 || pixels.is_empty() || to.0 == 0 || to.1 == 0 {
-        return Err(size_error(to, "no pixels to make it of, or none in it"));
+        return Err(size_error(
+            to,
+            "the source pixels do not match, or a side is 0",
+        ));
     }
     if from == to {
         return Ok(pixels);
     }
     let side = |side| u32::try_from(side).map_err(|_overflow| size_error(to, "too large"));
     let source = ImageRef::new(side(from.1)?, side(from.0)?, &pixels, PixelType::U8x3)
-        .map_err(|_wrong| size_error(from, "not the size of its pixels"))?;
+        .map_err(|_wrong| size_error(from, "the pixels have another size"))?;
     let mut target = Image::new(side(to.1)?, side(to.0)?, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
         .resize(&source, &mut target, &options)
-        .map_err(|_wrong| size_error(to, "it cannot be resized to"))?;
+        .map_err(|_wrong| size_error(to, "the image cannot be resized to it"))?;
     Ok(target.into_vec())
 }
 
-/// `pixels`, `[H, W]` of size `from`, at size `to`: `[H', W']`, each the value
-/// of the pixel that its centre falls into. Mirrors
+/// Resizes `pixels`, `[H, W]` of size `from`, to `to`: `[H', W']`. Each pixel gets the value of
+/// the source pixel that its centre falls into. Mirrors
 /// `Image.resize((w, h), Image.Resampling.NEAREST)`.
 pub fn mask(pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
     debug_assert_eq!(pixels.len(), from.0 * from.1);
@@ -51,9 +54,9 @@ pub fn mask(pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> Vec<u8
     resized
 }
 
-/// For each of `to` pixels the one of `from` under its centre. The position is
-/// summed up step by step as in Pillow's `ImagingScaleAffine`, since a product
-/// rounds otherwise where a centre falls on an edge.
+/// For each of `to` pixels, the one of `from` under its centre. The position is summed step by
+/// step as in Pillow's `ImagingScaleAffine`, because a product rounds differently if a centre
+/// falls on an edge.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Both sides round fixed-point sums, not at the same places.
+    /// Both sides round fixed-point sums, but at different places.
     const MAX_DIFFERENCE: u8 = 1;
 
     // The numbers below are from Pillow 13.0 with this program:
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_pillows() {
+    fn images_equal_pillow() {
         for (to, expected) in [((3, 4), &DOWN[..]), ((8, 10), &UP[..])] {
             let resized = image(formula(), SIZE, to).unwrap();
             let red: Vec<u8> = resized.iter().step_by(3).copied().collect();
@@ -134,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_pillows() {
+    fn masks_equal_pillow() {
         let pixels: Vec<u8> = (0..35).collect();
         assert_eq!(mask(pixels.clone(), SIZE, (3, 4)), NEAREST_DOWN);
         assert_eq!(mask(pixels, SIZE, (7, 12)), NEAREST_UP);
     }
 
     #[test]
-    fn masks_are_pillows_at_every_ratio() {
+    fn masks_equal_pillow_at_every_ratio() {
         // Pillow 13.0, FNV-1a over all the columns that NEAREST picks:
         //   fnv = 0xcbf29ce484222325
         //   for n in range(1, 65):
@@ -162,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn no_pixels_cannot_be_resized() {
+    fn an_empty_image_cannot_be_resized() {
         let text = |pixels, to| image(pixels, (1, 1), to).unwrap_err().to_string();
-        assert!(text(vec![0; 3], (0, 5)).starts_with("0x5 (height x width) is not a size"));
-        assert!(text(vec![0; 2], (5, 5)).contains("no pixels to make it of"));
+        assert!(text(vec![0; 3], (0, 5)).starts_with("invalid image size 0x5 (height x width)"));
+        assert!(text(vec![0; 2], (5, 5)).contains("the source pixels do not match"));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Where samples come from: a folder, or the generator of comic pages.
+//! The sources of samples: a folder, or the generator of comic pages.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -7,10 +7,10 @@ use super::cache::Cache;
 use super::folder::Pair;
 use super::{DataError, decode, resize, synth};
 
-/// Memory that a source may fill with decoded samples unless told: 512 MiB.
+/// Default limit of memory for a source's decoded samples: 512 MiB.
 pub const DEFAULT_CACHE_BYTES: u64 = 512 << 20;
 
-/// One image with its mask, both of the size that its [`Source`] says.
+/// One image with its mask, both in the size of the [`Source`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// RGB, `[H, W, 3]`.
@@ -19,12 +19,12 @@ pub struct Sample {
     pub mask: Vec<u8>,
 }
 
-/// Samples by index, all of one size, loadable from any thread.
+/// Samples by index. All have one size and can be loaded from any thread.
 pub trait Source: Send + Sync {
-    /// How many samples there are.
+    /// Number of samples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the source has no samples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -32,7 +32,7 @@ pub trait Source: Send + Sync {
     /// Size of every sample in pixels, (height, width).
     fn size(&self) -> (usize, usize);
 
-    /// What a person would call the sample: its stem in a folder.
+    /// The sample's name for people: its stem in a folder.
     fn name(&self, index: usize) -> String;
 
     /// The sample, unaugmented. The same index gives the same bytes each time.
@@ -41,14 +41,14 @@ pub trait Source: Send + Sync {
     /// A [`DataError`] that names the file.
     fn load(&self, index: usize) -> Result<Sample, DataError>;
 
-    /// Size of the sample before it was resized, (height, width); for files it
-    /// is known once the sample has been loaded.
+    /// Size of the sample before it was resized, (height, width). For files it is known once
+    /// the sample has been loaded.
     fn original_size(&self, _index: usize) -> Option<(usize, usize)> {
         Some(self.size())
     }
 }
 
-/// Pairs of files, decoded, checked and resized, kept in memory while they fit.
+/// Pairs of files, decoded, checked and resized, and cached as far as they fit.
 #[derive(Debug)]
 pub struct FolderSource {
     pairs: Vec<Pair>,
@@ -75,7 +75,7 @@ impl FolderSource {
         }
     }
 
-    /// The same with another limit of memory; 0 keeps nothing.
+    /// As [`Self::new`], with another limit of memory; 0 caches nothing.
     #[must_use]
     pub fn with_cache_bytes(mut self, limit_bytes: u64) -> Self {
         self.cache = Cache::new(self.pairs.len(), limit_bytes);
@@ -159,12 +159,11 @@ pub struct SynthSource {
 }
 
 impl SynthSource {
-    /// Pages 0 to `pages - 1` of `seed`, at most [`DEFAULT_CACHE_BYTES`] of
-    /// them kept in memory. Use another seed for validation than for training,
-    /// as [`synth::val_seed`] does.
+    /// Pages 0 to `pages - 1` of `seed`, of which at most [`DEFAULT_CACHE_BYTES`] are cached.
+    /// Validation needs another seed than training, see [`synth::val_seed`].
     ///
     /// # Errors
-    /// [`DataError::Size`] below [`synth::MIN_SIDE`] or above [`decode::MAX_SIDE`] pixels a side.
+    /// [`DataError::Size`] if a side is below [`synth::MIN_SIDE`] or above [`decode::MAX_SIDE`].
     pub fn new(seed: u64, pages: usize, height: u32, width: u32) -> Result<Self, DataError> {
         synth::check_size(height, width)?;
         Ok(Self {

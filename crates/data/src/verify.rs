@@ -1,5 +1,5 @@
-//! Reads all of a source once before a run, so that a bad file stops it at the
-//! start and not hours later; fills the source's cache on the way.
+//! Reads a whole source once before a run, so that a bad file stops the run at the start and
+//! not hours later. This also fills the source's cache.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,17 +8,17 @@ use std::thread;
 use super::loader::{default_workers, panicked};
 use super::{DataError, Source};
 
-/// Errors shown one by one in [`DataError::Several`].
+/// Number of errors shown one by one in [`DataError::Several`].
 const MAX_SHOWN: usize = 8;
 
-/// What a source holds, for a line about the data.
+/// A summary of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many samples.
+    /// Number of samples.
     pub samples: usize,
     /// Pixels of each class at the training size, by class; at least two entries.
     pub class_pixels: Vec<u64>,
-    /// Samples whose mask is background only.
+    /// Number of samples whose mask is all background.
     pub empty_masks: usize,
     /// Lowest original height and lowest original width.
     pub min_size: (usize, usize),
@@ -27,7 +27,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Share of the pixels that are not background, 0 to 1.
+    /// Share of pixels that are not background, 0 to 1.
     pub fn foreground(&self) -> f64 {
         let all: u64 = self.class_pixels.iter().sum();
         let background = self.class_pixels.first().copied().unwrap_or(0);
@@ -83,13 +83,13 @@ impl Summary {
     }
 }
 
-/// Loads every sample of `source` once on `workers` threads (0:
-/// [`default_workers`]) and says what is in it. `progress` is called with (done,
-/// all) after each sample, from any of the threads.
+/// Loads every sample of `source` once on `workers` threads (0: [`default_workers`]) and
+/// returns a summary. `progress` is called with (done, all) after each sample, from any of
+/// the threads.
 ///
 /// # Errors
-/// The error of the one bad sample, or [`DataError::Several`]; a panic in the
-/// source is [`DataError::WorkerPanicked`].
+/// The error of a single bad sample, or [`DataError::Several`]; a panic in the source becomes
+/// [`DataError::WorkerPanicked`].
 pub fn verify(
     source: &dyn Source,
     workers: usize,
@@ -123,7 +123,7 @@ pub fn verify(
     };
     let mut errors = Vec::new();
     thread::scope(|scope| {
-        // The caller's own thread is one of the workers.
+        // The calling thread is one of the workers.
         let spawned: Vec<_> = (1..workers.min(source.len()))
             .map(|_| scope.spawn(work))
             .collect();
@@ -131,7 +131,7 @@ pub fn verify(
         for thread in spawned {
             match thread.join() {
                 Ok(result) => results.push(result),
-                // Only `progress` can panic here, and it is the caller's.
+                // Only `progress` can panic here, and it belongs to the caller.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

@@ -1,4 +1,4 @@
-//! What counts as a mask: the values it may hold, and the class each one means.
+//! Reads masks: which values they may hold, and which class each value means.
 
 use std::path::Path;
 
@@ -6,27 +6,26 @@ use super::png_values::{Values, read as read_png};
 use super::{Decoded, read};
 use crate::DataError;
 
-/// Values named in an error.
+/// Number of values shown in an error.
 const MAX_NAMED: usize = 8;
-/// Of 255; the pixels of an antialiased edge are few, so most of a smooth
-/// binary mask is at least this bright where it is not black.
+/// Out of 255. Antialiased edges have few pixels, so most pixels of a smooth binary mask
+/// that are not black are at least this bright.
 const BRIGHT: u16 = 224;
 
 /// The mask at `path` as classes `[H, W]`.
 ///
-/// With `classes` 0 or 1 it is binary, split at half of white as
-/// `convert("L") > 127` does: 0 and 255 or 0 and 1, true and false, or a smooth
-/// edge between black and white. Of a palette the black and white entries
-/// count, or else the indices 0 and 1. With more classes each value is the
-/// index of a class, 0 to `classes - 1`. Colour channels must be equal, alpha
-/// is dropped.
+/// With `classes` 0 or 1 the mask is binary and split at half of white, like
+/// `convert("L") > 127`. It may hold 0 and 255 or 0 and 1, or smooth edges between black
+/// and white. If it has a palette, the black and white entries count, or else the indices
+/// 0 and 1. With more classes each value is the index of a class, 0 to `classes - 1`.
+/// Colour channels must be equal; alpha is dropped.
 ///
 /// # Errors
 /// [`DataError::MaskNotPng`], [`DataError::MaskValues`],
-/// [`DataError::MaskColours`], or those of [`image`](super::image).
+/// [`DataError::MaskColours`], or as [`image`](super::image).
 pub fn mask(path: &Path, classes: usize) -> Result<Decoded, DataError> {
     let bytes = read(path)?;
-    // The first bytes of a PNG; a shorter file is a PNG cut short, if its name says so.
+    // The first bytes of a PNG. A shorter file with the right name is a truncated PNG.
     let signature = *b"\x89PNG\r\n\x1a\n";
     if !bytes.is_empty() && !bytes.starts_with(&signature[..bytes.len().min(8)]) {
         return Err(DataError::MaskNotPng {
@@ -48,7 +47,7 @@ pub fn mask(path: &Path, classes: usize) -> Result<Decoded, DataError> {
     })
 }
 
-/// Leaves one channel.
+/// Reduces the mask to one channel.
 fn flatten(path: &Path, values: &mut Values, classes: usize) -> Result<(), DataError> {
     let channels = values.channels;
     if channels >= 3 {
@@ -98,7 +97,7 @@ fn binary(path: &Path, mut values: Values) -> Result<Vec<u8>, DataError> {
             .map(|&value| u8::from(value == 1))
             .collect());
     }
-    // Low and high bit depths on the scale of 255.
+    // Scales low and high bit depths to 255.
     let scale = |value: u16| {
         let scaled = u32::from(value) * 255 / u32::from(values.highest);
         u16::try_from(scaled).unwrap_or(u16::MAX)
@@ -118,8 +117,8 @@ fn binary(path: &Path, mut values: Values) -> Result<Vec<u8>, DataError> {
         .collect())
 }
 
-/// Replaces indices by brightness where every colour in use is black or white:
-/// some programs put white first.
+/// Replaces indices by brightness if every used colour is black or white, because some
+/// programs put white first.
 fn by_brightness(values: &mut Values, palette: &[[u8; 3]]) {
     let brightness = |index: u16| match palette.get(usize::from(index)) {
         Some([0, 0, 0]) => Some(0),

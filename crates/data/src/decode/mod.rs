@@ -1,4 +1,4 @@
-//! Files to bytes: images as RGB, masks as class indices.
+//! Decodes files: images to RGB, masks to class indices.
 
 mod mask;
 mod png_values;
@@ -16,15 +16,15 @@ pub use mask::mask;
 
 use super::DataError;
 
-/// Longest side of an image that is read, in pixels: a file of a few bytes may
-/// claim any size, and memory is filled before its pixels are seen.
+/// Longest accepted side of an image, in pixels. A file of a few bytes may claim any size,
+/// and memory is allocated before its pixels are read.
 pub const MAX_SIDE: u32 = 16_384;
-/// Most memory that one decoded file may take: 1 GiB.
+/// Largest memory that one decoded file may take: 1 GiB.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
-/// The most bytes that deflate makes of one: 258 of two bits.
+/// The most bytes that one byte of deflate can expand to: 258 from two bits.
 const MAX_PNG_BYTES_OF_ONE: u64 = 1032;
-/// The most pixels that a byte of a JPEG stands for: a block of 8x8 of its finest component takes a
-/// bit at least.
+/// The most pixels that one byte of a JPEG can hold: an 8x8 block of its finest component takes at
+/// least one bit.
 const MAX_JPEG_PIXELS_OF_ONE: u64 = 8 * 64;
 
 /// A decoded image.
@@ -38,10 +38,11 @@ pub struct Decoded {
     pub width: usize,
 }
 
-/// The image at `path` (PNG or JPEG, told apart by its first bytes) as RGB, as
-/// Pillow's `convert("RGB")` has it: gray repeated, alpha dropped, of 16 bits
-/// the higher 8, no turning by EXIF. (Of 16-bit gray Pillow makes white what is
-/// above 255, which leaves no picture; here too it is the higher 8 bits.)
+/// The image at `path` as RGB. It is a PNG or a JPEG, which its first bytes tell apart.
+/// The result equals Pillow's `convert("RGB")`: gray is repeated, alpha is dropped, the
+/// higher 8 of 16 bits are kept, and EXIF rotation is ignored. 16-bit gray differs: Pillow
+/// turns everything above 255 white, which destroys the picture, so here the higher 8 bits
+/// are kept as well.
 ///
 /// # Errors
 /// [`DataError::Read`], [`DataError::Corrupt`] or [`DataError::TooLarge`].
@@ -63,10 +64,7 @@ pub fn image(path: &Path) -> Result<Decoded, DataError> {
             false
         }
         _ => {
-            return Err(corrupt(
-                path,
-                &"it starts neither like a PNG nor like a JPEG file",
-            ));
+            return Err(corrupt(path, &"it is neither a PNG nor a JPEG file"));
         }
     };
     let mut limits = Limits::default();
@@ -90,9 +88,9 @@ pub fn image(path: &Path) -> Result<Decoded, DataError> {
     };
     check_claim(path, &bytes, claimed, most_of_one)?;
     decoder.set_limits(limits).map_err(failed)?;
-    // The decoder of JPEG has panicked on a damaged file: that must not end a worker.
+    // The JPEG decoder is known to panic on a damaged file, which must not end a worker.
     let decode = AssertUnwindSafe(|| DynamicImage::from_decoder(decoder));
-    let decoded = catch_unwind(decode).map_err(|_panic| corrupt(path, &"its decoder gave up"))?;
+    let decoded = catch_unwind(decode).map_err(|_panic| corrupt(path, &"its decoder panicked"))?;
     let image = decoded.map_err(failed)?;
     let (height, width) = (image.height() as usize, image.width() as usize);
     Ok(Decoded {
@@ -116,18 +114,22 @@ fn rgb(image: DynamicImage) -> Vec<u8> {
     }
 }
 
-/// Refuses a file that claims more than its bytes can hold, before memory is filled for it.
+/// Refuses a file that claims more pixels than its bytes can hold, before memory is allocated for
+/// them.
 fn check_claim(path: &Path, bytes: &[u8], claimed: u64, most_of_one: u64) -> Result<(), DataError> {
     if claimed > most_of_one * bytes.len() as u64 {
-        return Err(corrupt(path, &"it has fewer bytes than its size needs"));
+        return Err(corrupt(
+            path,
+            &"it has too few bytes for its size in pixels",
+        ));
     }
     Ok(())
 }
 
-/// The decoder is content once it has the pixels; a file that goes no further
-/// was cut all the same, and what else it lost nobody knows.
+/// Checks that a PNG is complete. The decoder accepts a file once it has all pixels, but a
+/// file that ends there was truncated, and other parts of it may be lost.
 fn check_png_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    // The last chunk is empty, so its name and checksum never differ.
+    // The last chunk is empty, so its name and checksum are always the same.
     let end = b"IEND\xAE\x42\x60\x82";
     if bytes.windows(end.len()).rev().any(|window| window == end) {
         Ok(())
@@ -136,22 +138,22 @@ fn check_png_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     }
 }
 
-/// The decoder paints what is missing at the end of a JPEG gray and says
-/// nothing, so the end marker is looked for here: after the header of the first
-/// scan, since a thumbnail before it has an end of its own.
+/// Checks that a JPEG is complete. The decoder silently paints a missing end gray, so this
+/// looks for the end marker. It starts after the header of the first scan, because a
+/// thumbnail before it has its own end marker.
 fn check_jpeg_end(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     const START_OF_SCAN: u8 = 0xDA;
     let cut = || corrupt(path, &"it ends before its end marker");
     let mut at = 2;
     loop {
         match bytes.get(at..at + 4) {
-            // Any number of fill bytes may stand before a marker.
+            // Any number of fill bytes may precede a marker.
             Some([0xFF, 0xFF, ..]) => at += 1,
             Some([0xFF, START_OF_SCAN, ..]) => break,
             Some([0xFF, _, high, low]) => {
                 at += 2 + usize::from(u16::from_be_bytes([*high, *low]));
             }
-            // Something else between two segments is for the decoder to judge.
+            // The decoder judges anything else between two segments.
             Some(_) => break,
             None => return Err(cut()),
         }

@@ -1,5 +1,5 @@
-//! The values of a PNG as they stand in the file: palette indices and low bit
-//! depths are not expanded, since a class is a number and not a colour.
+//! Reads the values of a PNG exactly as stored: palette indices and low bit depths are not
+//! expanded, because a class is a number and not a colour.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -16,13 +16,13 @@ pub(super) struct Values {
     pub(super) channels: usize,
     pub(super) height: usize,
     pub(super) width: usize,
-    /// What white is: `2^depth - 1`.
+    /// The value of white: `2^depth - 1`.
     pub(super) highest: u16,
-    /// Colours of the indices, when the samples are indices.
+    /// Colours of the indices, if the samples are indices.
     pub(super) palette: Option<Vec<[u8; 3]>>,
 }
 
-/// Reads `bytes`, the content of `path`.
+/// Decodes `bytes`, the content of `path`.
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Values, DataError> {
     let failed = |error: DecodingError| match error {
         DecodingError::LimitsExceeded => too_large(path),
@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Values, DataError> {
     check_claim(path, bytes, size as u64, MAX_PNG_BYTES_OF_ONE)?;
     let mut buffer = vec![0; size];
     let frame = reader.next_frame(&mut buffer).map_err(failed)?;
-    // Reads on to the end, so that a cut or altered last chunk is noticed.
+    // Reads to the end, so that a truncated or altered last chunk is noticed.
     reader.finish().map_err(failed)?;
     let (colour, depth) = (frame.color_type, frame.bit_depth);
     let (height, width) = (height as usize, width as usize);
@@ -65,8 +65,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Values, DataError> {
     })
 }
 
-/// The first `count` samples of a row; those of less than 8 bits are packed,
-/// highest bits first.
+/// The first `count` samples of a row. Samples of less than 8 bits are packed, highest bits
+/// first.
 fn unpack(row: &[u8], depth: BitDepth, count: usize) -> Vec<u16> {
     let bits = depth as usize;
     match depth {

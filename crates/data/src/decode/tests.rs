@@ -19,7 +19,7 @@ fn file(bytes: &[u8]) -> File {
 }
 
 impl File {
-    /// The message with the folder taken out, and the hint.
+    /// The message without the folder, and the hint.
     fn refusal(&self, error: &DataError) -> (String, String) {
         let text = error
             .to_string()
@@ -28,7 +28,7 @@ impl File {
     }
 }
 
-/// A PNG one pixel high, of `width` pixels, out of rows that are packed already.
+/// A PNG that is one pixel high and `width` pixels wide, from a packed row.
 fn png_of(colour: ColorType, depth: BitDepth, width: u32, palette: &[u8], row: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, 1);
@@ -97,7 +97,7 @@ fn every_kind_of_png_becomes_rgb() {
     assert_eq!(image_of(&palette), [4, 5, 6, 1, 2, 3]);
     let bit = png_of(ColorType::Grayscale, BitDepth::One, 2, &[], &[0b0100_0000]);
     assert_eq!(image_of(&bit), [0, 0, 0, 255, 255, 255]);
-    // Of 16 bits the higher 8, not the nearest 8: 0x12FF is 0x12.
+    // The higher 8 of 16 bits, not the nearest 8-bit value: 0x12FF becomes 0x12.
     let deep = png_of(
         ColorType::Rgb,
         BitDepth::Sixteen,
@@ -127,7 +127,7 @@ fn a_jpeg_is_read_whatever_its_name() {
 }
 
 #[test]
-fn a_cut_file_is_refused_wherever_it_is_cut() {
+fn a_truncated_file_is_refused_wherever_it_ends() {
     let hint = "open it in an image viewer; copy or export it again";
     for whole in [jpeg(64, 64), gray(&[3; 500])] {
         for length in [0, 1, 10, whole.len() / 2, whole.len() - 30, whole.len() - 2] {
@@ -167,19 +167,19 @@ fn a_damaged_file_is_refused() {
     );
     assert_eq!(
         image_refusal(b"GIF89a").0,
-        "`file.png` is truncated or corrupt: it starts neither like a PNG nor like a JPEG file"
+        "`file.png` is truncated or corrupt: it is neither a PNG nor a JPEG file"
     );
 }
 
 #[test]
 fn a_file_that_claims_any_size_takes_no_memory() {
-    // The header of a real file, with another width in it.
+    // The header of a real file with another width.
     let mut header = gray(&[0]);
     header[16..20].copy_from_slice(&200_000_u32.to_be_bytes());
     let sum = crc(&header[12..29]);
     header[29..33].copy_from_slice(&sum.to_be_bytes());
     let expected =
-        "`file.png` has more pixels than Snug reads (at most 16384x16384, 1 GiB decoded)";
+        "`file.png` has more pixels than Snug accepts (at most 16384x16384, 1 GiB decoded)";
     assert_eq!(image_refusal(&header).0, expected);
     assert_eq!(
         mask_refusal(&header, 1),
@@ -189,7 +189,8 @@ fn a_file_that_claims_any_size_takes_no_memory() {
 
 #[test]
 fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
-    let expected = "`file.png` is truncated or corrupt: it has fewer bytes than its size needs";
+    let expected =
+        "`file.png` is truncated or corrupt: it has too few bytes for its size in pixels";
     let mut header = gray(&[0]);
     header[16..24].copy_from_slice(&[[0, 0, 0x40, 0]; 2].concat());
     let sum = crc(&header[12..29]);
@@ -202,7 +203,7 @@ fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
     bytes[frame + 5..frame + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
     assert_eq!(image_refusal(&bytes).0, expected);
 
-    // What compresses best of all is well within.
+    // Even the most compressible image is accepted.
     let row = vec![0; 16_384];
     let mut whole = Vec::new();
     let mut encoder = png::Encoder::new(&mut whole, 16_384, 1024);
@@ -221,12 +222,12 @@ fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
 
 #[test]
 fn a_jpeg_whose_decoder_panics_is_refused() {
-    // Of the fuzz target `image_folder`, made small: a component that is sampled 0 times, and a scan
-    // of another one.
+    // Found by the fuzz target `image_folder` and reduced: a component that is sampled 0 times, and
+    // a scan of another one.
     let (text, hint) = image_refusal(include_bytes!("panics.jpg"));
     assert_eq!(
         text,
-        "`file.png` is truncated or corrupt: its decoder gave up"
+        "`file.png` is truncated or corrupt: its decoder panicked"
     );
     assert_eq!(hint, "open it in an image viewer; copy or export it again");
 }
@@ -268,7 +269,7 @@ fn binary_masks_come_in_many_forms() {
         &[0, 1, 0, 0],
     );
     assert_eq!(mask_of(&deep_ones, 1), [1, 0]);
-    // A smooth edge is split at half of white, as Pillow's `convert("L") > 127`.
+    // A smooth edge is split at half of white, like Pillow's `convert("L") > 127`.
     assert_eq!(
         mask_of(&gray(&[0, 127, 128, 255, 255, 255]), 1),
         [0, 0, 1, 1, 1, 1]
@@ -299,7 +300,7 @@ fn palettes_keep_their_indices() {
     assert_eq!(mask_of(&voc, 3), [0, 1, 2, 1]);
     let two = indexed(&[0, 0, 0, 128, 0, 0], &[0b0001_0001]);
     assert_eq!(mask_of(&two, 1), [0, 1, 0, 1]);
-    // White first: the colour counts for a binary mask, the index for classes.
+    // With white first, a binary mask uses the colour, and classes use the index.
     let inverted = indexed(&[255, 255, 255, 0, 0, 0], &[0b0001_0001]);
     assert_eq!(mask_of(&inverted, 1), [1, 0, 1, 0]);
     assert_eq!(mask_of(&inverted, 2), [0, 1, 0, 1]);
@@ -323,7 +324,7 @@ fn classes_are_the_values_themselves() {
 }
 
 #[test]
-fn unexpected_values_are_said_with_what_would_help() {
+fn unexpected_values_are_named_with_advice() {
     let refused = |values: &[u8], classes| mask_refusal(&gray(values), classes);
     let (text, hint) = refused(&[0, 38, 75], 1);
     assert_eq!(
@@ -340,18 +341,21 @@ fn unexpected_values_are_said_with_what_would_help() {
         text,
         "mask `file.png`: expected 0 and 255 (or 0 and 1), found 0, 1, 2"
     );
-    assert_eq!(hint, "if these are class indices: `--classes 3`");
+    assert_eq!(hint, "if these are class indices, pass `--classes 3`");
 
     let (text, hint) = refused(&[0, 1, 2, 3], 3);
     assert_eq!(
         text,
         "mask `file.png`: expected class indices 0 to 2 (`--classes 3`), found 0, 1, 2, 3"
     );
-    assert_eq!(hint, "if these are class indices: `--classes 4`");
+    assert_eq!(hint, "if these are class indices, pass `--classes 4`");
 
     let (text, hint) = refused(&[0, 255], 2);
     assert!(text.ends_with("found 0, 255"), "{text}");
-    assert_eq!(hint, "a mask of 0 and 255 has one class: `--classes 1`");
+    assert_eq!(
+        hint,
+        "a mask of 0 and 255 has one class: pass `--classes 1`"
+    );
 
     let (_, hint) = refused(&[0, 1, 2, 255], 3);
     assert!(hint.starts_with("255 is often an ignore label"), "{hint}");
@@ -366,7 +370,7 @@ fn unexpected_values_are_said_with_what_would_help() {
 }
 
 #[test]
-fn colours_are_no_classes() {
+fn colours_are_not_classes() {
     let rgb = png_of(
         ColorType::Rgb,
         BitDepth::Eight,
@@ -389,7 +393,7 @@ fn colours_are_no_classes() {
 }
 
 #[test]
-fn a_jpeg_named_png_is_no_mask() {
+fn a_jpeg_named_png_is_refused_as_a_mask() {
     let (text, hint) = mask_refusal(&jpeg(8, 8), 1);
     assert_eq!(text, "mask `file.png` is not a PNG file");
     assert_eq!(

@@ -1,8 +1,8 @@
-//! Which image goes with which mask, and which of them are for training.
+//! Finds which image belongs to which mask, and which pairs are for training.
 //!
-//! Two layouts are read: `{train,val,test}/images` beside
-//! `{train,val,test}/masks`, and one pair `images` (or `imgs`) beside `masks`
-//! that is split by a seeded draw. Files are listed here, not opened.
+//! Two layouts are supported: `{train,val,test}/images` next to
+//! `{train,val,test}/masks`, and one pair of `images` (or `imgs`) and `masks`, which is
+//! split at random from a seed. Files are only listed here, not opened.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::DataError;
 
-/// Names shown in an error.
+/// Number of names shown in an error.
 const MAX_NAMED: usize = 5;
 
 /// An image and the mask that belongs to it.
@@ -25,12 +25,12 @@ pub struct Pair {
     pub mask: PathBuf,
 }
 
-/// How to split a folder that is not split on disk.
+/// How to split off a validation set, if the folder has none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SplitOptions {
-    /// Share of the images that goes to validation, in percent.
+    /// Share of the images for validation, in percent.
     pub val_percent: f64,
-    /// Of the draw. The same seed and the same names give the same split.
+    /// Seed of the split. The same seed and the same names give the same split.
     pub seed: u64,
 }
 
@@ -46,17 +46,17 @@ impl Default for SplitOptions {
 /// The pairs of a folder, each list sorted by stem.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
-    /// For training.
+    /// Pairs for training.
     pub train: Vec<Pair>,
-    /// For validation.
+    /// Pairs for validation.
     pub val: Vec<Pair>,
-    /// For `evaluate`; empty when there is no `test` folder.
+    /// Pairs for `evaluate`; empty without a `test` folder.
     pub test: Vec<Pair>,
-    /// What the user should know about how the folder was read, a line each.
+    /// Notes for the user about how the folder was read, one line each.
     pub notes: Vec<String>,
 }
 
-/// Reads the layout of `dir`.
+/// Reads the layout of the folder `dir`.
 ///
 /// # Errors
 /// A [`DataError`] that names the folder or the files.
@@ -109,7 +109,7 @@ pub fn scan(dir: &Path, options: &SplitOptions) -> Result<Dataset, DataError> {
     })
 }
 
-/// The folder of images in `dir`, by either of its names.
+/// The folder of images in `dir`, under either of its names.
 fn images_dir(dir: &Path) -> Option<PathBuf> {
     ["images", "imgs"]
         .map(|name| dir.join(name))
@@ -152,7 +152,7 @@ fn pairs(dir: &Path, notes: &mut Vec<String>) -> Result<Vec<Pair>, DataError> {
     }
     if let Some(first) = masks.values().next() {
         notes.push(format!(
-            "{} mask(s) without an image in `{}` are not used: `{}`{}",
+            "{} mask(s) in `{}` have no image and are not used: `{}`{}",
             masks.len(),
             masks_dir.display(),
             file_name(first),
@@ -187,7 +187,7 @@ fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     Ok(images)
 }
 
-/// Files in the folder of masks by stem, a PNG before any other of the name.
+/// Files in the folder of masks by stem. A PNG wins over other files of the same stem.
 fn masks(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     let mut masks = BTreeMap::new();
     for path in files(dir)? {
@@ -205,7 +205,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-/// Visible entries of `dir`, sorted: file systems list in any order.
+/// Visible entries of `dir`, sorted, because file systems list them in any order.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     let listed = fs::read_dir(dir).and_then(|entries| {
         entries
@@ -256,8 +256,8 @@ fn is(path: &Path, extensions: &[&str]) -> bool {
     extensions.contains(&extension.as_str())
 }
 
-/// Sets `val_percent` of `pairs` apart, at least one and not all. The draw is a
-/// hash of each name, so that added images hardly move the others.
+/// Splits off `val_percent` of `pairs`, at least one and never all. The choice is a hash of
+/// each name, so that added images hardly affect the others.
 fn split(
     dir: &Path,
     mut pairs: Vec<Pair>,
@@ -283,15 +283,15 @@ fn split(
     pairs.sort_by(|a, b| a.stem.cmp(&b.stem));
     train.sort_by(|a, b| a.stem.cmp(&b.stem));
     notes.push(format!(
-        "no `val` folder: {count} of the {all} images in `{}` are set apart for validation (seed {})",
+        "no `val` folder: {count} of the {all} images in `{}` are used for validation (seed {})",
         dir.display(),
         options.seed,
     ));
     Ok((train, pairs))
 }
 
-/// FNV-1a of seed and name, mixed at the end as in `SplitMix64`, since FNV alone
-/// leaves the high bits of short names alike.
+/// FNV-1a of seed and name, mixed at the end as in `SplitMix64`, because FNV alone leaves the
+/// high bits of short names alike.
 fn hash(seed: u64, stem: &str) -> u64 {
     let fnv = seed
         .to_le_bytes()

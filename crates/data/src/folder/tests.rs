@@ -3,7 +3,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{FolderSource, Source as _, verify};
 
-/// A folder with empty files at `paths`: listing does not open them.
+/// A folder with empty files at `paths`; listing does not open them.
 fn tree(paths: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for path in paths {
@@ -18,7 +18,7 @@ fn scanned(dir: &TempDir) -> Result<Dataset, DataError> {
     scan(dir.path(), &SplitOptions::default())
 }
 
-/// The message with the folder's own name taken out, and the hint.
+/// The message without the folder's own name, and the hint.
 fn refusal(dir: &TempDir) -> (String, String) {
     let error = scanned(dir).unwrap_err();
     let text = error
@@ -86,9 +86,9 @@ fn a_flat_folder_is_split_by_seed_and_name() {
     let notes = found.notes[0].replace(&dir.path().display().to_string(), "DIR");
     assert_eq!(
         notes,
-        "no `val` folder: 5 of the 50 images in `DIR` are set apart for validation (seed 1)"
+        "no `val` folder: 5 of the 50 images in `DIR` are used for validation (seed 1)"
     );
-    // More images leave those that were there where they were, up to the share.
+    // Added images do not move the earlier ones, apart from the change of the share.
     fs::write(dir.path().join("imgs/new.png"), "").unwrap();
     fs::write(dir.path().join("masks/new.png"), "").unwrap();
     let kept = with(10.0, 1)
@@ -97,13 +97,13 @@ fn a_flat_folder_is_split_by_seed_and_name() {
         .filter(|pair| found.val.contains(pair))
         .count();
     assert!(kept >= 4);
-    // At least one each, however small the share.
+    // Each part gets at least one image, however small the share.
     assert_eq!(with(0.1, 1).val.len(), 1);
     assert_eq!(with(99.9, 1).train.len(), 1);
 }
 
 #[test]
-fn a_missing_val_folder_is_split_off_and_said() {
+fn without_a_val_folder_a_part_is_split_off_and_reported() {
     let dir = tree(&[
         "train/images/a.png",
         "train/images/b.png",
@@ -137,7 +137,7 @@ fn a_missing_folder_is_named() {
     let (text, hint) = refusal(&tree(&["pictures/a.png", "readme.md"]));
     assert_eq!(
         text,
-        "`DIR` has neither `train/images` nor `images` in it (found `pictures`, `readme.md`)"
+        "`DIR` contains neither `train/images` nor `images` (found `pictures`, `readme.md`)"
     );
     assert!(hint.contains("STEM_mask.png"));
 
@@ -152,13 +152,13 @@ fn a_missing_folder_is_named() {
 }
 
 #[test]
-fn no_images_is_said_with_what_is_there() {
+fn an_error_about_missing_images_lists_the_folder() {
     let (text, hint) = refusal(&tree(&["images/a.tif", "images/b.tif", "masks/a.png"]));
     assert_eq!(
         text,
         "no images (PNG or JPEG) in `DIR/images` (found `a.tif`, `b.tif`)"
     );
-    assert_eq!(hint, "images are files ending in .png, .jpg or .jpeg");
+    assert_eq!(hint, "image files must end in .png, .jpg or .jpeg");
     let dir = tree(&["images/.keep", "masks/a.png"]);
     assert_eq!(
         refusal(&dir).0,
@@ -181,7 +181,7 @@ fn missing_masks_are_named_up_to_five_and_counted() {
 }
 
 #[test]
-fn a_mask_of_another_kind_of_file_is_refused() {
+fn a_mask_that_is_not_a_png_is_refused() {
     let (text, hint) = refusal(&tree(&["images/a.png", "masks/a_mask.jpg"]));
     assert_eq!(text, "mask `DIR/masks/a_mask.jpg` is not a PNG file");
     assert_eq!(
@@ -191,7 +191,7 @@ fn a_mask_of_another_kind_of_file_is_refused() {
 }
 
 #[test]
-fn two_images_of_one_name_are_refused() {
+fn two_images_with_one_name_are_refused() {
     let (text, hint) = refusal(&tree(&["images/a.png", "images/a.jpg", "masks/a.png"]));
     assert_eq!(
         text,
@@ -205,9 +205,9 @@ fn too_few_images_or_no_share_cannot_be_split() {
     let (text, hint) = refusal(&flat(1));
     assert_eq!(
         text,
-        "1 image in `DIR` is too few to split off a validation set"
+        "`DIR` has 1 image, too few to split off a validation set"
     );
-    assert_eq!(hint, "add images, or a `val` folder beside `train`");
+    assert_eq!(hint, "add images, or a `val` folder next to `train`");
     for val_percent in [0.0, 100.0, f64::NAN] {
         let options = SplitOptions {
             val_percent,
@@ -224,7 +224,7 @@ fn too_few_images_or_no_share_cannot_be_split() {
 #[cfg(unix)]
 #[test]
 fn an_unreadable_file_is_named() {
-    // A link that leads nowhere; permissions would not stop the super-user.
+    // A dangling link is used, because permissions would not stop root.
     let dir = tree(&["images/b.png", "masks/a.png", "masks/b.png"]);
     let link = dir.path().join("images/a.png");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
@@ -244,7 +244,7 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
-fn a_source_resizes_checks_and_remembers() {
+fn a_source_resizes_checks_and_caches() {
     let dir = tree(&[]);
     let save = |name: &str, size: (u32, u32), value: u8| {
         let path = dir.path().join(name);
@@ -274,7 +274,7 @@ fn a_source_resizes_checks_and_remembers() {
         (summary.min_size, summary.class_pixels),
         ((10, 20), vec![0, 16 * 48])
     );
-    // It is in memory now, unless that was forbidden.
+    // It is in memory now, unless caching is off.
     fs::remove_file(&good.image).unwrap();
     let sample = source.load(0).unwrap();
     assert_eq!(
@@ -289,10 +289,10 @@ fn a_source_resizes_checks_and_remembers() {
         .replace(&dir.path().display().to_string(), "DIR");
     assert_eq!(
         text,
-        "mask `DIR/bad_mask.png` is 20x10 (height x width), its image `DIR/bad.png` is 10x20"
+        "mask `DIR/bad_mask.png` is 20x10 (height x width), but its image `DIR/bad.png` is 10x20"
     );
     assert_eq!(
         error.hint().unwrap(),
-        "a mask has one pixel for each pixel of its image"
+        "a mask must have one pixel for each pixel of its image"
     );
 }

@@ -1,14 +1,14 @@
-//! A batch of bytes, and the pool its buffers go back to.
+//! A batch of bytes, and the pool that its buffers return to.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::Sample;
 
-/// Samples side by side, ready for `from_blob`. Its buffers return to the
-/// loader when it is dropped.
+/// Samples in one buffer, ready for `from_blob`. Dropping the batch returns its buffers to
+/// the loader.
 #[derive(Debug)]
 pub struct Batch {
-    /// RGB, `[N, H, W, 3]`: read as `[N, 3, H, W]` this is channels-last.
+    /// RGB, `[N, H, W, 3]`: viewed as `[N, 3, H, W]` this is channels-last.
     pub images: Vec<u8>,
     /// Class of each pixel, `[N, H, W]`.
     pub masks: Vec<u8>,
@@ -18,13 +18,13 @@ pub struct Batch {
     pub height: usize,
     /// W in pixels.
     pub width: usize,
-    /// Where each sample stands in the source, `[N]`.
+    /// Index of each sample in the source, `[N]`.
     pub indices: Vec<usize>,
     pool: Option<Pool>,
 }
 
 impl Batch {
-    /// An empty batch of samples of `height` x `width`, with buffers of its own.
+    /// An empty batch for samples of `height` x `width`, with its own buffers.
     pub fn new(height: usize, width: usize) -> Self {
         Self {
             images: Vec::new(),
@@ -37,26 +37,26 @@ impl Batch {
         }
     }
 
-    /// Whether there is no sample in it.
+    /// Whether the batch has no samples.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Appends `sample`, which stands at `index` in its source.
+    /// Appends `sample`, which has the index `index` in its source.
     ///
     /// # Panics
-    /// When the sample is of another size, which is a fault of its source.
+    /// If the sample has another size, which is a bug in its source.
     pub fn push(&mut self, sample: &Sample, index: usize) {
         let pixels = self.height * self.width;
         assert_eq!(
             sample.image.len(),
             pixels * 3,
-            "image of another size than its batch"
+            "an image differs in size from its batch"
         );
         assert_eq!(
             sample.mask.len(),
             pixels,
-            "mask of another size than its batch"
+            "a mask differs in size from its batch"
         );
         self.images.extend_from_slice(&sample.image);
         self.masks.extend_from_slice(&sample.mask);
@@ -76,7 +76,7 @@ impl Drop for Batch {
     }
 }
 
-/// Buffers waiting to be filled again: in steady state an epoch allocates nothing large.
+/// Buffers to reuse, so that in steady state an epoch allocates nothing large.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     put: Sender<(Vec<u8>, Vec<u8>)>,
@@ -89,7 +89,7 @@ impl Pool {
         Self { put, take }
     }
 
-    /// An empty batch with room for `samples`, in used buffers if there are any.
+    /// An empty batch with room for `samples`, in used buffers if available.
     pub(super) fn batch(&self, samples: usize, height: usize, width: usize) -> Batch {
         let (mut images, mut masks) = self.take.try_recv().unwrap_or_default();
         images.clear();
@@ -102,7 +102,7 @@ impl Pool {
     }
 
     fn put(&self, images: Vec<u8>, masks: Vec<u8>) {
-        // A full pool means that these are surplus: they are freed.
+        // If the pool is full, these buffers are not needed and are freed.
         let _surplus = self.put.try_send((images, masks));
     }
 }

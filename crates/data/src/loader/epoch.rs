@@ -1,9 +1,8 @@
-//! One epoch under way: worker threads, and the iterator that the step reads.
+//! One epoch in progress: its worker threads, and the iterator that the step reads.
 //!
-//! Batch numbers go to the workers through one channel and batches come back
-//! through another, in any order; the iterator puts them in order again. It
-//! hands out a number for each batch it takes, so no more than `prefetch +
-//! workers` are ever made ahead.
+//! Batch numbers go to the workers through one channel. Batches come back through another
+//! in any order, and the iterator sorts them. It hands out one number for each batch that
+//! it takes, so that at most `prefetch + workers` batches are made ahead.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,11 +20,11 @@ use super::batch::{Batch, Pool};
 use crate::augment::Augmentation;
 use crate::{DataError, Source};
 
-/// What an epoch consists of.
+/// The content of an epoch.
 pub(super) struct Plan {
     /// Indices of the samples of each batch.
     pub(super) batches: Vec<Vec<usize>>,
-    /// Seed and epoch of the augmentation, if there is any.
+    /// Seed and epoch of the augmentation, if any.
     pub(super) augment: Option<(u64, u64)>,
     pub(super) pool: Pool,
 }
@@ -38,8 +37,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The batches of one epoch, in order. After an error it ends. Dropping it
-/// stops the workers after the sample they are at, and waits for them.
+/// The batches of one epoch, in order. It ends after an error. Dropping it stops each worker
+/// after its current sample, and waits for them.
 pub struct EpochIter {
     shared: Arc<Shared>,
     numbers: Option<Sender<usize>>,
@@ -84,7 +83,7 @@ impl EpochIter {
             let thread = thread::Builder::new().name(format!("data-{worker}"));
             match thread.spawn(move || shared.work(&tasks, &results)) {
                 Ok(handle) => epoch.workers.push(handle),
-                // One worker is enough to go on with.
+                // One worker is enough to continue.
                 Err(error) => epoch.failed_start = Some(DataError::Spawn(error)),
             }
         }
@@ -94,7 +93,7 @@ impl EpochIter {
         epoch
     }
 
-    /// How long `next` has waited for data so far: time the step stood still.
+    /// How long `next` has waited for data so far, which is time that the step lost.
     pub fn wait_time(&self) -> Duration {
         self.wait_time
     }
@@ -112,18 +111,18 @@ impl EpochIter {
         }
     }
 
-    /// Waits until batch `self.next` is there.
+    /// Waits for batch `self.next`.
     fn take_next(&mut self) -> Result<Batch, DataError> {
         loop {
             if let Some(result) = self.waiting.remove(&self.next) {
                 return result;
             }
-            // Closed only when no worker lives, which they all do while numbers may come.
+            // The channel closes only when no worker is left, but all live while numbers may come.
             let Ok((number, result)) = self.made.recv() else {
                 return Err(self.failed_start.take().unwrap_or_else(|| {
                     DataError::WorkerPanicked {
                         name: String::new(),
-                        message: "no worker left".to_owned(),
+                        message: "no worker is left".to_owned(),
                     }
                 }));
             };
@@ -135,7 +134,7 @@ impl EpochIter {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.numbers = None;
         for worker in self.workers.drain(..) {
-            // A worker catches the panics of its source, so there is no error to see here.
+            // A worker catches the panics of its source, so joining it cannot fail.
             let _ended = worker.join();
         }
     }
@@ -198,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// The batch at `number`, or nothing when the epoch has been given up.
+    /// The batch at `number`, or nothing if the epoch was abandoned.
     fn make(&self, number: usize) -> Option<Result<Batch, DataError>> {
         let indices = &self.plan.batches[number];
         let (height, width) = self.source.size();
@@ -229,7 +228,7 @@ impl Shared {
     }
 }
 
-/// What a panic while loading sample `index` is to the caller.
+/// The error for a panic while loading sample `index`.
 pub(crate) fn panicked(source: &dyn Source, index: usize, panic: &(dyn Any + Send)) -> DataError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text

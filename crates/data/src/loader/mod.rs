@@ -1,4 +1,4 @@
-//! Batches in a fixed order, made by worker threads ahead of the step.
+//! Batches in a fixed order, which worker threads make ahead of the step.
 
 mod batch;
 mod epoch;
@@ -26,21 +26,21 @@ pub struct LoaderConfig {
     pub batch: usize,
     /// Worker threads; 0 means [`default_workers`].
     pub workers: usize,
-    /// Finished batches that may wait for the step, besides one in work per
-    /// worker. Memory is `(prefetch + workers)` batches.
+    /// Number of finished batches that may wait for the step, in addition to the one that
+    /// each worker is making. Memory is `prefetch + workers` batches.
     pub prefetch: usize,
-    /// Another order each epoch; else the order of the source.
+    /// Whether to shuffle the samples in each epoch; otherwise the source's order is used.
     pub shuffle: bool,
-    /// Of the order and of the augmentation.
+    /// Seed of the order and of the augmentation.
     pub seed: u64,
-    /// Vary each sample by chance, see [`augment`](super::augment).
+    /// Whether to vary each sample at random, see [`augment`](super::augment).
     pub augment: bool,
-    /// Leave out the last batch of an epoch when it is not full.
+    /// Whether to leave out the last batch of an epoch if it is not full.
     pub drop_last: bool,
 }
 
 impl Default for LoaderConfig {
-    /// What validation wants: every sample once, in order, as it is.
+    /// The configuration for validation: every sample once, in order, without variation.
     fn default() -> Self {
         Self {
             batch: 1,
@@ -54,8 +54,8 @@ impl Default for LoaderConfig {
     }
 }
 
-/// Worker threads when none are named: one less than there are cores, so that
-/// the step keeps its own, between 1 and 8.
+/// The default number of worker threads: one less than the number of cores, so that the step
+/// keeps one, and between 1 and 8.
 pub fn default_workers() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, 8)
@@ -79,10 +79,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of `source`; threads start with each epoch, not here.
+    /// Makes a loader of `source`. Threads start with each epoch, not here.
     ///
     /// # Errors
-    /// [`DataError::EmptyBatch`] when `config.batch` is 0.
+    /// [`DataError::EmptyBatch`] if `config.batch` is 0.
     pub fn new(source: Arc<dyn Source>, config: LoaderConfig) -> Result<Self, DataError> {
         if config.batch == 0 {
             return Err(DataError::EmptyBatch);
@@ -93,7 +93,7 @@ impl Loader {
             config.workers
         };
         let config = LoaderConfig { workers, ..config };
-        // One more batch is in the hands of the step, and the one before it just came back.
+        // The step holds one more batch, and the one before it has just come back.
         let pool = Pool::new(config.prefetch + workers + 2);
         Ok(Self {
             source,
@@ -102,17 +102,17 @@ impl Loader {
         })
     }
 
-    /// The source it loads from.
+    /// The source of the samples.
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
-    /// How it was configured, with the number of workers it really uses.
+    /// The configuration, with the actual number of workers.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// Batches in an epoch.
+    /// Number of batches in an epoch.
     pub fn num_batches(&self) -> usize {
         let (samples, batch) = (self.source.len(), self.config.batch);
         if self.config.drop_last {
@@ -122,13 +122,13 @@ impl Loader {
         }
     }
 
-    /// The batches of `epoch`, the same ones whatever the number of workers.
+    /// The batches of `epoch`, which do not depend on the number of workers.
     pub fn epoch(&self, epoch: u64) -> EpochIter {
         self.epoch_from(epoch, 0)
     }
 
-    /// The batches of `epoch` from the one at `first` on, for a run that was
-    /// stopped inside an epoch: the ones before it are not loaded.
+    /// The batches of `epoch` from the one at `first` on, for a run that stopped inside an
+    /// epoch. Earlier batches are not loaded.
     pub fn epoch_from(&self, epoch: u64, first: usize) -> EpochIter {
         let order = sample_order(
             self.config.seed,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Sample, verify};
 
-/// Samples of 2x3 pixels that say their index; some of them fail or panic.
+/// Samples of 2x3 pixels that hold their index; some of them fail or panic.
 #[derive(Default)]
 struct Numbered {
     len: usize,
@@ -58,7 +58,7 @@ fn loader(source: Numbered, config: LoaderConfig) -> Loader {
     Loader::new(Arc::new(source), config).unwrap()
 }
 
-/// Everything that reaches the step in an epoch.
+/// Everything that the step receives in an epoch.
 fn content(loader: &Loader, epoch: u64) -> Vec<(Vec<usize>, Vec<u8>, Vec<u8>)> {
     let batches = loader.epoch(epoch).map(|batch| batch.unwrap());
     batches
@@ -86,7 +86,7 @@ fn the_number_of_workers_changes_nothing() {
     let one = with(1, 0);
     assert_eq!(one, with(3, 2));
     assert_eq!(one, with(7, 50));
-    // The test above can fail: epochs differ in order, and the augmentation is at work.
+    // The comparison above can fail: epochs differ in order, and augmentation is on.
     assert_ne!(one[0], one[1]);
     let plain = loader(
         Numbered::new(30),
@@ -99,7 +99,7 @@ fn the_number_of_workers_changes_nothing() {
 }
 
 #[test]
-fn batches_have_the_size_they_say() {
+fn batches_have_the_configured_size() {
     let config = LoaderConfig {
         batch: 4,
         workers: 2,
@@ -135,7 +135,7 @@ fn batches_have_the_size_they_say() {
 }
 
 #[test]
-fn an_epoch_goes_on_where_it_stopped() {
+fn an_epoch_resumes_where_it_stopped() {
     let config = LoaderConfig {
         batch: 4,
         shuffle: true,
@@ -156,7 +156,7 @@ fn an_epoch_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn no_more_is_loaded_ahead_than_asked() {
+fn no_more_is_loaded_ahead_than_configured() {
     let source = Arc::new(Numbered::new(1000));
     let config = LoaderConfig {
         batch: 2,
@@ -169,12 +169,12 @@ fn no_more_is_loaded_ahead_than_asked() {
     let batch = epoch.next().unwrap().unwrap();
     assert_eq!(batch.indices, [0, 1]);
     drop(epoch);
-    // One batch taken, and a number handed out for each of 3 + 2 and for the one taken.
+    // One batch was taken. Numbers were handed out for 3 + 2 batches and for the one taken.
     assert!(source.loads.load(Ordering::Relaxed) <= 12);
 }
 
 #[test]
-fn an_epoch_can_be_given_up_at_any_point() {
+fn an_epoch_can_be_abandoned_at_any_point() {
     let config = LoaderConfig {
         batch: 3,
         workers: 3,
@@ -191,7 +191,7 @@ fn an_epoch_can_be_given_up_at_any_point() {
 }
 
 #[test]
-fn buffers_come_back() {
+fn buffers_are_reused() {
     let config = LoaderConfig {
         batch: 4,
         workers: 1,
@@ -203,7 +203,7 @@ fn buffers_come_back() {
         .epoch(0)
         .map(|batch| batch.unwrap().images.as_ptr())
         .collect();
-    // One in work, one with the step, one on its way back.
+    // One batch is being made, one is with the step, one is on its way back.
     assert!(
         buffers.len() <= 3,
         "{} buffers for 100 batches",
@@ -238,7 +238,7 @@ fn an_error_ends_the_epoch_after_the_batches_before_it() {
 }
 
 #[test]
-fn a_panic_is_an_error_and_the_loader_lives_on() {
+fn a_panic_is_an_error_and_the_loader_stays_usable() {
     let source = Numbered {
         panics_at: Some(5),
         ..Numbered::new(20)
@@ -264,13 +264,13 @@ fn a_panic_is_an_error_and_the_loader_lives_on() {
 }
 
 #[test]
-fn a_batch_of_nothing_is_refused() {
+fn an_empty_batch_is_refused() {
     let config = LoaderConfig {
         batch: 0,
         ..Default::default()
     };
     let error = Loader::new(Arc::new(Numbered::new(1)), config).unwrap_err();
-    assert_eq!(error.to_string(), "a batch of 0 samples holds nothing");
+    assert_eq!(error.to_string(), "the batch size must not be 0");
 }
 
 #[test]

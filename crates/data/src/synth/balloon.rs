@@ -1,4 +1,4 @@
-//! Speech balloons: a body, a tail, an outline, text, and the mask of it all.
+//! Speech balloons: a body, a tail, an outline, text, and the mask of the whole.
 
 use std::f32::consts::TAU;
 
@@ -10,7 +10,7 @@ use super::canvas::{Canvas, INK, Rgb, WHITE, ellipse, polygon};
 use super::figure::text;
 use super::panel::{Panel, Style};
 
-/// Where a balloon is, with half its width and height, in units.
+/// The position of a balloon, with half its width and height, in units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Body {
     x: f32,
@@ -25,7 +25,7 @@ impl Body {
             && (self.y - other.y).abs() < (self.ry + other.ry) * 0.92
     }
 
-    /// The point of the rim at `angle`, `reach` times as far out.
+    /// The point at `angle`, `reach` times as far out as the rim.
     fn rim(&self, angle: f32, reach: f32) -> (f32, f32) {
         (
             self.x + self.rx * reach * angle.cos(),
@@ -34,8 +34,8 @@ impl Body {
     }
 }
 
-/// Draws a balloon in or a little over `panel`, where none of `placed` is; no
-/// room, no balloon.
+/// Draws a balloon in `panel` or slightly over its edge, away from all of `placed`. Without
+/// room it draws nothing.
 pub(super) fn place(
     canvas: &mut Canvas,
     rng: &mut ChaCha8Rng,
@@ -48,7 +48,7 @@ pub(super) fn place(
     for _ in 0..TRIES {
         let rx = rng.random_range(0.11..0.20_f32).min(panel.width() * 0.46);
         let ry = (rx * rng.random_range(0.65..1.35)).min(panel.height() * 0.42);
-        // A rim of its own to the edge of the page.
+        // Keeps a margin to the edge of the page.
         let (low_x, high_x) = (
             panel.left.max(0.0) + rx * 0.85,
             panel.right.min(across) - rx * 0.85,
@@ -74,7 +74,7 @@ pub(super) fn place(
 }
 
 fn paint(canvas: &mut Canvas, rng: &mut ChaCha8Rng, body: &Body, style: &Style) {
-    // The tail points down or sideways, to whoever speaks.
+    // The tail points down or sideways, towards the speaker.
     let angle = rng.random_range(0.12 * TAU..0.38 * TAU);
     let (shape, tail) = match rng.random_range(0..10) {
         0..=3 => (
@@ -86,7 +86,7 @@ fn paint(canvas: &mut Canvas, rng: &mut ChaCha8Rng, body: &Body, style: &Style) 
         _ => (jagged(rng, body), pointed(rng, body, angle)),
     };
     let parts: Vec<Path> = [shape, tail].into_iter().flatten().collect();
-    // All outlines first and all fillings after, so that body and tail join.
+    // All outlines come before all fillings, so that body and tail join.
     for part in &parts {
         canvas.stroke(part, INK, style.line * 2.0);
     }
@@ -105,7 +105,7 @@ fn paint(canvas: &mut Canvas, rng: &mut ChaCha8Rng, body: &Body, style: &Style) 
     );
 }
 
-/// White, or a pale tint now and then.
+/// White, or sometimes a pale tint.
 fn paper(rng: &mut ChaCha8Rng, style: &Style) -> Rgb {
     match rng.random_range(0..10) {
         0 if style.mono => [rng.random_range(205..=240); 3],
@@ -129,7 +129,7 @@ fn rounded(rng: &mut ChaCha8Rng, body: &Body) -> Option<Path> {
     polygon(&points)
 }
 
-/// Bumps all round: a thought.
+/// Bumps all around: a thought.
 fn cloud(rng: &mut ChaCha8Rng, body: &Body) -> Option<Path> {
     let bumps: u8 = rng.random_range(8..13);
     let at = |i: u8, reach| body.rim(f32::from(i) * TAU / f32::from(bumps) / 2.0, reach);
@@ -144,7 +144,7 @@ fn cloud(rng: &mut ChaCha8Rng, body: &Body) -> Option<Path> {
     path.finish()
 }
 
-/// Points all round: a shout.
+/// Points all around: a shout.
 fn jagged(rng: &mut ChaCha8Rng, body: &Body) -> Option<Path> {
     let spikes: u8 = rng.random_range(14..20);
     let points: Vec<_> = (0..spikes * 2)
@@ -177,7 +177,7 @@ fn pointed(rng: &mut ChaCha8Rng, body: &Body, angle: f32) -> Option<Path> {
     path.finish()
 }
 
-/// Two bubbles that grow smaller at `angle`.
+/// Two shrinking bubbles at `angle`.
 fn bubbles(body: &Body, angle: f32) -> Option<Path> {
     let mut path = PathBuilder::new();
     for (reach, size) in [(1.3, 0.17), (1.58, 0.1)] {

@@ -1,4 +1,4 @@
-//! What a page is drawn on: tiny-skia, in units of the page's shorter side.
+//! The canvas of a page: tiny-skia, in units of the page's shorter side.
 
 use tiny_skia::{
     Color, FillRule, GradientStop, LineCap, LineJoin, LinearGradient, Mask, Paint, Path,
@@ -12,7 +12,7 @@ pub(super) type Rgb = [u8; 3];
 pub(super) const INK: Rgb = [16, 14, 18];
 pub(super) const WHITE: Rgb = [255, 255, 255];
 
-/// A page and its mask in the making.
+/// A page and its mask while they are drawn.
 pub(super) struct Canvas {
     pixmap: Pixmap,
     mask: Mask,
@@ -23,11 +23,11 @@ pub(super) struct Canvas {
 
 impl Canvas {
     /// # Panics
-    /// When a side is 0 or beyond what tiny-skia can hold.
+    /// If a side is 0 or too large for tiny-skia.
     pub(super) fn new(height: u32, width: u32) -> Self {
         let made = Pixmap::new(width, height).zip(Mask::new(width, height));
         let Some((pixmap, mask)) = made else {
-            unreachable!("the size of a page is checked where it is asked for");
+            unreachable!("callers check the size of a page");
         };
         let unit = height.min(width) as f32;
         Self {
@@ -39,7 +39,7 @@ impl Canvas {
         }
     }
 
-    /// (across, down) in units; the shorter is 1.
+    /// The size (across, down) in units; the shorter side is 1.
     pub(super) fn size(&self) -> (f32, f32) {
         self.size
     }
@@ -48,7 +48,7 @@ impl Canvas {
         self.pixmap.fill(opaque(colour));
     }
 
-    /// Lets nothing outside `path` be painted until [`Self::unclip`].
+    /// Paints only inside `path` until [`Self::unclip`].
     pub(super) fn clip(&mut self, path: &Path) {
         let mut clip = Mask::new(self.pixmap.width(), self.pixmap.height());
         if let Some(clip) = &mut clip {
@@ -71,7 +71,7 @@ impl Canvas {
         );
     }
 
-    /// Fills from `top` to `bottom` between two points.
+    /// Fills with a gradient from `top` to `bottom` between two points.
     pub(super) fn fill_gradient(&mut self, path: &Path, ends: [Point; 2], colours: [Rgb; 2]) {
         let stops = vec![
             GradientStop::new(0.0, opaque(colours[0])),
@@ -101,7 +101,7 @@ impl Canvas {
         );
     }
 
-    /// Lines of `width` units, rounded.
+    /// Draws rounded lines, `width` units wide.
     pub(super) fn stroke(&mut self, path: &Path, colour: Rgb, width: f32) {
         let stroke = Stroke {
             width,
@@ -118,7 +118,7 @@ impl Canvas {
         self.stroke(path, INK, width);
     }
 
-    /// Marks `path` as foreground, each pixel whole or not at all.
+    /// Marks `path` as foreground, without partial pixels.
     pub(super) fn mark(&mut self, path: &Path) {
         self.mask
             .fill_path(path, FillRule::Winding, false, self.units);
@@ -126,7 +126,7 @@ impl Canvas {
 
     /// The image `[H, W, 3]` and the mask `[H, W]`.
     pub(super) fn into_bytes(self) -> (Vec<u8>, Vec<u8>) {
-        // Every pixel is opaque, so premultiplied and plain colours are the same.
+        // Every pixel is opaque, so premultiplied and plain colours are equal.
         let (pixels, _) = self.pixmap.data().as_chunks::<4>();
         let image = pixels
             .iter()
@@ -155,7 +155,7 @@ fn ink(colour: Rgb) -> Paint<'static> {
     paint
 }
 
-/// A closed polygon, if its points enclose anything.
+/// A closed polygon, if its points enclose an area.
 pub(super) fn polygon(points: &[(f32, f32)]) -> Option<Path> {
     let mut path = PathBuilder::new();
     for (i, &(x, y)) in points.iter().enumerate() {

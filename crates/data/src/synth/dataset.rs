@@ -1,4 +1,4 @@
-//! Pages on disk, in the folder layout that [`folder`](crate::folder) reads.
+//! Writes pages to disk, in the folder layout that [`folder`](crate::folder) reads.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,23 +9,23 @@ use tempfile::NamedTempFile;
 use super::{check_size, page, test_seed, val_seed};
 use crate::DataError;
 
-/// How many pages of each kind to write.
+/// Number of pages of each kind to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// For training.
+    /// Pages for training.
     pub train: usize,
-    /// For validation, of other seeds than those for training.
+    /// Pages for validation, from other seeds than the training pages.
     pub val: usize,
-    /// For testing, of other seeds again; 0 makes no `test` folder.
+    /// Pages for testing, again from other seeds; 0 makes no `test` folder.
     pub test: usize,
 }
 
 /// Writes pages of `height` x `width` to `out` as
 /// `{train,val,test}/images/page-00000.png` and `.../masks/page-00000_mask.png`
-/// (0 and 255), and calls `progress` with (done, all). A file that is there is whole.
+/// (0 and 255), and calls `progress` with (done, all). Files are never left incomplete.
 ///
 /// # Errors
-/// [`DataError::OutputNotEmpty`] when there is anything in `out` already,
+/// [`DataError::OutputNotEmpty`] if `out` already contains anything,
 /// [`DataError::Size`], [`DataError::Write`] with the file.
 pub fn write_dataset(
     out: &Path,
@@ -100,11 +100,11 @@ fn encode(
     Ok(bytes)
 }
 
-/// Writes beside `path` and renames, so that an interrupted run leaves no half file.
+/// Writes next to `path` and renames, so that an interrupted run leaves no partial file.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    // A temporary file is private by default; these are for whoever may read the folder.
+    // A temporary file is private by default; these follow the user's umask like other files.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file: NamedTempFile = builder.prefix(".writing-").tempfile_in(folder)?;

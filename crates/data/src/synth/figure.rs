@@ -1,4 +1,4 @@
-//! What stands in a panel besides balloons. Much of it is white on purpose.
+//! Everything in a panel other than balloons. Much of it is white on purpose.
 
 use std::f32::consts::TAU;
 
@@ -21,7 +21,7 @@ fn fill(canvas: &mut Canvas, path: Option<Path>, colour: Rgb) {
     }
 }
 
-/// White often, else a tone.
+/// Often white, otherwise a tone.
 fn cloth(rng: &mut ChaCha8Rng, style: &Style) -> Rgb {
     if rng.random_bool(0.5) {
         WHITE
@@ -145,7 +145,7 @@ pub(super) fn buildings(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel
     }
 }
 
-/// A plain white disc, round as a balloon.
+/// A plain white disc, as round as a balloon.
 pub(super) fn moon(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, style: &Style) {
     let r = rng.random_range(0.03..0.07);
     let x = rng.random_range(panel.left..panel.right);
@@ -191,8 +191,8 @@ pub(super) fn burst(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, st
     }
 }
 
-/// The narrator's box in a corner: white, outlined and written on like a
-/// balloon, but square and without a tail.
+/// The narrator's box in a corner: white, outlined and with text like a balloon, but
+/// rectangular and without a tail.
 pub(super) fn caption(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, style: &Style) {
     let width = panel.width() * rng.random_range(0.4..0.7);
     let height = rng.random_range(0.06..0.11_f32).min(panel.height() * 0.4);
@@ -226,7 +226,7 @@ pub(super) fn caption(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, 
     );
 }
 
-/// Rows or columns of signs in a box of left, top, right, bottom.
+/// Rows or columns of signs in a box (left, top, right, bottom).
 pub(super) fn text(canvas: &mut Canvas, rng: &mut ChaCha8Rng, bounds: [f32; 4], columns: bool) {
     let [left, top, right, bottom] = bounds;
     let size = rng.random_range(0.013..0.02_f32);
@@ -239,7 +239,7 @@ pub(super) fn text(canvas: &mut Canvas, rng: &mut ChaCha8Rng, bounds: [f32; 4], 
     let mut signs = Vec::new();
     let mut line = across[0] + size * 0.5;
     while line <= across[1] {
-        // Lines end unevenly, about the middle.
+        // Lines are centred and have uneven ends.
         let inset = (along[1] - along[0]) * rng.random_range(0.0..0.18);
         let mut at = along[0] + inset;
         while at + size * 0.5 <= along[1] - inset {

@@ -1,11 +1,11 @@
-//! Comic pages with speech balloons, drawn from a seed: training data without a
-//! download, in the domain of the guide.
+//! Comic pages with speech balloons, drawn from a seed: training data from the guide's
+//! domain, without a download.
 //!
-//! A page has panels with frames and gutters, backgrounds, figures, and white
-//! things that are no balloons (captions, clothes, bursts, gutters), so that
-//! brightness alone does not tell. The mask is 1 inside the outline of each
-//! balloon, text and tail included. A page is drawn in units of its shorter
-//! side, so a seed gives the same picture at any resolution of the same shape.
+//! A page has panels with frames and gutters, backgrounds, figures, and white things that
+//! are not balloons (captions, clothes, bursts, gutters), so that brightness alone does not
+//! identify a balloon. The mask is 1 inside the outline of each balloon, including text and
+//! tail. A page is drawn in units of its shorter side, so that a seed gives the same picture
+//! at any resolution with the same aspect ratio.
 
 mod balloon;
 mod canvas;
@@ -31,16 +31,16 @@ pub const MIN_SIDE: u32 = 16;
 pub struct Page {
     /// RGB, `[H, W, 3]`, antialiased.
     pub image: Vec<u8>,
-    /// 1 inside balloons, else 0, `[H, W]`.
+    /// 1 inside balloons, 0 elsewhere, `[H, W]`.
     pub mask: Vec<u8>,
 }
 
-/// The seed of validation pages for training pages of `seed`: no page is drawn twice.
+/// The seed of the validation pages for training pages of `seed`, so that no page is drawn twice.
 pub fn val_seed(seed: u64) -> u64 {
     seed ^ 0x5641_4C00_0000_0000
 }
 
-/// The seed of test pages for training pages of `seed`.
+/// The seed of the test pages for training pages of `seed`.
 pub fn test_seed(seed: u64) -> u64 {
     seed ^ 0x5445_5354_0000_0000
 }
@@ -48,7 +48,7 @@ pub fn test_seed(seed: u64) -> u64 {
 /// Page `index` of `seed` at `height` x `width` pixels, at least [`MIN_SIDE`] each.
 ///
 /// # Panics
-/// When a side is out of the range that [`SynthSource::new`](super::SynthSource::new) checks.
+/// If a side is outside the range that [`SynthSource::new`](super::SynthSource::new) checks.
 pub fn page(seed: u64, index: u64, height: u32, width: u32) -> Page {
     let mut rng = stream(Purpose::Page, seed, index, 0);
     let mut canvas = Canvas::new(height, width);
@@ -62,7 +62,7 @@ pub fn page(seed: u64, index: u64, height: u32, width: u32) -> Page {
     let mut placed = Vec::new();
     for (i, panel) in panels.iter().enumerate() {
         let wanted = [1, 1, 1, 2, 2, 0][rng.random_range(0..6)];
-        // A page without any balloon teaches nothing here.
+        // A page without balloons would teach the network nothing.
         let wanted = if i + 1 == panels.len() && placed.is_empty() {
             1
         } else {
@@ -80,9 +80,9 @@ pub fn page(seed: u64, index: u64, height: u32, width: u32) -> Page {
 pub(super) fn check_size(height: u32, width: u32) -> Result<(), DataError> {
     let (low, high) = (height.min(width), height.max(width));
     let why = if low < MIN_SIDE {
-        "a page has at least 16 pixels a side"
+        "each side of a page must have at least 16 pixels"
     } else if high > decode::MAX_SIDE {
-        "a page has at most 16384 pixels a side"
+        "each side of a page may have at most 16384 pixels"
     } else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! Panels: where they are, and what is behind the balloons in them.
+//! Panels: their layout, and the picture behind their balloons.
 
 use std::f32::consts::TAU;
 
@@ -9,7 +9,7 @@ use tiny_skia::{PathBuilder, Point};
 use super::canvas::{Canvas, INK, Rgb, WHITE, lines, polygon, rectangle};
 use super::figure;
 
-/// What the panels of a page have in common.
+/// The style that all panels of a page share.
 #[derive(Debug)]
 pub(super) struct Style {
     /// Gray tones only, as in manga.
@@ -34,7 +34,7 @@ impl Style {
         }
     }
 
-    /// A colour whose channels lie about `low` to `high`.
+    /// A colour with channels roughly between `low` and `high`.
     pub(super) fn colour(&self, rng: &mut ChaCha8Rng, low: u8, high: u8) -> Rgb {
         if self.mono {
             [rng.random_range(low..=high); 3]
@@ -75,8 +75,8 @@ impl Panel {
     }
 }
 
-/// Rows of panels on a page of `across` x `down` units; the borders between the
-/// panels of a row may lean.
+/// Rows of panels on a page of `across` x `down` units. Borders between the panels of a row
+/// may be slanted.
 pub(super) fn layout(rng: &mut ChaCha8Rng, across: f32, down: f32) -> Vec<Panel> {
     let margin = rng.random_range(0.02..0.045);
     let gutter = rng.random_range(0.018..0.035);
@@ -103,9 +103,9 @@ pub(super) fn layout(rng: &mut ChaCha8Rng, across: f32, down: f32) -> Vec<Panel>
     panels
 }
 
-/// Cuts a length into pieces of uneven size with `gutter` between them.
+/// Cuts a length into pieces of different sizes with `gutter` between them.
 fn cuts(rng: &mut ChaCha8Rng, from: f32, to: f32, gutter: f32) -> Vec<(f32, f32)> {
-    /// More pieces than this only make a long page slow.
+    /// More pieces would only make a long page slow.
     const MAX_PIECES: f32 = 12.0;
     let length = to - from;
     let pieces = (length / rng.random_range(0.34..0.75))
@@ -127,7 +127,7 @@ fn cuts(rng: &mut ChaCha8Rng, from: f32, to: f32, gutter: f32) -> Vec<(f32, f32)
         .collect()
 }
 
-/// Background, figures and distractors of a panel, and its frame.
+/// Draws the background, figures, distractors and frame of a panel.
 pub(super) fn paint(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, style: &Style) {
     let Some(outline) = polygon(&panel.corners) else {
         return;
@@ -150,7 +150,7 @@ pub(super) fn paint(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, st
         figure::caption(canvas, rng, panel, style);
     }
     canvas.unclip();
-    // Some panels have no frame: their picture runs into the gutter.
+    // Some panels have no frame, and their picture extends into the gutter.
     if rng.random_bool(0.92) {
         canvas.stroke(&outline, INK, style.line * 1.2);
     }
@@ -193,7 +193,7 @@ fn background(canvas: &mut Canvas, rng: &mut ChaCha8Rng, panel: &Panel, style: &
         }
         _ => canvas.fill(&all, WHITE),
     }
-    // Ground to stand on.
+    // The ground.
     if rng.random_bool(0.4) {
         let horizon = bottom - panel.height() * rng.random_range(0.15..0.4);
         if let Some(ground) = rectangle(left, horizon, right, bottom) {

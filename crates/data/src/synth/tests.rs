@@ -27,14 +27,14 @@ fn a_page_is_the_same_picture_at_any_resolution() {
                 all += 1;
             }
         }
-        // Only the pixels on an outline can differ.
+        // Only pixels on an outline may differ.
         assert!(same * 100 > all * 97, "page {index}: {same} of {all}");
     }
 }
 
 #[test]
-fn trivial_answers_are_poor_and_every_page_has_balloons() {
-    // The limit for each of them.
+fn trivial_predictions_are_poor_and_every_page_has_balloons() {
+    // Upper limits for each trivial prediction.
     const LIMIT: f64 = 0.6;
     for (height, width) in [(128, 128), (96, 160)] {
         let source = SynthSource::new(5, 64, height, width).unwrap();
@@ -55,7 +55,7 @@ fn trivial_answers_are_poor_and_every_page_has_balloons() {
 }
 
 #[test]
-fn a_size_that_cannot_be_drawn_is_refused() {
+fn an_invalid_page_size_is_refused() {
     let text = |height, width| {
         SynthSource::new(0, 1, height, width)
             .unwrap_err()
@@ -63,7 +63,7 @@ fn a_size_that_cannot_be_drawn_is_refused() {
     };
     assert_eq!(
         text(15, 64),
-        "15x64 (height x width) is not a size of an image here: a page has at least 16 pixels a side"
+        "invalid image size 15x64 (height x width): each side of a page must have at least 16 pixels"
     );
     assert!(
         text(64, 20_000).contains("at most 16384"),
@@ -73,7 +73,7 @@ fn a_size_that_cannot_be_drawn_is_refused() {
 }
 
 #[test]
-fn a_written_folder_reads_back_as_the_pages() {
+fn a_written_folder_is_read_back_as_the_same_pages() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("pages");
     let counts = Counts {
