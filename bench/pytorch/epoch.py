@@ -1,4 +1,4 @@
-"""An epoch over image files, as the guide's script reads them and as its users tune it."""
+"""An epoch over image files, both as the guide's script does it and as its users tune it."""
 
 import random
 import time
@@ -15,13 +15,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def to_tensor(image):
-    """A Pillow image as `[H, W, C]` of bytes."""
+    """A Pillow image as bytes, `[H, W, C]`."""
     data = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return data.reshape(image.height, image.width, -1)
 
 
 class Pages(Dataset):
-    """`images/STEM.*` and `masks/STEM_mask.png`, resized; flips, quarter turns and brightness."""
+    """Resized `images/STEM.*` and `masks/STEM_mask.png`, with random flips, quarter turns and brightness."""
 
     def __init__(self, folder, size, augment):
         from PIL import Image
@@ -55,7 +55,7 @@ class Pages(Dataset):
 
 
 class Epochs:
-    """`pytorch-script`: `num_workers=0`; any other variant: workers that stay, pinned memory on CUDA."""
+    """`pytorch-script` has no workers; other variants have persistent workers, and pinned memory on CUDA."""
 
     def __init__(self, spec):
         set_up_torch(spec)
@@ -116,7 +116,7 @@ class Epochs:
 
     @torch.no_grad()
     def validate(self):
-        """Loss, and IoU at 0.5 out of the IoU at each of 101 thresholds, of which one wants the best."""
+        """The loss and the IoU at 0.5. The IoU at all 101 thresholds is computed, to find the best one."""
         self.model.eval()
         iou_of = self.iou_one_by_one if self.script else self.iou_counted
         scores, loss_sum, count = torch.zeros(101, device=self.device), 0.0, 0
@@ -131,7 +131,7 @@ class Epochs:
         return float(loss_sum) / count, (scores / count)[50].item()
 
     def iou_one_by_one(self, probabilities, targets):
-        """A mask for each threshold, as the script does it."""
+        """The IoU at each threshold from a mask per threshold, as in the script."""
         thresholds = torch.linspace(0, 1, 101, device=self.device).view(-1, 1, 1)
         scores = torch.zeros(101, device=self.device)
         for p, t in zip(probabilities, targets):
@@ -142,7 +142,7 @@ class Epochs:
         return scores
 
     def iou_counted(self, probabilities, targets):
-        """The same from one count of the pixels between each threshold and the next."""
+        """The same IoU from one count of the pixels between neighbouring thresholds."""
         scores = torch.zeros(101, device=self.device)
         steps = (probabilities * 100).ceil().long().clamp_(0, 101)
         for step, t in zip(steps, targets):
@@ -153,7 +153,7 @@ class Epochs:
         return scores
 
     def epoch(self):
-        """One epoch: seconds of training and of validation, of waiting for data, and what came out."""
+        """One epoch: the seconds of training, validation and waiting for data, and the results."""
         start = time.perf_counter()
         train_loss, waited = self.train_epoch()
         if self.device.type == "cuda":

@@ -14,7 +14,7 @@ DTYPES = {"F32": torch.float32, "I64": torch.int64, "U8": torch.uint8}
 
 
 def load_safetensors(path):
-    """Tensors by name. The format is a header in JSON and bytes: no package needed."""
+    """Tensors by name. The format is a JSON header and bytes, so no package is needed."""
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         data = bytearray(file.read())
@@ -29,7 +29,7 @@ def load_safetensors(path):
 
 
 def segmentation_loss(logits, masks):
-    """`[N, 1, H, W]` and `[N, H, W]` of 0 and 1: half cross-entropy, half soft Dice."""
+    """Half cross-entropy, half soft Dice, of logits `[N, 1, H, W]` and masks `[N, H, W]` of 0 and 1."""
     logits, target = logits.float(), masks.unsqueeze(1).float()
     p = torch.sigmoid(logits)
     total = p.sum((2, 3)) + target.sum((2, 3))
@@ -42,12 +42,12 @@ def set_up_torch(spec):
     tf32 = spec["precision"] == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    # The script leaves the search off; everyone who tunes turns it on.
+    # The script leaves the search off; tuned programs turn it on.
     torch.backends.cudnn.benchmark = spec["implementation"] != "pytorch-script"
 
 
 class Subject:
-    """A model that trains on the batches in turn."""
+    """A model that trains on one batch after another."""
 
     def __init__(self, spec):
         set_up_torch(spec)
@@ -80,11 +80,11 @@ class Subject:
         self.next = 0
 
     def step(self):
-        """One step; returns the loss, on its device."""
+        """Run one step; return the loss on its device."""
         pixels, masks = self.batches[self.next]
         self.next = (self.next + 1) % len(self.batches)
         images = pixels.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=self.memory_format)
-        # No weight is used twice in a forward: a cast that is kept is memory lost.
+        # No weight is used twice in a forward, so cached casts would only cost memory.
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None, cache_enabled=False):
             logits = self.forward(images)
         loss = segmentation_loss(logits, masks)
@@ -108,7 +108,7 @@ class Subject:
         return [self.step().item() for _ in range(count)]
 
     def times(self, count):
-        """Milliseconds of each step on the CPU; on CUDA of all of them, as one mean."""
+        """Milliseconds of each step on the CPU; on CUDA, one mean over all steps."""
         self.synchronize()
         if self.device.type == "cuda":
             start = time.perf_counter()
@@ -124,7 +124,7 @@ class Subject:
         return times
 
     def peak(self):
-        """Bytes of tensors before and at the peak of one step, and what the allocator holds."""
+        """Tensor bytes before a step and at its peak, and the bytes that the allocator reserves."""
         if self.device.type == "cuda":
             held = torch.cuda.memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)

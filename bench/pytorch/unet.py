@@ -22,7 +22,7 @@ class DoubleConv(nn.Module):
 
 
 class UNet(nn.Module):
-    """`[N, 3, H, W]` -> logits `[N, classes, H, W]`, H and W multiples of 16."""
+    """`[N, 3, H, W]` -> logits `[N, classes, H, W]`, where H and W are multiples of 16."""
 
     def __init__(self, width, classes, checkpointing=False):
         super().__init__()

@@ -1,5 +1,5 @@
-"""The conversation with `train bench`: the first line of stdin says what to build, each further line
-asks; each answer is a line of JSON on stdout. Ends with stdin.
+"""The protocol with `train bench`: the first line of stdin says what to build, and each further line
+is a request. Each answer is a line of JSON on stdout. The program ends when stdin does.
 
     {"do": "losses", "count": 3}    {"is": "losses", "losses": [...]}
     {"do": "times", "count": 5}     {"is": "times", "step_ms": [...]}
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 
-# As libtorch says it on the CPU, on CUDA and through cuDNN and cuBLAS; as Snug reads it as well.
+# The words of libtorch on the CPU, on CUDA, in cuDNN and in cuBLAS; Snug looks for the same.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_status_alloc_failed")
 
 
@@ -30,7 +30,7 @@ def answer_to(request, subject):
         case "epoch":
             return {"is": "epoch", **subject.epoch()}
         case other:
-            return {"is": "failed", "message": f"no such request: {other}"}
+            return {"is": "failed", "message": f"unknown request: {other}"}
 
 
 def ready(spec):
@@ -53,7 +53,7 @@ def ready(spec):
 
 
 def main():
-    # What libraries print must not get among the answers.
+    # Output of libraries must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -64,7 +64,7 @@ def main():
     def guarded(work):
         try:
             return work()
-        except Exception as error:  # whatever it is, the other side has to know
+        except Exception as error:  # the other side must learn about any failure
             if any(word in str(error).lower() for word in OUT_OF_MEMORY) or isinstance(error, MemoryError):
                 return {"is": "out-of-memory", "message": str(error)}
             return {"is": "failed", "message": f"{type(error).__name__}: {error}"}
@@ -86,6 +86,6 @@ def main():
         answer(guarded(lambda: answer_to(json.loads(line), subject)))
 
 
-# Not in the processes that a DataLoader starts from this file.
+# This must not run in the processes that a DataLoader starts from this file.
 if __name__ == "__main__":
     main()

@@ -1,5 +1,5 @@
-//! Writes the seeds: for each target a few small files of the kind that it reads, from which
-//! `cargo fuzz` starts. `cargo +nightly run --example seeds`, in this folder.
+//! Writes the seeds: a few small files for each target, from which `cargo fuzz` starts. Run
+//! `cargo +nightly run --example seeds` in this folder.
 
 use std::fs;
 use std::io::Read as _;
@@ -78,7 +78,7 @@ fn weights() {
     let ends = [views[0].clone(), views[views.len() - 2].clone()];
     put("safetensors", "ends.safetensors", file(ends.into()));
 
-    // `tests/reference/state_dict.py` made it.
+    // Made by `tests/reference/state_dict.py`.
     let path = Path::new(HERE).join("../tests/reference/fixtures/checkpoint.pt");
     let checkpoint = fs::read(path).expect("the checkout is whole");
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(checkpoint)).expect("a zip");
@@ -131,7 +131,7 @@ fn state(trainer: &Trainer) -> State {
 }
 
 fn snapshot() {
-    // `State` is written as TOML by `train` itself, which has the tensors as well.
+    // `train` itself writes `State` as TOML, together with the tensors.
     let trainer = fuzz::trainer();
     let run = fuzz::folder();
     train::snapshot::Store::of_run(&run)

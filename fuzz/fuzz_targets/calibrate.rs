@@ -1,4 +1,4 @@
-//! A benchmark, to the rates that are fitted to it; and a file of such rates.
+//! Fits rates to a benchmark, and reads a file of such rates.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A configuration file: what is accepted is printed and read back as what it was.
+//! Reads a configuration file. If it is accepted, it is printed and must be read back unchanged.
 
 #![no_main]
 

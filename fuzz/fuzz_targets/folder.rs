@@ -1,4 +1,4 @@
-//! Names of files and folders, a line each, as a folder of data.
+//! Reads a data folder whose files and folders have the given names, one per line.
 
 #![no_main]
 
@@ -7,10 +7,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
+use data::folder::{SplitOptions, scan};
 use libfuzzer_sys::fuzz_target;
-use train::data::folder::{SplitOptions, scan};
 
-/// Making files is what takes time here.
+/// Most of the time goes into creating files.
 const MAX_FILES: usize = 16;
 
 fuzz_target!(|names: &[u8]| {
@@ -24,7 +24,7 @@ fuzz_target!(|names: &[u8]| {
         let Some(folder) = name.parent().filter(|_| stays) else {
             continue;
         };
-        // Names that no file can have are left out.
+        // Names that a file cannot have are skipped.
         if fs::create_dir_all(root.join(folder)).is_ok() {
             drop(fs::write(root.join(name), ""));
         }

@@ -1,16 +1,17 @@
-//! An image and its mask, as a sample of a folder: decoded, checked against each other, resized.
+//! Reads an image and its mask as a sample of a folder: decodes, compares and resizes them.
 //!
-//! The first byte is the number of classes, the next two the bytes of the image; the mask follows.
+//! The first byte is the number of classes, the next two are the length of the image; then follow
+//! the image and the mask.
 
 #![no_main]
 
 use std::panic;
 
+use data::folder::Pair;
+use data::{FolderSource, Source as _};
 use libfuzzer_sys::fuzz_target;
-use train::data::folder::Pair;
-use train::data::{FolderSource, Source as _};
 
-fuzz_target!(init: let_a_decoder_give_up(), |bytes: &[u8]| {
+fuzz_target!(init: allow_the_decoder_to_panic(), |bytes: &[u8]| {
     let Some(([classes, low, high], files)) = bytes.split_first_chunk() else {
         return;
     };
@@ -35,8 +36,9 @@ fuzz_target!(init: let_a_decoder_give_up(), |bytes: &[u8]| {
     }
 });
 
-/// A panic within the decoder of JPEG is caught, and its file is corrupt; elsewhere it is a finding.
-fn let_a_decoder_give_up() {
+/// A panic in the JPEG decoder is caught and means that the file is corrupt. Any other panic is a
+/// finding.
+fn allow_the_decoder_to_panic() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or("", |it| it.file());

@@ -1,4 +1,4 @@
-//! The ledger of runs, and what is learnt from it.
+//! Reads the ledger of runs, and computes corrections from it.
 
 #![no_main]
 

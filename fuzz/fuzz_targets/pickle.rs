@@ -1,4 +1,4 @@
-//! A pickle in an archive of PyTorch that is right but for it, with two storages to speak of.
+//! Reads a pickle in an otherwise valid PyTorch archive with two storages.
 
 #![no_main]
 

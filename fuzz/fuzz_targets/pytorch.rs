@@ -1,4 +1,4 @@
-//! A state dict of PyTorch, as it comes and with the checksums of the archive made right.
+//! Reads a PyTorch state dict, both unchanged and with the archive's checksums corrected.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A file of weights in safetensors, into the network that it says it is of.
+//! Reads a safetensors file of weights, and loads them into the network that the file describes.
 
 #![no_main]
 

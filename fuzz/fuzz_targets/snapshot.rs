@@ -1,5 +1,5 @@
-//! A snapshot, as it comes and with its checksum made right; and the text of its state alone, in a
-//! snapshot without tensors.
+//! Reads a snapshot, both unchanged and with its checksum corrected, and reads the text of a state
+//! on its own, in a snapshot without tensors.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     go_on(bytes);
 });
 
-/// As a run that is continued.
+/// Restores the snapshot as a resumed run does.
 fn go_on(bytes: Vec<u8>) {
     let go_on = || {
         let snapshot = Snapshot::from_bytes(Path::new("last/snapshot.safetensors"), bytes)?;

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: a place for files, and checksums put right, behind which most of
-//! what reads a file would never be reached.
+//! Code that the fuzz targets share: a place for files, and corrected checksums, without which most
+//! of a reader would never be reached.
 
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -18,15 +18,15 @@ use train::weights::WeightsFile;
 use zip::write::FileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-/// `bytes` as a file of that name, in memory where the system has a folder for that. One process
-/// has one file of a name.
+/// Writes `bytes` to a file of this name, in memory if the system has a folder for that. A process
+/// has one file per name.
 pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder().join(name);
     fs::write(&path, bytes).expect("a file can be written");
     path
 }
 
-/// A folder of this process alone.
+/// A folder that only this process uses.
 pub fn folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() {
@@ -39,7 +39,7 @@ pub fn folder() -> PathBuf {
     folder
 }
 
-/// The bytes of a snapshot with the digest at its end made right.
+/// The bytes of a snapshot with a corrected digest at its end.
 pub fn seal_snapshot(bytes: &mut [u8]) {
     const DIGEST: usize = 32;
     if let Some((content, digest)) = bytes.split_last_chunk_mut::<DIGEST>() {
@@ -47,8 +47,7 @@ pub fn seal_snapshot(bytes: &mut [u8]) {
     }
 }
 
-/// The bytes of a zip archive with the checksum of each stored entry made right, as far as entries
-/// can be made out.
+/// The bytes of a zip archive with corrected checksums of all stored entries that can be found.
 pub fn seal_zip(bytes: &mut [u8]) {
     const ENTRY: &[u8] = b"PK\x01\x02";
     let number = |bytes: &[u8], at: usize, num: usize| -> Option<usize> {
@@ -73,10 +72,10 @@ pub fn seal_zip(bytes: &mut [u8]) {
     }
 }
 
-/// An archive as `torch.save` writes one: stored, not compressed.
+/// An archive as `torch.save` writes it: stored, not compressed.
 pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    // Of no date, so that the seeds are the same each time.
+    // Without a date, so that the seeds are always the same.
     let options = FileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default());
@@ -92,9 +91,10 @@ pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         .into_inner()
 }
 
-/// Takes weights to where they are used: the network of the file, and its tensors in it.
+/// Uses weights as a program does: builds the network of the file and loads its tensors.
 pub fn weights(file: Result<WeightsFile, Error>) {
-    // What is too big to be built in each execution is left out; the file is small.
+    // Networks that are too large to build in each execution are skipped, even if the file is
+    // small.
     const MAX_WIDTH: u32 = 1;
     let load = || {
         let file = file?;
@@ -107,14 +107,14 @@ pub fn weights(file: Result<WeightsFile, Error>) {
     report(load());
 }
 
-/// Writes an error as a person reads it.
+/// Formats an error as users see it.
 pub fn report<T>(result: Result<T, Error>) {
     if let Err(error) = result {
         drop((error.message(), error.hint()));
     }
 }
 
-/// The smallest there is, in fp16, so that it has a scaler.
+/// The smallest possible trainer, in fp16, so that it has a scaler.
 pub fn trainer() -> Trainer {
     let config = RunConfig {
         img_size: ImageSize::new(16, 32),
@@ -125,7 +125,7 @@ pub fn trainer() -> Trainer {
     Trainer::new(config, Device::Cpu, Precision::Fp16).expect("it needs next to nothing")
 }
 
-/// A snapshot of that state and the tensor that is read first, with a right checksum.
+/// A snapshot with this state and the tensor that is read first, with a valid checksum.
 pub fn snapshot_of(state: &str) -> Vec<u8> {
     let header = json!({
         "__metadata__": {"snug_snapshot": "1", "snug_state": state},

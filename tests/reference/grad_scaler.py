@@ -1,7 +1,7 @@
 """Makes crates/amp/src/grad_scaler/pytorch_sequence.json with PyTorch's own GradScaler.
 
 Run with torch 2.11.0: python tests/reference/grad_scaler.py > crates/amp/src/grad_scaler/pytorch_sequence.json
-Each row: gradient (null = infinity), scale, growth tracker and parameter after the step.
+Each row holds the gradient (null = infinity), and the scale, growth tracker and parameter after the step.
 """
 
 import json
@@ -15,7 +15,7 @@ optimizer = torch.optim.SGD([param], lr=1.0)
 rows = []
 for i in range(48):
     gradient = None if i in (4, 5, 11, 12, 13, 14, 30) else 0.25 * (1 + i % 5)
-    scaler.scale(torch.zeros(1))  # lazily creates the scale
+    scaler.scale(torch.zeros(1))  # creates the scale
     factor = float("inf") if gradient is None else gradient * scaler.get_scale()
     param.grad = torch.tensor([factor, 0.0])
     scaler.step(optimizer)

@@ -1,4 +1,4 @@
-"""Prints the loss of `crates/train/src/loss.rs`, test `equals_pytorch` (torch 2.11.0)."""
+"""Prints the reference loss for the test `equals_pytorch` beside Snug's loss (torch 2.11.0)."""
 
 import torch
 import torch.nn.functional as F

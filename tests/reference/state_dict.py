@@ -1,10 +1,10 @@
-"""Files that `torch.save` writes, to be read without Python (torch 2.11.0).
+"""Makes files with `torch.save` that Snug reads without Python (torch 2.11.0).
 
     python tests/reference/state_dict.py make tests/reference/fixtures
-        Writes `checkpoint.pt`: the state dict of a network of width 1 among other things, as scripts
-        save it, its convolutions in channels-last.
+        Writes `checkpoint.pt`: the state dict of a network of width 1 and other values, as scripts
+        save them, with convolutions in channels-last.
     python tests/reference/state_dict.py write FOLDER
-        The same network in several forms, and files that are to be refused.
+        Writes the same network in several forms, and files that Snug must refuse.
 """
 
 import argparse
@@ -20,7 +20,7 @@ assert torch.__version__.startswith("2.11.0"), torch.__version__
 
 
 def network():
-    """Every number follows from its place, so that the Rust test knows them all."""
+    """Every value follows from its position, so that the Rust test knows all of them."""
     model = UNet(1, 1)
     with torch.no_grad():
         for place, tensor in enumerate(model.state_dict().values()):
@@ -58,7 +58,7 @@ def write(folder):
     optimizer.step()
     whole = checkpoint(network()) | {"optimizer_state_dict": optimizer.state_dict()}
     torch.save(whole, folder / "optimizer.pt")
-    # Views of one storage.
+    # All tensors are views of one storage.
     flat = torch.cat([v.float().reshape(-1) for v in network().state_dict().values()])
     views, at = {}, 0
     for name, tensor in network().state_dict().items():
@@ -67,7 +67,7 @@ def write(folder):
         if not tensor.is_floating_point():
             views[name] = tensor
     torch.save(views, folder / "views.pt")
-    # Halves are exact here.
+    # These values are exact in half precision.
     torch.save(network().half().state_dict(), folder / "half.pt")
 
     torch.save(network(), folder / "module.pt")

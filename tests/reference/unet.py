@@ -1,11 +1,11 @@
-"""The U-Net of the guide's script in PyTorch, to compare Snug's with (torch 2.11.0).
+"""Compares Snug's U-Net with that of the guide's script in PyTorch (torch 2.11.0).
 
     python tests/reference/unet.py make tests/reference/fixtures
-        PyTorch -> Snug: writes `unet.safetensors`, a model that PyTorch initialised, with the
-        BatchNorm statistics of a trained one, and `logits.safetensors`, an input and its logits.
+        PyTorch -> Snug: writes `unet.safetensors`, a model initialised by PyTorch with BatchNorm
+        statistics as after training, and `logits.safetensors`, an input and its logits.
     python tests/reference/unet.py check FILE SEED...
-        Snug -> PyTorch: loads FILE with `strict=True`, and prints as JSON the logits of the
-        input of each seed.
+        Snug -> PyTorch: loads FILE with `strict=True`, and prints the logits for the input of
+        each seed as JSON.
 """
 
 import json
@@ -22,15 +22,15 @@ from unet import UNet  # noqa: E402  the network of the benchmarks; this file is
 
 assert torch.__version__.startswith("2.11.0"), torch.__version__
 
-# Not square, so that swapped height and width show. The Rust test draws the same.
+# Not square, so that swapped height and width are noticed. The Rust test draws the same image.
 HEIGHT, WIDTH = 32, 48
-# 4 would make a fixture of 475 KiB.
+# Width 4 would make a fixture of 475 KiB.
 FIXTURE_WIDTH = 2
 SEED = 4
 
 
 def image(seed):
-    """`[1, 3, HEIGHT, WIDTH]` in [0, 1]: bytes of a hash, over 255."""
+    """An image `[1, 3, HEIGHT, WIDTH]` in [0, 1]: the bytes of a hash, divided by 255."""
     index = np.arange(3 * HEIGHT * WIDTH, dtype=np.uint64)
     hashed = (index * 2654435761 + seed * 2246822519) % 2**32
     hashed = (hashed ^ hashed >> 15) * 2246822519 % 2**32
@@ -46,13 +46,13 @@ def make(folder):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, mean=0.5, std=0.2)
     with torch.no_grad():
-        # Forward passes in training mode make the BatchNorm statistics.
+        # Forward passes in training mode fill the BatchNorm statistics.
         for seed in range(2, 22):
             model(image(seed))
         model.eval()
         pixels = image(1)
         logits = model(pixels)
-    # So narrow a network can be dead, and equal whatever the rest of it says.
+    # Such a narrow network can be dead, and then its logits would prove nothing.
     assert len(logits.unique()) > logits.numel() // 2 and logits.std() > 0.1, logits
     metadata = {"format": "pt", "torch": torch.__version__}
     save_file(model.state_dict(), folder / "unet.safetensors", metadata)
