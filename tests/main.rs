@@ -1,13 +1,13 @@
-//! The one integration target of the workspace: `techniques` proves what the three
-//! techniques promise on the real network, `cli` runs the real binary as a user would.
+//! The workspace's only integration target. `techniques` proves the promises of the three
+//! techniques on the real network, `ladder` makes steps of a run fail, and `cli` runs the
+//! real binary as a user would.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "that is how a test fails, in its helpers as well"
+    reason = "tests and their helpers fail by panicking"
 )]
 
-mod chance;
 mod cli;
 mod ladder;
 mod techniques;

@@ -1,5 +1,5 @@
-//! `train bench`: rows, comparison, and what happens to a PyTorch that is none. Times are read, never
-//! judged.
+//! `train bench`: its rows, the comparison, and a fake PyTorch that misbehaves. Times are read but
+//! never judged.
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Run, Sandbox};
 
-/// Seconds, on the smallest network.
+/// Flags of a benchmark that takes seconds, on the smallest network.
 const TINY: &[&str] = &[
     "bench",
     "--device",
@@ -46,7 +46,7 @@ fn python(sandbox: &Sandbox, answers: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Folders of work that are still there.
+/// Number of temporary folders that are left.
 fn left(sandbox: &Sandbox) -> usize {
     let entries = std::fs::read_dir(sandbox.path("out")).unwrap().flatten();
     let names = entries.map(|entry| entry.file_name());
@@ -60,7 +60,7 @@ fn rows(results: &Value) -> &Vec<Value> {
 }
 
 #[test]
-fn rows_have_what_others_rely_on() {
+fn rows_have_the_keys_that_others_rely_on() {
     let sandbox = Sandbox::empty();
     let flags = ["--group", "policies", "--group", "host", "--json", "b.json"];
     let run = bench(&sandbox, &flags).ok();
@@ -83,17 +83,17 @@ fn rows_have_what_others_rely_on() {
         assert!(row["images_per_second"].as_f64().unwrap() > 0.0);
         let (held, peak) = (&row["held_bytes"], &row["peak_allocated_bytes"]);
         assert!(peak.as_u64().unwrap() > held.as_u64().unwrap());
-        // Where the kernels of this CPU are known, the peak is predicted.
+        // If the kernels of this CPU are known, the peak is predicted.
         if let Some(predicted) = row["predicted_peak_bytes"].as_u64() {
             let error = predicted as f64 / peak.as_u64().unwrap() as f64 - 1.0;
             assert!((-0.005..=0.03).contains(&error), "{error}: {row}");
         }
-        // Nothing is held back on the CPU.
+        // The CPU's allocator reserves nothing.
         for key in ["peak_reserved_bytes", "device_total_bytes"] {
             assert!(row[key].is_null(), "{key}");
         }
     }
-    // In fp32, first among the rows: the same losses, and less memory.
+    // The first rows are in fp32: losses are equal, and memory shrinks.
     let peak = |row: &Value| row["peak_allocated_bytes"].as_u64().unwrap();
     assert_eq!(
         (&rows[0]["policy"], &rows[1]["policy"]),
@@ -112,11 +112,12 @@ fn rows_have_what_others_rely_on() {
     let page = String::from_utf8(sandbox.read("out/results.md")).unwrap();
     assert!(page.contains("![memory against speed](results.svg)"));
     assert!(sandbox.read("out/results.svg").starts_with(b"<svg "));
-    // Nothing is left of the work.
+    // No temporary folder is left.
     assert!(left(&sandbox) == 0 && !sandbox.path("out/journal.jsonl").exists());
 }
 
-/// What a PyTorch does that is none, or another one, is in its row; the benchmark goes on.
+/// A fake PyTorch, or one that computes something else, is reported in its row, and the benchmark
+/// continues.
 #[test]
 fn a_comparison_of_different_work_is_refused() {
     let sandbox = Sandbox::empty();
@@ -178,7 +179,7 @@ fn out_of_memory_and_a_crash_are_results() {
 }
 
 #[test]
-fn a_run_that_was_cut_off_goes_on() {
+fn an_interrupted_benchmark_continues() {
     let sandbox = Sandbox::empty();
     let groups = [TINY, &["--group", "formats", "--group", "host"]].concat();
     let mut cut_off = sandbox.command();
@@ -199,7 +200,7 @@ fn a_run_that_was_cut_off_goes_on() {
     let results = sandbox.json("out/results.json");
     assert!(!rows(&results).is_empty() && results["host"][0]["step_ms"].is_number());
     assert_eq!(left(&sandbox), 0);
-    // What is whole is not gone on with; and without time, nothing is measured.
+    // A finished benchmark is not continued; and without time, nothing is measured.
     let late = [&groups[..], &["--budget-minutes", "0.0001"]].concat();
     let run = sandbox.train(&late).ok();
     assert!(!run.stderr.contains("going on"), "{}", run.stderr);
@@ -237,7 +238,7 @@ fn wrong_flags_are_refused_before_anything_runs() {
     assert!(run.complaint().contains("`file/out`"), "{run:?}");
 }
 
-/// With a real one, losses agree and all rows are good.
+/// With a real PyTorch, losses agree and all rows are good.
 #[test]
 fn pytorch_does_the_same_work() {
     let Ok(python) = std::env::var("SNUG_TEST_PYTHON") else {

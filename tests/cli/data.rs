@@ -1,4 +1,4 @@
-//! Layouts and kinds of data, end to end; `synth`, and real photographs where there are some.
+//! Layouts and kinds of data, end to end; `synth`; and real photographs if available.
 
 use std::fs;
 use std::path::Path;
@@ -103,7 +103,7 @@ fn a_flat_pair_of_folders_is_split() {
     assert!(run.stderr.contains("train: 6 images"), "{}", run.stderr);
     assert!(run.stderr.contains("val: 2 images"), "{}", run.stderr);
 
-    // The weights carry the run's split with them, by the configuration beside them.
+    // The configuration next to the weights records the run's split.
     let weights = [
         "--weights",
         "run/best.safetensors",

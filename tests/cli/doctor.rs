@@ -1,4 +1,4 @@
-//! `train doctor`: everything passes, and every check of what works can fail.
+//! `train doctor`: every check passes, and every check under "works" can fail.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ fn lines(text: &str) -> Vec<Line> {
     .collect()
 }
 
-/// The text with what belongs to a machine taken out: what was found on it, figures, and what it
-/// has in hardware.
+/// The text without everything that depends on the machine: its parts, figures, and hardware
+/// features.
 fn filtered(text: &str) -> String {
     let (found, works) = text.split_once("\nworks\n").unwrap();
     let (works, verdict) = works.split_once("\n\n").unwrap();
@@ -65,7 +65,10 @@ fn everything_that_can_be_checked_here_passes() {
     let run = sandbox.train(DOCTOR).ok();
     // On a slow machine it reports its progress now and then.
     let mut progress = run.stderr.lines();
-    assert!(progress.all(|line| line.starts_with("checking ")), "{run:?}");
+    assert!(
+        progress.all(|line| line.starts_with("checking ")),
+        "{run:?}"
+    );
     let has_gpu = {
         torch_ext::init().unwrap();
         torch_ext::cuda::is_available()
@@ -80,7 +83,7 @@ fn everything_that_can_be_checked_here_passes() {
         );
     }
     assert!(sandbox.tree().is_empty(), "it left something");
-    // A machine may have little room left.
+    // The machine may have little free memory or disk.
     let text = run.stdout.replace(" (1 with a warning)", "");
     insta::assert_snapshot!(filtered(&text));
 }
@@ -98,16 +101,17 @@ fn report(sandbox: &Sandbox, broken: &[String]) -> (Run, Value) {
     (run, report)
 }
 
-/// The comparisons are worth nothing if they cannot fail.
+/// A check that cannot fail would prove nothing.
 #[test]
-fn what_is_broken_on_purpose_fails_and_nothing_else() {
+fn only_checks_that_are_broken_on_purpose_fail() {
     let sandbox = Sandbox::empty();
     let names = names(&sandbox);
     assert!(names.len() > 40, "{names:?}");
     let mut seen = BTreeMap::new();
     for half in 0..2 {
-        // Neighbours in different halves: a check that breaks another is found out. Failing each
-        // allocation of a step takes long, and less where the first failure ends it.
+        // Neighbours are in different halves, so that a check that breaks another is found. Failing
+        // each allocation of a step takes long, so these checks are broken in both halves: the
+        // first failure then ends them.
         let broken: Vec<String> = names
             .iter()
             .enumerate()
@@ -145,7 +149,7 @@ fn what_is_broken_on_purpose_fails_and_nothing_else() {
     }
 }
 
-/// The names that can be broken, from the refusal of one that is none.
+/// The names that can be broken, from the error about an unknown one.
 fn names(sandbox: &Sandbox) -> Vec<String> {
     let refused = |name| {
         let run = sandbox.train(&[DOCTOR, &["--sabotage", name]].concat());

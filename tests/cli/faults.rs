@@ -1,12 +1,12 @@
-//! Faults on purpose, each in a run of its own: survived, or ended with the exit code that stands for
-//! it, and nothing lost.
+//! Planted faults, each in a separate run: the run survives it, or ends with the right exit code,
+//! and nothing is lost.
 
 use serde_json::Value;
 
 use super::resume::{EVERY_STEP, assert_same};
 use super::{Run, Sandbox, small};
 
-/// 8 steps.
+/// Flags of a run of 8 steps.
 const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "2"];
 
 fn fit(sandbox: &Sandbox, fault: &str, more: &[&str]) -> Run {
@@ -29,7 +29,7 @@ fn weights(sandbox: &Sandbox, dir: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_can_be_mended_leaves_every_bit() {
+fn repairable_faults_leave_every_bit_unchanged() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
     let once = "step as it is -> step once more";
@@ -68,12 +68,12 @@ fn what_can_be_mended_leaves_every_bit() {
 }
 
 #[test]
-fn a_loss_that_is_none_ends_a_run_in_fp32_and_loses_nothing() {
+fn a_non_finite_loss_ends_a_run_in_fp32_and_loses_nothing() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
     let cases = [
         ("nan-loss@6", "made in the forward pass", 5),
-        // The step before it still had a loss that was a number.
+        // The loss of the step before was still finite.
         ("inf-gradients@6", "the weights are no numbers", 6),
     ];
     for (fault, words, steps) in cases {
@@ -85,14 +85,14 @@ fn a_loss_that_is_none_ends_a_run_in_fp32_and_loses_nothing() {
         let summary = sandbox.json(&format!("{dir}/summary.json"));
         assert_eq!(summary["status"], "failed");
         assert_eq!(summary["steps"], steps, "{fault}");
-        // From before the fault, which does not come back.
+        // The run resumes from before the fault, which does not return.
         sandbox.resume(&dir);
         assert_same(&sandbox, "whole", &dir);
     }
 }
 
 #[test]
-fn what_overflows_is_skipped_and_then_computed_otherwise() {
+fn overflowing_steps_are_skipped_and_then_a_rung_is_taken() {
     let sandbox = Sandbox::with_pages();
     let amp = ["--amp", "fp16", "--init-scale", "4096"];
     let run = |fault: &str, dir: &str| {
@@ -107,7 +107,11 @@ fn what_overflows_is_skipped_and_then_computed_otherwise() {
     let whole = run("nan-loss@99", "whole");
     assert_eq!(rungs(&whole), [""; 0]);
     let skipped = run("inf-gradients:2@3", "skipped");
-    assert_eq!(rungs(&skipped), [""; 0], "two skips are the scaler's");
+    assert_eq!(
+        rungs(&skipped),
+        [""; 0],
+        "the scaler handles two skips alone"
+    );
     assert!((scale("whole") / scale("skipped") - 4.0).abs() < 1e-9);
     let collapsed = run("inf-gradients:5@3", "collapsed");
     let rungs_taken = rungs(&collapsed);
@@ -124,20 +128,20 @@ fn what_overflows_is_skipped_and_then_computed_otherwise() {
 }
 
 #[test]
-fn a_rung_that_changes_bits_can_be_gone_back_from() {
+fn a_rung_that_changes_bits_can_be_taken_back() {
     let sandbox = Sandbox::with_pages();
     let amp = ["--amp", "fp16", "--init-scale", "65536", "--run-dir", "run"];
-    // Dies once the snapshot from before the rung is there.
+    // The run dies once the snapshot from before the rung is written.
     let died = fit(&sandbox, "inf-gradients:5@3,snapshot:done", &amp);
     assert_eq!(died.code, None, "{died:?}");
     sandbox.resume("run");
     let summary = sandbox.json("run/summary.json");
-    assert_eq!(rungs(&summary), [""; 0], "the rung is not one of this run");
+    assert_eq!(rungs(&summary), [""; 0], "this run took no rung");
     assert_eq!(summary["steps"], 8);
 }
 
 #[test]
-fn a_full_disk_costs_a_snapshot_and_no_more() {
+fn a_full_disk_costs_only_a_snapshot() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
     let more = [&["--run-dir", "full"], &EVERY_STEP[..]].concat();
@@ -148,7 +152,7 @@ fn a_full_disk_costs_a_snapshot_and_no_more() {
 }
 
 #[test]
-fn a_fault_that_is_none_is_refused() {
+fn an_unknown_fault_is_refused() {
     let sandbox = Sandbox::with_pages();
     let before = sandbox.tree();
     let refused = fit(&sandbox, "oom:x", &[]);

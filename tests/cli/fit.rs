@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::Sandbox;
 
-/// What a key holds.
+/// The type of a key's value.
 type Check = fn(&Value) -> bool;
 
-/// Pointers into `summary.json`, with the types that other programs may rely on.
+/// Pointers into `summary.json`, with the types on which other programs may rely.
 const SUMMARY: &[(&str, Check)] = &[
     ("/schema_version", Value::is_u64),
     ("/status", Value::is_string),
@@ -26,13 +26,13 @@ const SUMMARY: &[(&str, Check)] = &[
     ("/steps", Value::is_u64),
     ("/throughput/images_per_second", Value::is_f64),
     ("/throughput/step_ms_median", Value::is_f64),
-    // `null` where the kernels are not known.
+    // `null` if the kernels are not known.
     ("/memory/predicted_peak_bytes", |v| {
         v.is_null() || v.is_u64()
     }),
     ("/fallbacks", Value::is_array),
     ("/memory/peak_allocated_bytes", Value::is_u64),
-    // `null` on the CPU, whose allocator holds nothing back.
+    // `null` on the CPU, whose allocator reserves nothing.
     ("/memory/peak_reserved_bytes", Value::is_null),
     ("/validation/best_iou", Value::is_f64),
     ("/validation/best_dice", Value::is_f64),
@@ -48,7 +48,7 @@ const SUMMARY: &[(&str, Check)] = &[
 ];
 
 #[test]
-fn a_run_leaves_its_files_and_evaluate_gives_its_figure() {
+fn a_run_writes_its_files_and_evaluate_reproduces_its_score() {
     let sandbox = Sandbox::with_pages();
     let run = sandbox.fit(&["--epochs", "3"]);
     assert!(
@@ -111,7 +111,7 @@ fn a_run_leaves_its_files_and_evaluate_gives_its_figure() {
     assert_eq!(events.first().unwrap()["event"], "started");
     assert_eq!(events.last().unwrap()["status"], "completed");
 
-    // The same figures, to the last bit, from the saved weights.
+    // The saved weights give the same scores to the last bit.
     let weights = [
         "--weights",
         "runs/data-001/best.safetensors",
@@ -163,7 +163,7 @@ fn max_steps_ends_a_run() {
 #[test]
 fn accumulation_makes_one_step_of_several_batches() {
     let sandbox = Sandbox::with_pages();
-    // 8 pages: batches of 3, 3 and 2, of which the last stands alone.
+    // 8 pages make batches of 3, 3 and 2; the last one is a step of its own.
     sandbox.fit(&[
         "--batch",
         "3",
@@ -200,7 +200,7 @@ fn models_are_numbered() {
 #[test]
 fn early_stopping_is_a_status() {
     let sandbox = Sandbox::with_pages();
-    // A learning rate too small to learn anything: only the statistics of BatchNorm move.
+    // The learning rate is too small to learn: only BatchNorm's statistics change.
     let flags = ["--lr", "1e-30", "--epochs", "40", "--patience", "2"];
     sandbox.fit(&[&flags[..], &["--run-dir", "run"]].concat());
     let summary = sandbox.json("run/summary.json");
@@ -210,7 +210,7 @@ fn early_stopping_is_a_status() {
 }
 
 #[test]
-fn a_diverging_run_fails_and_keeps_what_it_has() {
+fn a_diverging_run_fails_and_keeps_its_results() {
     let sandbox = Sandbox::with_pages();
     let flags = [
         "--data",

@@ -1,13 +1,14 @@
-//! The memory guard: a run that would fill the machine stops with a state to go on from.
+//! The memory guard: a run that would fill the machine's memory stops with a snapshot to resume
+//! from.
 
 use super::resume::assert_same;
 use super::{Run, Sandbox, small};
 
 const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "2"];
-/// More than this is in use on every machine.
+/// Every machine uses more memory than this.
 const NO_ROOM: [&str; 4] = ["--guard-ram", "0.000001", "--guard-every", "1"];
 
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn ram_is_known() -> bool {
     let is_known = advisor::ram::read().is_some();
     if !is_known {
@@ -21,13 +22,13 @@ fn fit(sandbox: &Sandbox, more: &[&str]) -> Run {
 }
 
 #[test]
-fn a_full_machine_stops_a_run_which_can_go_on() {
+fn a_full_machine_stops_a_run_which_can_be_resumed() {
     if !ram_is_known() {
         return;
     }
     let sandbox = Sandbox::with_pages();
     fit(&sandbox, &["--run-dir", "whole"]).ok();
-    // At its begin, and in the middle of it.
+    // At the start of the run, and in the middle of it.
     for steps in ["0", "3"] {
         let dir = format!("stopped-{steps}");
         let into = ["--run-dir", &dir, "--resume", "auto"];
@@ -46,7 +47,7 @@ fn a_full_machine_stops_a_run_which_can_go_on() {
         let summary = sandbox.json(&format!("{dir}/summary.json"));
         assert_eq!(summary["status"], "emergency-stop");
         assert_eq!(summary["steps"].to_string(), steps);
-        // Nothing that this run could give up would have been enough: it waited, and that was all.
+        // No rung would have freed enough memory, so the run only waited.
         let fallbacks = summary["fallbacks"].as_array().unwrap();
         assert!(fallbacks.len() <= 1, "{fallbacks:?}");
         assert!(fallbacks.iter().all(|rung| rung["to"] == "step once more"));
@@ -54,7 +55,7 @@ fn a_full_machine_stops_a_run_which_can_go_on() {
         let weights = |dir: &str| sandbox.read(&format!("{dir}/last/weights.safetensors"));
         assert_eq!(weights("whole"), weights(&dir), "stopped after {steps}");
     }
-    // Without `--max-steps` the configurations are equal as well.
+    // Without `--max-steps` even the configurations are equal.
     let into = ["--run-dir", "plain", "--resume", "auto"];
     let stopped = fit(&sandbox, &[&into[..], &NO_ROOM, &["--force"]].concat());
     assert_eq!(stopped.code, Some(4), "{stopped:?}");
@@ -63,7 +64,7 @@ fn a_full_machine_stops_a_run_which_can_go_on() {
 }
 
 #[test]
-fn what_the_guard_would_stop_is_not_started() {
+fn a_run_that_the_guard_would_stop_is_not_started() {
     if !ram_is_known() {
         return;
     }

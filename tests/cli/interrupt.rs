@@ -1,4 +1,4 @@
-//! Signals: a run that is told to stop saves what it has.
+//! Signals: a run that is told to stop saves its state.
 
 use train::snapshot::Snapshot;
 use train::weights::WeightsFile;
@@ -40,7 +40,7 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         let position = snapshot.state().trainer.position;
         assert_eq!(summary["steps"], position.steps);
 
-        // The weights are good for a warm start.
+        // The weights can be used for a warm start.
         sandbox.fit(&["--max-steps", "1", "--resume", last, "--run-dir", "next"]);
     }
 }

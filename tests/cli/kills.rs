@@ -1,5 +1,5 @@
-//! `kill -9`, again and again, each time followed by `--resume auto`. `SNUG_TEST_KILLS` says how many;
-//! fifteen without it, which go over every point.
+//! `kill -9` again and again, each time followed by `--resume auto`. `SNUG_TEST_KILLS` sets how
+//! often; the default of fifteen covers every point.
 
 use std::fs;
 use std::path::Path;
@@ -12,14 +12,14 @@ use train::weights::WeightsFile;
 
 use super::resume::{EVERY_STEP, assert_same};
 use super::{Run, Sandbox, small};
-use crate::chance::Chance;
+use crate::ladder::faults::Chance;
 
 const FLAGS: [&str; 4] = ["--batch", "2", "--epochs", "4"];
-/// Snapshots that a whole run writes: one for each of 4 x 4 steps. (The one at an epoch's end counts
-/// on its own, being validated.)
+/// Number of snapshots that a complete run writes: one for each of 4 x 4 steps. (The one at an
+/// epoch's end counts separately, because it is validated.)
 const NUM_SNAPSHOTS: u64 = 20;
 
-/// Every file that has a name of its own is whole.
+/// Checks that every file under its final name is complete.
 fn assert_whole(run: &Path, what: &str) -> u32 {
     let mut num = 0;
     for file in ["best.safetensors", "last/weights.safetensors"] {
@@ -63,7 +63,7 @@ fn nothing_is_lost_to_kill_9() {
     let (mut chance, mut by_point) = (Chance(1), vec![0; POINTS.len()]);
     let (mut by_clock, mut files, mut too_late, mut points) = (0, 0, 0, 0);
     for i in 0..kills {
-        // Most of them at points inside of a write, the rest whenever.
+        // Most kills happen at points inside of a write, the others at random times.
         let point = (i % 5 < 3).then_some(points % POINTS.len());
         points += usize::from(point.is_some());
         let name = point.map_or("by the clock", |p| POINTS[p]);
@@ -75,7 +75,7 @@ fn nothing_is_lost_to_kill_9() {
             } else {
                 NUM_SNAPSHOTS
             };
-            // The best weights are sure to be saved once.
+            // The best weights are certainly saved once.
             let nth = if name == "epoch:best-saved" {
                 1
             } else {
@@ -117,7 +117,7 @@ fn nothing_is_lost_to_kill_9() {
     }
 }
 
-/// Whether a run was killed before it was over.
+/// Whether a run was killed before it ended.
 fn killed_after(sandbox: &Sandbox, args: &[&str], micros: u64) -> bool {
     let mut command = sandbox.command();
     command

@@ -1,4 +1,4 @@
-//! The line that a run leaves in the ledger, and the runs that leave none.
+//! The line that a run adds to the ledger, and runs that add none.
 
 use advisor::ledger::{Contents, Place};
 use serde_json::Value;
@@ -48,14 +48,14 @@ fn a_run_leaves_its_figures() {
     ] {
         assert_eq!(row.pointer(ours), summary.pointer(theirs), "{ours}");
     }
-    // Of a CPU nothing but tensor bytes is predicted, and speed where its kernels are AVX512.
+    // On a CPU only tensor bytes are predicted, and with AVX512 kernels the speed as well.
     let is_avx512 = row["device"]["instruction_set"] == "AVX512";
     let predicted = &row["predicted"];
     assert_eq!(predicted["images_per_second"].is_f64(), is_avx512);
     assert!(predicted["reserved_bytes"].is_null() && predicted["total_bytes"].is_null());
     assert_eq!(row["device"]["threads"], 1);
     assert_eq!(row["shape"]["policy"], "off");
-    // 8 pages to train on and 4 to validate on, in batches of 6.
+    // 8 pages for training and 4 for validation, in batches of 6.
     let largest = &row["shape"]["largest_batch"];
     assert_eq!(
         (&largest["train"], &largest["validation"]),
@@ -66,7 +66,7 @@ fn a_run_leaves_its_figures() {
 }
 
 #[test]
-fn some_runs_leave_none() {
+fn some_runs_add_no_line() {
     let sandbox = Sandbox::with_pages();
     let off = Run::of(
         sandbox
@@ -82,7 +82,7 @@ fn some_runs_leave_none() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_written_loses_no_run() {
+fn an_unwritable_ledger_does_not_end_a_run() {
     let sandbox = Sandbox::with_pages();
     sandbox.write("file", "");
     for place in ["/dev/full", "file/ledger.jsonl", "."] {
@@ -106,7 +106,7 @@ fn a_ledger_that_cannot_be_written_loses_no_run() {
 }
 
 #[test]
-fn the_default_place_is_the_home_folder() {
+fn the_default_ledger_is_in_the_home_folder() {
     let sandbox = Sandbox::with_pages();
     let home = sandbox.path("home");
     let mut command = sandbox.command();

@@ -1,4 +1,4 @@
-//! `train memory`: the picture, the table and the figures, and what it refuses.
+//! `train memory`: its picture, table and figures, and the flags that it refuses.
 
 use super::Sandbox;
 
@@ -15,7 +15,7 @@ const TINY: &[&str] = &[
 ];
 
 #[test]
-fn draws_a_step_beside_the_policies() {
+fn a_step_is_drawn_and_compared_with_the_policies() {
     let sandbox = Sandbox::empty();
     let args = [TINY, &["--policy", "selective", "--out", "step.svg"]].concat();
     let run = sandbox.train(&args).ok();

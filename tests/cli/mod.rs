@@ -1,26 +1,48 @@
-//! Runs the real binary as a user would, in a folder of its own, on small data.
+//! Runs the real binary as a user would, in a temporary folder, on small data.
 
+// `train bench`, with a fake and a real PyTorch.
 mod bench;
+// Layouts and kinds of data, and `train synth`.
 mod data;
+// `train doctor`, and every check of it broken on purpose.
 mod doctor;
+// Planted faults (`SNUG_FAULT`), and how the run ends.
 mod faults;
+// Files that a run writes, and flags that change its course.
 mod fit;
+// The memory guard: a run stops before the machine's memory is full.
 mod guard;
+// Signals that end a run.
 mod interrupt;
+// Runs killed at every point of their writing, then resumed.
 mod kills;
+// Lines that runs leave in the ledger.
 mod ledger;
+// `train memory`: the picture, the table and the figures.
 mod memory;
+// Runs in too little memory: adapted, refused or forced.
 mod plan;
+// `train predict`.
 mod predict;
+// Weights exchanged with PyTorch, both ways.
 mod pytorch;
+// State dicts saved by PyTorch, read without it.
 mod pytorch_files;
+// Bad input of every kind, and the messages about it.
 mod refusals;
+// Runs that must give the same weights, bit for bit.
 mod reproduce;
+// Runs that are stopped and resumed.
 mod resume;
+// Folders that fill up, vanish or become read-only during a run.
 mod resume_places;
+// Snapshots and settings that a run refuses to resume with.
 mod resume_refusals;
+// A helper, not tests: a process that runs while a test watches.
 mod running;
+// Three classes in indexed masks.
 mod several_classes;
+// Outputs that cannot be written.
 mod storage;
 
 use std::collections::BTreeMap;
@@ -32,7 +54,7 @@ use ::data::synth::{Counts, write_dataset};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A short run in fp32, as far as a test says nothing else.
+/// Flags of a short run in fp32, which a test may override.
 const SMALL: &[[&str; 2]] = &[
     ["--device", "cpu"],
     ["--width", "4"],
@@ -45,7 +67,7 @@ const SMALL: &[[&str; 2]] = &[
 /// The ledger of the runs of a sandbox.
 const LEDGER: &str = "ledger.jsonl";
 
-/// A folder that programs are started in; it goes away with the test.
+/// A folder in which programs run. It is removed after the test.
 struct Sandbox {
     dir: TempDir,
 }
@@ -65,7 +87,7 @@ impl Sandbox {
         }
     }
 
-    /// With 8 + 4 + 2 pages of 64x64 in `data/`.
+    /// A sandbox with 8 + 4 + 2 pages of 64x64 in `data/`.
     fn with_pages() -> Self {
         let sandbox = Self::empty();
         let counts = Counts {
@@ -104,8 +126,8 @@ impl Sandbox {
             .collect()
     }
 
-    /// `train`, ready to start here. One thread each: tests run beside each other, and threads
-    /// of libtorch that wait spin. No test writes into the home of whoever runs it.
+    /// `train`, ready to start in this folder. Each process gets one thread, because tests run in
+    /// parallel, and waiting threads of libtorch spin. No test writes into the user's home folder.
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command
@@ -121,7 +143,7 @@ impl Sandbox {
         Run::of(self.command().args(args))
     }
 
-    /// A short run on `data/` with more flags, which must end well.
+    /// A short run on `data/` with more flags, which must succeed.
     fn fit(&self, more: &[&str]) -> Run {
         self.train(&small(&[&["--data", "data"], more].concat()))
             .ok()
@@ -135,7 +157,7 @@ impl Sandbox {
     }
 }
 
-/// `fit` with these flags, and with those of [`SMALL`] that are not among them.
+/// `fit` with these flags, and with those of [`SMALL`] that they do not override.
 fn small<'a>(flags: &[&'a str]) -> Vec<&'a str> {
     let rest = SMALL
         .iter()
@@ -159,7 +181,7 @@ impl Run {
         }
     }
 
-    /// Itself, which must have ended well.
+    /// The run itself, which must have succeeded.
     fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         self

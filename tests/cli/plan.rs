@@ -1,14 +1,14 @@
-//! What runs where memory is short: a run is adapted before it starts, refused, or run all the same.
+//! Runs in too little memory: a run is adapted before it starts, refused, or forced.
 
 use serde_json::Value;
 
 use super::{Run, Sandbox};
 
-/// Limits, as shares of an unlimited run's peak, and whether policies alone are enough for them.
+/// Limits as shares of an unlimited run's peak, and whether checkpoint policies alone suffice.
 const SHARES: [(f64, bool); 4] = [(0.8, true), (0.6, true), (0.45, true), (0.3, false)];
 
-/// Peak of an unlimited run in bytes, where peaks are predicted on this machine.
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+/// Peak of an unlimited run in bytes, if peaks can be predicted on this machine.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn unlimited(sandbox: &Sandbox, more: &[&str]) -> Option<u64> {
     sandbox.fit(&[&["--epochs", "2", "--run-dir", "free"], more].concat());
     let summary = sandbox.json("free/summary.json");
@@ -30,7 +30,7 @@ fn limited(sandbox: &Sandbox, bytes: u64, more: &[&str]) -> Run {
 
 #[test]
 fn a_run_in_less_memory_finishes_and_policies_keep_every_bit() {
-    // Of smaller images weights and the optimizer's state would be most of the peak.
+    // With smaller images, weights and optimizer state would make up most of the peak.
     const LARGE: [&str; 2] = ["--img-size", "128x128"];
     let sandbox = Sandbox::with_pages();
     let Some(peak) = unlimited(&sandbox, &LARGE) else {
@@ -73,7 +73,7 @@ fn a_run_in_less_memory_finishes_and_policies_keep_every_bit() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_or_forced() {
+fn a_run_that_does_not_fit_is_refused_or_forced() {
     let sandbox = Sandbox::with_pages();
     let Some(peak) = unlimited(&sandbox, &[]) else {
         return;
@@ -95,7 +95,7 @@ fn what_does_not_fit_is_refused_or_forced() {
     );
     assert_eq!(before, sandbox.tree());
 
-    // As it is: until it runs out of memory, and then by the ladder.
+    // The run starts unchanged. When it runs out of memory, the ladder takes over.
     let forced = limited(&sandbox, peak / 2, &["--run-dir", "forced", "--force"]).ok();
     for words in [
         "run all the same (`--force`)",
@@ -112,7 +112,7 @@ fn what_does_not_fit_is_refused_or_forced() {
 }
 
 #[test]
-fn the_policy_is_chosen_where_it_is_left_open() {
+fn the_policy_is_chosen_if_it_is_left_open() {
     let sandbox = Sandbox::with_pages();
     let Some(peak) = unlimited(&sandbox, &[]) else {
         return;
@@ -129,7 +129,7 @@ fn the_policy_is_chosen_where_it_is_left_open() {
     let block = ["--grad-checkpoint", "block", "--auto", "--run-dir", "block"];
     let run = limited(&sandbox, 2 * peak, &block).ok();
     assert_eq!(policy("block"), Value::Null, "{run:?}");
-    // A hint, and nothing changed.
+    // Only a hint; the recipe is unchanged.
     let block = ["--grad-checkpoint", "block", "--run-dir", "slow"];
     let run = limited(&sandbox, 2 * peak, &block).ok();
     assert!(run.stderr.contains("(`--auto` takes it)"), "{run:?}");

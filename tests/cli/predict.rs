@@ -1,4 +1,4 @@
-//! `predict`: a mask for each image, of the image's own size.
+//! `predict`: writes a mask for each image, in the image's own size.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
 
 use super::Sandbox;
 
-/// Images of every kind that is read, none of them of the training size.
+/// Writes images of every supported kind, none of them in the training size.
 fn write_images(dir: &Path) -> Vec<(&'static str, u32, u32)> {
     std::fs::create_dir_all(dir).unwrap();
     let shade = |x: u32, y: u32| u8::try_from((x * 7 + y * 3) % 256).unwrap();
@@ -78,7 +78,7 @@ fn masks_have_the_size_of_their_images() {
         );
     }
 
-    // One image; with a threshold that no probability is below, and one that none is above.
+    // One image, with a threshold below every probability, and with one above.
     for (threshold, value) in [("0", 255), ("1", 0)] {
         let flags = [
             "--input",
@@ -93,7 +93,7 @@ fn masks_have_the_size_of_their_images() {
         assert_eq!(values, BTreeSet::from([value]));
     }
 
-    // Masks that are there stay, unless told.
+    // Existing masks are not overwritten without a flag.
     sandbox.write("out/rgb_mask.png", "mine");
     let before = sandbox.tree();
     let again = [&predict[..], &["--input", "in", "--out", "out"]].concat();
@@ -109,7 +109,7 @@ fn masks_have_the_size_of_their_images() {
 }
 
 #[test]
-fn what_cannot_be_predicted_is_named() {
+fn unusable_inputs_are_named() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&["--max-steps", "1", "--run-dir", "run"]);
     sandbox.write(

@@ -13,13 +13,13 @@ use crate::techniques::alone;
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference");
 
-/// fp32 convolutions that sum in another order: what `issue 2` asks for. Logits are about 1.
+/// Allowed difference between fp32 convolutions that sum in another order. Logits are about 1.
 const TOLERANCE: f64 = 1e-5;
 
-/// As in `unet.py`.
+/// The size of the images in `unet.py`.
 const SIZE: [i64; 4] = [1, 3, 32, 48];
 
-/// `image` of `unet.py`: bytes of a hash, over 255.
+/// `image` of `unet.py`: the bytes of a hash, divided by 255.
 fn image(seed: u64) -> Tensor {
     let pixels: Vec<f32> = (0..SIZE.iter().product::<i64>().cast_unsigned())
         .map(|i| {
@@ -39,7 +39,7 @@ fn logits(weights: &Path, image: &Tensor, channels_last: bool) -> Tensor {
     model.forward(image, &ForwardMode::EVALUATION).unwrap()
 }
 
-/// Largest absolute difference, of tensors that say something.
+/// The largest absolute difference between two tensors, which must not be constant.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
     assert!(
@@ -50,7 +50,7 @@ fn difference(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 #[test]
-fn weights_of_pytorch_give_its_logits_here() {
+fn weights_of_pytorch_give_the_same_logits() {
     let _alone = alone();
     let fixtures = Path::new(REFERENCE).join("fixtures");
     let tensors = Tensor::read_safetensors(fixtures.join("logits.safetensors")).unwrap();

@@ -1,4 +1,4 @@
-//! State dicts that PyTorch saved: read as they are, and nothing else of such files is.
+//! Reads state dicts that PyTorch saved, and nothing else of such files.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::techniques::alone;
 
 const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference");
 
-/// Loads `path` and compares every number with what `network` of `state_dict.py` makes.
+/// Loads `path` and compares every number with those that `network` in `state_dict.py` makes.
 fn assert_read(path: &Path) {
     let _alone = alone();
     let file = WeightsFile::open(path).unwrap();
@@ -35,7 +35,7 @@ fn assert_read(path: &Path) {
         assert_eq!(entry.tensor.detach(), values, "{}: {name}", path.display());
         compared += num;
     }
-    assert!(compared > 7_000, "{compared} numbers are no network");
+    assert!(compared > 7_000, "only {compared} numbers were compared");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_damaged_checkpoint_is_refused() {
         let complaint = refused(&fixture[..part]);
         assert!(complaint.contains("not a whole zip archive"), "{complaint}");
     }
-    // A name in the pickle: what was a dict would now be a call.
+    // A changed name in the pickle would turn a dict into a call.
     let name = b"ccollections\nOrderedDict\n";
     let at = fixture.windows(name.len()).position(|w| w == name).unwrap();
     let mut evil = fixture.to_vec();
@@ -93,7 +93,7 @@ fn a_damaged_checkpoint_is_refused() {
 }
 
 #[test]
-fn what_pytorch_saves_in_other_forms() {
+fn other_forms_of_pytorch_files() {
     let Ok(python) = std::env::var("SNUG_TEST_PYTHON") else {
         println!("skipped: SNUG_TEST_PYTHON names no Python with torch 2.11.0");
         return;

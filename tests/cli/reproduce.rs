@@ -4,11 +4,11 @@ use super::Sandbox;
 
 const WEIGHTS: [&str; 2] = ["best.safetensors", "last/weights.safetensors"];
 
-/// Whether two runs left the same bytes.
+/// Whether two runs wrote the same bytes.
 fn same_weights(sandbox: &Sandbox, a: &str, b: &str) -> bool {
     WEIGHTS.iter().all(|file| {
         let [a, b] = [a, b].map(|run| sandbox.read(&format!("{run}/{file}")));
-        assert!(a.len() > 100_000, "{} bytes are no network", a.len());
+        assert!(a.len() > 100_000, "only {} bytes were compared", a.len());
         a == b
     })
 }
@@ -39,7 +39,7 @@ fn the_written_configuration_reproduces_the_run() {
         .ok();
     assert!(same_weights(&sandbox, "a", "b"));
     assert!(sandbox.read("a/config.toml") == sandbox.read("b/config.toml"));
-    // Threads that read the images are of no account; the seed is.
+    // The number of threads that read images does not matter, but the seed does.
     sandbox
         .train(&[&["fit", "--run-dir", "c", "--workers", "3"], &again[..]].concat())
         .ok();
@@ -75,10 +75,10 @@ fn checkpointing_gives_the_weights_of_the_plain_run() {
         let dir = format!("policy-{i}");
         let peak = run(&dir, &[&["--grad-checkpoint"], *policy].concat());
         assert!(same_weights(&sandbox, "plain", &dir), "{policy:?}");
-        // That something was recomputed shows in the peak.
+        // A lower peak proves that something was recomputed.
         assert!(peak < plain, "{policy:?}: {peak} bytes, plain {plain}");
     }
-    // The plan is part of what is written down, and is read back.
+    // The plan is part of the written configuration, and is read back.
     let again = ["--config", "policy-5/config.toml", "--data", "data"];
     sandbox
         .train(
@@ -94,11 +94,11 @@ fn checkpointing_gives_the_weights_of_the_plain_run() {
 }
 
 #[test]
-fn a_warm_start_goes_on_from_the_weights() {
+fn a_warm_start_continues_from_the_weights() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&["--epochs", "2", "--run-dir", "first"]);
-    // Steps too small to move a weight: what was loaded is what is saved, but for the
-    // statistics of BatchNorm.
+    // The steps are too small to change a weight, so the loaded weights are saved again.
+    // Only BatchNorm's statistics change.
     let still = ["--epochs", "1", "--lr", "1e-30", "--run-dir", "second"];
     let run = sandbox.fit(&[&still[..], &["--resume", "first/last/weights.safetensors"]].concat());
     assert!(run.stderr.contains("warm start"), "{}", run.stderr);

@@ -1,4 +1,4 @@
-//! A run that was stopped and continued is the run that was not: fp32 on the CPU, bit for bit.
+//! A run that was stopped and resumed equals one that was not, bit for bit (fp32 on the CPU).
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::{Run, Sandbox, small};
 
 const WEIGHTS: [&str; 2] = ["best.safetensors", "last/weights.safetensors"];
 
-/// So small that a snapshot is written after every step.
+/// So few minutes that a snapshot is written after every step.
 pub(super) const EVERY_STEP: [&str; 2] = ["--snapshot-minutes", "0.0000001"];
 
-/// Keys of a line of `metrics.jsonl` that time has no part in.
+/// Keys of a line in `metrics.jsonl` that do not depend on time.
 const LEARNT: &[&str] = &[
     "epoch",
     "steps",
@@ -24,7 +24,7 @@ const LEARNT: &[&str] = &[
     "scale",
 ];
 
-/// What of the metrics must be equal.
+/// The part of the metrics that must be equal.
 pub(super) fn learnt(sandbox: &Sandbox, run: &str) -> Vec<Vec<Value>> {
     let rows = sandbox.rows(&format!("{run}/metrics.jsonl"));
     rows.iter()
@@ -32,12 +32,12 @@ pub(super) fn learnt(sandbox: &Sandbox, run: &str) -> Vec<Vec<Value>> {
         .collect()
 }
 
-/// Whether two runs came to the same weights, losses and summary. The bytes of weights are compared,
-/// and the digits of figures, which are those of the shortest text for each float.
+/// Checks that two runs have the same weights, losses and summary. Weights are compared by their
+/// bytes, and numbers by their digits, which are the shortest text for each float.
 pub(super) fn assert_same(sandbox: &Sandbox, a: &str, b: &str) {
     for file in WEIGHTS {
         let [x, y] = [a, b].map(|run| sandbox.read(&format!("{run}/{file}")));
-        assert!(x.len() > 100_000, "{} bytes are no network", x.len());
+        assert!(x.len() > 100_000, "only {} bytes were compared", x.len());
         assert!(x == y, "{b}/{file} differs");
     }
     let (x, y) = (learnt(sandbox, a), learnt(sandbox, b));
@@ -47,7 +47,7 @@ pub(super) fn assert_same(sandbox: &Sandbox, a: &str, b: &str) {
     for key in ["status", "epochs", "steps", "validation", "config", "error"] {
         assert_eq!(x[key], y[key], "{key} of {b}");
     }
-    // Neither writing snapshots nor reading one took more than a step does.
+    // Neither writing nor reading snapshots took more memory than a step.
     let peak = "/memory/peak_allocated_bytes";
     assert_eq!(x.pointer(peak), y.pointer(peak), "{peak} of {b}");
 }
@@ -60,7 +60,7 @@ impl Sandbox {
         assert_eq!(run.code, None, "{point}: {run:?}");
     }
 
-    /// Goes on with the run in `dir`, which needs nothing but its name.
+    /// Resumes the run in `dir`, which needs only its name.
     pub(super) fn resume(&self, dir: &str) -> Run {
         self.train(&["fit", "--device", "cpu", "--resume", dir])
             .ok()
@@ -68,14 +68,14 @@ impl Sandbox {
 }
 
 #[test]
-fn a_run_goes_on_in_the_middle_of_an_epoch() {
+fn a_run_resumes_in_the_middle_of_an_epoch() {
     let sandbox = Sandbox::with_pages();
-    // 8 pages: batches of 3, 3 and 2, of which two make a step and the last stands alone.
+    // 8 pages make batches of 3, 3 and 2: the first two are one step, the last is another.
     let shapes: [&[&str]; 5] = [
         &["--batch", "2", "--epochs", "3"],
         &["--batch", "3", "--accumulation", "2", "--epochs", "3"],
         &["--batch", "2", "--epochs", "3", "--max-steps", "7"],
-        // Overflows at first, so that the scaler has a state.
+        // The first steps overflow, so that the scaler's state changes.
         &["--batch", "2", "--epochs", "2", "--amp", "fp16"],
         &[
             "--batch",
@@ -119,7 +119,7 @@ fn a_run_goes_on_in_the_middle_of_an_epoch() {
 }
 
 #[test]
-fn a_run_that_is_told_to_stop_again_and_again_ends_as_if_it_never_was() {
+fn a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was() {
     let sandbox = Sandbox::with_pages();
     let flags = ["--batch", "2", "--epochs", "30", "--patience", "0"];
     sandbox.fit(&[&flags[..], &["--run-dir", "whole"]].concat());
@@ -131,9 +131,9 @@ fn a_run_that_is_told_to_stop_again_and_again_ends_as_if_it_never_was() {
     let mut stopped = 0;
     loop {
         let mut run = Running::start(&sandbox, &args);
-        // Some epochs of each process.
+        // Each process trains some epochs.
         while run.text.matches("\nepoch ").count() < 4 && run.read_line() {}
-        // It may have ended by itself.
+        // The run may have ended by itself.
         let _sent = run.signal(if stopped % 2 == 0 { "-INT" } else { "-TERM" });
         match run.end() {
             Some(130) => stopped += 1,
@@ -162,7 +162,7 @@ fn early_stopping_and_the_end_are_remembered() {
         sandbox.resume(&dir);
         assert_same(&sandbox, "whole", &dir);
     }
-    // A run that is over is left alone.
+    // A finished run stays unchanged.
     let before = sandbox.tree();
     let run = sandbox.resume("whole");
     assert!(run.stderr.contains("nothing is left to do"), "{run:?}");
@@ -170,7 +170,7 @@ fn early_stopping_and_the_end_are_remembered() {
 }
 
 #[test]
-fn a_finished_run_can_be_given_more() {
+fn a_finished_run_can_be_extended() {
     let sandbox = Sandbox::with_pages();
     let flags = ["--epochs", "3", "--batch", "2"];
     sandbox.fit(&[&flags[..], &["--run-dir", "whole", "--max-steps", "11"]].concat());
@@ -189,13 +189,13 @@ fn a_finished_run_can_be_given_more() {
         run.stderr.contains("changed: `max_steps` 6 -> 11"),
         "{run:?}"
     );
-    // The epoch that was cut goes on: it was validated once more, and no image was left out.
+    // The interrupted epoch continues: it is validated once more, and no image is left out.
     let last = "last/weights.safetensors";
     assert!(sandbox.read(&format!("whole/{last}")) == sandbox.read(&format!("run/{last}")));
     let (whole, run) = (learnt(&sandbox, "whole"), learnt(&sandbox, "run"));
     assert_eq!(whole.len() + 1, run.len());
     assert_eq!(whole[1..], run[2..]);
-    // More epochs: the cosine is another, and says so.
+    // With more epochs the cosine schedule changes, and a note says so.
     let run = sandbox
         .train(&[
             "fit",
@@ -214,7 +214,7 @@ fn a_finished_run_can_be_given_more() {
 }
 
 #[test]
-fn built_in_pages_and_the_scaled_preset_go_on_with_the_same_command() {
+fn built_in_pages_and_the_scaled_preset_resume_with_the_same_command() {
     let sandbox = Sandbox::empty();
     let flags = [
         "--preset",

@@ -1,4 +1,4 @@
-//! Folders that fill up, vanish, cannot be written or are taken, while a run is at work in them.
+//! Folders that fill up, vanish, become read-only or belong to another run, while a run uses them.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::resume::{EVERY_STEP, assert_same, learnt};
 use super::running::Running;
 use super::{Run, Sandbox, small};
 
-/// Goes on with the run in `run/`, to so many steps.
+/// Resumes the run in `run/`, up to `steps` steps.
 fn go_on(sandbox: &Sandbox, steps: u64) -> Run {
     let steps = steps.to_string();
     sandbox.train(&[
@@ -43,7 +43,7 @@ fn a_second_run_in_a_folder_is_refused() {
     assert_eq!(first.end(), Some(130), "{}", first.text);
     let rows = sandbox.rows("run/metrics.jsonl").len();
     assert_eq!(sandbox.json("run/summary.json")["epochs"], rows);
-    // Now it is free.
+    // Now the folder is free.
     go_on(&sandbox, 2 * rows as u64 + 4).ok();
 }
 
@@ -52,7 +52,7 @@ fn a_folder_that_is_deleted_under_a_run_is_made_again() {
     let sandbox = Sandbox::with_pages();
     let mut run = Running::endless(&sandbox);
     run.wait_for("epoch      3/");
-    // Moved first: a folder that files are written to cannot always be removed in one go.
+    // It is moved first, because removing a folder can fail while files are written to it.
     fs::rename(sandbox.path("run"), sandbox.path("gone")).unwrap();
     fs::remove_dir_all(sandbox.path("gone")).unwrap();
     run.wait_for("is gone, with what was in it: it is made again");
@@ -65,8 +65,8 @@ fn a_folder_that_is_deleted_under_a_run_is_made_again() {
     assert!(run.stderr.contains("of epochs that are done"), "{run:?}");
 }
 
-/// Runs `script` in a name space where file systems can be mounted; `train fit` and its flags are
-/// `"$@"`. `None` where this machine does not let us.
+/// Runs `script` in a namespace where file systems can be mounted; `"$@"` is `train fit` with its
+/// flags. `None` if this machine does not allow it.
 fn mounted(sandbox: &Sandbox, script: &str, flags: &[&str]) -> Option<Run> {
     fs::create_dir_all(sandbox.path("disk")).unwrap();
     let run = Run::of(
@@ -89,7 +89,8 @@ const FLAGS: [&str; 6] = ["--data", "data", "--epochs", "40", "--patience", "0"]
 fn a_disk_that_fills_up_loses_nothing() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
-    // Full from before the first epoch until some are done: the loop waits for the warning.
+    // The disk is full from before the first epoch until some are done: the loop waits for the
+    // warning.
     let script = "mount -t tmpfs -o size=16m none disk || exit 77
         head -c 15900000 /dev/zero > disk/ballast
         ( until [ -e over ] || grep -q 'no snapshot' log 2>/dev/null; do sleep 0.02; done
@@ -117,7 +118,7 @@ fn a_disk_that_fills_up_loses_nothing() {
 #[test]
 fn a_disk_that_stays_full_is_a_failure_at_the_end() {
     let sandbox = Sandbox::with_pages();
-    // Room for the logs and a snapshot, and not for two and the next.
+    // There is room for the logs and one snapshot, but not for the next.
     let script = "mount -t tmpfs -o size=3500k none disk || exit 77
         \"$@\"; code=$?; cp -r disk/run kept; ls -A disk/run/last >&2; exit $code";
     let flags = [&FLAGS[..], &["--run-dir", "disk/run"]].concat();
@@ -135,7 +136,7 @@ fn a_disk_that_stays_full_is_a_failure_at_the_end() {
         "{run:?}"
     );
     assert!(!run.stderr.contains(".snapshot.new"), "{run:?}");
-    // What was there before is whole, and the run goes on from it where there is room.
+    // The earlier snapshot is intact, and the run resumes from it once there is room.
     sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
     sandbox.resume("kept");
     assert_eq!(learnt(&sandbox, "whole"), learnt(&sandbox, "kept"));
@@ -167,12 +168,12 @@ fn a_folder_that_becomes_read_only_loses_nothing() {
 }
 
 #[test]
-fn the_newest_run_is_that_of_the_highest_number_whatever_the_clock_says() {
+fn the_newest_run_has_the_highest_number_whatever_the_clock_says() {
     let sandbox = Sandbox::with_pages();
     for _ in 0..2 {
         sandbox.fit(&["--epochs", "2"]);
     }
-    // As if the clock had been set back before the second run.
+    // Times look as if the clock had been set back before the second run.
     for file in ["", "/last", "/last/snapshot.safetensors", "/summary.json"] {
         let path = sandbox.path(&format!("runs/data-002{file}"));
         let touched = Command::new("touch")
@@ -186,7 +187,7 @@ fn the_newest_run_is_that_of_the_highest_number_whatever_the_clock_says() {
         run.stderr.contains("resume: `runs/data-002`, step 4"),
         "{run:?}"
     );
-    // A run that never came to a snapshot is passed over.
+    // A run without a snapshot is skipped.
     fs::create_dir(sandbox.path("runs/data-007")).unwrap();
     let run = sandbox.fit(&["--resume", "auto", "--epochs", "4"]);
     assert!(

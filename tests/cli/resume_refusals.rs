@@ -1,4 +1,4 @@
-//! Snapshots that a run is not continued from, and settings that it is not continued with.
+//! Snapshots and settings that a run refuses to resume with.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use super::{Sandbox, small};
 
 const SNAPSHOT: &str = "run/last/snapshot.safetensors";
 
-/// With a run of two epochs in `run/`, whose last step is 4.
+/// A sandbox with a run of two epochs in `run/`, whose last step is 4.
 fn with_run() -> Sandbox {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&["--epochs", "2", "--run-dir", "run"][..], &EVERY_STEP].concat());
     sandbox
 }
 
-/// What `fit` with these flags alone complains of, leaving all as it was.
+/// The error of `fit` with exactly these flags, which must change no file.
 fn refused(sandbox: &Sandbox, flags: &[&str]) -> String {
     let before = sandbox.tree();
     let run = sandbox.train(&[&["fit", "--device", "cpu"], flags].concat());
@@ -31,7 +31,7 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
         sandbox.write(SNAPSHOT, bytes);
         refused(&sandbox, &["--resume", "run"])
     };
-    // A bit anywhere.
+    // One flipped bit, at several places.
     let mut flipped = 0;
     for place in (100..whole.len()).step_by(whole.len() / 9) {
         let mut bytes = whole.clone();
@@ -69,7 +69,7 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
     let text = String::from_utf8_lossy(&whole[..20_000]);
     let at = text.find("\"snug_snapshot\":\"1\"").unwrap();
     let mut older = whole.clone();
-    // Bytes before it are ASCII but for the length, which is 8 of them.
+    // The bytes before it are ASCII, except for the first 8, which are the length.
     let at = whole
         .windows(17)
         .position(|w| w == b"\"snug_snapshot\":\"")
@@ -88,7 +88,8 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
         "{auto}"
     );
 
-    // The offer holds: the run goes on from the previous one, and the damaged one is kept apart.
+    // The offer works: the run resumes from the previous snapshot, and the damaged one is set
+    // aside.
     sandbox.write(SNAPSHOT, &data);
     let run = sandbox
         .train(&[
@@ -105,7 +106,7 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
     assert_eq!(sandbox.json("run/summary.json")["steps"], 6);
     assert!(sandbox.read("run/last/set-aside.safetensors") == data);
 
-    // With the previous one gone too, bare weights are what is left.
+    // Without the previous snapshot, only weights are left.
     sandbox.write(SNAPSHOT, &data);
     fs::remove_file(sandbox.path("run/last/previous.safetensors")).unwrap();
     insta::assert_snapshot!(self::refused(&sandbox, &["--resume", "run"]), @"
@@ -115,7 +116,7 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
 }
 
 #[test]
-fn a_run_is_continued_as_what_it_is() {
+fn a_run_resumes_only_with_its_own_settings() {
     let sandbox = with_run();
     let refused = |flags: &[&str]| refused(&sandbox, &[&["--resume", "run"], flags].concat());
     insta::assert_snapshot!(refused(&["--lr", "0.5"]), @"
@@ -138,7 +139,7 @@ fn a_run_is_continued_as_what_it_is() {
         let complaint = refused(&flags);
         assert!(complaint.contains("cannot go on with"), "{complaint}");
     }
-    // What is given as it was, and what is as good, is taken.
+    // Flags that repeat the settings, or mean the same, are accepted.
     for flags in [
         &["--lr", "1e-3", "--epochs", "2", "--width", "4"][..],
         &["--grad-checkpoint", "selective"],
@@ -164,7 +165,7 @@ fn a_run_is_continued_as_what_it_is() {
 }
 
 #[test]
-fn what_holds_no_snapshot_is_refused() {
+fn files_without_a_snapshot_are_refused() {
     let sandbox = Sandbox::with_pages();
     insta::assert_snapshot!(refused(&sandbox, &["--resume", "data"]), @"
     error: `data` holds no snapshot to continue from
@@ -180,7 +181,7 @@ fn what_holds_no_snapshot_is_refused() {
     error: invalid value '-1' for '--snapshot-minutes <N>': must be a number from 0 to 1000000
     hint: `--help` lists the flags
     ");
-    // A folder with results but no snapshot is nobody's to overwrite.
+    // A folder with results but without a snapshot must not be overwritten.
     fs::remove_dir_all(sandbox.path("run/last")).unwrap();
     let flags = small(&["--data", "data", "--resume", "auto", "--run-dir", "run"]);
     let run = sandbox.train(&flags);

@@ -1,27 +1,27 @@
-//! A run that is at work while a test looks on.
+//! A process that runs while a test watches.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use super::{Sandbox, small};
 
-/// A process that does not outlive a test that fails.
+/// A process that ends with the test, even if the test fails.
 pub(super) struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    /// What it has said so far.
+    /// Its output so far.
     pub(super) text: String,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended where the test did not fail.
+        // If the test passed, the process has already ended.
         drop(self.child.kill());
     }
 }
 
 impl Running {
-    /// `train fit` with these flags and those of [`super::SMALL`].
+    /// `train fit` with these flags and [`super::SMALL`].
     pub(super) fn start(sandbox: &Sandbox, flags: &[&str]) -> Self {
         let mut child = sandbox
             .command()
@@ -37,7 +37,7 @@ impl Running {
         }
     }
 
-    /// A run in `run/` that goes on until it is told to stop.
+    /// A run in `run/` that continues until it is told to stop.
     pub(super) fn endless(sandbox: &Sandbox) -> Self {
         let flags = [
             "--data",
@@ -52,12 +52,12 @@ impl Running {
         Self::start(sandbox, &flags)
     }
 
-    /// Reads a line more; `false` where there is none.
+    /// Reads one more line; `false` at the end.
     pub(super) fn read_line(&mut self) -> bool {
         self.stderr.read_line(&mut self.text).unwrap() > 0
     }
 
-    /// Reads until what is new has `wanted` in it.
+    /// Reads until the new output contains `wanted`.
     pub(super) fn wait_for(&mut self, wanted: &str) {
         let begin = self.text.len();
         while !self.text[begin..].contains(wanted) {
@@ -65,14 +65,14 @@ impl Running {
         }
     }
 
-    /// Sends a signal, such as `-INT`. Whether the process was there.
+    /// Sends a signal, such as `-INT`. Returns whether the process still existed.
     pub(super) fn signal(&self, signal: &str) -> bool {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
         sent.unwrap().success()
     }
 
-    /// Reads to the end. The exit code.
+    /// Reads to the end, and returns the exit code.
     pub(super) fn end(&mut self) -> Option<i32> {
         self.stderr.read_to_string(&mut self.text).unwrap();
         self.child.wait().unwrap().code()

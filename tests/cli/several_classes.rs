@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::Sandbox;
 
-/// Left to right: background, class 1, class 2, in shades that a network can tell apart.
+/// Writes images with background, class 1 and class 2 from left to right, in shades that a network
+/// can distinguish.
 fn write_images(split: &Path, count: u32) {
     for folder in ["images", "masks"] {
         std::fs::create_dir_all(split.join(folder)).unwrap();
@@ -64,7 +65,7 @@ fn three_classes_train_evaluate_and_predict() {
         "{validation}"
     );
 
-    // The number of classes is read off the weights.
+    // The number of classes follows from the weights.
     let weights = ["--weights", "run/best.safetensors", "--device", "cpu"];
     let run = sandbox
         .train(&[&["evaluate", "--json", "--data", "data"], &weights[..]].concat())
@@ -82,7 +83,7 @@ fn three_classes_train_evaluate_and_predict() {
     let values: BTreeSet<u8> = mask.into_raw().into_iter().collect();
     assert!(values.is_subset(&BTreeSet::from([0, 1, 2])), "{values:?}");
 
-    // One class too few: the values found are listed.
+    // With one class too few, the values found are listed.
     let run = sandbox.train(&super::small(&["--data", "data", "--classes", "2"]));
     assert_eq!(run.code, Some(2));
     assert!(

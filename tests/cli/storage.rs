@@ -1,4 +1,4 @@
-//! Places that cannot be written, or that fill up.
+//! Outputs that cannot be written, or disks that fill up.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::{Run, Sandbox, small};
 
 #[test]
-fn a_closed_or_full_stdout_is_no_failure() {
+fn a_closed_or_full_stdout_does_not_fail_a_run() {
     let sandbox = Sandbox::with_pages();
     let flags = small(&["--data", "data", "--max-steps", "1", "--run-dir", "run"]);
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -17,7 +17,7 @@ fn a_closed_or_full_stdout_is_no_failure() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_costs_no_training() {
+fn a_folder_that_cannot_be_created_is_found_before_training() {
     let sandbox = Sandbox::with_pages();
     sandbox.write("file", "mine");
     let before = sandbox.tree();
@@ -49,11 +49,11 @@ fn a_folder_that_cannot_be_made_costs_no_training() {
 }
 
 #[test]
-fn a_full_disk_ends_a_run_with_a_word() {
+fn a_full_disk_ends_a_run_with_a_clear_error() {
     let sandbox = Sandbox::with_pages();
     std::fs::create_dir(sandbox.path("disk")).unwrap();
-    // A file system of the process's own: nothing stays mounted. 300 KiB hold the logs, not
-    // the weights.
+    // The file system belongs to the process, so nothing stays mounted. 300 KiB hold the logs but
+    // not the weights.
     let script = "mount -t tmpfs -o size=300k none disk || exit 77; \
                   shift 0; \"$@\"; code=$?; find disk -name '.snug-*' >&2; exit $code";
     let train = env!("CARGO_BIN_EXE_train");

@@ -1,4 +1,4 @@
-//! What is looked at before a run, and the ladder of prediction.
+//! Checks before a run, and the ladder of prediction.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn fit(mut trainer: Trainer) -> Vec<Tensor> {
     copies(&trainer)
 }
 
-/// Seconds of a step with checkpointing, and of one in channels-last, beside those without.
+/// Seconds of a step, with and without checkpointing and channels-last.
 struct Speeds {
     checkpointing: [u64; 2],
     channels_last: [u64; 2],
@@ -69,7 +69,7 @@ impl Speeds {
     }
 }
 
-/// The rungs of a warm-up, the trainer after it, and how many steps were tried.
+/// The rungs of a warm-up, the trainer after it, and the number of timed steps.
 fn warm_up(speeds: &Speeds, num_steps: u64) -> (Vec<String>, Trainer, u32) {
     let config = policy(CheckpointPolicy::Block);
     let mut trainer = trainer(&config, Precision::Fp32);
@@ -77,7 +77,7 @@ fn warm_up(speeds: &Speeds, num_steps: u64) -> (Vec<String>, Trainer, u32) {
     let (mut watch, mut num_tries) = (Watch::default(), 0);
     let mut clock = |trainer: &mut Trainer, batches: &[Batch]| {
         num_tries += 1;
-        // The pass itself is run; what a clock would say of it is made up.
+        // The pass really runs, but its time is made up.
         trainer.time_of_step(batches)?;
         Ok(speeds.of(&trainer.recipe()))
     };
@@ -105,7 +105,7 @@ fn is_predicted() -> bool {
 
 /// The guide's Q3 and Q4.
 #[test]
-fn what_does_not_pay_is_dropped_before_a_long_run() {
+fn techniques_that_do_not_pay_are_dropped_before_a_long_run() {
     let _turn = alone();
     if !is_predicted() {
         return;
@@ -122,7 +122,7 @@ fn what_does_not_pay_is_dropped_before_a_long_run() {
             "channels-last on -> channels-last off"
         ]
     );
-    // As if it had been so from the start.
+    // The result is as if the recipe had been chosen from the start.
     let plain = RunConfig {
         use_channels_last: false,
         ..config()
@@ -132,7 +132,7 @@ fn what_does_not_pay_is_dropped_before_a_long_run() {
 }
 
 #[test]
-fn what_pays_or_is_short_stays() {
+fn techniques_stay_if_they_pay_or_the_run_is_short() {
     let _turn = alone();
     if !is_predicted() {
         return;
@@ -151,7 +151,7 @@ fn what_pays_or_is_short_stays() {
         checkpointing: [900, 100],
         channels_last: [900, 100],
     };
-    // Few steps are not looked at; 90 seconds are seen from one.
+    // Runs of few steps are not timed; a run of 90 seconds is recognised from one step.
     assert_eq!(warm_up(&slow, 100).2, 0);
     let (rungs, _, num_tries) = warm_up(
         &Speeds {
@@ -193,7 +193,7 @@ fn a_step_that_fails_while_it_is_timed_is_left_to_the_run() {
     assert_eq!(num_differing(&before, &copies(&trainer)), 0);
 }
 
-/// The first half of the guide's Q1: whether AMP is to blame is known before the run.
+/// The first half of the guide's Q1: the check before the run shows whether AMP is to blame.
 #[test]
 fn amp_is_compared_with_fp32_and_nothing_changes() {
     let _turn = alone();
@@ -212,7 +212,7 @@ fn amp_is_compared_with_fp32_and_nothing_changes() {
             "{agreement}"
         );
         assert_eq!(num_differing(&before, &copies(&trainer)), 0);
-        // Logits past 65504.
+        // Logits beyond 65504.
         let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
         tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
         let agreement = trainer.preflight(batch).unwrap().unwrap();
@@ -223,7 +223,7 @@ fn amp_is_compared_with_fp32_and_nothing_changes() {
 }
 
 #[test]
-fn an_image_is_answered_in_less_memory() {
+fn an_image_is_predicted_in_less_memory() {
     let _turn = alone();
     let config = config();
     let trainer = trainer(&config, Precision::Fp32);
@@ -254,7 +254,7 @@ fn an_image_is_answered_in_less_memory() {
     assert_eq!(again.unwrap(), plain);
     assert_eq!(rungs, ["once more as it is"]);
 
-    // Less and less room, until nothing is left.
+    // Less and less memory, until nothing fits.
     let mut ended = false;
     for percent in [90, 70, 50, 30, 20, 10, 2] {
         meter::set_limit(Some(level + peak * percent / 100));

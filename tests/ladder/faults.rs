@@ -1,5 +1,5 @@
-//! Faults of every kind at random, step after step: memory is what it was, each is told, and no sample
-//! is trained twice or left out.
+//! Random faults of every kind, step after step: memory returns to its level, each fault is
+//! reported, and no sample is trained twice or left out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,14 +16,27 @@ use train::precision::Precision;
 use train::trainer::{EpochReport, Observer, Trainer};
 
 use super::loader_of;
-use crate::chance::Chance;
 use crate::techniques::alone;
+
+/// Pseudorandom numbers, the same ones each time.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    /// The next number from 0 to `end - 1`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
 
 /// Images of an epoch, in batches of two.
 const PAGES: usize = 20;
 const SIDE: u32 = 32;
 
-/// Pages, and how often each was handed out.
+/// Pages, with a count of how often each was handed out.
 struct Counting {
     pages: SynthSource,
     counts: Mutex<BTreeMap<usize, u32>>,
@@ -48,14 +61,14 @@ impl Source for Counting {
     }
 }
 
-/// Plants a fault for most steps, and takes note of what comes of them.
+/// Plants a fault for most steps, and records the reactions.
 struct Log {
     chance: Chance,
     num_allocations: u64,
     planted: BTreeMap<&'static str, u32>,
     rungs: Vec<(u64, Failure, Rung)>,
     images: usize,
-    /// Tensor bytes at the end of a step, by the policy that runs.
+    /// Tensor bytes at the end of each step, by the active policy.
     levels: BTreeMap<&'static str, Vec<u64>>,
     losses: Vec<f64>,
 }
@@ -118,7 +131,7 @@ fn pages(seed: u64, num: usize) -> Counting {
     }
 }
 
-/// Trains; `log` plants faults where there is one.
+/// Trains with `log`, which may plant faults.
 fn fit(config: &RunConfig, train: &Arc<Counting>, log: &mut dyn Observer) -> Vec<tch::Tensor> {
     let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)
         .unwrap()
@@ -140,7 +153,7 @@ struct Silent;
 
 impl Observer for Silent {}
 
-/// 200 steps; `SNUG_TEST_FAULT_STEPS` says how many instead.
+/// Trains 200 steps, or `SNUG_TEST_FAULT_STEPS` if set.
 #[test]
 fn random_faults_leave_no_trace() {
     let _turn = alone();
@@ -159,7 +172,7 @@ fn random_faults_leave_no_trace() {
         lr: 1e-3,
         ..RunConfig::default()
     };
-    // As few allocations as a step has whatever its policy; building a trainer is among them.
+    // A number of allocations that every step makes, whatever its policy.
     let one_step = RunConfig {
         use_grad_checkpoint: false,
         grad_checkpoint_policy: None,
@@ -187,12 +200,12 @@ fn random_faults_leave_no_trace() {
     let counts = train.counts.lock().unwrap();
     assert_eq!(counts.len(), PAGES);
     assert!(counts.values().all(|count| *count == epochs), "{counts:?}");
-    // Each policy holds one level at the end of its steps: nothing is left behind by a failure.
+    // With each policy, every step ends at the same level: failures leave nothing behind.
     for (policy, levels) in &log.levels {
         let (least, most) = (levels.iter().min(), levels.iter().max());
         assert_eq!(least, most, "{policy}: {levels:?}");
     }
-    // The optimizer asks again by itself, and a library does without a buffer that it does not get.
+    // The optimizer retries by itself, and a library may do without a buffer.
     let memory = log.rungs.iter();
     let memory = memory.filter(|(_, failure, _)| matches!(failure, Failure::OutOfMemory { .. }));
     let (failed, planted) = (memory.count(), log.planted["oom"] as usize);

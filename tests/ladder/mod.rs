@@ -1,7 +1,7 @@
-//! Runs whose steps fail: what comes out is what would have come out without the failure.
+//! Runs whose steps fail: the results are as without the failure.
 
 mod before;
-mod faults;
+pub(crate) mod faults;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn loader_of(source: Arc<dyn Source>, config: &RunConfig, shuffle: bool) -> Load
     Loader::new(source, loader).unwrap()
 }
 
-/// Plants a failure after a number of steps, and takes note of what is done about it.
+/// Plants a failure after a number of steps, and records the reaction.
 #[derive(Default)]
 struct Watch {
     plant: Option<(u64, u32)>,
@@ -86,7 +86,7 @@ impl Observer for Watch {
     }
 }
 
-/// All that a run would go on from.
+/// The complete final state of a run.
 struct End {
     tensors: Vec<Tensor>,
     watch: Watch,
@@ -124,8 +124,8 @@ fn policy(policy: CheckpointPolicy) -> RunConfig {
     }
 }
 
-/// Of so many allocations twelve are failed, each in a run of its own; with
-/// `SNUG_TEST_EVERY_ALLOCATION` set all of them, which takes an hour.
+/// Twelve of this many allocations fail, each in a separate run. With
+/// `SNUG_TEST_EVERY_ALLOCATION` set, all of them fail, which takes an hour.
 fn stride(num: u64) -> usize {
     let every = std::env::var_os("SNUG_TEST_EVERY_ALLOCATION").is_some();
     if every {
@@ -146,7 +146,7 @@ fn an_allocation_that_fails_once_leaves_no_trace() {
         let plain = fit(&config, Precision::Fp32, None).unwrap();
         let num = meter::read().num_allocations - before;
         let mut num_failed = 0;
-        // From the second of four steps on: steps, validation and what is between them.
+        // From the second of four steps on, in steps, in validation and in between.
         for k in (0..u32::try_from(num).unwrap()).step_by(stride(num)) {
             let end = fit(&config, Precision::Fp32, Some((1, k)))
                 .unwrap_or_else(|error| panic!("{kind} at {k} of {num}: {error}"));
@@ -160,7 +160,8 @@ fn an_allocation_that_fails_once_leaves_no_trace() {
     }
 }
 
-/// A run, and the most that a second one holds above `level`: libraries cache on first use.
+/// Runs twice, because libraries cache on first use. Returns the end, and the second run's peak
+/// above `level`.
 fn unlimited(config: &RunConfig, level: u64) -> (End, u64) {
     let plain = fit(config, Precision::Fp32, None).unwrap();
     meter::reset_peak();
@@ -188,7 +189,7 @@ fn a_run_that_is_squeezed_takes_another_policy_and_keeps_its_bits() {
     assert_eq!(num_differing(&plain, &squeezed), 0);
 }
 
-/// Bytes of a machine that has nothing but this process's tensors in its memory.
+/// Total RAM of a fake machine whose memory holds only this process's tensors.
 static MACHINE: AtomicU64 = AtomicU64::new(0);
 
 #[expect(clippy::unnecessary_wraps, reason = "as `ram::read`")]
@@ -207,7 +208,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
     let config = policy(CheckpointPolicy::Off);
     let level = meter::read().allocated_bytes;
     let (plain, peak) = unlimited(&config, level);
-    // Of what the machine has nine tenths may be in use: three quarters of that peak, beside the rest.
+    // The guard allows nine tenths of this to be in use, which is three quarters of the peak.
     MACHINE.store((level + peak * 3 / 4) * 10 / 9, Ordering::SeqCst);
     let guard = Guard {
         gpu: Threshold::OFF,
@@ -252,7 +253,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
 }
 
 #[test]
-fn what_overflows_in_half_precision_goes_on_in_more() {
+fn overflow_in_half_precision_moves_to_a_wider_type() {
     let _turn = alone();
     let config = RunConfig {
         use_amp: true,
@@ -261,7 +262,7 @@ fn what_overflows_in_half_precision_goes_on_in_more() {
     let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp16)
         .unwrap()
         .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
-    // Logits past 65504: infinite in fp16, and a loss that is no number.
+    // Logits beyond 65504 are infinite in fp16, and the loss is NaN.
     let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
     tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
     let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
@@ -282,7 +283,7 @@ fn what_overflows_in_half_precision_goes_on_in_more() {
 }
 
 #[test]
-fn a_scale_far_too_high_is_lowered() {
+fn a_scale_that_is_far_too_high_is_lowered() {
     let _turn = alone();
     let config = RunConfig {
         use_amp: true,
@@ -295,7 +296,7 @@ fn a_scale_far_too_high_is_lowered() {
     assert!(matches!(failure, Failure::Overflow { scale } if *scale < config.init_scale));
     assert_eq!(rung.to, "scale 1024");
     assert_eq!(end.watch.rungs.len(), 1);
-    assert_eq!(end.watch.num_batches, 8, "no batch twice, none left out");
+    assert_eq!(end.watch.num_batches, 8, "each batch is trained once");
 }
 
 #[test]

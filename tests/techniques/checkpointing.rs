@@ -1,4 +1,4 @@
-//! Checkpointing each DoubleConv computes what the plain run computes, bit for bit.
+//! Checkpointed runs compute the same as the plain run, bit for bit.
 
 use config::Network;
 use schedule::{Op, Plan, Schedule};
@@ -14,7 +14,7 @@ use super::{
 
 const STEPS: i64 = 5;
 
-/// Runs both for some steps. Returns how many gradients were compared.
+/// Runs both for some steps, and returns the number of compared gradients.
 fn compare(setting: &Setting, plain: &Setting) -> usize {
     let mut checkpointed = Run::new(4, setting);
     let mut reference = Run::new(4, plain);
@@ -40,7 +40,7 @@ fn compare(setting: &Setting, plain: &Setting) -> usize {
         reference.update();
         checkpointed.update();
     }
-    // Parameters, and BatchNorm's running statistics and counters.
+    // Parameters, plus BatchNorm's running statistics and counters.
     assert_eq!(
         differing(&state_of(&checkpointed), &state_of(&reference)),
         Vec::<String>::new()
@@ -74,7 +74,7 @@ fn gradients_and_buffers_equal_the_plain_run() {
     }
 }
 
-/// The comparison above is worth nothing if it cannot fail.
+/// The comparison above would prove nothing if it could not fail.
 #[test]
 fn the_comparison_sees_one_altered_segment() {
     let _turn = alone();
@@ -123,13 +123,12 @@ fn each_segment_is_recomputed_once() {
     }
 }
 
-/// Operators that backward runs though they belong to a forward, counted by libtorch's own
-/// callbacks.
+/// Counts of forward operators that backward runs again, from libtorch's own callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Recomputed {
     /// Convolutions of every kind.
     all: u64,
-    /// The transposed ones among them.
+    /// Transposed convolutions among them.
     transposed: u64,
 }
 
@@ -148,9 +147,9 @@ fn recomputed(setting: &Setting) -> Recomputed {
         let row = counts.iter().find(|c| c.name == name);
         row.map_or(0, |c| c.num_calls)
     };
-    // The gradients were taken, whoever took them: 23 convolutions, most of them in two halves.
+    // All gradients were computed: 23 convolutions, most of them in two halves.
     assert!(calls("aten::convolution_backward") >= 23);
-    // Autocast sees a convolution a second time on its way, by the name that it was called with.
+    // With autocast a convolution is counted twice, the second time under the name of the call.
     let per_call = match setting.precision {
         Precision::Fp32 => 1,
         _ if matches!(setting.checkpointing, Checkpointing::Scheduled(_)) => 1,
@@ -162,8 +161,8 @@ fn recomputed(setting: &Setting) -> Recomputed {
     }
 }
 
-/// A plain backward runs no convolution forward. `selective` runs no 3x3 convolution again,
-/// `block` all 18 and no transposed one, `stage` those too, `mixed` what its schedule lists.
+/// A plain backward runs no forward convolutions. `selective` runs no 3x3 convolution again,
+/// `block` all 18 but no transposed one, `stage` also those, and `mixed` those in its schedule.
 #[test]
 fn backward_runs_the_convolutions_again() {
     let _turn = alone();

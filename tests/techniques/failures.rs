@@ -1,5 +1,5 @@
-//! Errors, panics and failed allocations inside segments: they come out typed, and the next
-//! step is as if nothing had been.
+//! Errors, panics and failed allocations inside segments: they are returned with their types, and
+//! the next step is not affected.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +73,7 @@ fn a_panic_of_the_closure_resumes_at_the_caller() {
         let message = *backward.unwrap_err().downcast::<&str>().unwrap();
         assert_eq!(message, "the closure panics");
         assert_eq!(segment::stats().depth, 0);
-        // The next step is not poisoned.
+        // The next step works.
         let b = a.detach().set_requires_grad(true);
         let out = form.run(&[&b], |i, _| Ok(vec![i[0].f_exp()?])).unwrap();
         torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
@@ -100,8 +100,8 @@ fn a_recompute_that_differs_is_refused() {
     assert!(matches!(error, Error::RecomputeMismatch(_)), "{error:?}");
 }
 
-/// Fails every allocation of a small step, one by one: each failure is typed, the level comes
-/// back to the byte, and the retry equals a step that never failed.
+/// Fails every allocation of a small step, one by one: each failure has its type, memory returns to
+/// its level exactly, and the retry equals a step that never failed.
 #[test]
 fn every_allocation_of_a_step_may_fail() {
     let _turn = alone();
@@ -179,7 +179,7 @@ fn a_limit_refuses_with_the_bytes() {
     );
 }
 
-/// libtorch checks no versions where there are hooks, so the segment does.
+/// libtorch does not check versions of tensors saved through hooks, so the segment does.
 #[test]
 fn a_parameter_written_to_in_between_is_an_error() {
     let _turn = alone();
@@ -219,7 +219,7 @@ fn a_segment_without_inputs_runs() {
 }
 
 #[test]
-fn batch_norm_of_one_value_is_refused() {
+fn batch_norm_of_a_single_value_is_refused() {
     let _turn = alone();
     let run = Run::new(2, &PLAIN);
     let image = Tensor::rand([1, 3, 16, 16], (Kind::Float, Device::Cpu));

@@ -1,4 +1,4 @@
-//! Channels-last is kept through the whole network, forward and backward.
+//! The whole network stays in channels-last, forward and backward.
 
 use layout::Watch;
 use train::model::Checkpointing;
@@ -36,7 +36,7 @@ fn every_activation_and_gradient_stays_channels_last() {
 }
 
 #[test]
-fn the_watch_sees_a_run_without_it() {
+fn the_watch_notices_a_run_without_channels_last() {
     let _turn = alone();
     let report = report(&Setting {
         channels_last: false,
@@ -51,11 +51,11 @@ fn the_watch_sees_a_run_without_it() {
     );
 }
 
-/// Other kernels, other order of additions: fp32 rounding over 23 layers.
+/// Other kernels add in another order: fp32 rounding over 23 layers.
 const TOLERANCE: f64 = 1e-4;
 
 #[test]
-fn the_format_changes_no_answer() {
+fn the_format_changes_only_rounding() {
     let _turn = alone();
     let answer = |channels_last| {
         let run = Run::new(

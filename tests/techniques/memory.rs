@@ -1,4 +1,4 @@
-//! Bytes: checkpointing lowers the peak, and a step leaves none behind.
+//! Memory: checkpointing lowers the peak, and a step leaves no bytes behind.
 
 use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
 use schedule::{Element, Keep, Plan, Schedule, Shape};
@@ -11,11 +11,11 @@ use train::precision::Precision;
 
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies, scheduled};
 
-/// Large enough that activations, not gradients, make the peak.
+/// Large enough that activations, not gradients, determine the peak.
 const SIZE: [i64; 2] = [128, 160];
 const BATCH: i64 = 2;
 
-/// Peak of the second step over the level before it.
+/// Peak of the second step above the level before it.
 fn peak_of(setting: &Setting) -> u64 {
     peak_of_size(setting, BATCH, SIZE)
 }
@@ -34,8 +34,8 @@ fn peak_of_size(setting: &Setting, num: i64, size: [i64; 2]) -> u64 {
 #[test]
 fn checkpointing_lowers_the_peak() {
     let _turn = alone();
-    // At width 64 and 512x512 the ratios of fp32 are 0.41, 0.62, 0.50 and 0.29 (derived from what
-    // each keeps); a small network on small images has transients of its own beside them.
+    // At width 64 and 512x512 the ratios in fp32 are 0.41, 0.62, 0.50 and 0.29 (derived from what
+    // each policy keeps). In a small network on small images, temporary tensors add to them.
     let bounds = [
         ("selective", 0.60),
         ("block", 0.80),
@@ -73,12 +73,12 @@ fn bf16_lowers_the_peak() {
     assert!((bf16 as f64) < 0.75 * fp32 as f64, "{bf16} of {fp32}");
 }
 
-/// What a schedule says that it holds is what it holds, for plans of every kind and in both formats:
-/// never less, and more only by what stands outside of it.
+/// What a schedule says that it holds is what it holds, for plans of every kind and in both
+/// formats: never less, and more only by what stands outside of it.
 #[test]
 fn a_schedule_holds_what_it_says() {
-    /// In activations of full resolution: a part is a whole one at this size; the loss, gradients of
-    /// weights and what oneDNN allocates for an operation come to less than half of another.
+    /// In activations of full resolution: a part is a whole one at this size; the loss, gradients
+    /// of weights and what oneDNN allocates for an operation come to less than half of another.
     const OUTSIDE: f64 = 1.5;
     /// oneDNN reorders what is not channels-last, with and without a schedule.
     const OUTSIDE_CHANNELS_FIRST: f64 = 10.0;

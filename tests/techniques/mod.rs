@@ -1,4 +1,4 @@
-//! Proofs on the real network: what a technique changes, and that it changes nothing else.
+//! Proofs on the real network: each technique changes what it should, and nothing else.
 
 mod checkpointing;
 mod failures;
@@ -21,14 +21,14 @@ use train::precision::Precision;
 /// Not square, so that height and width cannot be confused.
 const SIZE: [i64; 2] = [32, 48];
 
-/// Tests that read the process-wide meter, plant failures or probe operators take turns.
+/// Tests that read the process-wide meter, plant failures or probe operators run one at a time.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     torch_ext::init().unwrap();
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a run computes with.
+/// The recipe of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) precision: Precision,
@@ -70,7 +70,7 @@ pub(crate) fn mixed() -> Checkpointing {
     scheduled(&Plan::mixed(&Network::new(4, 1), false))
 }
 
-/// Every policy that is not `off`, with its name; all are bit for bit equal to it.
+/// Every policy but `off`, with its name. All give the same bits as `off`.
 pub(crate) fn policies() -> Vec<(&'static str, Checkpointing)> {
     vec![
         ("selective", selective()),
@@ -111,7 +111,7 @@ impl Run {
         }
     }
 
-    /// Forward and backward: gradients are there afterwards.
+    /// Runs forward and backward, after which gradients exist.
     pub(crate) fn gradients(&mut self, batch: &(Tensor, Tensor)) -> torch_ext::Result<()> {
         let mode = self.setting.mode();
         let logits = {
@@ -133,7 +133,7 @@ impl Run {
     }
 }
 
-/// Images `[N, 3, H, W]` in channels-last or not, masks `[N, H, W]`; the same for a seed.
+/// Images `[N, 3, H, W]` in either format and masks `[N, H, W]`, which depend on the seed only.
 pub(crate) fn batch(seed: i64, num: i64, channels_last: bool) -> (Tensor, Tensor) {
     batch_of(seed, num, SIZE, channels_last)
 }
@@ -164,7 +164,7 @@ pub(crate) fn gradients_of(run: &Run) -> Vec<(String, Tensor)> {
         .collect()
 }
 
-/// Names of tensors that differ in a bit.
+/// Names of the tensors that differ in any bit.
 pub(crate) fn differing(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Vec<String> {
     assert_eq!(a.len(), b.len());
     a.iter()

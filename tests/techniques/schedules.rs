@@ -1,4 +1,4 @@
-//! Scheduled steps beyond the policies: any plan, any shape, and what else a run may ask of them.
+//! Scheduled steps beyond the policies: any plan, any shape, and other demands of a run.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     selective, state_of,
 };
 
-/// Gradients of a run on one batch, and all its tensors after a step.
+/// The gradients of a run on one batch, and all its tensors after a step.
 fn step(setting: &Setting, width: u32, images: &(Tensor, Tensor)) -> [Vec<(String, Tensor)>; 2] {
     let mut run = Run::new(width, setting);
     run.gradients(images).unwrap();
@@ -44,14 +44,13 @@ fn assert_equal(setting: &Setting, width: u32, images: &(Tensor, Tensor)) {
     }
 }
 
-/// Whatever a plan keeps, and whatever the library can do without, the numbers are those of the
-/// plain run.
+/// Whatever a plan keeps, and whatever the library does not need, results equal the plain run.
 #[test]
 fn any_plan_computes_the_same() {
     /// Each case trains two networks for a step.
     const CASES: u32 = 40;
     let _turn = alone();
-    // The same plans each time: a failure here is to be repeatable.
+    // The same plans each time, so that a failure is repeatable.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let config = Config {
         cases: CASES,
@@ -87,7 +86,7 @@ fn any_plan_computes_the_same() {
         .unwrap();
 }
 
-/// One row, one image, few channels: the shapes in which a schedule could cut or view wrongly.
+/// One row, one image, few channels: shapes that a schedule might cut or view wrongly.
 #[test]
 fn odd_shapes() {
     let _turn = alone();
@@ -110,11 +109,11 @@ fn odd_shapes() {
     }
 }
 
-/// Rounding of fp32 sums over an image of this size, through the network.
+/// Rounding of fp32 sums over an image of this size through the network.
 const ONE_CHANNEL_TOLERANCE: f64 = 1e-4;
 
-/// The strides of one channel fit both formats, and libtorch takes a tensor's word for it, so that
-/// plain and scheduled runs may take kernels that add in another order.
+/// With one channel, strides fit both formats, and libtorch decides by the strides. Plain and
+/// scheduled runs may therefore use kernels that add in different orders.
 #[test]
 fn one_channel_is_equal_within_rounding() {
     let _turn = alone();
@@ -143,7 +142,7 @@ fn one_channel_is_equal_within_rounding() {
     }
 }
 
-/// Parts of 16 MiB: several to a tensor, the last of another length.
+/// With parts of 16 MiB a tensor has several, and the last one has another length.
 #[test]
 fn tensors_of_several_parts() {
     let _turn = alone();
@@ -161,7 +160,7 @@ fn tensors_of_several_parts() {
     }
 }
 
-/// fp16 by emulation on most CPUs: slow, the same bits.
+/// Most CPUs emulate fp16, which is slow but gives the same bits.
 #[test]
 fn fp16_computes_the_same() {
     let _turn = alone();
@@ -173,7 +172,7 @@ fn fp16_computes_the_same() {
     assert_equal(&setting, 2, &batch(33, 1, true));
 }
 
-/// Backward adds to gradients that are there.
+/// Backward adds to existing gradients.
 #[test]
 fn gradients_accumulate() {
     let _turn = alone();
@@ -202,9 +201,9 @@ fn gradients_accumulate() {
     }
 }
 
-/// The comparisons are worth nothing if they cannot fail: here the shift of one batch norm is
-/// altered behind autograd's back between forward and backward. No gradient is a function of it but
-/// through what is rebuilt.
+/// The comparisons would prove nothing if they could not fail. This alters the shift of one batch
+/// norm between forward and backward without autograd noticing. Gradients depend on it only through
+/// rebuilt tensors.
 #[test]
 fn an_altered_segment_is_seen() {
     let _turn = alone();
@@ -218,7 +217,7 @@ fn an_altered_segment_is_seen() {
         let logits = run.model.forward(&images.0, &setting.mode()).unwrap();
         let loss = train::loss::segmentation_loss(&logits, &images.1).unwrap();
         let shift = run.model.parameters().get("downs.2.conv.1.bias").unwrap();
-        // `data` shares the bytes, and not the count of writes to them.
+        // `data` shares the bytes but not the version counter.
         torch_ext::ops::add_scalar_(&shift.data(), 1.0).unwrap();
         torch_ext::backward(&loss).unwrap();
         gradients_of(&run)
@@ -240,7 +239,7 @@ fn an_altered_segment_is_seen() {
     }
 }
 
-/// Written to openly, it is an error, as it is with autograd.
+/// A visible write is an error, as with autograd.
 #[test]
 fn a_parameter_written_to_before_backward_is_an_error() {
     let _turn = alone();
@@ -262,8 +261,8 @@ fn a_parameter_written_to_before_backward_is_an_error() {
     }
 }
 
-/// In fp32 both orders of a sum of 2 x 9 x C products agree to a few units in the last place of
-/// their largest term; over 23 layers and their backward that stays below this.
+/// In fp32, two orders of a sum of 2 x 9 x C products agree to a few units in the last place of the
+/// largest term. Over 23 layers and their backward the difference stays below this.
 const SPLIT_TOLERANCE: f64 = 2e-4;
 
 #[test]
@@ -312,7 +311,7 @@ fn a_split_concatenation_is_equal_within_rounding() {
         for ((tensor, ours), (_, theirs)) in split.iter().zip(&plain) {
             let scale = theirs.abs().max().double_value(&[]);
             let error = (ours - theirs).abs().max().double_value(&[]);
-            // A bias in front of batch norm has no gradient but rounding.
+            // The gradient of a bias before batch norm is pure rounding.
             let is_bias_before_norm =
                 tensor.ends_with("conv.0.bias") || tensor.ends_with("conv.3.bias");
             if !is_bias_before_norm {
@@ -343,13 +342,13 @@ fn a_second_backward_is_refused() {
     torch_ext::backward_with(&loss, None, true).unwrap();
     let error = torch_ext::backward(&loss).unwrap_err();
     assert!(error.to_string().contains("second time"), "{error}");
-    // Images that want a gradient would wait for it in vain.
+    // Images that require a gradient would never get it.
     let wanting = images.0.set_requires_grad(true);
     let error = run.model.forward(&wanting, &mode).unwrap_err();
     assert!(error.to_string().contains("`block` or `stage`"), "{error}");
 }
 
-/// A forward whose backward never comes holds nothing after it is dropped.
+/// A forward without a backward holds nothing after it is dropped.
 #[test]
 fn a_dropped_step_leaves_nothing() {
     let _turn = alone();
@@ -366,7 +365,7 @@ fn a_dropped_step_leaves_nothing() {
         drop(run.model.forward(&images.0, &mode(checkpointing)).unwrap());
         assert_eq!(torch_ext::meter::read().allocated_bytes, level);
     }
-    // Without a graph there is nothing to hold.
+    // Without a graph nothing is held.
     let logits = tch::no_grad(|| run.model.forward(&images.0, &mode(selective())).unwrap());
     assert!(!logits.requires_grad());
 }
@@ -390,7 +389,7 @@ fn a_schedule_of_another_network_is_refused() {
     assert!(run.model.forward(&batch(47, 1, true).0, &mode).is_err());
 }
 
-/// A few steps on images that nobody draws: the generator belongs to the process.
+/// A few steps on images that are not random, because the random generator belongs to the process.
 fn trained(model: &UNet, checkpointing: Checkpointing) -> Vec<(String, Tensor)> {
     let mut optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
     let mode = ForwardMode {
@@ -417,8 +416,8 @@ fn trained(model: &UNet, checkpointing: Checkpointing) -> Vec<(String, Tensor)> 
         .collect()
 }
 
-/// Several models in one process, one after the other and on several threads: nothing is shared
-/// but the allocator.
+/// Trains several models in one process, one after another and on several threads: they share only
+/// the allocator.
 #[test]
 fn models_train_side_by_side() {
     let _turn = alone();

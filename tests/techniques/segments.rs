@@ -1,4 +1,4 @@
-//! Segments of their own: several inputs and outputs, received tensors, random numbers.
+//! Segments on their own: several inputs and outputs, received tensors, random numbers.
 
 use checkpoint::{Checkpoint, Pass};
 use tch::{Device, Kind, Tensor};
@@ -46,7 +46,7 @@ fn several_inputs_and_outputs() {
 }
 
 #[test]
-fn an_output_that_nobody_uses_costs_no_gradient() {
+fn an_unused_output_costs_no_gradient() {
     let _turn = alone();
     for form in forms() {
         let a = leaf(&[4]);
@@ -58,9 +58,9 @@ fn an_output_that_nobody_uses_costs_no_gradient() {
     }
 }
 
-/// PyTorch's reentrant form leaves these parameters without a gradient, with a warning.
+/// PyTorch's reentrant form gives these parameters no gradient, and only warns.
 #[test]
-fn parameters_get_gradients_though_the_input_needs_none() {
+fn parameters_get_gradients_even_if_the_input_needs_none() {
     let _turn = alone();
     for form in forms() {
         let (input, weight) = (Tensor::randn([2, 4], FLOAT), leaf(&[4, 3]));
@@ -85,7 +85,7 @@ fn a_recompute_sees_the_random_numbers_of_its_forward() {
         let out = form
             .run(&[&a], |i, _| Ok(vec![i[0].f_exp()?.f_dropout(0.5, true)?]))
             .unwrap();
-        // What the outer run draws between must not be disturbed by the recompute.
+        // The recompute must not disturb the random numbers of the outer run.
         let between = Tensor::rand([3], FLOAT);
         torch_ext::backward(&out[0].sum(Kind::Float)).unwrap();
         let after = Tensor::rand([3], FLOAT);
@@ -101,7 +101,7 @@ fn a_recompute_sees_the_random_numbers_of_its_forward() {
             "{form:?}"
         );
     }
-    // And the check can fail: without the state another half is dropped.
+    // The check can fail: without the state, dropout drops other values.
     let a = leaf(&[1000]);
     let form = Checkpoint::default().preserve_rng_state(false);
     let out = form
@@ -112,8 +112,8 @@ fn a_recompute_sees_the_random_numbers_of_its_forward() {
     assert!(!a.grad().ne(0.0).equal(&kept_then));
 }
 
-/// A received tensor takes part in the forward's graph and is rebuilt in the recompute: its
-/// gradient comes once, through the forward.
+/// A received tensor is part of the forward's graph and is rebuilt in the recompute. Its gradient
+/// is computed once, through the forward.
 #[test]
 fn a_received_tensor_is_rebuilt() {
     let _turn = alone();
@@ -173,7 +173,7 @@ fn segments_nest() {
 }
 
 #[test]
-fn a_graph_that_is_kept_gives_the_same_twice() {
+fn a_retained_graph_gives_the_same_gradients_twice() {
     let _turn = alone();
     for form in forms() {
         let a = leaf(&[5]);
