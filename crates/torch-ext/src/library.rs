@@ -59,7 +59,7 @@ pub fn library_path() -> Option<PathBuf> {
 pub enum CudaLibrary {
     /// Opened: CUDA is available if the machine has a driver and a GPU.
     Open,
-    /// Not installed beside `libtorch_cpu`.
+    /// Not installed next to `libtorch_cpu`.
     Absent,
     /// Installed, but it cannot be opened: the loader's message.
     Broken(String),
