@@ -47,7 +47,7 @@ fn python(sandbox: &Sandbox, answers: &str) -> String {
 }
 
 /// Number of temporary folders that are left.
-fn left(sandbox: &Sandbox) -> usize {
+fn leftovers(sandbox: &Sandbox) -> usize {
     let entries = std::fs::read_dir(sandbox.path("out")).unwrap().flatten();
     let names = entries.map(|entry| entry.file_name());
     names
@@ -113,7 +113,7 @@ fn rows_have_the_keys_that_others_rely_on() {
     assert!(page.contains("![memory against speed](results.svg)"));
     assert!(sandbox.read("out/results.svg").starts_with(b"<svg "));
     // No temporary folder is left.
-    assert!(left(&sandbox) == 0 && !sandbox.path("out/journal.jsonl").exists());
+    assert!(leftovers(&sandbox) == 0 && !sandbox.path("out/journal.jsonl").exists());
 }
 
 /// A fake PyTorch, or one that computes something else, is reported in its row, and the benchmark
@@ -191,7 +191,7 @@ fn an_interrupted_benchmark_continues() {
     assert!(said.any(|line| line.starts_with("host:")));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(left(&sandbox) == 1 && !sandbox.path("out/results.json").exists());
+    assert!(leftovers(&sandbox) == 1 && !sandbox.path("out/results.json").exists());
 
     let run = sandbox.train(&groups).ok();
     assert!(run.stderr.starts_with("going on with"), "{}", run.stderr);
@@ -199,7 +199,7 @@ fn an_interrupted_benchmark_continues() {
     assert!(!run.stderr.contains("formats: snug"), "{}", run.stderr);
     let results = sandbox.json("out/results.json");
     assert!(!rows(&results).is_empty() && results["host"][0]["step_ms"].is_number());
-    assert_eq!(left(&sandbox), 0);
+    assert_eq!(leftovers(&sandbox), 0);
     // A finished benchmark is not continued; and without time, nothing is measured.
     let late = [&groups[..], &["--budget-minutes", "0.0001"]].concat();
     let run = sandbox.train(&late).ok();

@@ -8,7 +8,7 @@ use super::running::Running;
 use super::{Run, Sandbox, small};
 
 /// Resumes the run in `run/`, up to `steps` steps.
-fn go_on(sandbox: &Sandbox, steps: u64) -> Run {
+fn resume_to(sandbox: &Sandbox, steps: u64) -> Run {
     let steps = steps.to_string();
     sandbox.train(&[
         "fit",
@@ -44,7 +44,7 @@ fn a_second_run_in_a_folder_is_refused() {
     let rows = sandbox.rows("run/metrics.jsonl").len();
     assert_eq!(sandbox.json("run/summary.json")["epochs"], rows);
     // Now the folder is free.
-    go_on(&sandbox, 2 * rows as u64 + 4).ok();
+    resume_to(&sandbox, 2 * rows as u64 + 4).ok();
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_folder_that_is_deleted_under_a_run_is_made_again() {
     assert_eq!(run.end(), Some(130), "{}", run.text);
     let summary = sandbox.json("run/summary.json");
     assert_eq!(summary["status"], "interrupted");
-    let run = go_on(&sandbox, summary["steps"].as_u64().unwrap() + 3);
+    let run = resume_to(&sandbox, summary["steps"].as_u64().unwrap() + 3);
     assert!(run.stderr.contains("of epochs that are done"), "{run:?}");
 }
 

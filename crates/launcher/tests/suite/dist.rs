@@ -92,7 +92,7 @@ impl Dist {
 }
 
 /// What the fake `train` printed under this name.
-pub(crate) fn said(output: &Output, name: &str) -> Vec<String> {
+pub(crate) fn printed(output: &Output, name: &str) -> Vec<String> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines()
         .filter_map(|line| line.strip_prefix(&format!("{name}="))?.to_owned().into())

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::dist::{Dist, said};
+use crate::dist::{Dist, printed};
 
 fn libraries(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(42), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
-    said(&output, "libraries").concat()
+    printed(&output, "libraries").concat()
 }
 
 fn lib(torch: &Path) -> String {

@@ -1,6 +1,6 @@
 //! What the real program receives, and what it returns.
 
-use crate::dist::{Dist, said};
+use crate::dist::{Dist, printed};
 
 #[test]
 fn arguments_arrive_untouched_and_the_exit_code_comes_back() {
@@ -9,9 +9,9 @@ fn arguments_arrive_untouched_and_the_exit_code_comes_back() {
     let args = ["fit", "--help", "-h", "a b", "", "--", "--version", "ü*$x"];
     let output = dist.train().args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(42));
-    assert_eq!(said(&output, "arg"), args);
+    assert_eq!(printed(&output, "arg"), args);
     let program = dist.path("snug/libexec/train");
-    assert_eq!(said(&output, "program"), [program.display().to_string()]);
+    assert_eq!(printed(&output, "program"), [program.display().to_string()]);
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
@@ -21,8 +21,8 @@ fn the_environment_is_added_to() {
     let torch = dist.torch("snug/libtorch", "2.11.0");
     let lib = torch.join("lib").display().to_string();
     let output = dist.train().output().unwrap();
-    assert_eq!(said(&output, "libraries"), [lib.as_str()]);
-    assert_eq!(said(&output, "order"), ["PCI_BUS_ID"]);
+    assert_eq!(printed(&output, "libraries"), [lib.as_str()]);
+    assert_eq!(printed(&output, "order"), ["PCI_BUS_ID"]);
 
     let mut train = dist.train();
     train
@@ -30,8 +30,8 @@ fn the_environment_is_added_to() {
         .env("CUDA_DEVICE_ORDER", "FASTEST_FIRST");
     let output = train.output().unwrap();
     let expected = format!("{lib}:/opt/x:/opt/y");
-    assert_eq!(said(&output, "libraries"), [expected.as_str()]);
-    assert_eq!(said(&output, "order"), ["FASTEST_FIRST"]);
+    assert_eq!(printed(&output, "libraries"), [expected.as_str()]);
+    assert_eq!(printed(&output, "order"), ["FASTEST_FIRST"]);
 }
 
 #[test]
