@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use advisor::ram::Ram;
-use config::{CheckpointPolicy, ImageSize, RunConfig};
+use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
-use estimator::Bytes;
 use tch::{Device, Tensor};
 use torch_ext::meter;
 use train::Result;

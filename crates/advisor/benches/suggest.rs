@@ -20,8 +20,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use advisor::{CpuFacts, Device, Goal, Request, Searched, Target, advise, detect};
-use config::ImageSize;
-use estimator::{Bytes, Hardware};
+use config::{Bytes, ImageSize};
+use estimator::Hardware;
 
 /// A question to the program.
 #[derive(Clone, Copy, Default)]

@@ -1,7 +1,7 @@
 //! What a recommendation changes, and why.
 
-use config::RunConfig;
-use estimator::{Bytes, EstimateError};
+use config::{Bytes, RunConfig};
+use estimator::EstimateError;
 
 use crate::fit::Fit;
 use crate::target::{Prediction, Target};

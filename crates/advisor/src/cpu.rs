@@ -1,6 +1,6 @@
 //! What this machine has to compute with where there is no GPU.
 
-use estimator::Bytes;
+use config::Bytes;
 
 use crate::{ledger, ram};
 

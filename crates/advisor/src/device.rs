@@ -1,6 +1,7 @@
 //! What was found: GPUs, MIG instances, who holds memory. No IO here.
 
-use estimator::{Bytes, Card, Hardware, Observed, Rates, cores_per_sm};
+use config::Bytes;
+use estimator::{Card, Hardware, Observed, Rates, cores_per_sm};
 
 use crate::cpu::{self, CpuFacts};
 use crate::ledger;

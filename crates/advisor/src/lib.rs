@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use advisor::{CpuFacts, Device, Request, Target, advise};
-//! use estimator::Bytes;
+//! use config::Bytes;
 //!
 //! let device = Device::Given { memory: Bytes(12 * Bytes::GIB), card: None };
 //! let target = Target::of(&device, &CpuFacts::detect());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use estimator::Bytes;
+use config::Bytes;
 
 /// Memory, and what programs can still have of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! From the guide's recommendation for a size of memory to what fits, and runs fastest.
 
-use config::{ConfigError, Overrides, RunConfig, resolve};
-use estimator::{Bytes, EstimateError};
+use config::{Bytes, ConfigError, Overrides, RunConfig, resolve};
+use estimator::EstimateError;
 
 use crate::changes::{Change, changes};
 use crate::device::Device;

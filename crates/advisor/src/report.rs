@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use config::{AmpDtype, RunConfig};
-use estimator::Bytes;
+use config::{AmpDtype, Bytes, RunConfig};
 
 use crate::changes::policy;
 use crate::device::Device;

@@ -1,9 +1,9 @@
 //! A device as the estimator sees it: its kernels, its speed, and the memory that a run may take.
 
-use config::{AmpDtype, RunConfig};
+use config::{AmpDtype, Bytes, RunConfig};
 use estimator::{
-    Batch, Bytes, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Isa,
-    Machine, MemoryFormat, Purpose, Rates, Resident, Speed, TrainingStep,
+    Batch, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Isa, Machine,
+    MemoryFormat, Purpose, Rates, Resident, Speed, TrainingStep,
 };
 use schedule::Element;
 

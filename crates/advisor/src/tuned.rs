@@ -1,6 +1,7 @@
 //! What measurements on a device change about predictions for it.
 
-use estimator::{Bytes, Speed};
+use config::Bytes;
+use estimator::Speed;
 
 use crate::calibration::{Calibration, Fitted};
 use crate::ledger::{Corrections, Device};

@@ -27,6 +27,7 @@ mod overrides;
 mod presets;
 mod resolve;
 mod run;
+mod units;
 
 pub use banner::Language;
 pub use choices::{AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, Keep, PlanFlag, Switch};
@@ -37,3 +38,4 @@ pub use overrides::Overrides;
 pub use presets::{preset_toml, presets};
 pub use resolve::{Origins, Resolved, Source, resolve};
 pub use run::RunConfig;
+pub use units::{Bytes, SizeArg, SizeError};

@@ -37,22 +37,18 @@
 //! # Ok::<(), estimator::EstimateError>(())
 //! ```
 
-mod bytes;
 mod caching_allocator;
 mod flops;
 mod hardware;
 mod planner;
-mod size_arg;
 mod static_bytes;
 mod step;
 mod time;
 
-pub use bytes::Bytes;
 pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
 pub use hardware::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use planner::{Planned, Planner};
-pub use size_arg::{SizeArg, SizeError};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
     At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, HalfPrecision, Isa, Machine, MemoryFormat,

@@ -1,9 +1,8 @@
 //! What a training step holds whatever the batch.
 
-use config::{Network, ParameterSpec};
+use config::{Bytes, Network, ParameterSpec};
 
 use crate::EstimateError;
-use crate::bytes::Bytes;
 
 /// Bytes of one number of weights, gradients and optimizer state, which stay
 /// in fp32 with AMP too.

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use advisor::ram::Ram;
-use estimator::Bytes;
+use config::Bytes;
 use tch::Device;
 
 use crate::device;

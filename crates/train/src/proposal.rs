@@ -3,8 +3,8 @@
 
 use advisor::ledger::Predicted;
 use advisor::{Change, CpuFacts, Fit, Freedom, Prediction, Target, changes};
-use config::{CheckpointPolicy, RunConfig};
-use estimator::{Bytes, Hardware};
+use config::{Bytes, CheckpointPolicy, RunConfig};
+use estimator::Hardware;
 use tch::Device;
 use torch_ext::device_info;
 

@@ -3,8 +3,8 @@
 mod fit;
 mod text;
 
-use config::{ImageSize, RunConfig};
-use estimator::{Bytes, EstimateError, Hardware, Speed};
+use config::{Bytes, ImageSize, RunConfig};
+use estimator::{EstimateError, Hardware, Speed};
 use serde::Serialize;
 
 use crate::calibration::Fitted;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use advisor::calibration::{self, Calibration};
 use advisor::ledger::{Contents, Corrections, Place};
 use advisor::{CpuFacts, Device, Target, detect};
-use estimator::{Hardware, SizeArg};
+use config::SizeArg;
+use estimator::Hardware;
 
 use super::{log, refuse, visible_devices};
 

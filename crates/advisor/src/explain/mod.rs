@@ -4,8 +4,8 @@ mod svg;
 
 use std::fmt::Write as _;
 
-use config::{AmpDtype, RunConfig};
-use estimator::{At, Breakdown, Bytes, Cuda, Machine, StepMemory};
+use config::{AmpDtype, Bytes, RunConfig};
+use estimator::{At, Breakdown, Cuda, Machine, StepMemory};
 use serde_json::{Value, json};
 
 pub use svg::to_svg;

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use config::RunConfig;
-use estimator::{At, Breakdown, Bytes, Moment, StepMemory};
+use config::{Bytes, RunConfig};
+use estimator::{At, Breakdown, Moment, StepMemory};
 
 use super::{On, network, phase, recipe};
 use crate::svg::{begin, escaped, line, text, tick};

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::device::{Gpu, Instance, Machine, Peak, Process};
 use crate::select::{Environment, choose};
-use estimator::{Bytes, Hardware};
+use config::Bytes;
+use estimator::Hardware;
 
 /// Width of the column of names.
 const NAMES: usize = 13;

@@ -1,7 +1,7 @@
 //! The guide's examples, table, presets and claims beside predictions.
 
-use config::{Overrides, RunConfig, resolve};
-use estimator::{Bytes, EstimateError};
+use config::{Bytes, Overrides, RunConfig, resolve};
+use estimator::EstimateError;
 use serde::Serialize;
 
 use super::{CLAIMS, Claim, ClaimCheck, EXAMPLES, Quantity, Recipe, TABLE};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use estimator::Bytes;
+use config::Bytes;
 
 use super::check::{Check, Measurements, Part, Row, Verdict};
 use super::{ClaimCheck, ClaimVerdict, Quantity};

@@ -1,6 +1,6 @@
 //! What a device's runs teach about predictions for it.
 
-use estimator::Bytes;
+use config::Bytes;
 use serde::Serialize;
 
 use super::entry::{Device, Entry};

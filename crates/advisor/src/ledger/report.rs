@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use estimator::Bytes;
+use config::Bytes;
 use serde_json::{Value, json};
 
 use super::corrections::MIN_RUNS;

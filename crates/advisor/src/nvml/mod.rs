@@ -12,7 +12,7 @@ use nvml_wrapper::error::NvmlError;
 
 use crate::device::{self, Device, Gpu, Machine};
 use crate::select::Environment;
-use estimator::Bytes;
+use config::Bytes;
 
 /// The name that drivers install; the bare name needs a development package.
 #[cfg(target_os = "linux")]

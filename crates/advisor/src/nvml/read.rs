@@ -10,7 +10,7 @@ use nvml_wrapper::{Device, Nvml};
 
 use crate::device::{Facts, Gpu, Instance, Process};
 use crate::select::old_mig_name;
-use estimator::Bytes;
+use config::Bytes;
 
 /// Longest name of a program that is asked for.
 const NAME_BYTES: usize = 256;

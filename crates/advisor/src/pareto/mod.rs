@@ -5,8 +5,8 @@ mod scale;
 mod svg;
 mod text;
 
-use config::{CheckpointPolicy, Keep, RunConfig};
-use estimator::{Bytes, EstimateError};
+use config::{Bytes, CheckpointPolicy, Keep, RunConfig};
+use estimator::EstimateError;
 use serde::Serialize;
 
 use crate::fit::{with_plan, with_policy};

@@ -1,6 +1,6 @@
 //! From bytes and times to the page, and where the lines of its grid are.
 
-use estimator::Bytes;
+use config::Bytes;
 
 use super::svg::{BOTTOM, LEFT, PLOT_HEIGHT, PLOT_WIDTH};
 use super::{Pareto, Point};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use estimator::Bytes;
+use config::Bytes;
 
 use super::scale::{Scale, said, ticks};
 use super::text::work;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use config::Keep;
-use estimator::Bytes;
+use config::{Bytes, Keep};
 use serde_json::{Value, json};
 
 use super::{Pareto, Point};

@@ -1,4 +1,4 @@
-use estimator::Bytes;
+use config::Bytes;
 
 use super::*;
 use crate::device::{Device, Process, select};

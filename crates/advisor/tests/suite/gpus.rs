@@ -6,7 +6,7 @@ use advisor::Gpu;
 use advisor::device::{Facts, Instance, Machine, Process};
 use advisor::gpus::{to_json, to_text};
 use advisor::select::Environment;
-use estimator::Bytes;
+use config::Bytes;
 
 fn process(pid: u32, name: Option<&str>, mib: Option<u64>) -> Process {
     Process {

@@ -1,7 +1,7 @@
 //! Snapshots of the advice for made-up devices.
 
 use advisor::{CpuFacts, Device, Gpu, Request, Target, advise, to_json, to_text};
-use estimator::Bytes;
+use config::Bytes;
 
 /// The same on every machine.
 const CPU: CpuFacts = CpuFacts {

@@ -12,8 +12,8 @@
 mod blocks;
 mod sizes;
 
-use crate::bytes::Bytes;
 use blocks::{Block, FreeBlocks};
+use config::Bytes;
 
 /// `one_exa_bytes`: a request of so much is refused unseen. As a bound on the
 /// cap too, it keeps every sum in here within 64 bits.
@@ -31,7 +31,8 @@ const EXBIBYTE: u64 = 1 << 60;
 /// higher, also after others were released.
 ///
 /// ```
-/// use estimator::{Bytes, CachingAllocator};
+/// use config::Bytes;
+/// use estimator::CachingAllocator;
 ///
 /// let mut allocator = CachingAllocator::new(Some(64 * Bytes::MIB));
 /// let weights = allocator.allocate(3 * Bytes::MIB)?;

@@ -1,7 +1,7 @@
 //! The rules about sizes: how much a tensor takes, from which pool, and how much
 //! is asked of the device for it.
 
-use crate::bytes::Bytes;
+use config::Bytes;
 
 /// `kMinBlockSize`: every size is rounded up to a multiple of this.
 const MIN_BLOCK_BYTES: u64 = 512;

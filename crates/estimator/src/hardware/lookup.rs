@@ -1,7 +1,7 @@
 //! Finds a card by a name as people write it.
 
 use super::Card;
-use crate::bytes::Bytes;
+use config::Bytes;
 
 /// Below this likeness (0 to 1, Jaro-Winkler) a name is not worth proposing.
 const ALIKE: f64 = 0.8;
@@ -126,9 +126,10 @@ fn split_size(words: &[String]) -> Option<(&[String], Bytes)> {
 
 #[cfg(test)]
 mod tests {
+    use config::Bytes;
     use proptest::prelude::*;
 
-    use crate::{Bytes, Hardware};
+    use crate::Hardware;
 
     fn name(text: &str) -> Option<&'static str> {
         Hardware::lookup(text).map(|card| card.name)

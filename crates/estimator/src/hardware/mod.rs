@@ -7,14 +7,15 @@ mod estimate;
 mod lookup;
 mod rows;
 
-use crate::bytes::Bytes;
+use config::Bytes;
 
 pub use estimate::{Observed, cores_per_sm};
 
 /// The table of cards.
 ///
 /// ```
-/// use estimator::{Bytes, Hardware};
+/// use config::Bytes;
+/// use estimator::Hardware;
 ///
 /// let card = Hardware::lookup("rtx 3060").expect("in the table");
 /// assert_eq!(card.name, "NVIDIA GeForce RTX 3060");

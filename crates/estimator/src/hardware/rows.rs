@@ -7,7 +7,7 @@
 //! those with sparsity, which are twice as high.
 
 use super::{Card, Rates};
-use crate::bytes::Bytes;
+use config::Bytes;
 
 const COMPUTED: &str =
     "computed: SMs x boost clock x what an SM of the architecture does per clock";

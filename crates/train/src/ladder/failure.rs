@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use estimator::Bytes;
+use config::Bytes;
 
 use crate::error::Error;
 use crate::guard::Place;

@@ -1,8 +1,7 @@
 //! Rungs for a step that runs out of memory.
 
 use advisor::{Fit, Freedom};
-use config::{CheckpointPolicy, RunConfig};
-use estimator::Bytes;
+use config::{Bytes, CheckpointPolicy, RunConfig};
 
 use super::{Ladder, Recipe, Rung};
 use crate::guard::Place;

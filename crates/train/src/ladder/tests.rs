@@ -1,8 +1,7 @@
 //! The order of the rungs, and that there is an end.
 
 use advisor::{CpuFacts, Freedom, Target};
-use config::{CheckpointPolicy, ImageSize, RunConfig};
-use estimator::Bytes;
+use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
 use proptest::prelude::*;
 
 use super::{Failure, Ladder, Means, Recipe, Rung};

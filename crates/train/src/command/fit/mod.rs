@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use advisor::ledger::LargestBatch;
 use clap::Args;
-use config::{Language, RunConfig};
-use estimator::{Bytes, Peak};
+use config::{Bytes, Language, RunConfig};
+use estimator::Peak;
 use tch::Device;
 
 use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};

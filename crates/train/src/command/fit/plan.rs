@@ -2,8 +2,7 @@
 
 use advisor::Change;
 use clap::Args;
-use config::RunConfig;
-use estimator::{Bytes, SizeArg};
+use config::{Bytes, RunConfig, SizeArg};
 use tch::Device;
 use torch_ext::{cuda, meter};
 
