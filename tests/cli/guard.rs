@@ -10,7 +10,7 @@ const NO_ROOM: [&str; 4] = ["--guard-ram", "0.000001", "--guard-every", "1"];
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn ram_is_known() -> bool {
-    let is_known = advisor::ram::read().is_some();
+    let is_known = machine::ram::read().is_some();
     if !is_known {
         eprintln!("skipped: this system does not say how much memory it has");
     }

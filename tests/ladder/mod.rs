@@ -7,9 +7,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use advisor::ram::Ram;
 use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
+use machine::ram::Ram;
 use tch::{Device, Tensor};
 use torch_ext::meter;
 use train::Result;

@@ -19,9 +19,10 @@ use std::fmt::Write as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use advisor::{CpuFacts, Device, Goal, Request, Searched, Target, advise, detect};
+use advisor::{Goal, Request, Searched, Target, advise};
 use config::{Bytes, ImageSize};
-use estimator::Hardware;
+use machine::nvml::detect;
+use machine::{Device, Hardware};
 
 /// A question to the program.
 #[derive(Clone, Copy, Default)]
@@ -207,7 +208,7 @@ fn processor_time() -> Option<f64> {
 
 fn searched(case: &Case) -> Result<Searched, String> {
     let device = case.device()?;
-    let target = Target::of(&device, &CpuFacts::detect());
+    let target = Target::of(&device);
     let advice = advise(&device, &target, &case.request).map_err(|error| error.to_string())?;
     Ok(advice.searched)
 }

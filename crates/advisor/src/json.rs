@@ -1,9 +1,9 @@
 //! The advice for other programs.
 
 use config::RunConfig;
+use machine::Device;
 use serde_json::{Value, json};
 
-use crate::device::Device;
 use crate::guide::{EXAMPLES, TABLE};
 use crate::line::line;
 use crate::recommend::Advice;
@@ -83,7 +83,7 @@ pub(crate) fn describe(device: &Device, target: &Target) -> Value {
             "index": gpu.index, "total_bytes": gpu.total, "free_bytes": gpu.free,
             "budget_bytes": budget, "notes": notes(own),
         }),
-        Device::Cpu { reason } => json!({
+        Device::Cpu { reason, .. } => json!({
             "kind": "cpu", "source": "nvml", "name": null, "uuid": null, "index": null,
             "total_bytes": null, "free_bytes": null, "budget_bytes": budget, "notes": notes(std::slice::from_ref(reason)),
         }),

@@ -5,11 +5,12 @@
 //! there is for it. No libtorch is needed.
 //!
 //! ```
-//! use advisor::{CpuFacts, Device, Request, Target, advise};
+//! use advisor::{Request, Target, advise};
 //! use config::Bytes;
+//! use machine::Device;
 //!
 //! let device = Device::Given { memory: Bytes(12 * Bytes::GIB), card: None };
-//! let target = Target::of(&device, &CpuFacts::detect());
+//! let target = Target::of(&device);
 //! let advice = advise(&device, &target, &Request::default())?;
 //! assert_eq!(advice.guide.config.batch, 12);
 //! let recommended = advice.recommended.expect("12 GiB are enough");
@@ -21,8 +22,6 @@ pub mod calibrate;
 pub mod calibration;
 mod changes;
 mod columns;
-pub mod cpu;
-pub mod device;
 pub mod explain;
 mod fit;
 pub mod gpus;
@@ -31,25 +30,19 @@ mod json;
 pub mod ledger;
 mod line;
 pub mod measured;
-pub mod nvml;
 pub mod pareto;
-pub mod ram;
 mod recommend;
 mod report;
 mod request;
 mod search;
-pub mod select;
 pub mod svg;
 mod target;
 mod tuned;
 
 pub use changes::{Change, changes};
-pub use cpu::CpuFacts;
-pub use device::{Device, Gpu};
 pub use fit::{Fit, Freedom};
 pub use json::to_json;
 pub use line::line;
-pub use nvml::detect;
 pub use recommend::{Advice, AdviceError, Alternative, Start, advise};
 pub use report::to_text;
 pub use request::{Goal, Request};

@@ -2,9 +2,9 @@
 
 use config::{Bytes, ConfigError, Overrides, RunConfig, resolve};
 use estimator::EstimateError;
+use machine::Device;
 
 use crate::changes::{Change, changes};
-use crate::device::Device;
 use crate::fit::{Fit, Freedom, with_policy};
 use crate::guide::{EXAMPLES, Recipe, TABLE};
 use crate::request::{Goal, Request};

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use config::{AmpDtype, Bytes, RunConfig};
+use machine::Device;
 
 use crate::changes::policy;
-use crate::device::Device;
 use crate::line::line;
 use crate::recommend::{Advice, Alternative};
 use crate::target::{Prediction, Target};
@@ -180,7 +180,7 @@ fn describe_device(device: &Device, target: &Target) -> Vec<String> {
             let notes = notes.iter().map(|note| format!("note: {note}"));
             [found].into_iter().chain(notes).collect()
         }
-        Device::Cpu { reason } => {
+        Device::Cpu { reason, .. } => {
             let mut lines = vec![
                 format!("no GPU: {reason}"),
                 "a run here uses the CPU; for another machine's card pass `--vram 8GiB`".to_owned(),

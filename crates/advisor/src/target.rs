@@ -2,14 +2,13 @@
 
 use config::{AmpDtype, Bytes, RunConfig};
 use estimator::{
-    Batch, Card, Cpu, Cuda, EstimateError, EvaluationStep, HalfPrecision, Hardware, Isa, Machine,
-    MemoryFormat, Purpose, Rates, Resident, Speed, TrainingStep,
+    Batch, Cuda, EstimateError, EvaluationStep, HalfPrecision, Isa, Machine, MemoryFormat, Purpose,
+    Resident, Speed, TrainingStep,
 };
+use machine::{Card, Cpu, Device, Hardware, InstructionSet, Rates};
 use schedule::Element;
 
 use crate::calibration::Calibration;
-use crate::cpu::CpuFacts;
-use crate::device::Device;
 use crate::ledger::{self, Corrections};
 use crate::tuned::Tuned;
 
@@ -46,7 +45,7 @@ enum Kind {
         compute_capability: (u32, u32),
         rates: Rates,
     },
-    Cpu(CpuFacts),
+    Cpu(Cpu),
 }
 
 /// A card where only its memory is known: that of the smallest generation with all types of tensor
@@ -71,10 +70,10 @@ fn share(bytes: Bytes, share: f64) -> Bytes {
 }
 
 impl Target {
-    /// The device of an advice; `cpu` where there is no GPU.
-    pub fn of(device: &Device, cpu: &CpuFacts) -> Self {
+    /// The device of an advice.
+    pub fn of(device: &Device) -> Self {
         let (memory, rates, capability) = match device {
-            Device::Cpu { .. } => return Self::of_cpu(cpu),
+            Device::Cpu { cpu, available, .. } => return Self::of_cpu(*cpu).with_free(*available),
             Device::Given { memory, card } => (
                 *memory,
                 card.map(|card| card.rates),
@@ -106,13 +105,13 @@ impl Target {
         }
     }
 
-    /// A CPU.
-    pub fn of_cpu(cpu: &CpuFacts) -> Self {
+    /// A CPU, on which everything fits until [`Self::with_free`] says what is free.
+    pub fn of_cpu(cpu: Cpu) -> Self {
         Self {
-            kind: Kind::Cpu(*cpu),
-            budget: cpu.available.map(|bytes| share(bytes, SHARE_OF_AVAILABLE)),
+            kind: Kind::Cpu(cpu),
+            budget: None,
             // Rates of one machine, with AVX512.
-            speed_is_known: cpu.avx512,
+            speed_is_known: cpu.instruction_set == InstructionSet::Avx512,
             tuned: Tuned::default(),
         }
     }
@@ -222,11 +221,12 @@ impl Target {
                 }
                 cuda.into()
             }
-            Kind::Cpu(CpuFacts {
-                threads, avx512, ..
-            }) => Cpu {
-                threads,
-                isa: if avx512 { Isa::Avx512 } else { Isa::Avx2 },
+            Kind::Cpu(cpu) => estimator::Cpu {
+                threads: cpu.threads,
+                isa: match cpu.instruction_set {
+                    InstructionSet::Avx512 => Isa::Avx512,
+                    InstructionSet::Avx2 | InstructionSet::Other => Isa::Avx2,
+                },
                 memory_format: if config.use_channels_last {
                     MemoryFormat::ChannelsLast
                 } else {

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use advisor::nvml::{self, InUse};
+use machine::nvml::{self, InUse};
 
 use crate::case::{Case, Implementation, Precision};
 use crate::error::Result;

@@ -39,7 +39,6 @@
 
 mod caching_allocator;
 mod flops;
-mod hardware;
 mod planner;
 mod static_bytes;
 mod step;
@@ -47,7 +46,6 @@ mod time;
 
 pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
-pub use hardware::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use planner::{Planned, Planner};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{

@@ -1,16 +1,14 @@
-// Which libtorch this is, what the processor can do, and device memory.
+// Which libtorch this is, whose kernels it takes, and device memory.
 #include "error.h"
 
 #include <ATen/Context.h>
 #include <ATen/Version.h>
-#include <ATen/cpu/Utils.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/AllocatorConfig.h>
 #include <dlfcn.h>
 #include <unistd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <initializer_list>
 #include <string>
 #include <torch/headeronly/version.h>
 
@@ -18,19 +16,6 @@ namespace {
 
 c10::DeviceAllocator& cuda_allocator() {
   return *c10::getDeviceAllocator(c10::DeviceType::CUDA);
-}
-
-int32_t has_any(std::initializer_list<const char*> names) {
-  try {
-    const auto capabilities = at::cpu::get_cpu_capabilities();
-    for (const auto* name : names) {
-      const auto found = capabilities.find(name);
-      if (found != capabilities.end() && found->second.isBool() && found->second.toBool()) return 1;
-    }
-  } catch (...) {
-    return 0;
-  }
-  return 0;
 }
 
 uint64_t bytes(int64_t value) { return value < 0 ? 0 : static_cast<uint64_t>(value); }
@@ -57,12 +42,6 @@ const char* snug_library_path(void) {
   if (dladdr(reinterpret_cast<void*>(&aoti_torch_abi_version), &info) == 0) return nullptr;
   return info.dli_fname;
 }
-
-int32_t snug_cpu_has_bf16(void) { return has_any({"avx512_bf16", "amx_bf16"}); }
-
-int32_t snug_cpu_has_amx_bf16(void) { return has_any({"amx_bf16"}); }
-
-int32_t snug_cpu_has_fp16(void) { return has_any({"avx512_fp16", "amx_fp16"}); }
 
 void snug_exit_now(int32_t code) { _exit(code); }
 

@@ -47,12 +47,6 @@ void snug_runtime_version(uint32_t out[3]);
 void snug_header_version(uint32_t out[3]);
 // Path of the loaded libtorch_cpu, or NULL. Static lifetime.
 const char* snug_library_path(void);
-// 1 if the CPU has AVX512-BF16 or AMX-BF16.
-int32_t snug_cpu_has_bf16(void);
-// 1 if the CPU has AMX-BF16.
-int32_t snug_cpu_has_amx_bf16(void);
-// 1 if the CPU has AVX512-FP16 or AMX-FP16.
-int32_t snug_cpu_has_fp16(void);
 // Exits at once: no destructor runs while threads still compute.
 void snug_exit_now(int32_t code);
 // Name of the instruction set that libtorch's own kernels use ("AVX512", ...).

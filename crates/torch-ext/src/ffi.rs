@@ -160,9 +160,6 @@ unsafe extern "C" {
     pub(crate) fn snug_runtime_version(out: *mut u32);
     pub(crate) fn snug_header_version(out: *mut u32);
     pub(crate) fn snug_library_path() -> *const c_char;
-    pub(crate) fn snug_cpu_has_bf16() -> i32;
-    pub(crate) fn snug_cpu_has_amx_bf16() -> i32;
-    pub(crate) fn snug_cpu_has_fp16() -> i32;
     pub(crate) fn snug_exit_now(code: i32);
     pub(crate) fn snug_cpu_capability() -> *const c_char;
 

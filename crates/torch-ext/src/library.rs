@@ -1,4 +1,4 @@
-//! Which libtorch is loaded, its CUDA half, and what the CPU can do.
+//! Which libtorch is loaded, its CUDA half, and whose CPU kernels it takes.
 
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -90,24 +90,6 @@ pub fn open_cuda() -> &'static CudaLibrary {
             Err(error) => CudaLibrary::Broken(error.to_string()),
         }
     })
-}
-
-/// Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX-BF16).
-pub fn cpu_has_bf16() -> bool {
-    // SAFETY: takes no arguments.
-    unsafe { ffi::snug_cpu_has_bf16() != 0 }
-}
-
-/// Whether the CPU has AMX-BF16, for which oneDNN uses other kernels.
-pub fn cpu_has_amx_bf16() -> bool {
-    // SAFETY: takes no arguments.
-    unsafe { ffi::snug_cpu_has_amx_bf16() != 0 }
-}
-
-/// Whether the CPU multiplies fp16 in hardware (AVX512-FP16 or AMX-FP16).
-pub fn cpu_has_fp16() -> bool {
-    // SAFETY: takes no arguments.
-    unsafe { ffi::snug_cpu_has_fp16() != 0 }
 }
 
 /// Ends the process at once. `std::process::exit` would run the destructors of libtorch's static

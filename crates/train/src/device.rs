@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use advisor::nvml::{self, InUse};
-use advisor::ram;
+use machine::nvml::{self, InUse};
+use machine::{Cpu, ram};
 use tch::Device;
 use torch_ext::library::{CudaLibrary, open_cuda};
 use torch_ext::{cuda, device_info, meter};
@@ -84,7 +84,7 @@ pub fn name(device: Device) -> String {
         Device::Cuda(n) => device_info::pci_bus_id(n)
             .and_then(|id| nvml::gpu_name(&id).ok())
             .unwrap_or_else(|| format!("CUDA device {n}")),
-        _ => advisor::cpu::name().unwrap_or_else(|| "CPU".to_owned()),
+        _ => Cpu::name().unwrap_or_else(|| "CPU".to_owned()),
     }
 }
 

@@ -11,8 +11,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use advisor::ram::Ram;
 use config::Bytes;
+use machine::ram::Ram;
 use tch::Device;
 
 use crate::device;
@@ -130,7 +130,7 @@ pub struct Guard {
     pub ram: Threshold,
     /// Steps from one look to the next.
     pub every: NonZeroU64,
-    /// Reads the machine's memory: [`advisor::ram::read`], but in tests.
+    /// Reads the machine's memory: [`machine::ram::read`], but in tests.
     pub read_ram: fn() -> Option<Ram>,
 }
 
@@ -167,7 +167,7 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
-    use advisor::ram;
+    use machine::ram;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! In which precision a run computes, and why.
 
 use config::{AmpDtype, RunConfig};
+use machine::Cpu;
 use tch::{Device, Kind};
 use torch_ext::device_info;
 
@@ -56,10 +57,8 @@ pub struct CpuSupport {
 impl CpuSupport {
     /// Asks this machine.
     pub fn detect() -> Self {
-        Self {
-            bf16: torch_ext::library::cpu_has_bf16(),
-            fp16: torch_ext::library::cpu_has_fp16(),
-        }
+        let Cpu { bf16, fp16, .. } = Cpu::detect();
+        Self { bf16, fp16 }
     }
 }
 

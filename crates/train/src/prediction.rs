@@ -9,7 +9,7 @@ use estimator::{
 use schedule::Element;
 use tch::Device;
 
-use crate::precision::{CpuSupport, Precision};
+use crate::precision::Precision;
 
 /// The peak of tensor bytes of a training step, where the estimator knows the kernels: on a CPU with
 /// AVX512 in fp32, or in bf16 without AMX, and with AVX2 in fp32. Elsewhere, and for a configuration
@@ -90,12 +90,11 @@ pub(crate) fn kernels(
     if device != Device::Cpu {
         return None;
     }
+    let here = machine::Cpu::detect();
     let element = match precision {
         Precision::Fp32 => Element::Single,
         // With AMX oneDNN takes kernels that nobody looked at.
-        Precision::Bf16 if CpuSupport::detect().bf16 && !torch_ext::library::cpu_has_amx_bf16() => {
-            Element::Half
-        }
+        Precision::Bf16 if here.bf16 && !here.amx_bf16 => Element::Half,
         Precision::Bf16 | Precision::Fp16 => return None,
     };
     // libtorch's own word, which `ATEN_CPU_CAPABILITY` can lower; oneDNN has its own.

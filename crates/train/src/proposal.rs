@@ -2,16 +2,16 @@
 //! nearest that fits, or the fastest.
 
 use advisor::ledger::Predicted;
-use advisor::{Change, CpuFacts, Fit, Freedom, Prediction, Target, changes};
+use advisor::{Change, Fit, Freedom, Prediction, Target, changes};
 use config::{Bytes, CheckpointPolicy, RunConfig};
-use estimator::Hardware;
+use machine::{Cpu, Hardware, InstructionSet};
 use tch::Device;
 use torch_ext::device_info;
 
 use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::ladder::{Ladder, Means};
-use crate::precision::{CpuSupport, Precision};
+use crate::precision::Precision;
 use crate::{checkpointing, compose, device, prediction};
 
 /// What may be done with a configuration before it runs.
@@ -171,12 +171,12 @@ fn target(
         Target::of_cuda(free?.checked_add(context)?, capability, rates)
     } else {
         prediction::kernels(config, device, precision)?;
-        Target::of_cpu(&CpuFacts {
+        let cpu = Cpu {
             threads: u32::try_from(tch::get_num_threads()).ok()?,
-            available: free,
-            avx512: torch_ext::library::cpu_capability() == "AVX512",
-            bf16: CpuSupport::detect().bf16,
-        })
+            instruction_set: InstructionSet::of_libtorch(&torch_ext::library::cpu_capability()),
+            ..Cpu::detect()
+        };
+        Target::of_cpu(cpu).with_free(free)
     };
     let room = room_under_guard(limits, device).and_then(|room| room.checked_add(context));
     let limit = limits.tensors.map(less_a_margin);

@@ -33,9 +33,17 @@ const RULES: &[Rule] = &[
     // Planning and set-up work on a machine without libtorch.
     rule("config", LIBTORCH),
     rule("data", LIBTORCH),
+    rule("machine", LIBTORCH),
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("advisor", LIBTORCH),
+    // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
+    // know a machine.
+    rule("config", &["machine", "estimator", "advisor", "bench"]),
+    rule("machine", &["estimator", "advisor", "bench", "train"]),
+    rule("schedule", &["machine", "estimator", "advisor"]),
+    rule("estimator", &["advisor", "bench", "train"]),
+    rule("advisor", &["train"]),
     // The launcher finds libtorch before any program links it.
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),

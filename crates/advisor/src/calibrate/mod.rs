@@ -4,11 +4,11 @@ mod fit;
 mod text;
 
 use config::{Bytes, ImageSize, RunConfig};
-use estimator::{EstimateError, Hardware, Speed};
+use estimator::{EstimateError, Speed};
+use machine::{Cpu, Hardware};
 use serde::Serialize;
 
 use crate::calibration::Fitted;
-use crate::cpu::CpuFacts;
 use crate::ledger::Device;
 use crate::measured::{self, Results};
 use crate::target::Target;
@@ -127,12 +127,7 @@ fn target(of: &measured::Device) -> Target {
         let capability = card.map(|card| card.compute_capability);
         return Target::of_cuda(Bytes(u64::MAX), capability, card.map(|card| card.rates));
     }
-    Target::of_cpu(&CpuFacts {
-        threads: of.threads,
-        available: None,
-        avx512: true,
-        bf16: true,
-    })
+    Target::of_cpu(Cpu::avx512(of.threads))
 }
 
 impl Rows {

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use advisor::Target;
 use advisor::calibration::{self, Calibration};
-use advisor::ledger::{Contents, Corrections, Place};
-use advisor::{CpuFacts, Device, Target, detect};
+use advisor::ledger::{self, Contents, Corrections, Place};
 use config::SizeArg;
-use estimator::Hardware;
+use machine::nvml::detect;
+use machine::{Device, Hardware};
 
 use super::{log, refuse, visible_devices};
 
@@ -76,9 +77,8 @@ impl DeviceArgs {
 /// A device as the measurements on it say. What cannot be read is a warning: without it predictions
 /// are as they come.
 pub(super) fn tuned(device: &Device) -> Target {
-    let cpu = CpuFacts::detect();
-    let target = Target::of(device, &cpu);
-    let Some(device) = device.in_ledger(&cpu) else {
+    let target = Target::of(device);
+    let Some(device) = ledger::Device::of(device) else {
         return target;
     };
     let calibration = Calibration::read(&calibration::place()).unwrap_or_else(|error| {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
+use advisor::Target;
 use advisor::explain::{self, On};
-use advisor::{CpuFacts, Target};
 use config::{
     AmpDtype, AmpFlag, CheckpointFlag, ConfigError, Overrides, PlanFlag, RunConfig, Switch, resolve,
 };
@@ -123,7 +123,7 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode
     let is_cpu = arguments.device == "cpu" || arguments.threads.is_some();
     if !is_cpu || arguments.card.is_named() {
         let device = arguments.card.or_found()?;
-        let target = Target::of(&device, &CpuFacts::detect());
+        let target = Target::of(&device);
         if let Machine::Cuda(cuda) = target.machine(config) {
             let name = device.name().unwrap_or_else(|| "an NVIDIA GPU".to_owned());
             return Ok((On::Gpu { name, cuda }, target.element(config)));

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use advisor::{gpus, nvml};
+use advisor::gpus;
+use machine::nvml;
 
 use super::{print, visible_devices};
 
@@ -15,11 +16,11 @@ pub(super) struct Args {
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
     let environment = nvml::environment(visible_devices().as_deref());
-    let machine = nvml::machine(&environment);
+    let found = nvml::inventory(&environment);
     let text = if arguments.json {
-        format!("{:#}\n", gpus::to_json(&machine, &environment))
+        format!("{:#}\n", gpus::to_json(&found, &environment))
     } else {
-        gpus::to_text(&machine, &environment)
+        gpus::to_text(&found, &environment)
     };
     print(&text)
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use advisor::Target;
 use advisor::guide::{self, Measurements};
 use advisor::measured::{Results, ResultsError};
-use advisor::{CpuFacts, Target};
 
 use super::device::DeviceArgs;
 use super::{log, print, refuse};
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(results) => results,
         Err(error) => return refuse(&error.to_string(), Some(ResultsError::hint())),
     };
-    let target = Target::of(&device, &CpuFacts::detect());
+    let target = Target::of(&device);
     let check = match guide::check(&target, arguments.width, results.as_ref()) {
         Ok(check) => check,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),

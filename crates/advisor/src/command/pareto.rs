@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::{Device, pareto};
+use advisor::pareto;
 use config::{AmpFlag, Overrides, Switch, resolve};
+use machine::Device;
 
 use super::device::{DeviceArgs, tuned};
 use super::network::NetworkArgs;

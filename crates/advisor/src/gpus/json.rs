@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::device::{Gpu, Instance, Machine, Process};
-use crate::select::{Environment, choose};
+use machine::select::{Environment, choose};
+use machine::{Gpu, Instance, Inventory, Process};
 
 /// The object of `advisor gpus --json`, schema 1; `machine` is what NVML sees, or why it sees
 /// nothing. What NVML does not say is `null`.
-pub fn to_json(machine: &Result<Machine, String>, environment: &Environment) -> Value {
+pub fn to_json(machine: &Result<Inventory, String>, environment: &Environment) -> Value {
     let (gpus, driver, cuda, chosen) = match machine {
         Ok(machine) => (
             machine.gpus.as_slice(),

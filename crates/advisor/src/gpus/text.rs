@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::device::{Gpu, Instance, Machine, Peak, Process};
-use crate::select::{Environment, choose};
 use config::Bytes;
-use estimator::Hardware;
+use machine::select::{Environment, choose};
+use machine::{Gpu, Hardware, Instance, Inventory, PeakRates, Process};
 
 /// Width of the column of names.
 const NAMES: usize = 13;
 const TERA: f64 = 1e12;
 
 /// The text of `advisor gpus`; `machine` is what NVML sees, or why it sees nothing.
-pub fn to_text(machine: &Result<Machine, String>, environment: &Environment) -> String {
+pub fn to_text(machine: &Result<Inventory, String>, environment: &Environment) -> String {
     let machine = match machine {
         Ok(machine) => machine,
         Err(reason) => return format!("no GPU: {reason}\n"),
@@ -124,7 +123,7 @@ fn chip(gpu: &Gpu) -> String {
 }
 
 /// Rates in one line; a card without tensor cores for a precision does not list it.
-fn rates(peak: &Peak) -> String {
+fn rates(peak: &PeakRates) -> String {
     let rates = &peak.rates;
     let mut text = format!(
         "{:.0} GiB/s; TFLOP/s: fp32 {:.1}",
@@ -157,7 +156,7 @@ fn unknown(gpu: &Gpu) -> String {
     }
 }
 
-fn cuda(machine: &Machine) -> String {
+fn cuda(machine: &Inventory) -> String {
     let version = machine.cuda.as_ref();
     version.map_or_else(String::new, |version| format!(", for CUDA up to {version}"))
 }

@@ -268,8 +268,9 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use machine::Device;
+
     use super::*;
-    use crate::Device;
 
     fn of(width: u32) -> Check {
         let card = Target::typical_card().unwrap();
@@ -277,13 +278,7 @@ mod tests {
             memory: card.memory,
             card: Some(card),
         };
-        let cpu = crate::CpuFacts {
-            threads: 1,
-            available: None,
-            avx512: true,
-            bf16: true,
-        };
-        check(&Target::of(&device, &cpu), width, None).unwrap()
+        check(&Target::of(&device), width, None).unwrap()
     }
 
     /// The guide's 2.8 GB are those of a network a quarter as wide.

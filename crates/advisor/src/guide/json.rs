@@ -1,9 +1,9 @@
 //! The checked guide for other programs.
 
+use machine::Device;
 use serde_json::{Value, json};
 
 use super::check::{Check, Measurements};
-use crate::device::Device;
 use crate::json::describe;
 use crate::target::Target;
 

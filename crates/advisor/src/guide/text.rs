@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use config::Bytes;
+use machine::Device;
 
 use super::check::{Check, Measurements, Part, Row, Verdict};
 use super::{ClaimCheck, ClaimVerdict, Quantity};
 use crate::columns::columns;
-use crate::device::Device;
 use crate::report::describe;
 use crate::target::Target;
 

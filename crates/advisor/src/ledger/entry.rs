@@ -119,6 +119,23 @@ impl Entry {
 }
 
 impl Device {
+    /// As runs on a device are entered; `None` for a card of which only the size is known.
+    pub fn of(device: &machine::Device) -> Option<Self> {
+        match device {
+            machine::Device::Given { card, .. } => card.map(|card| Self::gpu(card.name)),
+            machine::Device::Found { gpu, .. } => Some(Self::gpu(&gpu.name)),
+            machine::Device::Cpu { cpu, .. } => {
+                let name = machine::Cpu::name();
+                let name = name.as_deref().unwrap_or("CPU");
+                Some(Self::cpu(
+                    name,
+                    &cpu.instruction_set.to_string(),
+                    cpu.threads,
+                ))
+            }
+        }
+    }
+
     /// A GPU, or a MIG instance, by its product name.
     pub fn gpu(name: &str) -> Self {
         Self {

@@ -159,24 +159,20 @@ const fn letter(keep: Keep) -> char {
 
 #[cfg(test)]
 mod tests {
+    use machine::Cpu;
+
     use super::*;
-    use crate::CpuFacts;
 
     #[test]
     fn nothing_beats_the_front() {
-        let cpu = CpuFacts {
-            threads: 2,
-            available: Some(Bytes(Bytes::GIB)),
-            avx512: true,
-            bf16: true,
-        };
+        let target = Target::of_cpu(Cpu::avx512(2)).with_free(Some(Bytes(Bytes::GIB)));
         let config = RunConfig {
             width: 16,
             batch: 2,
             img_size: config::ImageSize::new(128, 192),
             ..RunConfig::default()
         };
-        let found = pareto(&Target::of_cpu(&cpu), &config).unwrap();
+        let found = pareto(&target, &config).unwrap();
         assert!(
             found.is_exact && found.front.len() > 10,
             "{}",

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use config::{Bytes, Keep};
+use machine::Device;
 use serde_json::{Value, json};
 
 use super::{Pareto, Point};
 use crate::columns::columns;
-use crate::device::Device;
 use crate::json;
 use crate::report::describe;
 use crate::target::Target;

@@ -2,11 +2,10 @@
 
 use std::process::{Command, Output};
 
-use advisor::Gpu;
-use advisor::device::{Facts, Instance, Machine, Process};
 use advisor::gpus::{to_json, to_text};
-use advisor::select::Environment;
 use config::Bytes;
+use machine::select::Environment;
+use machine::{Facts, Gpu, Instance, Inventory, Process};
 
 fn process(pid: u32, name: Option<&str>, mib: Option<u64>) -> Process {
     Process {
@@ -27,8 +26,8 @@ fn card(index: u32, name: &str, total_mib: u64, free_mib: u64) -> Gpu {
     }
 }
 
-fn machine(gpus: Vec<Gpu>) -> Machine {
-    Machine {
+fn machine(gpus: Vec<Gpu>) -> Inventory {
+    Inventory {
         driver: Some("580.95.05".to_owned()),
         cuda: Some("13.0".to_owned()),
         gpus,
@@ -36,7 +35,7 @@ fn machine(gpus: Vec<Gpu>) -> Machine {
 }
 
 /// A desk: one card that is known and in use, one that is not known.
-fn desk() -> Machine {
+fn desk() -> Inventory {
     let known = Gpu {
         facts: Facts {
             compute_capability: Some((8, 6)),
@@ -68,7 +67,7 @@ fn desk() -> Machine {
     machine(vec![known, estimated, silent])
 }
 
-fn split() -> Machine {
+fn split() -> Inventory {
     let instance = |index: u32, profile: &str, total: u64, free: u64, sms: u32| Instance {
         index,
         uuid: format!("MIG-{index}a9f7f1d-0000-0000-0000-000000000000"),

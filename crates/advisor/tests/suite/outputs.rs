@@ -1,18 +1,11 @@
 //! Snapshots of the advice for made-up devices.
 
-use advisor::{CpuFacts, Device, Gpu, Request, Target, advise, to_json, to_text};
+use advisor::{Request, Target, advise, to_json, to_text};
 use config::Bytes;
-
-/// The same on every machine.
-const CPU: CpuFacts = CpuFacts {
-    threads: 2,
-    available: Some(Bytes(20 * Bytes::GIB)),
-    avx512: true,
-    bf16: true,
-};
+use machine::{Cpu, Device, Gpu};
 
 fn text(device: &Device) -> String {
-    let target = Target::of(device, &CPU);
+    let target = Target::of(device);
     let advice = advise(device, &target, &Request::default()).unwrap();
     to_text(device, &target, &advice)
 }
@@ -38,9 +31,12 @@ fn found() -> Device {
     }
 }
 
+/// The same on every machine.
 fn cpu() -> Device {
     Device::Cpu {
         reason: "NVML was not found, so there is no NVIDIA driver here".to_owned(),
+        cpu: Cpu::avx512(2),
+        available: Some(Bytes(20 * Bytes::GIB)),
     }
 }
 
@@ -61,7 +57,7 @@ fn json() {
         ("json_found", found()),
         ("json_8_gib", card(8)),
     ] {
-        let target = Target::of(&device, &CPU);
+        let target = Target::of(&device);
         let advice = advise(&device, &target, &Request::default()).unwrap();
         let value = to_json(&device, &target, &advice);
         insta::assert_snapshot!(name, format!("{value:#}"));

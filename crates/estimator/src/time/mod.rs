@@ -5,9 +5,9 @@
 mod tests;
 
 use config::Network;
+use machine::Rates;
 use schedule::Element;
 
-use crate::hardware::Rates;
 use crate::static_bytes::num_parameters;
 use crate::step::Work;
 

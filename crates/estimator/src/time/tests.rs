@@ -2,10 +2,11 @@
 
 use config::CheckpointPolicy::{self, Block, Mixed, Off, Selective, Stage};
 use config::{ImageSize, RunConfig};
+use machine::Hardware;
 use schedule::Element;
 
 use super::Speed;
-use crate::{Cpu, Cuda, Flops, Hardware, TrainingStep};
+use crate::{Cpu, Cuda, Flops, TrainingStep};
 
 /// A step of a CPU with two threads.
 struct Measured {

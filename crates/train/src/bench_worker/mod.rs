@@ -7,11 +7,11 @@ mod shared;
 use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
-use advisor::nvml;
 use bench::case::Precision as CasePrecision;
 use bench::protocol::{Answer, Peak, Ready, Request, Spec};
 use bench::statistics::median;
 use config::{ImageSize, RunConfig};
+use machine::{Cpu, nvml};
 use tch::Device;
 use torch_ext::device_info;
 
@@ -235,7 +235,7 @@ fn ready(device: Device) -> Ready {
             Device::Cuda(n) => device_info::compute_capability(n).map(|it| (it.major, it.minor)),
             _ => None,
         },
-        amx_bf16: torch_ext::library::cpu_has_amx_bf16(),
+        amx_bf16: Cpu::detect().amx_bf16,
         prepare_ms: 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use advisor::nvml;
+use machine::nvml;
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
 use torch_ext::{cuda, device_info};

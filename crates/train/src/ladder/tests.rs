@@ -1,7 +1,8 @@
 //! The order of the rungs, and that there is an end.
 
-use advisor::{CpuFacts, Freedom, Target};
+use advisor::{Freedom, Target};
 use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
+use machine::Cpu;
 use proptest::prelude::*;
 
 use super::{Failure, Ladder, Means, Recipe, Rung};
@@ -19,12 +20,7 @@ const OUT_OF_MEMORY: Failure = Failure::OutOfMemory {
 };
 
 fn target() -> Target {
-    Target::of_cpu(&CpuFacts {
-        threads: 2,
-        available: Some(Bytes(Bytes::GIB)),
-        avx512: true,
-        bf16: true,
-    })
+    Target::of_cpu(Cpu::avx512(2)).with_free(Some(Bytes(Bytes::GIB)))
 }
 
 fn recipe(precision: Precision) -> Recipe {

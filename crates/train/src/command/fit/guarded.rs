@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
-use advisor::ram;
 use clap::Args;
+use machine::ram;
 use tch::Device;
 
 use crate::command::console;

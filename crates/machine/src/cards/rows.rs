@@ -6,8 +6,9 @@
 //! Of rows that share a name the first is the commoner card. Rates are dense: NVIDIA's documents often print
 //! those with sparsity, which are twice as high.
 
-use super::{Card, Rates};
 use config::Bytes;
+
+use super::{Card, Rates};
 
 const COMPUTED: &str =
     "computed: SMs x boost clock x what an SM of the architecture does per clock";

@@ -1,6 +1,6 @@
 //! Which device a CUDA program would see first, given the environment: no IO here.
 
-use crate::device::{Gpu, Instance};
+use crate::gpu::{Gpu, Instance};
 
 /// What of the environment decides which devices CUDA shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

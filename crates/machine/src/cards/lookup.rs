@@ -1,7 +1,8 @@
 //! Finds a card by a name as people write it.
 
-use super::Card;
 use config::Bytes;
+
+use super::Card;
 
 /// Below this likeness (0 to 1, Jaro-Winkler) a name is not worth proposing.
 const ALIKE: f64 = 0.8;

@@ -15,7 +15,7 @@ pub use estimate::{Observed, cores_per_sm};
 ///
 /// ```
 /// use config::Bytes;
-/// use estimator::Hardware;
+/// use machine::Hardware;
 ///
 /// let card = Hardware::lookup("rtx 3060").expect("in the table");
 /// assert_eq!(card.name, "NVIDIA GeForce RTX 3060");

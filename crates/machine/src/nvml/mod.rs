@@ -10,9 +10,11 @@ use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 
-use crate::device::{self, Device, Gpu, Machine};
-use crate::select::Environment;
 use config::Bytes;
+
+use crate::device::{self, Device};
+use crate::gpu::{Gpu, Inventory};
+use crate::select::Environment;
 
 /// The name that drivers install; the bare name needs a development package.
 #[cfg(target_os = "linux")]
@@ -28,7 +30,7 @@ pub fn detect(visible: Option<&str>) -> Device {
     let environment = environment(visible);
     match all(&environment) {
         Ok(gpus) => device::select(&gpus, &environment),
-        Err(reason) => Device::Cpu { reason },
+        Err(reason) => Device::this_cpu(reason),
     }
 }
 
@@ -45,10 +47,10 @@ pub fn environment(visible: Option<&str>) -> Environment {
 /// # Errors
 /// Why it sees no GPU, as a fragment after "no GPU: ".
 #[doc(alias = "nvmlSystemGetCudaDriverVersion_v2")]
-pub fn machine(environment: &Environment) -> Result<Machine, String> {
+pub fn inventory(environment: &Environment) -> Result<Inventory, String> {
     let gpus = all(environment)?;
     let cuda = nvml()?.sys_cuda_driver_version().ok();
-    Ok(Machine {
+    Ok(Inventory {
         driver: driver_version().ok(),
         cuda: cuda.map(|version| format!("{}.{}", version / 1000, version % 1000 / 10)),
         gpus,
@@ -205,7 +207,7 @@ mod tests {
         ] {
             match detect(visible) {
                 Device::Found { gpu, .. } => assert!(gpu.free <= gpu.total),
-                Device::Cpu { reason } => assert!(!reason.is_empty()),
+                Device::Cpu { reason, .. } => assert!(!reason.is_empty()),
                 Device::Given { .. } => panic!("nothing was given"),
             }
         }
@@ -214,8 +216,8 @@ mod tests {
             assert_ne!(answer.unwrap_or_else(|reason| reason), "");
         }
         assert!(bytes_in_use("nowhere", 1).is_err());
-        match machine(&environment(None)) {
-            Ok(machine) => assert!(machine.driver.is_some()),
+        match inventory(&environment(None)) {
+            Ok(inventory) => assert!(inventory.driver.is_some()),
             Err(reason) => assert_ne!(reason, ""),
         }
     }

@@ -1,4 +1,4 @@
-//! Reads one GPU out of NVML. Thin: what the answers mean is decided in `device.rs` and
+//! Reads one GPU out of NVML. Thin: what the answers mean is decided in `gpu.rs` and
 //! `select`, where it can be tested without a GPU.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,10 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::device::{Facts, Gpu, Instance, Process};
-use crate::select::old_mig_name;
 use config::Bytes;
+
+use crate::gpu::{Facts, Gpu, Instance, Process};
+use crate::select::old_mig_name;
 
 /// Longest name of a program that is asked for.
 const NAME_BYTES: usize = 256;

@@ -1,7 +1,8 @@
 use config::Bytes;
 
 use super::*;
-use crate::device::{Device, Process, select};
+use crate::device::{Device, select};
+use crate::gpu::Process;
 
 fn gpu(index: u32, uuid: &str, name: &str) -> Gpu {
     Gpu {

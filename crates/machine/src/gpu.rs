@@ -1,11 +1,8 @@
-//! What was found: GPUs, MIG instances, who holds memory. No IO here.
+//! GPUs, MIG instances, and the processes that hold memory on them. No IO here.
 
 use config::Bytes;
-use estimator::{Card, Hardware, Observed, Rates, cores_per_sm};
 
-use crate::cpu::{self, CpuFacts};
-use crate::ledger;
-use crate::select::{self, Environment};
+use crate::cards::{Hardware, Observed, Rates, cores_per_sm};
 
 /// One GPU, or one MIG instance of a GPU, as NVML describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +80,7 @@ pub struct Instance {
 
 /// What NVML sees of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct Inventory {
     /// Version of the driver, such as `580.95.05`.
     pub driver: Option<String>,
     /// The newest CUDA that the driver serves, such as `13.0`.
@@ -92,33 +89,9 @@ pub struct Machine {
     pub gpus: Vec<Gpu>,
 }
 
-/// What the advice is for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Device {
-    /// A card that somebody named, or described by its memory alone.
-    Given {
-        /// Memory that is free.
-        memory: Bytes,
-        /// Which card.
-        card: Option<&'static Card>,
-    },
-    /// A GPU that was found.
-    Found {
-        /// The one that a run would get.
-        gpu: Gpu,
-        /// What else there is to know, in sentences.
-        notes: Vec<String>,
-    },
-    /// No GPU.
-    Cpu {
-        /// Why none, as a fragment after "no GPU: ".
-        reason: String,
-    },
-}
-
 /// Peak rates of a device and where they are from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Peak {
+pub struct PeakRates {
     /// The rates.
     pub rates: Rates,
     /// From the table of cards; otherwise estimated from clocks and architecture.
@@ -127,35 +100,6 @@ pub struct Peak {
 
 /// Others are named up to here, the rest counted.
 const MOST_PROCESSES: usize = 3;
-
-impl Device {
-    /// The card's name, where it is known.
-    pub fn name(&self) -> Option<String> {
-        match self {
-            Self::Given { card, .. } => card.map(|card| card.name.to_owned()),
-            Self::Found { gpu, .. } => Some(gpu.name.clone()),
-            Self::Cpu { .. } => None,
-        }
-    }
-
-    /// Memory that a run can have, where it is known.
-    pub fn memory(&self) -> Option<Bytes> {
-        match self {
-            Self::Given { memory, .. } => Some(*memory),
-            Self::Found { gpu, .. } => Some(gpu.free),
-            Self::Cpu { .. } => None,
-        }
-    }
-
-    /// As runs on it are entered into the ledger; `None` for a card that only has a size.
-    pub fn in_ledger(&self, cpu: &CpuFacts) -> Option<ledger::Device> {
-        match self {
-            Self::Given { card, .. } => card.map(|card| ledger::Device::gpu(card.name)),
-            Self::Found { gpu, .. } => Some(ledger::Device::gpu(&gpu.name)),
-            Self::Cpu { .. } => Some(cpu::as_device(cpu)),
-        }
-    }
-}
 
 impl Facts {
     /// Streaming multiprocessors, as NVML says or by the number of cores.
@@ -175,7 +119,7 @@ impl Gpu {
 
     /// Peak rates: from the table of cards, or estimated. Of a MIG instance its share of them, by
     /// SMs and by memory. `None` where neither is possible.
-    pub fn peak(&self) -> Option<Peak> {
+    pub fn peak(&self) -> Option<PeakRates> {
         if let Some(whole) = &self.instance_of {
             let card = Hardware::lookup(whole)?;
             let sms = f64::from(self.facts.num_sms?) / f64::from(card.num_sms);
@@ -188,12 +132,12 @@ impl Gpu {
                 bf16_flops: card.rates.bf16_flops.map(|rate| rate * sms),
             };
             let in_table = true;
-            return Some(Peak { rates, in_table });
+            return Some(PeakRates { rates, in_table });
         }
         if let Some(card) = Hardware::lookup_with_memory(&self.name, self.total) {
             let rates = card.rates;
             let in_table = true;
-            return Some(Peak { rates, in_table });
+            return Some(PeakRates { rates, in_table });
         }
         let observed = Observed {
             name: &self.name,
@@ -205,7 +149,7 @@ impl Gpu {
         };
         let rates = Hardware::estimate(&observed)?;
         let in_table = false;
-        Some(Peak { rates, in_table })
+        Some(PeakRates { rates, in_table })
     }
 
     /// One of its MIG instances as a device of its own. NVML's clocks are those of the GPU; the
@@ -260,18 +204,5 @@ impl Process {
             Some(bytes) => format!("process {label} holds {bytes} of it"),
             None => format!("process {label} holds some of it"),
         }
-    }
-}
-
-/// The device that a CUDA program would see first: see [`select::choose`].
-pub fn select(gpus: &[Gpu], environment: &Environment) -> Device {
-    match select::choose(gpus, environment) {
-        Ok(choice) => {
-            let gpu = choice.device();
-            let mut notes = choice.notes;
-            notes.extend(gpu.held_by_others());
-            Device::Found { gpu, notes }
-        }
-        Err(reason) => Device::Cpu { reason },
     }
 }
