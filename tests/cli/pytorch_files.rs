@@ -119,7 +119,7 @@ fn other_forms_of_pytorch_files() {
         ("list.pt", "no dict with tensors"),
     ] {
         let error = WeightsFile::open(&sandbox.path(file)).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!(error.exit(), config::cli::Exit::Usage);
         assert!(error.to_string().contains(why), "{file}: {error}");
         assert!(error.hint().is_some());
     }

@@ -262,3 +262,17 @@ fn weights_that_do_not_fit() {
     hint: a run writes `last/snapshot.safetensors` at each epoch; `--resume FILE` starts from bare weights, such as `best.safetensors`
     ");
 }
+
+/// Of a flag given twice the last value counts; a note says so.
+#[test]
+fn a_flag_given_twice() {
+    let sandbox = Sandbox::with_pages();
+    let flags = ["--batch", "2", "--batch", "0"];
+    insta::assert_snapshot!(refused_fit(&sandbox, &flags), @r"
+    error: `--batch` must be a whole number from 1 to 65536, found `0`
+    hint: `train fit --help` describes `--batch`
+    ");
+    let run = sandbox.train(&small(&[&["--data", "data"], &flags[..]].concat()));
+    let note = "note: `--batch` was given 2 times; the last value, `0`, is used\n";
+    assert!(run.stderr.starts_with(note), "{run:?}");
+}

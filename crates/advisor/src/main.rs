@@ -4,17 +4,17 @@ mod command;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use command::Cli;
+use config::cli::{self, console};
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => cli.run(),
-        Err(error) => {
-            // Help and version are such errors too, printed to stdout.
-            drop(error.print());
-            let code = u8::try_from(error.exit_code()).unwrap_or(command::USAGE);
-            ExitCode::from(code)
+        Ok(program) => {
+            let repeats = cli::repeats(&Cli::command(), std::env::args_os());
+            repeats.iter().for_each(|line| console::note(line));
+            program.run()
         }
+        Err(error) => console::refuse_usage(&error).into(),
     }
 }

@@ -1,7 +1,4 @@
-//! Keys with named choices, and the flags that set two keys at once.
-//!
-//! The flag types implement `FromStr`, so that a command line parser can use
-//! them; nothing here depends on one.
+//! Keys with named choices.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +6,6 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::error::ConfigError;
-use crate::overrides::Overrides;
 
 /// Defines an enum of named choices with `as_str`, `Display`, `FromStr`, `ALL`.
 macro_rules! choices {
@@ -130,94 +126,6 @@ impl From<Switch> for bool {
     }
 }
 
-/// The value of `--amp`: off, or on with a type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AmpFlag {
-    /// `--amp off`.
-    Off,
-    /// `--amp auto|fp16|bf16`.
-    On(AmpDtype),
-}
-
-impl AmpFlag {
-    /// Sets `use_amp`, and `amp_dtype` when AMP is on.
-    pub const fn apply(self, overrides: &mut Overrides) {
-        match self {
-            Self::Off => overrides.use_amp = Some(false),
-            Self::On(dtype) => {
-                overrides.use_amp = Some(true);
-                overrides.amp_dtype = Some(dtype);
-            }
-        }
-    }
-}
-
-impl fmt::Display for AmpFlag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Off => "off",
-            Self::On(dtype) => dtype.as_str(),
-        })
-    }
-}
-
-impl FromStr for AmpFlag {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(Self::Off),
-            _ => text.parse().map(Self::On).map_err(|_unnamed: ConfigError| {
-                ConfigError::not_a_choice(
-                    "precision",
-                    "`off`, `auto`, `fp16` or `bf16`",
-                    text,
-                    ["off", "auto", "fp16", "bf16"].into_iter(),
-                )
-            }),
-        }
-    }
-}
-
-/// The value of `--grad-checkpoint`: a policy, `off` included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointFlag(pub CheckpointPolicy);
-
-impl CheckpointFlag {
-    /// Sets `use_grad_checkpoint` and `grad_checkpoint_policy` so that they agree.
-    pub fn apply(self, overrides: &mut Overrides) {
-        overrides.use_grad_checkpoint = Some(self.0 != CheckpointPolicy::Off);
-        overrides.grad_checkpoint_policy = Some(self.0);
-    }
-}
-
-impl fmt::Display for CheckpointFlag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for CheckpointFlag {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-/// The value of `--grad-checkpoint-plan`: what each stage keeps, commas between.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanFlag(pub Vec<Keep>);
-
-impl FromStr for PlanFlag {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let stages = text.split(',').map(|stage| stage.trim().parse());
-        stages.collect::<Result<_, _>>().map(Self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,18 +138,7 @@ mod tests {
                 *policy
             );
         }
-        for text in ["off", "auto", "fp16", "bf16"] {
-            assert_eq!(text.parse::<AmpFlag>().unwrap().to_string(), text);
-        }
         assert!("on".parse::<Switch>().unwrap().is_on());
-    }
-
-    #[test]
-    fn a_near_miss_is_named() {
-        let error = "selectiv".parse::<CheckpointFlag>().unwrap_err();
-        assert_eq!(error.hint().as_deref(), Some("did you mean `selective`?"));
-        let error = "FP16".parse::<AmpFlag>().unwrap_err();
-        assert_eq!(error.hint().as_deref(), Some("did you mean `fp16`?"));
         assert!("true".parse::<Switch>().is_err());
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::keys;
+use crate::nearest::nearest;
 
 /// A configuration that cannot be used: where, and why.
 ///
@@ -74,6 +74,8 @@ pub enum ConfigErrorKind {
         key: String,
         /// The key that was probably meant.
         nearest: Option<&'static str>,
+        /// Every key there is.
+        known: Vec<&'static str>,
     },
     /// A preset that does not exist.
     #[error("unknown preset `{name}`, expected one of {list}")]
@@ -143,9 +145,11 @@ impl ConfigError {
         let did_you_mean = |name: &&str| format!("did you mean `{name}`?");
         match &*self.kind {
             ConfigErrorKind::Value { hint, .. } => hint.clone(),
-            ConfigErrorKind::UnknownKey { nearest: None, .. } => {
-                Some(format!("the keys are {}", keys::list()))
-            }
+            ConfigErrorKind::UnknownKey {
+                nearest: None,
+                known,
+                ..
+            } => Some(format!("the keys are `{}`", known.join("`, `"))),
             ConfigErrorKind::UnknownKey { nearest, .. }
             | ConfigErrorKind::UnknownPreset { nearest, .. }
             | ConfigErrorKind::Text { nearest, .. } => nearest.as_ref().map(did_you_mean),
@@ -181,7 +185,7 @@ impl ConfigError {
         found: &str,
         choices: impl Iterator<Item = &'static str>,
     ) -> Self {
-        let nearest = keys::nearest(found, choices);
+        let nearest = nearest(found, choices);
         let found = found.to_owned();
         Self::new(
             Place::Unknown,

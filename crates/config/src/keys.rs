@@ -1,161 +1,344 @@
-//! The keys of a configuration: names, flags, accepted values, near misses.
+//! The keys of a configuration: one row each, and everything else about them follows.
+//!
+//! The rows below make [`RunConfig`](crate::RunConfig) and its default, the TOML that is written
+//! and read, [`Overrides`](crate::Overrides) and their ranges, the flags of the programs
+//! (`cli`), near misses, and what a resumed run may change. To add a key, add a row, and use it.
+
+use crate::nearest::nearest;
+
+/// Hands every row to the macro `$make`, in the order in which a configuration is written:
+/// documentation, name, type, default (`as Option`: a key that may be unset), then
+/// - `accepts`: the range, and how it reads after "must be";
+/// - `flag`: its flag; in parentheses the type of its value, the value's name (`""`: takes no value),
+///   the help text, and for a flag that sets several keys, how. The row of the first of these declares it;
+/// - `commands`: where the flag is offered besides `train fit`;
+/// - `resume`: whether a resumed run may differ in it;
+/// - `aliases`: names of the same thing in other programs;
+/// - `banner`: the label of its line in the settings banner, in English and Japanese, padded by
+///   hand: kana and kanji are two columns wide.
+macro_rules! with_rows {
+    ($make:ident) => {
+        $make! {
+            /// The preset that the values started from.
+            preset: String as Option = None => {
+                accepts: Accepts::any("the name of a preset"),
+                flag: "--preset" (String, "NAME", "Start from a preset: best-balance, max-memory or speed"),
+                commands: [Evaluate, Memory, Explain],
+                resume: Fixed,
+            }
+            /// Size at which images enter the network.
+            img_size: ImageSize = ImageSize::new(512, 512) => {
+                accepts: Accepts::new(
+                    "[height, width], both multiples of 16 from 16 to 65536",
+                    |size: &ImageSize| size.is_valid(),
+                ).with_flag_text("`HxW`, both multiples of 16 from 16 to 65536"),
+                flag: "--img-size" (ImageSize, "HxW", "Image size, height x width, in multiples of 16"),
+                commands: [Evaluate, Memory, Explain, Pareto, Suggest],
+                resume: Fixed,
+                aliases: ["image_size", "size"],
+                banner: ("image size (H x W):      ", "画像サイズ（高さx幅）:   "),
+            }
+            /// Images per forward pass.
+            batch: u32 = 12 => {
+                accepts: whole!(1 to 65_536),
+                flag: "--batch" (u32, "N", "Images per step"),
+                commands: [Evaluate, Memory, Explain, Pareto],
+                resume: Fixed,
+                aliases: ["batch_size"],
+                banner: ("batch:                   ", "バッチ:                  "),
+            }
+            /// Mixed precision.
+            use_amp: bool = true => {
+                accepts: SWITCH,
+                flag: "--amp" (AmpFlag, "DTYPE", "Mixed precision: off, auto, fp16 or bf16", AmpFlag::apply),
+                commands: [Evaluate, Memory, Explain, Pareto],
+                resume: Fixed,
+                aliases: ["amp"],
+                banner: ("mixed precision (AMP):   ", "混合精度（AMP）:         "),
+            }
+            /// Gradient checkpointing; see [`RunConfig::checkpoint_policy`](crate::RunConfig::checkpoint_policy).
+            use_grad_checkpoint: bool = false => {
+                accepts: SWITCH,
+                flag: "--grad-checkpoint" (
+                    CheckpointFlag,
+                    "POLICY",
+                    "Gradient checkpointing: off, selective (keeps convolution outputs: half the memory \
+                     for almost no time), block (each double convolution, as in the guide), stage, mixed \
+                     (the least memory), or auto (`train fit` only: the fastest that fits the free memory)",
+                    CheckpointFlag::apply
+                ),
+                commands: [Memory, Explain],
+                resume: WithCheckpointing,
+                aliases: ["grad_checkpoint", "gradient_checkpointing"],
+                banner: ("gradient checkpointing:  ", "勾配チェックポイント:     "),
+            }
+            /// Channels-last memory format.
+            use_channels_last: bool = true => {
+                accepts: SWITCH,
+                flag: "--channels-last" (Switch, "SWITCH", "Channels-last memory format: on or off"),
+                commands: [Evaluate, Memory, Explain],
+                resume: Free,
+                aliases: ["channels_last"],
+                banner: ("channels-last:           ", "Channels-last:          "),
+            }
+            /// Passes over the training images.
+            epochs: u32 = 50 => {
+                accepts: whole!(1 to 4_294_967_295),
+                flag: "--epochs" (u32, "N", "Passes over the training images"),
+                resume: Free,
+                aliases: ["num_epochs"],
+                banner: ("epochs, learning rate:   ", "エポック数、学習率:      "),
+            }
+            /// Learning rate at the start of the cosine.
+            lr: f64 = 1e-4 => {
+                accepts: POSITIVE,
+                flag: "--lr" (f64, "X", "Learning rate at the start"),
+                resume: Fixed,
+                aliases: ["learning_rate"],
+            }
+            /// Epochs without a better validation IoU before the run stops; 0 never stops early.
+            patience: u32 = 10 => {
+                accepts: whole!(0 "(never stop early)" to 4_294_967_295),
+                flag: "--patience" (
+                    u32,
+                    "N",
+                    "Stop after this many epochs without a better validation IoU; 0 never stops early"
+                ),
+                resume: Free,
+            }
+            /// Seed of weights, order, augmentation and built-in data.
+            seed: u64 = 0 => {
+                accepts: whole!(0 to 9_223_372_036_854_775_807),
+                flag: "--seed" (u64, "N", "Seed of weights, order, augmentation and built-in pages"),
+                commands: [Evaluate, Memory],
+                resume: Fixed,
+            }
+            /// Channels of the first level, doubled at each level below.
+            width: u32 = 64 => {
+                accepts: whole!(1 to 1_024),
+                flag: "--width" (u32, "N", "Channels of the first level; 64 is the guide's network"),
+                commands: [Evaluate, Memory, Explain, Pareto, Suggest],
+                resume: Fixed,
+                banner: ("width, classes:          ", "幅、クラス数:            "),
+            }
+            /// Output channels; 1 means a binary mask.
+            classes: u32 = 1 => {
+                accepts: whole!(1 "(binary)" to 256),
+                flag: "--classes" (u32, "N", "Classes of the masks; 1 is foreground against background"),
+                commands: [Evaluate, Memory, Explain, Pareto, Suggest],
+                resume: Fixed,
+                aliases: ["num_classes"],
+            }
+            /// Type of mixed precision.
+            amp_dtype: AmpDtype = AmpDtype::Auto => {
+                accepts: Accepts::any("`auto`, `fp16` or `bf16`"),
+                flag: "--amp",
+                resume: Fixed,
+                banner: ("precision:               ", "演算精度:                "),
+            }
+            /// First scale of the gradient scaler.
+            init_scale: f64 = 65_536.0 => {
+                accepts: POSITIVE,
+                flag: "--init-scale" (f64, "X", "First scale of the gradient scaler (fp16)"),
+                resume: Fixed,
+            }
+            /// What gradient checkpointing recomputes; `None` leaves it to the switch.
+            grad_checkpoint_policy: CheckpointPolicy as Option = None => {
+                accepts: Accepts::any("`off`, `selective`, `block`, `stage`, `mixed` or `auto`"),
+                flag: "--grad-checkpoint",
+                resume: WithCheckpointing,
+                banner: ("checkpoint policy:       ", "再計算の方針:            "),
+            }
+            /// What each stage keeps under the policy `mixed`; `None` is the built-in plan.
+            grad_checkpoint_plan: Vec<Keep> as Option = None => {
+                accepts: Accepts::new(
+                    "nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage",
+                    |plan: &Vec<Keep>| plan.len() == Network::new(1, 1).num_stages(),
+                ),
+                flag: "--grad-checkpoint-plan" (
+                    PlanFlag,
+                    "STAGES",
+                    "For `mixed`: what each of the nine stages keeps (everything, convs, last-conv or \
+                     nothing), separated by commas"
+                ),
+                commands: [Memory, Explain],
+                resume: WithCheckpointing,
+                banner: ("plan, stage by stage:    ", "ステージごとの計画:      "),
+            }
+            /// The reentrant form of gradient checkpointing; without effect when it is off.
+            use_reentrant: bool = false => {
+                accepts: SWITCH,
+                flag: "--use-reentrant" (Switch, "SWITCH", "The reentrant form of gradient checkpointing: on or off"),
+                commands: [Memory],
+                resume: WithCheckpointing,
+            }
+            /// Convolves the two halves of each concatenation apart, without a buffer of both. Equal
+            /// within rounding, not bit for bit.
+            split_concat: bool = false => {
+                accepts: SWITCH,
+                flag: "--split-concat" (
+                    Switch,
+                    "SWITCH",
+                    "Convolve the halves of each concatenation separately, without a buffer for both: on \
+                     or off; results are equal within rounding, not bit for bit"
+                ),
+                commands: [Memory, Explain, Pareto],
+                resume: Free,
+                banner: ("split concatenation:     ", "結合の分割:              "),
+            }
+            /// Forward passes per optimizer step.
+            accumulation: u32 = 1 => {
+                accepts: whole!(1 to 65_536),
+                flag: "--accumulation" (u32, "N", "Forward passes per optimizer step"),
+                commands: [Explain],
+                resume: Fixed,
+                aliases: ["accumulation_steps"],
+            }
+            /// Random flips, turns and brightness while training.
+            augment: bool = true => {
+                accepts: SWITCH,
+                flag: "--augment" (Switch, "SWITCH", "Random flips, turns and brightness: on or off"),
+                resume: Fixed,
+            }
+            /// Threads that decode images; 0 chooses for the machine.
+            workers: u32 = 0 => {
+                accepts: whole!(0 "(chosen for the machine)" to 1_024),
+                flag: "--workers" (u32, "N", "Threads that read images; 0 chooses for the machine"),
+                commands: [Evaluate, Memory],
+                resume: Free,
+                aliases: ["num_workers"],
+            }
+            /// Optimizer steps after which the run ends, whatever the epoch.
+            max_steps: u64 as Option = None => {
+                accepts: whole!(1 to 9_223_372_036_854_775_807),
+                flag: "--max-steps" (u64, "N", "Stop after this many optimizer steps"),
+                resume: Free,
+            }
+            /// Weight decay of `AdamW`.
+            weight_decay: f64 = 0.01 => {
+                accepts: Accepts::new("a finite number of at least 0", |decay: &f64| decay.is_finite() && *decay >= 0.0),
+                flag: "--weight-decay" (f64, "X", "Weight decay of AdamW"),
+                resume: Fixed,
+                aliases: ["wd"],
+            }
+            /// Share of a flat folder that is held out for validation, in percent.
+            val_percent: f64 = 10.0 => {
+                accepts: Accepts::new("a number above 0 and below 100", |percent: &f64| *percent > 0.0 && *percent < 100.0),
+                flag: "--val-percent" (f64, "PERCENT", "Percentage of a flat folder's images held out for validation"),
+                commands: [Evaluate, Memory],
+                resume: Fixed,
+            }
+            /// Deterministic algorithms, which give the same bits each time, where there is a choice.
+            deterministic: bool = false => {
+                accepts: SWITCH,
+                flag: "--deterministic" (
+                    bool,
+                    "",
+                    "On CUDA, do not search for the fastest algorithm, which may differ from run to run; \
+                     on the CPU a seed gives the same bits anyway"
+                ),
+                resume: Free,
+            }
+        }
+    };
+}
+pub(crate) use with_rows;
 
 /// One key of the TOML schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The name in TOML, in [`Origins`](crate::Origins) and in messages.
     pub name: &'static str,
-    /// The flag that sets it; keys without one of their own have the name that one would have.
+    /// The flag that sets it.
     pub flag: &'static str,
-    /// The accepted values, to stand after "must be".
-    pub accepts: &'static str,
+    /// The commands that offer the flag besides [`Command::Fit`]; the key that declares a flag says so
+    /// for all keys that it sets.
+    pub commands: &'static [Command],
+    /// Whether a resumed run may differ in it.
+    pub resume: Resume,
+    /// Names of the same thing in other programs.
+    pub aliases: &'static [&'static str],
+    /// The label of its line in the banner, in English and in Japanese; empty if it has none.
+    pub(crate) banner: &'static [&'static str],
 }
 
-const fn key(name: &'static str, flag: &'static str, accepts: &'static str) -> Key {
-    Key {
-        name,
-        flag,
-        accepts,
+/// A command line that sets keys by flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `train fit`, which takes every key.
+    Fit,
+    /// `train evaluate` and `train predict`.
+    Evaluate,
+    /// `train memory`.
+    Memory,
+    /// `advisor explain`.
+    Explain,
+    /// `advisor pareto`.
+    Pareto,
+    /// `advisor suggest`.
+    Suggest,
+}
+
+/// Whether a resumed run may differ from itself in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It says what is learnt, from what and how: it stays.
+    Fixed,
+    /// It says how long the run goes on, or by which route it computes the same.
+    Free,
+    /// It is a part of gradient checkpointing, whose keys are taken together.
+    WithCheckpointing,
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => {
+        accepts: $accepts:expr,
+        flag: $flag:literal $(($($declared:tt)*))?,
+        $(commands: [$($command:ident),+],)?
+        resume: $resume:ident,
+        $(aliases: [$($alias:literal),+],)?
+        $(banner: ($($label:literal),+),)?
+    })+) => {
+        /// Every key, in the order in which a configuration is written.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: stringify!($name),
+            flag: $flag,
+            commands: &[$($(Command::$command),+)?],
+            resume: Resume::$resume,
+            aliases: &[$($($alias),+)?],
+            banner: &[$($($label),+)?],
+        }),+];
+    };
+}
+with_rows!(table);
+
+impl Key {
+    /// Whether a command offers this key's flag.
+    pub fn is_offered_by(&self, command: Command) -> bool {
+        let declares = |key: &&Self| key.flag == self.flag;
+        let commands = KEYS
+            .iter()
+            .find(declares)
+            .map_or(&[] as &[_], |key| key.commands);
+        command == Command::Fit || commands.contains(&command)
     }
 }
-
-const BOOL: &str = "`true` or `false`";
-
-/// Every key, in the order in which a configuration is written.
-pub const KEYS: &[Key] = &[
-    key("preset", "--preset", "the name of a preset"),
-    key(
-        "img_size",
-        "--img-size",
-        "[height, width], both multiples of 16 from 16 to 65536",
-    ),
-    key("batch", "--batch", "a whole number from 1 to 65536"),
-    key("use_amp", "--amp", BOOL),
-    key("use_grad_checkpoint", "--grad-checkpoint", BOOL),
-    key("use_channels_last", "--channels-last", BOOL),
-    key("epochs", "--epochs", "a whole number from 1 to 4294967295"),
-    key("lr", "--lr", "a finite number above 0"),
-    key(
-        "patience",
-        "--patience",
-        "a whole number from 0 (never stop early) to 4294967295",
-    ),
-    key(
-        "seed",
-        "--seed",
-        "a whole number from 0 to 9223372036854775807",
-    ),
-    key("width", "--width", "a whole number from 1 to 1024"),
-    key(
-        "classes",
-        "--classes",
-        "a whole number from 1 (binary) to 256",
-    ),
-    key("amp_dtype", "--amp", "`auto`, `fp16` or `bf16`"),
-    key("init_scale", "--init-scale", "a finite number above 0"),
-    key(
-        "grad_checkpoint_policy",
-        "--grad-checkpoint",
-        "`off`, `selective`, `block`, `stage`, `mixed` or `auto`",
-    ),
-    key(
-        "grad_checkpoint_plan",
-        "--grad-checkpoint-plan",
-        "nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage",
-    ),
-    key("use_reentrant", "--use-reentrant", BOOL),
-    key("split_concat", "--split-concat", BOOL),
-    key(
-        "accumulation",
-        "--accumulation",
-        "a whole number from 1 to 65536",
-    ),
-    key("augment", "--augment", BOOL),
-    key(
-        "workers",
-        "--workers",
-        "a whole number from 0 (chosen for the machine) to 1024",
-    ),
-    key(
-        "max_steps",
-        "--max-steps",
-        "a whole number from 1 to 9223372036854775807",
-    ),
-    key(
-        "weight_decay",
-        "--weight-decay",
-        "a finite number of at least 0",
-    ),
-    key(
-        "val_percent",
-        "--val-percent",
-        "a number above 0 and below 100",
-    ),
-    key("deterministic", "--deterministic", BOOL),
-];
-
-/// Names that other programs use for our keys.
-const ALIASES: &[(&str, &str)] = &[
-    ("batch_size", "batch"),
-    ("image_size", "img_size"),
-    ("size", "img_size"),
-    ("learning_rate", "lr"),
-    ("amp", "use_amp"),
-    ("grad_checkpoint", "use_grad_checkpoint"),
-    ("gradient_checkpointing", "use_grad_checkpoint"),
-    ("channels_last", "use_channels_last"),
-    ("num_workers", "workers"),
-    ("num_classes", "classes"),
-    ("num_epochs", "epochs"),
-    ("accumulation_steps", "accumulation"),
-    ("wd", "weight_decay"),
-];
 
 /// The key of that name.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key that was probably meant by a name that is none: another case, a
-/// hyphen, another program's word, or a typing slip.
+/// The key that was probably meant by an unknown name: another case, a hyphen, another program's
+/// word, or a typing slip.
 pub fn nearest_key(name: &str) -> Option<&'static str> {
     let normal = name.to_lowercase().replace('-', "_");
-    let alias = ALIASES
+    let alias = KEYS
         .iter()
-        .find(|(alias, _)| *alias == normal)
-        .map(|(_, key)| *key);
+        .find(|key| key.aliases.contains(&normal.as_str()))
+        .map(|key| key.name);
     let names = KEYS.iter().map(|key| key.name).chain(["schema_version"]);
     alias.or_else(|| nearest(&normal, names))
-}
-
-pub(crate) fn list() -> String {
-    let names: Vec<_> = KEYS.iter().map(|key| format!("`{}`", key.name)).collect();
-    names.join(", ")
-}
-
-/// The candidate most like `found`, when it is like it at all.
-pub(crate) fn nearest(
-    found: &str,
-    candidates: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    // Below this similarity a suggestion misleads more often than it helps.
-    const THRESHOLD: f64 = 0.6;
-    // No name is that long, and the comparison is quadratic.
-    const MAX_CHARS: usize = 64;
-    if found.chars().count() > MAX_CHARS {
-        return None;
-    }
-    let found = found.trim().to_lowercase();
-    candidates
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(&found, candidate),
-                candidate,
-            )
-        })
-        .filter(|(similarity, _)| *similarity >= THRESHOLD)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

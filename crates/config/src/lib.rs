@@ -18,20 +18,26 @@
 
 mod banner;
 mod choices;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
-mod file;
+mod flags;
 mod image_size;
 pub mod keys;
+mod nearest;
 pub mod network;
 mod overrides;
 mod presets;
 mod resolve;
 mod run;
 mod units;
+mod value;
+mod wire;
 
 pub use banner::Language;
-pub use choices::{AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, Keep, PlanFlag, Switch};
+pub use choices::{AmpDtype, CheckpointPolicy, Keep, Switch};
 pub use error::{ConfigError, ConfigErrorKind, Place};
+pub use flags::{AmpFlag, CheckpointFlag, PlanFlag};
 pub use image_size::ImageSize;
 pub use network::{Block, ConvTranspose, DoubleConv, Network, ParameterSpec, Role};
 pub use overrides::Overrides;

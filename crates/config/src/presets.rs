@@ -1,7 +1,7 @@
 //! The guide's three presets, compiled in.
 
 use crate::error::{ConfigError, ConfigErrorKind, Place};
-use crate::keys;
+use crate::nearest::nearest;
 
 const PRESETS: [(&str, &str); 3] = [
     (
@@ -31,7 +31,7 @@ pub fn preset_toml(name: &str) -> Option<&'static str> {
 pub(crate) fn find(name: &str, place: Place) -> Result<&'static str, ConfigError> {
     preset_toml(name).ok_or_else(|| {
         let list = presets().map(|name| format!("`{name}`")).join(", ");
-        let nearest = keys::nearest(&name.replace('_', "-"), presets().into_iter());
+        let nearest = nearest(&name.replace('_', "-"), presets().into_iter());
         let kind = ConfigErrorKind::UnknownPreset {
             name: name.to_owned(),
             list,

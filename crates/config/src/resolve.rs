@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::choices::CheckpointPolicy;
 use crate::error::{ConfigError, ConfigErrorKind, Place};
-use crate::file::{self, Layer};
-use crate::keys;
+use crate::keys::{self, with_rows};
 use crate::overrides::Overrides;
 use crate::presets;
 use crate::run::RunConfig;
+use crate::wire::{self, Layer};
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,11 +54,11 @@ impl Origins {
         matches!(self.of(key), Source::File(_) | Source::Flag(_))
     }
 
-    pub(crate) fn set(&mut self, key: &'static str, source: Source) {
+    fn set(&mut self, key: &'static str, source: Source) {
         self.sources.insert(key, source);
     }
 
-    pub(crate) fn forget(&mut self, key: &'static str) {
+    fn forget(&mut self, key: &'static str) {
         self.sources.remove(key);
     }
 }
@@ -74,9 +74,8 @@ pub struct Resolved {
 
 /// Merges and validates: default < preset < file < flag.
 ///
-/// A file may name the preset that it builds on (`preset = "speed"`); `preset`
-/// given here takes its place. With neither, the values are those of
-/// `best-balance`.
+/// A file may name the preset that it builds on (`preset = "speed"`); `preset`, or else the one
+/// among the flags, takes its place. With none, the values are those of `best-balance`.
 ///
 /// # Errors
 ///
@@ -85,42 +84,33 @@ pub struct Resolved {
 pub fn resolve(
     preset: Option<&str>,
     file: Option<&Path>,
-    flags: Overrides,
+    mut flags: Overrides,
 ) -> Result<Resolved, ConfigError> {
-    let layer = file
+    let flag = flags.preset.take();
+    let mut layer = file
         .map(|path| read(path).map(|layer| (path, layer)))
         .transpose()?;
+    // A preset is what a layer builds on, not a value to lay over the one below.
+    let in_file = layer.as_mut().and_then(|(path, layer)| {
+        let place = file_place(path, layer.lines.get("preset").copied());
+        let name = layer.values.preset.take()?;
+        Some((name, Source::File(path.to_path_buf()), place))
+    });
+    let flag = preset.map(str::to_owned).or(flag);
+    let flag = flag.map(|name| (name, Source::Flag("--preset"), Place::Flag("--preset")));
     let mut config = RunConfig::default();
     let mut origins = Origins::default();
-
-    let (base, base_source, base_place) = match (preset, &layer) {
-        (Some(name), _) => (
-            Some(name),
-            Source::Flag("--preset"),
-            Place::Flag("--preset"),
-        ),
-        (None, Some((path, layer))) => {
-            let place = file_place(path, layer.lines.get("preset").copied());
-            (
-                layer.preset.as_deref(),
-                Source::File(path.to_path_buf()),
-                place,
-            )
-        }
-        (None, None) => (None, Source::Default, Place::Unknown),
-    };
-    if let Some(name) = base {
-        let text = presets::find(name, base_place)?;
-        let values = file::parse(text, |_line| Place::Preset(name.to_owned()))?.values;
-        values.apply(&mut config, &mut origins, |_key| {
-            Source::Preset(name.to_owned())
+    if let Some((name, source, place)) = flag.or(in_file) {
+        let text = presets::find(&name, place)?;
+        let values = wire::parse(text, |_line| Place::Preset(name.clone()))?.values;
+        lay(values, &mut config, &mut origins, |_key| {
+            Source::Preset(name.clone())
         });
-        config.preset = Some(name.to_owned());
-        origins.set("preset", base_source);
+        config.preset = Some(name);
+        origins.set("preset", source);
     }
     if let Some((path, layer)) = &layer {
-        let values = layer.values.clone();
-        values.apply(&mut config, &mut origins, |_key| {
+        lay(layer.values.clone(), &mut config, &mut origins, |_key| {
             Source::File(path.to_path_buf())
         });
     }
@@ -128,7 +118,9 @@ pub fn resolve(
         let flag = flag_of(violation.key);
         violation.at(Place::Flag(flag))
     })?;
-    flags.apply(&mut config, &mut origins, |key| Source::Flag(flag_of(key)));
+    lay(flags, &mut config, &mut origins, |key| {
+        Source::Flag(flag_of(key))
+    });
 
     let line = |key: &str| {
         layer
@@ -139,6 +131,59 @@ pub fn resolve(
     Ok(Resolved { config, origins })
 }
 
+impl RunConfig {
+    /// A configuration that [`to_toml`](Self::to_toml) wrote. The preset in it is only a name here:
+    /// its values are all written out, and a key that is missing is unset.
+    ///
+    /// # Errors
+    /// As for a file of `--config`.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let layer = wire::parse(text, |_line| Place::Unknown)?;
+        let mut config = Self::default();
+        let mut origins = Origins::default();
+        lay(layer.values, &mut config, &mut origins, |_key| {
+            Source::Default
+        });
+        agree(&config, &origins, |_key| None)?;
+        Ok(config)
+    }
+}
+
+macro_rules! lay {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => $rest:tt)+) => {
+        /// Lays the values of a layer over `config` and records where each came from.
+        fn lay(
+            layer: Overrides,
+            config: &mut RunConfig,
+            origins: &mut Origins,
+            source: impl Fn(&'static str) -> Source,
+        ) {
+            forget_what_goes_with_others(&layer, config, origins);
+            $(if let Some(value) = layer.$name {
+                config.$name = value.into();
+                origins.set(stringify!($name), source(stringify!($name)));
+            })+
+        }
+    };
+}
+with_rows!(lay);
+
+fn forget_what_goes_with_others(layer: &Overrides, config: &mut RunConfig, origins: &mut Origins) {
+    let is_off = layer.use_grad_checkpoint == Some(false);
+    // "No checkpointing" over a layer that names a policy means none at all.
+    if is_off && layer.grad_checkpoint_policy.is_none() {
+        config.grad_checkpoint_policy = None;
+        origins.forget("grad_checkpoint_policy");
+    }
+    // A plan belongs to the policy that it was given with.
+    let is_other = |policy| policy != CheckpointPolicy::Mixed;
+    let other_policy = layer.grad_checkpoint_policy.is_some_and(is_other);
+    if (is_off || other_policy) && layer.grad_checkpoint_plan.is_none() {
+        config.grad_checkpoint_plan = None;
+        origins.forget("grad_checkpoint_plan");
+    }
+}
+
 fn read(path: &Path) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| {
         ConfigError::new(
@@ -146,7 +191,7 @@ fn read(path: &Path) -> Result<Layer, ConfigError> {
             ConfigErrorKind::Unreadable { source },
         )
     })?;
-    file::parse(&text, |line| file_place(path, line))
+    wire::parse(&text, |line| file_place(path, line))
 }
 
 fn file_place(path: &Path, line: Option<usize>) -> Place {
@@ -161,7 +206,7 @@ fn flag_of(key: &str) -> &'static str {
 }
 
 /// Keys that are fine alone and wrong together.
-pub(crate) fn agree(
+fn agree(
     config: &RunConfig,
     origins: &Origins,
     line: impl Fn(&str) -> Option<usize>,

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use config::cli::Exit;
 use config::{ConfigError, Place};
 
 use crate::guard::{Place as Full, Pressure};
@@ -125,8 +126,8 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// 1 failed, 2 usage or config error, 3 nothing fits, 4 emergency stop, 130 interrupted.
-    pub fn exit_code(&self) -> u8 {
+    /// How the program ends.
+    pub const fn exit(&self) -> Exit {
         match self {
             Self::Config(_)
             | Self::Data(_)
@@ -141,11 +142,11 @@ impl Error {
             )
             | Self::Io {
                 during_run: false, ..
-            } => 2,
-            Self::NothingFits { .. } => 3,
-            Self::MemoryPressure(_) => 4,
-            Self::Interrupted { .. } => 130,
-            _ => 1,
+            } => Exit::Usage,
+            Self::NothingFits { .. } => Exit::NothingFits,
+            Self::MemoryPressure(_) => Exit::EmergencyStop,
+            Self::Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::Failed,
         }
     }
 

@@ -7,47 +7,18 @@ use std::thread::available_parallelism;
 
 use advisor::Target;
 use advisor::explain::{self, On};
-use config::{
-    AmpDtype, AmpFlag, CheckpointFlag, ConfigError, Overrides, PlanFlag, RunConfig, Switch, resolve,
-};
+use config::cli::{Explain, KeyFlags};
+use config::{AmpDtype, RunConfig};
 use estimator::{Batch, Cpu, Machine, MemoryFormat, TrainingStep};
 use schedule::Element;
 
 use super::device::DeviceArgs;
-use super::network::NetworkArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Start from a preset: best-balance, max-memory or speed.
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// Take keys from this TOML file.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     #[command(flatten)]
-    network: NetworkArgs,
-    /// Images per step.
-    #[arg(long, value_name = "N")]
-    batch: Option<u32>,
-    /// Forward passes per optimizer step.
-    #[arg(long, value_name = "N")]
-    accumulation: Option<u32>,
-    /// Mixed precision: off, auto, fp16 or bf16.
-    #[arg(long, value_name = "DTYPE")]
-    amp: Option<AmpFlag>,
-    /// Channels-last memory format: on or off.
-    #[arg(long, value_name = "SWITCH")]
-    channels_last: Option<Switch>,
-    /// Gradient checkpointing: off, selective, block, stage or mixed.
-    #[arg(long, value_name = "POLICY")]
-    grad_checkpoint: Option<CheckpointFlag>,
-    /// For `mixed`: what each of the nine stages keeps, commas between.
-    #[arg(long, value_name = "STAGES")]
-    grad_checkpoint_plan: Option<PlanFlag>,
-    /// Convolve the halves of each concatenation apart: on or off.
-    #[arg(long, value_name = "SWITCH")]
-    split_concat: Option<Switch>,
+    pub(super) keys: KeyFlags<Explain>,
     /// Where the step is to run: auto (the GPU found here, else the CPU) or cpu.
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = ["auto", "cpu"])]
     device: String,
@@ -65,8 +36,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
-    let config = match resolved(arguments) {
-        Ok(config) => config,
+    let config = match arguments.keys.resolve() {
+        Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
     let (on, element) = match place(arguments, &config) {
@@ -146,23 +117,4 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode
         Element::Single
     };
     Ok((On::Cpu { threads }, element))
-}
-
-fn resolved(arguments: &Args) -> Result<RunConfig, ConfigError> {
-    let mut overrides = Overrides {
-        batch: arguments.batch,
-        accumulation: arguments.accumulation,
-        use_channels_last: arguments.channels_last.map(Switch::is_on),
-        split_concat: arguments.split_concat.map(Switch::is_on),
-        grad_checkpoint_plan: arguments.grad_checkpoint_plan.clone().map(|plan| plan.0),
-        ..arguments.network.overrides()
-    };
-    if let Some(flag) = arguments.amp {
-        flag.apply(&mut overrides);
-    }
-    if let Some(flag) = arguments.grad_checkpoint {
-        flag.apply(&mut overrides);
-    }
-    let preset = arguments.preset.as_deref();
-    Ok(resolve(preset, arguments.config.as_deref(), overrides)?.config)
 }

@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use advisor::ledger::{Place, to_json, to_text};
+use config::cli::{Exit, console};
 
-use super::{log, print};
+use super::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,9 +23,9 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     let contents = match place.read() {
         Ok(contents) => contents,
         Err(error) => {
-            log(&format!("error: {error}"));
-            log("  hint: `SNUG_LEDGER` names another file, or is `off`");
-            return ExitCode::FAILURE;
+            let hint = "`SNUG_LEDGER` names another file, or is `off`";
+            console::error(&error.to_string(), Some(hint));
+            return Exit::Failed.into();
         }
     };
     let like = arguments.device.as_deref();

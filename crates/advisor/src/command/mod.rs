@@ -6,7 +6,6 @@ mod explain;
 mod gpus;
 mod guide;
 mod ledger;
-mod network;
 mod pareto;
 mod suggest;
 
@@ -15,10 +14,17 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use config::cli::Exit;
+use config::cli::console::{self, note as log};
 
 /// Says what to run on this machine, what a training step will hold, and how far off that was.
 #[derive(Debug, Parser)]
-#[command(name = "advisor", version, arg_required_else_help = true)]
+#[command(
+    name = "advisor",
+    version,
+    arg_required_else_help = true,
+    args_override_self = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,12 +58,6 @@ enum Command {
     Ledger(ledger::Args),
 }
 
-/// Exit code of a usage or configuration error.
-pub(crate) const USAGE: u8 = 2;
-
-/// Exit code where no configuration fits.
-pub(crate) const NOTHING_FITS: u8 = 3;
-
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {
@@ -81,26 +81,58 @@ fn visible_devices() -> Option<String> {
 /// Writes the data of a command to stdout.
 fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
         // Whoever closed the pipe has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
         Err(error) => {
-            log(&format!("error: cannot write to stdout: {error}"));
-            ExitCode::FAILURE
+            console::error(&format!("cannot write to stdout: {error}"), None);
+            Exit::Failed.into()
         }
     }
 }
 
 /// Says what is wrong and what to do about it.
 fn refuse(message: &str, hint: Option<&str>) -> ExitCode {
-    log(&format!("error: {message}"));
-    if let Some(hint) = hint {
-        log(&format!("  hint: {hint}"));
-    }
-    ExitCode::from(USAGE)
+    console::error(message, hint);
+    Exit::Usage.into()
 }
 
-fn log(line: &str) {
-    // Nowhere is left to report that stderr is closed.
-    drop(writeln!(io::stderr().lock(), "{line}"));
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use config::cli;
+    use config::keys::Command as Keys;
+
+    use super::*;
+
+    fn parsed(name: &str, words: &[&str]) -> Option<config::RunConfig> {
+        let words = [&["advisor", name], words].concat();
+        let resolved = match Cli::try_parse_from(words).ok()?.command {
+            Command::Explain(args) => args.keys.resolve(),
+            Command::Pareto(args) => args.keys.resolve(),
+            Command::Suggest(args) => args.keys.resolve(),
+            _ => return None,
+        };
+        Some(resolved.ok()?.config)
+    }
+
+    /// The commands take the keys whose rows name them: `explain` those that decide the memory of a
+    /// step, `pareto` those of its axes, `suggest` those of the network.
+    #[test]
+    fn each_key_has_a_flag_that_changes_it_alone() {
+        let commands = [
+            ("explain", Keys::Explain),
+            ("pareto", Keys::Pareto),
+            ("suggest", Keys::Suggest),
+        ];
+        for (name, keys) in commands {
+            let faults = cli::faults(keys, |words| parsed(name, words));
+            assert!(faults.is_empty(), "{name}: {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -5,28 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use advisor::pareto;
-use config::{AmpFlag, Overrides, Switch, resolve};
+use config::cli::{KeyFlags, Pareto};
 use machine::Device;
 
 use super::device::{DeviceArgs, tuned};
-use super::network::NetworkArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Images per step; the guide's 12 by default.
-    #[arg(long, value_name = "N")]
-    batch: Option<u32>,
     #[command(flatten)]
-    network: NetworkArgs,
-    /// Mixed precision: off, auto, fp16 or bf16.
-    #[arg(long, value_name = "DTYPE", default_value = "auto")]
-    amp: AmpFlag,
-    /// Convolve the halves of each concatenation apart: on or off.
-    #[arg(long, value_name = "SWITCH", default_value = "off")]
-    split_concat: Switch,
+    pub(super) keys: KeyFlags<Pareto>,
     /// Draw it as well: an SVG picture.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -43,13 +33,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(device) => device,
         Err(code) => return code,
     };
-    let mut flags = Overrides {
-        batch: arguments.batch,
-        split_concat: Some(arguments.split_concat.is_on()),
-        ..arguments.network.overrides()
-    };
-    arguments.amp.apply(&mut flags);
-    let config = match resolve(None, None, flags) {
+    let config = match arguments.keys.resolve() {
         Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };

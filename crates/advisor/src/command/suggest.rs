@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use advisor::{Advice, Goal, Request, advise, to_json, to_text};
+use config::cli::{Exit, KeyFlags, Suggest};
 
 use super::device::{DeviceArgs, tuned};
-use super::network::NetworkArgs;
-use super::{NOTHING_FITS, print, refuse};
+use super::{print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     target_batch: Option<u32>,
     #[command(flatten)]
-    network: NetworkArgs,
+    pub(super) keys: KeyFlags<Suggest>,
     /// Write the recipe to a new file, for `train fit --config`.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -40,13 +40,14 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(device) => device,
         Err(code) => return code,
     };
+    let keys = &arguments.keys.overrides;
     let request = Request {
         goal: arguments.goal,
         max_batch: arguments.max_batch,
         target_batch: arguments.target_batch,
-        img_size: arguments.network.img_size,
-        width: arguments.network.width,
-        classes: arguments.network.classes,
+        img_size: keys.img_size,
+        width: keys.width,
+        classes: keys.classes,
     };
     let target = tuned(&device);
     let advice = match advise(&device, &target, &request) {
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     };
     let printed = print(&text);
     if advice.recommended.is_none() {
-        return ExitCode::from(NOTHING_FITS);
+        return Exit::NothingFits.into();
     }
     printed
 }

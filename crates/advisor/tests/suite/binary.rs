@@ -148,3 +148,12 @@ fn a_recipe_is_written_once() {
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let once = advisor(&["suggest", "--vram", "8GiB"]);
+    let twice = advisor(&["suggest", "--vram", "24GiB", "--vram", "8GiB"]);
+    assert_eq!(twice.stdout, once.stdout);
+    let note = "note: `--vram` was given 2 times; the last value, `8GiB`, is used\n";
+    assert_eq!(stderr(&twice), format!("{note}{}", stderr(&once)));
+}

@@ -135,5 +135,5 @@ fn a_broken_ledger() {
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.starts_with("error: cannot read `.`: "), "{message}");
-    assert!(message.contains("\n  hint: "), "{message}");
+    assert!(message.contains("\nhint: "), "{message}");
 }

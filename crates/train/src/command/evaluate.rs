@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use config::RunConfig;
+use config::cli::{Evaluate, KeyFlags};
 
 use super::console;
-use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
+use super::flags::DeviceFlag;
 use crate::compose;
 use crate::error::{Error, Result};
 use crate::evaluation::{Upload, evaluate};
@@ -50,7 +51,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_enum, default_value = "val")]
     split: Split,
     #[command(flatten)]
-    config: ConfigFlags,
+    pub(super) keys: KeyFlags<Evaluate>,
     #[command(flatten)]
     device: DeviceFlag,
     /// Print JSON.
@@ -60,7 +61,7 @@ pub(super) struct EvaluateArgs {
 
 pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let weights = WeightsFile::open(&args.weights)?;
-    let loaded = Loaded::new(&weights, &args.weights, args.config, args.device)?;
+    let loaded = Loaded::new(&weights, &args.weights, args.keys, args.device)?;
     let config = &loaded.config;
     let dataset = run_data::scan(&args.data, config)?;
     for note in &dataset.notes {
@@ -130,10 +131,10 @@ impl Loaded {
     pub(super) fn new(
         weights: &WeightsFile,
         path: &Path,
-        mut flags: ConfigFlags,
+        mut flags: KeyFlags<Evaluate>,
         device: DeviceFlag,
     ) -> Result<Self> {
-        if flags.config.is_none() && flags.preset.is_none() {
+        if flags.config.is_none() && flags.overrides.preset.is_none() {
             flags.config = config_of(path);
             let settings = flags.config.as_ref().map_or_else(
                 || "the defaults, since no `config.toml` is beside the weights".to_owned(),
@@ -142,9 +143,9 @@ impl Loaded {
             console::note(&format!("settings: {settings}"));
         }
         let network = weights.network()?;
-        flags.width = flags.width.or(Some(network.width));
-        flags.classes = flags.classes.or(Some(network.classes));
-        let config = resolved(&flags, &TrainingFlags::default())?.config;
+        flags.overrides.width.get_or_insert(network.width);
+        flags.overrides.classes.get_or_insert(network.classes);
+        let config = flags.resolve()?.config;
         // Checkpointing is of no account without backward.
         let config = RunConfig {
             use_grad_checkpoint: false,

@@ -5,14 +5,14 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use config::{CheckpointFlag, CheckpointPolicy, PlanFlag, RunConfig, Switch};
+use clap::{Arg, Args};
+use config::cli::{KeyFlags, Memory};
+use config::{CheckpointPolicy, RunConfig};
 use estimator::Batch;
 use serde_json::json;
 use tch::Device;
 use tempfile::NamedTempFile;
 
-use super::flags::{ConfigFlags, TrainingFlags, resolved};
 use super::{console, scale};
 use crate::error::{Error, Result};
 use crate::measure::{Phase, Subject};
@@ -23,22 +23,10 @@ use crate::{checkpointing, compose, device, prediction};
 const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, Args)]
+#[command(mut_arg("grad-checkpoint", policy))]
 pub(super) struct MemoryArgs {
     #[command(flatten)]
-    config: ConfigFlags,
-    /// Checkpoint policy to draw: off, selective, block, stage or mixed.
-    #[arg(long, visible_alias = "grad-checkpoint", value_name = "POLICY")]
-    policy: Option<CheckpointFlag>,
-    /// For `mixed`: what each of the nine stages keeps (everything, convs, last-conv or nothing),
-    /// commas between.
-    #[arg(long, value_name = "STAGES")]
-    grad_checkpoint_plan: Option<PlanFlag>,
-    /// Convolve the halves of each concatenation apart: on or off.
-    #[arg(long, value_name = "SWITCH")]
-    split_concat: Option<Switch>,
-    /// The reentrant form of `block` and `stage`: on or off.
-    #[arg(long, value_name = "SWITCH")]
-    use_reentrant: Option<Switch>,
+    pub(super) keys: KeyFlags<Memory>,
     /// Where to draw to.
     #[arg(long, value_name = "FILE", default_value = "timeline.svg")]
     out: PathBuf,
@@ -53,15 +41,15 @@ pub(super) struct MemoryArgs {
     full_size: bool,
 }
 
+/// Here the policy is what is drawn, and has a name of its own.
+fn policy(arg: Arg) -> Arg {
+    arg.long("policy")
+        .visible_alias("grad-checkpoint")
+        .help("Checkpoint policy to draw: off, selective, block, stage or mixed")
+}
+
 pub(super) fn run(args: &MemoryArgs) -> Result<()> {
-    let training = TrainingFlags {
-        grad_checkpoint: args.policy,
-        grad_checkpoint_plan: args.grad_checkpoint_plan.clone(),
-        split_concat: args.split_concat,
-        use_reentrant: args.use_reentrant,
-        ..TrainingFlags::default()
-    };
-    let mut resolved = resolved(&args.config, &training)?;
+    let mut resolved = args.keys.resolve()?;
     if let Some(feature) = compose::missing_feature(&resolved.config) {
         return Err(Error::MissingFeature { feature });
     }

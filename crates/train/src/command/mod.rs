@@ -2,7 +2,6 @@
 
 mod accuracy;
 mod bench;
-mod console;
 mod doctor;
 mod evaluate;
 mod fit;
@@ -14,18 +13,14 @@ mod synth;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use config::cli::{self, Exit, console};
 
 use crate::error::Result;
 
-/// Exit codes, for `--help` and the README.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or data, \
-                          3 predicted not to fit, 4 stopped since memory was nearly full, 130 \
-                          interrupted; after 4 and 130 `--resume` goes on.";
-
 /// Trains a U-Net, evaluates it and predicts with it.
 #[derive(Debug, Parser)]
-#[command(name = "train", version, after_help = EXIT_CODES)]
+#[command(name = "train", version, after_help = Exit::help(Exit::TRAIN), args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,41 +66,17 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse_usage(&error),
+        Err(error) => return console::refuse_usage(&error).into(),
     };
+    let repeats = cli::repeats(&Cli::command(), std::env::args_os());
+    repeats.iter().for_each(|line| console::note(line));
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
             console::error(&error.message(), error.hint().as_deref());
-            ExitCode::from(error.exit_code())
+            error.exit().into()
         }
     }
-}
-
-/// Prints help as `clap` does, and errors in our form: what it calls a tip is a hint.
-fn refuse_usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        // A reader that went away is no reason to fail.
-        drop(error.print());
-        return ExitCode::SUCCESS;
-    }
-    let text = error.render().to_string();
-    let paragraphs = text
-        .split("\n\n")
-        .map(str::trim)
-        .filter(|p| !p.starts_with("Usage:"));
-    let (tips, rest): (Vec<_>, Vec<_>) = paragraphs.partition(|p| p.starts_with("tip:"));
-    let hint = tips
-        .first()
-        .map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
-    let help = "For more information, try '--help'.";
-    for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
-        console::note(paragraph);
-    }
-    if rest.contains(&help) {
-        console::note(&format!("hint: {hint}"));
-    }
-    ExitCode::from(2)
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -121,5 +92,50 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchWorker => bench::serve()?,
         Command::Synth(args) => synth::run(&args)?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use config::RunConfig;
+    use config::keys::Command as Keys;
+
+    use super::*;
+
+    fn parsed(name: &str, words: &[&str]) -> Option<RunConfig> {
+        let needed: &[&str] = match name {
+            "evaluate" => &["--weights", "w", "--data", "d"],
+            "predict" => &["--weights", "w", "--input", "i", "--out", "o"],
+            _ => &[],
+        };
+        let words = [&["train", name], needed, words].concat();
+        let resolved = match Cli::try_parse_from(words).ok()?.command {
+            Command::Fit(args) => args.keys.resolve(),
+            Command::Evaluate(args) => args.keys.resolve(),
+            Command::Predict(args) => args.keys.resolve(),
+            Command::Memory(args) => args.keys.resolve(),
+            _ => return None,
+        };
+        Some(resolved.ok()?.config)
+    }
+
+    /// `fit` takes every key. A key without a flag, or with one that does more, is named here.
+    #[test]
+    fn each_key_has_a_flag_that_changes_it_alone() {
+        let commands = [
+            ("fit", Keys::Fit),
+            ("evaluate", Keys::Evaluate),
+            ("predict", Keys::Evaluate),
+            ("memory", Keys::Memory),
+        ];
+        for (name, keys) in commands {
+            let faults = cli::faults(keys, |words| parsed(name, words));
+            assert!(faults.is_empty(), "{name}: {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
 }

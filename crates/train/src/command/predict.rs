@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use config::RunConfig;
+use config::cli::{Evaluate, KeyFlags};
 use image::ExtendedColorType;
 
 use super::console;
 use super::evaluate::Loaded;
-use super::flags::{ConfigFlags, DeviceFlag};
+use super::flags::DeviceFlag;
 use crate::answering::Answering;
 use crate::error::{Error, Result};
 use crate::outputs::samples::save_png;
@@ -35,7 +36,7 @@ pub(super) struct PredictArgs {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    config: ConfigFlags,
+    pub(super) keys: KeyFlags<Evaluate>,
     #[command(flatten)]
     device: DeviceFlag,
 }
@@ -49,7 +50,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     }
     let jobs = jobs(args)?;
     let weights = WeightsFile::open(&args.weights)?;
-    let loaded = Loaded::new(&weights, &args.weights, args.config.clone(), args.device)?;
+    let loaded = Loaded::new(&weights, &args.weights, args.keys.clone(), args.device)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     let (upload, precision) = (loaded.upload, loaded.precision);
     let mut answering = Answering::new(&loaded.model, upload, precision, args.threshold);

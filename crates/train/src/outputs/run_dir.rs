@@ -297,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("best.safetensors"), "mine").unwrap();
         let error = RunDir::create(dir.path()).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!(error.exit(), config::cli::Exit::Usage);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -4,28 +4,11 @@
 //! order, the rate, the precision. What may change is how long the run goes on, and how a step is
 //! computed as long as it computes the same.
 
-use config::{Resolved, RunConfig, keys};
+use config::keys::{self, KEYS, Key, Resume};
+use config::{Resolved, RunConfig};
 
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
-
-/// How long, and by which route. `epochs` stretches the cosine of the learning rate from here on.
-const FREE: &[&str] = &[
-    "epochs",
-    "patience",
-    "max_steps",
-    "workers",
-    "use_channels_last",
-    "split_concat",
-    "deterministic",
-];
-/// They speak of one thing, and are taken together.
-const CHECKPOINTING: &[&str] = &[
-    "use_grad_checkpoint",
-    "grad_checkpoint_policy",
-    "grad_checkpoint_plan",
-    "use_reentrant",
-];
 
 /// The configuration of `snapshot` with what `given` has of flags and of a file, and what was
 /// changed by that, in words.
@@ -39,16 +22,20 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
     let now = self::table(&given.config.to_toml());
     let asked = self::table(&snapshot.state().asked);
     let user = |key: &str| given.origins.given_by_user(key);
-    let mut wanted: Vec<&'static str> = keys::KEYS.iter().map(|k| k.name).collect();
-    let checkpointing = CHECKPOINTING.iter().any(|key| user(key));
-    wanted.retain(|key| user(key) || (checkpointing && CHECKPOINTING.contains(key)));
+    // The keys of checkpointing speak of one thing, and are taken together.
+    let goes_along = |resume| resume == Resume::WithCheckpointing;
+    let checkpointing = KEYS.iter().any(|k| goes_along(k.resume) && user(k.name));
+    let wanted = |k: &&Key| user(k.name) || (checkpointing && goes_along(k.resume));
     let mut changes = Vec::new();
-    for key in wanted {
-        let (was, is) = (table.get(key).cloned(), now.get(key).cloned());
-        if was == is || asked.get(key) == is.as_ref() {
+    for Key {
+        name: key, resume, ..
+    } in KEYS.iter().filter(wanted)
+    {
+        let (was, is) = (table.get(*key).cloned(), now.get(*key).cloned());
+        if was == is || asked.get(*key) == is.as_ref() {
             continue;
         }
-        if !FREE.contains(&key) && !CHECKPOINTING.contains(&key) {
+        if *resume == Resume::Fixed {
             return Err(refused(snapshot, key, was.as_ref(), is.as_ref()));
         }
         changes.push(format!(
@@ -57,8 +44,8 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
             shown(is.as_ref())
         ));
         match is {
-            Some(value) => drop(table.insert(key.to_owned(), value)),
-            None => drop(table.remove(key)),
+            Some(value) => drop(table.insert((*key).to_owned(), value)),
+            None => drop(table.remove(*key)),
         }
     }
     Ok((RunConfig::from_toml(&table.to_string())?, changes))

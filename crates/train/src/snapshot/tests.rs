@@ -192,7 +192,7 @@ fn settings_agree_by_what_they_mean() {
         ..Overrides::default()
     })
     .unwrap_err();
-    assert_eq!(error.exit_code(), 2);
+    assert_eq!(error.exit(), config::cli::Exit::Usage);
     assert!(error.to_string().contains("`batch` = 1"), "{error}");
 }
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use advisor::ledger::LargestBatch;
 use clap::Args;
+use config::cli::{Fit, KeyFlags};
 use config::{Bytes, Language, RunConfig};
 use estimator::Peak;
 use tch::Device;
 
-use super::flags::{ConfigFlags, DeviceFlag, TrainingFlags, resolved};
+use super::flags::DeviceFlag;
 use super::{console, scale};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -38,9 +39,7 @@ use resume::Start;
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
     #[command(flatten)]
-    config: ConfigFlags,
-    #[command(flatten)]
-    training: TrainingFlags,
+    pub(super) keys: KeyFlags<Fit>,
     /// Folder with `train/` and `val/` (and `test/`), each with `images/` and `masks/`; or with
     /// `images/` and `masks/` alone. Without it: built-in comic pages.
     #[arg(long, visible_alias = "root", value_name = "DIR")]
@@ -83,7 +82,7 @@ pub(super) struct FitArgs {
 
 pub(super) fn run(args: &FitArgs) -> Result<()> {
     fault::read_environment()?;
-    let mut resolved = resolved(&args.config, &args.training)?;
+    let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.device.resolve()?;
     args.plan.limit_gpu(device)?;

@@ -1,0 +1,58 @@
+//! Where the programs speak: results go to stdout, everything else to stderr.
+//!
+//! A reader that has gone away is no reason to fail: every write ignores its error.
+
+use std::io::Write as _;
+
+use clap::error::ErrorKind;
+
+use super::Exit;
+
+/// A result.
+pub fn print(text: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// A remark on what is going on, as it stands.
+pub fn note(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// A warning, with what to do.
+pub fn warn(text: &str) {
+    note(&format!("warning: {text}"));
+}
+
+/// A failure, and below it what to do.
+pub fn error(text: &str, hint: Option<&str>) {
+    note(&format!("error: {text}"));
+    if let Some(hint) = hint {
+        note(&format!("hint: {hint}"));
+    }
+}
+
+/// Prints help as `clap` does, and errors in our form: what it calls a tip is a hint.
+pub fn refuse_usage(error: &clap::Error) -> Exit {
+    let is_missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || is_missing {
+        drop(error.print());
+        return if is_missing { Exit::Usage } else { Exit::Done };
+    }
+    let text = error.render().to_string();
+    let paragraphs = text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|p| !p.starts_with("Usage:"));
+    let (tips, rest): (Vec<_>, Vec<_>) = paragraphs.partition(|p| p.starts_with("tip:"));
+    let hint = tips
+        .first()
+        .map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
+    let help = "For more information, try '--help'.";
+    for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
+        note(paragraph);
+    }
+    if rest.contains(&help) {
+        note(&format!("hint: {hint}"));
+    }
+    Exit::Usage
+}

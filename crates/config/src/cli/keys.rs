@@ -1,0 +1,161 @@
+//! The flags of the keys, as `clap` takes them.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, value_parser};
+
+use crate::choices::Switch;
+use crate::error::ConfigError;
+use crate::flags::{AmpFlag, CheckpointFlag, PlanFlag};
+use crate::image_size::ImageSize;
+use crate::keys::{self, Command, with_rows};
+use crate::overrides::Overrides;
+use crate::resolve::{Resolved, resolve};
+
+/// A command line with flags of keys.
+pub trait Offers {
+    /// Which one.
+    const COMMAND: Command;
+}
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $name:ident,)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub enum $name {}
+
+        impl Offers for $name {
+            const COMMAND: Command = Command::$name;
+        }
+    )+};
+}
+commands! {
+    /// [`Command::Fit`].
+    Fit,
+    /// [`Command::Evaluate`].
+    Evaluate,
+    /// [`Command::Memory`].
+    Memory,
+    /// [`Command::Explain`].
+    Explain,
+    /// [`Command::Pareto`].
+    Pareto,
+    /// [`Command::Suggest`].
+    Suggest,
+}
+
+/// The flags of the keys that the command `C` offers, to be flattened into its arguments; with
+/// `--preset` comes `--config FILE`.
+#[derive(Clone, Debug)]
+pub struct KeyFlags<C> {
+    /// The file of `--config`.
+    pub config: Option<PathBuf>,
+    /// What was given.
+    pub overrides: Overrides,
+    command: PhantomData<C>,
+}
+
+impl<C> KeyFlags<C> {
+    /// Merges preset, file and flags, and validates.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn resolve(&self) -> Result<Resolved, ConfigError> {
+        resolve(None, self.config.as_deref(), self.overrides.clone())
+    }
+}
+
+/// Puts the value of a flag where it belongs.
+macro_rules! give {
+    ($overrides:ident, $name:ident, $value:expr) => {
+        $overrides.$name = Some($value.into())
+    };
+    ($overrides:ident, $name:ident, $value:expr, $apply:path) => {
+        $apply($value, $overrides)
+    };
+}
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => {
+        accepts: $accepts:expr,
+        flag: $flag:literal $(($given:ty, $value:literal, $help:literal $(, $apply:path)?))?,
+        $($rest:tt)*
+    })+) => {
+        /// The flags of a command, in the order of the rows.
+        fn args(command: Command) -> Vec<Arg> {
+            let mut args = Vec::new();
+            $($(if keys::find(stringify!($name)).is_some_and(|key| key.is_offered_by(command)) {
+                let arg = Arg::new(id($flag)).long(id($flag)).help($help);
+                args.push(if $value.is_empty() {
+                    arg.action(ArgAction::SetTrue)
+                } else {
+                    arg.value_name($value).value_parser(value_parser!($given))
+                });
+            })?)+
+            args
+        }
+
+        /// Takes what was given of a command's flags.
+        fn take(matches: &ArgMatches, overrides: &mut Overrides) {
+            $($(if let Some(value) = given::<$given>(matches, id($flag)) {
+                give!(overrides, $name, value $(, $apply)?);
+            })?)+
+        }
+    };
+}
+with_rows!(flags);
+
+const fn id(flag: &'static str) -> &'static str {
+    // Every flag begins with two hyphens.
+    flag.split_at(2).1
+}
+
+fn given<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Option<T> {
+    let value = matches.try_get_one::<T>(id).ok()??;
+    let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+    is_given.then(|| value.clone())
+}
+
+impl<C: Offers> Args for KeyFlags<C> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let args = args(C::COMMAND);
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Take keys from this TOML file");
+        // A file may name a preset, so the two are offered together, the file after the preset.
+        let position = args.iter().position(|arg| arg.get_id() == "preset");
+        match position {
+            Some(position) => {
+                let (before, after) = args.split_at(position + 1);
+                command.args(before).arg(file).args(after)
+            }
+            None => command.args(args),
+        }
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<C: Offers> FromArgMatches for KeyFlags<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self {
+            config: None,
+            overrides: Overrides::default(),
+            command: PhantomData,
+        };
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        take(matches, &mut self.overrides);
+        self.config = given(matches, "config").or(self.config.take());
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! What the command lines of `train` and `advisor` share (feature `cli`): the flags of the keys, what
+//! happens to a flag that is given twice, the console, and the exit codes.
+
+mod check;
+pub mod console;
+mod exit;
+mod keys;
+mod repeats;
+
+pub use check::faults;
+pub use exit::Exit;
+pub use keys::{Evaluate, Explain, Fit, KeyFlags, Memory, Offers, Pareto, Suggest};
+pub use repeats::repeats;

@@ -1,0 +1,219 @@
+//! The types of keys: how TOML writes their values, and which values a key accepts.
+//!
+//! TOML's side takes every integer as TOML writes it, so that `batch = -1` is answered with the
+//! accepted range rather than the name of a Rust type.
+
+use std::str::FromStr;
+
+use serde::de::DeserializeOwned;
+
+use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::error::ConfigError;
+use crate::image_size::ImageSize;
+
+/// The values of a key: which are accepted, and how that reads after "must be".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepts<T> {
+    pub(crate) text: &'static str,
+    /// The same for the text of a flag, where it is written differently there.
+    pub(crate) flag_text: &'static str,
+    pub(crate) holds: fn(&T) -> bool,
+}
+
+impl<T> Accepts<T> {
+    pub(crate) const fn new(text: &'static str, holds: fn(&T) -> bool) -> Self {
+        Self {
+            text,
+            flag_text: text,
+            holds,
+        }
+    }
+
+    /// Whatever the type itself can hold.
+    pub(crate) const fn any(text: &'static str) -> Self {
+        Self::new(text, |_| true)
+    }
+
+    pub(crate) const fn with_flag_text(self, flag_text: &'static str) -> Self {
+        Self { flag_text, ..self }
+    }
+}
+
+pub(crate) const SWITCH: Accepts<bool> = Accepts::any("`true` or `false`");
+pub(crate) const POSITIVE: Accepts<f64> = Accepts::new("a finite number above 0", |value| {
+    value.is_finite() && *value > 0.0
+});
+
+/// A whole number in a range, its ends included; a word on the lower end goes into the text.
+macro_rules! whole {
+    ($min:literal $($remark:literal)? to $max:literal) => {
+        Accepts::new(
+            concat!("a whole number from ", $min, $(" ", $remark,)? " to ", $max),
+            |value| ($min..=$max).contains(value),
+        )
+    };
+}
+pub(crate) use whole;
+
+/// A value that is not accepted, as it was written, and the way out.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) found: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Refused {
+    pub(crate) fn new(found: &impl ToString) -> Self {
+        Self {
+            found: found.to_string(),
+            hint: None,
+        }
+    }
+}
+
+/// A type of a key.
+pub(crate) trait Value: Sized {
+    /// What TOML has for it.
+    type Wire: DeserializeOwned;
+
+    fn read(wire: Self::Wire) -> Result<Self, Refused>;
+
+    /// As TOML.
+    fn written(&self) -> String;
+
+    /// What is said of a value outside its range.
+    fn refused(&self) -> Refused;
+}
+
+/// Types that TOML has as well.
+macro_rules! plain {
+    ($($ty:ty as $format:literal),+) => {$(
+        impl Value for $ty {
+            type Wire = Self;
+
+            fn read(wire: Self) -> Result<Self, Refused> {
+                Ok(wire)
+            }
+
+            fn written(&self) -> String {
+                format!($format, self)
+            }
+
+            fn refused(&self) -> Refused {
+                Refused::new(self)
+            }
+        }
+    )+};
+}
+plain!(bool as "{}", f64 as "{:?}");
+
+macro_rules! whole_numbers {
+    ($($ty:ty),+) => {$(
+        impl Value for $ty {
+            type Wire = i64;
+
+            fn read(wire: i64) -> Result<Self, Refused> {
+                Self::try_from(wire).map_err(|_range| Refused::new(&wire))
+            }
+
+            fn written(&self) -> String {
+                self.to_string()
+            }
+
+            fn refused(&self) -> Refused {
+                Refused::new(self)
+            }
+        }
+    )+};
+}
+whole_numbers!(u32, u64);
+
+macro_rules! named_choices {
+    ($($ty:ty),+) => {$(
+        impl Value for $ty {
+            type Wire = String;
+
+            fn read(wire: String) -> Result<Self, Refused> {
+                choice(&wire)
+            }
+
+            fn written(&self) -> String {
+                format!("\"{self}\"")
+            }
+
+            fn refused(&self) -> Refused {
+                Refused::new(self)
+            }
+        }
+    )+};
+}
+named_choices!(AmpDtype, CheckpointPolicy);
+
+impl Value for String {
+    type Wire = Self;
+
+    fn read(wire: Self) -> Result<Self, Refused> {
+        Ok(wire)
+    }
+
+    fn written(&self) -> String {
+        // In a file that nobody checked against the presets it may be any text.
+        toml::Value::from(self.as_str()).to_string()
+    }
+
+    fn refused(&self) -> Refused {
+        Refused::new(self)
+    }
+}
+
+impl Value for ImageSize {
+    type Wire = [i64; 2];
+
+    fn read([height, width]: [i64; 2]) -> Result<Self, Refused> {
+        match (u32::try_from(height), u32::try_from(width)) {
+            (Ok(height), Ok(width)) => Ok(Self::new(height, width)),
+            _ => Err(Refused::new(&format_args!("[{height}, {width}]"))),
+        }
+    }
+
+    fn written(&self) -> String {
+        format!("[{}, {}]", self.height, self.width)
+    }
+
+    fn refused(&self) -> Refused {
+        let (below, above) = self.nearest_valid();
+        let hint = if below == above {
+            format!("the nearest valid size is {below}")
+        } else {
+            format!("the nearest valid sizes are {below} and {above}")
+        };
+        Refused {
+            hint: Some(hint),
+            ..Refused::new(self)
+        }
+    }
+}
+
+impl Value for Vec<Keep> {
+    type Wire = Vec<String>;
+
+    fn read(wire: Vec<String>) -> Result<Self, Refused> {
+        wire.iter().map(|stage| choice(stage)).collect()
+    }
+
+    fn written(&self) -> String {
+        let stages: Vec<_> = self.iter().map(|keep| format!("\"{keep}\"")).collect();
+        format!("[{}]", stages.join(", "))
+    }
+
+    fn refused(&self) -> Refused {
+        Refused::new(&format_args!("{} stages", self.len()))
+    }
+}
+
+fn choice<T: FromStr<Err = ConfigError>>(text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|error: ConfigError| Refused {
+        hint: error.hint(),
+        ..Refused::new(&text)
+    })
+}

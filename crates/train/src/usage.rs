@@ -1,0 +1,228 @@
+//! Requests that cannot be met, each with its facts and a way out.
+
+use std::path::PathBuf;
+
+/// A request of the command line that is refused before anything is started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// A path where a name belongs.
+    #[error("`{flag}` must be a name, found `{found}`")]
+    NotAName {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// A folder to resume that has no snapshot.
+    #[error("`{}` holds no snapshot to continue from", folder.display())]
+    NoSnapshot {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A snapshot that is not in the folder of its run.
+    #[error("`{}` is a snapshot outside of its run", path.display())]
+    SnapshotOutsideRun {
+        /// The snapshot.
+        path: PathBuf,
+    },
+    /// A folder for results beside a run to resume.
+    #[error("a resumed run keeps its own folder, `{}`", run.display())]
+    RunKeepsFolder {
+        /// The folder of the run.
+        run: PathBuf,
+    },
+    /// Another process resumed the run in the meantime.
+    #[error("another process has continued `{}`", run.display())]
+    ContinuedElsewhere {
+        /// The folder of the run.
+        run: PathBuf,
+    },
+    /// A setting that a resumed run cannot change.
+    #[error(
+        "`{}` belongs to a run with `{key}` = {was}, which cannot change to {is} (`{flag}`)",
+        snapshot.display()
+    )]
+    FixedSetting {
+        /// The snapshot.
+        snapshot: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// The run's value, as TOML.
+        was: String,
+        /// The value asked for, as TOML.
+        is: String,
+    },
+    /// A run folder that holds something.
+    #[error("the run folder `{}` is not empty", folder.display())]
+    RunFolderTaken {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A run folder in which another process works.
+    #[error("another run is at work in `{}`", folder.display())]
+    RunFolderLocked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// All numbers of run folders are taken.
+    #[error("no free number for a run in `{}`", parent.display())]
+    NoFreeRun {
+        /// Where the folder was to be.
+        parent: PathBuf,
+    },
+    /// All numbers of models are taken.
+    #[error("no free number for a model in `{}`", models_dir.display())]
+    NoFreeModel {
+        /// Where the model was to be.
+        models_dir: PathBuf,
+    },
+    /// Built-in pages for several classes.
+    #[error("the built-in pages have one class, not {classes}")]
+    ClassesOfPages {
+        /// How many were asked for.
+        classes: u32,
+    },
+    /// A file where a folder of data belongs.
+    #[error("`{}` is a file, not a folder", path.display())]
+    DataIsAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part of a data set without images.
+    #[error("`{}` has no `{split}` images", data.display())]
+    NoImagesToScore {
+        /// The folder of data.
+        data: PathBuf,
+        /// `train`, `val` or `test`.
+        split: &'static str,
+    },
+    /// A threshold that is not a probability.
+    #[error("`--threshold {found}` is not a probability")]
+    NotAProbability {
+        /// The value.
+        found: f64,
+    },
+    /// Two images whose masks have one name.
+    #[error(
+        "`{}` and `{}` would both become `{}`",
+        first.display(), second.display(), mask.display()
+    )]
+    OneMaskForTwo {
+        /// An image.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+        /// The mask of both.
+        mask: PathBuf,
+    },
+    /// A mask that exists.
+    #[error("`{}` is there already", mask.display())]
+    MaskExists {
+        /// The mask.
+        mask: PathBuf,
+    },
+    /// A folder without images.
+    #[error("`{}` holds no PNG or JPEG image", folder.display())]
+    NoImages {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file to write whose folder does not exist.
+    #[error("there is no folder `{}`", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The flag that names the file.
+        flag: &'static str,
+    },
+    /// A folder where a file belongs.
+    #[error("`{}` is a folder", path.display())]
+    IsAFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A CPU whose kernels the estimator does not know.
+    #[error("nothing of that is predicted for this CPU, which has {capability}")]
+    NothingPredicted {
+        /// What libtorch uses of the CPU.
+        capability: String,
+    },
+    /// A budget of no time.
+    #[error("`--budget-minutes` must be positive, found {found}")]
+    NoBudget {
+        /// The value.
+        found: f64,
+    },
+    /// Data for a benchmark that PyTorch could not read.
+    #[error("`{}` has no `train/images` and `val/images`", data.display())]
+    NotSplit {
+        /// The folder.
+        data: PathBuf,
+    },
+    /// A variant of PyTorch in a benchmark without PyTorch.
+    #[error("`--variant` names one of PyTorch's")]
+    VariantAlone,
+    /// A check of `train doctor` that does not exist.
+    #[error("there is no check `{name}` to break")]
+    NoSuchCheck {
+        /// The name that was given.
+        name: String,
+        /// The names of the checks.
+        known: Vec<String>,
+    },
+}
+
+impl UsageError {
+    /// What to do.
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::NotAName { .. } => "`--run-dir DIR` takes a path",
+            Self::NoSnapshot { .. } => {
+                "a run writes `last/snapshot.safetensors` at each epoch; `--resume FILE` starts from \
+                 bare weights, such as `best.safetensors`"
+            }
+            Self::SnapshotOutsideRun { .. } => {
+                "it is continued in its run's folder, as `last/snapshot.safetensors`"
+            }
+            Self::RunKeepsFolder { .. } => "leave `--run-dir` and `--run-name` out",
+            Self::ContinuedElsewhere { .. } => {
+                "run the command again to resume from the latest snapshot"
+            }
+            Self::FixedSetting { .. } => {
+                "leave the setting out to continue the run; to change it, start a new run from its \
+                 weights: `--resume FILE`"
+            }
+            Self::RunFolderTaken { .. } => "choose another `--run-dir`; nothing is overwritten",
+            Self::RunFolderLocked { .. } => {
+                "wait for it or stop it, or choose another `--run-dir`"
+            }
+            Self::NoFreeRun { .. } => "name one with `--run-dir`",
+            Self::NoFreeModel { .. } => "choose another `--models-dir`",
+            Self::ClassesOfPages { .. } => "name your own data with `--data DIR`",
+            Self::DataIsAFile { .. } => {
+                "`--data` takes the folder that holds `train/` and `val/`, or `images/` and `masks/`"
+            }
+            Self::NoImagesToScore { .. } => "choose others with `--split`",
+            Self::NotAProbability { .. } => "choose a value from 0 to 1",
+            Self::OneMaskForTwo { .. } => "rename one of them",
+            Self::MaskExists { .. } => "choose another `--out`, or pass `--overwrite`",
+            Self::NoImages { .. } => "name an image, or the folder that holds the images",
+            Self::NoFolder { flag, .. } => {
+                return format!("make it, or choose another place with `{flag}`");
+            }
+            Self::IsAFolder { .. } => "`--out` takes a file, such as `timeline.svg`",
+            Self::NothingPredicted { .. } => "`train memory` measures on any CPU",
+            Self::NoBudget { .. } => "leave it out for no limit",
+            Self::NotSplit { .. } => {
+                "the epochs take a folder with `train/` and `val/`, each with `images/` and `masks/`, \
+                 since PyTorch reads the same files"
+            }
+            Self::VariantAlone => "add `--against-pytorch`",
+            Self::NoSuchCheck { known, .. } => return format!("one of {}", known.join(", ")),
+        };
+        hint.to_owned()
+    }
+}
