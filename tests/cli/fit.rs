@@ -1,6 +1,7 @@
 //! What a run writes, and the flags that change its course.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -77,9 +78,10 @@ fn a_run_writes_its_files_and_evaluate_reproduces_its_score() {
     );
     let artifacts = summary["artifacts"].as_object().unwrap();
     for path in artifacts.values().filter_map(Value::as_str) {
-        assert!(sandbox.path(path).exists(), "{path}");
+        let path = format!("runs/data-001/{path}");
+        assert!(sandbox.path(&path).exists(), "{path}");
         assert!(
-            run.stdout.contains(path),
+            run.stdout.contains(&path),
             "{path} is not named in {}",
             run.stdout
         );
@@ -194,6 +196,9 @@ fn models_are_numbered() {
         assert!(run.stdout.contains(&model), "{}", run.stdout);
         let best = format!("runs/manga-0{number}/best.safetensors");
         assert!(sandbox.read(&model) == sandbox.read(&best));
+        let summary = sandbox.json(&format!("runs/manga-0{number}/summary.json"));
+        let path = Path::new(summary["artifacts"]["model"].as_str().unwrap());
+        assert!(path.is_absolute() && path.ends_with(&model), "{path:?}");
     }
 }
 

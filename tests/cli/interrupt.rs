@@ -24,7 +24,7 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         assert_eq!(summary["status"], "interrupted");
         assert!(summary["steps"].as_u64().unwrap() >= 2, "{summary}");
         let last = summary["artifacts"]["last"].as_str().unwrap();
-        let network = WeightsFile::open(&sandbox.path(last))
+        let network = WeightsFile::open(&sandbox.path("run").join(last))
             .unwrap()
             .network()
             .unwrap();

@@ -74,7 +74,7 @@ pub struct Validation {
     pub per_class: Vec<ClassScore>,
 }
 
-/// Files of a run.
+/// Files of a run, relative to its folder; those outside of it by their whole path.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Artifacts {
     /// The resolved configuration.
@@ -158,6 +158,6 @@ pub struct Summary {
     pub validation: Validation,
     /// What was changed of what was asked for.
     pub fallbacks: Vec<Fallback>,
-    /// Files, relative to where the program was started.
+    /// Its files.
     pub artifacts: Artifacts,
 }

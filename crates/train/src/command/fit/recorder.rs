@@ -216,7 +216,7 @@ impl Recorder {
             .dir
             .log_event(&event)
             .and_then(|()| self.write_summary(&summary));
-        let report = report(&summary, self.best.as_ref(), &self.dir.file("summary.json"));
+        let report = report(&summary, self.best.as_ref(), self.dir.path());
         remember(&summary, self.device, self.predicted, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
@@ -244,7 +244,7 @@ impl Recorder {
         self.dir.write("summary.json", text + "\n")
     }
 
-    /// Draws the samples and copies the weights; returns where both went.
+    /// Draws the samples and copies the weights; returns where both went, as in [`Artifacts`].
     fn publish(
         &self,
         trainer: &Trainer,
@@ -264,11 +264,12 @@ impl Recorder {
             &folder,
         )?;
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
-        Ok((Some(folder), copy.transpose()?))
+        let copy = copy.transpose()?.map(|path| path.canonicalize().unwrap_or(path));
+        Ok((Some(PathBuf::from(SAMPLES)), copy))
     }
 
     fn artifacts(&self) -> Artifacts {
-        let there = |name: &str| Some(self.dir.file(name)).filter(|p| p.exists());
+        let there = |name: &str| self.dir.file(name).exists().then(|| PathBuf::from(name));
         Artifacts {
             config: there("config.toml"),
             best: there(BEST),

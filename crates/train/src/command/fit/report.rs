@@ -1,6 +1,6 @@
 //! What a run tells its user: a rung that it takes, and in the end what it came to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::ladder::{Failure, Rung};
 use crate::outputs::{Status, Summary};
@@ -28,8 +28,9 @@ pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
     )
 }
 
-/// What a run came to and which files it left; the summary itself where it could be written.
-pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, summary_file: &Path) -> String {
+/// What a run came to and which files it left in its folder; the summary itself where it could be
+/// written.
+pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Path) -> String {
     let mut lines = Vec::new();
     if let Some(best) = best {
         let early = if summary.status == Status::EarlyStopped {
@@ -65,7 +66,7 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, summary_file
     }
     lines.push("files:".to_owned());
     let files = &summary.artifacts;
-    let summary_file = Some(summary_file.to_owned()).filter(|p| p.exists());
+    let itself = Some(PathBuf::from("summary.json")).filter(|name| folder.join(name).exists());
     for (path, what) in [
         (&files.best, "best weights"),
         (&files.last, "last weights"),
@@ -74,10 +75,10 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, summary_file
         (&files.metrics, "one line per epoch"),
         (&files.events, "what happened"),
         (&files.samples, "image, mask and prediction side by side"),
-        (&summary_file, "summary"),
+        (&itself, "summary"),
     ] {
         if let Some(path) = path {
-            lines.push(format!("  {}  {what}", path.display()));
+            lines.push(format!("  {}  {what}", folder.join(path).display()));
         }
     }
     lines.join("\n")
