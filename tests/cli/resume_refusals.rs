@@ -120,7 +120,7 @@ fn a_run_resumes_only_with_its_own_settings() {
     let sandbox = with_run();
     let refused = |flags: &[&str]| refused(&sandbox, &[&["--resume", "run"], flags].concat());
     insta::assert_snapshot!(refused(&["--lr", "0.5"]), @"
-    error: `run/last/snapshot.safetensors` is of a run with `lr` = 0.001, and cannot go on with 0.5 (`--lr`)
+    error: `run/last/snapshot.safetensors` belongs to a run with `lr` = 0.001, which cannot change to 0.5 (`--lr`)
     hint: leave the setting out to continue the run; to change it, start a new run from its weights: `--resume FILE`
     ");
     for flags in [
@@ -137,7 +137,7 @@ fn a_run_resumes_only_with_its_own_settings() {
         ["--preset", "speed"],
     ] {
         let complaint = refused(&flags);
-        assert!(complaint.contains("cannot go on with"), "{complaint}");
+        assert!(complaint.contains("which cannot change to"), "{complaint}");
     }
     // Flags that repeat the settings, or mean the same, are accepted.
     for flags in [
@@ -153,7 +153,7 @@ fn a_run_resumes_only_with_its_own_settings() {
         );
     }
     insta::assert_snapshot!(refused(&["--run-dir", "other"]), @"
-    error: `run` is continued in its own folder
+    error: a resumed run keeps its own folder, `run`
     hint: leave `--run-dir` and `--run-name` out
     ");
     fs::remove_file(sandbox.path("data/train/images/page-00003.png")).unwrap();

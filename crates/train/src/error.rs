@@ -8,6 +8,7 @@ use config::{ConfigError, Place};
 
 use crate::guard::{Place as Full, Pressure};
 use crate::trainer::Cause;
+use crate::usage::UsageError;
 use data::DataError;
 
 /// Failure of a command.
@@ -34,6 +35,9 @@ pub enum Error {
         /// Name of the Cargo feature.
         feature: &'static str,
     },
+    /// A request of the command line that cannot be met.
+    #[error(transparent)]
+    Refused(#[from] UsageError),
     /// A request that cannot be met, with what to do instead.
     #[error("{message}")]
     Usage {
@@ -132,6 +136,7 @@ impl Error {
             Self::Config(_)
             | Self::Data(_)
             | Self::MissingFeature { .. }
+            | Self::Refused(_)
             | Self::Usage { .. }
             | Self::Weights { .. }
             | Self::Snapshot { .. }
@@ -181,6 +186,7 @@ impl Error {
                 "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
                  `--features`), or switch it off"
             )),
+            Self::Refused(error) => Some(error.hint()),
             Self::Usage { hint, .. }
             | Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }

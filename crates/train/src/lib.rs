@@ -30,6 +30,8 @@ pub mod proposal;
 pub mod run_data;
 pub mod snapshot;
 pub mod trainer;
+mod usage;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use usage::UsageError;

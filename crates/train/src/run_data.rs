@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use config::RunConfig;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::usage::UsageError;
 use data::folder::{Dataset, SplitOptions, scan as scan_folder};
 use data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, synth, verify};
 
@@ -40,13 +41,13 @@ impl RunData {
     /// Built-in comic pages.
     ///
     /// # Errors
-    /// [`Error::Usage`] for several classes; [`Error::Data`] for a size that pages cannot have.
+    /// [`UsageError`] for several classes; [`Error::Data`](crate::Error::Data) for a size that pages cannot have.
     pub fn built_in(config: &RunConfig, pages: Pages) -> Result<Self> {
         if config.classes != 1 {
-            return Err(Error::Usage {
-                message: format!("the built-in pages have one class, not {}", config.classes),
-                hint: "name your own data with `--data DIR`".to_owned(),
-            });
+            return Err(UsageError::ClassesOfPages {
+                classes: config.classes,
+            }
+            .into());
         }
         let (h, w) = (config.img_size.height, config.img_size.width);
         let train = SynthSource::new(config.seed, pages.train, h, w)?;
@@ -64,7 +65,7 @@ impl RunData {
     /// The images and masks of a folder, of which `cache_bytes` may stay decoded in memory.
     ///
     /// # Errors
-    /// [`Error::Usage`], [`Error::Data`] with the file and what is wrong with it.
+    /// [`UsageError`], [`Error::Data`](crate::Error::Data) with the file and what is wrong with it.
     pub fn of_folder(folder: &Path, config: &RunConfig, cache_bytes: u64) -> Result<Self> {
         let dataset = scan(folder, config)?;
         let (height, width) = size_of(config);
@@ -134,12 +135,10 @@ pub(crate) fn name_of(folder: Option<&Path>) -> String {
 /// Scans a folder as the configuration says.
 pub(crate) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
     if folder.is_file() {
-        return Err(Error::Usage {
-            message: format!("`{}` is a file, not a folder", folder.display()),
-            hint: "`--data` takes the folder that holds `train/` and `val/`, or `images/` and \
-                   `masks/`"
-                .to_owned(),
-        });
+        return Err(UsageError::DataIsAFile {
+            path: folder.to_owned(),
+        }
+        .into());
     }
     let options = SplitOptions {
         val_percent: config.val_percent,

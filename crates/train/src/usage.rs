@@ -15,33 +15,32 @@ pub enum UsageError {
         found: String,
     },
     /// A folder to resume that has no snapshot.
-    #[error("`{}` holds no snapshot to continue from", folder.display())]
+    #[error("`{folder}` holds no snapshot to continue from")]
     NoSnapshot {
         /// The folder.
         folder: PathBuf,
     },
     /// A snapshot that is not in the folder of its run.
-    #[error("`{}` is a snapshot outside of its run", path.display())]
+    #[error("`{path}` is a snapshot outside of its run")]
     SnapshotOutsideRun {
         /// The snapshot.
         path: PathBuf,
     },
     /// A folder for results beside a run to resume.
-    #[error("a resumed run keeps its own folder, `{}`", run.display())]
+    #[error("a resumed run keeps its own folder, `{run}`")]
     RunKeepsFolder {
         /// The folder of the run.
         run: PathBuf,
     },
     /// Another process resumed the run in the meantime.
-    #[error("another process has continued `{}`", run.display())]
+    #[error("another process has continued `{run}`")]
     ContinuedElsewhere {
         /// The folder of the run.
         run: PathBuf,
     },
     /// A setting that a resumed run cannot change.
     #[error(
-        "`{}` belongs to a run with `{key}` = {was}, which cannot change to {is} (`{flag}`)",
-        snapshot.display()
+        "`{snapshot}` belongs to a run with `{key}` = {was}, which cannot change to {is} (`{flag}`)"
     )]
     FixedSetting {
         /// The snapshot.
@@ -56,25 +55,25 @@ pub enum UsageError {
         is: String,
     },
     /// A run folder that holds something.
-    #[error("the run folder `{}` is not empty", folder.display())]
+    #[error("the run folder `{folder}` is not empty")]
     RunFolderTaken {
         /// The folder.
         folder: PathBuf,
     },
     /// A run folder in which another process works.
-    #[error("another run is at work in `{}`", folder.display())]
+    #[error("another run is at work in `{folder}`")]
     RunFolderLocked {
         /// The folder.
         folder: PathBuf,
     },
     /// All numbers of run folders are taken.
-    #[error("no free number for a run in `{}`", parent.display())]
+    #[error("no free number for a run in `{parent}`")]
     NoFreeRun {
         /// Where the folder was to be.
         parent: PathBuf,
     },
     /// All numbers of models are taken.
-    #[error("no free number for a model in `{}`", models_dir.display())]
+    #[error("no free number for a model in `{models_dir}`")]
     NoFreeModel {
         /// Where the model was to be.
         models_dir: PathBuf,
@@ -86,13 +85,13 @@ pub enum UsageError {
         classes: u32,
     },
     /// A file where a folder of data belongs.
-    #[error("`{}` is a file, not a folder", path.display())]
+    #[error("`{path}` is a file, not a folder")]
     DataIsAFile {
         /// The file.
         path: PathBuf,
     },
     /// A part of a data set without images.
-    #[error("`{}` has no `{split}` images", data.display())]
+    #[error("`{data}` has no `{split}` images")]
     NoImagesToScore {
         /// The folder of data.
         data: PathBuf,
@@ -106,10 +105,7 @@ pub enum UsageError {
         found: f64,
     },
     /// Two images whose masks have one name.
-    #[error(
-        "`{}` and `{}` would both become `{}`",
-        first.display(), second.display(), mask.display()
-    )]
+    #[error("`{first}` and `{second}` would both become `{mask}`")]
     OneMaskForTwo {
         /// An image.
         first: PathBuf,
@@ -119,19 +115,19 @@ pub enum UsageError {
         mask: PathBuf,
     },
     /// A mask that exists.
-    #[error("`{}` is there already", mask.display())]
+    #[error("`{mask}` is there already")]
     MaskExists {
         /// The mask.
         mask: PathBuf,
     },
     /// A folder without images.
-    #[error("`{}` holds no PNG or JPEG image", folder.display())]
+    #[error("`{folder}` holds no PNG or JPEG image")]
     NoImages {
         /// The folder.
         folder: PathBuf,
     },
     /// A file to write whose folder does not exist.
-    #[error("there is no folder `{}`", folder.display())]
+    #[error("there is no folder `{folder}`")]
     NoFolder {
         /// The folder.
         folder: PathBuf,
@@ -139,7 +135,7 @@ pub enum UsageError {
         flag: &'static str,
     },
     /// A folder where a file belongs.
-    #[error("`{}` is a folder", path.display())]
+    #[error("`{path}` is a folder")]
     IsAFolder {
         /// The folder.
         path: PathBuf,
@@ -157,7 +153,7 @@ pub enum UsageError {
         found: f64,
     },
     /// Data for a benchmark that PyTorch could not read.
-    #[error("`{}` has no `train/images` and `val/images`", data.display())]
+    #[error("`{data}` has no `train/images` and `val/images`")]
     NotSplit {
         /// The folder.
         data: PathBuf,
@@ -196,9 +192,7 @@ impl UsageError {
                  weights: `--resume FILE`"
             }
             Self::RunFolderTaken { .. } => "choose another `--run-dir`; nothing is overwritten",
-            Self::RunFolderLocked { .. } => {
-                "wait for it or stop it, or choose another `--run-dir`"
-            }
+            Self::RunFolderLocked { .. } => "wait for it or stop it, or choose another `--run-dir`",
             Self::NoFreeRun { .. } => "name one with `--run-dir`",
             Self::NoFreeModel { .. } => "choose another `--models-dir`",
             Self::ClassesOfPages { .. } => "name your own data with `--data DIR`",

@@ -17,6 +17,7 @@ use tch::Device;
 use super::console;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
+use crate::usage::UsageError;
 use crate::weights::write_atomically;
 
 /// Rounds of a group, and how long a turn of one takes.
@@ -116,10 +117,11 @@ fn refuse_no_folder(json: Option<&Path>) -> Result<()> {
     let folder = json.and_then(Path::parent);
     match folder.filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
         None => Ok(()),
-        Some(folder) => Err(Error::Usage {
-            message: format!("there is no folder `{}`", folder.display()),
-            hint: "make it, or choose another place with `--json`".to_owned(),
-        }),
+        Some(folder) => Err(UsageError::NoFolder {
+            folder: folder.to_owned(),
+            flag: "--json",
+        }
+        .into()),
     }
 }
 
@@ -157,25 +159,15 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
     let (rounds, turn_ms) = if args.quick { QUICK } else { ROUNDS };
     let minutes = match args.budget_minutes {
         Some(minutes) if !(minutes > 0.0 && minutes.is_finite()) => {
-            return Err(Error::Usage {
-                message: format!("`--budget-minutes` must be positive, found {minutes}"),
-                hint: "leave it out for all that there is".to_owned(),
-            });
+            return Err(UsageError::NoBudget { found: minutes }.into());
         }
         Some(minutes) => Some(minutes),
         // With PyTorch beside it a quick run is as long as its rows.
         None => (args.quick && !args.against_pytorch).then_some(QUICK_MINUTES),
     };
     if let Some(data) = args.data.as_deref().filter(|data| !is_split(data)) {
-        return Err(Error::Usage {
-            message: format!(
-                "`{}` has no `train/images` and `val/images`",
-                data.display()
-            ),
-            hint: "the epochs take a folder with `train/` and `val/`, each with `images/` and \
-                   `masks/`, since PyTorch reads the same files"
-                .to_owned(),
-        });
+        let data = data.to_owned();
+        return Err(UsageError::NotSplit { data }.into());
     }
     let threads = match args.threads {
         Some(threads) => threads as usize,
@@ -247,10 +239,7 @@ fn is_split(folder: &Path) -> bool {
 
 fn variants(args: &BenchArgs) -> Result<Vec<Implementation>> {
     if !args.variant.is_empty() && !args.against_pytorch {
-        return Err(Error::Usage {
-            message: "`--variant` names one of PyTorch's".to_owned(),
-            hint: "add `--against-pytorch`".to_owned(),
-        });
+        return Err(UsageError::VariantAlone.into());
     }
     let compiled = |it: &Implementation| {
         matches!(

@@ -14,7 +14,8 @@ use super::flags::DeviceFlag;
 use crate::compose::FEATURES;
 use crate::device;
 use crate::doctor::{self, Check, Report, Section, Status, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::usage::UsageError;
 
 /// Pause between two lines of progress where stderr is not a terminal.
 const QUIET: Duration = Duration::from_secs(10);
@@ -37,10 +38,11 @@ pub(super) struct DoctorArgs {
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let breakable = doctor::breakable();
     if let Some(name) = args.sabotage.iter().find(|name| !breakable.contains(name)) {
-        return Err(Error::Usage {
-            message: format!("there is no check `{name}` to break"),
-            hint: format!("one of {}", breakable.join(", ")),
-        });
+        return Err(UsageError::NoSuchCheck {
+            name: name.clone(),
+            known: breakable,
+        }
+        .into());
     }
     let device = args.device.device.resolve()?;
     let mut progress = Progress::new();

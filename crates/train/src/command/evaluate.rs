@@ -17,6 +17,7 @@ use crate::metrics::Scores;
 use crate::model::UNet;
 use crate::precision::{self, CpuSupport, Precision};
 use crate::run_data;
+use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{FolderSource, Loader, Source};
 
@@ -73,14 +74,11 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         Split::Test => dataset.test,
     };
     if pairs.is_empty() {
-        return Err(Error::Usage {
-            message: format!(
-                "`{}` has no `{}` images",
-                args.data.display(),
-                args.split.name()
-            ),
-            hint: "choose others with `--split`".to_owned(),
-        });
+        return Err(UsageError::NoImagesToScore {
+            data: args.data,
+            split: args.split.name(),
+        }
+        .into());
     }
     let (height, width) = run_data::size_of(config);
     let source: Arc<dyn Source> = Arc::new(FolderSource::new(

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::measure::{Phase, Subject};
 use crate::memory::{Category, Chart, PolicyPeak, Timeline, svg};
 use crate::precision::{self, CpuSupport, Precision};
+use crate::usage::UsageError;
 use crate::{checkpointing, compose, device, prediction};
 
 const MIB: f64 = 1_048_576.0;
@@ -275,16 +276,15 @@ impl<'a> Picture<'a> {
             _ => Path::new("."),
         };
         if !folder.is_dir() {
-            return Err(Error::Usage {
-                message: format!("there is no folder `{}`", folder.display()),
-                hint: "make it, or choose another place with `--out`".to_owned(),
-            });
+            return Err(UsageError::NoFolder {
+                folder: folder.to_owned(),
+                flag: "--out",
+            }
+            .into());
         }
         if path.is_dir() {
-            return Err(Error::Usage {
-                message: format!("`{}` is a folder", path.display()),
-                hint: "`--out` takes a file, such as `timeline.svg`".to_owned(),
-            });
+            let path = path.to_owned();
+            return Err(UsageError::IsAFolder { path }.into());
         }
         let mut builder = tempfile::Builder::new();
         // As any file that a program makes: the user's mask takes from it.

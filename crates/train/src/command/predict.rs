@@ -14,6 +14,7 @@ use super::flags::DeviceFlag;
 use crate::answering::Answering;
 use crate::error::{Error, Result};
 use crate::outputs::samples::save_png;
+use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{Batch, Sample, decode, resize};
 
@@ -43,10 +44,8 @@ pub(super) struct PredictArgs {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if !(0.0..=1.0).contains(&args.threshold) {
-        return Err(Error::Usage {
-            message: format!("`--threshold {}` is not a probability", args.threshold),
-            hint: "choose a value from 0 to 1".to_owned(),
-        });
+        let found = args.threshold;
+        return Err(UsageError::NotAProbability { found }.into());
     }
     let jobs = jobs(args)?;
     let weights = WeightsFile::open(&args.weights)?;
@@ -74,21 +73,15 @@ fn jobs(args: &PredictArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let mask = args.out.join(format!("{stem}_mask.png"));
         if let Some(other) = taken.insert(mask.clone(), image) {
-            return Err(Error::Usage {
-                message: format!(
-                    "`{}` and `{}` would both become `{}`",
-                    other.display(),
-                    image.display(),
-                    mask.display()
-                ),
-                hint: "rename one of them".to_owned(),
-            });
+            return Err(UsageError::OneMaskForTwo {
+                first: other.to_owned(),
+                second: image.clone(),
+                mask,
+            }
+            .into());
         }
         if mask.exists() && !args.overwrite {
-            return Err(Error::Usage {
-                message: format!("`{}` is there already", mask.display()),
-                hint: "choose another `--out`, or pass `--overwrite`".to_owned(),
-            });
+            return Err(UsageError::MaskExists { mask }.into());
         }
         jobs.push((image.clone(), mask));
     }
@@ -117,10 +110,8 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if images.is_empty() {
-        return Err(Error::Usage {
-            message: format!("`{}` holds no PNG or JPEG image", input.display()),
-            hint: "name an image, or the folder that holds the images".to_owned(),
-        });
+        let folder = input.to_owned();
+        return Err(UsageError::NoImages { folder }.into());
     }
     images.sort();
     Ok(images)

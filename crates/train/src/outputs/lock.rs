@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::usage::UsageError;
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -16,16 +17,16 @@ impl Lock {
     /// Locks `folder`. Where its file system knows no such locks there is none.
     ///
     /// # Errors
-    /// [`Error::Usage`] where another process holds it, [`Error::Io`] where there is no such folder.
+    /// [`Error::Refused`] where another process holds it, [`Error::Io`] where there is no such folder.
     #[cfg(unix)]
     pub(super) fn take(folder: &Path) -> Result<Self> {
         use rustix::fs::{FlockOperation, flock};
         let file = File::open(folder).map_err(|e| Error::io("open", folder, e))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => Err(Error::Usage {
-                message: format!("another run is at work in `{}`", folder.display()),
-                hint: "wait for it or stop it, or choose another `--run-dir`".to_owned(),
-            }),
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                let folder = folder.to_owned();
+                Err(UsageError::RunFolderLocked { folder }.into())
+            }
             _ => Ok(Self { _folder: file }),
         }
     }

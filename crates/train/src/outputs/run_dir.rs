@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::lock::Lock;
 use super::unwritten::Unwritten;
 use crate::error::{Error, Result};
+use crate::usage::UsageError;
 use crate::weights::{TEMPORARY, write_atomically};
 
 /// Numbers tried for a free name.
@@ -30,7 +31,7 @@ impl RunDir {
     /// Makes exactly `path`, which must be free: absent or empty.
     ///
     /// # Errors
-    /// [`Error::Usage`] where it holds something, [`Error::Io`] where it cannot be written.
+    /// [`Error::Refused`] where it holds something, [`Error::Io`] where it cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         Self::refuse_taken(path)?;
         fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
@@ -40,7 +41,7 @@ impl RunDir {
     /// Opens the folder of a run to go on with it.
     ///
     /// # Errors
-    /// [`Error::Usage`] where another run is in it, [`Error::Io`].
+    /// [`Error::Refused`] where another run is in it, [`Error::Io`].
     pub fn reopen(path: &Path) -> Result<Self> {
         Self::locked(path)
     }
@@ -87,14 +88,14 @@ impl RunDir {
     /// is read, which can take long.
     ///
     /// # Errors
-    /// [`Error::Usage`] where it holds something, [`Error::Io`] where it is no folder.
+    /// [`Error::Refused`] where it holds something, [`Error::Io`] where it is no folder.
     pub fn refuse_taken(path: &Path) -> Result<()> {
         match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
             Ok(false) => Ok(()),
-            Ok(true) => Err(Error::Usage {
-                message: format!("the run folder `{}` is not empty", path.display()),
-                hint: "choose another `--run-dir`; nothing is overwritten".to_owned(),
-            }),
+            Ok(true) => Err(UsageError::RunFolderTaken {
+                folder: path.to_owned(),
+            }
+            .into()),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io("create", path, e)),
         }
@@ -115,10 +116,8 @@ impl RunDir {
                 Err(e) => return Err(Error::io("create", path, e)),
             }
         }
-        Err(Error::Usage {
-            message: format!("no free number for a run in `{}`", parent.display()),
-            hint: "name one with `--run-dir`".to_owned(),
-        })
+        let parent = parent.to_owned();
+        Err(UsageError::NoFreeRun { parent }.into())
     }
 
     fn open(path: &Path) -> Result<Self> {
@@ -282,10 +281,8 @@ pub fn save_to_models_dir(models_dir: &Path, dataset: &str, weights: &Path) -> R
             Err(e) => return Err(Error::io("create", path, e)),
         }
     }
-    Err(Error::Usage {
-        message: format!("no free number for a model in `{}`", models_dir.display()),
-        hint: "choose another `--models-dir`".to_owned(),
-    })
+    let models_dir = models_dir.to_owned();
+    Err(UsageError::NoFreeModel { models_dir }.into())
 }
 
 #[cfg(test)]

@@ -4,17 +4,18 @@
 //! order, the rate, the precision. What may change is how long the run goes on, and how a step is
 //! computed as long as it computes the same.
 
-use config::keys::{self, KEYS, Key, Resume};
+use config::keys::{KEYS, Key, Resume};
 use config::{Resolved, RunConfig};
 
 use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
+use crate::usage::UsageError;
 
 /// The configuration of `snapshot` with what `given` has of flags and of a file, and what was
 /// changed by that, in words.
 ///
 /// # Errors
-/// [`Error::Snapshot`] where its own configuration cannot be read, [`Error::Usage`] with the setting
+/// [`Error::Snapshot`] where its own configuration cannot be read, [`Error::Refused`] with the setting
 /// that must not change, [`Error::Config`] where settings contradict each other.
 pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<String>)> {
     let text = &snapshot.state().config;
@@ -23,29 +24,27 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
     let asked = self::table(&snapshot.state().asked);
     let user = |key: &str| given.origins.given_by_user(key);
     // The keys of checkpointing speak of one thing, and are taken together.
-    let goes_along = |resume| resume == Resume::WithCheckpointing;
-    let checkpointing = KEYS.iter().any(|k| goes_along(k.resume) && user(k.name));
-    let wanted = |k: &&Key| user(k.name) || (checkpointing && goes_along(k.resume));
+    let goes_along = |key: &Key| key.resume == Resume::WithCheckpointing;
+    let checkpointing = KEYS.iter().any(|key| goes_along(key) && user(key.name));
+    let wanted = |key: &&Key| user(key.name) || (checkpointing && goes_along(key));
     let mut changes = Vec::new();
-    for Key {
-        name: key, resume, ..
-    } in KEYS.iter().filter(wanted)
-    {
-        let (was, is) = (table.get(*key).cloned(), now.get(*key).cloned());
-        if was == is || asked.get(*key) == is.as_ref() {
+    for key in KEYS.iter().filter(wanted) {
+        let name = key.name;
+        let (was, is) = (table.get(name).cloned(), now.get(name).cloned());
+        if was == is || asked.get(name) == is.as_ref() {
             continue;
         }
-        if *resume == Resume::Fixed {
+        if key.resume == Resume::Fixed {
             return Err(refused(snapshot, key, was.as_ref(), is.as_ref()));
         }
         changes.push(format!(
-            "`{key}` {} -> {}",
+            "`{name}` {} -> {}",
             shown(was.as_ref()),
             shown(is.as_ref())
         ));
         match is {
-            Some(value) => drop(table.insert((*key).to_owned(), value)),
-            None => drop(table.remove(*key)),
+            Some(value) => drop(table.insert(name.to_owned(), value)),
+            None => drop(table.remove(name)),
         }
     }
     Ok((RunConfig::from_toml(&table.to_string())?, changes))
@@ -62,20 +61,16 @@ fn shown(value: Option<&toml::Value>) -> String {
 
 fn refused(
     snapshot: &Snapshot,
-    key: &str,
+    key: &Key,
     was: Option<&toml::Value>,
     is: Option<&toml::Value>,
 ) -> Error {
-    let flag = keys::find(key).map_or("--config", |k| k.flag);
-    Error::Usage {
-        message: format!(
-            "`{}` is of a run with `{key}` = {}, and cannot go on with {} (`{flag}`)",
-            snapshot.path().display(),
-            shown(was),
-            shown(is)
-        ),
-        hint: "leave the setting out to continue the run; to change it, start a new run from its \
-               weights: `--resume FILE`"
-            .to_owned(),
+    UsageError::FixedSetting {
+        snapshot: snapshot.path().to_owned(),
+        key: key.name,
+        flag: key.flag,
+        was: shown(was),
+        is: shown(is),
     }
+    .into()
 }

@@ -11,6 +11,7 @@ use tch::Device;
 use super::console;
 use crate::error::{Error, Result};
 use crate::precision::CpuSupport;
+use crate::usage::UsageError;
 use crate::{compose, device};
 
 use cases::Case;
@@ -62,13 +63,10 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
         });
     }
     if rows.is_empty() {
-        return Err(Error::Usage {
-            message: format!(
-                "nothing of that is predicted for this CPU, which has {}",
-                torch_ext::library::cpu_capability()
-            ),
-            hint: "`train memory` measures on any CPU".to_owned(),
-        });
+        return Err(UsageError::NothingPredicted {
+            capability: torch_ext::library::cpu_capability(),
+        }
+        .into());
     }
     console::print(&if args.json {
         figures(&rows, channels_last).to_string()

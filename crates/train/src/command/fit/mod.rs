@@ -18,6 +18,7 @@ use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
 use crate::trainer::Trainer;
+use crate::usage::UsageError;
 use crate::{compose, device, fault, prediction, proposal};
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 
@@ -256,10 +257,8 @@ fn refuse_names(args: &FitArgs) -> Result<()> {
         let Some(name) = name else { continue };
         // Exactly one component, and not `.` or `..`.
         if Path::new(name).file_name() != Some(name.as_ref()) {
-            return Err(Error::Usage {
-                message: format!("`{flag}` must be a name, found `{name}`"),
-                hint: "`--run-dir DIR` takes a path".to_owned(),
-            });
+            let found = name.clone();
+            return Err(UsageError::NotAName { flag, found }.into());
         }
     }
     Ok(())

@@ -264,7 +264,9 @@ impl Recorder {
             &folder,
         )?;
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
-        let copy = copy.transpose()?.map(|path| path.canonicalize().unwrap_or(path));
+        let copy = copy
+            .transpose()?
+            .map(|path| path.canonicalize().unwrap_or(path));
         Ok((Some(PathBuf::from(SAMPLES)), copy))
     }
 

@@ -12,6 +12,7 @@ use crate::precision::Precision;
 use crate::run_data::{self, Pages};
 use crate::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
 use crate::trainer::Trainer;
+use crate::usage::UsageError;
 use crate::weights::{self, WeightsFile};
 
 /// Where a run starts from.
@@ -49,20 +50,18 @@ pub(super) fn start(args: &FitArgs) -> Result<Start> {
             Some(parent) if resume.ends_with("last") => parent,
             _ => resume,
         };
-        let found = snapshot::find(run)?.ok_or_else(|| Error::Usage {
-            message: format!("`{}` holds no snapshot to continue from", resume.display()),
-            hint: "a run writes `last/snapshot.safetensors` at each epoch; `--resume FILE` starts \
-                   from bare weights, such as `best.safetensors`"
-                .to_owned(),
+        let found = snapshot::find(run)?.ok_or_else(|| UsageError::NoSnapshot {
+            folder: resume.clone(),
         })?;
         found.note.iter().for_each(|line| console::note(line));
         (run, found.snapshot)
     } else if is_snapshot(resume) {
         let last = resume.parent().filter(|p| p.ends_with("last"));
-        let run = last.and_then(Path::parent).ok_or_else(|| Error::Usage {
-            message: format!("`{}` is a snapshot outside of its run", resume.display()),
-            hint: "it is continued in its run's folder, as `last/snapshot.safetensors`".to_owned(),
-        })?;
+        let run = last
+            .and_then(Path::parent)
+            .ok_or_else(|| UsageError::SnapshotOutsideRun {
+                path: resume.clone(),
+            })?;
         (run, Snapshot::open(resume)?)
     } else {
         return Ok(Start::Warm(WeightsFile::open(resume)?));
@@ -73,10 +72,8 @@ pub(super) fn start(args: &FitArgs) -> Result<Start> {
         run
     };
     if folder_asked_for(args).is_some_and(|folder| !is_same(&folder, run)) {
-        return Err(Error::Usage {
-            message: format!("`{}` is continued in its own folder", run.display()),
-            hint: "leave `--run-dir` and `--run-name` out".to_owned(),
-        });
+        let run = run.to_owned();
+        return Err(UsageError::RunKeepsFolder { run }.into());
     }
     Ok(exact(run, snapshot))
 }
@@ -231,10 +228,8 @@ impl Exact {
         let mut dir = RunDir::reopen(&self.run)?;
         // Before the lock was taken another process may have gone on with the run.
         if !self.snapshot.is_current()? {
-            return Err(Error::Usage {
-                message: format!("another process went on with `{}`", self.run.display()),
-                hint: "start again, from where it came to".to_owned(),
-            });
+            let run = self.run.clone();
+            return Err(UsageError::ContinuedElsewhere { run }.into());
         }
         let missing = dir.keep_lines(record.metrics_rows)?;
         if missing > 0 {
