@@ -12,14 +12,14 @@ use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What `train bench` measured: `results.json` of one run or of several.
+    /// The `results.json` of one or more runs of `train bench`
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Keep the rates for predictions on such a device: `SNUG_CALIBRATION`, a path or `off`; by
-    /// default `calibration.json` beside the ledger.
+    /// Keep the rates for predictions on the same device, in the file that `SNUG_CALIBRATION` names (a path
+    /// or `off`); the default is `calibration.json` next to the ledger
     #[arg(long)]
     write: bool,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

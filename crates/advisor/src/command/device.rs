@@ -13,10 +13,10 @@ use super::{log, refuse, visible_devices};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DeviceArgs {
-    /// For a card with this memory free, such as `8GiB`.
+    /// For a card with this much free memory, such as `8GiB`
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     vram: Option<SizeArg>,
-    /// For this card, such as `RTX 3060`.
+    /// For this card, such as `RTX 3060`
     #[arg(long, value_name = "NAME")]
     gpu: Option<String>,
 }

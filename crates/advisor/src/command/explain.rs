@@ -19,18 +19,18 @@ use super::{log, print, refuse};
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) keys: KeyFlags<Explain>,
-    /// Where the step is to run: auto (the GPU found here, else the CPU) or cpu.
+    /// Where the step is to run: auto (the GPU found here, otherwise the CPU) or cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = ["auto", "cpu"])]
     device: String,
     #[command(flatten)]
     card: DeviceArgs,
-    /// Threads of libtorch, for which oneDNN takes scratch memory; by default, this machine's.
+    /// Threads of libtorch, for which oneDNN takes scratch memory; this machine's by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
-    /// Draw the step as well: tensor bytes operation by operation, as an SVG picture.
+    /// Also draw the step: tensor bytes, operation by operation, as an SVG picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -9,7 +9,7 @@ use super::{print, visible_devices};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -14,13 +14,13 @@ use super::{log, print, refuse};
 pub(super) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Channels of the first level; 64 is the guide's network.
+    /// Channels of the first level; 64 is the guide's network
     #[arg(long, value_name = "N", default_value_t = 64)]
     width: u32,
-    /// Show what `train bench` measured of the same work as well: its `results.json`.
+    /// Also show what `train bench` measured for the same work: its `results.json`
     #[arg(long, value_name = "FILE")]
     measured: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -10,10 +10,10 @@ use super::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only devices with this in their name, such as `3060`.
+    /// Only devices with this in their name, such as `3060`
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

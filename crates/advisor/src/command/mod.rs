@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use config::cli::Exit;
 use config::cli::console::{self, note as log};
 
-/// Says what to run on this machine, what a training step will hold, and how far off that was.
+/// Recommend what to run on this machine, and predict what it holds in memory
 #[derive(Debug, Parser)]
 #[command(
     name = "advisor",
@@ -32,29 +32,28 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Recommend a recipe for the GPU found here, or for a given memory.
+    /// Recommend a recipe for the GPU found here, or for a given memory
     Suggest(Box<suggest::Args>),
-    /// Say what a training step will hold in memory, of what, and during which operation the most: in
-    /// words, as JSON, and drawn.
+    /// Predict what a training step will hold in memory, by kind, and during which operation it peaks: in
+    /// words, as JSON, or as a picture
     #[command(allow_negative_numbers = true)]
     Explain(Box<explain::Args>),
-    /// Check the guide: its examples, table, presets and claims, each beside a prediction, for a
-    /// typical card unless one is named.
+    /// Check the guide: its examples, table, presets and claims, each with a prediction, for a typical
+    /// card unless one is named
     Guide(guide::Args),
-    /// Show memory against time: every checkpoint plan that nothing beats in both, with the named
-    /// policies beside them; as a table, for programs, and drawn. For what is found here unless a card
-    /// is named.
+    /// Show memory against time: every checkpoint plan that no other beats in both, and the named
+    /// policies, for the device found here unless a card is named; as a table, CSV, JSON or a picture
     Pareto(pareto::Args),
-    /// Fit predicted times to steps that `train bench` measured, and say how far off they were before
-    /// and are after; `--write` keeps the rates for `suggest` and `pareto`.
+    /// Fit predicted times to steps that `train bench` measured, and report the errors before and after;
+    /// `--write` keeps the rates for `suggest` and `pareto`
     Calibrate(calibrate::Args),
-    /// Show the GPUs found here, and which one a CUDA program would get.
+    /// Show the GPUs found here, and which one a CUDA program would get
     Gpus(gpus::Args),
-    /// Say how far predictions were off in the runs of this machine, and what corrects them.
+    /// Report how far predictions were off in the runs of this machine, and what corrects them
     ///
-    /// `train fit` adds a line to the ledger at the end of a run: `SNUG_LEDGER`, a path or `off`;
-    /// by default `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. Nothing of it leaves
-    /// this machine.
+    /// `train fit` adds a line to the ledger at the end of a run. `SNUG_LEDGER` is its path, or `off`; the
+    /// default is `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. None of it leaves this
+    /// machine.
     Ledger(ledger::Args),
 }
 

@@ -17,13 +17,13 @@ pub(super) struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     pub(super) keys: KeyFlags<Pareto>,
-    /// Draw it as well: an SVG picture.
+    /// Also draw it, as an SVG picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Print all of it as a table with commas.
+    /// Print everything as comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -15,22 +15,22 @@ use super::{print, refuse};
 pub(super) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What for: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least
-    /// memory, at most a third slower) or speed (the most images per second).
+    /// Goal: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least memory,
+    /// at most a third slower) or speed (the most images per second)
     #[arg(long, value_name = "GOAL", default_value = "balance")]
     goal: Goal,
-    /// The largest batch that fits, instead of the guide's.
+    /// The largest batch that fits, instead of the guide's
     #[arg(long, conflicts_with = "target_batch")]
     max_batch: bool,
-    /// Images for each optimizer step; what does not fit at once is accumulated.
+    /// Images for each optimizer step; accumulates if they do not fit at once
     #[arg(long, value_name = "N")]
     target_batch: Option<u32>,
     #[command(flatten)]
     pub(super) keys: KeyFlags<Suggest>,
-    /// Write the recipe to a new file, for `train fit --config`.
+    /// Write the recipe to a new file, for `train fit --config`
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -30,47 +30,47 @@ const QUICK_MINUTES: f64 = 2.0;
 pub(super) struct BenchArgs {
     #[command(flatten)]
     device: DeviceFlag,
-    /// About two minutes for Snug alone, six beside PyTorch: fewer and shorter turns, and no
-    /// `torch.compile`.
+    /// About two minutes for Snug alone, six with PyTorch: fewer and shorter turns, and no
+    /// `torch.compile`
     #[arg(long)]
     quick: bool,
-    /// Begin no part after this many minutes.
+    /// Begin no part after this many minutes
     #[arg(long, value_name = "N")]
     budget_minutes: Option<f64>,
-    /// Image size, height x width (512x512; on a CPU 256x256).
+    /// Image size, height x width (512x512; on a CPU 256x256)
     #[arg(long, value_name = "HxW")]
     img_size: Option<ImageSize>,
-    /// Channels of the first level (64; on a CPU 16).
+    /// Channels of the first level (64; on a CPU 16)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     width: Option<u32>,
-    /// Images per step (8; on a CPU 4).
+    /// Images per step (8; on a CPU 4)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// Turns that each case of a group gets.
+    /// Turns for each case of a group
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
-    /// Measure this group alone (may be repeated).
+    /// Measure only this group (may be repeated)
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(NAMES))]
     group: Vec<String>,
-    /// Measure PyTorch's variants as well.
+    /// Measure PyTorch's variants as well
     #[arg(long)]
     against_pytorch: bool,
-    /// The Python that has torch 2.11, for `--against-pytorch`.
+    /// The Python that has torch 2.11, for `--against-pytorch`
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: PathBuf,
-    /// Measure this variant of PyTorch alone (may be repeated).
+    /// Measure only this variant of PyTorch (may be repeated)
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(variant_names()))]
     variant: Vec<String>,
-    /// Folder of images and masks for the epochs; without it, built-in pages.
+    /// Folder of images and masks for the epochs; without it, built-in pages
     #[arg(long, visible_alias = "root", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Threads to compute with, on both sides (all cores).
+    /// Threads to compute with, on both sides (all cores)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
-    /// Folder for the results. A run that was cut off goes on where it stopped.
+    /// Folder for the results; a run that was cut off continues where it stopped
     #[arg(long, value_name = "DIR", default_value = "runs/bench")]
     out: PathBuf,
-    /// Write the figures to this file as well.
+    /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

@@ -27,10 +27,10 @@ const SCHEMA_VERSION: u32 = 1;
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     device: DeviceFlag,
-    /// Print the report as JSON.
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Break what this check looks at; may be repeated.
+    /// Break what this check looks at (may be repeated)
     #[arg(long, value_name = "CHECK", hide = true)]
     sabotage: Vec<String>,
 }

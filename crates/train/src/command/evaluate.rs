@@ -41,21 +41,21 @@ impl Split {
 
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
-    /// A safetensors file, as `fit` or PyTorch wrote it. Size and precision are read from the
-    /// `config.toml` beside it, where there is one.
+    /// Weights as `fit` or PyTorch wrote them; size and precision are read from a `config.toml` next to
+    /// them, if there is one
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Folder of images and masks.
+    /// Folder of images and masks
     #[arg(long, visible_alias = "root", value_name = "DIR")]
     data: PathBuf,
-    /// Which of its images.
+    /// Which of its images
     #[arg(long, value_enum, default_value = "val")]
     split: Split,
     #[command(flatten)]
     pub(super) keys: KeyFlags<Evaluate>,
     #[command(flatten)]
     device: DeviceFlag,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

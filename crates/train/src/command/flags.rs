@@ -7,7 +7,7 @@ use crate::device::DeviceChoice;
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct DeviceFlag {
-    /// auto, cpu or cuda[:N].
+    /// Where to compute: auto, cpu or cuda[:N]
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(super) device: DeviceChoice,
 }

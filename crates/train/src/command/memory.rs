@@ -28,16 +28,16 @@ const MIB: f64 = 1_048_576.0;
 pub(super) struct MemoryArgs {
     #[command(flatten)]
     pub(super) keys: KeyFlags<Memory>,
-    /// Where to draw to.
+    /// File to draw to
     #[arg(long, value_name = "FILE", default_value = "timeline.svg")]
     out: PathBuf,
-    /// Print the figures as JSON.
+    /// Print the figures as JSON
     #[arg(long)]
     json: bool,
-    /// Measure the policy to draw and no other.
+    /// Measure only the policy that is drawn
     #[arg(long)]
     only: bool,
-    /// Do not scale a preset to a machine without a GPU.
+    /// Do not scale a preset down on a machine without a GPU
     #[arg(long)]
     full_size: bool,
 }

@@ -18,7 +18,7 @@ use config::cli::{self, Exit, console};
 
 use crate::error::Result;
 
-/// Trains a U-Net, evaluates it and predicts with it.
+/// Train a U-Net, evaluate it and predict with it
 #[derive(Debug, Parser)]
 #[command(name = "train", version, after_help = Exit::help(Exit::TRAIN), args_override_self = true)]
 struct Cli {
@@ -28,36 +28,35 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train on a folder of images and masks, or on built-in pages.
+    /// Train on a folder of images and masks, or on built-in pages
     ///
-    /// At its end a run adds a line to a local ledger, with its device, its settings and its predicted
-    /// and measured memory and speed: `SNUG_LEDGER`, a path or `off`; by default
-    /// `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. Nothing of it leaves this machine;
+    /// When it ends, a run adds a line to a local ledger: its device, its settings, and its memory and
+    /// speed as predicted and as measured. `SNUG_LEDGER` is the ledger's path, or `off`; the default is
+    /// `snug/ledger.jsonl` in `XDG_DATA_HOME` or `~/.local/share`. None of it leaves this machine;
     /// `advisor ledger` reads it.
     #[command(allow_negative_numbers = true)]
     Fit(Box<fit::FitArgs>),
-    /// Score saved weights on the validation (or test) images of a folder.
+    /// Score saved weights on the validation (or test) images of a folder
     #[command(allow_negative_numbers = true)]
     Evaluate(evaluate::EvaluateArgs),
-    /// Write the masks that saved weights answer for images.
+    /// Write the masks that saved weights predict for images
     #[command(allow_negative_numbers = true)]
     Predict(predict::PredictArgs),
-    /// Draw what holds memory during one training step, on the CPU, and what each checkpoint policy
-    /// would take away.
+    /// Draw what holds memory during one training step on the CPU, and what each checkpoint policy saves
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
-    /// Measure how far the predicted memory of training steps is from what they take, on the CPU.
+    /// Measure how far predicted memory is from what training steps take, on the CPU
     Accuracy(accuracy::AccuracyArgs),
-    /// Measure training steps and epochs on this machine, beside PyTorch where asked.
+    /// Measure training steps and epochs on this machine, and PyTorch's if asked
     #[command(allow_negative_numbers = true)]
     Bench(bench::BenchArgs),
-    /// A worker of `bench`, which starts it by itself.
+    /// A worker of `bench`, which starts it by itself
     #[command(hide = true)]
     BenchWorker,
-    /// Say what this machine has, and try each technique on it: what to run first on a new machine,
-    /// and what belongs in a bug report.
+    /// Report what this machine has and try each technique on it: run it first on a new machine, and
+    /// attach it to a bug report
     Doctor(doctor::DoctorArgs),
-    /// Write the built-in pages and their masks to a folder.
+    /// Write the built-in pages and their masks to a folder
     #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
 }

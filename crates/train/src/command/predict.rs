@@ -20,20 +20,20 @@ use data::{Batch, Sample, decode, resize};
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// A safetensors file, as `fit` or PyTorch wrote it. Size and precision are read from the
-    /// `config.toml` beside it, where there is one.
+    /// Weights as `fit` or PyTorch wrote them; size and precision are read from a `config.toml` next to
+    /// them, if there is one
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// An image, or a folder of them (PNG, JPEG).
+    /// An image, or a folder of images (PNG, JPEG)
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
-    /// Folder for the masks, `STEM_mask.png` each: 0 and 255, or class indices.
+    /// Folder for the masks, named `STEM_mask.png`: 0 and 255, or class indices
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Probability above which a pixel is foreground (one class).
+    /// Probability above which a pixel is foreground (one class)
     #[arg(long, value_name = "P", default_value_t = 0.5)]
     threshold: f64,
-    /// Replace masks that are there.
+    /// Replace existing masks
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]

@@ -11,22 +11,22 @@ use data::synth::{Counts, write_dataset};
 
 #[derive(Debug, Args)]
 pub(super) struct SynthArgs {
-    /// Folder to write to: absent or empty.
+    /// Folder to write to: new or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Size of the pages, height x width.
+    /// Size of the pages, height x width
     #[arg(long, value_name = "HxW", default_value = "512x512")]
     img_size: ImageSize,
-    /// Pages for training.
+    /// Pages for training
     #[arg(long, value_name = "N", default_value_t = 80)]
     train: usize,
-    /// Pages for validation.
+    /// Pages for validation
     #[arg(long, value_name = "N", default_value_t = 20)]
     val: usize,
-    /// Pages for testing.
+    /// Pages for testing
     #[arg(long, value_name = "N", default_value_t = 0)]
     test: usize,
-    /// Seed of the pages.
+    /// Seed of the pages
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }

@@ -20,13 +20,13 @@ const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, Args)]
 pub(super) struct AccuracyArgs {
-    /// Memory format of images and weights: on or off.
+    /// Channels-last memory format of images and weights: on or off
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     channels_last: Switch,
-    /// Of the shapes only those of these widths, commas between.
+    /// Only shapes of these widths, separated by commas
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
     width: Vec<u32>,
-    /// Print one JSON object.
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -12,14 +12,14 @@ use crate::guard::{Guard, Threshold};
 
 #[derive(Debug, Args)]
 pub(super) struct GuardFlags {
-    /// Step down before more than this share of the GPU's memory is in use, by whomever; where
-    /// nothing is left to step down to, save what `--resume` goes on from and stop with exit code 4.
+    /// Use less memory before more than this share of the GPU's is taken, by any program; if nothing
+    /// smaller is left, save a state for `--resume` and stop with exit code 4
     #[arg(long = "guard-gpu", value_name = "SHARE|off", default_value = "0.95")]
     gpu: Threshold,
-    /// The same for the memory of this machine, or of the container.
+    /// The same for the memory of this machine, or of the container
     #[arg(long = "guard-ram", value_name = "SHARE|off", default_value = "0.9")]
     ram: Threshold,
-    /// Steps from one look at memory to the next.
+    /// Look at memory every this many steps
     #[arg(long = "guard-every", value_name = "STEPS", default_value = "10")]
     every: NonZeroU64,
 }

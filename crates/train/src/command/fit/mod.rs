@@ -41,36 +41,29 @@ use resume::Start;
 pub(super) struct FitArgs {
     #[command(flatten)]
     pub(super) keys: KeyFlags<Fit>,
-    /// Folder with `train/` and `val/` (and `test/`), each with `images/` and `masks/`; or with
-    /// `images/` and `masks/` alone. Without it: built-in comic pages.
+    /// Folder with `train/` and `val/` (and `test/`), each with `images/` and `masks/`, or a folder with
+    /// only `images/` and `masks/`; without it, built-in comic pages
     #[arg(long, visible_alias = "root", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Name of the data in the names of files.
+    /// Name of the data in file names
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Exactly this folder for the results: absent or empty, or with `--resume auto` that of the run.
+    /// Exactly this folder for the results: new or empty, or with `--resume auto` the folder of the run
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// `runs/NAME` for the results.
+    /// Put the results in `runs/NAME`
     #[arg(long, value_name = "NAME", conflicts_with = "run_dir")]
     run_name: Option<String>,
-    /// Put a copy of the best weights here, as `DATASET-unet-NN.safetensors`.
+    /// Put a copy of the best weights here, as `DATASET-unet-NN.safetensors`
     #[arg(long, value_name = "DIR")]
     models_dir: Option<PathBuf>,
-    /// Go on with a run where it stopped, in its folder and with its settings: `auto` takes
-    /// `--run-dir`, or else the newest run of this data, and starts one where there is none. Or start
-    /// anew from the weights in a FILE: safetensors, or a state dict that PyTorch saved (.pt, .pth).
-    ///
-    /// A run on the CPU in fp32 goes on bit for bit. `--epochs` (which stretches the cosine from
-    /// there on), `--max-steps`, `--patience`, `--workers`, `--grad-checkpoint` and what goes with it,
-    /// `--split-concat`, `--channels-last` and `--deterministic` may be others than the run's; any
-    /// other setting that is given must be the run's own.
-    #[arg(long, value_name = "auto|DIR|FILE")]
+    /// Continue a run where it stopped, or start a new one from the weights in a FILE
+    #[arg(long, value_name = "auto|DIR|FILE", long_help = resume::help())]
     resume: Option<PathBuf>,
-    /// Write what a run is continued from every so many minutes, besides at each epoch; 0 only there.
+    /// Also save a resumable snapshot every N minutes; 0 saves at epoch ends only
     #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
     snapshot_minutes: f64,
-    /// Do not scale a preset to a machine without a GPU.
+    /// Do not scale a preset down on a machine without a GPU
     #[arg(long)]
     full_size: bool,
     #[command(flatten)]

@@ -16,19 +16,18 @@ use crate::run_data::RunData;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanFlags {
-    /// Take the advisor's way to run this: the checkpoint policy with which it is fastest within the
-    /// memory that is free.
+    /// Let the advisor choose the checkpoint policy: the fastest within the free memory
     #[arg(long, conflicts_with_all = ["strict", "force"])]
     auto: bool,
-    /// Run exactly what is asked for, or nothing: exit code 3 where it is predicted not to fit.
-    /// Without this flag the nearest that fits is run, and every change is said.
+    /// Run exactly as configured, or fail (exit code 3); without this flag the nearest recipe predicted
+    /// to fit is run, and every change is reported
     #[arg(long, conflicts_with = "force")]
     strict: bool,
-    /// Run what is asked for even where it is predicted not to fit.
+    /// Run as configured even if it is predicted not to fit
     #[arg(long)]
     force: bool,
-    /// Take so much memory and no more, such as `2GiB`: a budget for a shared machine. Counted in
-    /// bytes of tensors on the CPU, and on CUDA in what is reserved from the driver beside the context.
+    /// Use at most this much memory, such as `2GiB`: a budget for a shared machine; on the CPU it counts
+    /// the bytes of tensors, on CUDA what is reserved from the driver besides the context
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_limit: Option<SizeArg>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use config::keys::{KEYS, Resume};
 use config::{Resolved, RunConfig};
 
 use super::FitArgs;
@@ -34,6 +35,26 @@ pub(super) struct Exact {
     /// Its folder.
     pub(super) run: PathBuf,
     snapshot: Snapshot,
+}
+
+/// The long help of `--resume`; which settings may differ is what the rows of the keys say.
+pub(super) fn help() -> String {
+    let mut flags: Vec<String> = Vec::new();
+    for key in KEYS.iter().filter(|key| key.resume != Resume::Fixed) {
+        let flag = format!("`{}`", key.flag);
+        if !flags.contains(&flag) {
+            flags.push(flag);
+        }
+    }
+    format!(
+        "Continue a run where it stopped, in its folder and with its settings: `auto` takes \
+         `--run-dir`, or else the newest run of this data, and starts a new run if there is none. Or \
+         start a new run from the weights in a FILE: safetensors, or a state dict saved by PyTorch \
+         (.pt, .pth).\n\n\
+         A run on the CPU in fp32 continues bit for bit. These settings may differ from the run's: {}. \
+         (`--epochs` stretches the cosine from there on.) Any other setting must be the run's own.",
+        flags.join(", ")
+    )
 }
 
 /// What `--resume` means.
