@@ -1,10 +1,10 @@
 //! The advice for other programs.
 
 use config::RunConfig;
+use config::guide::{EXAMPLES, TABLE};
 use machine::Device;
 use serde_json::{Value, json};
 
-use crate::guide::{EXAMPLES, TABLE};
 use crate::line::line;
 use crate::recommend::Advice;
 use crate::target::{Prediction, Target};

@@ -1,12 +1,12 @@
 //! From the guide's recommendation for a size of memory to what fits, and runs fastest.
 
+use config::guide::{EXAMPLES, Setup, TABLE};
 use config::{Bytes, ConfigError, Overrides, RunConfig, resolve};
 use estimator::EstimateError;
 use machine::Device;
 
 use crate::changes::{Change, changes};
 use crate::fit::{Fit, Freedom, with_policy};
-use crate::guide::{EXAMPLES, Recipe, TABLE};
 use crate::request::{Goal, Request};
 use crate::search::{Search, Searched};
 use crate::target::{Prediction, Target};
@@ -142,7 +142,7 @@ fn start(device: &Device, target: &Target, request: &Request) -> Result<Start, A
 }
 
 /// The preset to start from, the recipe where it differs, and its source.
-fn choose(memory: Option<Bytes>) -> (&'static str, Option<Recipe>, String) {
+fn choose(memory: Option<Bytes>) -> (&'static str, Option<Setup>, String) {
     let Some(memory) = memory else {
         let from = "the guide's first preset; it gives none for the CPU".to_owned();
         return ("best-balance", None, from);

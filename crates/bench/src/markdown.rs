@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use config::guide::Verdict;
+
 use crate::claims::claims;
 use crate::results::{EpochRow, HostRow, Results, Row, Status};
 use crate::statistics::{Ratio, median};
@@ -85,12 +87,11 @@ pub fn tables(results: &Results) -> String {
         }
         let mut table = Table::new(&["claim", "the guide", "measured", "verdict"]);
         for claim in claims {
-            table.row(vec![
-                claim.about.to_owned(),
-                claim.stated,
-                claim.measured,
-                claim.verdict.name().to_owned(),
-            ]);
+            let verdict = match claim.verdict {
+                Verdict::DoesNotHold => format!("**{}**", Verdict::DoesNotHold.as_str()),
+                verdict => verdict.as_str().to_owned(),
+            };
+            table.row(vec![claim.about, claim.stated, claim.measured, verdict]);
         }
         let _ = writeln!(out, "{}", table.render());
     }

@@ -1,6 +1,6 @@
 //! Which cases are measured, in groups that are timed in turns.
 
-use advisor::guide::{self, Recipe};
+use config::guide::{self, Setup};
 use config::{CheckpointPolicy, ImageSize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
@@ -31,7 +31,7 @@ impl Work {
     };
 
     /// A recipe of the guide, which speaks of 512x512 and batch 8, in the same proportion here.
-    fn scaled(&self, recipe: &Recipe) -> (ImageSize, u32) {
+    fn scaled(&self, recipe: &Setup) -> (ImageSize, u32) {
         let side = |of: u32, mine: u32, guides: u32| {
             let exact = u64::from(of) * u64::from(mine) / u64::from(guides);
             let side = u32::try_from(exact).unwrap_or(u32::MAX / 2);
@@ -132,7 +132,7 @@ impl Matrix {
 
     /// The guide's table and the preset that is not in it. Its four patterns are the first rows.
     fn guide(&self) -> Group {
-        let mut recipes: Vec<&Recipe> = guide::TABLE.iter().map(|row| &row.recipe).collect();
+        let mut recipes: Vec<&Setup> = guide::TABLE.iter().map(|row| &row.recipe).collect();
         recipes.insert(1, &guide::SPEED);
         let mut cases = Vec::new();
         for recipe in recipes {

@@ -22,6 +22,7 @@ mod choices;
 pub mod cli;
 mod error;
 mod flags;
+pub mod guide;
 mod image_size;
 pub mod keys;
 mod nearest;

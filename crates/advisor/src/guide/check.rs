@@ -1,19 +1,13 @@
 //! The guide's examples, table, presets and claims beside predictions.
 
-use config::{Bytes, Overrides, RunConfig, resolve};
+use config::guide::{CLAIMS, Claim, EXAMPLES, Quantity, Setup, Stated, TABLE, Verdict};
+use config::{Bytes, Overrides, RunConfig, presets, resolve};
 use estimator::EstimateError;
 use serde::Serialize;
 
-use super::{CLAIMS, Claim, ClaimCheck, EXAMPLES, Quantity, Recipe, TABLE};
 use crate::measured::Results;
 use crate::recommend::{AdviceError, GB};
 use crate::target::{Prediction, Target};
-
-/// The presets, in the guide's order.
-const PRESETS: [&str; 3] = ["best-balance", "max-memory", "speed"];
-
-/// How far a figure may be off and still hold: for what the guide may have counted otherwise.
-const TOLERANCE: f64 = 0.1;
 
 /// Widths among which those are looked for at which the baseline holds.
 const WIDTHS: std::ops::RangeInclusive<u32> = 1..=256;
@@ -30,18 +24,6 @@ pub enum Part {
     Preset,
 }
 
-/// What becomes of a stated memory.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Within a tenth.
-    Holds,
-    /// Predicted over stated.
-    TooLow(f64),
-    /// Stated over predicted.
-    TooHigh(f64),
-}
-
 /// A recipe of the guide beside a prediction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
@@ -50,7 +32,7 @@ pub struct Row {
     /// Its name there.
     pub name: String,
     /// The recipe.
-    pub recipe: Recipe,
+    pub recipe: Setup,
     /// Memory that the guide states, in its GB.
     pub stated_gb: Option<f64>,
     /// Predicted tensor bytes.
@@ -60,7 +42,7 @@ pub struct Row {
     /// With the context.
     pub total_bytes: u64,
     /// Of the stated memory, against tensor bytes, which are the least of the three.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Stated>,
     /// The card that the guide recommends, in its GB.
     pub card_gb: Option<u32>,
     /// Whether it fits such a card.
@@ -69,6 +51,23 @@ pub struct Row {
     pub fits_here: bool,
     /// Measured tensor bytes, where a row of the file is of this work.
     pub measured_bytes: Option<u64>,
+}
+
+/// A claim beside a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ClaimCheck {
+    /// What the guide says.
+    pub claim: Claim,
+    /// What is predicted, in the claim's percent; of memory, the tensor bytes. Where the model of time
+    /// has no say, what the other switches do, or `None` where there are none.
+    pub predicted_percent: Option<f64>,
+    /// Of memory, what a process is predicted to hold of the card: with what the allocator holds
+    /// beside tensors, of which cuDNN's part is an upper figure.
+    pub predicted_total_percent: Option<f64>,
+    /// Whether the prediction is in the claim's range.
+    pub verdict: Verdict,
+    /// What was measured, where both setups were.
+    pub measured_percent: Option<f64>,
 }
 
 /// Measured rows, and what to call them.
@@ -127,9 +126,9 @@ pub fn check(
         let (stated, card) = (Some(row.stated_gb), Some(row.card_gb));
         rows.push(checker.row(Part::Table, row.name.to_owned(), row.recipe, stated, card)?);
     }
-    for preset in PRESETS {
+    for preset in presets() {
         let config = resolve(Some(preset), None, Overrides::default())?.config;
-        let recipe = Recipe::of(&config);
+        let recipe = Setup::of(&config);
         rows.push(checker.row(Part::Preset, preset.to_owned(), recipe, None, None)?);
     }
     let claims = CLAIMS.iter().map(|claim| checker.claim(claim));
@@ -154,7 +153,7 @@ impl Checker<'_> {
         &self,
         part: Part,
         name: String,
-        recipe: Recipe,
+        recipe: Setup,
         stated_gb: Option<f64>,
         card_gb: Option<u32>,
     ) -> Result<Row, AdviceError> {
@@ -170,7 +169,7 @@ impl Checker<'_> {
             allocated_bytes: prediction.allocated_bytes,
             reserved_bytes: prediction.reserved_bytes,
             total_bytes: prediction.total_bytes,
-            verdict: stated_gb.map(|gb| Verdict::of(gb, prediction.allocated_bytes)),
+            verdict: stated_gb.map(|gb| stated(gb, prediction.allocated_bytes)),
             card_gb,
             fits_its_card: card_gb.map(|gb| fits(&its_card(gb))).transpose()?,
             fits_here: fits(self.target)?,
@@ -189,11 +188,11 @@ impl Checker<'_> {
         let row = &TABLE[0];
         for width in WIDTHS {
             let prediction = self.predict(&row.recipe.config(width)?)?;
-            match Verdict::of(row.stated_gb, prediction.allocated_bytes) {
-                Verdict::Holds => found = Some((found.map_or(width, |(least, _)| least), width)),
+            match stated(row.stated_gb, prediction.allocated_bytes) {
+                Stated::Holds => found = Some((found.map_or(width, |(least, _)| least), width)),
                 // Memory grows with the width.
-                Verdict::TooLow(_) => break,
-                Verdict::TooHigh(_) => {}
+                Stated::TooLow(_) => break,
+                Stated::TooHigh(_) => {}
             }
         }
         Ok(found)
@@ -201,16 +200,16 @@ impl Checker<'_> {
 
     fn claim(&self, claim: &Claim) -> Result<ClaimCheck, AdviceError> {
         // Where the memory format has a part that is not predicted, the other switches' alone.
-        let against = if claim.is_predicted() {
+        let against = if is_predicted(claim) {
             claim.against
         } else {
-            Recipe {
+            Setup {
                 use_channels_last: claim.of.use_channels_last,
                 ..claim.against
             }
         };
         let (mut predicted_percent, mut predicted_total_percent) = (None, None);
-        if claim.is_predicted() || claim.has_other_switches() {
+        if is_predicted(claim) || has_other_switches(claim) {
             let of = self.predict(&claim.of.config(self.width)?)?;
             let against = self.predict(&against.config(self.width)?)?;
             let percent = |figure: fn(&Prediction) -> f64| {
@@ -223,7 +222,7 @@ impl Checker<'_> {
                 predicted_percent = percent(|it| it.images_per_second);
             }
         }
-        let measured = |recipe: &Recipe| {
+        let measured = |recipe: &Setup| {
             let config = recipe.config(self.width).ok()?;
             match claim.quantity {
                 Quantity::Memory => self.measured_bytes(&config).map(|bytes| bytes as f64),
@@ -235,7 +234,7 @@ impl Checker<'_> {
             claim: *claim,
             predicted_percent,
             predicted_total_percent,
-            verdict: claim.verdict(predicted_percent),
+            verdict: claim.judge(predicted_percent.filter(|_| is_predicted(claim))),
             measured_percent: measured.map(|(of, against)| claim.percent_of(of, against)),
         })
     }
@@ -252,18 +251,21 @@ impl Checker<'_> {
     }
 }
 
-impl Verdict {
-    /// The guide's GB are taken as GiB, as tools of GPUs print them: the larger of the two.
-    fn of(stated_gb: f64, bytes: u64) -> Self {
-        let ratio = Bytes(bytes).as_gib() / stated_gb;
-        if ratio > 1.0 + TOLERANCE {
-            Self::TooLow(ratio)
-        } else if ratio < 1.0 - TOLERANCE {
-            Self::TooHigh(1.0 / ratio)
-        } else {
-            Self::Holds
-        }
-    }
+/// The guide's GB are taken as GiB, as tools of GPUs print them: the larger of the two.
+fn stated(gb: f64, bytes: u64) -> Stated {
+    Stated::of(gb, Bytes(bytes).as_gib())
+}
+
+/// Whether predictions have a say: the model of time is of one memory format.
+fn is_predicted(claim: &Claim) -> bool {
+    claim.quantity == Quantity::Memory
+        || claim.of.use_channels_last == claim.against.use_channels_last
+}
+
+/// Whether the setups differ in something but the memory format.
+fn has_other_switches(claim: &Claim) -> bool {
+    (claim.of.use_amp, claim.of.use_grad_checkpoint)
+        != (claim.against.use_amp, claim.against.use_grad_checkpoint)
 }
 
 #[cfg(test)]
@@ -288,9 +290,9 @@ mod tests {
             let rows = of(width).rows;
             rows.into_iter().find(|row| row.name == "baseline").unwrap()
         };
-        assert_eq!(baseline(16).verdict, Some(Verdict::Holds));
+        assert_eq!(baseline(16).verdict, Some(Stated::Holds));
         let wide = baseline(64);
-        let Some(Verdict::TooLow(times)) = wide.verdict else {
+        let Some(Stated::TooLow(times)) = wide.verdict else {
             panic!("{wide:?}");
         };
         assert!((4.0..5.0).contains(&times), "{times}");
@@ -299,11 +301,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_memory_format_does_to_speed_is_not_predicted() {
+        let claims = of(64).claims;
+        let speed = |about| {
+            let of =
+                |it: &&ClaimCheck| (it.claim.about, it.claim.quantity) == (about, Quantity::Speed);
+            *claims.iter().find(of).unwrap()
+        };
+        let formats = speed("channels-last");
+        assert_eq!(
+            (formats.verdict, formats.predicted_percent),
+            (Verdict::NotPredicted, None)
+        );
+        assert_eq!(speed("all three").verdict, Verdict::NotPredicted);
+        assert!(speed("all three").predicted_percent.is_some());
+        assert_ne!(speed("AMP").verdict, Verdict::NotPredicted);
+    }
+
+    #[test]
     fn every_part_of_the_guide_is_there() {
         let check = of(64);
         let count = |part| check.rows.iter().filter(|row| row.part == part).count();
         let counts = [Part::Example, Part::Table, Part::Preset].map(count);
-        assert_eq!(counts, [EXAMPLES.len(), TABLE.len(), PRESETS.len()]);
+        assert_eq!(counts, [EXAMPLES.len(), TABLE.len(), presets().len()]);
         assert_eq!(check.claims.len(), CLAIMS.len());
     }
 }

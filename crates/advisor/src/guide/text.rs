@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use config::Bytes;
+use config::guide::{Stated, Verdict};
 use machine::Device;
 
-use super::check::{Check, Measurements, Part, Row, Verdict};
-use super::{ClaimCheck, ClaimVerdict, Quantity};
+use super::check::{Check, ClaimCheck, Measurements, Part, Row};
 use crate::columns::columns;
 use crate::report::describe;
 use crate::target::Target;
@@ -129,9 +129,9 @@ fn verdict(row: &Row) -> String {
         None => (row.fits_here, "this"),
     };
     match row.verdict {
-        Some(Verdict::Holds) => "holds".to_owned(),
-        Some(Verdict::TooLow(times)) => format!("{times:.1} times too low"),
-        Some(Verdict::TooHigh(times)) => format!("{times:.1} times too high"),
+        Some(Stated::Holds) => "holds".to_owned(),
+        Some(Stated::TooLow(times)) => format!("{times:.1} times too low"),
+        Some(Stated::TooHigh(times)) => format!("{times:.1} times too high"),
         None if fits => format!("fits {whose} card"),
         None => format!("does not fit {whose} card"),
     }
@@ -139,31 +139,16 @@ fn verdict(row: &Row) -> String {
 
 fn claim_cells(check: &ClaimCheck, measured: bool) -> Vec<String> {
     let claim = &check.claim;
-    let (low, high) = claim.percent;
-    let percent = |percent: f64| match claim.quantity {
-        // No `-0`.
-        Quantity::Memory => format!("{:+.0} %", 0.0 - percent.round()),
-        Quantity::Speed => format!("{percent:.0} %"),
-        Quantity::Time => format!("{percent:+.0} %"),
-    };
-    let stated = match claim.quantity {
-        Quantity::Memory => format!("-{low:.0} to {high:.0} %"),
-        Quantity::Speed => format!("{low:.0} to {high:.0} %"),
-        Quantity::Time => format!("+{low:.0} to {high:.0} %"),
-    };
+    let percent = |percent: f64| claim.shown(percent);
     let none = || "-".to_owned();
     let predicted = match (check.predicted_percent, check.verdict) {
-        (Some(it), ClaimVerdict::NotPredicted) => format!("({})", percent(it)),
+        (Some(it), Verdict::NotPredicted) => format!("({})", percent(it)),
         (Some(it), _) => percent(it),
         (None, _) => none(),
     };
-    let what = match claim.quantity {
-        Quantity::Memory => "memory",
-        Quantity::Speed => "speed",
-        Quantity::Time => "time",
-    };
     let in_total = check.predicted_total_percent.map_or_else(none, percent);
-    let mut cells = vec![claim.about.to_owned(), what.to_owned(), stated, predicted];
+    let what = claim.quantity.as_str().to_owned();
+    let mut cells = vec![claim.about.to_owned(), what, claim.stated(), predicted];
     cells.push(in_total);
     if measured {
         cells.push(check.measured_percent.map_or_else(none, percent));
