@@ -211,6 +211,25 @@ fn an_interrupted_benchmark_continues() {
 }
 
 #[test]
+fn memory_alone_is_measured_at_several_batches() {
+    let sandbox = Sandbox::empty();
+    let flags = ["--batch", "2,4", "--rounds", "0", "--group", "policies"];
+    let tiny: Vec<&str> = [&TINY[..9], &["--out", "out"], &flags].concat();
+    sandbox.train(&tiny).ok();
+    let results = sandbox.json("out/results.json");
+    let peak = |batch: u32| {
+        let of = |row: &&Value| row["batch"] == batch && row["policy"] == "selective";
+        let row = rows(&results).iter().find(of).unwrap();
+        assert_eq!(
+            (&row["status"], &row["step_ms"]),
+            (&"ok".into(), &serde_json::json!([]))
+        );
+        row["peak_allocated_bytes"].as_u64().unwrap()
+    };
+    assert!(peak(2) < peak(4));
+}
+
+#[test]
 fn wrong_flags_are_refused_before_anything_runs() {
     let sandbox = Sandbox::with_pages();
     let complaint = |flags: &[&str]| {

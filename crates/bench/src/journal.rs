@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::results::{EpochRow, GroupInfo, HostRow, Row};
 
-/// A part of a benchmark that is measured whole or not at all.
+/// A part of a benchmark. The journal has those that are measured whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "kebab-case")]
 pub enum Part {
@@ -20,6 +20,9 @@ pub enum Part {
         info: GroupInfo,
         /// Its rows.
         rows: Vec<Row>,
+        /// The cases that time ran out for.
+        #[serde(default)]
+        num_left_out: usize,
     },
     /// Epochs over files.
     Epochs {
@@ -42,6 +45,14 @@ impl Part {
             Self::Group { info, .. } => &info.name,
             Self::Epochs { .. } => "epochs",
             Self::Host { .. } => "host",
+        }
+    }
+
+    /// How many of its cases time ran out for.
+    pub const fn num_left_out(&self) -> usize {
+        match self {
+            Self::Group { num_left_out, .. } => *num_left_out,
+            Self::Epochs { .. } | Self::Host { .. } => 0,
         }
     }
 }
@@ -119,6 +130,7 @@ mod tests {
                 together: true,
             },
             rows: Vec::new(),
+            num_left_out: 0,
         }
     }
 

@@ -131,6 +131,7 @@ fn steps(rows: &[&Row]) -> String {
     for row in rows {
         let step = match (row.status, row.step_ms_median) {
             (Status::Ok, Some(ms)) => number(ms),
+            (Status::Ok, None) => dash(),
             (status, _) => status.name().to_owned(),
         };
         let quartiles = row.step_ms_quartiles;

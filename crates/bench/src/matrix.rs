@@ -74,6 +74,8 @@ pub const NAMES: [&str; 7] = [
 pub struct Matrix {
     /// Size of the work.
     pub work: Work,
+    /// Batches of the group `policies`.
+    pub batches: Vec<u32>,
     /// Precisions that are worth measuring on the device.
     pub precisions: Vec<Precision>,
     /// Whether the device is a GPU.
@@ -187,6 +189,16 @@ impl Matrix {
             ..*case
         });
         cases.extend(split);
+        let of_batch = |batch: &u32| {
+            cases
+                .iter()
+                .map(|case| Case {
+                    batch: *batch,
+                    ..*case
+                })
+                .collect::<Vec<_>>()
+        };
+        let cases = self.batches.iter().flat_map(of_batch).collect();
         Group {
             name: "policies".to_owned(),
             title: "Checkpoint policies".to_owned(),
@@ -249,6 +261,7 @@ mod tests {
     fn matrix(precisions: &[Precision], cuda: bool) -> Matrix {
         Matrix {
             work: Work::GUIDE,
+            batches: vec![Work::GUIDE.batch],
             precisions: precisions.to_vec(),
             cuda,
             variants: Implementation::ALL[1..].to_vec(),
@@ -297,6 +310,16 @@ mod tests {
         for group in &groups {
             assert!(group.cases.iter().all(|c| c.precision == Precision::Fp32));
         }
+    }
+
+    #[test]
+    fn policies_are_measured_at_each_batch() {
+        let mut matrix = matrix(&[Precision::Fp32, Precision::Fp16], true);
+        let of_one = matrix.policies().cases;
+        matrix.batches = vec![2, 8];
+        let cases = matrix.policies().cases;
+        assert_eq!(cases[of_one.len()..], of_one);
+        assert!(cases[..of_one.len()].iter().all(|case| case.batch == 2));
     }
 
     #[test]

@@ -41,9 +41,11 @@ pub struct Settings {
     pub threads: usize,
     /// Size of the work.
     pub work: Work,
+    /// Batches of the group `policies`.
+    pub batches: Vec<u32>,
     /// Names of [`NAMES`]; empty: all.
     pub groups: Vec<String>,
-    /// Rounds of a group.
+    /// Rounds of a group; 0: memory alone.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
     pub turn_ms: f64,
@@ -75,6 +77,7 @@ impl Settings {
             device,
             threads,
             work,
+            batches,
             groups,
             rounds,
             turn_ms,
@@ -89,7 +92,9 @@ impl Settings {
         let build = std::fs::metadata(&snug.0).ok();
         let build = build.map(|it| (it.len(), it.modified().ok()));
         let device = (device, &ready.device_name, threads);
-        let what = (work, groups, rounds, turn_ms, variants, python, data);
+        let what = (
+            work, batches, groups, rounds, turn_ms, variants, python, data,
+        );
         let libraries = (&ready.libtorch, torch);
         format!("{version} {build:?} {libraries:?} {device:?} {what:?}").replace('\n', " ")
     }
@@ -156,6 +161,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
     let ready = describe(&programs, settings)?;
     let matrix = Matrix {
         work: settings.work,
+        batches: settings.batches.clone(),
         precisions: ready.precisions.clone(),
         cuda: settings.device != "cpu",
         variants: if programs.python.is_some() {
@@ -204,7 +210,13 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
         }
         // None: beside PyTorch, and there is none, or in a precision that the device lacks.
         if let Some(part) = bench.measure(name)? {
-            journal.append(&part)?;
+            match part.num_left_out() {
+                0 => journal.append(&part)?,
+                num => {
+                    left_out.push(format!("{name}: {num} rows: no time left"));
+                    whole = false;
+                }
+            }
             parts.push(part);
         }
     }
@@ -295,7 +307,7 @@ fn collect(
     };
     for part in parts {
         match part {
-            Part::Group { info, rows } => {
+            Part::Group { info, rows, .. } => {
                 results.groups.push(info);
                 results.rows.extend(rows);
             }

@@ -37,7 +37,7 @@ pub struct Session<'a> {
     pub threads: usize,
     /// What a worker of Snug says of the device.
     pub ready: &'a Ready,
-    /// Rounds of a group.
+    /// Rounds of a group; without any, memory alone is measured.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
     pub turn_ms: f64,
@@ -127,6 +127,7 @@ impl Session<'_> {
                 title: group.title.clone(),
                 together,
             },
+            num_left_out: group.cases.len() - entries.len(),
             rows: finished(entries),
         })
     }
@@ -142,6 +143,9 @@ impl Session<'_> {
 
     fn say_rounds(&mut self, group: &Group, together: bool) {
         let rounds = self.rounds_of(together);
+        if rounds == 0 {
+            return;
+        }
         let how = if together {
             ""
         } else {
@@ -154,19 +158,17 @@ impl Session<'_> {
         self.deadline.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// Builds every worker in turn. They stay alive while all fit into memory at once.
+    /// Builds every worker in turn, until time is out. They stay alive while all fit into memory at once.
     fn prepare_all(&mut self, group: &Group) -> Result<(Vec<Entry>, bool)> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut together = true;
         let mut used = 0_u64;
         for case in &group.cases {
+            if self.out_of_time() && !entries.is_empty() {
+                break;
+            }
             let mut entry = Entry::new(&group.name, case);
             entry.row.predicted_peak_bytes = prediction::peak_bytes(case, self.ready);
-            if self.out_of_time() && !entries.is_empty() {
-                entry.row.message = Some("not measured: no time left".to_owned());
-                entries.push(entry);
-                continue;
-            }
             (self.say)(&format!("{}: {case}", group.name));
             // Where nobody says: one worker at a time.
             let free_bytes = self.ready.free_bytes.unwrap_or(0);
@@ -195,7 +197,8 @@ impl Session<'_> {
                     match other_work(&entries, case, &entry.row.losses) {
                         None => {
                             entry.row.status = Status::Ok;
-                            entry.worker = together.then_some(prepared.worker);
+                            let is_timed = self.rounds > 0;
+                            entry.worker = (together && is_timed).then_some(prepared.worker);
                         }
                         Some(why) => entry.row.message = Some(why),
                     }
@@ -235,13 +238,17 @@ impl Session<'_> {
             let of_device = || in_use.device.0.checked_sub(before?);
             in_use.process.map(|bytes| bytes.0).or_else(of_device)
         });
-        let step_ms = time(&mut worker, 2)?;
+        let count = if self.rounds == 0 {
+            0
+        } else {
+            count_of(self.turn_ms / time(&mut worker, 2)?.max(1e-3))
+        };
         Ok(Prepared {
             worker,
             losses,
             peak,
             device_total_bytes,
-            count: count_of(self.turn_ms / step_ms.max(1e-3)),
+            count,
         })
     }
 
@@ -474,6 +481,77 @@ mod tests {
         assert_eq!(rows[1].images_per_second, Some(400.0));
         assert_eq!(rows[2].status, Status::Oom);
         assert_eq!(rows[2].ratio_to_baseline, None);
+    }
+
+    /// A worker that speaks the protocol and computes nothing.
+    const WORKER: &str = r#"read -r spec
+        echo '{"is":"ready","libtorch":"2.11.0","threads":1,"cpu_capability":"none"}'
+        while read -r line; do case $line in
+            *losses*) echo '{"is":"losses","losses":[0.7,0.6,0.5]}';;
+            *peak*) echo '{"is":"peak","held_bytes":1,"allocated_bytes":2,"reserved_bytes":null}';;
+            *times*) echo '{"is":"times","step_ms":[1.0]}';;
+            *) echo '{"is":"done"}';;
+        esac; done"#;
+
+    fn measured(deadline: Option<Instant>, rounds: usize) -> Part {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs {
+            snug: ("sh".into(), vec!["-c".into(), WORKER.into()]),
+            python: None,
+            own_libraries: None,
+            logs: folder.path().to_owned(),
+        };
+        let case = entry(Precision::Fp32, &[]).case;
+        let group = Group {
+            name: "group".to_owned(),
+            title: "a title".to_owned(),
+            cases: vec![case, Case { width: 8, ..case }, Case { width: 16, ..case }],
+        };
+        let mut session = Session {
+            programs: &programs,
+            shared: &mut Shared::new(folder.path(), &programs, 1),
+            device: "cpu",
+            threads: 1,
+            ready: &Ready::default(),
+            rounds,
+            turn_ms: 1.0,
+            deadline,
+            say: &mut |_| {},
+        };
+        session.measure(&group).unwrap()
+    }
+
+    fn rows_of(part: &Part) -> &[Row] {
+        match part {
+            Part::Group { rows, .. } => rows,
+            _ => panic!("{part:?}"),
+        }
+    }
+
+    /// They are no failures: the benchmark counts them, and the same command measures them.
+    #[test]
+    fn rows_that_are_not_reached_are_left_out() {
+        let late = measured(Some(Instant::now()), 9);
+        let [row] = rows_of(&late) else {
+            panic!("{late:?}");
+        };
+        // The first is measured, in the fewest rounds that say something.
+        assert_eq!((row.status, row.step_ms.len()), (Status::Ok, LEAST_ROUNDS));
+        assert_eq!(late.num_left_out(), 2);
+        let whole = measured(None, 9);
+        assert_eq!((rows_of(&whole).len(), whole.num_left_out()), (3, 0));
+    }
+
+    #[test]
+    fn without_rounds_memory_alone_is_measured() {
+        let part = measured(None, 0);
+        for row in rows_of(&part) {
+            assert_eq!(
+                (row.status, row.peak_allocated_bytes),
+                (Status::Ok, Some(2))
+            );
+            assert_eq!((row.step_ms_median, row.ratio_to_baseline), (None, None));
+        }
     }
 
     #[test]

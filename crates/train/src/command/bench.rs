@@ -43,11 +43,12 @@ pub(super) struct BenchArgs {
     /// Channels of the first level (64; on a CPU 16)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     width: Option<u32>,
-    /// Images per step (8; on a CPU 4)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    batch: Option<u32>,
-    /// Turns for each case of a group
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Images per step (8; on a CPU 4); the group `policies` measures several, such as `2,4,8`, and the other
+    /// groups take the first
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: Vec<u32>,
+    /// Turns for each case of a group; 0 measures only the memory of a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     rounds: Option<u32>,
     /// Measure only this group (may be repeated)
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(NAMES))]
@@ -154,7 +155,12 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
     let work = Work {
         img_size: args.img_size.unwrap_or(base.img_size),
         width: args.width.unwrap_or(base.width),
-        batch: args.batch.unwrap_or(base.batch),
+        batch: args.batch.first().copied().unwrap_or(base.batch),
+    };
+    let batches = if args.batch.is_empty() {
+        vec![work.batch]
+    } else {
+        args.batch.clone()
     };
     let (rounds, turn_ms) = if args.quick { QUICK } else { ROUNDS };
     let minutes = match args.budget_minutes {
@@ -192,6 +198,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         },
         threads,
         work,
+        batches,
         groups: groups(args),
         rounds: args.rounds.map_or(rounds, |n| n as usize),
         turn_ms,
