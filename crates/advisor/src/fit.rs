@@ -48,6 +48,16 @@ impl Freedom {
         accumulation: true,
         batch: true,
     };
+    /// Smaller micro-batches alone.
+    pub const ACCUMULATION: Self = Self {
+        accumulation: true,
+        ..Self::NONE
+    };
+    /// The configuration itself.
+    pub const NONE: Self = Self {
+        policy: false,
+        ..Self::POLICY
+    };
     /// The checkpoint policy alone.
     pub const POLICY: Self = Self {
         policy: true,

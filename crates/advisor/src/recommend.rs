@@ -1,7 +1,7 @@
 //! From the guide's recommendation for a size of memory to what fits, and runs fastest.
 
 use config::guide::{EXAMPLES, Setup, TABLE};
-use config::{Bytes, ConfigError, Overrides, RunConfig, resolve};
+use config::{Bytes, CheckpointPolicy, ConfigError, Overrides, RunConfig, resolve};
 use estimator::EstimateError;
 use machine::Device;
 
@@ -35,7 +35,7 @@ pub struct Advice {
     pub changes: Vec<Change>,
     /// What speaks against it, in sentences.
     pub warnings: Vec<String>,
-    /// Other recipes that fit.
+    /// Other recipes that fit, for a person to weigh: at most three.
     pub alternatives: Vec<Alternative>,
     /// Among how many recipes it was found.
     pub searched: Searched,
@@ -93,9 +93,11 @@ const WORTH_A_LARGER_BATCH: f64 = 0.02;
 pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Advice, AdviceError> {
     let guide = start(device, target, request)?;
     let mut search = Search::on(target);
-    let recipes = Recipes::find(&mut search, &guide)?;
+    let Recipes {
+        recommended,
+        others: alternatives,
+    } = Recipes::find(&mut search, &guide, request)?;
     let searched = search.searched();
-    let recommended = recipes.of(request).cloned();
     let mut warnings = warnings(target, request, recommended.as_ref());
     if target.is_cuda() && !target.is_compared() {
         warnings.push(
@@ -104,11 +106,10 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
                 .to_owned(),
         );
     }
-    let (mut changed, mut alternatives) = (Vec::new(), Vec::new());
-    if let Some(fit) = &recommended {
-        changed = changes(target, &guide.config, &guide.prediction, fit)?;
-        alternatives = recipes.others(fit);
-    }
+    let changed = match &recommended {
+        Some(fit) => changes(target, &guide.config, &guide.prediction, fit)?,
+        None => Vec::new(),
+    };
     Ok(Advice {
         guide,
         recommended,
@@ -176,71 +177,106 @@ fn choose(memory: Option<Bytes>) -> (&'static str, Option<Setup>, String) {
     ("max-memory", Some(row.recipe), from)
 }
 
-/// A recipe for each purpose; all are none where nothing fits.
+/// The recommended recipe, and the others that a person would weigh against it.
 struct Recipes {
-    balance: Option<Fit>,
-    memory: Option<Fit>,
-    speed: Option<Fit>,
-    largest: Option<Fit>,
+    recommended: Option<Fit>,
+    others: Vec<Alternative>,
 }
 
+/// The most other recipes that are shown.
+const MOST_OTHERS: usize = 3;
+
+/// A recipe that differs by less than this share, in memory as in time, is not worth weighing.
+const WORTH_WEIGHING: f64 = 0.05;
+
 impl Recipes {
-    fn find(search: &mut Search<'_>, guide: &Start) -> Result<Self, EstimateError> {
+    fn find(
+        search: &mut Search<'_>,
+        guide: &Start,
+        request: &Request,
+    ) -> Result<Self, EstimateError> {
         // Policies are chosen anew.
-        let config = with_policy(&guide.config, config::CheckpointPolicy::Off);
-        let smallest = RunConfig {
-            split_concat: true,
-            use_amp: config.use_amp || search.target().has_half(),
-            ..config.clone()
+        let config = with_policy(&guide.config, CheckpointPolicy::Off);
+        let Some(balance) = search.fastest_of(&config, Freedom::ALL)? else {
+            return Ok(Self {
+                recommended: None,
+                others: Vec::new(),
+            });
         };
-        let balance = search.fastest_of(&config, Freedom::ALL)?;
-        let (mut memory, mut speed) = (None, None);
-        if let Some(fit) = &balance {
-            let config = RunConfig {
-                split_concat: true,
-                ..fit.config.clone()
-            };
-            memory = search.smallest_within(&config, MEMORY_MAY_TAKE)?;
-            speed = Some(fastest_batch(search, fit.clone())?);
-        }
-        Ok(Self {
-            memory: memory.or_else(|| balance.clone()),
-            speed,
-            balance,
-            largest: search.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?,
-        })
-    }
-
-    fn of(&self, request: &Request) -> Option<&Fit> {
-        match request.goal {
-            _ if request.max_batch => self.largest.as_ref(),
-            Goal::Balance => self.balance.as_ref(),
-            Goal::Memory => self.memory.as_ref(),
-            Goal::Speed => self.speed.as_ref(),
-        }
-    }
-
-    /// All but what is recommended, each once.
-    fn others(self, recommended: &Fit) -> Vec<Alternative> {
-        let mut all: Vec<Alternative> = Vec::new();
-        for (fit, when) in [
-            (self.balance, "the guide's batch, as fast as fits"),
-            (
-                self.memory,
-                "the guide's batch in less memory, at most a third slower",
-            ),
-            (self.speed, "the most images per second"),
-            (self.largest, "the largest batch that fits"),
-        ] {
-            if let Some(fit) = fit
-                && fit.config != recommended.config
-                && all.iter().all(|other| other.fit.config != fit.config)
-            {
-                all.push(Alternative { fit, when });
+        let speed = fastest_batch(search, balance.clone())?;
+        let split = RunConfig {
+            split_concat: true,
+            ..balance.config.clone()
+        };
+        let memory = search.smallest_within(&split, MEMORY_MAY_TAKE)?;
+        let memory = memory.unwrap_or_else(|| balance.clone());
+        let recommended = match request.goal {
+            _ if request.max_batch => {
+                let smallest = RunConfig {
+                    split_concat: true,
+                    use_amp: config.use_amp || search.target().has_half(),
+                    ..config.clone()
+                };
+                search.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?
             }
+            Goal::Balance => Some(balance.clone()),
+            Goal::Memory => Some(memory.clone()),
+            Goal::Speed => Some(speed.clone()),
+        };
+        let selective = with_policy(&config, CheckpointPolicy::Selective);
+        let largest = match search.target().budget() {
+            Some(_) => search.largest_batch(&selective, MOST_IMAGES, Freedom::NONE)?,
+            // Everything would fit.
+            None => None,
+        };
+        let largest = largest.filter(|it| u64::from(it.config.batch) > config.effective_batch());
+        let others = [
+            (Some(balance), "the guide's batch, as fast as fits"),
+            (
+                search.nearest(&selective, Freedom::ACCUMULATION)?,
+                "most of the saving for almost no time",
+            ),
+            (Some(speed), "the most images per second"),
+            (
+                Some(memory),
+                "the guide's batch in the least memory, at most a third slower",
+            ),
+            (largest, "the largest batch at almost full speed"),
+        ];
+        let mut found = Self {
+            recommended,
+            others: Vec::new(),
+        };
+        for (fit, when) in others {
+            found.weigh(fit, when);
         }
-        all
+        Ok(found)
     }
+
+    /// Takes another recipe in if it differs from those there are.
+    fn weigh(&mut self, fit: Option<Fit>, when: &'static str) {
+        let Some(fit) = fit.filter(|_| self.others.len() < MOST_OTHERS) else {
+            return;
+        };
+        let others = self.others.iter().map(|other| &other.fit);
+        if self
+            .recommended
+            .iter()
+            .chain(others)
+            .all(|it| differs(it, &fit))
+        {
+            self.others.push(Alternative { fit, when });
+        }
+    }
+}
+
+/// Whether a person would notice which of two recipes is run.
+fn differs(one: &Fit, other: &Fit) -> bool {
+    let far = |one: f64, other: f64| (one / other - 1.0).abs() > WORTH_WEIGHING;
+    let (a, b) = (&one.prediction, &other.prediction);
+    one.config.effective_batch() != other.config.effective_batch()
+        || far(a.total_bytes as f64, b.total_bytes as f64)
+        || far(a.images_per_second, b.images_per_second)
 }
 
 /// Doubles the batch as long as that makes more images per second.

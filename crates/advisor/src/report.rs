@@ -6,6 +6,7 @@ use config::{AmpDtype, Bytes, RunConfig};
 use machine::Device;
 
 use crate::changes::policy;
+use crate::fit::Fit;
 use crate::line::line;
 use crate::recommend::{Advice, Alternative};
 use crate::target::{Prediction, Target};
@@ -50,7 +51,8 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     for other in &advice.alternatives {
         push(&mut text, "");
         push(&mut text, &format!("  {}", line(&other.fit.config)));
-        push(&mut text, &format!("    {}", in_short(target, other)));
+        let than = advice.recommended.as_ref();
+        push(&mut text, &format!("    {}", in_short(target, other, than)));
     }
     text
 }
@@ -135,16 +137,29 @@ fn speed(prediction: &Prediction) -> String {
     }
 }
 
-fn in_short(target: &Target, other: &Alternative) -> String {
+/// Another recipe, and how it compares with the recommended one.
+fn in_short(target: &Target, other: &Alternative, than: Option<&Fit>) -> String {
     let prediction = &other.fit.prediction;
+    let against = |figure: fn(&Prediction) -> f64| {
+        let ratio = than.map(|it| figure(prediction) / figure(&it.prediction));
+        ratio.map(|ratio| format!("{:+.0} %", (100.0 * (ratio - 1.0)).round() + 0.0))
+    };
     let mut text = format!(
         "{}: {:.2} GiB",
         other.when,
         Bytes(prediction.total_bytes).as_gib()
     );
+    // Writing to a `String` cannot fail.
+    if let Some(more) = against(|it| it.total_bytes as f64) {
+        let _ = write!(text, " ({more})");
+    }
     if target.speed_is_known() {
-        // Writing to a `String` cannot fail.
         let _ = write!(text, ", {} img/s", speed(prediction));
+    } else {
+        text.push_str(", speed");
+    }
+    if let Some(more) = against(|it| it.images_per_second) {
+        let _ = write!(text, " ({more})");
     }
     if let config @ RunConfig {
         use_grad_checkpoint: true,
