@@ -300,11 +300,11 @@ fn measurements() {
         });
         put("calibrate", kind, results.to_string());
     }
-    let fit = json!({
+    let rates = json!({
+        "schema_version": 1, "source": "bench", "date": "2026-11-25",
         "device": {"kind": "cpu", "name": "a", "total_bytes": null, "instruction_set": "AVX2", "threads": 2},
         "precision": "fp32", "memory_format": "channels-last", "conv_flops": 1e11,
-        "memory_bytes_per_second": 1e10, "num_measurements": 3, "date": "2026-11-25"
+        "memory_bytes_per_second": 1e10, "num_measurements": 3
     });
-    let calibration = json!({"schema_version": 1, "fits": [fit]});
-    put("calibrate", "calibration", calibration.to_string());
+    put("ledger", "rates.jsonl", rates.to_string());
 }

@@ -1,4 +1,4 @@
-//! Reads the ledger of runs, and computes corrections from it.
+//! Reads the ledger of runs and fitted rates, and computes corrections from it.
 
 #![no_main]
 
@@ -14,5 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     for entry in &contents.entries {
         let line = serde_json::to_vec(entry).expect("it was JSON");
         assert_eq!(Contents::from_bytes(&line).entries, [entry.clone()]);
+    }
+    for rates in &contents.rates {
+        let line = serde_json::to_vec(rates).expect("it was JSON");
+        assert_eq!(Contents::from_bytes(&line).rates, [rates.clone()]);
     }
 });

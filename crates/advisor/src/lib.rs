@@ -19,7 +19,6 @@
 //! ```
 
 pub mod calibrate;
-pub mod calibration;
 mod changes;
 mod columns;
 pub mod explain;

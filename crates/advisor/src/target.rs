@@ -8,8 +8,7 @@ use estimator::{
 use machine::{Card, Cpu, Device, Hardware, InstructionSet, Rates};
 use schedule::Element;
 
-use crate::calibration::Calibration;
-use crate::ledger::{self, Corrections};
+use crate::ledger::{self, Corrections, Fitted};
 use crate::tuned::Tuned;
 
 /// What a configuration will cost on a device.
@@ -151,8 +150,8 @@ impl Target {
 
     /// With the rates that were fitted on such a device, where there are some.
     #[must_use]
-    pub fn with_calibration(mut self, calibration: &Calibration, device: &ledger::Device) -> Self {
-        self.tuned.take(calibration, device);
+    pub fn with_rates(mut self, rates: &[Fitted], device: &ledger::Device) -> Self {
+        self.tuned.take(rates, device);
         self
     }
 

@@ -3,22 +3,21 @@
 use config::Bytes;
 use estimator::Speed;
 
-use crate::calibration::{Calibration, Fitted};
-use crate::ledger::{Corrections, Device};
+use crate::ledger::{Corrections, Device, Fitted};
 use crate::target::Prediction;
 
 /// By default nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tuned {
     /// Of the device.
-    fits: Vec<Fitted>,
+    rates: Vec<Fitted>,
     pub(crate) corrections: Corrections,
 }
 
 impl Tuned {
-    pub(crate) fn take(&mut self, calibration: &Calibration, device: &Device) {
-        let fits = calibration.fits.iter();
-        self.fits = fits
+    pub(crate) fn take(&mut self, rates: &[Fitted], device: &Device) {
+        self.rates = rates
+            .iter()
             .filter(|it| it.device.is_like(device))
             .cloned()
             .collect();
@@ -30,14 +29,14 @@ impl Tuned {
         } else {
             "channels-first"
         };
-        self.fits
+        self.rates
             .iter()
             .find(|it| it.precision == precision && it.memory_format == format)
     }
 
     /// Whether something that was predicted for the device was measured on it.
     pub(crate) const fn is_compared(&self) -> bool {
-        !self.fits.is_empty() || self.corrections.num_compared > 0
+        !self.rates.is_empty() || self.corrections.num_compared > 0
     }
 
     /// The speed that was fitted, else the one given.
@@ -76,10 +75,10 @@ impl Tuned {
     /// In one line each, what is not as it comes.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let count: usize = self.fits.iter().map(|it| it.num_measurements).sum();
+        let count: usize = self.rates.iter().map(|it| it.num_measurements).sum();
         if count > 0 {
             let precisions: Vec<_> = self
-                .fits
+                .rates
                 .iter()
                 .map(|it| format!("{} {}", it.precision, it.memory_format))
                 .collect();
@@ -114,7 +113,7 @@ impl Tuned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::tests::fit;
+    use crate::ledger::tests::rates;
 
     const PREDICTION: Prediction = Prediction {
         allocated_bytes: 100,
@@ -126,11 +125,12 @@ mod tests {
 
     fn tuned() -> Tuned {
         let gpu = Device::gpu("card");
-        let mut calibration = Calibration::default();
-        calibration.take(fit(gpu.clone(), "fp16", 1e13));
-        calibration.take(fit(Device::gpu("other"), "tf32", 1e13));
+        let rates = [
+            rates(gpu.clone(), "fp16", 1e13),
+            rates(Device::gpu("other"), "tf32", 1e13),
+        ];
         let mut tuned = Tuned::default();
-        tuned.take(&calibration, &gpu);
+        tuned.take(&rates, &gpu);
         tuned.corrections = Corrections {
             time_factor: Some(2.0),
             reserved_bytes: 10,

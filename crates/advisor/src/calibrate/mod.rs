@@ -8,8 +8,7 @@ use estimator::{EstimateError, Speed};
 use machine::{Cpu, Hardware};
 use serde::Serialize;
 
-use crate::calibration::Fitted;
-use crate::ledger::Device;
+use crate::ledger::{Device, Fitted, SCHEMA_VERSION, Source};
 use crate::measured::{self, Results};
 use crate::target::Target;
 
@@ -172,6 +171,8 @@ impl Rows {
             .collect();
         Ok(Group {
             fitted: Fitted {
+                schema_version: SCHEMA_VERSION,
+                source: Source::Bench,
                 device: self.device.clone(),
                 precision: self.precision.clone(),
                 memory_format: self.memory_format.clone(),

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use advisor::calibrate;
-use advisor::calibration::{self, Calibration};
-use advisor::ledger::Place;
+use advisor::ledger::{LedgerError, Place};
 use advisor::measured::{Results, ResultsError};
 
 use super::{log, print, refuse};
@@ -15,8 +14,7 @@ pub(super) struct Args {
     /// The `results.json` of one or more runs of `train bench`
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Keep the rates for predictions on the same device, in the file that `SNUG_CALIBRATION` names (a path
-    /// or `off`); the default is `calibration.json` next to the ledger
+    /// Add the rates to the ledger, for predictions on the same device
     #[arg(long)]
     write: bool,
     /// Print one JSON object
@@ -56,20 +54,20 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
 }
 
 fn write(groups: &[calibrate::Group]) -> Result<(), ExitCode> {
-    let place = calibration::place();
+    let place = Place::of_environment();
     let Place::File(path) = &place else {
-        let hint = "`SNUG_CALIBRATION=FILE` names one";
-        return Err(refuse("there is no place for a calibration", Some(hint)));
+        let hint = "`SNUG_LEDGER=FILE` names one";
+        return Err(refuse(
+            "there is no ledger to keep the rates in",
+            Some(hint),
+        ));
     };
-    let hint = Some("`SNUG_CALIBRATION` names another file; this one may be removed");
-    // What is not understood is somebody's: it is not written over.
-    let mut calibration =
-        Calibration::read(&place).map_err(|error| refuse(&error.to_string(), hint))?;
-    for group in groups {
-        calibration.take(group.fitted.clone());
+    let refused =
+        |error: LedgerError| refuse(&error.to_string(), Some("`SNUG_LEDGER` names another file"));
+    let known = place.read().map_err(refused)?.rates;
+    for group in groups.iter().filter(|it| !known.contains(&it.fitted)) {
+        place.keep_rates(&group.fitted).map_err(refused)?;
     }
-    let written = calibration.write(path);
-    written.map_err(|error| refuse(&error.to_string(), hint))?;
-    log(&format!("calibration: `{}`", path.display()));
+    log(&format!("ledger: `{}`", path.display()));
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! The flags that name a device, which several commands share.
 
+use std::env;
 use std::process::ExitCode;
 
 use advisor::Target;
-use advisor::calibration::{self, Calibration};
 use advisor::ledger::{self, Contents, Corrections, Place};
 use config::SizeArg;
 use machine::nvml::detect;
@@ -81,16 +81,32 @@ pub(super) fn tuned(device: &Device) -> Target {
     let Some(device) = ledger::Device::of(device) else {
         return target;
     };
-    let calibration = Calibration::read(&calibration::place()).unwrap_or_else(|error| {
-        log(&format!("warning: times are not calibrated: {error}"));
-        Calibration::default()
-    });
-    let runs = Place::of_environment().read().unwrap_or_else(|error| {
+    let place = Place::of_environment();
+    if let Some(note) = earlier_calibration(&place) {
+        log(&format!("note: {note}"));
+    }
+    let ledger = place.read().unwrap_or_else(|error| {
         log(&format!("warning: nothing is corrected: {error}"));
         Contents::default()
     });
-    let corrections = Corrections::of(&runs.entries, &device);
+    let corrections = Corrections::of(&ledger.entries, &device);
     target
-        .with_calibration(&calibration, &device)
+        .with_rates(&ledger.rates, &device)
         .with_corrections(corrections)
+}
+
+/// Names a calibration of an earlier version, which kept it in a file of its own.
+fn earlier_calibration(place: &Place) -> Option<String> {
+    const INSTEAD: &str =
+        "is no longer read: `advisor calibrate FILE... --write` adds the rates to the ledger";
+    if env::var_os("SNUG_CALIBRATION").is_some_and(|value| !value.is_empty()) {
+        return Some(format!("`SNUG_CALIBRATION` {INSTEAD}"));
+    }
+    let Place::File(ledger) = place else {
+        return None;
+    };
+    let file = ledger.with_file_name("calibration.json");
+    let name = file.display();
+    file.exists()
+        .then(|| format!("`{name}` {INSTEAD}; then remove it"))
 }

@@ -6,9 +6,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, SCHEMA_VERSION};
+use super::fitted::Fitted;
 
 /// Where the ledger is. Two variables and a default, which `std` can read: a crate for the folders
 /// of other systems (`etcetera`, `directories`) would add to that what no Linux has.
@@ -36,6 +38,8 @@ pub struct Kept<'a> {
 pub struct Contents {
     /// Its runs, the oldest first.
     pub entries: Vec<Entry>,
+    /// Fitted rates: the newest of each device, precision and memory format.
+    pub rates: Vec<Fitted>,
     /// Lines of another schema.
     pub num_other_schema: usize,
     /// Lines that nobody understands, such as one that a full disk tore.
@@ -80,11 +84,23 @@ impl Place {
     /// # Errors
     /// Where the file cannot be written. What was in it stays.
     pub fn keep(&self, entry: &Entry) -> Result<Option<Kept<'_>>, LedgerError> {
+        self.append(entry)
+    }
+
+    /// Appends fitted rates, which replace older ones; `None` where there is no place for them.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn keep_rates(&self, rates: &Fitted) -> Result<Option<Kept<'_>>, LedgerError> {
+        self.append(rates)
+    }
+
+    fn append(&self, line: &impl Serialize) -> Result<Option<Kept<'_>>, LedgerError> {
         let Self::File(path) = self else {
             return Ok(None);
         };
         let is_new = !path.exists();
-        match append(path, entry) {
+        match append(path, line) {
             Ok(()) => Ok(Some(Kept { path, is_new })),
             Err(source) => Err(LedgerError {
                 doing: "append to",
@@ -115,7 +131,7 @@ impl Place {
 }
 
 /// In one write: the system puts it behind what other runs append at the same time.
-fn append(path: &Path, entry: &Entry) -> io::Result<()> {
+fn append(path: &Path, entry: &impl Serialize) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -157,20 +173,36 @@ impl Contents {
         #[derive(Deserialize)]
         struct Versioned {
             schema_version: u32,
+            source: Option<IgnoredAny>,
         }
         let mut all = Self::default();
         let lines = bytes.split(|byte| *byte == b'\n');
         for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
-            match serde_json::from_slice::<Versioned>(line) {
-                Ok(it) if it.schema_version != SCHEMA_VERSION => all.num_other_schema += 1,
-                Ok(_) => match serde_json::from_slice(line) {
-                    Ok(entry) => all.entries.push(entry),
-                    Err(_) => all.num_not_understood += 1,
-                },
-                Err(_) => all.num_not_understood += 1,
-            }
+            let understood = match serde_json::from_slice::<Versioned>(line) {
+                Ok(it) if it.schema_version != SCHEMA_VERSION => {
+                    all.num_other_schema += 1;
+                    true
+                }
+                Ok(it) if it.source.is_some() => all.take_rates(line).is_some(),
+                Ok(_) => all.take_run(line).is_some(),
+                Err(_) => false,
+            };
+            all.num_not_understood += usize::from(!understood);
         }
         all
+    }
+
+    fn take_run(&mut self, line: &[u8]) -> Option<()> {
+        self.entries.push(serde_json::from_slice(line).ok()?);
+        Some(())
+    }
+
+    fn take_rates(&mut self, line: &[u8]) -> Option<()> {
+        let rates: Fitted = serde_json::from_slice(line).ok()?;
+        let rates = rates.is_usable().then_some(rates)?;
+        self.rates.retain(|older| !rates.replaces(older));
+        self.rates.push(rates);
+        Some(())
     }
 
     /// Lines that say nothing here.
@@ -184,6 +216,8 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::ledger::Device;
+    use crate::ledger::fitted::tests::rates;
     use crate::ledger::statistics::tests::entry;
 
     fn place(variables: &[(&str, &str)], home: Option<&str>) -> Place {
@@ -249,6 +283,31 @@ mod tests {
         assert_eq!(
             (contents.num_other_schema, contents.num_not_understood),
             (1, 6)
+        );
+    }
+
+    #[test]
+    fn newer_rates_replace_older_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::File(dir.path().join("ledger.jsonl"));
+        place.keep(&entry(1, 1)).unwrap();
+        let kept = [
+            ("a", "fp16", 1.0),
+            ("a", "tf32", 2.0),
+            ("b", "fp16", 3.0),
+            ("a", "fp16", 4.0),
+        ]
+        .map(|(name, precision, flops)| rates(Device::gpu(name), precision, flops));
+        for rates in &kept {
+            place.keep_rates(rates).unwrap();
+        }
+        let unusable = rates(Device::gpu("a"), "tf32", 0.0);
+        place.keep_rates(&unusable).unwrap();
+        let contents = place.read().unwrap();
+        assert_eq!(contents.rates, kept[1..]);
+        assert_eq!(
+            (contents.entries.len(), contents.num_not_understood),
+            (1, 1)
         );
     }
 

@@ -1,5 +1,6 @@
 //! What runs took beside what was predicted of them: a file of JSON lines on this machine, one for
-//! each training run, and what it teaches. Nothing of it leaves the machine.
+//! each training run, and what it teaches; and the rates that were fitted to benchmarks. Nothing of it
+//! leaves the machine.
 //!
 //! `SNUG_LEDGER` names the file, or is `off`; see [`Place`].
 //!
@@ -14,11 +15,16 @@
 mod corrections;
 mod entry;
 mod file;
+mod fitted;
 mod report;
 mod statistics;
 
 pub use corrections::{Corrections, MIN_RUNS};
 pub use entry::{Device, Entry, LargestBatch, Measured, Predicted, SCHEMA_VERSION, Shape};
 pub use file::{Contents, Kept, LedgerError, Place};
+pub use fitted::{Fitted, Source};
 pub use report::{to_json, to_text};
 pub use statistics::{Spread, Statistics};
+
+#[cfg(test)]
+pub(crate) use fitted::tests;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::corrections::MIN_RUNS;
 use super::entry::Device;
 use super::file::{Contents, Place};
+use super::fitted::Fitted;
 use super::statistics::{Spread, Statistics};
 
 const LOCAL: &str = "nothing of the ledger leaves this machine; `SNUG_LEDGER` is a path, or `off`";
@@ -42,6 +43,17 @@ pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String
     for statistics in &shown {
         device(&mut text, statistics);
     }
+    for fitted in calibrations(contents, like) {
+        let _ = writeln!(
+            text,
+            "\n{}: times of {} {} calibrated from {} measurements, the newest of {}",
+            label(&fitted.device),
+            fitted.precision,
+            fitted.memory_format,
+            fitted.num_measurements,
+            fitted.date
+        );
+    }
     if let (Some(like), true, false) = (like, shown.is_empty(), hidden.is_empty()) {
         let _ = writeln!(text, "\nno runs on a device like `{like}`; there are:");
         for statistics in hidden {
@@ -71,7 +83,17 @@ pub fn to_json(place: &Place, contents: &Contents, like: Option<&str>) -> Value 
             "num_not_understood": contents.num_not_understood,
         },
         "devices": chosen(&all, like).0,
+        "calibrations": calibrations(contents, like).collect::<Vec<_>>(),
     })
+}
+
+fn calibrations<'a>(
+    contents: &'a Contents,
+    like: Option<&str>,
+) -> impl Iterator<Item = &'a Fitted> {
+    let like = like.unwrap_or_default().to_lowercase();
+    let rates = contents.rates.iter();
+    rates.filter(move |it| it.device.name.to_lowercase().contains(&like))
 }
 
 /// Those with that in their name, and the others.

@@ -81,7 +81,7 @@ fn a_suggestion_is_calibrated_where_the_card_is_the_same() {
     let before = suggest("RTX 3060");
     let output = advisor(dir.path(), &["calibrate", "results.json", "--write"]);
     insta::assert_snapshot!("calibrate_card", said(&output));
-    assert_eq!(stderr(&output), "calibration: `calibration.json`\n");
+    assert_eq!(stderr(&output), "ledger: `ledger.jsonl`\n");
     let after = suggest("RTX 3060");
     let note = "note: times calibrated from 4 measurements (fp16 channels-last)\n";
     assert!(
@@ -96,10 +96,40 @@ fn a_suggestion_is_calibrated_where_the_card_is_the_same() {
     ));
     assert!(json.contains("times calibrated from 4 measurements"));
     // Twice the same is the same.
-    let first = fs::read_to_string(dir.path().join("calibration.json")).unwrap();
+    let first = fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
     advisor(dir.path(), &["calibrate", "results.json", "--write"]);
-    let second = fs::read_to_string(dir.path().join("calibration.json")).unwrap();
-    assert_eq!(first, second);
+    let second = fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
+    assert_eq!((first.lines().count(), &first), (1, &second));
+    let ledger = said(&advisor(dir.path(), &["ledger"]));
+    insta::assert_snapshot!("calibrate_ledger", ledger);
+    let json = said(&advisor(dir.path(), &["ledger", "--json"]));
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["calibrations"][0]["source"], "bench");
+}
+
+/// Earlier versions kept the rates in a file of their own, named by a variable of its own.
+#[test]
+fn an_earlier_calibration_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("calibration.json"), "{}").unwrap();
+    let suggest = ["suggest", "--gpu", "RTX 3060"];
+    let said = stderr(&advisor(dir.path(), &suggest));
+    let instead =
+        "is no longer read: `advisor calibrate FILE... --write` adds the rates to the ledger";
+    assert_eq!(
+        said,
+        format!("note: `calibration.json` {instead}; then remove it\n")
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_advisor"))
+        .args(suggest)
+        .env("SNUG_LEDGER", "off")
+        .env("SNUG_CALIBRATION", "rates.json")
+        .output()
+        .unwrap();
+    assert_eq!(
+        stderr(&output),
+        format!("note: `SNUG_CALIBRATION` {instead}\n")
+    );
 }
 
 #[test]
@@ -164,11 +194,7 @@ fn a_suggestion_is_corrected_by_runs() {
 #[test]
 fn broken_files() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("calibration.json"), "{").unwrap();
-    let output = advisor(dir.path(), &["suggest", "--gpu", "RTX 3060"]);
-    assert!(output.status.success());
-    let mut text = stderr(&output);
-    assert_eq!(text.lines().count(), 1);
+    let mut text = String::new();
     benchmark(dir.path());
     fs::write(
         dir.path().join("nothing.json"),
@@ -181,15 +207,18 @@ fn broken_files() {
         &["calibrate"][..],
         &["calibrate", "nowhere.json"],
         &["calibrate", "nothing.json"],
-        // What is there and not understood is not written over.
         &["calibrate", "results.json", "--write"],
     ] {
-        let output = advisor(dir.path(), arguments);
+        // A ledger that cannot be written: a folder.
+        let output = Command::new(env!("CARGO_BIN_EXE_advisor"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .env("SNUG_LEDGER", ".")
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
         text.push_str(&stderr(&output));
     }
     insta::assert_snapshot!("calibrate_refusals", text);
-    let kept = fs::read_to_string(dir.path().join("calibration.json")).unwrap();
-    assert_eq!(kept, "{");
 }
