@@ -7,10 +7,10 @@ use data::Batch;
 use tch::{Device, Tensor};
 use torch_ext::{Error as TensorError, meter};
 use train::Error;
-use train::answering::Answering;
 use train::interrupt::Interrupt;
 use train::ladder::{Failure, Recipe};
 use train::precision::Precision;
+use train::predictor::Predictor;
 use train::proposal::{Limits, ladder};
 use train::trainer::{Cause, Clock, Trainer};
 
@@ -143,7 +143,12 @@ fn techniques_stay_if_they_pay_or_the_run_is_short() {
     };
     let (rungs, trainer, _) = warm_up(&paying, 1000);
     assert_eq!(rungs, [""; 0]);
-    let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+    let weight = trainer
+        .learner
+        .model
+        .parameters()
+        .get("out_conv.weight")
+        .unwrap();
     assert!(trainer.config.use_channels_last && weight.defined());
     let plain = fit(Trainer::new(config(), Device::Cpu, Precision::Fp32).unwrap());
     assert_eq!(num_differing(&plain, &fit(trainer)), 0);
@@ -189,7 +194,7 @@ fn a_step_that_fails_while_it_is_timed_is_left_to_the_run() {
             .warm_up(&batches, 1000, &mut clock, &mut watch)
             .unwrap();
     }
-    assert!(watch.rungs.is_empty() && !trainer.is_torn());
+    assert!(watch.rungs.is_empty() && !trainer.is_poisoned());
     assert_eq!(num_differing(&before, &copies(&trainer)), 0);
 }
 
@@ -213,7 +218,12 @@ fn amp_is_compared_with_fp32_and_nothing_changes() {
         );
         assert_eq!(num_differing(&before, &copies(&trainer)), 0);
         // Logits beyond 65504.
-        let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+        let weight = trainer
+            .learner
+            .model
+            .parameters()
+            .get("out_conv.weight")
+            .unwrap();
         tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
         let agreement = trainer.preflight(batch).unwrap().unwrap();
         assert_eq!(agreement.holds(), precision == Precision::Bf16);
@@ -233,10 +243,10 @@ fn an_image_is_predicted_in_less_memory() {
     batch.images = whole.images[..3 * side * side].to_vec();
     batch.masks = whole.masks[..side * side].to_vec();
     batch.len = 1;
-    let new = || Answering::new(&trainer.model, trainer.upload(), Precision::Fp32, 0.5);
-    let answer = |answering: &mut Answering<'_>| {
+    let new = || Predictor::new(trainer.learner.evaluator(), 0.5);
+    let answer = |predictor: &mut Predictor<'_>| {
         let mut rungs = Vec::new();
-        let answer = answering.answer(&batch, (90, 70), &mut |words| rungs.push(words.to_owned()));
+        let answer = predictor.predict(&batch, (90, 70), &mut |words| rungs.push(words.to_owned()));
         meter::set_limit(None);
         meter::fail_after(None);
         (answer, rungs)

@@ -262,7 +262,12 @@ fn overflow_in_half_precision_moves_to_a_wider_type() {
         .unwrap()
         .with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
     // Logits beyond 65504 are infinite in fp16, and the loss is NaN.
-    let weight = trainer.model.parameters().get("out_conv.weight").unwrap();
+    let weight = trainer
+        .learner
+        .model
+        .parameters()
+        .get("out_conv.weight")
+        .unwrap();
     tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1e6).unwrap());
     let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
     let mut watch = Watch::default();

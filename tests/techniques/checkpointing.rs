@@ -3,7 +3,6 @@
 use config::Network;
 use schedule::{Op, Plan, Schedule};
 use tch::Device;
-use train::compose::Autocast;
 use train::model::Checkpointing;
 use train::precision::Precision;
 
@@ -12,7 +11,7 @@ use super::{
     gradients_of, mixed, policies, selective, state_of,
 };
 
-const STEPS: i64 = 5;
+const STEPS: u64 = 5;
 
 /// Runs both for some steps, and returns the number of compared gradients.
 fn compare(setting: &Setting, plain: &Setting) -> usize {
@@ -89,7 +88,7 @@ fn the_comparison_sees_one_altered_segment() {
     );
     let name = "up_convs.1.conv.3.weight";
     let weight = altered
-        .model
+        .model()
         .parameters()
         .get(name)
         .unwrap()
@@ -135,11 +134,7 @@ struct Recomputed {
 fn recomputed(setting: &Setting) -> Recomputed {
     let run = Run::new(4, setting);
     let images = batch(3, 2, setting.channels_last);
-    let logits = {
-        let _autocast = Autocast::enter(Device::Cpu, setting.precision).unwrap();
-        run.model.forward(&images.0, &setting.mode()).unwrap()
-    };
-    let loss = train::loss::segmentation_loss(&logits, &images.1).unwrap();
+    let loss = run.loss(&images);
     let probe = torch_ext::probe::Probe::begin().unwrap();
     torch_ext::backward(&loss).unwrap();
     let counts = probe.finish().unwrap();
@@ -220,9 +215,9 @@ fn nothing_is_recorded_without_a_graph() {
         checkpointing: BLOCK,
         split_concat: false,
     };
-    let with = tch::no_grad(|| run.model.forward(&images.0, &mode).unwrap());
+    let with = tch::no_grad(|| run.model().forward(&images.0, &mode).unwrap());
     let plain = train::model::ForwardMode::EVALUATION;
-    let without = tch::no_grad(|| run.model.forward(&images.0, &plain).unwrap());
+    let without = tch::no_grad(|| run.model().forward(&images.0, &plain).unwrap());
     assert!(with.equal(&without));
     assert!(!with.requires_grad());
 }

@@ -196,8 +196,12 @@ fn a_parameter_written_to_in_between_is_an_error() {
         checkpointing: BLOCK,
         split_concat: false,
     };
-    let logits = run.model.forward(&images.0, &mode).unwrap();
-    let weight = run.model.parameters().get("downs.1.conv.3.weight").unwrap();
+    let logits = run.model().forward(&images.0, &mode).unwrap();
+    let weight = run
+        .model()
+        .parameters()
+        .get("downs.1.conv.3.weight")
+        .unwrap();
     tch::no_grad(|| torch_ext::ops::add_scalar_(weight, 1.0).unwrap());
     let error = torch_ext::backward(&logits.sum(Kind::Float)).unwrap_err();
     assert!(error.to_string().contains("modified in place"), "{error}");
@@ -228,7 +232,7 @@ fn batch_norm_of_a_single_value_is_refused() {
         checkpointing: Checkpointing::Off,
         split_concat: false,
     };
-    let error = run.model.forward(&image, &mode).unwrap_err();
+    let error = run.model().forward(&image, &mode).unwrap_err();
     assert!(
         error
             .to_string()

@@ -71,7 +71,7 @@ fn the_format_changes_only_rounding() {
             checkpointing: Checkpointing::Off,
             split_concat: false,
         };
-        tch::no_grad(|| run.model.forward(&images.0, &mode).unwrap())
+        tch::no_grad(|| run.model().forward(&images.0, &mode).unwrap())
     };
     let difference = (answer(true) - answer(false)).abs().max().double_value(&[]);
     assert!(difference < TOLERANCE, "{difference}");

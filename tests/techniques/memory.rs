@@ -4,7 +4,7 @@ use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
 use schedule::{Element, Keep, Plan, Schedule, Shape};
 use tch::Device;
 use torch_ext::meter;
-use train::measure::Subject;
+use train::measure::StepProbe;
 use train::memory::Timeline;
 use train::model::Checkpointing;
 use train::precision::Precision;
@@ -12,15 +12,15 @@ use train::precision::Precision;
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies, scheduled};
 
 /// Large enough that activations, not gradients, determine the peak.
-const SIZE: [i64; 2] = [128, 160];
-const BATCH: i64 = 2;
+const SIZE: [u32; 2] = [128, 160];
+const BATCH: u32 = 2;
 
 /// Peak of the second step above the level before it.
 fn peak_of(setting: &Setting) -> u64 {
     peak_of_size(setting, BATCH, SIZE)
 }
 
-fn peak_of_size(setting: &Setting, num: i64, size: [i64; 2]) -> u64 {
+fn peak_of_size(setting: &Setting, num: u32, size: [u32; 2]) -> u64 {
     let mut run = Run::new(4, setting);
     let images = batch_of(5, num, size, setting.channels_last);
     run.gradients(&images).unwrap();
@@ -97,7 +97,7 @@ fn a_schedule_holds_what_it_says() {
         let target = train::compose::schedule_target(Device::Cpu);
         let schedule = Schedule::compile(&network, plan, target).unwrap();
         let shape = Shape {
-            batch: u32::try_from(num).unwrap(),
+            batch: num,
             size: ImageSize::new(256, 320),
             element: Element::Single,
         };
@@ -108,7 +108,7 @@ fn a_schedule_holds_what_it_says() {
             ..PLAIN
         };
         let held = peak_of_size(&setting, num, [256, 320]);
-        let plane = (num * 4 * 256 * 320 * 4) as f64;
+        let plane = f64::from(num * 4 * 256 * 320 * 4);
         let outside = (held as f64 - said as f64) / plane;
         println!(
             "{plan}, channels-last {channels_last}, batch {num}: {said} said, {outside:.2} planes more"
@@ -140,10 +140,10 @@ fn the_record_agrees_with_the_meter() {
             grad_checkpoint_policy: Some(policy),
             ..RunConfig::default()
         };
-        let mut subject = Subject::new(&config, Device::Cpu, Precision::Fp32).unwrap();
-        subject.step(|_| ()).unwrap();
-        let metered = subject.peak_bytes().unwrap();
-        let timeline = Timeline::of(&subject.recorded_step().unwrap());
+        let mut probe = StepProbe::new(&config, Device::Cpu, Precision::Fp32).unwrap();
+        probe.step().unwrap();
+        let metered = probe.peak_bytes().unwrap();
+        let timeline = Timeline::of(&probe.recorded_step().unwrap());
         assert_eq!(timeline.peak.total(), metered.peak_bytes, "{policy}");
         let [first, last] = [timeline.samples.first(), timeline.samples.last()].map(|sample| {
             let bytes = sample.unwrap().bytes;

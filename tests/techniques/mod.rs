@@ -9,17 +9,17 @@ mod segments;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use config::Network;
+use config::{ImageSize, Network, RunConfig};
 use schedule::{Plan, Schedule};
-use tch::{Device, Kind, Tensor};
-use train::compose::Autocast;
-use train::loss::segmentation_loss;
+use tch::{Device, Tensor};
+use train::Error;
+use train::batch::{MicroBatch, Upload, noise};
+use train::learner::Learner;
 use train::model::{Checkpointing, ForwardMode, UNet, Unit};
-use train::optimizer::AdamW;
 use train::precision::Precision;
 
 /// Not square, so that height and width cannot be confused.
-const SIZE: [i64; 2] = [32, 48];
+const SIZE: [u32; 2] = [32, 48];
 
 /// Tests that read the process-wide meter, plant failures or probe operators run one at a time.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -94,68 +94,89 @@ impl Setting {
 
 /// A small network in training.
 pub(crate) struct Run {
-    pub(crate) model: UNet,
-    optimizer: AdamW,
-    setting: Setting,
+    learner: Learner,
 }
 
 impl Run {
     pub(crate) fn new(width: u32, setting: &Setting) -> Self {
-        let network = Network::new(width, 1);
-        let model = UNet::new(network, Device::Cpu, 7, setting.channels_last).unwrap();
-        let optimizer = AdamW::new(model.parameters().trainable(), 1e-3, 0.01).unwrap();
-        Self {
-            model,
-            optimizer,
-            setting: setting.clone(),
-        }
+        Self::seeded(width, 7, setting)
+    }
+
+    pub(crate) fn seeded(width: u32, seed: u64, setting: &Setting) -> Self {
+        let config = RunConfig {
+            width,
+            classes: 1,
+            seed,
+            lr: 1e-3,
+            weight_decay: 0.01,
+            use_channels_last: setting.channels_last,
+            use_grad_checkpoint: false,
+            ..RunConfig::default()
+        };
+        let mut learner = Learner::new(&config, Device::Cpu, setting.precision).unwrap();
+        // Plans that no configuration can name are proved as well.
+        learner.mode = setting.mode();
+        Self { learner }
+    }
+
+    pub(crate) fn model(&self) -> &UNet {
+        &self.learner.model
+    }
+
+    pub(crate) fn loss(&self, (images, masks): &(Tensor, Tensor)) -> Tensor {
+        let (images, masks) = (images.shallow_clone(), masks.shallow_clone());
+        self.learner.forward(images, masks, 1.0).unwrap()
     }
 
     /// Runs forward and backward, after which gradients exist.
-    pub(crate) fn gradients(&mut self, batch: &(Tensor, Tensor)) -> torch_ext::Result<()> {
-        let mode = self.setting.mode();
-        let logits = {
-            let _autocast = Autocast::enter(Device::Cpu, self.setting.precision)?;
-            self.model.forward(&batch.0, &mode)?
-        };
-        let loss = segmentation_loss(&logits, &batch.1)?;
-        drop(logits);
-        torch_ext::backward(&loss)
+    pub(crate) fn gradients(
+        &mut self,
+        (images, masks): &(Tensor, Tensor),
+    ) -> torch_ext::Result<()> {
+        let whole = [MicroBatch::whole(images, masks)];
+        match self.learner.accumulate_gradients(whole, &mut ()) {
+            Err(Error::Tensor(error)) => Err(error),
+            outcome => {
+                outcome.unwrap();
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn update(&mut self) {
-        self.optimizer.fused_step(None, None).unwrap();
-        self.optimizer.zero_grad().unwrap();
+        self.learner.optimizer_step().unwrap();
+        self.clear();
     }
 
     pub(crate) fn clear(&mut self) {
-        self.optimizer.zero_grad().unwrap();
+        self.learner.zero_grad().unwrap();
     }
 }
 
 /// Images `[N, 3, H, W]` in either format and masks `[N, H, W]`, which depend on the seed only.
-pub(crate) fn batch(seed: i64, num: i64, channels_last: bool) -> (Tensor, Tensor) {
+pub(crate) fn batch(seed: u64, num: u32, channels_last: bool) -> (Tensor, Tensor) {
     batch_of(seed, num, SIZE, channels_last)
 }
 
 pub(crate) fn batch_of(
-    seed: i64,
-    num: i64,
-    [h, w]: [i64; 2],
+    seed: u64,
+    batch: u32,
+    [height, width]: [u32; 2],
     channels_last: bool,
 ) -> (Tensor, Tensor) {
-    tch::manual_seed(seed);
-    let bytes = Tensor::randint(256, [num, h, w, 3], (Kind::Uint8, Device::Cpu));
-    let images = train::compose::images_to_device(&bytes, Device::Cpu, channels_last).unwrap();
-    let masks = Tensor::rand([num, h, w], (Kind::Float, Device::Cpu))
-        .gt(0.7)
-        .to_kind(Kind::Uint8);
-    (images, masks)
+    let config = RunConfig {
+        batch,
+        img_size: ImageSize::new(height, width),
+        use_channels_last: channels_last,
+        ..RunConfig::default()
+    };
+    let upload = Upload::of(&config, Device::Cpu);
+    upload.batch(&noise(&config, seed)).unwrap()
 }
 
 /// Gradients by name.
 pub(crate) fn gradients_of(run: &Run) -> Vec<(String, Tensor)> {
-    run.model
+    run.model()
         .parameters()
         .entries()
         .iter()
@@ -176,7 +197,7 @@ pub(crate) fn differing(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Vec<S
 
 /// All tensors of the state dict, BatchNorm's buffers included, by name.
 pub(crate) fn state_of(run: &Run) -> Vec<(String, Tensor)> {
-    let entries = run.model.parameters().entries();
+    let entries = run.model().parameters().entries();
     entries
         .iter()
         .map(|e| (e.spec.name.clone(), e.tensor.detach().copy()))

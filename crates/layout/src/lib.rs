@@ -61,15 +61,6 @@ pub fn convert_parameters<'a>(
     Ok(converted)
 }
 
-/// Views image bytes, `[N, H, W, C]`, as `[N, C, H, W]`: such a batch *is* channels-last,
-/// so nothing is copied.
-///
-/// # Errors
-/// If `bytes` is not 4-D.
-pub fn image_bytes_as_nchw(bytes: &Tensor) -> Result<Tensor> {
-    Ok(bytes.f_permute([0, 3, 1, 2])?)
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind};
@@ -107,15 +98,5 @@ mod tests {
             "handles share the change"
         );
         assert!(weight.equal(&before));
-    }
-
-    #[test]
-    fn image_bytes_are_channels_last_without_a_copy() {
-        let bytes = Tensor::zeros([2, 6, 4, 3], (Kind::Uint8, Device::Cpu));
-        let seen = image_bytes_as_nchw(&bytes).unwrap();
-        assert_eq!(seen.size(), [2, 3, 6, 4]);
-        assert!(is_contiguous_in(&seen, MemoryFormat::ChannelsLast));
-        assert_eq!(seen.data_ptr(), bytes.data_ptr());
-        assert!(image_bytes_as_nchw(&Tensor::zeros([3], (Kind::Uint8, Device::Cpu))).is_err());
     }
 }

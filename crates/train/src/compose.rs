@@ -8,8 +8,7 @@ use advisor::Freedom;
 use config::RunConfig;
 use schedule::{Schedule, Target};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
-use torch_ext::ops::one_value;
+use tch::{Device, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
@@ -407,21 +406,4 @@ pub fn watch_format(body: impl FnOnce() -> crate::Result<()>) -> crate::Result<F
 #[cfg(not(feature = "layout"))]
 pub fn watch_format(_body: impl FnOnce() -> crate::Result<()>) -> crate::Result<FormatSeen> {
     Err(crate::Error::MissingFeature { feature: "layout" })
-}
-
-/// Bytes of images, `[N, H, W, 3]`, as the network takes them: `[N, 3, H, W]`, fp32 in
-/// [0, 1]. Channels-last is how they lie already; the other format is a copy.
-///
-/// # Errors
-/// Where memory runs out.
-pub fn images_to_device(bytes: &Tensor, device: Device, channels_last: bool) -> Result<Tensor> {
-    let images = bytes.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
-    let mut images = images.f_to_kind(Kind::Float)?;
-    // As torchvision's `to_tensor`: a division, not a product with the inverse.
-    let images = images.f_div_(&one_value(255.0, device)?)?;
-    Ok(if channels_last {
-        images
-    } else {
-        images.f_contiguous()?
-    })
 }

@@ -4,7 +4,7 @@
 //! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
 //! the program and its tests share.
 
-pub mod answering;
+pub mod batch;
 pub mod bench_worker;
 pub mod checkpointing;
 pub mod command;
@@ -17,6 +17,7 @@ pub mod fault;
 pub mod guard;
 pub mod interrupt;
 pub mod ladder;
+pub mod learner;
 pub mod loss;
 pub mod measure;
 pub mod memory;
@@ -26,6 +27,7 @@ pub mod optimizer;
 pub mod outputs;
 pub mod precision;
 pub mod prediction;
+pub mod predictor;
 pub mod proposal;
 pub mod run_data;
 pub mod snapshot;

@@ -8,7 +8,6 @@ use config::RunConfig;
 use tch::Device;
 
 use crate::error::Result;
-use crate::evaluation::evaluate;
 use crate::interrupt::Interrupt;
 use crate::model::UNet;
 use crate::precision::Precision;
@@ -39,7 +38,7 @@ impl Epochs {
     }
 
     pub(super) fn model(&self) -> &UNet {
-        &self.trainer.model
+        &self.trainer.learner.model
     }
 
     /// Mean validation loss of the present weights.
@@ -49,16 +48,9 @@ impl Epochs {
             data,
             interrupt,
         } = self;
-        let upload = trainer.upload();
         let mut at_a_time = usize::MAX;
-        let scored = evaluate(
-            &trainer.model,
-            &data.val,
-            upload,
-            trainer.precision,
-            &mut at_a_time,
-            interrupt,
-        )?;
+        let evaluator = trainer.learner.evaluator();
+        let scored = evaluator.evaluate(&data.val, &mut at_a_time, interrupt)?;
         Ok(scored.map_or(f64::NAN, |(_, loss)| loss))
     }
 

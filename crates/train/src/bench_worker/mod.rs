@@ -18,7 +18,7 @@ use torch_ext::device_info;
 use self::epochs::Epochs;
 use crate::device::{self, DeviceChoice};
 use crate::error::{Error, Result};
-use crate::measure::Subject;
+use crate::measure::StepProbe;
 use crate::precision::{self, CpuSupport, Precision};
 use crate::weights::WeightsFile;
 
@@ -81,7 +81,7 @@ struct Work {
     spec: Spec,
     config: RunConfig,
     device: Device,
-    subject: Option<Subject>,
+    probe: Option<StepProbe>,
     epochs: Option<Epochs>,
 }
 
@@ -96,7 +96,7 @@ impl Work {
         torch_ext::cuda::allow_tf32(spec.precision == CasePrecision::Tf32)?;
         let config = config_of(spec)?;
         let precision = precision_of(spec.precision);
-        let (mut subject, mut epochs) = (None, None);
+        let (mut probe, mut epochs) = (None, None);
         if let Some(data) = &spec.data {
             epochs = Some(Epochs::new(
                 data,
@@ -107,12 +107,12 @@ impl Work {
             )?);
         } else if let Some(batches) = &spec.batches {
             let batches = shared::read_batches(batches, device)?;
-            subject = Some(Subject::on_bytes(&config, device, precision, batches)?);
+            probe = Some(StepProbe::on_bytes(&config, device, precision, batches)?);
         } else {
-            subject = Some(Subject::new(&config, device, precision)?);
+            probe = Some(StepProbe::new(&config, device, precision)?);
         }
-        let model = match (&subject, &epochs) {
-            (Some(subject), _) => Some(subject.model()),
+        let model = match (&probe, &epochs) {
+            (Some(probe), _) => Some(probe.model()),
             (_, Some(epochs)) => Some(epochs.model()),
             _ => None,
         };
@@ -127,7 +127,7 @@ impl Work {
             spec: spec.clone(),
             config,
             device,
-            subject,
+            probe,
             epochs,
         };
         Ok((work, ready))
@@ -136,14 +136,14 @@ impl Work {
     fn answer(&mut self, request: &Request) -> Result<Answer> {
         Ok(match request {
             Request::Losses { count } => {
-                let subject = self.subject()?;
-                let losses = (0..*count).map(|_| subject.step_with_loss());
+                let probe = self.probe()?;
+                let losses = (0..*count).map(|_| probe.step_with_loss());
                 Answer::Losses {
                     losses: losses.collect::<Result<_>>()?,
                 }
             }
             Request::Times { count } => Answer::Times {
-                step_ms: self.subject()?.timed_steps(*count)?,
+                step_ms: self.probe()?.timed_steps(*count)?,
             },
             Request::Peak => Answer::Peak(self.peak()?),
             Request::Host { count } => self.host(*count)?,
@@ -162,7 +162,7 @@ impl Work {
                 batches,
                 count,
             } => {
-                crate::weights::save(self.subject()?.model(), weights)?;
+                crate::weights::save(self.probe()?.model(), weights)?;
                 shared::write_batches(batches, &self.config, *count)?;
                 Answer::Done
             }
@@ -174,13 +174,13 @@ impl Work {
         })
     }
 
-    fn subject(&mut self) -> Result<&mut Subject> {
-        self.subject.as_mut().ok_or_else(|| misplaced("step"))
+    fn probe(&mut self) -> Result<&mut StepProbe> {
+        self.probe.as_mut().ok_or_else(|| misplaced("step"))
     }
 
     fn peak(&mut self) -> Result<Peak> {
         let device = self.device;
-        let peak = self.subject()?.peak_bytes()?;
+        let peak = self.probe()?.peak_bytes()?;
         Ok(Peak {
             held_bytes: peak.held_bytes,
             allocated_bytes: peak.peak_bytes,
@@ -191,10 +191,10 @@ impl Work {
     fn host(&mut self, count: u32) -> Result<Answer> {
         /// Libraries choose and allocate in the first steps.
         const WARM_UP: u32 = 3;
-        let subject = self.subject()?;
+        let probe = self.probe()?;
         let (mut steps, mut hosts) = (Vec::new(), Vec::new());
         for turn in 0..WARM_UP + count {
-            let (step, host) = subject.host_time()?;
+            let (step, host) = probe.host_time()?;
             if turn >= WARM_UP {
                 steps.push(step.as_secs_f64() * 1e3);
                 hosts.push(host.as_secs_f64() * 1e3);

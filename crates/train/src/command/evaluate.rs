@@ -9,9 +9,10 @@ use config::cli::{Evaluate, KeyFlags};
 
 use super::console;
 use super::flags::DeviceFlag;
+use crate::batch::Upload;
 use crate::compose;
 use crate::error::{Error, Result};
-use crate::evaluation::{Upload, evaluate};
+use crate::evaluation::Evaluator;
 use crate::interrupt::Interrupt;
 use crate::metrics::Scores;
 use crate::model::UNet;
@@ -90,16 +91,10 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
     let mut at_a_time = usize::MAX;
-    let scores = evaluate(
-        &loaded.model,
-        &loader,
-        loaded.upload,
-        loaded.precision,
-        &mut at_a_time,
-        &interrupt,
-    )?
-    .ok_or(Error::Interrupted { step: 0 })?
-    .0;
+    let scored = loaded
+        .evaluator()
+        .evaluate(&loader, &mut at_a_time, &interrupt)?;
+    let (scores, _) = scored.ok_or(Error::Interrupted { step: 0 })?;
     if at_a_time < usize::MAX {
         console::note(&format!(
             "out of memory: scored {at_a_time} images at a time"
@@ -117,10 +112,10 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
 
 /// A model with weights, and how to run it.
 pub(super) struct Loaded {
-    pub(super) model: UNet,
+    model: UNet,
     pub(super) config: RunConfig,
-    pub(super) upload: Upload,
-    pub(super) precision: Precision,
+    upload: Upload,
+    precision: Precision,
 }
 
 impl Loaded {
@@ -162,16 +157,21 @@ impl Loaded {
             config.use_channels_last,
         )?;
         weights.load_into(&model)?;
-        let upload = Upload {
-            device,
-            channels_last: config.use_channels_last,
-        };
         Ok(Self {
             model,
+            upload: Upload::of(&config, device),
             config,
-            upload,
             precision: choice.precision,
         })
+    }
+
+    /// The model as it answers.
+    pub(super) const fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator {
+            model: &self.model,
+            upload: self.upload,
+            precision: self.precision,
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use tempfile::NamedTempFile;
 
 use super::{console, scale};
 use crate::error::{Error, Result};
-use crate::measure::{Phase, Subject};
+use crate::learner::Phase;
+use crate::measure::StepProbe;
 use crate::memory::{Category, Chart, PolicyPeak, Timeline, svg};
 use crate::precision::{self, CpuSupport, Precision};
 use crate::usage::UsageError;
@@ -127,11 +128,11 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     Ok(())
 }
 
-/// A subject that has run a step: libraries allocate in their first.
-fn warmed_up(config: &RunConfig, precision: Precision) -> Result<Subject> {
-    let mut subject = Subject::new(config, Device::Cpu, precision)?;
-    subject.step(|_| ())?;
-    Ok(subject)
+/// A probe that has run a step: libraries allocate in their first.
+fn warmed_up(config: &RunConfig, precision: Precision) -> Result<StepProbe> {
+    let mut probe = StepProbe::new(config, Device::Cpu, precision)?;
+    probe.step()?;
+    Ok(probe)
 }
 
 /// The same step under every policy of this build.

@@ -11,9 +11,9 @@ use image::ExtendedColorType;
 use super::console;
 use super::evaluate::Loaded;
 use super::flags::DeviceFlag;
-use crate::answering::Answering;
 use crate::error::{Error, Result};
 use crate::outputs::samples::save_png;
+use crate::predictor::Predictor;
 use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{Batch, Sample, decode, resize};
@@ -51,10 +51,9 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.keys.clone(), args.device)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
-    let (upload, precision) = (loaded.upload, loaded.precision);
-    let mut answering = Answering::new(&loaded.model, upload, precision, args.threshold);
+    let mut predictor = Predictor::new(loaded.evaluator(), args.threshold);
     for (image, mask) in &jobs {
-        predict(&loaded.config, &mut answering, image, mask)?;
+        predict(&loaded.config, &mut predictor, image, mask)?;
     }
     console::print(&format!(
         "wrote {} mask(s) to {}",
@@ -119,7 +118,7 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
 
 fn predict(
     config: &RunConfig,
-    answering: &mut Answering<'_>,
+    predictor: &mut Predictor<'_>,
     image: &Path,
     mask: &Path,
 ) -> Result<()> {
@@ -139,7 +138,7 @@ fn predict(
         let image = image.display();
         console::warn(&format!("`{image}`: out of memory; {words}"));
     };
-    let mut answer = answering.answer(&batch, original, &mut rung)?;
+    let mut answer = predictor.predict(&batch, original, &mut rung)?;
     if config.classes == 1 {
         for value in &mut answer {
             *value *= 255;

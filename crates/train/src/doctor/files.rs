@@ -66,9 +66,9 @@ pub(super) fn weights(device: Device, broken: bool) -> Result<Finding> {
     saved.update()?;
     let folder = folder()?;
     let path = folder.path().join("weights.safetensors");
-    weights::save(&saved.model, &path)?;
+    weights::save(&saved.learner.model, &path)?;
     let file = WeightsFile::open(&path)?;
-    file.load_into(&loaded.model)?;
+    file.load_into(&loaded.learner.model)?;
     if broken {
         loaded.alter(1e-3)?;
     }

@@ -9,7 +9,7 @@ use estimator::Batch;
 use super::Finding;
 use super::tiny::{ALL_POLICIES, OFF, config_of};
 use crate::error::Result;
-use crate::measure::Subject;
+use crate::measure::StepProbe;
 use crate::precision::Precision;
 use crate::{compose, device, prediction};
 
@@ -60,9 +60,9 @@ pub(super) fn prediction(broken: bool) -> Result<Finding> {
         let (Some(predicted), Some(tolerated)) = (predicted, tolerated) else {
             return Ok(Finding::skipped("this CPU has neither AVX512 nor AVX2"));
         };
-        let mut subject = Subject::new(&config, Device::Cpu, Precision::Fp32)?;
-        subject.step(|_| ())?;
-        let measured = subject.peak_bytes()?.peak_bytes;
+        let mut probe = StepProbe::new(&config, Device::Cpu, Precision::Fp32)?;
+        probe.step()?;
+        let measured = probe.peak_bytes()?.peak_bytes;
         let bytes = predicted.bytes / if broken { 2 } else { 1 };
         let error = 100.0 * (bytes as f64 / measured as f64 - 1.0);
         good &= tolerated.contains(&error);

@@ -18,25 +18,25 @@ const INIT_SCALE: f64 = 65_536.0;
 /// scale is halved, and the next step works.
 pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
     let mut tiny = Tiny::new(config_of(OFF, Precision::Fp32), device, Precision::Fp32)?;
-    let mut scaler = Scaler::new(device, Precision::Fp16, INIT_SCALE)?;
     let batch = tiny.batch(31)?;
     // The state is not all zeros then.
     tiny.gradients(&batch)?;
     tiny.update()?;
 
+    tiny.learner.scaler = Scaler::new(device, Precision::Fp16, INIT_SCALE)?;
     let before = snapshot(&tiny)?;
     tiny.gradients(&batch)?;
-    let planted = tiny.optimizer.defined_gradients();
+    let planted = tiny.learner.optimizer.defined_gradients();
     let planted = planted.last().ok_or_else(|| missing("a gradient"))?;
     let mut first = planted.f_flatten(0, -1)?.f_narrow(0, 0, 1)?;
     let infinity = one_value(f64::INFINITY, device)?;
     first.f_copy_(&infinity)?;
     if broken {
-        tiny.optimizer.fused_step(None, None)?;
+        tiny.learner.optimizer.fused_step(None, None)?;
     } else {
-        scaler.step(&mut tiny.optimizer)?;
+        tiny.learner.optimizer_step()?;
     }
-    let scale = scaler.current()?;
+    let scale = tiny.learner.scaler.current()?;
     let changed = num_differing(&before, &snapshot(&tiny)?)?;
     tiny.clear()?;
     if changed > 0 {
@@ -52,10 +52,8 @@ pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
         )));
     }
 
-    let loss = crate::loss::segmentation_loss(&tiny.logits(&batch.0)?, &batch.1)?;
-    torch_ext::backward(&scaler.scale(&loss)?)?;
-    scaler.step(&mut tiny.optimizer)?;
-    tiny.clear()?;
+    tiny.gradients(&batch)?;
+    tiny.update()?;
     let after = snapshot(&tiny)?;
     let moved = num_differing(&before, &after)?;
     for tensor in &after {
@@ -79,8 +77,8 @@ pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
 
 /// Copies of parameters and optimizer state.
 fn snapshot(tiny: &Tiny) -> Result<Vec<Tensor>> {
-    let parameters = tiny.model.parameters().trainable();
-    let state = tiny.optimizer.state();
+    let parameters = tiny.learner.model.parameters().trainable();
+    let state = tiny.learner.optimizer.state();
     parameters
         .into_iter()
         .chain(state)

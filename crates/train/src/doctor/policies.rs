@@ -11,12 +11,12 @@ use super::tiny::{
 };
 use super::{Finding, OneThread};
 use crate::error::Result;
-use crate::measure::Subject;
+use crate::measure::StepProbe;
 use crate::model::{Checkpointing, ForwardMode};
 use crate::precision::Precision;
 
 /// Passes that are compared.
-const PASSES: i64 = 2;
+const PASSES: u64 = 2;
 
 /// What another order of additions explains in fp32, relative to the length of all gradients: a few
 /// units in the last place (6e-8) for each of 23 layers, forward and backward.
@@ -76,8 +76,8 @@ pub(super) fn equal(
         return Ok(Finding::fail("nothing was compared"));
     };
     let buffers = Comparison::of(&ours.named_state(false)?, &plain.named_state(false)?)?;
-    let num_segments = (segment::stats().num_recomputes - before) / PASSES.unsigned_abs();
-    let recomputed = recomputed(&ours.mode, num_segments);
+    let num_segments = (segment::stats().num_recomputes - before) / PASSES;
+    let recomputed = recomputed(&ours.learner.mode, num_segments);
     let counts = format!(
         "{} of {} gradients and {} of {} buffers equal bit for bit to `{}`",
         gradients.num_equal, gradients.num, buffers.num_equal, buffers.num, reference.name
@@ -165,9 +165,9 @@ pub(super) fn peak(device: Device, precision: Precision, broken: bool) -> Result
         } else {
             (4, 2, ImageSize::new(128, 160))
         };
-        let mut subject = Subject::new(&config, device, precision)?;
-        subject.step(|_| ())?;
-        let peak = subject.peak_bytes()?;
+        let mut probe = StepProbe::new(&config, device, precision)?;
+        probe.step()?;
+        let peak = probe.peak_bytes()?;
         Ok(peak.peak_bytes.saturating_sub(peak.held_bytes))
     };
     let plain = of(OFF)?;

@@ -47,7 +47,10 @@ pub(super) fn amp(device: Device, precision: Precision, broken: bool) -> Result<
     let batch = tiny.batch(11)?;
     let difference = {
         let _no_grad = tch::no_grad_guard();
-        relative_difference(&tiny.logits(&batch.0)?, &plain.logits(&batch.0)?)?
+        relative_difference(
+            &tiny.learner.logits(&batch.0)?,
+            &plain.learner.logits(&batch.0)?,
+        )?
     };
     tiny.gradients(&batch)?;
     let gradients = tiny.named_gradients()?;

@@ -5,12 +5,11 @@ use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
 use tch::{Device, Kind, Tensor};
 use torch_ext::ops::add_scalar_;
 
-use crate::checkpointing::training_mode;
-use crate::compose::{self, Autocast, FEATURES, Scaler};
+use crate::batch::{MicroBatch, noise};
+use crate::compose::FEATURES;
 use crate::error::{Error, Result};
-use crate::loss::segmentation_loss;
-use crate::model::{Entry, ForwardMode, UNet};
-use crate::optimizer::AdamW;
+use crate::learner::Learner;
+use crate::model::Entry;
 use crate::precision::Precision;
 
 /// Not square, so that height and width cannot be confused.
@@ -91,71 +90,44 @@ pub(super) type Batch = (Tensor, Tensor);
 /// A network in training.
 #[derive(Debug)]
 pub(super) struct Tiny {
-    pub(super) model: UNet,
-    pub(super) optimizer: AdamW,
-    pub(super) mode: ForwardMode,
+    pub(super) learner: Learner,
     config: RunConfig,
-    device: Device,
-    precision: Precision,
-    scaler: Scaler,
 }
 
 impl Tiny {
     pub(super) fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
-        let model = UNet::new(
-            config.network(),
-            device,
-            config.seed,
-            config.use_channels_last,
-        )?;
-        let parameters = model.parameters().trainable();
-        Ok(Self {
-            optimizer: AdamW::new(parameters, config.lr, config.weight_decay)?,
-            mode: training_mode(&config, device)?,
-            scaler: Scaler::new(device, precision, config.init_scale)?,
-            model,
-            config,
-            device,
-            precision,
-        })
+        let learner = Learner::new(&config, device, precision)?;
+        Ok(Self { learner, config })
     }
 
     /// A batch of noise, the same for a seed.
-    pub(super) fn batch(&self, seed: i64) -> Result<Batch> {
-        let ImageSize { height, width } = self.config.img_size;
-        let size = [self.config.batch, height, width].map(i64::from);
-        tch::manual_seed(seed);
-        let on_cpu = (Kind::Uint8, Device::Cpu);
-        let bytes = Tensor::f_randint(256, [size[0], size[1], size[2], 3], on_cpu)?;
-        let images = compose::images_to_device(&bytes, self.device, self.config.use_channels_last)?;
-        let masks = Tensor::f_randint(2, size, on_cpu)?.f_to_device(self.device)?;
-        Ok((images, masks))
-    }
-
-    pub(super) fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        let _autocast = Autocast::enter(self.device, self.precision)?;
-        Ok(self.model.forward(images, &self.mode)?)
+    pub(super) fn batch(&self, seed: u64) -> Result<Batch> {
+        self.learner.upload.batch(&noise(&self.config, seed))
     }
 
     /// Forward and backward: gradients are there afterwards.
     pub(super) fn gradients(&self, (images, masks): &Batch) -> Result<()> {
-        let loss = segmentation_loss(&self.logits(images)?, masks)?;
-        Ok(torch_ext::backward(&self.scaler.scale(&loss)?)?)
+        let whole = [MicroBatch::whole(images, masks)];
+        self.learner.accumulate_gradients(whole, &mut ())
     }
 
-    /// Steps with the gradients as they are, and clears them.
+    /// Moves the parameters by the present gradients, and clears them.
     pub(super) fn update(&mut self) -> Result<()> {
-        self.optimizer.fused_step(None, None)?;
+        self.learner.optimizer_step()?;
         self.clear()
     }
 
     pub(super) fn clear(&mut self) -> Result<()> {
-        Ok(self.optimizer.zero_grad()?)
+        self.learner.zero_grad()
     }
 
     /// Adds `by` to the weights of one output channel, in the middle of the decoder.
     pub(super) fn alter(&self, by: f64) -> Result<()> {
-        let weight = self.model.parameters().get("up_convs.1.conv.3.weight");
+        let weight = self
+            .learner
+            .model
+            .parameters()
+            .get("up_convs.1.conv.3.weight");
         let weight = weight.ok_or_else(|| missing("a weight of this name"))?;
         let _no_grad = tch::no_grad_guard();
         Ok(add_scalar_(&weight.f_narrow(0, 0, 1)?, by)?)
@@ -170,14 +142,14 @@ impl Tiny {
             }
             Ok((entry.spec.name.clone(), copied(&gradient)?))
         };
-        let entries = self.model.parameters().entries().iter();
+        let entries = self.learner.model.parameters().entries().iter();
         let trainable = entries.filter(|entry| entry.spec.role.is_trainable());
         trainable.map(copy).collect()
     }
 
     /// Copies of parameters (where `trainable`), or of BatchNorm's buffers, by name.
     pub(super) fn named_state(&self, trainable: bool) -> Result<Vec<(String, Tensor)>> {
-        let entries = self.model.parameters().entries().iter();
+        let entries = self.learner.model.parameters().entries().iter();
         let wanted = entries.filter(|entry| entry.spec.role.is_trainable() == trainable);
         wanted
             .map(|entry| Ok((entry.spec.name.clone(), copied(&entry.tensor)?)))

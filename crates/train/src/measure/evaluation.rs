@@ -1,26 +1,24 @@
 //! One batch of a validation outside of a run, by the code of the loop.
 
 use config::RunConfig;
+use data::Batch;
 use estimator::{Purpose, Resident};
-use rand::{Rng as _, RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
 use super::Peak;
-use crate::answering::Answering;
+use crate::batch::{Upload, noise};
 use crate::device;
 use crate::error::Result;
-use crate::evaluation::{Upload, score};
+use crate::evaluation::Evaluator;
 use crate::metrics::Counter;
 use crate::model::UNet;
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
-use crate::run_data::size_of;
-use data::{Batch, Sample};
+use crate::predictor::Predictor;
 
-/// What is measured: a model that answers.
+/// A batch of a validation, or of a prediction, to be measured.
 #[derive(Debug)]
-pub struct Evaluation {
+pub struct EvaluationProbe {
     upload: Upload,
     precision: Precision,
     model: UNet,
@@ -30,7 +28,7 @@ pub struct Evaluation {
     purpose: Purpose,
 }
 
-impl Evaluation {
+impl EvaluationProbe {
     /// Model, what is `resident` with it, and a batch of noise for `config`.
     ///
     /// # Errors
@@ -49,35 +47,36 @@ impl Evaluation {
             AdamW::new(parameters, config.lr, config.weight_decay)
         };
         Ok(Self {
-            upload: Upload {
-                device,
-                channels_last,
-            },
+            upload: Upload::of(config, device),
             precision,
             _optimizer: (resident == Resident::Training)
                 .then(optimizer)
                 .transpose()?,
             model,
-            batch: noise(config),
+            batch: noise(config, config.seed),
             purpose,
         })
     }
 
-    /// One batch, from bytes to scores or answers.
+    /// One batch, from bytes to scores or predictions.
     ///
     /// # Errors
     /// Where memory runs out.
     pub fn step(&self) -> Result<()> {
-        let (model, batch) = (&self.model, &self.batch);
-        let (upload, precision) = (self.upload, self.precision);
+        let batch = &self.batch;
+        let evaluator = Evaluator {
+            model: &self.model,
+            upload: self.upload,
+            precision: self.precision,
+        };
         match self.purpose {
             Purpose::Scores => {
-                let mut counter = Counter::of(model.network());
-                score(model, batch, 0..batch.len, upload, precision, &mut counter)?;
+                let mut counter = Counter::of(self.model.network());
+                evaluator.score(batch, 0..batch.len, &mut counter)?;
             }
             Purpose::Answers(size) => {
                 let original = (size.height as usize, size.width as usize);
-                Answering::new(model, upload, precision, 0.5).attempt(batch, original)?;
+                Predictor::new(evaluator, 0.5).try_predict(batch, original)?;
             }
         }
         Ok(())
@@ -98,23 +97,4 @@ impl Evaluation {
             peak_bytes: device::peak(device).allocated_bytes,
         })
     }
-}
-
-/// Images and masks, the same for a seed.
-fn noise(config: &RunConfig) -> Batch {
-    let (height, width) = size_of(config);
-    let mut random = ChaCha8Rng::seed_from_u64(config.seed);
-    let mut batch = Batch::new(height, width);
-    for index in 0..config.batch as usize {
-        let mut sample = Sample {
-            image: vec![0; height * width * 3],
-            mask: vec![0; height * width],
-        };
-        random.fill_bytes(&mut sample.image);
-        for class in &mut sample.mask {
-            *class = random.random_range(0..2);
-        }
-        batch.push(&sample, index);
-    }
-    batch
 }

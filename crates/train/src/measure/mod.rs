@@ -1,38 +1,28 @@
-//! One training step outside of a run, for measurements: the same model, loss, scaler and
-//! optimizer as the loop, on images that are there already, or on bytes in turn. And one of
-//! validation.
+//! One training step outside of a run, for measurements: the [`Learner`] of a run, on images that exist
+//! already, or on bytes in turn. And one batch of a validation.
 
 mod evaluation;
 
 use std::time::{Duration, Instant};
 
-use config::{ImageSize, RunConfig};
-use tch::{Device, Kind, Tensor};
-use torch_ext::ops::mul_scalar;
+use config::RunConfig;
+use tch::{Device, Tensor};
 use torch_ext::probe::OperatorTime;
 use torch_ext::record::{Record, Recording};
 
-use crate::checkpointing::training_mode;
-use crate::compose::{self, Autocast, Scaler};
+use crate::batch::{MicroBatch, Pixels, noise};
 use crate::device;
 use crate::error::Result;
-use crate::loss::segmentation_loss;
-use crate::model::{ForwardMode, UNet};
-use crate::optimizer::AdamW;
+use crate::learner::{Learner, Phase, StepHooks};
+use crate::model::UNet;
 use crate::precision::Precision;
 
-pub use evaluation::Evaluation;
+pub use evaluation::EvaluationProbe;
 
-/// What is measured: a model that trains.
+/// A training step to be measured.
 #[derive(Debug)]
-pub struct Subject {
-    device: Device,
-    precision: Precision,
-    channels_last: bool,
-    mode: ForwardMode,
-    model: UNet,
-    optimizer: AdamW,
-    scaler: Scaler,
+pub struct StepProbe {
+    learner: Learner,
     accumulation: u32,
     input: Input,
 }
@@ -50,26 +40,18 @@ enum Input {
     },
 }
 
-/// Where in a step something happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Phase {
-    Forward,
-    Backward,
-    Update,
-}
-
-impl Subject {
+impl StepProbe {
     /// Model, optimizer state and a batch of noise for `config`.
     ///
     /// # Errors
-    /// Where memory runs out, or the policy is not there.
+    /// Where memory runs out, or the checkpoint policy is not chosen yet.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
-        let (images, masks) = noise(config, device)?;
-        Self::on(config, device, precision, Input::Images(images, masks))
+        let learner = Learner::new(config, device, precision)?;
+        let (images, masks) = learner.upload.batch(&noise(config, config.seed))?;
+        Ok(Self::on(learner, config, Input::Images(images, masks)))
     }
 
-    /// The same, on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`.
+    /// A step on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`.
     ///
     /// # Errors
     /// As [`Self::new`], and without a batch.
@@ -82,93 +64,50 @@ impl Subject {
         if batches.is_empty() {
             return Err(torch_ext::Error::InvalidArgument("no batches".to_owned()).into());
         }
-        Self::on(config, device, precision, Input::Bytes { batches, next: 0 })
+        let learner = Learner::new(config, device, precision)?;
+        Ok(Self::on(learner, config, Input::Bytes { batches, next: 0 }))
     }
 
-    fn on(config: &RunConfig, device: Device, precision: Precision, input: Input) -> Result<Self> {
-        // As the loop does.
-        tch::Cuda::cudnn_set_benchmark(!config.deterministic);
-        let channels_last = config.use_channels_last;
-        let model = UNet::new(config.network(), device, config.seed, channels_last)?;
-        let parameters = model.parameters().trainable();
-        let optimizer = AdamW::new(parameters, config.lr, config.weight_decay)?;
-        Ok(Self {
-            device,
-            precision,
-            channels_last,
-            mode: training_mode(config, device)?,
-            model,
-            optimizer,
-            scaler: Scaler::new(device, precision, config.init_scale)?,
+    const fn on(learner: Learner, config: &RunConfig, input: Input) -> Self {
+        Self {
+            learner,
             accumulation: config.accumulation,
             input,
-        })
+        }
     }
 
     /// The model.
-    pub fn model(&self) -> &UNet {
-        &self.model
+    pub const fn model(&self) -> &UNet {
+        &self.learner.model
     }
 
-    /// One step, gradients set to none at its end. `at` is told where it begins what.
+    /// One step, gradients set to none at its end.
     ///
     /// # Errors
     /// Where memory runs out, or a recompute fails.
-    pub fn step(&mut self, at: impl FnMut(Phase)) -> Result<()> {
-        self.run(at, |_| Ok(()))
+    pub fn step(&mut self) -> Result<()> {
+        self.step_with(&mut ())
     }
 
-    /// One step, and its loss, for which it waits.
+    /// One step, and the loss of its last micro-batch, for which it waits.
     ///
     /// # Errors
     /// As [`Self::step`].
     pub fn step_with_loss(&mut self) -> Result<f64> {
-        let mut value = f64::NAN;
-        self.run(
-            |_| (),
-            |loss| {
-                value = loss.f_double_value(&[])?;
-                Ok(())
-            },
-        )?;
-        Ok(value)
+        let mut loss = LastLoss(f64::NAN);
+        self.step_with(&mut loss)?;
+        Ok(loss.0)
     }
 
-    fn run(
-        &mut self,
-        mut at: impl FnMut(Phase),
-        mut look_at: impl FnMut(&Tensor) -> Result<()>,
-    ) -> Result<()> {
-        for _ in 0..self.accumulation {
-            at(Phase::Forward);
-            let (images, masks) = self.next_batch()?;
-            let logits = {
-                let _autocast = Autocast::enter(self.device, self.precision)?;
-                self.model.forward(&images, &self.mode)?
-            };
-            let loss = segmentation_loss(&logits, &masks)?;
-            let loss = mul_scalar(&loss, 1.0 / f64::from(self.accumulation))?;
-            drop((logits, images, masks));
-            at(Phase::Backward);
-            torch_ext::backward(&self.scaler.scale(&loss)?)?;
-            look_at(&loss)?;
-        }
-        at(Phase::Update);
-        self.scaler.step(&mut self.optimizer)?;
-        self.optimizer.zero_grad()?;
-        Ok(())
-    }
-
-    fn next_batch(&mut self) -> Result<(Tensor, Tensor)> {
-        match &mut self.input {
-            Input::Images(images, masks) => Ok((images.shallow_clone(), masks.shallow_clone())),
-            Input::Bytes { batches, next } => {
-                let (bytes, masks) = &batches[*next];
-                *next = (*next + 1) % batches.len();
-                let images = compose::images_to_device(bytes, self.device, self.channels_last)?;
-                Ok((images, masks.shallow_clone()))
-            }
-        }
+    fn step_with(&mut self, hooks: &mut impl StepHooks) -> Result<()> {
+        let pixels = self.input.turns(self.accumulation as usize);
+        let share = 1.0 / f64::from(self.accumulation);
+        let micro_batches = pixels.enumerate().map(|(batch, pixels)| MicroBatch {
+            pixels,
+            batch,
+            share,
+        });
+        self.learner.step(micro_batches, hooks)
     }
 
     /// Milliseconds of each of `count` steps on the CPU; on CUDA, where nobody waits between them,
@@ -177,16 +116,16 @@ impl Subject {
     /// # Errors
     /// As [`Self::step`].
     pub fn timed_steps(&mut self, count: u32) -> Result<Vec<f64>> {
-        if !self.device.is_cuda() {
+        if !self.learner.device().is_cuda() {
             let times = (0..count).map(|_| Ok(self.timed_step()?.as_secs_f64() * 1e3));
             return times.collect();
         }
-        device::synchronize(self.device);
+        device::synchronize(self.learner.device());
         let started = Instant::now();
         for _ in 0..count {
-            self.step(|_| ())?;
+            self.step()?;
         }
-        device::synchronize(self.device);
+        device::synchronize(self.learner.device());
         Ok(vec![
             started.elapsed().as_secs_f64() * 1e3 / f64::from(count.max(1)),
         ])
@@ -198,17 +137,17 @@ impl Subject {
     /// # Errors
     /// As [`Self::step`].
     pub fn host_time(&mut self) -> Result<(Duration, Duration)> {
-        device::synchronize(self.device);
-        if self.device.is_cuda() {
+        device::synchronize(self.learner.device());
+        if self.learner.device().is_cuda() {
             let started = Instant::now();
-            self.step(|_| ())?;
+            self.step()?;
             let asked = started.elapsed();
-            device::synchronize(self.device);
+            device::synchronize(self.learner.device());
             return Ok((started.elapsed(), asked));
         }
         let operators = OperatorTime::begin()?;
         let started = Instant::now();
-        self.step(|_| ())?;
+        self.step()?;
         let all = started.elapsed();
         Ok((all, all.saturating_sub(operators.finish()?)))
     }
@@ -218,21 +157,24 @@ impl Subject {
     /// # Errors
     /// As [`Self::step`], and where another record is open.
     pub fn recorded_step(&mut self) -> Result<Recorded> {
-        let parameters = self.model.parameters().entries();
+        let parameters = self.learner.model.parameters().entries();
         let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
         let batch_bytes = self.input.bytes();
         let held = Held {
             parameters_bytes,
             batch_bytes,
-            optimizer_bytes: device::allocated_bytes(self.device)
+            optimizer_bytes: device::allocated_bytes(self.learner.device())
                 .saturating_sub(parameters_bytes + batch_bytes),
         };
         let recording = Recording::begin()?;
-        let mut marks = Vec::new();
-        self.step(|phase| marks.push((phase, recording.len())))?;
+        let mut marks = Marks {
+            recording: &recording,
+            marks: Vec::new(),
+        };
+        self.step_with(&mut marks)?;
         Ok(Recorded {
             held,
-            marks,
+            marks: marks.marks,
             record: recording.finish()?,
         })
     }
@@ -242,10 +184,10 @@ impl Subject {
     /// # Errors
     /// As [`Self::step`].
     pub fn timed_step(&mut self) -> Result<Duration> {
-        device::synchronize(self.device);
+        device::synchronize(self.learner.device());
         let started = Instant::now();
-        self.step(|_| ())?;
-        device::synchronize(self.device);
+        self.step()?;
+        device::synchronize(self.learner.device());
         Ok(started.elapsed())
     }
 
@@ -254,14 +196,36 @@ impl Subject {
     /// # Errors
     /// As [`Self::step`].
     pub fn peak_bytes(&mut self) -> Result<Peak> {
-        let held_bytes = device::allocated_bytes(self.device);
-        device::reset_peak(self.device);
-        self.step(|_| ())?;
-        device::synchronize(self.device);
+        let held_bytes = device::allocated_bytes(self.learner.device());
+        device::reset_peak(self.learner.device());
+        self.step()?;
+        device::synchronize(self.learner.device());
         Ok(Peak {
             held_bytes,
-            peak_bytes: device::peak(self.device).allocated_bytes,
+            peak_bytes: device::peak(self.learner.device()).allocated_bytes,
         })
+    }
+}
+
+/// Reads the loss of each micro-batch and keeps the last.
+struct LastLoss(f64);
+
+impl StepHooks for LastLoss {
+    fn after_backward(&mut self, _micro: &MicroBatch<'_>, loss: &Tensor) -> Result<()> {
+        self.0 = loss.f_double_value(&[])?;
+        Ok(())
+    }
+}
+
+/// Notes how many events each phase begins after.
+struct Marks<'a> {
+    recording: &'a Recording,
+    marks: Vec<(Phase, usize)>,
+}
+
+impl StepHooks for Marks<'_> {
+    fn phase_begins(&mut self, phase: Phase) {
+        self.marks.push((phase, self.recording.len()));
     }
 }
 
@@ -288,6 +252,26 @@ pub struct Recorded {
 }
 
 impl Input {
+    /// The batches of a step of `num` micro-batches; the next step goes on behind them.
+    fn turns(&mut self, num: usize) -> impl Iterator<Item = Pixels<'_>> {
+        let first = match self {
+            Self::Images(..) => 0,
+            Self::Bytes { batches, next } => {
+                let first = *next;
+                *next = (first + num) % batches.len();
+                first
+            }
+        };
+        let input = &*self;
+        (first..first + num).map(move |turn| match input {
+            Self::Images(images, masks) => Pixels::Images(images, masks),
+            Self::Bytes { batches, .. } => {
+                let (bytes, masks) = &batches[turn % batches.len()];
+                Pixels::Bytes(bytes, masks)
+            }
+        })
+    }
+
     fn bytes(&self) -> u64 {
         match self {
             Self::Images(images, masks) => bytes_of(images) + bytes_of(masks),
@@ -309,19 +293,4 @@ pub struct Peak {
     pub held_bytes: u64,
     /// The most during it.
     pub peak_bytes: u64,
-}
-
-/// Images `[N, 3, H, W]` and masks `[N, H, W]`, the same for a seed.
-fn noise(config: &RunConfig, device: Device) -> Result<(Tensor, Tensor)> {
-    let ImageSize { height, width } = config.img_size;
-    let size = [i64::from(config.batch), i64::from(height), i64::from(width)];
-    tch::manual_seed(config.seed.cast_signed());
-    let bytes = Tensor::f_randint(
-        256,
-        [size[0], size[1], size[2], 3],
-        (Kind::Uint8, Device::Cpu),
-    )?;
-    let images = compose::images_to_device(&bytes, device, config.use_channels_last)?;
-    let masks = Tensor::f_randint(2, size, (Kind::Uint8, Device::Cpu))?.f_to_device(device)?;
-    Ok((images, masks))
 }

@@ -5,7 +5,8 @@ mod chart;
 
 use std::collections::HashMap;
 
-use crate::measure::{Phase, Recorded};
+use crate::learner::Phase;
+use crate::measure::Recorded;
 
 pub use chart::{Chart, PolicyPeak, svg};
 

@@ -2,15 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Kind, Tensor};
-use torch_ext::ops::one_value;
-
-use crate::compose::Autocast;
-use crate::error::{Error, Result};
-use crate::evaluation::Upload;
-use crate::model::{ForwardMode, UNet};
-use crate::precision::Precision;
 use data::{Batch, Source};
+
+use crate::error::{Error, Result};
+use crate::evaluation::Evaluator;
+use crate::model::ForwardMode;
+use crate::predictor::classes;
 
 /// Pixels between the three.
 const GAP: usize = 4;
@@ -25,34 +22,14 @@ const PALETTE: [[u8; 3]; 6] = [
     [170, 110, 220],
 ];
 
-/// Classes that `logits` `[N, C, H, W]` answer: `[N, H, W]` u8, one class at `threshold`.
-///
-/// # Errors
-/// Where memory runs out.
-pub fn answers(logits: &Tensor, threshold: f64) -> Result<Tensor> {
-    let logits = logits.f_to_kind(Kind::Float)?;
-    let classes = if logits.size()[1] == 1 {
-        let threshold = one_value(threshold, logits.device())?;
-        logits
-            .f_sigmoid()?
-            .f_squeeze_dim(1)?
-            .f_gt_tensor(&threshold)?
-    } else {
-        logits.f_argmax(1, false)?
-    };
-    Ok(classes.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?)
-}
-
 /// Writes pictures of the first `num` samples of `source` to `folder`.
 ///
 /// # Errors
 /// Where data, a tensor operation or a file fails.
 pub fn write(
-    model: &UNet,
+    evaluator: Evaluator<'_>,
     source: &dyn Source,
     num: usize,
-    upload: Upload,
-    precision: Precision,
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
@@ -63,12 +40,9 @@ pub fn write(
         let sample = source.load(index)?;
         let mut batch = Batch::new(height, width);
         batch.push(&sample, index);
-        let (images, _) = upload.batch(&batch)?;
-        let logits = {
-            let _autocast = Autocast::enter(upload.device, precision)?;
-            model.forward(&images, &ForwardMode::EVALUATION)?
-        };
-        let answer = Vec::<u8>::try_from(answers(&logits, 0.5)?.f_flatten(0, -1)?)?;
+        let (images, _) = evaluator.upload.batch(&batch)?;
+        let logits = evaluator.logits(&images, &ForwardMode::EVALUATION)?;
+        let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
         let panels = [sample.image, colours(&sample.mask), colours(&answer)];
         let path = folder.join(format!("{:02}-{}.png", index + 1, source.name(index)));
         save_rgb(

@@ -30,7 +30,7 @@ fn state(trainer: &Trainer, steps: u64) -> State {
         snug: "0".to_owned(),
         libtorch: "2.11.0".to_owned(),
         device: "cpu".to_owned(),
-        precision: trainer.precision.name().to_owned(),
+        precision: trainer.learner.precision.name().to_owned(),
         config: trainer.config.to_toml(),
         asked: trainer.config.to_toml(),
         data: DataId {

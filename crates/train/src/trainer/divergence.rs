@@ -7,7 +7,7 @@ use std::fmt;
 
 use tch::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::UNet;
 
 /// A loss so many times the first one explodes: it began near 1, and falls when all is well.
@@ -68,8 +68,17 @@ impl LossWatch {
         Some(times)
     }
 
+    /// A loss, where it is finite; an error with its cause where it is not.
+    pub(super) fn finite(&self, loss: f64, step: u64, model: &UNet) -> Result<f64> {
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        let cause = self.cause(model);
+        Err(Error::NonFiniteLoss { step, cause })
+    }
+
     /// What made a loss no number.
-    pub(super) fn cause(&self, model: &UNet) -> Cause {
+    fn cause(&self, model: &UNet) -> Cause {
         // Where there is no memory to look with, the weights are taken to be well.
         if !are_numbers(model).unwrap_or(true) {
             return Cause::Weights;

@@ -7,6 +7,7 @@ mod preflight;
 mod state;
 mod step;
 mod warm_up;
+mod watch;
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +15,14 @@ use config::RunConfig;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::checkpointing;
-use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::evaluation::{Upload, evaluate};
 use crate::guard::Guard;
 use crate::interrupt::Interrupt;
 use crate::ladder::{Failure, Ladder, Rung};
+use crate::learner::Learner;
 use crate::metrics::Scores;
-use crate::model::{ForwardMode, UNet};
-use crate::optimizer::{AdamW, cosine_lr};
+use crate::optimizer::cosine_lr;
 use crate::precision::Precision;
 use data::{Batch, Loader};
 pub use divergence::Cause;
@@ -33,8 +31,9 @@ pub(crate) use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
 pub use state::TrainerState;
-use step::{Saved, ScaleWatch};
+use step::Saved;
 pub use warm_up::Clock;
+use watch::ScaleWatch;
 
 /// Steps that are not timed: libraries choose and allocate in them.
 const WARM_UP_STEPS: usize = 3;
@@ -44,15 +43,8 @@ const WARM_UP_STEPS: usize = 3;
 pub struct Trainer {
     /// What to do.
     pub config: RunConfig,
-    /// Where.
-    pub device: Device,
-    /// In which precision.
-    pub precision: Precision,
-    /// What is trained.
-    pub model: UNet,
-    mode: ForwardMode,
-    optimizer: AdamW,
-    scaler: Scaler,
+    /// What is trained, where, and in which precision.
+    pub learner: Learner,
     step_times: Vec<Duration>,
     /// Images per second of each step.
     step_rates: Vec<f64>,
@@ -65,7 +57,7 @@ pub struct Trainer {
     scale_watch: ScaleWatch,
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
-    is_torn: bool,
+    is_poisoned: bool,
     /// Whether the memory of a whole step of this recipe is held, used or not.
     is_peak_kept: bool,
     validation_at_a_time: usize,
@@ -156,37 +148,19 @@ impl Trainer {
     /// # Errors
     /// Where memory runs out.
     pub fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
-        tch::Cuda::cudnn_set_benchmark(!config.deterministic);
-        let model = UNet::new(
-            config.network(),
-            device,
-            config.seed,
-            config.use_channels_last,
-        )?;
-        let optimizer = AdamW::new(
-            model.parameters().trainable(),
-            config.lr,
-            config.weight_decay,
-        )?;
-        let scaler = Scaler::new(device, precision, config.init_scale)?;
-        let mode = checkpointing::training_mode(&config, device)?;
+        let learner = Learner::new(&config, device, precision)?;
         Ok(Self {
             micro_batch: config.batch,
             ladder: None,
             guard: None,
-            saved: Saved::of(&model, &optimizer)?,
+            saved: Saved::of(&learner)?,
             scale_watch: ScaleWatch::new(config.init_scale, 0),
             loss_watch: LossWatch::default(),
-            is_torn: false,
+            is_poisoned: false,
             is_peak_kept: false,
             validation_at_a_time: usize::MAX,
             config,
-            device,
-            precision,
-            model,
-            mode,
-            optimizer,
-            scaler,
+            learner,
             step_times: Vec::new(),
             step_rates: Vec::new(),
             position: Position::default(),
@@ -217,7 +191,7 @@ impl Trainer {
     /// # Errors
     /// Where data, a tensor operation or a file fails, the loss stops being a number, or
     /// somebody interrupts: then the trainer stands at the end of a step, unless it
-    /// [`is_torn`](Self::is_torn).
+    /// [`is_poisoned`](Self::is_poisoned).
     pub fn fit(
         &mut self,
         train: &Loader,
@@ -230,8 +204,8 @@ impl Trainer {
                 return Ok(ending);
             }
             let epoch = self.position.epoch;
-            self.optimizer
-                .set_lr(cosine_lr(self.config.lr, epoch, self.config.epochs));
+            let lr = cosine_lr(self.config.lr, epoch, self.config.epochs);
+            self.learner.optimizer.set_lr(lr);
             let left = train.num_batches() as u64 - self.position.micro_batches;
             observer.epoch_started(epoch, usize::try_from(left).unwrap_or(usize::MAX));
             let (train_loss, data_wait) = self.train_epoch(train, observer, interrupt)?;
@@ -248,8 +222,8 @@ impl Trainer {
                 train_loss,
                 val_loss,
                 is_best,
-                lr: self.optimizer.lr(),
-                scale: self.scaler.current()?,
+                lr: self.learner.optimizer.lr(),
+                scale: self.learner.scaler.current()?,
                 data_wait,
                 steps,
                 scores,
@@ -305,15 +279,8 @@ impl Trainer {
     ) -> Result<(Scores, f64)> {
         let before = self.validation_at_a_time.min(self.config.batch as usize);
         let mut at_a_time = before;
-        let (upload, precision) = (self.upload(), self.precision);
-        let scored = evaluate(
-            &self.model,
-            val,
-            upload,
-            precision,
-            &mut at_a_time,
-            interrupt,
-        )?;
+        let evaluator = self.learner.evaluator();
+        let scored = evaluator.evaluate(val, &mut at_a_time, interrupt)?;
         if at_a_time < before {
             self.validation_at_a_time = at_a_time;
             let failure = Failure::OutOfMemory {
@@ -334,9 +301,10 @@ impl Trainer {
         interrupt: &Interrupt,
     ) -> Result<(f64, f64)> {
         let accumulation = self.config.accumulation.max(1) as usize;
+        let device = self.learner.device();
         let started = Instant::now();
         if self.position.micro_batches == 0 {
-            self.losses = MeanLoss::new(self.device)?;
+            self.losses = MeanLoss::new(device)?;
         }
         let first = usize::try_from(self.position.micro_batches).unwrap_or(usize::MAX);
         let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);
@@ -353,7 +321,7 @@ impl Trainer {
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
             // There the scaler skips a step whose loss is no number, and nobody waits to see it.
-            let skips = self.device.is_cuda() && self.precision == Precision::Fp16;
+            let skips = device.is_cuda() && self.learner.precision == Precision::Fp16;
             for loss in &losses {
                 self.losses.add(loss, skips)?;
             }
@@ -380,26 +348,15 @@ impl Trainer {
             }
             step_started = Instant::now();
         }
-        device::synchronize(self.device);
+        device::synchronize(device);
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
         Ok((self.finite(self.losses.read()?)?, wait))
     }
 
     /// A loss, where it is a number.
     fn finite(&self, loss: f64) -> Result<f64> {
-        if loss.is_finite() {
-            return Ok(loss);
-        }
-        let (step, cause) = (self.steps(), self.loss_watch.cause(&self.model));
-        Err(Error::NonFiniteLoss { step, cause })
-    }
-
-    /// How this run's batches become tensors.
-    pub fn upload(&self) -> Upload {
-        Upload {
-            device: self.device,
-            channels_last: self.config.use_channels_last,
-        }
+        let (steps, model) = (self.steps(), &self.learner.model);
+        self.loss_watch.finite(loss, steps, model)
     }
 
     /// Optimizer steps done.
@@ -417,8 +374,8 @@ impl Trainer {
     }
 
     /// Whether a step failed half-way and could not be undone: nothing is to be continued from here.
-    pub const fn is_torn(&self) -> bool {
-        self.is_torn
+    pub const fn is_poisoned(&self) -> bool {
+        self.is_poisoned
     }
 
     /// Where the run stands.

@@ -6,8 +6,8 @@ use tch::{Kind, Tensor};
 
 use super::Trainer;
 use super::divergence::all_finite;
-use crate::compose::Autocast;
 use crate::error::Result;
+use crate::evaluation::Evaluator;
 use crate::model::{Checkpointing, ForwardMode};
 use crate::precision::Precision;
 use data::Batch;
@@ -60,7 +60,7 @@ impl Trainer {
     /// # Errors
     /// Where memory runs out, or a tensor operation fails.
     pub fn preflight(&mut self, batch: &Batch) -> Result<Option<Agreement>> {
-        if self.precision == Precision::Fp32 {
+        if self.learner.precision == Precision::Fp32 {
             return Ok(None);
         }
         self.saved.save()?;
@@ -71,7 +71,7 @@ impl Trainer {
 
     fn compare(&self, batch: &Batch) -> Result<Agreement> {
         let fp32 = self.probabilities(batch, Precision::Fp32)?;
-        let half = self.probabilities(batch, self.precision)?;
+        let half = self.probabilities(batch, self.learner.precision)?;
         let difference = half.f_sub(&fp32)?.f_abs()?;
         Ok(Agreement {
             mean: difference.f_mean(Kind::Float)?.f_double_value(&[])?,
@@ -90,11 +90,12 @@ impl Trainer {
         };
         let _no_grad = tch::no_grad_guard();
         let some = 0..batch.len.min(MOST_IMAGES);
-        let (images, _) = self.upload().part(batch, some)?;
-        let logits = {
-            let _autocast = Autocast::enter(self.device, precision)?;
-            self.model.forward(&images, &MODE)?
+        let evaluator = Evaluator {
+            precision,
+            ..self.learner.evaluator()
         };
+        let (images, _) = evaluator.upload.part(batch, some)?;
+        let logits = evaluator.logits(&images, &MODE)?;
         let logits = logits.f_to_kind(Kind::Float)?;
         Ok(if logits.size()[1] == 1 {
             logits.f_sigmoid()?

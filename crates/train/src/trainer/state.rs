@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::divergence::are_numbers;
-use super::step::ScaleWatch;
+use super::watch::ScaleWatch;
 use super::{Cause, Position, Trainer};
 use crate::compose::ScalerState;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ impl Trainer {
         Ok(TrainerState {
             num_losses: self.losses.count,
             position: self.position,
-            scaler: self.scaler.state()?,
+            scaler: self.learner.scaler.state()?,
             micro_batch: self.micro_batch,
             skips: self.scale_watch.num_skips(),
             rungs: self.ladder.as_ref().map(Ladder::taken),
@@ -50,27 +50,16 @@ impl Trainer {
     /// Weights can be spoilt by a step whose loss was a number still. Waits for the device.
     pub(super) fn refuse_spoilt_weights(&self) -> Result<()> {
         // Where there is no memory to look with, they are taken to be well.
-        if are_numbers(&self.model).unwrap_or(true) {
+        if are_numbers(&self.learner.model).unwrap_or(true) {
             return Ok(());
         }
         let (step, cause) = (self.steps(), Cause::Weights);
         Err(Error::NonFiniteLoss { step, cause })
     }
 
-    /// Handles on every tensor of its state, by name: parameters and buffers, both moments and the
-    /// step count of each parameter, and the sum of the epoch's losses.
+    /// Handles on every tensor of its state, by name: the learner's, and the sum of the epoch's losses.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
-        let entries = self.model.parameters().entries();
-        let mut tensors: Vec<_> = entries
-            .iter()
-            .map(|e| (format!("model.{}", e.spec.name), e.tensor.shallow_clone()))
-            .collect();
-        let trainable = entries.iter().filter(|e| e.spec.role.is_trainable());
-        let names: Vec<_> = trainable.map(|e| e.spec.name.as_str()).collect();
-        for (kind, list) in self.optimizer.state_by_kind() {
-            let named = names.iter().zip(list);
-            tensors.extend(named.map(|(name, t)| (format!("{kind}.{name}"), t.shallow_clone())));
-        }
+        let mut tensors = self.learner.tensors();
         tensors.push(("loss_sum".to_owned(), self.losses.sum.shallow_clone()));
         tensors
     }
@@ -91,13 +80,13 @@ impl Trainer {
             tch::no_grad(|| tensor.f_copy_(&value))?;
         }
         match state.scaler {
-            Some(scaler) => self.scaler.load_state(scaler)?,
-            None if self.scaler.state()?.is_some() => {
+            Some(scaler) => self.learner.scaler.load_state(scaler)?,
+            None if self.learner.scaler.state()?.is_some() => {
                 return Err(Error::Scaler("its state is missing".to_owned()));
             }
             None => {}
         }
-        if let Some(scale) = self.scaler.current()? {
+        if let Some(scale) = self.learner.scaler.current()? {
             self.scale_watch = ScaleWatch::new(scale, state.skips);
         }
         self.losses.count = state.num_losses;

@@ -3,10 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use tch::Tensor;
-use torch_ext::ops::{MemoryFormat, contiguous_in};
-
-use super::planted::Planted;
 use super::{Observer, Trainer};
 use crate::device;
 use crate::error::Result;
@@ -34,7 +30,8 @@ impl Trainer {
         let recipe = self.recipe();
         let has_other = |ladder: &Ladder| {
             // Without a prediction the machine's memory would be tried out, which nobody survives.
-            let is_known = self.device.is_cuda() || ladder.predicted_bytes(&recipe).is_some();
+            let is_known =
+                self.learner.device().is_cuda() || ladder.predicted_bytes(&recipe).is_some();
             is_known && WAYS.iter().any(|drop| drop(ladder, &recipe).is_some())
         };
         num_steps >= LEAST_STEPS
@@ -78,7 +75,7 @@ impl Trainer {
             };
             if gain > WORTH_IT {
                 observer.rung_taken(self, &Failure::Slow { gain }, &other);
-                self.adopt(other.recipe)?;
+                self.adopt_anew(other.recipe)?;
             }
         }
         Ok(())
@@ -93,9 +90,9 @@ impl Trainer {
     ) -> Result<Option<f64>> {
         let before = self.recipe();
         let now = self.fastest(batches, TRIES, clock)?;
-        self.adopt(other.clone())?;
+        self.adopt_anew(other.clone())?;
         let then = self.fastest(batches, 1 + TRIES, clock);
-        self.adopt(before)?;
+        self.adopt_anew(before)?;
         Ok(now
             .zip(then?)
             .map(|(now, then)| 1.0 - then.as_secs_f64() / now.as_secs_f64().max(1e-9)))
@@ -126,10 +123,10 @@ impl Trainer {
     /// As a step.
     pub fn time_of_step(&mut self, batches: &[Batch]) -> Result<Duration> {
         self.saved.save()?;
-        device::synchronize(self.device);
+        device::synchronize(self.learner.device());
         let begun = Instant::now();
-        let outcome = self.gradients(batches, &Planted::default());
-        device::synchronize(self.device);
+        let outcome = self.accumulate_gradients(batches);
+        device::synchronize(self.learner.device());
         let time = begun.elapsed();
         // What the allocator keeps is kept, as from step to step of a run.
         match outcome {
@@ -145,29 +142,9 @@ impl Trainer {
         }
     }
 
-    /// Takes a recipe, and brings every tensor into its memory format.
-    fn adopt(&mut self, recipe: Recipe) -> Result<()> {
-        device::empty_cache(self.device)?;
-        let channels_last = recipe.config.use_channels_last;
-        if channels_last != self.config.use_channels_last {
-            let format = if channels_last {
-                MemoryFormat::ChannelsLast
-            } else {
-                MemoryFormat::Contiguous
-            };
-            self.bring_into(format)?;
-        }
-        self.take(recipe, None)
-    }
-
-    /// Weights and the optimizer's state, in place: every handle on them sees it.
-    fn bring_into(&self, format: MemoryFormat) -> Result<()> {
-        let _no_grad = tch::no_grad_guard();
-        let tensors = self.tensors().into_iter().map(|(_, tensor)| tensor);
-        for mut tensor in tensors.filter(|tensor| tensor.dim() == 4) {
-            let data: Tensor = contiguous_in(&tensor.f_detach()?, format)?;
-            tensor.f_set_data(&data)?;
-        }
-        Ok(())
+    /// Computes by another recipe, without the memory that the allocator keeps for the present one.
+    fn adopt_anew(&mut self, recipe: Recipe) -> Result<()> {
+        device::empty_cache(self.learner.device())?;
+        self.adopt(recipe, None)
     }
 }

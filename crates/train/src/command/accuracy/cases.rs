@@ -7,7 +7,7 @@ use estimator::{Batch, Peak, Purpose, Resident};
 use tch::Device;
 
 use crate::error::Result;
-use crate::measure::{Evaluation, Subject};
+use crate::measure::{EvaluationProbe, StepProbe};
 use crate::precision::Precision;
 use crate::prediction;
 
@@ -124,15 +124,15 @@ impl Case {
         // Libraries allocate in their first step.
         let peak = match self.step.evaluation(config) {
             None => {
-                let mut subject = Subject::new(config, Device::Cpu, precision)?;
-                subject.step(|_| ())?;
-                subject.peak_bytes()?
+                let mut probe = StepProbe::new(config, Device::Cpu, precision)?;
+                probe.step()?;
+                probe.peak_bytes()?
             }
             Some((purpose, resident)) => {
-                let evaluation =
-                    Evaluation::new(config, Device::Cpu, precision, purpose, resident)?;
-                evaluation.step()?;
-                evaluation.peak_bytes()?
+                let probe =
+                    EvaluationProbe::new(config, Device::Cpu, precision, purpose, resident)?;
+                probe.step()?;
+                probe.peak_bytes()?
             }
         };
         Ok(peak.peak_bytes)

@@ -20,7 +20,7 @@ pub(super) fn look(
     let position = *trainer.position();
     let num_steps = trainer.steps_left(data.train.num_batches());
     let is_timed = position.steps == 0 && trainer.may_warm_up(num_steps);
-    if trainer.precision == Precision::Fp32 && !is_timed {
+    if trainer.learner.precision == Precision::Fp32 && !is_timed {
         return Ok(());
     }
     let first = usize::try_from(position.micro_batches).unwrap_or(usize::MAX);
@@ -31,7 +31,7 @@ pub(super) fn look(
         return Ok(());
     };
     match trainer.preflight(batch) {
-        Ok(Some(agreement)) => recorder.compared(trainer.precision, &agreement),
+        Ok(Some(agreement)) => recorder.compared(trainer.learner.precision, &agreement),
         Ok(None) => {}
         Err(Error::Tensor(error)) if error.is_out_of_memory() => {
             console::note("AMP check: left out, there is no memory for fp32");

@@ -77,8 +77,8 @@ impl Keeper {
         let state = State {
             snug: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: library::runtime_version(),
-            device: device::kind(trainer.device).to_owned(),
-            precision: trainer.precision.name().to_owned(),
+            device: device::kind(trainer.learner.device()).to_owned(),
+            precision: trainer.learner.precision.name().to_owned(),
             config: trainer.config.to_toml(),
             asked: self.asked.clone(),
             data: self.data.clone(),

@@ -126,7 +126,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     match &start {
         Start::New | Start::Again => {}
         Start::Warm(file) => {
-            file.load_into(&trainer.model)?;
+            file.load_into(&trainer.learner.model)?;
             console::note("weights: warm start from `--resume`");
         }
         Start::Exact(exact) => {

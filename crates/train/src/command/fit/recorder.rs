@@ -70,7 +70,7 @@ impl Recorder {
         std::fs::create_dir_all(&last).map_err(|e| Error::io("create", last, e))?;
         let steps = trainer.steps();
         let event = if steps == 0 { "started" } else { "resumed" };
-        let precision = trainer.precision.name();
+        let precision = trainer.learner.precision.name();
         dir.log_event(&json!({"event": event, "precision": precision, "step": steps}))?;
         for change in changes {
             dir.log_event(&json!({"event": "changed", "change": change}))?;
@@ -81,8 +81,8 @@ impl Recorder {
         Ok(Self {
             dir,
             keeper,
-            device: trainer.device,
-            progress: Progress::new(trainer.device, trainer.config.epochs, done),
+            device: trainer.learner.device(),
+            progress: Progress::new(trainer.learner.device(), trainer.config.epochs, done),
             best: before.best.clone(),
             epochs: before.epochs,
             metrics_rows: before.metrics_rows,
@@ -176,7 +176,7 @@ impl Recorder {
                 ..
             }) => false,
             // A run that has not begun has nothing to lose.
-            Err(_) => step > 0 && !trainer.is_torn(),
+            Err(_) => step > 0 && !trainer.is_poisoned(),
         };
         if is_worth_it {
             let saved = self.save_last(trainer, outcome.is_err());
@@ -233,7 +233,8 @@ impl Recorder {
         // First, since it refuses weights that are no numbers.
         self.keeper.write(trainer, self.record())?;
         if interrupted {
-            self.dir.write(LAST, weights::to_bytes(&trainer.model)?)?;
+            self.dir
+                .write(LAST, weights::to_bytes(&trainer.learner.model)?)?;
         }
         self.dir.write_what_is_left()
     }
@@ -252,17 +253,9 @@ impl Recorder {
         models: Option<(&Path, &str)>,
     ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
         let best = self.dir.file(BEST);
-        WeightsFile::open(&best)?.load_into(&trainer.model)?;
+        WeightsFile::open(&best)?.load_into(&trainer.learner.model)?;
         let folder = self.dir.file(SAMPLES);
-        let upload = trainer.upload();
-        samples::write(
-            &trainer.model,
-            val,
-            NUM_SAMPLES,
-            upload,
-            trainer.precision,
-            &folder,
-        )?;
+        samples::write(trainer.learner.evaluator(), val, NUM_SAMPLES, &folder)?;
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
         let copy = copy
             .transpose()?
@@ -304,7 +297,7 @@ impl Recorder {
                 total_bytes: device::total_bytes(self.device),
             },
             config: trainer.config.clone(),
-            precision: trainer.precision.name(),
+            precision: trainer.learner.precision.name(),
             epochs: self.epochs,
             steps: trainer.steps(),
             seconds: record.seconds,
@@ -422,7 +415,7 @@ impl Observer for Recorder {
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);
-        let bytes = weights::to_bytes(&trainer.model)?;
+        let bytes = weights::to_bytes(&trainer.learner.model)?;
         if report.is_best {
             let saved = self.dir.write(BEST, bytes.clone());
             self.warn_unwritten(saved);

@@ -266,13 +266,13 @@ impl Exact {
         }
         let position = &self.state().trainer.position;
         if position.is_validated {
-            dir.write(last, weights::to_bytes(&trainer.model)?)?;
+            dir.write(last, weights::to_bytes(&trainer.learner.model)?)?;
             if record
                 .best
                 .as_ref()
                 .is_some_and(|b| b.steps == position.steps)
             {
-                dir.write(best, weights::to_bytes(&trainer.model)?)?;
+                dir.write(best, weights::to_bytes(&trainer.learner.model)?)?;
             }
         }
         Ok(dir)

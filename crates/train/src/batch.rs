@@ -1,0 +1,180 @@
+//! Batches on their way to the device: what a forward pass is given, and how bytes become images.
+
+use std::ops::Range;
+
+use config::RunConfig;
+use data::{Batch, Sample};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+use torch_ext::ops::one_value;
+
+use crate::error::Result;
+
+/// Images with their masks, wherever they are now.
+#[derive(Debug, Clone)]
+pub enum Pixels<'a> {
+    /// Some images of a batch in the host's memory.
+    Host(&'a Batch, Range<usize>),
+    /// Bytes `[N, H, W, 3]` and masks `[N, H, W]`, on the device.
+    Bytes(&'a Tensor, &'a Tensor),
+    /// Images `[N, 3, H, W]` in fp32 and masks `[N, H, W]`, on the device.
+    Images(&'a Tensor, &'a Tensor),
+}
+
+/// What one forward pass of a step takes.
+#[derive(Debug, Clone)]
+pub struct MicroBatch<'a> {
+    /// The images.
+    pub pixels: Pixels<'a>,
+    /// Which batch of the step they belong to, from 0.
+    pub batch: usize,
+    /// The weight of their mean loss in the loss of the step.
+    pub share: f64,
+}
+
+impl<'a> MicroBatch<'a> {
+    /// The only one of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device.
+    pub fn whole(images: &'a Tensor, masks: &'a Tensor) -> Self {
+        Self {
+            pixels: Pixels::Images(images, masks),
+            batch: 0,
+            share: 1.0,
+        }
+    }
+}
+
+/// Splits the batches of a step into micro-batches of at most `most` images.
+pub fn micro_batches(batches: &[Batch], most: u32) -> impl Iterator<Item = MicroBatch<'_>> {
+    let group = batches.len();
+    batches.iter().enumerate().flat_map(move |(index, batch)| {
+        parts(batch.len, most as usize).map(move |part| MicroBatch {
+            share: part.len() as f64 / (batch.len * group) as f64,
+            pixels: Pixels::Host(batch, part),
+            batch: index,
+        })
+    })
+}
+
+/// Parts of `len` images, `most` at a time.
+fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = most.max(1);
+    (0..len)
+        .step_by(most)
+        .map(move |from| from..len.min(from + most))
+}
+
+/// How batches become tensors.
+#[derive(Debug, Clone, Copy)]
+pub struct Upload {
+    /// Where to.
+    pub device: Device,
+    /// In which memory format.
+    pub channels_last: bool,
+}
+
+impl Upload {
+    /// How the batches of a run under `config` do.
+    pub const fn of(config: &RunConfig, device: Device) -> Self {
+        Self {
+            device,
+            channels_last: config.use_channels_last,
+        }
+    }
+
+    /// Images `[N, 3, H, W]` in fp32 and masks `[N, H, W]` in u8, on the device.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn pixels(&self, pixels: &Pixels<'_>) -> Result<(Tensor, Tensor)> {
+        match pixels {
+            Pixels::Host(batch, part) => self.part(batch, part.clone()),
+            Pixels::Bytes(bytes, masks) => Ok((self.images(bytes)?, masks.shallow_clone())),
+            Pixels::Images(images, masks) => Ok((images.shallow_clone(), masks.shallow_clone())),
+        }
+    }
+
+    /// A whole batch, as [`Self::pixels`].
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn batch(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
+        self.part(batch, 0..batch.len)
+    }
+
+    /// Some images of a batch, as [`Self::pixels`].
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn part(&self, batch: &Batch, part: Range<usize>) -> Result<(Tensor, Tensor)> {
+        let pixels = batch.height * batch.width;
+        let of = |pixels: usize| part.start * pixels..part.end * pixels;
+        let (images, masks) = (&batch.images[of(3 * pixels)], &batch.masks[of(pixels)]);
+        let [n, h, w] = [part.len(), batch.height, batch.width].map(|d| d.cast_signed() as i64);
+        let bytes = Tensor::f_from_data_size(images, &[n, h, w, 3], Kind::Uint8)?;
+        let images = self.images(&bytes)?;
+        let masks = Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?;
+        Ok((images, masks.f_to_device(self.device)?))
+    }
+
+    /// Bytes of images, `[N, H, W, 3]`, as the network takes them: `[N, 3, H, W]`, fp32 in [0, 1].
+    /// The bytes are in channels-last order already; the other format is a copy.
+    fn images(&self, bytes: &Tensor) -> Result<Tensor> {
+        let images = bytes.f_to_device(self.device)?.f_permute([0, 3, 1, 2])?;
+        let mut images = images.f_to_kind(Kind::Float)?;
+        // As torchvision's `to_tensor`: a division, not a product with the inverse.
+        let images = images.f_div_(&one_value(255.0, self.device)?)?;
+        Ok(if self.channels_last {
+            images
+        } else {
+            images.f_contiguous()?
+        })
+    }
+}
+
+/// A batch of random images and masks of two classes, the same for a seed: for measurements and proofs.
+pub fn noise(config: &RunConfig, seed: u64) -> Batch {
+    let [height, width] = [config.img_size.height, config.img_size.width].map(|d| d as usize);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut batch = Batch::new(height, width);
+    for index in 0..config.batch as usize {
+        let mut sample = Sample {
+            image: vec![0; height * width * 3],
+            mask: vec![0; height * width],
+        };
+        random.fill_bytes(&mut sample.image);
+        for class in &mut sample.mask {
+            *class = random.random_range(0..2);
+        }
+        batch.push(&sample, index);
+    }
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_batch() {
+        let all: Vec<_> = parts(7, 3).collect();
+        assert_eq!(all, [0..3, 3..6, 6..7]);
+        assert_eq!(parts(4, 0).count(), 4);
+        assert_eq!(parts(0, 3).count(), 0);
+    }
+
+    #[test]
+    fn the_shares_of_a_step_add_up_to_one() {
+        let config = RunConfig {
+            img_size: config::ImageSize::new(16, 32),
+            batch: 5,
+            ..RunConfig::default()
+        };
+        let batches = [noise(&config, 1), noise(&config, 2)];
+        let all: Vec<_> = micro_batches(&batches, 2).collect();
+        let batches: Vec<_> = all.iter().map(|micro| micro.batch).collect();
+        assert_eq!(batches, [0, 0, 0, 1, 1, 1]);
+        let sum: f64 = all.iter().map(|micro| micro.share).sum();
+        assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+    }
+}

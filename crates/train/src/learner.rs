@@ -1,0 +1,259 @@
+//! One training step: a model with its optimizer and its gradient scaler, and what is done with them, in
+//! which order. A run trains with it, and the benchmarks, `train memory`, `train doctor` and the tests
+//! step the same: what is measured and proved is what trains.
+//!
+//! It knows no epochs, no files and no second tries: those are the [trainer](crate::trainer)'s.
+
+use config::RunConfig;
+use tch::{Device, Tensor};
+use torch_ext::ops::{MemoryFormat, contiguous_in, mul_scalar};
+
+use crate::batch::{MicroBatch, Upload};
+use crate::checkpointing;
+use crate::compose::{Autocast, Scaler};
+use crate::error::{Error, Result};
+use crate::evaluation::Evaluator;
+use crate::loss::segmentation_loss;
+use crate::model::{ForwardMode, UNet};
+use crate::optimizer::AdamW;
+use crate::precision::Precision;
+
+/// What learns, and how it computes.
+#[derive(Debug)]
+pub struct Learner {
+    /// What is trained.
+    pub model: UNet,
+    /// What moves its parameters. Its state exists before the first step.
+    pub optimizer: AdamW,
+    /// Scales the loss in fp16, and does nothing in other precisions.
+    pub scaler: Scaler,
+    /// What backward recomputes.
+    pub mode: ForwardMode,
+    /// The precision of convolutions.
+    pub precision: Precision,
+    /// How its batches become tensors: the device and the memory format.
+    pub upload: Upload,
+}
+
+/// A part of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// From bytes to the loss of a micro-batch.
+    Forward,
+    /// From the loss to gradients.
+    Backward,
+    /// From gradients to new parameters.
+    Update,
+}
+
+/// What happens in a step besides training: a run looks at losses and at memory, a measurement marks
+/// phases, a test plants faults. By default nothing happens.
+pub trait StepHooks {
+    /// A phase begins.
+    fn phase_begins(&mut self, _phase: Phase) {}
+
+    /// Takes the loss of a micro-batch and returns the one to go backward from.
+    ///
+    /// # Errors
+    /// Ends the step.
+    fn before_backward(&mut self, _learner: &Learner, loss: Tensor) -> Result<Tensor> {
+        Ok(loss)
+    }
+
+    /// The gradients of a micro-batch are added to those of the step.
+    ///
+    /// # Errors
+    /// Ends the step.
+    fn after_backward(&mut self, _micro: &MicroBatch<'_>, _loss: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
+    /// All gradients of the step exist, and no parameter has moved.
+    ///
+    /// # Errors
+    /// Ends the step.
+    fn before_update(&mut self, _learner: &Learner) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Nothing but training.
+impl StepHooks for () {}
+
+impl Learner {
+    /// A fresh model with its optimizer and scaler.
+    ///
+    /// # Errors
+    /// Where memory runs out, or the checkpoint policy is not chosen yet.
+    pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
+        tch::Cuda::cudnn_set_benchmark(!config.deterministic);
+        let channels_last = config.use_channels_last;
+        let model = UNet::new(config.network(), device, config.seed, channels_last)?;
+        let parameters = model.parameters().trainable();
+        Ok(Self {
+            optimizer: AdamW::new(parameters, config.lr, config.weight_decay)?,
+            scaler: Scaler::new(device, precision, config.init_scale)?,
+            mode: checkpointing::training_mode(config, device)?,
+            model,
+            precision,
+            upload: Upload::of(config, device),
+        })
+    }
+
+    /// One optimizer step over these micro-batches. A step that fails leaves gradients and statistics
+    /// of batch norm behind.
+    ///
+    /// # Errors
+    /// Where memory runs out, a recompute fails, or a hook ends the step.
+    pub fn step<'a>(
+        &mut self,
+        micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
+        hooks: &mut impl StepHooks,
+    ) -> Result<()> {
+        self.accumulate_gradients(micro_batches, hooks)?;
+        // Several ranks would average their gradients here.
+        hooks.before_update(self)?;
+        hooks.phase_begins(Phase::Update);
+        self.optimizer_step()?;
+        self.zero_grad()
+    }
+
+    /// Forward and backward of every micro-batch.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn accumulate_gradients<'a>(
+        &self,
+        micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
+        hooks: &mut impl StepHooks,
+    ) -> Result<()> {
+        for micro in micro_batches {
+            hooks.phase_begins(Phase::Forward);
+            let (images, masks) = self.upload.pixels(&micro.pixels)?;
+            let loss = self.forward(images, masks, micro.share)?;
+            let loss = hooks.before_backward(self, loss)?;
+            hooks.phase_begins(Phase::Backward);
+            self.backward(&loss)?;
+            hooks.after_backward(&micro, &loss)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of these images times `share`. Takes images and masks, so that backward does not hold
+    /// what it does not need.
+    ///
+    /// # Errors
+    /// Where the size does not fit, memory runs out, or a segment fails.
+    pub fn forward(&self, images: Tensor, masks: Tensor, share: f64) -> Result<Tensor> {
+        let logits = self.logits(&images)?;
+        let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
+        drop((logits, images, masks));
+        Ok(loss)
+    }
+
+    /// Logits of `images` in training, under autocast.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        let _autocast = Autocast::enter(self.device(), self.precision)?;
+        Ok(self.model.forward(images, &self.mode)?)
+    }
+
+    /// Adds the gradients of the scaled `loss`.
+    ///
+    /// # Errors
+    /// Where memory runs out, or a recompute fails.
+    pub fn backward(&self, loss: &Tensor) -> Result<()> {
+        Ok(torch_ext::backward(&self.scaler.scale(loss)?)?)
+    }
+
+    /// Unscales the gradients, moves the parameters unless a gradient overflowed, and updates the scale.
+    ///
+    /// A move that fails half-way cannot be undone; it needs a few bytes for each parameter, and asks
+    /// for them several times.
+    ///
+    /// # Errors
+    /// Where memory runs out.
+    pub fn optimizer_step(&mut self) -> Result<()> {
+        const TRIES: u32 = 3;
+        for _try in 1..TRIES {
+            match self.scaler.step(&mut self.optimizer) {
+                Err(Error::Tensor(error))
+                    if error.is_out_of_memory() && self.optimizer.is_under_way() => {}
+                outcome => return outcome,
+            }
+        }
+        self.scaler.step(&mut self.optimizer)
+    }
+
+    /// Sets all gradients to none.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn zero_grad(&mut self) -> Result<()> {
+        Ok(self.optimizer.zero_grad()?)
+    }
+
+    /// Computes by `config` from now on: its checkpoint policy and its memory format.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn adopt(&mut self, config: &RunConfig, precision: Precision) -> Result<()> {
+        let device = self.device();
+        let upload = Upload::of(config, device);
+        if upload.channels_last != self.upload.channels_last {
+            self.convert_tensors(if upload.channels_last {
+                MemoryFormat::ChannelsLast
+            } else {
+                MemoryFormat::Contiguous
+            })?;
+        }
+        self.upload = upload;
+        self.mode = checkpointing::training_mode(config, device)?;
+        self.precision = precision;
+        Ok(())
+    }
+
+    /// Weights and the optimizer's state, in place: every handle on them sees it.
+    fn convert_tensors(&self, format: MemoryFormat) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let tensors = self.tensors().into_iter().map(|(_, tensor)| tensor);
+        for mut tensor in tensors.filter(|tensor| tensor.dim() == 4) {
+            let data: Tensor = contiguous_in(&tensor.f_detach()?, format)?;
+            tensor.f_set_data(&data)?;
+        }
+        Ok(())
+    }
+
+    /// The model as it answers, in the precision that it trains in.
+    pub const fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator {
+            model: &self.model,
+            upload: self.upload,
+            precision: self.precision,
+        }
+    }
+
+    /// Where it computes.
+    pub const fn device(&self) -> Device {
+        self.upload.device
+    }
+
+    /// Handles on its tensors, by name: parameters and buffers, and both moments and the step count of
+    /// each parameter.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let entries = self.model.parameters().entries();
+        let mut tensors: Vec<_> = entries
+            .iter()
+            .map(|e| (format!("model.{}", e.spec.name), e.tensor.shallow_clone()))
+            .collect();
+        let trainable = entries.iter().filter(|e| e.spec.role.is_trainable());
+        let names: Vec<_> = trainable.map(|e| e.spec.name.as_str()).collect();
+        for (kind, list) in self.optimizer.state_by_kind() {
+            let named = names.iter().zip(list);
+            tensors.extend(named.map(|(name, t)| (format!("{kind}.{name}"), t.shallow_clone())));
+        }
+        tensors
+    }
+}

@@ -1,0 +1,120 @@
+//! Predictions: the classes of an image's pixels, and what is done where memory does not suffice for them.
+
+use data::Batch;
+use tch::{Device, Kind, Tensor};
+use torch_ext::ops::one_value;
+
+use crate::device;
+use crate::error::{Error, Result};
+use crate::evaluation::Evaluator;
+use crate::ladder::Means;
+use crate::model::ForwardMode;
+use crate::precision::Precision;
+
+/// Predicts images, and goes down a ladder of its own where memory runs out: the same again, the halves
+/// of concatenations apart, AMP. A rung once taken stays taken.
+#[derive(Debug)]
+pub struct Predictor<'a> {
+    evaluator: Evaluator<'a>,
+    /// Probability above which a pixel is foreground (one class).
+    threshold: f64,
+    mode: ForwardMode,
+    is_retry_spent: bool,
+}
+
+impl<'a> Predictor<'a> {
+    /// Predicts with `evaluator`; one class at `threshold`.
+    pub const fn new(evaluator: Evaluator<'a>, threshold: f64) -> Self {
+        Self {
+            evaluator,
+            threshold,
+            mode: ForwardMode::EVALUATION,
+            is_retry_spent: false,
+        }
+    }
+
+    /// Classes of the pixels of `batch`, at the `original` height and width of its images: 0 and 1 for
+    /// one class. `rung` is told what is changed.
+    ///
+    /// # Errors
+    /// Where a tensor operation fails, or nothing is left to change.
+    pub fn predict(
+        &mut self,
+        batch: &Batch,
+        original: (usize, usize),
+        rung: &mut dyn FnMut(&str),
+    ) -> Result<Vec<u8>> {
+        loop {
+            match self.try_predict(batch, original) {
+                Err(Error::Tensor(error)) if error.is_out_of_memory() => {
+                    device::empty_cache(self.evaluator.upload.device)?;
+                    let Some(words) = self.step_down() else {
+                        return Err(Error::Tensor(error));
+                    };
+                    rung(words);
+                }
+                outcome => {
+                    self.is_retry_spent = false;
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// The next way to predict, in words.
+    fn step_down(&mut self) -> Option<&'static str> {
+        if !self.is_retry_spent {
+            self.is_retry_spent = true;
+            return Some("once more as it is");
+        }
+        if !self.mode.split_concat {
+            self.mode.split_concat = true;
+            return Some("with the halves of concatenations apart: rounding differs");
+        }
+        let means = Means::of(self.evaluator.upload.device);
+        match means.amp.filter(|_| means.freedom.amp) {
+            Some(amp) if self.evaluator.precision == Precision::Fp32 => {
+                self.evaluator.precision = amp;
+                Some("with AMP: rounding differs")
+            }
+            _ => None,
+        }
+    }
+
+    /// Predicts in the present way, once.
+    ///
+    /// # Errors
+    /// Where a tensor operation fails.
+    pub fn try_predict(&self, batch: &Batch, original: (usize, usize)) -> Result<Vec<u8>> {
+        let (images, _) = self.evaluator.upload.batch(batch)?;
+        let logits = self.evaluator.logits(&images, &self.mode)?;
+        // Logits, not classes, are brought to the image's size: edges stay smooth.
+        let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
+        let logits = logits.f_to_kind(Kind::Float)?.f_upsample_bilinear2d(
+            [h, w].as_slice(),
+            false,
+            None::<f64>,
+            None::<f64>,
+        )?;
+        let classes = classes(&logits, self.threshold)?;
+        Ok(Vec::<u8>::try_from(classes.f_flatten(0, -1)?)?)
+    }
+}
+
+/// Classes that `logits` `[N, C, H, W]` predict: `[N, H, W]` u8 on the CPU, one class at `threshold`.
+///
+/// # Errors
+/// Where memory runs out.
+pub fn classes(logits: &Tensor, threshold: f64) -> Result<Tensor> {
+    let logits = logits.f_to_kind(Kind::Float)?;
+    let classes = if logits.size()[1] == 1 {
+        let threshold = one_value(threshold, logits.device())?;
+        logits
+            .f_sigmoid()?
+            .f_squeeze_dim(1)?
+            .f_gt_tensor(&threshold)?
+    } else {
+        logits.f_argmax(1, false)?
+    };
+    Ok(classes.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?)
+}
