@@ -11,8 +11,9 @@ use config::cli::{self, console};
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(program) => {
-            let repeats = cli::repeats(&Cli::command(), std::env::args_os());
-            repeats.iter().for_each(|line| console::note(line));
+            for line in cli::repeats(&Cli::command(), std::env::args_os()) {
+                console::note(&line);
+            }
             program.run()
         }
         Err(error) => console::refuse_usage(&error).into(),

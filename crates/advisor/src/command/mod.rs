@@ -43,7 +43,7 @@ enum Command {
     Guide(guide::Args),
     /// Show memory against time: every checkpoint plan that no other beats in both, and the named
     /// policies, for the device found here unless a card is named; as a table, CSV, JSON or a picture
-    Pareto(pareto::Args),
+    Pareto(Box<pareto::Args>),
     /// Fit predicted times to steps that `train bench` measured, and report the errors before and after;
     /// `--write` keeps the rates for `suggest` and `pareto`
     Calibrate(calibrate::Args),

@@ -67,8 +67,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return console::refuse_usage(&error).into(),
     };
-    let repeats = cli::repeats(&Cli::command(), std::env::args_os());
-    repeats.iter().for_each(|line| console::note(line));
+    for line in cli::repeats(&Cli::command(), std::env::args_os()) {
+        console::note(&line);
+    }
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
