@@ -23,8 +23,8 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         let summary = sandbox.json("run/summary.json");
         assert_eq!(summary["status"], "interrupted");
         assert!(summary["steps"].as_u64().unwrap() >= 2, "{summary}");
-        let last = summary["artifacts"]["last"].as_str().unwrap();
-        let network = WeightsFile::open(&sandbox.path("run").join(last))
+        let last = format!("run/{}", summary["artifacts"]["last"].as_str().unwrap());
+        let network = WeightsFile::open(&sandbox.path(&last))
             .unwrap()
             .network()
             .unwrap();
@@ -41,6 +41,6 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         assert_eq!(summary["steps"], position.steps);
 
         // The weights can be used for a warm start.
-        sandbox.fit(&["--max-steps", "1", "--resume", last, "--run-dir", "next"]);
+        sandbox.fit(&["--max-steps", "1", "--resume", &last, "--run-dir", "next"]);
     }
 }
