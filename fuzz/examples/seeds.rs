@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use tch::Kind;
 use train::snapshot::{DataId, Record, State};
-use train::trainer::Trainer;
+use engine::trainer::Trainer;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use config::{Overrides, RunConfig, resolve};
 use libfuzzer_sys::fuzz_target;
 use train::snapshot::{Snapshot, merged};
-use train::trainer::Trainer;
+use engine::trainer::Trainer;
 
 thread_local! {
     static TRAINER: RefCell<Trainer> = RefCell::new(fuzz::trainer());

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use engine::model::{ForwardMode, UNet};
 use serde_json::Value;
 use tch::{Device, Tensor};
-use train::model::{ForwardMode, UNet};
 use train::weights::WeightsFile;
 
 use super::{Run, Sandbox};

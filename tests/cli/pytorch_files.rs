@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use engine::model::UNet;
 use tch::{Device, Kind, Tensor};
-use train::model::UNet;
 use train::weights::WeightsFile;
 
 use super::{Run, Sandbox, small};

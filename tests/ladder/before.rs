@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use config::{CheckpointPolicy, RunConfig};
 use data::Batch;
+use engine::Error;
+use engine::interrupt::Interrupt;
+use engine::ladder::{Failure, Recipe};
+use engine::precision::Precision;
+use engine::predictor::Predictor;
+use engine::trainer::{Cause, Clock, Trainer};
 use tch::{Device, Tensor};
 use torch_ext::{Error as TensorError, meter};
-use train::Error;
-use train::interrupt::Interrupt;
-use train::ladder::{Failure, Recipe};
-use train::precision::Precision;
-use train::predictor::Predictor;
 use train::proposal::{Limits, ladder};
-use train::trainer::{Cause, Clock, Trainer};
 
 use super::{Watch, config, loader, policy};
 use crate::techniques::alone;

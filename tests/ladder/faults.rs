@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use config::{CheckpointPolicy, RunConfig};
 use data::{DataError, Sample, Source, SynthSource};
+use engine::Result;
+use engine::fault::StepFault;
+use engine::interrupt::Interrupt;
+use engine::ladder::{Failure, Ladder, Means, Rung};
+use engine::precision::Precision;
+use engine::trainer::{EpochReport, Observer, Trainer};
 use tch::Device;
 use torch_ext::meter;
-use train::Result;
-use train::fault::{self, Fault, StepFault};
-use train::interrupt::Interrupt;
-use train::ladder::{Failure, Ladder, Means, Rung};
-use train::precision::Precision;
-use train::trainer::{EpochReport, Observer, Trainer};
+use train::fault::{self, Fault};
 
 use super::loader_of;
 use crate::techniques::alone;

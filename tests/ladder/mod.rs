@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
+use engine::Result;
+use engine::guard::{Guard, Place, Threshold};
+use engine::interrupt::Interrupt;
+use engine::ladder::{Failure, Ladder, Means, Rung};
+use engine::precision::Precision;
+use engine::trainer::{EpochReport, Observer, Trainer};
 use machine::ram::Ram;
 use tch::{Device, Tensor};
 use torch_ext::meter;
-use train::Result;
-use train::guard::{Guard, Place, Threshold};
-use train::interrupt::Interrupt;
-use train::ladder::{Failure, Ladder, Means, Rung};
-use train::precision::Precision;
 use train::proposal::{self, Limits};
-use train::trainer::{EpochReport, Observer, Trainer};
 
 use crate::techniques::alone;
 

@@ -1,10 +1,10 @@
 //! Checkpointed runs compute the same as the plain run, bit for bit.
 
 use config::Network;
+use engine::model::Checkpointing;
+use engine::precision::Precision;
 use schedule::{Op, Plan, Schedule};
 use tch::Device;
-use train::model::Checkpointing;
-use train::precision::Precision;
 
 use super::{
     BLOCK, PLAIN, REENTRANT, Run, STAGE, STAGE_REENTRANT, Setting, alone, batch, differing,
@@ -167,7 +167,7 @@ fn backward_runs_the_convolutions_again() {
     };
     let network = Network::new(4, 1);
     let plan = Plan::mixed(&network, false);
-    let target = train::compose::schedule_target(Device::Cpu);
+    let target = engine::compose::schedule_target(Device::Cpu);
     let schedule = Schedule::compile(&network, &plan, target).unwrap();
     let count = |is: fn(&Op) -> bool| schedule.backward().iter().filter(|op| is(op)).count() as u64;
     let listed = of(
@@ -210,13 +210,13 @@ fn nothing_is_recorded_without_a_graph() {
         },
     );
     let images = batch(4, 1, true);
-    let mode = train::model::ForwardMode {
+    let mode = engine::model::ForwardMode {
         training: false,
         checkpointing: BLOCK,
         split_concat: false,
     };
     let with = tch::no_grad(|| run.model().forward(&images.0, &mode).unwrap());
-    let plain = train::model::ForwardMode::EVALUATION;
+    let plain = engine::model::ForwardMode::EVALUATION;
     let without = tch::no_grad(|| run.model().forward(&images.0, &plain).unwrap());
     assert!(with.equal(&without));
     assert!(!with.requires_grad());

@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use checkpoint::{Checkpoint, Pass};
+use engine::model::Checkpointing;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Error, meter, segment};
-use train::model::Checkpointing;
 
 use super::{BLOCK, PLAIN, Run, Setting, alone, batch, differing, gradients_of, policies};
 
@@ -191,7 +191,7 @@ fn a_parameter_written_to_in_between_is_an_error() {
             ..PLAIN
         },
     );
-    let mode = train::model::ForwardMode {
+    let mode = engine::model::ForwardMode {
         training: true,
         checkpointing: BLOCK,
         split_concat: false,
@@ -227,7 +227,7 @@ fn batch_norm_of_a_single_value_is_refused() {
     let _turn = alone();
     let run = Run::new(2, &PLAIN);
     let image = Tensor::rand([1, 3, 16, 16], (Kind::Float, Device::Cpu));
-    let mode = train::model::ForwardMode {
+    let mode = engine::model::ForwardMode {
         training: true,
         checkpointing: Checkpointing::Off,
         split_concat: false,

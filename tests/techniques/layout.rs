@@ -1,8 +1,8 @@
 //! The whole network stays in channels-last, forward and backward.
 
+use engine::model::Checkpointing;
+use engine::precision::Precision;
 use layout::Watch;
-use train::model::Checkpointing;
-use train::precision::Precision;
 
 use super::{PLAIN, Run, Setting, alone, batch, policies};
 
@@ -66,7 +66,7 @@ fn the_format_changes_only_rounding() {
             },
         );
         let images = batch(9, 2, channels_last);
-        let mode = train::model::ForwardMode {
+        let mode = engine::model::ForwardMode {
             training: true,
             checkpointing: Checkpointing::Off,
             split_concat: false,

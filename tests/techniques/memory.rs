@@ -1,13 +1,13 @@
 //! Memory: checkpointing lowers the peak, and a step leaves no bytes behind.
 
 use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
+use engine::model::Checkpointing;
+use engine::precision::Precision;
 use schedule::{Element, Keep, Plan, Schedule, Shape};
 use tch::Device;
 use torch_ext::meter;
 use train::measure::StepProbe;
 use train::memory::Timeline;
-use train::model::Checkpointing;
-use train::precision::Precision;
 
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies, scheduled};
 
@@ -94,7 +94,7 @@ fn a_schedule_holds_what_it_says() {
         let shapes = [(true, 2), (false, 1), (false, 2)];
         shapes.into_iter().map(move |shape| (plan, shape))
     }) {
-        let target = train::compose::schedule_target(Device::Cpu);
+        let target = engine::compose::schedule_target(Device::Cpu);
         let schedule = Schedule::compile(&network, plan, target).unwrap();
         let shape = Shape {
             batch: num,

@@ -10,13 +10,13 @@ mod segments;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::{ImageSize, Network, RunConfig};
+use engine::Error;
+use engine::batch::{MicroBatch, Upload, noise};
+use engine::learner::Learner;
+use engine::model::{Checkpointing, ForwardMode, UNet, Unit};
+use engine::precision::Precision;
 use schedule::{Plan, Schedule};
 use tch::{Device, Tensor};
-use train::Error;
-use train::batch::{MicroBatch, Upload, noise};
-use train::learner::Learner;
-use train::model::{Checkpointing, ForwardMode, UNet, Unit};
-use train::precision::Precision;
 
 /// Not square, so that height and width cannot be confused.
 const SIZE: [u32; 2] = [32, 48];
@@ -57,7 +57,7 @@ const fn segments(unit: Unit, use_reentrant: bool) -> Checkpointing {
 
 /// A plan, compiled for this machine.
 pub(crate) fn scheduled(plan: &Plan) -> Checkpointing {
-    let target = train::compose::schedule_target(Device::Cpu);
+    let target = engine::compose::schedule_target(Device::Cpu);
     let schedule = Schedule::compile(&Network::new(4, 1), plan, target).unwrap();
     Checkpointing::Scheduled(Arc::new(schedule))
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use config::Network;
+use engine::model::{Checkpointing, ForwardMode, Unit};
+use engine::precision::Precision;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use schedule::{Keep, Op, Plan, Schedule, Target};
 use tch::{Device, Kind, Tensor};
-use train::model::{Checkpointing, ForwardMode, Unit};
-use train::precision::Precision;
 
 use super::{
     PLAIN, Run, Setting, alone, batch, batch_of, differing, gradients_of, mixed, scheduled,
@@ -379,7 +379,7 @@ fn a_schedule_of_another_network_is_refused() {
         depth: 3,
         ..Network::new(2, 1)
     };
-    let target = train::compose::schedule_target(Device::Cpu);
+    let target = engine::compose::schedule_target(Device::Cpu);
     let schedule = Schedule::compile(&shallow, &Plan::selective(&shallow), target).unwrap();
     assert!(schedule.forward().contains(&Op::Head));
     let mode = ForwardMode {

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use config::cli::Exit;
 use config::{ConfigError, Place};
 
-use crate::guard::{Place as Full, Pressure};
-use crate::trainer::Cause;
 use crate::usage::UsageError;
 use data::DataError;
+use engine::Error as Engine;
+use engine::guard::Place as Full;
+use engine::trainer::Cause;
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +30,9 @@ pub enum Error {
         /// What happened to the data.
         source: DataError,
     },
-    /// A technique that this binary was built without.
-    #[error("this `train` was built without `{feature}`, which the configuration asks for")]
-    MissingFeature {
-        /// Name of the Cargo feature.
-        feature: &'static str,
-    },
+    /// A step, a run of steps or an evaluation failed.
+    #[error(transparent)]
+    Engine(engine::Error),
     /// A request of the command line that cannot be met.
     #[error(transparent)]
     Refused(#[from] UsageError),
@@ -86,46 +84,32 @@ pub enum Error {
         /// Whether the run had begun.
         during_run: bool,
     },
-    /// The loss is no number any more.
-    #[error("the loss is not finite after step {step}: {cause}")]
-    NonFiniteLoss {
-        /// Optimizer steps done.
-        step: u64,
-        /// Where that comes from.
-        cause: Cause,
-    },
-    /// The GPU or the machine is nearly full: what the run continues from is saved.
-    #[error("emergency stop: {0}")]
-    MemoryPressure(Pressure),
-    /// Steps were skipped one after the other, since gradients had infinities in them.
-    #[error("gradients overflow step after step, at a scale of {scale}")]
-    GradientOverflow {
-        /// What the scale has come down to.
-        scale: f64,
-    },
-    /// Ctrl-C or SIGTERM: what the run continues from is saved.
-    #[error("interrupted at step {step}")]
-    Interrupted {
-        /// Optimizer steps done.
-        step: u64,
-    },
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] torch_ext::Error),
     /// A benchmark could not be made.
     #[error(transparent)]
     Bench(#[from] bench::Error),
-    /// The gradient scaler refused.
-    #[error("gradient scaler: {0}")]
-    Scaler(String),
 }
 
 /// Result of a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        match error {
+            engine::Error::Data(error) => Self::Data(error),
+            other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<torch_ext::Error> for Error {
+    fn from(error: torch_ext::Error) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
-        Self::Tensor(error.into())
+        Self::Engine(error.into())
     }
 }
 
@@ -135,7 +119,13 @@ impl Error {
         match self {
             Self::Config(_)
             | Self::Data(_)
-            | Self::MissingFeature { .. }
+            | Self::Engine(
+                Engine::MissingFeature { .. }
+                | Engine::PolicyNotChosen
+                | Engine::Plan(_)
+                | Engine::NoSuchGpu { .. }
+                | Engine::CudaUnavailable { .. },
+            )
             | Self::Refused(_)
             | Self::Usage { .. }
             | Self::Weights { .. }
@@ -149,8 +139,8 @@ impl Error {
                 during_run: false, ..
             } => Exit::Usage,
             Self::NothingFits { .. } => Exit::NothingFits,
-            Self::MemoryPressure(_) => Exit::EmergencyStop,
-            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Engine(Engine::MemoryPressure(_)) => Exit::EmergencyStop,
+            Self::Engine(Engine::Interrupted { .. }) => Exit::Interrupted,
             _ => Exit::Failed,
         }
     }
@@ -182,47 +172,13 @@ impl Error {
                     _ => None,
                 })
             }
-            Self::MissingFeature { feature } => Some(format!(
-                "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
-                 `--features`), or switch it off"
-            )),
+            Self::Engine(error) => hint_of_engine(error),
             Self::Refused(error) => Some(error.hint()),
             Self::Usage { hint, .. }
             | Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
             | Self::Snapshot { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),
-            Self::NonFiniteLoss {
-                cause: Cause::Weights | Cause::Explosion { .. },
-                ..
-            } => Some(
-                "lower `--lr`: a step went too far; `--resume FILE` starts anew from the weights of \
-                 a finished epoch, which are kept"
-                    .to_owned(),
-            ),
-            Self::NonFiniteLoss { .. } | Self::GradientOverflow { .. } => Some(
-                "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
-                 cause; the weights of finished epochs are kept"
-                    .to_owned(),
-            ),
-            Self::MemoryPressure(pressure) => {
-                let flag = match pressure.place {
-                    Full::Gpu => "--guard-gpu",
-                    Full::Ram => "--guard-ram",
-                };
-                Some(format!(
-                    "`--resume auto`, or the run's folder, goes on where it stopped, once other \
-                     programs have let go of memory; `{flag} off` does without this guard"
-                ))
-            }
-            Self::Tensor(error) if error.is_out_of_memory() => Some(
-                "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
-                 `--img-size` or `--width`"
-                    .to_owned(),
-            ),
-            Self::Interrupted { step: 1.. } => {
-                Some("`--resume auto`, or the run's folder, goes on where it stopped".to_owned())
-            }
             Self::Bench(bench::Error::Worker { .. }) => Some(
                 "`logs` in the folder of the results has what it said; `train doctor` tries each \
                  technique"
@@ -233,6 +189,11 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// Whether memory ran out, on the device or under a limit on it.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_out_of_memory())
     }
 
     /// An error of reading or writing before the run began.
@@ -264,6 +225,57 @@ impl Error {
             other => other,
         }
     }
+}
+
+/// What the user can do about a failure of the engine.
+fn hint_of_engine(error: &Engine) -> Option<String> {
+    let hint = match error {
+        Engine::MissingFeature { feature } => {
+            return Some(format!(
+                "rebuild with `cargo build -p train --features full` (or add `{feature}` to \
+                 `--features`), or switch it off"
+            ));
+        }
+        Engine::NoSuchGpu { num_gpus, .. } => {
+            return Some(format!("choose `cuda:0` to `cuda:{}`", num_gpus - 1));
+        }
+        Engine::MemoryPressure(pressure) => {
+            let flag = match pressure.place {
+                Full::Gpu => "--guard-gpu",
+                Full::Ram => "--guard-ram",
+            };
+            return Some(format!(
+                "`--resume auto`, or the run's folder, goes on where it stopped, once other \
+                 programs have let go of memory; `{flag} off` does without this guard"
+            ));
+        }
+        Engine::PolicyNotChosen => {
+            "name one here: `selective` halves the activations for almost no time, `mixed` takes \
+             the least memory"
+        }
+        Engine::Plan(_) => "one of `everything`, `convs`, `last-conv`, `nothing` for each stage",
+        Engine::CudaUnavailable { .. } => "`--device cpu` runs the same on the CPU",
+        Engine::NonFiniteLoss {
+            cause: Cause::Weights | Cause::Explosion { .. },
+            ..
+        } => {
+            "lower `--lr`: a step went too far; `--resume FILE` starts anew from the weights of \
+             a finished epoch, which are kept"
+        }
+        Engine::NonFiniteLoss { .. } | Engine::GradientOverflow { .. } => {
+            "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
+             cause; the weights of finished epochs are kept"
+        }
+        Engine::Interrupted { step: 1.. } => {
+            "`--resume auto`, or the run's folder, goes on where it stopped"
+        }
+        error if error.is_out_of_memory() => {
+            "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
+             `--img-size` or `--width`"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// For a value that says itself what it should be.

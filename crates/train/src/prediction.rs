@@ -9,7 +9,7 @@ use estimator::{
 use schedule::Element;
 use tch::Device;
 
-use crate::precision::Precision;
+use engine::precision::Precision;
 
 /// The peak of tensor bytes of a training step, where the estimator knows the kernels: on a CPU with
 /// AVX512 in fp32, or in bf16 without AMX, and with AVX2 in fp32. Elsewhere, and for a configuration

@@ -9,10 +9,11 @@ use tch::Device;
 use torch_ext::device_info;
 
 use crate::error::{Error, Result};
-use crate::guard::Guard;
-use crate::ladder::{Ladder, Means};
-use crate::precision::Precision;
-use crate::{checkpointing, compose, device, prediction};
+use crate::prediction;
+use engine::guard::Guard;
+use engine::ladder::{Ladder, Means};
+use engine::precision::Precision;
+use engine::{checkpointing, compose, device};
 
 /// What may be done with a configuration before it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -26,10 +26,13 @@ const LIBTORCH: &[&str] = &["tch", "torch-sys", "torch-ext"];
 
 const RULES: &[Rule] = &[
     // The techniques do not depend on each other, nor on the crate that composes them.
-    rule("amp", &["checkpoint", "layout", "train"]),
-    rule("checkpoint", &["amp", "layout", "train"]),
-    rule("layout", &["amp", "checkpoint", "train"]),
-    rule("torch-ext", &["amp", "checkpoint", "layout", "train"]),
+    rule("amp", &["checkpoint", "layout", "engine", "train"]),
+    rule("checkpoint", &["amp", "layout", "engine", "train"]),
+    rule("layout", &["amp", "checkpoint", "engine", "train"]),
+    rule(
+        "torch-ext",
+        &["amp", "checkpoint", "layout", "engine", "train"],
+    ),
     // Planning and set-up work on a machine without libtorch.
     rule("config", LIBTORCH),
     rule("data", LIBTORCH),
@@ -48,6 +51,8 @@ const RULES: &[Rule] = &[
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),
     rule("xtask", LIBTORCH),
+    // The engine knows nothing of the program around it.
+    rule("engine", &["train", "amp", "checkpoint", "layout"]),
     // A technique that is off is not compiled.
     rule("train", &["amp", "checkpoint", "layout"]),
     Rule {

@@ -13,7 +13,8 @@ use super::rust_code;
 const UNSAFE_CRATE: &str = "crates/torch-ext/";
 const CPP_FOLDERS: [&str; 2] = ["crates/torch-ext/shim/", "xtask/before-setup/"];
 const CPP_EXTENSIONS: [&str; 8] = ["c", "cc", "cpp", "cxx", "h", "hpp", "cu", "cuh"];
-const COMPOSING_CRATE: &str = "crates/train/";
+/// Crates with features, of which one file is about features.
+const COMPOSING_CRATES: [&str; 2] = ["crates/engine/", "crates/train/"];
 
 /// Folders of the author's machine. The names are assembled here, because this file is
 /// checked like any other.
@@ -46,7 +47,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
             continue;
         };
         violations.extend(check_text(&path, &text));
-        if path.starts_with(COMPOSING_CRATE) && is_rust(&path) && mentions_features(&text) {
+        let composes = COMPOSING_CRATES.iter().any(|it| path.starts_with(it));
+        if composes && is_rust(&path) && mentions_features(&text) {
             composing.push(path);
         }
     }
@@ -57,7 +59,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
             composing.join(", ")
         };
         violations.push(format!(
-            "`cfg(feature = ...)` belongs in one file of `{COMPOSING_CRATE}`, but was found in: {found}"
+            "`cfg(feature = ...)` belongs in one file of `{}`, but was found in: {found}",
+            COMPOSING_CRATES.join("` and `")
         ));
     }
     Ok(violations)

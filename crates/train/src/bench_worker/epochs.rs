@@ -8,12 +8,12 @@ use config::RunConfig;
 use tch::Device;
 
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::model::UNet;
-use crate::precision::Precision;
 use crate::run_data::RunData;
-use crate::trainer::{EpochReport, Observer, Trainer};
 use data::DEFAULT_CACHE_BYTES;
+use engine::interrupt::Interrupt;
+use engine::model::UNet;
+use engine::precision::Precision;
+use engine::trainer::{EpochReport, Observer, Trainer};
 
 pub(super) struct Epochs {
     trainer: Trainer,
@@ -98,7 +98,7 @@ impl Observer for Watch {
         self.trained = Some(Instant::now());
     }
 
-    fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
+    fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> engine::Result<()> {
         self.report = Some(report.clone());
         Ok(())
     }

@@ -16,11 +16,11 @@ use tch::Device;
 use torch_ext::device_info;
 
 use self::epochs::Epochs;
-use crate::device::{self, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::measure::StepProbe;
-use crate::precision::{self, CpuSupport, Precision};
 use crate::weights::WeightsFile;
+use engine::device::{self, DeviceChoice};
+use engine::precision::{self, CpuSupport, Precision};
 
 /// Answers until `requests` end.
 ///
@@ -71,7 +71,7 @@ fn failure(error: &Error) -> Answer {
                 "{message}; free some disk space, or choose another folder with `--out`"
             ),
         },
-        Error::Tensor(error) if error.is_out_of_memory() => Answer::OutOfMemory { message },
+        error if error.is_out_of_memory() => Answer::OutOfMemory { message },
         _ => Answer::Failed { message },
     }
 }
@@ -139,7 +139,7 @@ impl Work {
                 let probe = self.probe()?;
                 let losses = (0..*count).map(|_| probe.step_with_loss());
                 Answer::Losses {
-                    losses: losses.collect::<Result<_>>()?,
+                    losses: losses.collect::<engine::Result<_>>()?,
                 }
             }
             Request::Times { count } => Answer::Times {
@@ -265,8 +265,6 @@ fn precision_of(precision: CasePrecision) -> Precision {
 
 fn config_of(spec: &Spec) -> Result<RunConfig> {
     let config = spec.config()?;
-    match crate::compose::missing_feature(&config) {
-        Some(feature) => Err(Error::MissingFeature { feature }),
-        None => Ok(config),
-    }
+    engine::compose::require_features(&config)?;
+    Ok(config)
 }

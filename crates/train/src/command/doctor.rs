@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::console;
 use super::flags::DeviceFlag;
-use crate::compose::FEATURES;
-use crate::device;
 use crate::doctor::{self, Check, Report, Section, Status, Step};
 use crate::error::Result;
 use crate::usage::UsageError;
+use engine::compose::FEATURES;
+use engine::device;
 
 /// Pause between two lines of progress where stderr is not a terminal.
 const QUIET: Duration = Duration::from_secs(10);

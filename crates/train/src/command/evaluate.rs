@@ -9,18 +9,18 @@ use config::cli::{Evaluate, KeyFlags};
 
 use super::console;
 use super::flags::DeviceFlag;
-use crate::batch::Upload;
-use crate::compose;
 use crate::error::{Error, Result};
-use crate::evaluation::Evaluator;
-use crate::interrupt::Interrupt;
-use crate::metrics::Scores;
-use crate::model::UNet;
-use crate::precision::{self, CpuSupport, Precision};
 use crate::run_data;
 use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{FolderSource, Loader, Source};
+use engine::batch::Upload;
+use engine::compose;
+use engine::evaluation::Evaluator;
+use engine::interrupt::Interrupt;
+use engine::metrics::Scores;
+use engine::model::UNet;
+use engine::precision::{self, CpuSupport, Precision};
 
 /// Images of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,7 +94,7 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let scored = loaded
         .evaluator()
         .evaluate(&loader, &mut at_a_time, &interrupt)?;
-    let (scores, _) = scored.ok_or(Error::Interrupted { step: 0 })?;
+    let (scores, _) = scored.ok_or(engine::Error::Interrupted { step: 0 })?;
     if at_a_time < usize::MAX {
         console::note(&format!(
             "out of memory: scored {at_a_time} images at a time"
@@ -144,9 +144,7 @@ impl Loaded {
             use_grad_checkpoint: false,
             ..config
         };
-        if let Some(feature) = compose::missing_feature(&config) {
-            return Err(Error::MissingFeature { feature });
-        }
+        compose::require_features(&config)?;
         let device = device.device.resolve()?;
         let choice = precision::choose(&config, device, CpuSupport::detect());
         choice.note.iter().for_each(|line| console::note(line));

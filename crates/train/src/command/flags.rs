@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::device::DeviceChoice;
+use engine::device::DeviceChoice;
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Default, Args)]

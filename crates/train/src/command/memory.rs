@@ -15,12 +15,13 @@ use tempfile::NamedTempFile;
 
 use super::{console, scale};
 use crate::error::{Error, Result};
-use crate::learner::Phase;
 use crate::measure::StepProbe;
 use crate::memory::{Category, Chart, PolicyPeak, Timeline, svg};
-use crate::precision::{self, CpuSupport, Precision};
+use crate::prediction;
 use crate::usage::UsageError;
-use crate::{checkpointing, compose, device, prediction};
+use engine::learner::Phase;
+use engine::precision::{self, CpuSupport, Precision};
+use engine::{checkpointing, compose, device};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -52,9 +53,7 @@ fn policy(arg: Arg) -> Arg {
 
 pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     let mut resolved = args.keys.resolve()?;
-    if let Some(feature) = compose::missing_feature(&resolved.config) {
-        return Err(Error::MissingFeature { feature });
-    }
+    compose::require_features(&resolved.config)?;
     checkpointing::refuse_unknown(&resolved.config)?;
     let before = resolved.config.clone();
     let (_, scaled) = scale::to_machine(&mut resolved, Device::Cpu, true, args.full_size);

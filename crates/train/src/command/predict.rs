@@ -13,10 +13,10 @@ use super::evaluate::Loaded;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
 use crate::outputs::samples::save_png;
-use crate::predictor::Predictor;
 use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{Batch, Sample, decode, resize};
+use engine::predictor::Predictor;
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {

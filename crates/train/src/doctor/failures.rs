@@ -5,8 +5,8 @@ use torch_ext::{Error as TensorError, cuda, meter, segment};
 
 use super::tiny::{Batch, Comparison, OFF, Policy, Tiny, config_of};
 use super::{Finding, OneThread};
-use crate::error::{Error, Result};
-use crate::precision::Precision;
+use crate::error::Result;
+use engine::precision::Precision;
 
 /// Fails each allocation of a step in turn, on the CPU: a typed error, the level as before to the
 /// byte, and a retry that is equal bit for bit.
@@ -34,10 +34,10 @@ pub(super) fn every_allocation(policy: Policy, broken: bool) -> Result<Finding> 
         let outcome = failing(&tiny, &batch, u32::try_from(k).unwrap_or(u32::MAX));
         if let Err(error) = outcome {
             num_failed += 1;
-            if !is_out_of_memory(&error) {
+            if !error.is_out_of_memory() {
                 return Ok(Finding::fail(format!(
                     "allocation {k} of {num} failed as another error: {}",
-                    error.message()
+                    crate::Error::from(error).message()
                 )));
             }
             if broken && kept_alive.is_none() {
@@ -72,15 +72,11 @@ pub(super) fn every_allocation(policy: Policy, broken: bool) -> Result<Finding> 
 }
 
 /// A pass whose allocation after `countdown` others fails.
-fn failing(tiny: &Tiny, batch: &Batch, countdown: u32) -> Result<()> {
+fn failing(tiny: &Tiny, batch: &Batch, countdown: u32) -> engine::Result<()> {
     meter::fail_after(Some(countdown));
     let outcome = tiny.gradients(batch);
     meter::fail_after(None);
     outcome
-}
-
-fn is_out_of_memory(error: &Error) -> bool {
-    matches!(error, Error::Tensor(error) if error.is_out_of_memory())
 }
 
 /// Asks a GPU for more than it has: a typed error, and the same step as before.

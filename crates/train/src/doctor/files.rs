@@ -7,10 +7,10 @@ use tch::Device;
 use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
-use crate::precision::Precision;
 use crate::weights::{self, WeightsFile};
 use data::synth::{self, Counts, write_dataset};
 use data::{DataError, decode};
+use engine::precision::Precision;
 
 /// A folder that goes away.
 pub(super) fn folder() -> Result<tempfile::TempDir> {

@@ -8,9 +8,9 @@ use torch_ext::library::{self, CudaLibrary};
 use torch_ext::{cuda, device_info};
 
 use super::{Check, Finding, Section};
-use crate::compose::FEATURES;
-use crate::device;
-use crate::precision::{BF16_FROM, CpuSupport};
+use engine::compose::FEATURES;
+use engine::device;
+use engine::precision::{BF16_FROM, CpuSupport};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 

@@ -7,11 +7,11 @@ use torch_ext::meter;
 use super::tiny::{Comparison, OFF, config_of};
 use super::{Finding, OneThread, resume};
 use crate::error::Result;
-use crate::interrupt::Interrupt;
-use crate::ladder::{Failure, Ladder, Means, Rung};
-use crate::precision::Precision;
 use crate::run_data::{Pages, RunData};
-use crate::trainer::{Observer, Trainer};
+use engine::interrupt::Interrupt;
+use engine::ladder::{Failure, Ladder, Means, Rung};
+use engine::precision::Precision;
+use engine::trainer::{Observer, Trainer};
 
 /// An allocation in the middle of the second step's forward.
 const COUNTDOWN: u32 = 50;

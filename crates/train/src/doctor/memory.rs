@@ -10,8 +10,9 @@ use super::Finding;
 use super::tiny::{ALL_POLICIES, OFF, config_of};
 use crate::error::Result;
 use crate::measure::StepProbe;
-use crate::precision::Precision;
-use crate::{compose, device, prediction};
+use crate::prediction;
+use engine::precision::Precision;
+use engine::{compose, device};
 
 const MIB: u64 = 1 << 20;
 

@@ -5,11 +5,11 @@ use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in, one_value};
 
 use super::Finding;
 use super::tiny::{OFF, Tiny, config_of, copied, missing, relative_difference};
-use crate::compose::{self, Scaler};
 use crate::error::Result;
-use crate::optimizer::AdamW;
-use crate::precision::Precision;
-use crate::trainer::all_finite;
+use engine::compose::{self, Scaler};
+use engine::optimizer::AdamW;
+use engine::precision::Precision;
+use engine::trainer::all_finite;
 
 /// PyTorch's.
 const INIT_SCALE: f64 = 65_536.0;

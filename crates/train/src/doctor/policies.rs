@@ -12,8 +12,8 @@ use super::tiny::{
 use super::{Finding, OneThread};
 use crate::error::Result;
 use crate::measure::StepProbe;
-use crate::model::{Checkpointing, ForwardMode};
-use crate::precision::Precision;
+use engine::model::{Checkpointing, ForwardMode};
+use engine::precision::Precision;
 
 /// Passes that are compared.
 const PASSES: u64 = 2;

@@ -9,12 +9,12 @@ use tch::{Device, Tensor};
 use super::Finding;
 use super::files::folder;
 use super::tiny::{Comparison, OFF, config_of, copied, missing};
-use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
-use crate::precision::Precision;
+use crate::error::Result;
 use crate::run_data::{Pages, RunData};
 use crate::snapshot::{DataId, Record, Snapshot, State, Store};
-use crate::trainer::{Observer, Trainer};
+use engine::interrupt::Interrupt;
+use engine::precision::Precision;
+use engine::trainer::{Observer, Trainer};
 
 /// Of two epochs of three steps.
 const STOP_AT: u64 = 4;
@@ -39,7 +39,7 @@ pub(super) fn exact(device: Device, broken: bool) -> Result<Finding> {
         };
         let interrupt = until.interrupt.clone();
         match trainer.fit(&data.train, &data.val, &mut until, &interrupt) {
-            Ok(_) | Err(Error::Interrupted { .. }) => Ok(()),
+            Ok(_) | Err(engine::Error::Interrupted { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     };
@@ -88,7 +88,7 @@ fn saved(trainer: &Trainer, data: &RunData, run: &Path) -> Result<Snapshot> {
         asked: String::new(),
         snug: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: torch_ext::library::runtime_version(),
-        device: crate::device::kind(trainer.learner.device()).to_owned(),
+        device: engine::device::kind(trainer.learner.device()).to_owned(),
         precision: trainer.learner.precision.name().to_owned(),
         config: trainer.config.to_toml(),
         data: DataId::of(data, &data.name, None),

@@ -6,10 +6,10 @@ use torch_ext::conv::Conv;
 
 use super::Finding;
 use super::tiny::{ALL_POLICIES, OFF, Tiny, config_of, relative_difference};
-use crate::compose::{self, Autocast};
 use crate::error::Result;
-use crate::precision::Precision;
-use crate::trainer::all_finite;
+use engine::compose::{self, Autocast};
+use engine::precision::Precision;
+use engine::trainer::all_finite;
 
 /// Largest difference of logits from fp32, relative to the largest logit: some tens of the steps
 /// of either precision (2^-11, 2^-9), which is what 23 layers make of one.

@@ -5,12 +5,12 @@ use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
 use tch::{Device, Kind, Tensor};
 use torch_ext::ops::add_scalar_;
 
-use crate::batch::{MicroBatch, noise};
-use crate::compose::FEATURES;
 use crate::error::{Error, Result};
-use crate::learner::Learner;
-use crate::model::Entry;
-use crate::precision::Precision;
+use engine::batch::{MicroBatch, noise};
+use engine::compose::FEATURES;
+use engine::learner::Learner;
+use engine::model::Entry;
+use engine::precision::Precision;
 
 /// Not square, so that height and width cannot be confused.
 const SIZE: ImageSize = ImageSize::new(32, 48);
@@ -102,11 +102,11 @@ impl Tiny {
 
     /// A batch of noise, the same for a seed.
     pub(super) fn batch(&self, seed: u64) -> Result<Batch> {
-        self.learner.upload.batch(&noise(&self.config, seed))
+        Ok(self.learner.upload.batch(&noise(&self.config, seed))?)
     }
 
     /// Forward and backward: gradients are there afterwards.
-    pub(super) fn gradients(&self, (images, masks): &Batch) -> Result<()> {
+    pub(super) fn gradients(&self, (images, masks): &Batch) -> engine::Result<()> {
         let whole = [MicroBatch::whole(images, masks)];
         self.learner.accumulate_gradients(whole, &mut ())
     }
@@ -118,7 +118,7 @@ impl Tiny {
     }
 
     pub(super) fn clear(&mut self) -> Result<()> {
-        self.learner.zero_grad()
+        Ok(self.learner.zero_grad()?)
     }
 
     /// Adds `by` to the weights of one output channel, in the middle of the decoder.

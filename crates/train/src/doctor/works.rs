@@ -9,9 +9,9 @@ use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
 use super::{
     Finding, Trial, failures, files, ladder, memory, optimizer, policies, resume, techniques,
 };
-use crate::compose;
 use crate::error::Result;
-use crate::precision::{self, Precision};
+use engine::compose;
+use engine::precision::{self, Precision};
 
 const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
 

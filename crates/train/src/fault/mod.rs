@@ -6,6 +6,8 @@ mod parse;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine::fault::{Planted, StepFault};
+
 use crate::error::{Error, Result};
 
 /// The environment variable: faults, separated by commas.
@@ -51,29 +53,13 @@ pub enum Fault {
     },
 }
 
-/// How a step goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepFault {
-    /// The allocation after so many others fails. On the CPU.
-    OutOfMemory {
-        /// Those that succeed.
-        after: u32,
-    },
-    /// A gradient is infinite.
-    InfiniteGradients,
-    /// The loss is no number.
-    NanLoss,
-    /// The first recompute of the backward pass fails.
-    Recompute,
-}
-
 /// Faults that have not happened yet.
 #[derive(Debug)]
-struct Planted {
+struct Pending {
     faults: Vec<Fault>,
 }
 
-impl Planted {
+impl Pending {
     /// Whether one of those for which `is_now` is due. Each is asked, and counts.
     fn any(&mut self, mut is_now: impl FnMut(&mut Fault) -> bool) -> bool {
         let ask = |any, fault: &mut Fault| is_now(fault) | any;
@@ -93,17 +79,6 @@ impl Planted {
             _ => false,
         })
     }
-
-    fn of_attempt(&mut self, now: u64) -> Vec<StepFault> {
-        let due = self.faults.iter_mut().filter_map(|fault| match fault {
-            Fault::Step { fault, step, times } if *step <= now && *times > 0 => {
-                *times -= 1;
-                Some(*fault)
-            }
-            _ => None,
-        });
-        due.collect()
-    }
 }
 
 /// Whether this pass is the one that was waited for.
@@ -113,8 +88,8 @@ fn countdown(nth: &mut u64) -> bool {
     is_now
 }
 
-fn planted() -> MutexGuard<'static, Planted> {
-    static PLANTED: Mutex<Planted> = Mutex::new(Planted { faults: Vec::new() });
+fn planted() -> MutexGuard<'static, Pending> {
+    static PLANTED: Mutex<Pending> = Mutex::new(Pending { faults: Vec::new() });
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -137,6 +112,10 @@ pub fn read_environment() -> Result<()> {
 /// Plants these, and no others.
 pub fn plant(faults: &[Fault]) {
     planted().faults = faults.to_vec();
+    engine::fault::plant(faults.iter().filter_map(|fault| match *fault {
+        Fault::Step { fault, step, times } => Some(Planted { fault, step, times }),
+        _ => None,
+    }));
 }
 
 /// Dies here, where that was planted.
@@ -153,11 +132,6 @@ pub(crate) fn disk() -> io::Result<()> {
         return Err(io::ErrorKind::StorageFull.into());
     }
     Ok(())
-}
-
-/// What goes wrong in an attempt at a step, counted from 1.
-pub(crate) fn of_attempt(step: u64) -> Vec<StepFault> {
-    planted().of_attempt(step)
 }
 
 /// No destructor, no flush, no handler runs.
@@ -179,27 +153,17 @@ mod tests {
 
     #[test]
     fn each_fault_happens_as_often_as_it_should() {
-        let overflow = StepFault::InfiniteGradients;
         let death = |nth| Fault::Death {
             point: POINTS[0],
             nth,
         };
-        let mut planted = Planted {
+        let mut planted = Pending {
             faults: vec![
-                Fault::Step {
-                    fault: overflow,
-                    step: 2,
-                    times: 2,
-                },
                 Fault::DiskFull { nth: 2 },
                 Fault::DiskFull { nth: 3 },
                 death(2),
             ],
         };
-        assert!(planted.of_attempt(1).is_empty());
-        assert_eq!(planted.of_attempt(2), [overflow]);
-        assert_eq!(planted.of_attempt(3), [overflow]);
-        assert!(planted.of_attempt(3).is_empty());
         let disk: Vec<_> = (0..4).map(|_| planted.disk_is_full()).collect();
         assert_eq!(disk, [false, true, true, false]);
         assert!(!planted.dies(POINTS[1]) && !planted.dies(POINTS[0]));

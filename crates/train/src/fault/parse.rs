@@ -1,6 +1,8 @@
 //! Faults as text.
 
-use super::{Fault, POINTS, StepFault};
+use engine::fault::StepFault;
+
+use super::{Fault, POINTS};
 
 /// What there is besides points.
 pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP`, \

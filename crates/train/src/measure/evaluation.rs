@@ -6,15 +6,15 @@ use estimator::{Purpose, Resident};
 use tch::Device;
 
 use super::Peak;
-use crate::batch::{Upload, noise};
-use crate::device;
-use crate::error::Result;
-use crate::evaluation::Evaluator;
-use crate::metrics::Counter;
-use crate::model::UNet;
-use crate::optimizer::AdamW;
-use crate::precision::Precision;
-use crate::predictor::Predictor;
+use engine::Result;
+use engine::batch::{Upload, noise};
+use engine::device;
+use engine::evaluation::Evaluator;
+use engine::metrics::Counter;
+use engine::model::UNet;
+use engine::optimizer::AdamW;
+use engine::precision::Precision;
+use engine::predictor::Predictor;
 
 /// A batch of a validation, or of a prediction, to be measured.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use tch::{Device, Tensor};
 use torch_ext::probe::OperatorTime;
 use torch_ext::record::{Record, Recording};
 
-use crate::batch::{MicroBatch, Pixels, noise};
-use crate::device;
-use crate::error::Result;
-use crate::learner::{Learner, Phase, StepHooks};
-use crate::model::UNet;
-use crate::precision::Precision;
+use engine::Result;
+use engine::batch::{MicroBatch, Pixels, noise};
+use engine::device;
+use engine::learner::{Learner, Phase, StepHooks};
+use engine::model::UNet;
+use engine::precision::Precision;
 
 pub use evaluation::EvaluationProbe;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use advisor::svg::{text, tick};
 
 use super::{Bytes, Category, Sample, Timeline};
-use crate::learner::Phase;
+use engine::learner::Phase;
 
 /// The peak of one policy.
 #[derive(Debug, Clone, PartialEq, Eq)]

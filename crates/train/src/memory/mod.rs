@@ -5,8 +5,8 @@ mod chart;
 
 use std::collections::HashMap;
 
-use crate::learner::Phase;
 use crate::measure::Recorded;
+use engine::learner::Phase;
 
 pub use chart::{Chart, PolicyPeak, svg};
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
-use crate::device;
-use crate::trainer::EpochReport;
+use engine::device;
+use engine::trainer::EpochReport;
 
 const MIB: f64 = 1024.0 * 1024.0;
 

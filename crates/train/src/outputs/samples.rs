@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use data::{Batch, Source};
 
 use crate::error::{Error, Result};
-use crate::evaluation::Evaluator;
-use crate::model::ForwardMode;
-use crate::predictor::classes;
+use engine::evaluation::Evaluator;
+use engine::model::ForwardMode;
+use engine::predictor::classes;
 
 /// Pixels between the three.
 const GAP: usize = 4;

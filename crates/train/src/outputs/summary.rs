@@ -6,8 +6,8 @@ use advisor::Change;
 use config::RunConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::ladder::{Failure, Rung};
-use crate::metrics::ClassScore;
+use engine::ladder::{Failure, Rung};
+use engine::metrics::ClassScore;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

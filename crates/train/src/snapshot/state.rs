@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataId;
 use crate::outputs::Fallback;
-use crate::trainer::{EpochReport, TrainerState};
+use engine::trainer::{EpochReport, TrainerState};
 
 /// Of the format. A snapshot of another version is refused: to guess what is missing would be no
 /// exact continuation.

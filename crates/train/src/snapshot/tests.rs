@@ -6,9 +6,9 @@ use tch::Device;
 
 use super::*;
 use crate::error::Error;
-use crate::metrics::Scores;
-use crate::precision::Precision;
-use crate::trainer::{EpochReport, Trainer};
+use engine::metrics::Scores;
+use engine::precision::Precision;
+use engine::trainer::{EpochReport, Trainer};
 
 fn config() -> RunConfig {
     RunConfig {
@@ -117,7 +117,10 @@ fn the_scaler_goes_on() {
     assert_eq!(to.state().unwrap(), state);
     // A run without a scaler has none to give.
     state.scaler = None;
-    assert!(matches!(to.restore(&state, value), Err(Error::Scaler(_))));
+    assert!(matches!(
+        to.restore(&state, value),
+        Err(Error::Engine(engine::Error::ScalerStateMissing))
+    ));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::model::{Entry, UNet};
+use engine::model::{Entry, UNet};
 
 /// How the name of a file begins that is not whole yet.
 pub const TEMPORARY: &str = ".snug-";

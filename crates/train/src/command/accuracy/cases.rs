@@ -8,8 +8,8 @@ use tch::Device;
 
 use crate::error::Result;
 use crate::measure::{EvaluationProbe, StepProbe};
-use crate::precision::Precision;
 use crate::prediction;
+use engine::precision::Precision;
 
 /// A step of a configuration.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use config::Switch;
 use tch::Device;
 
 use super::console;
-use crate::error::{Error, Result};
-use crate::precision::CpuSupport;
+use crate::error::Result;
 use crate::usage::UsageError;
-use crate::{compose, device};
+use engine::precision::CpuSupport;
+use engine::{compose, device};
 
 use cases::Case;
 
@@ -49,9 +49,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
         if case.config.use_amp && !CpuSupport::detect().bf16 {
             continue;
         }
-        if let Some(feature) = compose::missing_feature(&case.config) {
-            return Err(Error::MissingFeature { feature });
-        }
+        compose::require_features(&case.config)?;
         // What is not predicted is not measured.
         let Some(predicted) = case.predicted() else {
             continue;

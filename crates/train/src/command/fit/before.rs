@@ -3,12 +3,12 @@
 
 use super::recorder::Recorder;
 use crate::command::console;
-use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
-use crate::precision::Precision;
+use crate::error::Result;
 use crate::run_data::RunData;
-use crate::trainer::Trainer;
 use data::Batch;
+use engine::interrupt::Interrupt;
+use engine::precision::Precision;
+use engine::trainer::Trainer;
 
 /// Looks, and says what there is to see.
 pub(super) fn look(
@@ -33,17 +33,17 @@ pub(super) fn look(
     match trainer.preflight(batch) {
         Ok(Some(agreement)) => recorder.compared(trainer.learner.precision, &agreement),
         Ok(None) => {}
-        Err(Error::Tensor(error)) if error.is_out_of_memory() => {
+        Err(error) if error.is_out_of_memory() => {
             console::note("AMP check: left out, there is no memory for fp32");
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     if is_timed {
         let mut num_tries = 0;
         let mut clock = |trainer: &mut Trainer, batches: &[Batch]| {
             if interrupt.requested() {
                 let step = trainer.steps();
-                return Err(Error::Interrupted { step });
+                return Err(engine::Error::Interrupted { step });
             }
             num_tries += 1;
             // One is enough to see that a run is short.

@@ -7,8 +7,8 @@ use machine::ram;
 use tch::Device;
 
 use crate::command::console;
-use crate::device;
-use crate::guard::{Guard, Threshold};
+use engine::device;
+use engine::guard::{Guard, Threshold};
 
 #[derive(Debug, Args)]
 pub(super) struct GuardFlags {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use torch_ext::library;
 
 use crate::command::console;
-use crate::device;
 use crate::error::Result;
 use crate::snapshot::{DataId, Record, State, Store};
-use crate::trainer::{Position, Trainer};
+use engine::device;
+use engine::trainer::{Position, Trainer};
 
 /// Keeps a run's snapshots.
 #[derive(Debug)]

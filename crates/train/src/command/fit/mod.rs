@@ -11,16 +11,17 @@ use tch::Device;
 
 use super::flags::DeviceFlag;
 use super::{console, scale};
-use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
+use crate::error::Result;
 use crate::outputs::{RunDir, prepare_models_dir};
-use crate::precision::{self, CpuSupport};
 use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
-use crate::trainer::Trainer;
 use crate::usage::UsageError;
-use crate::{compose, device, fault, prediction, proposal};
+use crate::{fault, prediction, proposal};
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
+use engine::interrupt::Interrupt;
+use engine::precision::{self, CpuSupport};
+use engine::trainer::Trainer;
+use engine::{compose, device};
 
 mod before;
 mod guarded;
@@ -207,10 +208,7 @@ fn say_peak(peak: &Peak) {
 
 /// Refuses what this build, or this version, does not have.
 fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
-    match compose::missing_feature(config) {
-        Some(feature) => Err(Error::MissingFeature { feature }),
-        None => Ok(()),
-    }
+    Ok(compose::require_features(config)?)
 }
 
 /// The folder of a run that goes on, or a new one.

@@ -8,11 +8,11 @@ use torch_ext::{cuda, meter};
 
 use crate::command::console;
 use crate::error::Result;
-use crate::guard::Guard;
-use crate::ladder::Ladder;
-use crate::precision::{self, CpuSupport, Precision};
 use crate::proposal::{Consent, Limits, ladder, propose};
 use crate::run_data::RunData;
+use engine::guard::Guard;
+use engine::ladder::Ladder;
+use engine::precision::{self, CpuSupport, Precision};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanFlags {

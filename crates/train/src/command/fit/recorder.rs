@@ -12,19 +12,21 @@ use super::keeper::Keeper;
 use super::remember::remember;
 use super::report::{in_words, report};
 use crate::command::console;
-use crate::device;
+use engine::Error as Engine;
+use engine::device;
+
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::ladder::{Failure, Rung};
 use crate::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
     Validation, samples, save_to_models_dir,
 };
-use crate::precision::Precision;
 use crate::snapshot::Record;
-use crate::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 use crate::weights::{self, WeightsFile};
 use data::Source;
+use engine::ladder::{Failure, Rung};
+use engine::precision::Precision;
+use engine::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const LAST: &str = "last/weights.safetensors";
@@ -169,12 +171,14 @@ impl Recorder {
         let step = trainer.steps();
         let mut outcome = outcome.map_err(|e| e.during_run(step));
         let is_worth_it = match &outcome {
-            Ok(_) | Err(Error::Interrupted { .. } | Error::MemoryPressure(_)) => true,
+            Ok(_) | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
+                true
+            }
             // It could only be continued to no end.
-            Err(Error::NonFiniteLoss {
+            Err(Error::Engine(Engine::NonFiniteLoss {
                 cause: Cause::Weights,
                 ..
-            }) => false,
+            })) => false,
             // A run that has not begun has nothing to lose.
             Err(_) => step > 0 && !trainer.is_poisoned(),
         };
@@ -183,7 +187,8 @@ impl Recorder {
             let saved = saved.map_err(|e| e.during_run(step));
             outcome = match outcome {
                 // A stop that promises a state to go on from has failed without one.
-                Ok(_) | Err(Error::Interrupted { .. } | Error::MemoryPressure(_)) => {
+                Ok(_)
+                | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
                     saved.and(outcome)
                 }
                 failed => failed,
@@ -205,8 +210,8 @@ impl Recorder {
         let status = match &outcome {
             Ok(Ending::Completed) => Status::Completed,
             Ok(Ending::EarlyStopped) => Status::EarlyStopped,
-            Err(Error::Interrupted { .. }) => Status::Interrupted,
-            Err(Error::MemoryPressure(_)) => Status::EmergencyStop,
+            Err(Error::Engine(Engine::Interrupted { .. })) => Status::Interrupted,
+            Err(Error::Engine(Engine::MemoryPressure(_))) => Status::EmergencyStop,
             Err(_) => Status::Failed,
         };
         let error = outcome.as_ref().err().map(Error::message);
@@ -324,7 +329,7 @@ impl Recorder {
     }
 }
 
-impl Observer for Recorder {
+impl Observer<Error> for Recorder {
     fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
         self.progress.epoch_started(epoch, num_batches);
     }

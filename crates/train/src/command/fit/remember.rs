@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use torch_ext::library;
 
 use crate::command::console;
-use crate::device;
 use crate::outputs::{Status, Summary};
+use engine::device;
 
 /// Appends the run, where it made a step and did not fail. That it cannot be is a warning: the run
 /// itself is saved by then.

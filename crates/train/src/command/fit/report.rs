@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ladder::{Failure, Rung};
 use crate::outputs::{Status, Summary};
-use crate::trainer::EpochReport;
+use engine::ladder::{Failure, Rung};
+use engine::trainer::EpochReport;
 
 /// What happened, what is done about it, and what that means.
 pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {

@@ -9,12 +9,12 @@ use super::FitArgs;
 use crate::command::console;
 use crate::error::{Error, Result};
 use crate::outputs::RunDir;
-use crate::precision::Precision;
 use crate::run_data::{self, Pages};
 use crate::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
-use crate::trainer::Trainer;
 use crate::usage::UsageError;
 use crate::weights::{self, WeightsFile};
+use engine::precision::Precision;
+use engine::trainer::Trainer;
 
 /// Where a run starts from.
 #[derive(Debug)]

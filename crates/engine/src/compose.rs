@@ -1,6 +1,6 @@
 //! Where the three techniques meet: the one file that knows which features this binary was
 //! built with. It offers the same API either way; a technique that is compiled out is
-//! refused by name before a run that asks for it starts ([`missing_feature`]).
+//! refused by name before a run that asks for it starts ([`require_features`]).
 
 use std::sync::Arc;
 
@@ -33,6 +33,17 @@ pub fn means() -> Freedom {
         policy: has("checkpoint"),
         amp: has("amp"),
         ..Freedom::ALL
+    }
+}
+
+/// Refuses a configuration that needs a technique which this binary was built without.
+///
+/// # Errors
+/// [`Error::MissingFeature`](crate::Error::MissingFeature).
+pub fn require_features(config: &RunConfig) -> crate::Result<()> {
+    match missing_feature(config) {
+        Some(feature) => Err(crate::Error::MissingFeature { feature }),
+        None => Ok(()),
     }
 }
 
@@ -185,7 +196,7 @@ impl From<amp::Error> for crate::Error {
     fn from(error: amp::Error) -> Self {
         match error {
             amp::Error::Tensor(error) => Self::Tensor(error),
-            other => Self::Scaler(other.to_string()),
+            other => Self::Scaler(Box::new(other)),
         }
     }
 }

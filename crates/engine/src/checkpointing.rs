@@ -25,7 +25,7 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
         CheckpointPolicy::Block => segments(Unit::Block),
         CheckpointPolicy::Stage => segments(Unit::Stage),
         CheckpointPolicy::Selective | CheckpointPolicy::Mixed => scheduled(config, device)?,
-        CheckpointPolicy::Auto => return Err(not_chosen()),
+        CheckpointPolicy::Auto => return Err(Error::PolicyNotChosen),
     };
     Ok(ForwardMode {
         training: true,
@@ -40,20 +40,8 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
 /// For `auto`.
 pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
     match config.checkpoint_policy() {
-        CheckpointPolicy::Auto => Err(not_chosen()),
+        CheckpointPolicy::Auto => Err(Error::PolicyNotChosen),
         _ => Ok(()),
-    }
-}
-
-fn not_chosen() -> Error {
-    Error::Usage {
-        message:
-            "the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free"
-                .to_owned(),
-        hint:
-            "name one here: `selective` halves the activations for almost no time, `mixed` takes \
-               the least memory"
-                .to_owned(),
     }
 }
 
@@ -66,9 +54,7 @@ fn scheduled(config: &RunConfig, device: Device) -> Result<Checkpointing> {
     };
     let plan = plan.with_split_concat(config.split_concat);
     let schedule = Schedule::compile(&network, &plan, compose::schedule_target(device));
-    let schedule = schedule.map_err(|error| Error::Usage {
-        message: format!("`grad_checkpoint_plan`: {error}"),
-        hint: "one of `everything`, `convs`, `last-conv`, `nothing` for each stage".to_owned(),
-    })?;
-    Ok(Checkpointing::Scheduled(Arc::new(schedule)))
+    Ok(Checkpointing::Scheduled(Arc::new(
+        schedule.map_err(Error::Plan)?,
+    )))
 }

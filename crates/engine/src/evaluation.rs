@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::batch::Upload;
 use crate::compose::Autocast;
 use crate::device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
@@ -66,7 +66,7 @@ impl Evaluator<'_> {
                         loss_sum += loss * num as f64;
                         done += num;
                     }
-                    Err(Error::Tensor(error)) if error.is_out_of_memory() && num > 1 => {
+                    Err(error) if error.is_out_of_memory() && num > 1 => {
                         *at_a_time = num.div_ceil(2);
                         device::empty_cache(self.upload.device)?;
                     }

@@ -27,7 +27,7 @@ use crate::precision::Precision;
 use data::{Batch, Loader};
 pub use divergence::Cause;
 use divergence::LossWatch;
-pub(crate) use divergence::all_finite;
+pub use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
 pub use state::TrainerState;
@@ -117,8 +117,8 @@ pub struct EpochReport {
     pub steps: u64,
 }
 
-/// Who watches a run: progress, files. What it does not ask for is nothing to it.
-pub trait Observer {
+/// Who watches a run: progress, files. What it does not ask for is nothing to it. `E` is its own error.
+pub trait Observer<E = Error> {
     /// An epoch begins with that many micro-batches.
     fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
     /// An optimizer step is done and the position of `trainer` is behind it; at `is_last`
@@ -137,7 +137,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// Where a file cannot be written: the run ends.
-    fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<()> {
+    fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<(), E> {
         Ok(())
     }
 }
@@ -192,13 +192,13 @@ impl Trainer {
     /// Where data, a tensor operation or a file fails, the loss stops being a number, or
     /// somebody interrupts: then the trainer stands at the end of a step, unless it
     /// [`is_poisoned`](Self::is_poisoned).
-    pub fn fit(
+    pub fn fit<E: From<Error>>(
         &mut self,
         train: &Loader,
         val: &Loader,
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
-    ) -> Result<Ending> {
+    ) -> Result<Ending, E> {
         loop {
             if let Some(ending) = self.ending() {
                 return Ok(ending);
@@ -271,10 +271,10 @@ impl Trainer {
         }
     }
 
-    fn validate(
+    fn validate<E>(
         &mut self,
         val: &Loader,
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
     ) -> Result<(Scores, f64)> {
         let before = self.validation_at_a_time.min(self.config.batch as usize);
@@ -294,10 +294,10 @@ impl Trainer {
 
     /// The rest of a pass over the training images. Returns the mean loss of the pass and the share
     /// of the time spent waiting for data.
-    fn train_epoch(
+    fn train_epoch<E>(
         &mut self,
         loader: &Loader,
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
     ) -> Result<(f64, f64)> {
         let accumulation = self.config.accumulation.max(1) as usize;

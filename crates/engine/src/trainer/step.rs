@@ -14,7 +14,7 @@ use crate::batch::micro_batches;
 use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::ladder::{Failure, Ladder, Recipe};
+use crate::ladder::{Ladder, Recipe};
 use crate::learner::Learner;
 
 /// Tensors that a step changes in place, with copies from before it.
@@ -63,10 +63,10 @@ impl Trainer {
     ///
     /// # Errors
     /// Where no rung mends the failure.
-    pub(super) fn step(
+    pub(super) fn step<E>(
         &mut self,
         batches: &[Batch],
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<E>,
     ) -> Result<Vec<Tensor>> {
         if self.ladder.is_none() && self.guard.is_none() {
             let outcome = self.try_step(batches);
@@ -92,7 +92,7 @@ impl Trainer {
                 return Err(error);
             }
             self.undo().inspect_err(|_| self.is_poisoned = true)?;
-            let Some(failure) = Failure::of(&error) else {
+            let Some(failure) = error.failure() else {
                 return Err(error);
             };
             // A snapshot from before the rung knows nothing of it.

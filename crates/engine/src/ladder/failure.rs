@@ -39,27 +39,25 @@ pub enum Failure {
     },
 }
 
-impl Failure {
-    /// The failure behind an error; `None` for what no change of recipe mends.
-    pub fn of(error: &Error) -> Option<Self> {
-        match error {
-            Error::Tensor(error) if error.is_out_of_memory() => Some(Self::OutOfMemory {
+impl Error {
+    /// The failure that a change of recipe may mend; `None` for everything else.
+    pub fn failure(&self) -> Option<Failure> {
+        Some(match self {
+            Self::Tensor(error) if error.is_out_of_memory() => Failure::OutOfMemory {
                 shortfall_bytes: shortfall(error),
-            }),
-            Error::Tensor(
-                torch_ext::Error::RecomputeMismatch(_) | torch_ext::Error::Segment(_),
-            ) => Some(Self::Checkpointing),
-            // Weights that are no numbers stay so whatever the recipe.
-            Error::NonFiniteLoss { cause, .. } if *cause != Cause::Weights => {
-                Some(Self::NonFiniteLoss)
+            },
+            Self::Tensor(torch_ext::Error::RecomputeMismatch(_) | torch_ext::Error::Segment(_)) => {
+                Failure::Checkpointing
             }
-            Error::MemoryPressure(pressure) => Some(Self::MemoryPressure {
+            // Weights that are not finite stay so whatever the recipe.
+            Self::NonFiniteLoss { cause, .. } if *cause != Cause::Weights => Failure::NonFiniteLoss,
+            Self::MemoryPressure(pressure) => Failure::MemoryPressure {
                 place: pressure.place,
                 excess_bytes: pressure.excess_bytes(),
-            }),
-            Error::GradientOverflow { scale } => Some(Self::Overflow { scale: *scale }),
-            _ => None,
-        }
+            },
+            Self::GradientOverflow { scale } => Failure::Overflow { scale: *scale },
+            _ => return None,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::ops::one_value;
 
 use crate::device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluation::Evaluator;
 use crate::ladder::Means;
 use crate::model::ForwardMode;
@@ -46,10 +46,10 @@ impl<'a> Predictor<'a> {
     ) -> Result<Vec<u8>> {
         loop {
             match self.try_predict(batch, original) {
-                Err(Error::Tensor(error)) if error.is_out_of_memory() => {
+                Err(error) if error.is_out_of_memory() => {
                     device::empty_cache(self.evaluator.upload.device)?;
                     let Some(words) = self.step_down() else {
-                        return Err(Error::Tensor(error));
+                        return Err(error);
                     };
                     rung(words);
                 }

@@ -70,19 +70,19 @@ impl Trainer {
     ///
     /// # Errors
     /// What `value` returns; a scaler's state that does not fit.
-    pub fn restore(
+    pub fn restore<E: From<Error>>(
         &mut self,
         state: &TrainerState,
-        value: impl Fn(&str, &Tensor) -> Result<Tensor>,
-    ) -> Result<()> {
+        value: impl Fn(&str, &Tensor) -> Result<Tensor, E>,
+    ) -> Result<(), E> {
         for (name, mut tensor) in self.tensors() {
             let value = value(&name, &tensor)?;
-            tch::no_grad(|| tensor.f_copy_(&value))?;
+            tch::no_grad(|| tensor.f_copy_(&value)).map_err(Error::from)?;
         }
         match state.scaler {
             Some(scaler) => self.learner.scaler.load_state(scaler)?,
             None if self.learner.scaler.state()?.is_some() => {
-                return Err(Error::Scaler("its state is missing".to_owned()));
+                return Err(Error::ScalerStateMissing.into());
             }
             None => {}
         }

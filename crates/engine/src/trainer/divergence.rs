@@ -99,8 +99,11 @@ pub(super) fn are_numbers(model: &UNet) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether every value is a number. Waits for the device.
-pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool> {
+/// Whether every value is finite. Waits for the device.
+///
+/// # Errors
+/// Where a tensor operation fails.
+pub fn all_finite(tensor: &Tensor) -> Result<bool> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 

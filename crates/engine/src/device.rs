@@ -43,20 +43,19 @@ impl DeviceChoice {
     /// The device itself.
     ///
     /// # Errors
-    /// [`Error::Usage`] where CUDA was asked for and is not to be had, with the reason.
+    /// [`Error::NoSuchGpu`]; [`Error::CudaUnavailable`], with the reason.
     pub fn resolve(self) -> Result<Device> {
         let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         match self {
             Self::Auto if cuda::is_available() => Ok(Device::Cuda(0)),
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(n) if n < num_cuda => Ok(Device::Cuda(n)),
-            Self::Cuda(n) if num_cuda > 0 => Err(Error::Usage {
-                message: format!("there is no `cuda:{n}`: this machine shows {num_cuda} GPU(s)"),
-                hint: format!("choose `cuda:0` to `cuda:{}`", num_cuda - 1),
+            Self::Cuda(index) if num_cuda > 0 => Err(Error::NoSuchGpu {
+                index,
+                num_gpus: num_cuda,
             }),
-            Self::Cuda(_) => Err(Error::Usage {
-                message: format!("CUDA is not available: {}", why_no_cuda()),
-                hint: "`--device cpu` runs the same on the CPU".to_owned(),
+            Self::Cuda(_) => Err(Error::CudaUnavailable {
+                reason: why_no_cuda(),
             }),
         }
     }

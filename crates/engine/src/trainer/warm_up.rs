@@ -46,12 +46,12 @@ impl Trainer {
     ///
     /// # Errors
     /// Where a step fails otherwise.
-    pub fn warm_up(
+    pub fn warm_up<E>(
         &mut self,
         batches: &[Batch],
         num_steps: u64,
         clock: &mut Clock<'_>,
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<E>,
     ) -> Result<()> {
         if !self.may_warm_up(num_steps) {
             return Ok(());
@@ -109,7 +109,7 @@ impl Trainer {
         for _try in 0..tries {
             match clock(self, batches) {
                 Ok(time) => fastest = Some(fastest.map_or(time, |fastest| fastest.min(time))),
-                Err(error) if Failure::of(&error).is_some() => return Ok(None),
+                Err(error) if error.failure().is_some() => return Ok(None),
                 Err(error) => return Err(error),
             }
         }

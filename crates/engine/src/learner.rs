@@ -11,7 +11,7 @@ use torch_ext::ops::{MemoryFormat, contiguous_in, mul_scalar};
 use crate::batch::{MicroBatch, Upload};
 use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluation::Evaluator;
 use crate::loss::segmentation_loss;
 use crate::model::{ForwardMode, UNet};
@@ -179,8 +179,7 @@ impl Learner {
         const TRIES: u32 = 3;
         for _try in 1..TRIES {
             match self.scaler.step(&mut self.optimizer) {
-                Err(Error::Tensor(error))
-                    if error.is_out_of_memory() && self.optimizer.is_under_way() => {}
+                Err(error) if error.is_out_of_memory() && self.optimizer.is_under_way() => {}
                 outcome => return outcome,
             }
         }

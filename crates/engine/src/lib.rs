@@ -1,0 +1,26 @@
+//! What trains: the U-Net as a model, one training step ([`learner`]), the loop around it ([`trainer`]) and
+//! what is done about a step that fails ([`ladder`], [`guard`]). This crate alone composes the three
+//! techniques (`amp`, `checkpoint`, `layout`), which are features of it ([`compose`]).
+//!
+//! It writes no file and reads no command line: `train` does both.
+
+pub mod batch;
+pub mod checkpointing;
+pub mod compose;
+pub mod device;
+mod error;
+pub mod evaluation;
+pub mod fault;
+pub mod guard;
+pub mod interrupt;
+pub mod ladder;
+pub mod learner;
+pub mod loss;
+pub mod metrics;
+pub mod model;
+pub mod optimizer;
+pub mod precision;
+pub mod predictor;
+pub mod trainer;
+
+pub use error::{Error, Result};
