@@ -1,5 +1,6 @@
 //! Mixed precision computes in the lower precision and nowhere else; channels-last is kept.
 
+use config::ImageSize;
 use tch::{Device, Kind, Tensor};
 use torch_ext::autocast;
 use torch_ext::conv::Conv;
@@ -76,6 +77,10 @@ pub(super) fn amp(device: Device, precision: Precision, broken: bool) -> Result<
     })
 }
 
+/// Where an image is smaller than the kernel, the backward of a convolution copies the weight to
+/// channels-first on CPUs without AVX512. Four halvings of this size leave 3x4 pixels.
+const LOWEST_LEVEL_3X4: ImageSize = ImageSize::new(48, 64);
+
 /// Every 4-D tensor of a step, forward and backward, is channels-last.
 pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) -> Result<Finding> {
     // Enough of them to have watched the step at all: 23 convolutions and their backward.
@@ -90,6 +95,7 @@ pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) 
         }
         let mut config = config_of(policy, precision);
         config.use_channels_last = !broken;
+        config.img_size = LOWEST_LEVEL_3X4;
         let tiny = Tiny::new(config, device, precision)?;
         let batch = tiny.batch(8)?;
         let seen = compose::watch_format(|| tiny.gradients(&batch))?;
