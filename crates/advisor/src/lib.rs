@@ -20,7 +20,6 @@
 
 pub mod calibrate;
 mod changes;
-mod columns;
 pub mod explain;
 mod fit;
 pub mod gpus;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use config::{AmpDtype, Bytes, RunConfig};
+use figures::Table;
 use machine::Device;
 
 use crate::changes::policy;
@@ -19,7 +20,7 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
         push(&mut text, &line);
     }
     push(&mut text, "");
-    table(&mut text, target, advice);
+    text.push_str(&table(target, advice));
     if !advice.changes.is_empty() {
         push(&mut text, "");
         push(&mut text, "changed from the guide's recipe:");
@@ -57,15 +58,14 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     text
 }
 
-fn table(text: &mut String, target: &Target, advice: &Advice) {
+fn table(target: &Target, advice: &Advice) -> String {
     let guide = &advice.guide;
     let recommended = advice.recommended.as_ref();
+    let mut table = Table::new(&["", "guide", "recommended"]);
     let mut row = |label: &str, guide: String, ours: Option<String>| {
         let ours = ours.unwrap_or_else(|| "-".to_owned());
-        let row = format!("  {label:<17}{guide:<23}{ours}");
-        push(text, row.trim_end());
+        table.row([label.to_owned(), guide, ours]);
     };
-    row("", "guide".to_owned(), Some("recommended".to_owned()));
     let mut of_config = |label: &str, value: &dyn Fn(&RunConfig) -> String| {
         row(
             label,
@@ -115,6 +115,7 @@ fn table(text: &mut String, target: &Target, advice: &Advice) {
             Some(format!("{ratio:.2}"))
         });
     }
+    table.to_text(3)
 }
 
 fn amp(target: &Target, config: &RunConfig) -> String {

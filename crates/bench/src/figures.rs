@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use figures::Table;
+use figures::numbers::short;
+
 use crate::case::Implementation;
-use crate::markdown::{Table, interval, number};
+use crate::markdown::interval;
 use crate::results::{EpochRow, Results};
 use crate::statistics::Ratio;
 
@@ -47,7 +50,7 @@ pub fn block(files: &[(String, Results)]) -> String {
             "On {}, {} ([all of it](docs/measurements/{stem}.md)):\n\n{}",
             results.device.name,
             results.date,
-            table.render()
+            table.to_markdown()
         );
         out.push_str(&epochs(results));
         out.push('\n');
@@ -89,7 +92,7 @@ fn epochs(results: &Results) -> String {
                     (Implementation::Snug, false) => "Snug without them",
                     (other, _) => other.name(),
                 };
-                Some(format!("{who} {}", number(ratio.median)))
+                Some(format!("{who} {}", short(ratio.median)))
             })
             .collect();
         if !said.is_empty() {

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use config::guide::Verdict;
+use figures::Table;
+use figures::numbers::{change, median, short};
 
 use crate::claims::claims;
 use crate::results::{EpochRow, HostRow, Results, Row, Status};
-use crate::statistics::{Ratio, median};
+use crate::statistics::Ratio;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -93,7 +95,7 @@ pub fn tables(results: &Results) -> String {
             };
             table.row(vec![claim.about, claim.stated, claim.measured, verdict]);
         }
-        let _ = writeln!(out, "{}", table.render());
+        let _ = writeln!(out, "{}", table.to_markdown());
     }
     if !results.epochs.is_empty() {
         out.push_str(&epochs(&results.epochs));
@@ -130,7 +132,7 @@ fn steps(rows: &[&Row]) -> String {
     ]);
     for row in rows {
         let step = match (row.status, row.step_ms_median) {
-            (Status::Ok, Some(ms)) => number(ms),
+            (Status::Ok, Some(ms)) => short(ms),
             (Status::Ok, None) => dash(),
             (status, _) => status.name().to_owned(),
         };
@@ -140,18 +142,18 @@ fn steps(rows: &[&Row]) -> String {
             row.recipe(),
             format!("{} x {}", row.batch, row.size()),
             step,
-            quartiles.map_or(dash(), |[a, b]| format!("{} to {}", number(a), number(b))),
-            row.images_per_second.map_or(dash(), number),
+            quartiles.map_or(dash(), |[a, b]| format!("{} to {}", short(a), short(b))),
+            row.images_per_second.map_or(dash(), short),
             row.ratio_to_baseline.map_or(dash(), |r| interval(&r)),
             mib(row.peak_allocated_bytes),
             mib(row.peak_reserved_bytes),
             mib(row.device_total_bytes),
             mib(row.predicted_peak_bytes),
             row.prediction_error()
-                .map_or(dash(), |error| format!("{:+.2} %", 100.0 * error)),
+                .map_or(dash(), |error| change(error, 2)),
         ]);
     }
-    let mut out = table.render();
+    let mut out = table.to_markdown();
     for row in rows.iter().filter(|row| row.status != Status::Ok) {
         let _ = writeln!(
             out,
@@ -245,7 +247,7 @@ fn epochs(rows: &[EpochRow]) -> String {
             row.ratio_to_snug.map_or(dash(), |r| interval(&r)),
         ]);
     }
-    out.push_str(&table.render());
+    out.push_str(&table.to_markdown());
     for row in rows {
         if let Some(message) = &row.message {
             let _ = writeln!(
@@ -290,14 +292,14 @@ fn host(rows: &[HostRow], cuda: bool) -> String {
             row.recipe.clone(),
             row.width.to_string(),
             format!("{} x {}x{}", row.batch, row.img_size[0], row.img_size[1]),
-            number(row.step_ms),
+            short(row.step_ms),
             format!("{:.3}", row.host_ms),
             share(row.host_ms),
             format!("{:.2}", row.smallest_step_ms),
             share(row.smallest_step_ms),
         ]);
     }
-    out.push_str(&table.render());
+    out.push_str(&table.to_markdown());
     out.push('\n');
     out
 }
@@ -306,74 +308,12 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-/// Three or four figures.
-pub(crate) fn number(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
-    }
-}
-
 pub(crate) fn interval(ratio: &Ratio) -> String {
     format!("{:.3} [{:.3}, {:.3}]", ratio.median, ratio.low, ratio.high)
 }
 
 fn mib(bytes: Option<u64>) -> String {
-    bytes.map_or(dash(), |bytes| number(bytes as f64 / MIB))
-}
-
-/// A Markdown table with its columns aligned; a column without a figure is left out.
-pub(crate) struct Table {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    pub(crate) fn new(head: &[&str]) -> Self {
-        Self {
-            head: head.iter().map(|&h| h.to_owned()).collect(),
-            rows: Vec::new(),
-        }
-    }
-
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
-        debug_assert_eq!(cells.len(), self.head.len());
-        // A bar would end its cell.
-        self.rows
-            .push(cells.into_iter().map(|c| c.replace('|', "/")).collect());
-    }
-
-    pub(crate) fn render(&self) -> String {
-        let kept: Vec<usize> = (0..self.head.len())
-            .filter(|&column| self.rows.iter().any(|row| row[column] != "-"))
-            .collect();
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells
-                .max()
-                .unwrap_or(0)
-                .max(self.head[column].chars().count())
-        };
-        let widths: Vec<usize> = kept.iter().map(|&column| width(column)).collect();
-        let line = |row: &[String]| {
-            let cells: Vec<String> = kept
-                .iter()
-                .zip(&widths)
-                .map(|(&column, &width)| format!("{:<width$}", row[column]))
-                .collect();
-            format!("| {} |\n", cells.join(" | "))
-        };
-        let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
-        let mut out = line(&self.head);
-        let _ = writeln!(out, "| {} |", rule.join(" | "));
-        for row in &self.rows {
-            out.push_str(&line(row));
-        }
-        out
-    }
+    bytes.map_or(dash(), |bytes| short(bytes as f64 / MIB))
 }
 
 #[cfg(test)]

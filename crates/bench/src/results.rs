@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use config::{CheckpointPolicy, ImageSize};
+use figures::numbers::{median, quantile};
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision, recipe};
 use crate::error::{Error, Result};
 use crate::protocol::Epoch;
-use crate::statistics::{Ratio, median, quantile};
+use crate::statistics::Ratio;
 
 /// Version of the file.
 pub const SCHEMA_VERSION: u32 = 1;

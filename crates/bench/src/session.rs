@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use figures::numbers::median;
 use machine::nvml::{self, InUse};
 
 use crate::case::{Case, Implementation, Precision};
@@ -13,7 +14,7 @@ use crate::prediction;
 use crate::protocol::{Answer, Peak, Ready, Request, Spec};
 use crate::results::{GroupInfo, Row, Status};
 use crate::shared::Shared;
-use crate::statistics::{Ratio, median};
+use crate::statistics::Ratio;
 use crate::worker::{Failure, Programs, Worker};
 
 /// Steps whose losses are compared. They warm up as well: libraries choose and allocate in them.

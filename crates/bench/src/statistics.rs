@@ -1,31 +1,7 @@
-//! Medians, quartiles, and the interval of a ratio.
+//! A ratio of two measurements, with its interval.
 
+use figures::numbers::median;
 use serde::{Deserialize, Serialize};
-
-/// The median; `None` of nothing. Of an even number, the mean of the middle two.
-pub fn median(values: &[f64]) -> Option<f64> {
-    quantile(values, 0.5)
-}
-
-/// The `q`-quantile, `q` in [0, 1], between neighbours in a straight line; `None` of nothing.
-pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let at = q.clamp(0.0, 1.0) * last as f64;
-    let (below, above) = (index(at.floor()), index(at.ceil()));
-    let (a, b) = (*sorted.get(below)?, *sorted.get(above)?);
-    Some(a + (b - a) * (at - at.floor()))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rounded index of a slice"
-)]
-fn index(at: f64) -> usize {
-    at as usize
-}
 
 /// How two things compare, from pairs that were measured one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -82,15 +58,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn quantiles_of_known_values() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(quantile(&[0.0, 10.0], 0.25), Some(2.5));
-        assert_eq!(quantile(&[5.0, 1.0, 3.0], 1.0), Some(5.0));
-    }
 
     #[test]
     fn an_outlier_moves_a_median_little() {

@@ -39,6 +39,7 @@ const RULES: &[Rule] = &[
     rule("machine", LIBTORCH),
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
+    rule("figures", LIBTORCH),
     rule("advisor", LIBTORCH),
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use figures::Table;
+use figures::numbers::change;
 use serde_json::{Value, json};
 
 use super::{Errors, Group, Sample};
-use crate::columns::columns;
 
 /// Each group: measured beside predicted, before and after, and how far off.
 pub fn to_text(groups: &[Group]) -> String {
@@ -23,23 +24,19 @@ pub fn to_text(groups: &[Group]) -> String {
             "{}{threads}, {} {}:",
             fitted.device.name, fitted.precision, fitted.memory_format
         );
-        let mut rows = vec![
-            [
-                "recipe",
-                "measured, ms",
-                "before",
-                "error",
-                "after",
-                "error",
-                "",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-        ];
-        rows.extend(group.samples.iter().map(|sample| {
+        let mut table = Table::new(&[
+            "recipe",
+            "measured, ms",
+            "before",
+            "error",
+            "after",
+            "error",
+            "",
+        ]);
+        for sample in &group.samples {
             let ms = |seconds: f64| format!("{:.1}", 1e3 * seconds);
-            let error = |seconds: f64| percent(seconds / sample.measured_seconds - 1.0);
-            vec![
+            let error = |seconds: f64| change(seconds / sample.measured_seconds - 1.0, 0);
+            table.row([
                 sample.recipe.clone(),
                 ms(sample.measured_seconds),
                 ms(sample.before_seconds),
@@ -47,9 +44,9 @@ pub fn to_text(groups: &[Group]) -> String {
                 ms(sample.after_seconds),
                 error(sample.after_seconds),
                 String::new(),
-            ]
-        }));
-        text.push_str(&columns(&rows, 1));
+            ]);
+        }
+        text.push_str(&table.to_text(1));
         let (tera, giga) = (1e-12, 1e-9);
         let _ = writeln!(
             text,
@@ -85,10 +82,6 @@ pub fn to_text(groups: &[Group]) -> String {
     text
 }
 
-fn percent(share: f64) -> String {
-    format!("{:+.0} %", (100.0 * share).round() + 0.0)
-}
-
 fn errors(errors: &Errors) -> String {
     let pairs = match errors.num_pairs {
         0 => "no two recipes of the same work".to_owned(),
@@ -97,7 +90,7 @@ fn errors(errors: &Errors) -> String {
     format!(
         "off by a factor of {:.2} (root of the mean square), {} at the worst; {pairs}",
         errors.spread.exp(),
-        percent(errors.worst)
+        change(errors.worst, 0)
     )
 }
 

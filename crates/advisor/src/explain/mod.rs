@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use config::{AmpDtype, Bytes, RunConfig};
 use estimator::{At, Breakdown, Cuda, Machine, StepMemory};
+use figures::Table;
 use serde_json::{Value, json};
 
 pub use svg::to_svg;
@@ -67,34 +68,32 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
         network(config, on),
         recipe(config, on)
     );
-    // Writing to a `String` cannot fail.
+    let mut table = Table::new(&[""; 4]);
     for (name, bytes) in parts(&peak.breakdown) {
         // A CPU has none apart from the transients.
         if name == "workspace" && on.context_bytes().is_none() {
             continue;
         }
         let share = bytes as f64 / peak.bytes.max(1) as f64;
-        let row = format!(
-            "  {name:<14}{:>12}{:>6.1} %  {}",
+        table.row([
+            name.to_owned(),
             Bytes(bytes).to_string(),
-            100.0 * share,
-            bar(share)
-        );
-        let _ = writeln!(text, "{}", row.trim_end());
+            format!("{:.1} %", 100.0 * share),
+            bar(share),
+        ]);
     }
-    let _ = writeln!(
-        text,
-        "  {:<14}{:>12}",
-        "peak",
-        Bytes(peak.bytes).to_string()
-    );
+    let mut sums = vec![("peak", peak.bytes)];
     if let (Some(reserved), Some(context)) = (peak.reserved_bytes, on.context_bytes()) {
         let total = reserved.saturating_add(context);
-        for (name, bytes) in [("reserved", reserved), ("with context", total)] {
-            let _ = writeln!(text, "  {name:<14}{:>12}", Bytes(bytes).to_string());
-        }
+        sums.extend([("reserved", reserved), ("with context", total)]);
     }
+    for (name, bytes) in sums {
+        let bytes = Bytes(bytes).to_string();
+        table.row([name.to_owned(), bytes, String::new(), String::new()]);
+    }
+    text.push_str(&table.to_text(1));
     let phase = phase(peak.at).map_or(String::new(), |phase| format!("in {phase}, "));
+    // Writing to a `String` cannot fail.
     let _ = writeln!(text, "\nthe peak is {phase}at: {}", peak.at);
     text
 }

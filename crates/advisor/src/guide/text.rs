@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use config::Bytes;
 use config::guide::{Stated, Verdict};
+use figures::Table;
 use machine::Device;
 
 use super::check::{Check, ClaimCheck, Measurements, Part, Row};
-use crate::columns::columns;
 use crate::report::describe;
 use crate::target::Target;
 
@@ -34,10 +34,11 @@ pub fn to_text(
         (Part::Preset, "its presets"),
     ] {
         let _ = writeln!(text, "\n{title}:");
-        let mut rows = vec![heading(measured.is_some())];
-        let of_part = check.rows.iter().filter(|row| row.part == part);
-        rows.extend(of_part.map(|row| cells(row, measured.is_some())));
-        text.push_str(&columns(&rows, 2));
+        let mut table = Table::new(&heading(measured.is_some()));
+        for row in check.rows.iter().filter(|row| row.part == part) {
+            table.row(cells(row, measured.is_some()));
+        }
+        text.push_str(&table.to_text(2));
     }
     text.push_str(
         "\n(sizes in GiB; the guide's GB are read as such, and hold within a tenth of what is \
@@ -55,10 +56,11 @@ pub fn to_text(
         heading.push("measured");
     }
     heading.push("");
-    let mut rows = vec![owned(&heading)];
-    let claims = check.claims.iter();
-    rows.extend(claims.map(|claim| claim_cells(claim, measured.is_some())));
-    text.push_str(&columns(&rows, 2));
+    let mut table = Table::new(&heading);
+    for claim in &check.claims {
+        table.row(claim_cells(claim, measured.is_some()));
+    }
+    text.push_str(&table.to_text(2));
     text.push_str(
         "\n(verdicts on memory are of allocated bytes; in total there is cuDNN's workspace as well, of \
          which\nthe prediction is an upper figure; what channels-last does to speed is not \
@@ -75,11 +77,7 @@ fn has_measured(check: &Check) -> bool {
         || check.claims.iter().any(|it| it.measured_percent.is_some())
 }
 
-fn owned(cells: &[&str]) -> Vec<String> {
-    cells.iter().map(|cell| (*cell).to_owned()).collect()
-}
-
-fn heading(measured: bool) -> Vec<String> {
+fn heading(measured: bool) -> Vec<&'static str> {
     let mut cells = vec![
         "recipe",
         "work",
@@ -94,7 +92,7 @@ fn heading(measured: bool) -> Vec<String> {
     if measured {
         cells.insert(6, "measured");
     }
-    owned(&cells)
+    cells
 }
 
 fn cells(row: &Row, measured: bool) -> Vec<String> {

@@ -1,10 +1,11 @@
 //! What a device's runs teach about predictions for it.
 
 use config::Bytes;
+use figures::numbers::median;
 use serde::Serialize;
 
 use super::entry::{Device, Entry};
-use super::statistics::{median, ratio};
+use super::statistics::ratio;
 
 /// Of fewer runs nothing follows.
 pub const MIN_RUNS: usize = 3;

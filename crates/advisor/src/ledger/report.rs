@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use config::Bytes;
+use figures::Table;
+use figures::numbers::change;
 use serde_json::{Value, json};
 
 use super::corrections::MIN_RUNS;
@@ -130,27 +132,22 @@ fn device(text: &mut String, statistics: &Statistics) {
         let _ = writeln!(text, "  none of them had a prediction");
         return;
     }
-    let _ = writeln!(
-        text,
-        "  {:<12}{:>6}{:>12}{:>12}{:>12}",
-        "", "runs", "least", "median", "most"
-    );
+    // The last column is flush left.
+    let mut table = Table::new(&["", "runs", "least", "median", "most", ""]);
     let mut row = |name: &str, spread: Spread, cell: fn(f64) -> String| {
         let [least, median, most] = [spread.min, spread.median, spread.max].map(cell);
-        let _ = writeln!(
-            text,
-            "  {name:<12}{:>6}{least:>12}{median:>12}{most:>12}",
-            spread.num_runs
-        );
+        let runs = spread.num_runs.to_string();
+        table.row([name.to_owned(), runs, least, median, most, String::new()]);
     };
     for (name, spread) in errors {
         if let Some(spread) = spread {
-            row(name, spread, |error| format!("{:+.2} %", 100.0 * error));
+            row(name, spread, |error| change(error, 2));
         }
     }
     if let Some(spread) = speed {
         row("speed", spread, |ratio| format!("x {ratio:.2}"));
     }
+    text.push_str(&table.to_text(1));
     corrections(text, statistics);
 }
 

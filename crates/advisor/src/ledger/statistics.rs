@@ -1,5 +1,6 @@
 //! How far predictions were off, device by device.
 
+use figures::numbers::median;
 use serde::Serialize;
 
 use super::corrections::Corrections;
@@ -117,15 +118,6 @@ pub(super) fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one? / other?)
 }
 
-/// Of an even number, the mean of the middle two; `None` of nothing.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let above = *sorted.get(sorted.len() / 2)?;
-    let below = *sorted.get((sorted.len() - 1) / 2)?;
-    Some(f64::midpoint(below, above))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use config::RunConfig;
@@ -203,13 +195,5 @@ pub(super) mod tests {
             ..Corrections::default()
         };
         assert_eq!(all[1].corrections, compared);
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use config::{Bytes, Keep};
+use figures::Table;
+use figures::numbers::short;
 use machine::Device;
 use serde_json::{Value, json};
 
 use super::{Pareto, Point};
-use crate::columns::columns;
 use crate::json;
 use crate::report::describe;
 use crate::target::Target;
@@ -61,9 +62,11 @@ pub fn to_text(device: &Device, target: &Target, pareto: &Pareto) -> String {
         heading.push("img/s");
     }
     heading.extend(["fits", ""]);
-    let mut rows = vec![heading.into_iter().map(str::to_owned).collect()];
-    rows.extend(points.iter().map(|point| cells(target, point)));
-    text.push_str(&columns(&rows, 1));
+    let mut table = Table::new(&heading);
+    for point in &points {
+        table.row(cells(target, point));
+    }
+    text.push_str(&table.to_text(1));
     let front = pareto.front.len();
     let _ = writeln!(
         text,
@@ -101,9 +104,7 @@ fn cells(target: &Target, point: &Point) -> Vec<String> {
     }
     cells.push(format!("{:.3}", point.relative_time));
     if target.speed_is_known() {
-        let speed = point.images_per_second;
-        let digits = if speed < 10.0 { 2 } else { 1 };
-        cells.push(format!("{speed:.digits$}"));
+        cells.push(short(point.images_per_second));
     }
     cells.push(if point.fits { "yes" } else { "no" }.to_owned());
     cells.push(if point.on_front { "*" } else { "" }.to_owned());

@@ -5,10 +5,10 @@ mod labels;
 use std::fmt::Write as _;
 
 use advisor::svg::{escaped, line, text};
+use figures::numbers::median;
 
 use crate::case::{Implementation, Precision};
 use crate::results::{Results, Row, Status};
-use crate::statistics::median;
 
 const WIDTH: f64 = 1240.0;
 const HEIGHT: f64 = 760.0;

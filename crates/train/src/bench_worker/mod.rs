@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use bench::case::Precision as CasePrecision;
 use bench::protocol::{Answer, Peak, Ready, Request, Spec};
-use bench::statistics::median;
 use config::{ImageSize, RunConfig};
+use figures::numbers::median;
 use machine::{Cpu, nvml};
 use tch::Device;
 use torch_ext::device_info;

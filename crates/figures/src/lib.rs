@@ -1,0 +1,21 @@
+//! How numbers are shown: tables, charts and numbers in words.
+//!
+//! It takes plain data and makes text of it. It measures nothing, predicts nothing and writes no file: whoever
+//! calls it knows what a number means and where the text goes.
+//!
+//! ```
+//! use figures::Table;
+//!
+//! let mut table = Table::new(&["policy", "peak, MiB"]);
+//! table.row(["off", "860"]);
+//! table.row(["selective", "430"]);
+//! assert_eq!(
+//!     table.to_text(1),
+//!     "  policy     peak, MiB\n  off        860\n  selective  430\n"
+//! );
+//! ```
+
+pub mod numbers;
+mod table;
+
+pub use table::Table;
