@@ -145,7 +145,8 @@ fn the_record_agrees_with_the_meter() {
         let metered = probe.peak_bytes().unwrap();
         let timeline = Timeline::of(&probe.recorded_step().unwrap());
         assert_eq!(timeline.peak.total(), metered.peak_bytes, "{policy}");
-        let [first, last] = [timeline.samples.first(), timeline.samples.last()].map(|sample| {
+        let samples = &timeline.memory.samples;
+        let [first, last] = [samples.first(), samples.last()].map(|sample| {
             let bytes = sample.unwrap().bytes;
             bytes.iter().sum::<u64>()
         });

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use config::Bytes;
 use launcher::{Flaw, VERSION};
-
-const MIB: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,7 +26,7 @@ pub(crate) enum Error {
 
     #[error(
         "only {} MiB of disk are free in `{}`, but the installation needs {} MiB",
-        .free_bytes / MIB, .path.display(), .needed_bytes / MIB
+        .free_bytes / Bytes::MIB, .path.display(), .needed_bytes / Bytes::MIB
     )]
     NotEnoughDisk {
         path: PathBuf,
@@ -104,7 +103,7 @@ pub(crate) enum Error {
 
     #[error(
         "the distribution has {:.1} MiB, more than the limit of {} MiB:\n{contents}",
-        mib(*.total_bytes), .limit_bytes / MIB
+        mib(*.total_bytes), .limit_bytes / Bytes::MIB
     )]
     TooLarge {
         total_bytes: u64,
@@ -193,7 +192,7 @@ impl Error {
 }
 
 fn mib(bytes: u64) -> f64 {
-    bytes as f64 / MIB as f64
+    Bytes(bytes).as_mib()
 }
 
 fn older(too_old: Option<&str>) -> String {

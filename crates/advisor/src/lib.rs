@@ -33,7 +33,6 @@ mod recommend;
 mod report;
 mod request;
 mod search;
-pub mod svg;
 mod target;
 mod tuned;
 

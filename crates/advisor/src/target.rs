@@ -236,7 +236,8 @@ impl Target {
         }
     }
 
-    pub(crate) fn speed(&self, config: &RunConfig) -> Speed {
+    /// How fast the device computes a step of a configuration.
+    pub fn speed(&self, config: &RunConfig) -> Speed {
         let element = self.element(config);
         let speed = match &self.kind {
             Kind::Cuda { rates, .. } => Speed::of_gpu(rates, element),

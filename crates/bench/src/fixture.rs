@@ -1,20 +1,19 @@
 //! A small benchmark for the tests of what is made of one.
 
-use config::{CheckpointPolicy, ImageSize};
+use config::{Bytes, CheckpointPolicy, ImageSize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
 use crate::protocol::Epoch;
 use crate::results::{Device, EpochRow, GroupInfo, HostRow, Results, Row, SCHEMA_VERSION, Status};
 use crate::statistics::Ratio;
 
-const MIB: u64 = 1 << 20;
-
 fn row(group: &str, case: Case, step_ms: f64, mib: u64) -> Row {
     let mut row = Row::new(group, &case);
     row.status = Status::Ok;
     row.set_times(vec![step_ms, step_ms * 1.02, step_ms * 0.98]);
-    row.peak_allocated_bytes = Some(mib * MIB);
-    row.predicted_peak_bytes = (!case.implementation.is_pytorch()).then_some(mib * MIB + MIB / 2);
+    row.peak_allocated_bytes = Some(mib * Bytes::MIB);
+    row.predicted_peak_bytes =
+        (!case.implementation.is_pytorch()).then_some(mib * Bytes::MIB + Bytes::MIB / 2);
     row
 }
 

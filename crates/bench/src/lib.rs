@@ -17,7 +17,7 @@
 //! | [`journal`] | what is measured already, for a run that was cut off |
 //! | [`results`] | rows and the file that holds them |
 //! | [`claims`] | which of the guide's claims hold |
-//! | [`markdown`], [`scatter`], [`figures`] | for people |
+//! | [`markdown`], [`scatter`], [`readme`] | for people |
 //!
 //! ```
 //! use bench::statistics::Ratio;
@@ -31,7 +31,6 @@ pub mod case;
 pub mod claims;
 mod epochs;
 mod error;
-pub mod figures;
 #[cfg(test)]
 mod fixture;
 mod host;
@@ -41,6 +40,7 @@ pub mod matrix;
 mod prediction;
 pub mod protocol;
 pub mod pytorch;
+pub mod readme;
 pub mod results;
 pub mod run;
 pub mod scatter;

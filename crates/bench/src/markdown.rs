@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use config::Bytes;
 use config::guide::Verdict;
 use figures::Table;
 use figures::numbers::{change, median, short};
@@ -9,8 +10,6 @@ use figures::numbers::{change, median, short};
 use crate::claims::claims;
 use crate::results::{EpochRow, HostRow, Results, Row, Status};
 use crate::statistics::Ratio;
-
-const MIB: f64 = 1_048_576.0;
 
 /// The whole page; `picture` is the file of the scatter plot beside it.
 pub fn report(results: &Results, picture: &str) -> String {
@@ -23,7 +22,7 @@ pub fn report(results: &Results, picture: &str) -> String {
     );
     let mut machine = vec![format!("device: {} ({})", device.name, device.kind)];
     if let Some(bytes) = device.total_bytes {
-        machine.push(format!("{:.1} GiB", bytes as f64 / MIB / 1024.0));
+        machine.push(format!("{:.1} GiB", Bytes(bytes).as_gib()));
     }
     if let Some(driver) = &device.driver {
         machine.push(format!("driver {driver}"));
@@ -313,7 +312,7 @@ pub(crate) fn interval(ratio: &Ratio) -> String {
 }
 
 fn mib(bytes: Option<u64>) -> String {
-    bytes.map_or(dash(), |bytes| short(bytes as f64 / MIB))
+    bytes.map_or(dash(), |bytes| short(Bytes(bytes).as_mib()))
 }
 
 #[cfg(test)]

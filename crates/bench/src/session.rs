@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use config::Bytes;
 use figures::numbers::median;
 use machine::nvml::{self, InUse};
 
@@ -394,7 +395,6 @@ fn count_of(steps: f64) -> u32 {
 /// width 64 (355 MiB, and 1,438 MiB for each image of 512x512, by PyTorch's memory tracker), in
 /// proportion.
 fn at_most_bytes(case: &Case) -> u64 {
-    const MIB: f64 = 1_048_576.0;
     let width = f64::from(case.width) / 64.0;
     let pixels = f64::from(case.img_size.height) * f64::from(case.img_size.width) / (512.0 * 512.0);
     let half = if matches!(case.precision, Precision::Fp16 | Precision::Bf16) {
@@ -403,7 +403,7 @@ fn at_most_bytes(case: &Case) -> u64 {
         1.0
     };
     let activations = 1450.0 * width * pixels * f64::from(case.batch) * half;
-    let bytes = (355.0 * width * width + activations) * MIB;
+    let bytes = (355.0 * width * width + activations) * Bytes::MIB as f64;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -17,6 +17,7 @@
 //! ```
 
 mod banner;
+mod category;
 mod choices;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -36,6 +37,7 @@ mod value;
 mod wire;
 
 pub use banner::Language;
+pub use category::{BytesByCategory, Category};
 pub use choices::{AmpDtype, CheckpointPolicy, Keep, Switch};
 pub use error::{ConfigError, ConfigErrorKind, Place};
 pub use flags::{AmpFlag, CheckpointFlag, PlanFlag};

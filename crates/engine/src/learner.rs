@@ -46,6 +46,17 @@ pub enum Phase {
     Update,
 }
 
+impl Phase {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// What happens in a step besides training: a run looks at losses and at memory, a measurement marks
 /// phases, a test plants faults. By default nothing happens.
 pub trait StepHooks {

@@ -16,6 +16,11 @@
 //! ```
 
 pub mod numbers;
+mod scale;
+pub mod scatter;
+mod svg;
 mod table;
+pub mod timeline;
 
+pub use svg::Color;
 pub use table::Table;

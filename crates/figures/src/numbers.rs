@@ -36,6 +36,11 @@ pub fn short(value: f64) -> String {
     }
 }
 
+/// A share as a percentage: `49 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
 /// A share as a signed percentage with this many digits after the point: `+3 %`, `-0.12 %`. A change
 /// that rounds to zero has a plus sign.
 pub fn change(share: f64, digits: usize) -> String {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bench::figures;
+use bench::readme;
 use bench::results::Results;
 use bench::{markdown, scatter};
 
@@ -98,9 +98,9 @@ fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
     }
     let readme = workspace.root().join(README);
     let text = fs::read_to_string(&readme).map_err(|it| unreadable(&readme, it))?;
-    let text = figures::replace(&text, &figures::block(&all)).ok_or(Error::NoMarks {
-        begin: figures::BEGIN,
-        end: figures::END,
+    let text = readme::replace(&text, &readme::block(&all)).ok_or(Error::NoMarks {
+        begin: readme::BEGIN,
+        end: readme::END,
     })?;
     wanted.push((readme, text));
     Ok(wanted)

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use config::Bytes;
+
 use crate::error::Error;
 use crate::files::{copy, sorted, unreadable, unwritable};
 use crate::workspace::Workspace;
 
 use super::build::Programs;
-
-const KIB: u64 = 1 << 10;
 
 /// Folders of the checkout that are included, if they exist.
 const FOLDERS: [&str; 2] = ["presets", "bench/pytorch"];
@@ -75,19 +75,9 @@ pub(crate) fn table(parts: &[Part]) -> String {
     let lines = parts.iter().map(|it| (it.name, it.bytes));
     lines
         .chain([("total", total)])
-        .map(|(name, bytes)| format!("{name:<16}{:>10}", size(bytes)))
+        .map(|(name, bytes)| format!("{name:<16}{:>10}", Bytes(bytes)))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// A size in a suitable unit.
-pub(crate) fn size(bytes: u64) -> String {
-    let (unit_bytes, unit) = if bytes < super::MIB {
-        (KIB, "KiB")
-    } else {
-        (super::MIB, "MiB")
-    };
-    format!("{:.1} {unit}", bytes as f64 / unit_bytes as f64)
 }
 
 /// Skips leftovers of editors and Python: names that begin with a dot, and bytecode.
@@ -143,8 +133,6 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!(size(512), "0.5 KiB");
-        assert_eq!(size(3 << 19), "1.5 MiB");
         let parts = [("train", 1 << 10), ("libexec/train", 10 << 20)];
         let parts = parts.map(|(name, bytes)| Part { name, bytes });
         assert_eq!(

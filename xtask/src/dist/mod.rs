@@ -14,16 +14,16 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use config::Bytes;
+
 use crate::console::Console;
 use crate::error::Error;
 use crate::files::{remove, unwritable};
 use crate::workspace::Workspace;
 use crate::{flags, setup};
 
-const MIB: u64 = 1 << 20;
-
 /// Largest allowed size of a distribution, unpacked.
-const LIMIT_BYTES: u64 = 40 * MIB;
+const LIMIT_BYTES: u64 = 40 * Bytes::MIB;
 
 pub(crate) fn run(
     workspace: &Workspace,
@@ -68,7 +68,7 @@ pub(crate) fn run(
     console.result(format_args!(
         "{} ({})",
         out.join(&archive_name).display(),
-        contents::size(archive_bytes)
+        Bytes(archive_bytes)
     ));
     Ok(ExitCode::SUCCESS)
 }

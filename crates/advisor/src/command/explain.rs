@@ -9,7 +9,7 @@ use advisor::Target;
 use advisor::explain::{self, On};
 use config::cli::{Explain, KeyFlags};
 use config::{AmpDtype, RunConfig};
-use estimator::{Batch, Cpu, Machine, MemoryFormat, TrainingStep};
+use estimator::{Batch, Cpu, EstimateError, Machine, MemoryFormat, Speed, TrainingStep};
 use schedule::Element;
 
 use super::device::DeviceArgs;
@@ -27,9 +27,12 @@ pub(super) struct Args {
     /// Threads of libtorch, for which oneDNN takes scratch memory; this machine's by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
-    /// Also draw the step: tensor bytes, operation by operation, as an SVG picture
+    /// Also draw the step: its memory over time, as an SVG picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// With `--svg`, draw the step under each named policy, side by side
+    #[arg(long, requires = "svg")]
+    policies: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,7 +43,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
-    let (on, element) = match place(arguments, &config) {
+    let (on, element, speed) = match place(arguments, &config) {
         Ok(place) => place,
         Err(code) => return code,
     };
@@ -62,17 +65,25 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         .into(),
         On::Gpu { cuda, .. } => Machine::from(*cuda),
     };
+    let too_large = |error: EstimateError| {
+        let hint = "a smaller `--batch`, `--img-size` or `--width`";
+        refuse(&error.to_string(), Some(hint))
+    };
     let memory = match step.memory(machine, Batch::HandedOver) {
         Ok(memory) => memory,
-        Err(error) => {
-            return refuse(
-                &error.to_string(),
-                Some("a smaller `--batch`, `--img-size` or `--width`"),
-            );
-        }
+        Err(error) => return too_large(error),
     };
     if let Some(file) = &arguments.svg {
-        let picture = explain::to_svg(&config, &on, &memory);
+        let picture = if arguments.policies {
+            explain::policies_to_svg(&config, &on, machine, element, &speed)
+        } else {
+            let seconds = step.moment_seconds(machine, &memory, &speed);
+            seconds.map(|seconds| explain::to_svg(&config, &on, &memory, &seconds))
+        };
+        let picture = match picture {
+            Ok(picture) => picture,
+            Err(error) => return too_large(error),
+        };
         if let Err(error) = fs::write(file, picture) {
             let message = format!("cannot write `{}`: {error}", file.display());
             return refuse(
@@ -89,15 +100,16 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     })
 }
 
-/// Where the step runs, and in which type its activations are.
-fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode> {
+/// Where the step runs, in which type its activations are, and how fast it is there.
+fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element, Speed), ExitCode> {
     let is_cpu = arguments.device == "cpu" || arguments.threads.is_some();
     if !is_cpu || arguments.card.is_named() {
         let device = arguments.card.or_found()?;
         let target = Target::of(&device);
         if let Machine::Cuda(cuda) = target.machine(config) {
             let name = device.name().unwrap_or_else(|| "an NVIDIA GPU".to_owned());
-            return Ok((On::Gpu { name, cuda }, target.element(config)));
+            let element = target.element(config);
+            return Ok((On::Gpu { name, cuda }, element, target.speed(config)));
         }
     }
     if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
@@ -116,5 +128,9 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element), ExitCode
     } else {
         Element::Single
     };
-    Ok((On::Cpu { threads }, element))
+    Ok((
+        On::Cpu { threads },
+        element,
+        Speed::of_cpu(threads, element),
+    ))
 }

@@ -9,7 +9,7 @@ use estimator::{At, Breakdown, Cuda, Machine, StepMemory};
 use figures::Table;
 use serde_json::{Value, json};
 
-pub use svg::to_svg;
+pub use svg::{policies_to_svg, to_svg};
 
 /// Where the step runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

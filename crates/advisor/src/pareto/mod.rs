@@ -1,7 +1,6 @@
 //! Memory against time over every checkpoint plan of a configuration, with the named policies beside
 //! them.
 
-mod scale;
 mod svg;
 mod text;
 

@@ -1,10 +1,11 @@
 //! What both forms of a step share: gradients, weights and the loss.
 
+use config::Category;
 use schedule::Nth;
 
 use super::kernels::Machine;
 use super::sizes::{ConvSize, Sizes};
-use super::tape::{At, Category, Held, Tape};
+use super::tape::{At, Held, Tape};
 
 /// A step under way.
 #[derive(Debug)]

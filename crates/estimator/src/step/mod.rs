@@ -18,8 +18,8 @@ mod tape;
 mod tests;
 mod work;
 
-use config::{CheckpointPolicy, ImageSize, Network, RunConfig};
-use schedule::{Element, Plan, Schedule};
+use config::{Category, CheckpointPolicy, ImageSize, Network, RunConfig};
+use schedule::{Alive, Element, Nth, Op, Plan, Schedule};
 
 use crate::{EstimateError, Flops, Speed, StaticBytes};
 
@@ -30,7 +30,7 @@ pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
 use sizes::Sizes;
-use tape::{Category, Held, Tape};
+use tape::{Held, Tape};
 pub(crate) use work::Work;
 
 /// What backward rebuilds.
@@ -205,6 +205,45 @@ impl TrainingStep {
         };
         let passes = f64::from(self.accumulation.max(1));
         Ok(passes * pass + speed.update_seconds(&self.network))
+    }
+
+    /// Predicted seconds of each moment of a step that [`Self::memory`] walked: the whole of it shared out by
+    /// what the operations compute and move. For charts: no figure is made of them.
+    ///
+    /// # Errors
+    /// As [`Self::seconds`].
+    pub fn moment_seconds(
+        &self,
+        on: impl Into<Machine>,
+        memory: &StepMemory,
+        speed: &Speed,
+    ) -> Result<Vec<f64>, EstimateError> {
+        let (sizes, alive) = (self.sizes(), Alive::new(self.network.num_stages()));
+        let is_plan = matches!(self.recompute, Recompute::Plan(_));
+        let share = |moment: &Moment| match moment.at {
+            At::Forward(op) | At::Backward(op) => {
+                let seconds = speed.seconds(work::work(&sizes, op, &alive));
+                // Autograd makes both gradients of a convolution at once; the images have none.
+                let is_both = match op {
+                    Op::ConvInput(0, Nth::First) => false,
+                    Op::ConvInput(..) | Op::UpInput(_) | Op::HeadInput => !is_plan,
+                    _ => false,
+                };
+                if is_both { 2.0 * seconds } else { seconds }
+            }
+            // Its forward and its backward are a moment each.
+            At::Loss => speed.loss_seconds(sizes.logits_fp32()) / 2.0,
+            At::Update => speed.update_seconds(&self.network),
+            At::Upload | At::Scores | At::Between => 0.0,
+        };
+        let shares: Vec<f64> = memory.timeline.iter().map(share).collect();
+        let walked = Self {
+            accumulation: self.accumulation.clamp(1, 2),
+            ..self.clone()
+        };
+        let seconds = walked.seconds(on, speed)?;
+        let sum = shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        Ok(shares.into_iter().map(|it| it / sum * seconds).collect())
     }
 
     fn sizes(&self) -> Sizes {

@@ -1,24 +1,10 @@
 //! What is held, moment by moment: the level of tensor bytes, and the moment with the most.
 
+use config::{BytesByCategory, Category};
 use schedule::Op;
 
 use crate::caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 use crate::{EstimateError, Machine};
-
-/// What bytes are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Category {
-    Parameters,
-    Optimizer,
-    Gradients,
-    Activations,
-    Transients,
-    Workspace,
-}
-
-impl Category {
-    const NUM: usize = 6;
-}
 
 /// What a step is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +23,21 @@ pub enum At {
     Update,
     /// Nothing: before and between steps.
     Between,
+}
+
+impl At {
+    /// The part of a step that this belongs to, as charts of memory name it.
+    pub const fn phase(self) -> &'static str {
+        match self {
+            Self::Forward(_) => "forward",
+            Self::Backward(_) => "backward",
+            Self::Loss => "loss",
+            Self::Upload => "upload",
+            Self::Scores => "scores",
+            Self::Update => "update",
+            Self::Between => "between",
+        }
+    }
 }
 
 impl std::fmt::Display for At {
@@ -97,6 +98,8 @@ pub struct Moment {
     pub at: At,
     /// Tensor bytes.
     pub bytes: u64,
+    /// What they are for, in the order of [`Category::ALL`].
+    pub by: BytesByCategory,
 }
 
 /// A step, operation by operation.
@@ -121,7 +124,7 @@ pub(super) struct Held {
 /// The level, and the most that it has been.
 #[derive(Debug)]
 pub(super) struct Tape {
-    by: [u64; Category::NUM],
+    by: BytesByCategory,
     peak: Peak,
     timeline: Vec<Moment>,
     /// A sum went past 64 bits.
@@ -135,7 +138,7 @@ pub(super) struct Tape {
 impl Tape {
     pub(super) const fn new(allocator: Option<CachingAllocator>) -> Self {
         Self {
-            by: [0; Category::NUM],
+            by: [0; Category::ALL.len()],
             peak: Peak {
                 bytes: 0,
                 reserved_bytes: None,
@@ -180,7 +183,11 @@ impl Tape {
     }
 
     pub(super) fn enter(&mut self, at: At) {
-        self.timeline.push(Moment { at, bytes: 0 });
+        self.timeline.push(Moment {
+            at,
+            bytes: 0,
+            by: self.by,
+        });
         self.measure();
     }
 
@@ -192,9 +199,9 @@ impl Tape {
 
     fn put(&mut self, bytes: u64, category: Category) -> Held {
         let (bytes, block) = self.block(bytes, category);
-        let sum = self.by[category as usize].checked_add(bytes);
+        let sum = self.by[category.index()].checked_add(bytes);
         self.overflow |= sum.is_none();
-        self.by[category as usize] = sum.unwrap_or(u64::MAX);
+        self.by[category.index()] = sum.unwrap_or(u64::MAX);
         Held {
             bytes,
             category,
@@ -225,7 +232,7 @@ impl Tape {
     }
 
     pub(super) fn release(&mut self, held: Held) {
-        let level = &mut self.by[held.category as usize];
+        let level = &mut self.by[held.category.index()];
         *level = level.saturating_sub(held.bytes);
         if let Some(allocator) = &mut self.allocator {
             allocator.free(held.block);
@@ -275,7 +282,9 @@ impl Tape {
         };
         let mut at = At::Between;
         if let Some(moment) = self.timeline.last_mut() {
-            moment.bytes = moment.bytes.max(bytes);
+            if bytes > moment.bytes {
+                (moment.bytes, moment.by) = (bytes, self.by);
+            }
             at = moment.at;
         }
         if bytes > self.peak.bytes {

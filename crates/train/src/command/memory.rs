@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
-use config::{CheckpointPolicy, RunConfig};
-use estimator::Batch;
+use config::{Bytes, Category, CheckpointPolicy, RunConfig};
+use estimator::{Batch, Speed, TrainingStep};
+use figures::Table;
+use figures::numbers::change;
+use figures::timeline::{Bar, Chart, MemoryTimeline, Sample};
 use serde_json::json;
 use tch::Device;
 use tempfile::NamedTempFile;
@@ -16,14 +19,12 @@ use tempfile::NamedTempFile;
 use super::{console, scale};
 use crate::error::{Error, Result};
 use crate::measure::StepProbe;
-use crate::memory::{Category, Chart, PolicyPeak, Timeline, svg};
+use crate::memory::{self, Timeline};
 use crate::prediction;
 use crate::usage::UsageError;
 use engine::learner::Phase;
 use engine::precision::{self, CpuSupport, Precision};
 use engine::{checkpointing, compose, device};
-
-const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, Args)]
 #[command(mut_arg("grad-checkpoint", policy))]
@@ -76,10 +77,12 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     let predicted = |config: &RunConfig| {
         prediction::peak(config, Device::Cpu, choice.precision, Batch::Kept).map(|peak| peak.bytes)
     };
-    let mut policies = vec![PolicyPeak {
+    let outline = predicted_timeline(&config, choice.precision);
+    let mut policies = vec![Bar {
         name: name.clone(),
-        peak_bytes: timeline.peak.total(),
+        bytes: timeline.peak.total(),
         predicted_bytes: predicted(&config),
+        is_drawn: true,
     }];
     let others = if args.only {
         Vec::new()
@@ -88,15 +91,15 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     };
     for other in others.iter().filter(|other| name_of(other) != name) {
         console::note(&format!("measuring {}", name_of(other)));
-        policies.push(PolicyPeak {
+        policies.push(Bar {
             name: name_of(other),
-            peak_bytes: warmed_up(other, choice.precision)?.peak_bytes()?.peak_bytes,
+            bytes: warmed_up(other, choice.precision)?.peak_bytes()?.peak_bytes,
             predicted_bytes: predicted(other),
+            is_drawn: false,
         });
     }
-    policies.sort_by_key(|p| std::cmp::Reverse(p.peak_bytes));
+    policies.sort_by_key(|it| std::cmp::Reverse(it.bytes));
 
-    let title = format!("tensor bytes of one training step, policy {name}");
     let format = if config.use_channels_last {
         "last"
     } else {
@@ -111,17 +114,17 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
         device::name(Device::Cpu),
         torch_ext::library::cpu_capability(),
     );
-    picture.write(&svg(&Chart {
-        title: &title,
-        subtitle: &subtitle,
-        policy: &name,
-        timeline: &timeline,
-        policies: &policies,
-    }))?;
+    picture.write(&draw(
+        &name,
+        &subtitle,
+        &timeline,
+        outline.as_ref(),
+        &policies,
+    ))?;
     if args.json {
-        console::print(&figures(&config, choice.precision, &timeline, &policies).to_string());
+        console::print(&to_json(&config, choice.precision, &timeline, &policies).to_string());
     } else {
-        console::print(&table(&subtitle, &timeline, &policies, &name));
+        console::print(table(&subtitle, &timeline, &policies, &name).trim_end());
     }
     console::note(&format!("drawn to `{}`", args.out.display()));
     Ok(())
@@ -170,58 +173,122 @@ fn name_of(config: &RunConfig) -> String {
     name
 }
 
-fn table(subtitle: &str, timeline: &Timeline, policies: &[PolicyPeak], drawn: &str) -> String {
-    let peak = &timeline.peak;
-    let mut lines = vec![subtitle.to_owned(), String::new()];
-    let off = policies
-        .iter()
-        .find(|p| p.name == "off")
-        .map(|p| p.peak_bytes);
-    for policy in policies {
-        let mib = policy.peak_bytes as f64 / MIB;
-        let ratio = off.map_or(String::new(), |off| {
-            format!("  {:5.3} of off", policy.peak_bytes as f64 / off as f64)
-        });
-        let mark = if policy.name == drawn {
-            "  <- drawn"
-        } else {
-            ""
-        };
-        let predicted = policy.predicted_bytes.map_or(String::new(), |predicted| {
-            let error = 100.0 * (predicted as f64 / policy.peak_bytes as f64 - 1.0);
-            // No sign before a zero.
-            let error = if error.abs() < 0.005 { 0.0 } else { error };
-            format!(
-                "  predicted {:.1} MiB ({error:+.2} %)",
-                predicted as f64 / MIB
-            )
-        });
-        lines.push(format!(
-            "{:<22} {mib:10.1} MiB{ratio}{predicted}{mark}",
-            policy.name
-        ));
-    }
-    lines.push(String::new());
-    lines.push(format!(
-        "the peak of `{drawn}` is in {}, at: {}",
-        phase_name(peak.phase),
-        peak.operation
-    ));
-    for category in Category::ALL {
-        let mib = peak.bytes[category as usize] as f64 / MIB;
-        lines.push(format!("  {:<20} {mib:10.1} MiB", category.name()));
-    }
-    lines.join("\n")
+/// What the estimator says of the step, moment by moment, where it knows the kernels.
+fn predicted_timeline(config: &RunConfig, precision: Precision) -> Option<MemoryTimeline> {
+    let (cpu, element) = prediction::kernels(config, Device::Cpu, precision)?;
+    let step = TrainingStep::of(config, element)?;
+    let predicted = step.memory(cpu, Batch::Kept).ok()?;
+    let speed = Speed::of_cpu(cpu.threads, element);
+    let seconds = step.moment_seconds(cpu, &predicted, &speed).ok()?;
+    Some(memory::predicted(&predicted, &seconds))
 }
 
-fn figures(
+fn draw(
+    name: &str,
+    subtitle: &str,
+    timeline: &Timeline,
+    predicted: Option<&MemoryTimeline>,
+    policies: &[Bar],
+) -> String {
+    let peak = &timeline.peak;
+    let total = Bytes(peak.total());
+    let predicted = predicted.map(|it| it.in_time_of(&timeline.memory));
+    let title = match &predicted {
+        Some(predicted) => {
+            let bytes = predicted.peak().map_or(0, Sample::total);
+            format!(
+                "policy {name}: at most {total} measured, {} predicted",
+                Bytes(bytes)
+            )
+        }
+        None => format!("policy {name}: at most {total} measured"),
+    };
+    let holders: Vec<(Category, String)> = peak
+        .holders
+        .iter()
+        .map(|holder| {
+            let times = match holder.count {
+                1 => String::new(),
+                n => format!(" ({n})"),
+            };
+            let bytes = Bytes(holder.bytes);
+            (
+                holder.category,
+                format!("{}{times}: {bytes}", holder.made_by),
+            )
+        })
+        .collect();
+    Chart {
+        title: &title,
+        lines: &[
+            "memory of tensors in one training step".to_owned(),
+            subtitle.to_owned(),
+        ],
+        timeline: &timeline.memory,
+        predicted: predicted.as_ref(),
+        peak_at: &format!("{}: {}", peak.phase.name(), peak.operation),
+        bars: if policies.len() > 1 { policies } else { &[] },
+        holders: &holders,
+        hints: &[],
+        time_axis: "time, ms (measured, with every allocation recorded)",
+    }
+    .to_svg()
+}
+
+fn table(subtitle: &str, timeline: &Timeline, policies: &[Bar], drawn: &str) -> String {
+    let peak = &timeline.peak;
+    let mib = |bytes: u64| format!("{:.1}", Bytes(bytes).as_mib());
+    let dash = || "-".to_owned();
+    let off = policies
+        .iter()
+        .find(|it| it.name == "off")
+        .map(|it| it.bytes);
+    let mut table = Table::new(&[
+        "policy",
+        "peak, MiB",
+        "of off",
+        "predicted, MiB",
+        "error",
+        "",
+    ]);
+    for policy in policies {
+        let measured = policy.bytes as f64;
+        let error = |bytes: u64| change(bytes as f64 / measured - 1.0, 2);
+        table.row([
+            policy.name.clone(),
+            mib(policy.bytes),
+            off.map_or_else(dash, |off| format!("{:.3}", measured / off as f64)),
+            policy.predicted_bytes.map_or_else(dash, mib),
+            policy.predicted_bytes.map_or_else(dash, error),
+            if policy.is_drawn { "<- drawn" } else { "" }.to_owned(),
+        ]);
+    }
+    let mut held = Table::new(&["held at the peak", "MiB", ""]);
+    // A CPU's kernels have their workspace among the transients.
+    for category in Category::ALL
+        .into_iter()
+        .filter(|it| *it != Category::Workspace)
+    {
+        let bytes = mib(peak.bytes[category.index()]);
+        held.row([category.name().to_owned(), bytes, String::new()]);
+    }
+    format!(
+        "{subtitle}\n\n{}\nthe peak of `{drawn}` is in {}, at: {}\n{}",
+        table.to_text(1),
+        phase_name(peak.phase),
+        peak.operation,
+        held.to_text(1)
+    )
+}
+
+fn to_json(
     config: &RunConfig,
     precision: Precision,
     timeline: &Timeline,
-    policies: &[PolicyPeak],
+    policies: &[Bar],
 ) -> serde_json::Value {
     let peak = &timeline.peak;
-    let of = |category: Category| peak.bytes[category as usize];
+    let of = |category: Category| peak.bytes[category.index()];
     json!({
         "schema_version": 1,
         "device": device::name(Device::Cpu),
@@ -247,7 +314,7 @@ fn figures(
             .map(|p| {
                 json!({
                     "policy": p.name,
-                    "peak_bytes": p.peak_bytes,
+                    "peak_bytes": p.bytes,
                     "predicted_peak_bytes": p.predicted_bytes,
                 })
             })

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{cuda as cuda_allocator, meter};
 
-use config::{ImageSize, RunConfig};
+use config::{Bytes, ImageSize, RunConfig};
 use estimator::Batch;
 
 use super::Finding;
@@ -13,8 +13,6 @@ use crate::measure::StepProbe;
 use crate::prediction;
 use engine::precision::Precision;
 use engine::{compose, device};
-
-const MIB: u64 = 1 << 20;
 
 /// A tensor of known size is seen by the counting allocator, and seen to go.
 pub(super) fn meter(broken: bool) -> Result<Finding> {
@@ -85,9 +83,9 @@ pub(super) fn prediction(broken: bool) -> Result<Finding> {
 /// The CUDA allocator's statistics against a tensor of known size, and against NVML.
 pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     /// A multiple of what the allocator rounds to, and too large for a block that it has.
-    const BYTES: u64 = 256 * MIB;
+    const BYTES: u64 = 256 * Bytes::MIB;
     /// The driver hands out pages of 2 MiB, and other programs live on.
-    const TOLERANCE: u64 = 32 * MIB;
+    const TOLERANCE: u64 = 32 * Bytes::MIB;
     let Device::Cuda(n) = device else {
         return Ok(Finding::skipped("no GPU"));
     };
@@ -96,7 +94,7 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     device::synchronize(device);
     cuda_allocator::empty_cache()?;
     let (before, before_nvml) = (cuda_allocator::memory(n)?, device::bytes_in_use(device));
-    let extra = if broken { 64 * MIB } else { 0 };
+    let extra = if broken { 64 * Bytes::MIB } else { 0 };
     let bytes = BYTES + extra;
     let tensor = Tensor::f_zeros([bytes.cast_signed()], (Kind::Uint8, device))?;
     device::synchronize(device);
@@ -108,10 +106,10 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     if allocated != BYTES || reserved < BYTES {
         return Ok(Finding::fail(format!(
             "a tensor of {} MiB was counted as {allocated} bytes allocated, {reserved} reserved",
-            BYTES / MIB
+            BYTES / Bytes::MIB
         )));
     }
-    let counted = format!("{} MiB allocated as counted", BYTES / MIB);
+    let counted = format!("{} MiB allocated as counted", BYTES / Bytes::MIB);
     let (before, with) = match (before_nvml, with_nvml) {
         (Ok(before), Ok(with)) => (before, with),
         (Err(reason), _) | (_, Err(reason)) => {
@@ -128,9 +126,9 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     let grown = with.saturating_sub(before);
     let detail = format!(
         "{counted}; reserved grew by {} MiB, NVML's figure for {whose} by {} MiB to {} MiB",
-        reserved / MIB,
-        grown / MIB,
-        with / MIB
+        reserved / Bytes::MIB,
+        grown / Bytes::MIB,
+        with / Bytes::MIB
     );
     Ok(if grown.abs_diff(reserved) <= TOLERANCE {
         Finding::ok(detail)

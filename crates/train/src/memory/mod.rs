@@ -1,68 +1,14 @@
 //! What holds the bytes of a training step, moment by moment: a record of allocations sorted into
-//! categories, and its picture.
-
-mod chart;
+//! categories.
 
 use std::collections::HashMap;
 
-use crate::measure::Recorded;
+use config::{BytesByCategory, Category};
 use engine::learner::Phase;
+use estimator::{At, StepMemory};
+use figures::timeline::{MemoryTimeline, Sample};
 
-pub use chart::{Chart, PolicyPeak, svg};
-
-/// What a tensor is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Category {
-    /// Weights and the buffers of batch norm.
-    Parameters,
-    /// Moments of the optimizer.
-    Optimizer,
-    /// Gradients of parameters, from when they are made to the end of the step.
-    Gradients,
-    /// Made in forward and still there when backward begins, and the batch.
-    Activations,
-    /// All else: made and freed within forward, within backward or within the update; what
-    /// backward rebuilds is of these.
-    Transients,
-}
-
-impl Category {
-    /// All, in the order in which they are stacked.
-    pub const ALL: [Self; 5] = [
-        Self::Parameters,
-        Self::Optimizer,
-        Self::Gradients,
-        Self::Activations,
-        Self::Transients,
-    ];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Parameters => "parameters",
-            Self::Optimizer => "optimizer",
-            Self::Gradients => "gradients",
-            Self::Activations => "activations",
-            Self::Transients => "transients",
-        }
-    }
-
-    const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// Live bytes by category, in the order of [`Category::ALL`].
-pub type Bytes = [u64; 5];
-
-/// What is held from one event to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
-    /// Microseconds since the step began.
-    pub at_us: u64,
-    /// Held from here on.
-    pub bytes: Bytes,
-}
+use crate::measure::Recorded;
 
 /// Tensors that are there at the peak, by what made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +29,7 @@ pub struct Peak {
     /// When.
     pub at_us: u64,
     /// Held then.
-    pub bytes: Bytes,
+    pub bytes: BytesByCategory,
     /// The operation that asked for the bytes that made it the peak.
     pub operation: String,
     /// In which phase.
@@ -100,12 +46,10 @@ impl Peak {
 }
 
 /// A step, moment by moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
-    /// In order; the first is the state before the step.
-    pub samples: Vec<Sample>,
-    /// When each phase began.
-    pub phases: Vec<(Phase, u64)>,
+    /// What is held; its first sample is the state before the step.
+    pub memory: MemoryTimeline,
     /// The moment with the most.
     pub peak: Peak,
 }
@@ -134,11 +78,11 @@ impl Timeline {
             }
         };
 
-        let mut bytes = Bytes::default();
+        let mut bytes = BytesByCategory::default();
         bytes[Category::Parameters.index()] = recorded.held.parameters_bytes;
         bytes[Category::Optimizer.index()] = recorded.held.optimizer_bytes;
         bytes[Category::Activations.index()] = recorded.held.batch_bytes;
-        let mut samples = vec![Sample { at_us: 0, bytes }];
+        let mut samples = vec![Sample { at_ms: 0.0, bytes }];
         let mut live: HashMap<u64, (Category, usize)> = HashMap::new();
         let mut peak = (bytes, None);
         for (index, event) in events.iter().enumerate() {
@@ -153,7 +97,7 @@ impl Timeline {
                 bytes[category.index()] += event.bytes;
             }
             samples.push(Sample {
-                at_us: micros(event.at),
+                at_ms: millis(event.at),
                 bytes,
             });
             if bytes.iter().sum::<u64>() > peak.0.iter().sum() {
@@ -165,12 +109,15 @@ impl Timeline {
             .iter()
             .map(|(phase, index)| {
                 let at = events.get(*index).or(events.last());
-                (*phase, at.map_or(0, |e| micros(e.at)))
+                (phase.name(), at.map_or(0.0, |e| millis(e.at)))
             })
             .collect();
         Self {
-            samples,
-            phases,
+            memory: MemoryTimeline {
+                end_ms: samples.last().map_or(0.0, |it| it.at_ms),
+                samples,
+                phases,
+            },
             peak: describe(recorded, peak, &category),
         }
     }
@@ -179,7 +126,7 @@ impl Timeline {
 /// What is live at an event and who made it.
 fn describe(
     recorded: &Recorded,
-    (bytes, index): (Bytes, Option<usize>),
+    (bytes, index): (BytesByCategory, Option<usize>),
     category: &impl Fn(usize, u64) -> Category,
 ) -> Peak {
     let events = &recorded.record.events;
@@ -245,6 +192,29 @@ fn operation(recorded: &Recorded, index: usize) -> String {
         "" => "outside of operators".to_owned(),
         operator => operator.trim_start_matches("aten::").to_owned(),
     }
+}
+
+/// A predicted step with the phases that a record has; `seconds` are those of its moments.
+pub fn predicted(memory: &StepMemory, seconds: &[f64]) -> MemoryTimeline {
+    let mut phase = Phase::Forward;
+    let moments = memory
+        .timeline
+        .iter()
+        .zip(seconds)
+        .map(|(moment, seconds)| {
+            phase = match moment.at {
+                At::Forward(_) => Phase::Forward,
+                At::Backward(_) => Phase::Backward,
+                At::Update => Phase::Update,
+                At::Loss | At::Upload | At::Scores | At::Between => phase,
+            };
+            (phase.name(), 1e3 * seconds, moment.by)
+        });
+    MemoryTimeline::of_moments(moments)
+}
+
+fn millis(at: std::time::Duration) -> f64 {
+    1e3 * at.as_secs_f64()
 }
 
 fn micros(at: std::time::Duration) -> u64 {

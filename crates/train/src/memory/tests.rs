@@ -49,14 +49,10 @@ fn step() -> Recorded {
 #[test]
 fn tensors_are_sorted_by_when_they_live() {
     let timeline = Timeline::of(&step());
-    let totals: Vec<u64> = timeline
-        .samples
-        .iter()
-        .map(|s| s.bytes.iter().sum())
-        .collect();
+    let totals: Vec<u64> = timeline.memory.samples.iter().map(Sample::total).collect();
     assert_eq!(totals, [310, 340, 345, 340, 390, 430, 380, 350, 310]);
     let peak = &timeline.peak;
-    assert_eq!(peak.bytes, [100, 200, 40, 40, 50]);
+    assert_eq!(peak.bytes, [100, 200, 40, 40, 50, 0]);
     assert_eq!(peak.total(), 430);
     assert_eq!((peak.at_us, peak.phase), (5, Phase::Backward));
     assert_eq!(peak.operation, "convolution_backward");
@@ -76,25 +72,7 @@ fn tensors_are_sorted_by_when_they_live() {
 }
 
 #[test]
-fn the_picture_holds_what_a_reader_looks_for() {
-    let timeline = Timeline::of(&step());
-    let policies = [("off", 860), ("selective", 430)].map(|(name, peak_bytes)| PolicyPeak {
-        name: name.to_owned(),
-        peak_bytes,
-        predicted_bytes: None,
-    });
-    let picture = svg(&Chart {
-        title: "a <step> & more",
-        subtitle: "of nothing",
-        policy: "selective",
-        timeline: &timeline,
-        policies: &policies,
-    });
-    insta::assert_snapshot!("picture", picture);
-}
-
-#[test]
-fn a_step_without_events_is_drawn() {
+fn a_step_without_events_has_a_timeline() {
     let mut empty = step();
     empty.record.events.clear();
     empty.marks = vec![
@@ -104,15 +82,5 @@ fn a_step_without_events_is_drawn() {
     ];
     let timeline = Timeline::of(&empty);
     assert_eq!(timeline.peak.total(), 310);
-    let picture = svg(&Chart {
-        title: "",
-        subtitle: "",
-        policy: "off",
-        timeline: &timeline,
-        policies: &[],
-    });
-    assert!(
-        !picture.contains("NaN") && !picture.contains("inf"),
-        "{picture}"
-    );
+    assert_eq!(timeline.memory.samples.len(), 1);
 }

@@ -3,13 +3,12 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use config::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
 use engine::device;
 use engine::trainer::EpochReport;
-
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// The bar of an epoch, and lines between epochs.
 #[derive(Debug)]
@@ -111,12 +110,11 @@ impl Progress {
 
     fn memory(&self) -> String {
         let peak = device::peak(self.device);
-        let bytes = peak.reserved_bytes.unwrap_or(peak.allocated_bytes) as f64;
-        let mib = bytes / MIB;
-        if mib < 1024.0 {
-            format!("{mib:.0} MiB")
+        let bytes = peak.reserved_bytes.unwrap_or(peak.allocated_bytes);
+        if bytes < Bytes::GIB {
+            format!("{:.0} MiB", Bytes(bytes).as_mib())
         } else {
-            format!("{:.2} GiB", mib / 1024.0)
+            format!("{:.2} GiB", Bytes(bytes).as_gib())
         }
     }
 }

@@ -5,7 +5,7 @@ mod cases;
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::Switch;
+use config::{Bytes, Switch};
 use tch::Device;
 
 use super::console;
@@ -15,8 +15,6 @@ use engine::precision::CpuSupport;
 use engine::{compose, device};
 
 use cases::Case;
-
-const MIB: f64 = 1_048_576.0;
 
 #[derive(Debug, Args)]
 pub(super) struct AccuracyArgs {
@@ -109,8 +107,8 @@ fn table(rows: &[Row], channels_last: bool) -> String {
             },
             row.case.precision().name(),
             row.case,
-            row.measured_bytes as f64 / MIB,
-            row.predicted_bytes as f64 / MIB,
+            Bytes(row.measured_bytes).as_mib(),
+            Bytes(row.predicted_bytes).as_mib(),
             row.error(),
         );
     }

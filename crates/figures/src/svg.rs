@@ -1,0 +1,316 @@
+//! What our pictures are drawn with: a few shapes and text, as SVG.
+//!
+//! Colours are attributes, which every renderer knows; a style sheet only replaces them where the reader's
+//! page is dark. A halo is a text of its own under the text, since few renderers know `paint-order`.
+
+use std::fmt::Write as _;
+
+/// A colour on a light page and on a dark one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Color {
+    name: &'static str,
+    light: &'static str,
+    dark: &'static str,
+}
+
+impl Color {
+    const fn new(name: &'static str, light: &'static str, dark: &'static str) -> Self {
+        Self { name, light, dark }
+    }
+
+    pub(crate) const PAGE: Self = Self::new("page", "#ffffff", "#0d1117");
+    pub(crate) const INK: Self = Self::new("ink", "#1f2328", "#e6edf3");
+    pub(crate) const MUTED: Self = Self::new("muted", "#59636e", "#9198a1");
+    pub(crate) const GRID: Self = Self::new("grid", "#d8dee4", "#30363d");
+    pub(crate) const SHADE: Self = Self::new("shade", "#eef1f4", "#21262d");
+    /// The first colour of a series.
+    pub const BLUE: Self = Self::new("blue", "#4e79a7", "#6a9fd4");
+    pub(crate) const LIGHT_BLUE: Self = Self::new("light-blue", "#a0cbe8", "#3f6f94");
+    /// Another colour of a series.
+    pub const GREEN: Self = Self::new("green", "#59a14f", "#6fbf63");
+    /// Another colour of a series.
+    pub const ORANGE: Self = Self::new("orange", "#f28e2b", "#f2a04e");
+    /// Another colour of a series.
+    pub const RED: Self = Self::new("red", "#e15759", "#f07173");
+    pub(crate) const PURPLE: Self = Self::new("purple", "#b07aa1", "#c695b8");
+
+    const ALL: [Self; 11] = [
+        Self::PAGE,
+        Self::INK,
+        Self::MUTED,
+        Self::GRID,
+        Self::SHADE,
+        Self::BLUE,
+        Self::LIGHT_BLUE,
+        Self::GREEN,
+        Self::ORANGE,
+        Self::RED,
+        Self::PURPLE,
+    ];
+}
+
+/// Where a text's (`x`, `y`) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a text looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Font {
+    pub(crate) size: f64,
+    pub(crate) is_bold: bool,
+    pub(crate) color: Color,
+    pub(crate) anchor: Anchor,
+}
+
+impl Font {
+    pub(crate) const PLAIN: Self = Self {
+        size: 13.0,
+        is_bold: false,
+        color: Color::INK,
+        anchor: Anchor::Start,
+    };
+    pub(crate) const SMALL: Self = Self {
+        size: 12.0,
+        color: Color::MUTED,
+        ..Self::PLAIN
+    };
+    pub(crate) const BOLD: Self = Self {
+        is_bold: true,
+        ..Self::PLAIN
+    };
+
+    pub(crate) const fn at(self, anchor: Anchor) -> Self {
+        Self { anchor, ..self }
+    }
+
+    /// How wide a line is, from above: fonts differ from reader to reader.
+    pub(crate) fn width(self, line: &str) -> f64 {
+        let em = |letter: char| match letter {
+            'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' => 0.32,
+            'f' | 'r' | 't' | ' ' | '(' | ')' | '[' | ']' | '-' | '/' => 0.42,
+            'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.98,
+            'A'..='Z' | '+' | '<' | '>' | '=' => 0.76,
+            _ => 0.64,
+        };
+        let bold = if self.is_bold { 1.09 } else { 1.0 };
+        line.chars().map(em).sum::<f64>() * self.size * bold
+    }
+}
+
+/// A picture in the making.
+#[derive(Debug)]
+pub(crate) struct Svg {
+    size: [f64; 2],
+    title: String,
+    body: String,
+}
+
+/// Left, top, right, bottom.
+pub(crate) type Area = [f64; 4];
+
+impl Svg {
+    /// A page of this size with its heading: a line that says the point, and lines that say of what.
+    pub(crate) fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
+        let mut svg = Self {
+            size,
+            title: title.to_owned(),
+            body: String::new(),
+        };
+        svg.rect([0.0, 0.0, size[0], size[1]], Color::PAGE, "");
+        let mut heading = Font {
+            size: 20.0,
+            ..Font::BOLD
+        };
+        // As large as the page has room for.
+        heading.size *= ((size[0] - 2.0 * left.min(40.0)) / heading.width(title).max(1.0)).min(1.0);
+        svg.text(left, 34.0, heading, title);
+        for (line, y) in lines.iter().zip([56.0, 74.0, 92.0]) {
+            let color = Color::MUTED;
+            svg.text(
+                left,
+                y,
+                Font {
+                    color,
+                    ..Font::PLAIN
+                },
+                line,
+            );
+        }
+        svg
+    }
+
+    pub(crate) fn text(&mut self, x: f64, y: f64, font: Font, line: &str) {
+        self.put_text(x, y, font, "", line);
+    }
+
+    /// Text that is legible whatever lies under it.
+    pub(crate) fn text_over(&mut self, x: f64, y: f64, font: Font, line: &str) {
+        let halo = Font {
+            color: Color::PAGE,
+            ..font
+        };
+        let style = format!(
+            " stroke=\"{}\" stroke-width=\"4\" stroke-linejoin=\"round\" aria-hidden=\"true\"",
+            Color::PAGE.light
+        );
+        self.put_text(x, y, halo, &style, line);
+        self.put_text(x, y, font, "", line);
+    }
+
+    fn put_text(&mut self, x: f64, y: f64, font: Font, more: &str, line: &str) {
+        let anchor = match font.anchor {
+            Anchor::Start => "",
+            Anchor::Middle => " text-anchor=\"middle\"",
+            Anchor::End => " text-anchor=\"end\"",
+        };
+        let size = if (font.size - Font::PLAIN.size).abs() < 0.05 {
+            String::new()
+        } else {
+            format!(" font-size=\"{:.1}\"", font.size)
+        };
+        let weight = if font.is_bold {
+            " font-weight=\"bold\""
+        } else {
+            ""
+        };
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(
+            self.body,
+            "<text class=\"{}{}\" fill=\"{}\" x=\"{x:.1}\" y=\"{y:.1}\"{anchor}{size}{weight}{more}>{}</text>",
+            font.color.name,
+            if more.is_empty() { "" } else { " page-stroke" },
+            font.color.light,
+            escaped(line)
+        );
+    }
+
+    /// A straight line from (`x1`, `y1`) to (`x2`, `y2`); `more` are further attributes.
+    pub(crate) fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], color: Color, more: &str) {
+        self.path(&format!("M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}"), color, more);
+    }
+
+    /// A path that is not filled.
+    pub(crate) fn path(&mut self, path: &str, color: Color, more: &str) {
+        let _ = writeln!(
+            self.body,
+            "<path class=\"{}-stroke\" fill=\"none\" stroke=\"{}\" d=\"{path}\"{}{more}/>",
+            color.name,
+            color.light,
+            space(more)
+        );
+    }
+
+    /// A filled path.
+    pub(crate) fn area(&mut self, path: &str, color: Color, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<path class=\"{}\" fill=\"{}\" d=\"{path}\"{}",
+            color.name,
+            color.light,
+            end("path", hint)
+        );
+    }
+
+    pub(crate) fn rect(&mut self, [left, top, right, bottom]: Area, color: Color, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<rect class=\"{}\" fill=\"{}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"{}",
+            color.name,
+            color.light,
+            right - left,
+            bottom - top,
+            end("rect", hint)
+        );
+    }
+
+    /// An area that shows nothing but its hint, to a reader who points at it.
+    pub(crate) fn hint(&mut self, [left, top, right, bottom]: Area, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<rect fill=\"#000000\" fill-opacity=\"0\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" \
+             height=\"{:.1}\"{}",
+            right - left,
+            bottom - top,
+            end("rect", hint)
+        );
+    }
+
+    /// A small square that names a colour.
+    pub(crate) fn key(&mut self, x: f64, baseline: f64, color: Color) {
+        self.rect([x, baseline - 11.0, x + 12.0, baseline + 1.0], color, "");
+    }
+
+    pub(crate) fn disc(&mut self, (x, y): (f64, f64), radius: f64, color: Color, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<circle class=\"{}\" fill=\"{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"{}",
+            color.name,
+            color.light,
+            end("circle", hint)
+        );
+    }
+
+    /// An empty square.
+    pub(crate) fn square(&mut self, (x, y): (f64, f64), color: Color, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<rect class=\"{}-stroke\" fill=\"none\" pointer-events=\"all\" stroke=\"{}\" stroke-width=\"2\" x=\"{:.1}\" \
+             y=\"{:.1}\" width=\"11\" height=\"11\"{}",
+            color.name,
+            color.light,
+            x - 5.5,
+            y - 5.5,
+            end("rect", hint)
+        );
+    }
+
+    pub(crate) fn finish(self) -> String {
+        let Self {
+            size: [width, height],
+            title,
+            body,
+        } = self;
+        let mut dark = String::new();
+        for color in Color::ALL {
+            let Color { name, dark: it, .. } = color;
+            if body.contains(&format!("class=\"{name}")) {
+                let _ = write!(dark, ".{name}{{fill:{it}}}");
+            }
+            if body.contains(&format!("{name}-stroke\"")) {
+                let _ = write!(dark, ".{name}-stroke{{stroke:{it}}}");
+            }
+        }
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" \
+             font-size=\"{}\" role=\"img\">\n<title>{}</title>\n\
+             <style>@media (prefers-color-scheme:dark){{{dark}}}</style>\n{body}</svg>\n",
+            Font::PLAIN.size,
+            escaped(&title)
+        )
+    }
+}
+
+fn space(more: &str) -> &'static str {
+    if more.is_empty() { "" } else { " " }
+}
+
+/// The end of an element, with what a reader's pointer is told.
+fn end(element: &str, hint: &str) -> String {
+    if hint.is_empty() {
+        "/>".to_owned()
+    } else {
+        format!("><title>{}</title></{element}>", escaped(hint))
+    }
+}
+
+/// `text` as XML has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
