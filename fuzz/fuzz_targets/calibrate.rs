@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use advisor::calibrate::{calibrate, to_json, to_text};
-use advisor::measured::Results;
+use bench::results::Results;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

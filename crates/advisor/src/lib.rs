@@ -27,7 +27,6 @@ pub mod guide;
 mod json;
 pub mod ledger;
 mod line;
-pub mod measured;
 pub mod pareto;
 mod recommend;
 mod report;

@@ -17,7 +17,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file that holds something else than a benchmark.
-    #[error("`{}` is no benchmark: {message}", .path.display())]
+    #[error("`{}` is not a benchmark of `train bench`: {message}", .path.display())]
     NotABenchmark {
         /// The file.
         path: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{CheckpointPolicy, ImageSize};
+use config::{CheckpointPolicy, ImageSize, RunConfig};
 use figures::numbers::{median, quantile};
 use serde::{Deserialize, Serialize};
 
@@ -14,39 +14,44 @@ use crate::statistics::Ratio;
 /// Version of the file.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// A whole benchmark.
+/// A whole benchmark. Keys of other versions are passed over, and steps alone are enough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Results {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Where it was measured.
     pub device: Device,
     /// libtorch of Snug.
+    #[serde(default)]
     pub libtorch: String,
     /// torch of the Python beside it, where there was one.
     pub pytorch: Option<String>,
     /// Version of Snug and how it was compiled.
+    #[serde(default)]
     pub snug: String,
     /// Day, as `2026-11-25`.
     pub date: String,
     /// The command line.
+    #[serde(default)]
     pub command: String,
     /// The groups, in order, with what each compares.
+    #[serde(default)]
     pub groups: Vec<GroupInfo>,
     /// Steps.
     pub rows: Vec<Row>,
     /// Epochs over files.
+    #[serde(default)]
     pub epochs: Vec<EpochRow>,
     /// Host work of a step.
+    #[serde(default)]
     pub host: Vec<HostRow>,
     /// What was left out, and why.
+    #[serde(default)]
     pub left_out: Vec<String>,
 }
 
 /// A device, in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Device {
     /// `cpu` or `cuda`.
     pub kind: String,
@@ -64,7 +69,6 @@ pub struct Device {
 
 /// A group of rows that were timed in turns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GroupInfo {
     /// Its name in rows.
     pub name: String,
@@ -99,9 +103,9 @@ impl Status {
 
 /// One case, measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The group it was timed in.
+    #[serde(default)]
     pub group: String,
     /// Who.
     pub implementation: Implementation,
@@ -124,6 +128,7 @@ pub struct Row {
     /// Why, where it did not end well.
     pub message: Option<String>,
     /// Median step time of each round, in the order of the rounds.
+    #[serde(default)]
     pub step_ms: Vec<f64>,
     /// Median of these.
     pub step_ms_median: Option<f64>,
@@ -144,6 +149,7 @@ pub struct Row {
     /// Time per image against the group's first row, round by round.
     pub ratio_to_baseline: Option<Ratio>,
     /// The first losses, from the common weights.
+    #[serde(default)]
     pub losses: Vec<f64>,
 }
 
@@ -205,6 +211,33 @@ impl Row {
         ImageSize::new(self.img_size[0], self.img_size[1])
     }
 
+    /// What was run; `None` for a policy without a plan of its own.
+    pub fn config(&self) -> Option<RunConfig> {
+        let policy: CheckpointPolicy = self.policy.parse().ok()?;
+        let is_on = policy != CheckpointPolicy::Off;
+        (policy != CheckpointPolicy::Auto).then(|| RunConfig {
+            img_size: self.size(),
+            width: self.width,
+            batch: self.batch,
+            use_amp: self.precision.is_amp(),
+            use_channels_last: self.memory_format == MemoryFormat::ChannelsLast,
+            use_grad_checkpoint: is_on,
+            grad_checkpoint_policy: is_on.then_some(policy),
+            split_concat: self.split_concat,
+            ..RunConfig::default()
+        })
+    }
+
+    /// Whether the row is of this configuration, in either half precision.
+    pub fn is_of(&self, config: &RunConfig) -> bool {
+        let key = |it: &RunConfig| {
+            let work = (it.img_size, it.width, it.batch, it.use_amp);
+            let policy = it.checkpoint_policy();
+            (work, it.use_channels_last, policy, it.split_concat)
+        };
+        self.config().is_some_and(|own| key(&own) == key(config))
+    }
+
     /// Its recipe in a few words.
     pub fn recipe(&self) -> String {
         let (format, policy) = (self.memory_format, &self.policy);
@@ -214,7 +247,6 @@ impl Row {
 
 /// Epochs over files by one implementation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EpochRow {
     /// Who.
     pub implementation: Implementation,
@@ -242,7 +274,6 @@ pub struct EpochRow {
 
 /// Host work of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HostRow {
     /// Channels of the first level.
     pub width: u32,
@@ -269,18 +300,23 @@ impl Results {
     /// [`Error::Io`], [`Error::NotABenchmark`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let results: Self = serde_json::from_str(&text).map_err(|e| Error::NotABenchmark {
+        Self::from_json(path, &text)
+    }
+
+    /// Reads `text`, the contents of `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotABenchmark`].
+    pub fn from_json(path: &Path, text: &str) -> Result<Self> {
+        let not = |message: String| Error::NotABenchmark {
             path: path.to_owned(),
-            message: e.to_string(),
-        })?;
+            message,
+        };
+        let results: Self = serde_json::from_str(text).map_err(|error| not(error.to_string()))?;
         if results.schema_version != SCHEMA_VERSION {
-            return Err(Error::NotABenchmark {
-                path: path.to_owned(),
-                message: format!(
-                    "its `schema_version` is {}, not {SCHEMA_VERSION}",
-                    results.schema_version
-                ),
-            });
+            let found = results.schema_version;
+            let message = format!("its `schema_version` is {found}, not {SCHEMA_VERSION}");
+            return Err(not(message));
         }
         Ok(results)
     }
@@ -318,6 +354,13 @@ impl Results {
             pairs.extend(ours.map(|ours| (row, ours)));
         }
         pairs
+    }
+
+    /// Snug's own rows that ended well.
+    pub fn good(&self) -> impl Iterator<Item = &Row> {
+        let ok =
+            |row: &&Row| row.implementation == Implementation::Snug && row.status == Status::Ok;
+        self.rows.iter().filter(ok)
     }
 
     /// The rows of a group.

@@ -48,6 +48,8 @@ const RULES: &[Rule] = &[
     rule("schedule", &["machine", "estimator", "advisor"]),
     rule("estimator", &["advisor", "bench", "train"]),
     rule("advisor", &["train"]),
+    // The advisor reads what a benchmark measured, and not the other way round.
+    rule("bench", &["advisor", "train"]),
     // The launcher finds libtorch before any program links it.
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),

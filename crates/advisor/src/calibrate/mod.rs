@@ -3,13 +3,13 @@
 mod fit;
 mod text;
 
+use bench::results::{self, Results};
 use config::{Bytes, ImageSize, RunConfig};
 use estimator::{EstimateError, Speed};
 use machine::{Cpu, Hardware};
 use serde::Serialize;
 
 use crate::ledger::{Device, Fitted, SCHEMA_VERSION, Source};
-use crate::measured::{self, Results};
 use crate::target::Target;
 
 pub use text::{to_json, to_text};
@@ -92,13 +92,14 @@ pub fn calibrate(files: &[Results]) -> Result<Vec<Group>, EstimateError> {
             }
             let same = all.iter().position(|it| {
                 it.device.is_like(&device)
-                    && (&it.precision, &it.memory_format) == (&row.precision, &row.memory_format)
+                    && (it.precision.as_str(), it.memory_format.as_str())
+                        == (row.precision.name(), row.memory_format.name())
             });
             let index = same.unwrap_or_else(|| {
                 all.push(Rows {
                     device: device.clone(),
-                    precision: row.precision.clone(),
-                    memory_format: row.memory_format.clone(),
+                    precision: row.precision.name().to_owned(),
+                    memory_format: row.memory_format.name().to_owned(),
                     date: String::new(),
                     target: target(&results.device),
                     measured: Vec::new(),
@@ -111,22 +112,26 @@ pub fn calibrate(files: &[Results]) -> Result<Vec<Group>, EstimateError> {
     all.iter().map(Rows::fit).collect()
 }
 
-fn device(of: &measured::Device) -> Device {
+fn device(of: &results::Device) -> Device {
     if of.kind == "cuda" {
         Device::gpu(&of.name)
     } else {
-        Device::cpu(&of.name, &of.cpu_capability, of.threads)
+        Device::cpu(&of.name, &of.cpu_capability, threads(of))
     }
 }
 
+fn threads(of: &results::Device) -> u32 {
+    u32::try_from(of.threads).unwrap_or(u32::MAX)
+}
+
 /// What predicts steps of the device.
-fn target(of: &measured::Device) -> Target {
+fn target(of: &results::Device) -> Target {
     if of.kind == "cuda" {
         let card = Hardware::lookup(&of.name);
         let capability = card.map(|card| card.compute_capability);
         return Target::of_cuda(Bytes(u64::MAX), capability, card.map(|card| card.rates));
     }
-    Target::of_cpu(Cpu::avx512(of.threads))
+    Target::of_cpu(Cpu::avx512(threads(of)))
 }
 
 impl Rows {

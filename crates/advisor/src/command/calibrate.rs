@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use advisor::calibrate;
 use advisor::ledger::{LedgerError, Place};
-use advisor::measured::{Results, ResultsError};
+use bench::results::Results;
 
-use super::{log, print, refuse};
+use super::{A_BENCHMARK, log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     let read = arguments.files.iter().map(|file| Results::read(file));
     let files: Vec<Results> = match read.collect::<Result<_, _>>() {
         Ok(files) => files,
-        Err(error) => return refuse(&error.to_string(), Some(ResultsError::hint())),
+        Err(error) => return refuse(&error.to_string(), Some(A_BENCHMARK)),
     };
     let groups = match calibrate::calibrate(&files) {
         Ok(groups) => groups,
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
             .map(|it| format!("`{}`", it.display()))
             .collect();
         let message = format!("no step of Snug was timed in {}", names.join(", "));
-        return refuse(&message, Some(ResultsError::hint()));
+        return refuse(&message, Some(A_BENCHMARK));
     }
     if arguments.write
         && let Err(code) = write(&groups)

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use advisor::Target;
 use advisor::guide::{self, Measurements};
-use advisor::measured::{Results, ResultsError};
+use bench::results::Results;
 
 use super::device::DeviceArgs;
-use super::{log, print, refuse};
+use super::{A_BENCHMARK, log, print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     }
     let results = match arguments.measured.as_deref().map(Results::read).transpose() {
         Ok(results) => results,
-        Err(error) => return refuse(&error.to_string(), Some(ResultsError::hint())),
+        Err(error) => return refuse(&error.to_string(), Some(A_BENCHMARK)),
     };
     let target = Target::of(&device);
     let check = match guide::check(&target, arguments.width, results.as_ref()) {

@@ -57,6 +57,10 @@ enum Command {
     Ledger(ledger::Args),
 }
 
+/// Where a benchmark's figures come from.
+const A_BENCHMARK: &str =
+    "`cargo xtask bench` writes `runs/bench/results.json`, and `train bench --json FILE` another";
+
 impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         match self.command {

@@ -1,11 +1,11 @@
 //! The guide's examples, table, presets and claims beside predictions.
 
+use bench::results::Results;
 use config::guide::{CLAIMS, Claim, EXAMPLES, Quantity, Setup, Stated, TABLE, Verdict};
 use config::{Bytes, Overrides, RunConfig, presets, resolve};
 use estimator::EstimateError;
 use serde::Serialize;
 
-use crate::measured::Results;
 use crate::recommend::{AdviceError, GB};
 use crate::target::{Prediction, Target};
 
