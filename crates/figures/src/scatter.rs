@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use config::Bytes;
+
 use crate::scale::Scale;
 use crate::svg::{Anchor, Area, Color, Font, Svg};
 
@@ -15,8 +17,8 @@ const LABEL: Font = Font {
     size: 12.0,
     ..Font::PLAIN
 };
-const GIB: f64 = 1_073_741_824.0;
-const MIB: f64 = 1_048_576.0;
+const GIB: f64 = Bytes::GIB as f64;
+const MIB: f64 = Bytes::MIB as f64;
 
 /// Which end of the vertical axis is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

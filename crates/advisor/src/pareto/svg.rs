@@ -11,10 +11,10 @@ use crate::target::Target;
 
 /// Draws it.
 pub fn to_svg(device: &str, target: &Target, pareto: &Pareto) -> String {
-    let mut subtitle = format!("{}; predicted for {device}", work(target, pareto));
-    if let Some(bytes) = pareto.most_bytes {
-        subtitle.push_str(&format!(", which has room for {} of tensors", Bytes(bytes)));
-    }
+    let room = pareto.most_bytes.map_or(String::new(), |bytes| {
+        format!(", which has room for {} of tensors", Bytes(bytes))
+    });
+    let subtitle = format!("{}; predicted for {device}{room}", work(target, pareto));
     let plans = pareto.front.iter().filter(|it| it.policy.is_none());
     let points = pareto.policies.iter().chain(plans).map(place).collect();
     let scatter = Scatter {

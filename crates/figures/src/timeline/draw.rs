@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use config::Category;
+use config::{Bytes, Category};
 
 use super::{MemoryTimeline, Sample};
 use crate::scale::Scale;
@@ -37,9 +37,9 @@ pub(super) struct Plot {
 impl Plot {
     pub(super) fn new([left, top, right, bottom]: [f64; 4], end_ms: f64, most: u64) -> Self {
         let unit = match most {
-            0..1_048_576 => (1024.0, "KiB"),
-            1_048_576..1_073_741_824 => (1_048_576.0, "MiB"),
-            _ => (1_073_741_824.0, "GiB"),
+            0..Bytes::MIB => (Bytes::KIB as f64, "KiB"),
+            Bytes::MIB..Bytes::GIB => (Bytes::MIB as f64, "MiB"),
+            _ => (Bytes::GIB as f64, "GiB"),
         };
         let most = 1.08 * most.max(1) as f64 / unit.0;
         Self {

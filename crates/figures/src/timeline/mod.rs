@@ -82,7 +82,9 @@ impl MemoryTimeline {
         };
         let moved = |at: f64| {
             let pairs = || from.windows(2).zip(to.windows(2));
-            let found = pairs().find(|(from, _)| at < from[1]).or(pairs().last());
+            let found = pairs()
+                .find(|(from, _)| at < from[1])
+                .or(pairs().next_back());
             found.map_or(at, |(from, to)| {
                 let share = (at - from[0]) / (from[1] - from[0]).max(f64::MIN_POSITIVE);
                 to[0] + share.clamp(0.0, 1.0) * (to[1] - to[0])
