@@ -1,20 +1,20 @@
-//! The CPU of this machine, and what it computes with.
+//! The CPU of this machine and its instruction sets.
 
 use std::fmt;
 use std::sync::OnceLock;
 
-/// A CPU as far as a training step depends on it.
+/// The properties of a CPU that a training step depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Threads that a program may use. libtorch takes one for each core, which can be fewer.
+    /// Threads that a program may use. libtorch starts one per core, which can be fewer.
     pub threads: u32,
     /// The widest instructions that libtorch's kernels can use.
     pub instruction_set: InstructionSet,
-    /// Whether it multiplies bf16: AVX512-BF16 or AMX-BF16.
+    /// Whether it can multiply bf16 numbers: AVX512-BF16 or AMX-BF16.
     pub bf16: bool,
-    /// Whether it multiplies fp16: AVX512-FP16 or AMX-FP16.
+    /// Whether it can multiply fp16 numbers: AVX512-FP16 or AMX-FP16.
     pub fp16: bool,
-    /// Whether it has AMX-BF16, for which oneDNN has kernels of its own.
+    /// Whether it has AMX-BF16, for which oneDNN has separate kernels.
     pub amx_bf16: bool,
 }
 
@@ -25,12 +25,12 @@ pub enum InstructionSet {
     Avx512,
     /// AVX2, with fused multiply-adds.
     Avx2,
-    /// Neither of them.
+    /// Neither AVX512 nor AVX2.
     Other,
 }
 
 impl Cpu {
-    /// One with AVX512-BF16 and without AMX, whose kernels the estimator knows best.
+    /// A CPU with AVX512-BF16 and without AMX, whose kernels the estimator knows best.
     pub const fn avx512(threads: u32) -> Self {
         Self {
             threads,
@@ -41,7 +41,7 @@ impl Cpu {
         }
     }
 
-    /// Asks this machine, once.
+    /// Detects the CPU of this machine, once.
     pub fn detect() -> Self {
         static FOUND: OnceLock<Cpu> = OnceLock::new();
         *FOUND.get_or_init(Self::ask)
@@ -50,7 +50,7 @@ impl Cpu {
     fn ask() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cpuinfo = cpuinfo();
-        // Rust does not detect AMX yet. Linux lists it where the kernel lets programs use it.
+        // Rust does not detect AMX yet. Linux lists it if the kernel lets programs use it.
         let lists = |flag| cpuinfo.as_deref().is_some_and(|text| has_flag(text, flag));
         let amx_bf16 = lists("amx_bf16");
         let vectors = Vectors::detect();
@@ -63,7 +63,7 @@ impl Cpu {
         }
     }
 
-    /// Its name, where the system says.
+    /// Its name, if the system reports one.
     pub fn name() -> Option<String> {
         model(&cpuinfo()?).map(str::to_owned)
     }
@@ -91,12 +91,12 @@ impl fmt::Display for InstructionSet {
     }
 }
 
-/// What Linux says of the CPU.
+/// What Linux reports about the CPU.
 fn cpuinfo() -> Option<String> {
     std::fs::read_to_string("/proc/cpuinfo").ok()
 }
 
-/// The first value of that name.
+/// The first value with this name.
 fn value<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
     let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim())

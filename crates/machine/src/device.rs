@@ -1,4 +1,4 @@
-//! The device that a run would get: a card that is named, a GPU that was found, or the CPU.
+//! The device that a run would use: a card that the user named, a GPU that was found, or the CPU.
 
 use config::Bytes;
 
@@ -8,36 +8,36 @@ use crate::gpu::Gpu;
 use crate::ram;
 use crate::select::{self, Environment};
 
-/// The device that a run would get.
+/// The device that a run would use.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Device {
-    /// A card that somebody named, or described by its memory alone.
+    /// A card that the user named, or described only by its memory.
     Given {
-        /// Memory that is free.
+        /// Free memory.
         memory: Bytes,
-        /// Which card.
+        /// The card, if it is known.
         card: Option<&'static Card>,
     },
     /// A GPU that was found.
     Found {
-        /// The one that a run would get.
+        /// The GPU that a run would use.
         gpu: Gpu,
-        /// What else there is to know, in sentences.
+        /// Further facts, in sentences.
         notes: Vec<String>,
     },
-    /// No GPU: the CPU.
+    /// The CPU, because no GPU can be used.
     Cpu {
-        /// Why no GPU, as a fragment after "no GPU: ".
+        /// Why no GPU can be used, as a fragment after "no GPU: ".
         reason: String,
         /// The CPU.
         cpu: Cpu,
-        /// Memory that programs can have without swapping, where the system says.
+        /// Memory that programs can use without swapping, if the system reports it.
         available: Option<Bytes>,
     },
 }
 
 impl Device {
-    /// The CPU of this machine, and the `reason` why it is not a GPU.
+    /// The CPU of this machine, with the `reason` why no GPU is used.
     pub fn this_cpu(reason: String) -> Self {
         Self::Cpu {
             reason,
@@ -46,7 +46,7 @@ impl Device {
         }
     }
 
-    /// The name of the card, where it is known.
+    /// The name of the card, if it is known.
     pub fn name(&self) -> Option<String> {
         match self {
             Self::Given { card, .. } => card.map(|card| card.name.to_owned()),
@@ -55,7 +55,7 @@ impl Device {
         }
     }
 
-    /// Memory that a run can have, where it is known.
+    /// Memory that a run can use, if it is known.
     pub fn memory(&self) -> Option<Bytes> {
         match self {
             Self::Given { memory, .. } => Some(*memory),
@@ -65,7 +65,7 @@ impl Device {
     }
 }
 
-/// The device that a CUDA program would see first: see [`select::choose`].
+/// The device that a CUDA program would see first; see [`select::choose`].
 pub fn select(gpus: &[Gpu], environment: &Environment) -> Device {
     match select::choose(gpus, environment) {
         Ok(choice) => {

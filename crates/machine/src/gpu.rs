@@ -1,4 +1,4 @@
-//! GPUs, MIG instances, and the processes that hold memory on them. No IO here.
+//! GPUs, MIG instances, and the processes that hold memory on them. This module does no IO.
 
 use config::Bytes;
 
@@ -7,27 +7,27 @@ use crate::cards::{Hardware, Observed, Rates, cores_per_sm};
 /// One GPU, or one MIG instance of a GPU, as NVML describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gpu {
-    /// Index in NVML's order, that of the PCI bus; of an instance that of its GPU.
+    /// Index in NVML's order, which is PCI bus order; an instance has the index of its GPU.
     pub index: u32,
-    /// `GPU-` and a UUID; `MIG-` and one of an instance.
+    /// `GPU-` and a UUID; for an instance, `MIG-` and a UUID.
     pub uuid: String,
     /// Product name.
     pub name: String,
-    /// Installed memory; 0 where NVML does not say.
+    /// Installed memory; 0 if NVML does not report it.
     pub total: Bytes,
-    /// Memory that no process holds now.
+    /// Memory that no process holds at the moment.
     pub free: Bytes,
-    /// What else NVML says.
+    /// Further facts from NVML.
     pub facts: Facts,
     /// Processes that hold memory on it, other than this one.
     pub processes: Vec<Process>,
-    /// Its MIG instances, where MIG is enabled: CUDA then uses those, never the whole.
+    /// Its MIG instances, if MIG is enabled: CUDA then uses the instances, never the whole GPU.
     pub mig: Option<Vec<Instance>>,
-    /// Product name of the GPU of which this is an instance.
+    /// Product name of the GPU that this is an instance of.
     pub instance_of: Option<String>,
 }
 
-/// Facts that not every driver and card gives.
+/// Facts that not every driver and card reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Compute capability, major and minor.
@@ -40,20 +40,20 @@ pub struct Facts {
     pub max_sm_clock_mhz: Option<u32>,
     /// Highest memory clock.
     pub max_memory_clock_mhz: Option<u32>,
-    /// Width of the memory's bus.
+    /// Width of the memory bus.
     pub bus_width_bits: Option<u32>,
     /// Degrees Celsius.
     pub temperature_celsius: Option<u32>,
 }
 
-/// A process that holds memory of a GPU.
+/// A process that holds memory on a GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Process id, as the driver counts them: in a container those of the host.
+    /// Process id as the driver sees it: the host's id, even in a container.
     pub pid: u32,
-    /// Name of its program, without folders.
+    /// Name of its program, without the path.
     pub name: Option<String>,
-    /// What it holds, where the driver says.
+    /// The memory that it holds, if the driver reports it.
     pub bytes: Option<Bytes>,
 }
 
@@ -62,47 +62,48 @@ pub struct Process {
 pub struct Instance {
     /// Index among the instances of its GPU.
     pub index: u32,
-    /// `MIG-` and a UUID; with drivers before R470 `MIG-GPU-UUID/GI/CI`.
+    /// `MIG-` and a UUID; `MIG-GPU-UUID/GI/CI` with drivers before R470.
     pub uuid: String,
     /// Product name of the GPU and profile of the instance.
     pub name: String,
     /// Its memory.
     pub total: Bytes,
-    /// Memory of it that no process holds now.
+    /// The part of its memory that no process holds at the moment.
     pub free: Bytes,
     /// Its streaming multiprocessors.
     pub num_sms: Option<u32>,
-    /// Ids of GPU instance and compute instance, where they are known.
+    /// Ids of the GPU instance and the compute instance, if they are known.
     pub ids: Option<(u32, u32)>,
     /// Processes that hold memory on it, other than this one.
     pub processes: Vec<Process>,
 }
 
-/// What NVML sees of a machine.
+/// What NVML reports about a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// Version of the driver, such as `580.95.05`.
     pub driver: Option<String>,
-    /// The newest CUDA that the driver serves, such as `13.0`.
+    /// The newest CUDA version that the driver supports, such as `13.0`.
     pub cuda: Option<String>,
-    /// Every GPU, in the order of the PCI bus.
+    /// Every GPU, in PCI bus order.
     pub gpus: Vec<Gpu>,
 }
 
-/// Peak rates of a device and where they are from.
+/// Peak rates of a device and where they come from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeakRates {
     /// The rates.
     pub rates: Rates,
-    /// From the table of cards; otherwise estimated from clocks and architecture.
+    /// Whether they come from the table of cards; otherwise they are estimated from clocks and
+    /// architecture.
     pub in_table: bool,
 }
 
-/// Others are named up to here, the rest counted.
+/// At most this many other processes are named; the rest are only counted.
 const MOST_PROCESSES: usize = 3;
 
 impl Facts {
-    /// Streaming multiprocessors, as NVML says or by the number of cores.
+    /// Streaming multiprocessors, from NVML or from the number of cores.
     pub fn sms(&self) -> Option<u32> {
         self.num_sms.or_else(|| {
             let cores_per_sm = cores_per_sm(self.compute_capability?)?;
@@ -112,13 +113,13 @@ impl Facts {
 }
 
 impl Gpu {
-    /// Memory that is held now, by processes and the driver.
+    /// Memory that processes and the driver hold at the moment.
     pub fn used(&self) -> Bytes {
         Bytes(self.total.0.saturating_sub(self.free.0))
     }
 
-    /// Peak rates: from the table of cards, or estimated. Of a MIG instance its share of them, by
-    /// SMs and by memory. `None` where neither is possible.
+    /// Peak rates, from the table of cards or estimated. A MIG instance gets its share of its GPU's
+    /// rates, by SMs and by memory. `None` if neither source has the card.
     pub fn peak(&self) -> Option<PeakRates> {
         if let Some(whole) = &self.instance_of {
             let card = Hardware::lookup(whole)?;
@@ -152,8 +153,8 @@ impl Gpu {
         Some(PeakRates { rates, in_table })
     }
 
-    /// One of its MIG instances as a device of its own. NVML's clocks are those of the GPU; the
-    /// width of an instance's bus is not known.
+    /// One of its MIG instances, as a separate device. NVML reports the clocks of the whole GPU; the
+    /// bus width of an instance is unknown.
     #[must_use]
     pub fn instance(&self, instance: &Instance) -> Self {
         Self {
@@ -174,7 +175,7 @@ impl Gpu {
         }
     }
 
-    /// Who else holds memory, in sentences, those who hold most first.
+    /// The other processes that hold memory, in sentences, the largest holders first.
     pub fn held_by_others(&self) -> Vec<String> {
         let mut sorted: Vec<_> = self.processes.iter().collect();
         sorted.sort_by_key(|process| std::cmp::Reverse(process.bytes));
@@ -190,7 +191,7 @@ impl Gpu {
 }
 
 impl Process {
-    /// The id, and the name where it is known.
+    /// The id, followed by the name if it is known.
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => format!("{} ({name})", self.pid),

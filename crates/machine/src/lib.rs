@@ -1,8 +1,8 @@
-//! What is under a run: the GPUs that NVML sees and the one that a program would get, the CPU, the
-//! memory that is free, and what NVIDIA's cards can do at best.
+//! The hardware that a run uses: the GPUs that NVML reports and the one that a program would get, the
+//! CPU, the free memory, and the peak rates of NVIDIA cards.
 //!
-//! This crate states facts about machines. What a run costs on one is the business of `estimator`;
-//! what to run on it is that of `advisor`. No libtorch is needed, and NVML is opened at run time.
+//! This crate states facts about machines. `estimator` says what a run costs on a machine; `advisor`
+//! says what to run on it. The crate does not need libtorch, and it opens NVML at run time.
 //!
 //! ```
 //! use machine::{Cpu, Hardware};

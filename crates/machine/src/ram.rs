@@ -1,20 +1,20 @@
-//! The memory of this machine, or of the container that this program runs in, whichever has less left.
+//! The memory of this machine or of the container that this program runs in, whichever has less left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use config::Bytes;
 
-/// Memory, and what programs can still have of it.
+/// Total memory, and how much of it programs can still use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram {
-    /// All of it.
+    /// Total memory.
     pub total: Bytes,
-    /// Without swapping, caches of files given up where that is needed.
+    /// Memory that programs can use without swapping; the kernel drops file caches if needed.
     pub available: Bytes,
 }
 
-/// Reads both; `None` where the system does not say, as elsewhere than on Linux.
+/// Reads both figures; `None` if the system does not report them, as on systems other than Linux.
 #[doc(alias = "MemAvailable")]
 #[doc(alias = "virtual_memory")]
 pub fn read() -> Option<Ram> {
@@ -22,7 +22,7 @@ pub fn read() -> Option<Ram> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let container = of_container(Path::new("/sys/fs/cgroup"), &groups);
     Some(match container {
-        // A limit above what the machine has is none.
+        // Ignore a cgroup limit above physical memory.
         Some(container) if container.total < machine.total => Ram {
             available: container.available.min(machine.available),
             ..container
@@ -31,7 +31,7 @@ pub fn read() -> Option<Ram> {
     })
 }
 
-/// What `/proc/meminfo` says, in KiB.
+/// Parses `/proc/meminfo`, which counts in KiB.
 fn of_machine(meminfo: &str) -> Option<Ram> {
     let line = |name: &str| {
         let mut lines = meminfo.lines();
@@ -45,11 +45,11 @@ fn of_machine(meminfo: &str) -> Option<Ram> {
     })
 }
 
-/// Files of a control group, by the version of the interface.
+/// File names of a control group, which depend on the version of the interface.
 struct Names {
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: cached files, those that were read once and those that were used again.
+    /// Lines of `memory.stat` for cached files: files that were read once and files in repeated use.
     reclaimable: [&'static str; 2],
 }
 
@@ -65,8 +65,8 @@ const V1: Names = Names {
     reclaimable: ["total_inactive_file ", "total_active_file "],
 };
 
-/// The tightest limit over this process: of its group or of one around it. `root` is where the groups
-/// are mounted, `groups` what `/proc/self/cgroup` says.
+/// The tightest limit on this process, from its group or from an enclosing one. `root` is where the
+/// groups are mounted; `groups` is the text of `/proc/self/cgroup`.
 fn of_container(root: &Path, groups: &str) -> Option<Ram> {
     let of_line = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -87,14 +87,14 @@ fn of_container(root: &Path, groups: &str) -> Option<Ram> {
         .min_by_key(|ram| ram.available)
 }
 
-/// The folder of a group and those of the groups around it. In a container the path may be one outside
-/// of what is mounted: then only the mount itself is there.
+/// The folder of a group and the folders of its enclosing groups. In a container the path may lie
+/// outside the mount; then only the mount itself exists.
 fn around(mount: &Path, path: &str) -> Vec<PathBuf> {
     let path = Path::new(path.trim_start_matches('/'));
     path.ancestors().map(|group| mount.join(group)).collect()
 }
 
-/// What a group may take and has left; `None` where it has no limit.
+/// The limit of a group and what is left of it; `None` if the group has no limit.
 fn of_group(group: &Path, names: &Names) -> Option<Ram> {
     let read = |name: &str| fs::read_to_string(group.join(name)).ok();
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();

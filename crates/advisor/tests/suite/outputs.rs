@@ -27,7 +27,7 @@ fn found() -> Device {
             free: Bytes(11 * Bytes::GIB + Bytes::GIB / 2),
             ..Gpu::default()
         },
-        notes: vec!["2 GPUs found, this is for the first".to_owned()],
+        notes: vec!["2 GPUs found; using the first".to_owned()],
     }
 }
 

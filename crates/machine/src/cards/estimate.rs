@@ -1,72 +1,73 @@
-//! Peak rates of a card that the table does not know, from what NVML says of it.
+//! Peak rates of a card that is missing from the table, estimated from what NVML reports.
 
 use super::Rates;
 
-/// What NVML says of a card.
+/// What NVML reports about a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed<'a> {
-    /// Product name. It tells `GeForce` cards, which sum in fp32 at half rate, and the GTX 16
-    /// series, which has no tensor cores, from others of their compute capability.
+    /// Product name. It distinguishes `GeForce` cards, which accumulate in fp32 at half rate, and
+    /// the GTX 16 series, which has no tensor cores, from other cards of the same compute
+    /// capability.
     pub name: &'a str,
     /// Compute capability, major and minor.
     pub compute_capability: (u32, u32),
-    /// Streaming multiprocessors; NVML's cores divided by [`cores_per_sm`].
+    /// Streaming multiprocessors: NVML's core count divided by [`cores_per_sm`].
     pub num_sms: u32,
-    /// Highest SM clock that NVML names (`nvmlDeviceGetMaxClockInfo`).
+    /// Highest SM clock that NVML reports (`nvmlDeviceGetMaxClockInfo`).
     pub max_sm_clock_mhz: u32,
-    /// Highest memory clock that NVML names.
+    /// Highest memory clock that NVML reports.
     pub max_memory_clock_mhz: u32,
-    /// Width of the memory's bus.
+    /// Width of the memory bus.
     pub bus_width_bits: u32,
 }
 
 /// What an SM does per clock.
 struct PerSm {
-    /// CUDA cores, each of two FLOP.
+    /// CUDA cores; each does two FLOP per clock.
     cores: u32,
-    /// FLOP in fp16 on tensor cores with fp32 sums; 0 without.
+    /// FLOP in fp16 on tensor cores with fp32 accumulation; 0 without tensor cores.
     fp16: u32,
-    /// The same of `GeForce` cards.
+    /// The same figure for `GeForce` cards.
     fp16_geforce: u32,
-    /// Whether there is TF32, at half that rate, and bf16, at the same.
+    /// Whether the card has TF32, at half that rate, and bf16, at the same rate.
     since_ampere: bool,
 }
 
-/// Stated boost clock over NVML's highest clock, of cards that drive displays: from 0.74
+/// Stated boost clock over NVML's highest clock, for cards that drive displays: from 0.74
 /// (RTX 2080 Ti, 1545 of 2100 MHz) to 0.86 (RTX A6000, 1800 of 2100 MHz), on six cards from
-/// memory. What such a card holds under load lies between the two. Of cards for data centres the
-/// two clocks are the same.
+/// memory. The clock that such a card sustains under load lies between the two. On data-centre
+/// cards the two clocks are equal.
 const BOOST_OF_MAX: f64 = 0.8;
 
-/// Words in the names of cards that drive displays.
+/// Words that occur in the names of cards that drive displays.
 const DISPLAY: [&str; 4] = ["GeForce", "RTX", "Quadro", "TITAN"];
 
-/// Bytes that a bit of the bus carries per clock as NVML counts clocks, two transfers: GDDR5 to
-/// GDDR7 and HBM alike (RTX 3090: 9751 MHz x 2 x 384 / 8 = 936 GB/s; A100: 1215 MHz x 2 x 5120 / 8
-/// = 1555 GB/s).
+/// Bytes that one bit of the bus carries per clock. NVML counts clocks so that each makes two
+/// transfers, on GDDR5 to GDDR7 and on HBM alike (RTX 3090: 9751 MHz x 2 x 384 / 8 = 936 GB/s;
+/// A100: 1215 MHz x 2 x 5120 / 8 = 1555 GB/s).
 const BYTES_PER_BIT_AND_CLOCK: f64 = 2.0 / 8.0;
 
-/// CUDA cores in an SM, or `None` for an architecture that is not known.
+/// CUDA cores per SM, or `None` for an unknown architecture.
 pub fn cores_per_sm(compute_capability: (u32, u32)) -> Option<u32> {
     per_sm(compute_capability).map(|sm| sm.cores)
 }
 
-/// Of each architecture: the whitepaper's cores and fused multiply-adds per tensor core, which
-/// reproduce the stated rates (A100: 108 SMs x 2048 x 1.41 GHz = 312 TFLOP/s).
+/// For each architecture, the whitepaper's core count and fused multiply-adds per tensor core;
+/// they reproduce the stated rates (A100: 108 SMs x 2048 x 1.41 GHz = 312 TFLOP/s).
 fn per_sm(compute_capability: (u32, u32)) -> Option<PerSm> {
     let (cores, fp16, fp16_geforce, since_ampere) = match compute_capability {
         (6, 0) => (64, 0, 0, false),
         (6, 1) => (128, 0, 0, false),
-        // Eight tensor cores of 64 multiply-adds.
+        // Eight tensor cores, each with 64 multiply-adds.
         (7, 0) => (64, 1024, 1024, false),
         (7, 5) => (64, 1024, 512, false),
-        // Four of 256.
+        // Four tensor cores with 256 each.
         (8, 0) => (64, 2048, 2048, true),
-        // Four of 128; all of the data centre's and workstations' run fp32 sums at full rate.
+        // Four with 128 each; data-centre and workstation cards accumulate in fp32 at full rate.
         (8, 6 | 9) | (12, 0) => (128, 1024, 512, true),
-        // Four of 512.
+        // Four with 512 each.
         (9, 0) => (128, 4096, 4096, true),
-        // Four of 1024.
+        // Four with 1024 each.
         (10, 0 | 3) => (128, 8192, 8192, true),
         _ => return None,
     };
@@ -123,10 +124,10 @@ mod tests {
     use super::*;
     use crate::Hardware;
 
-    /// What the estimate may be off by, relative to the table.
+    /// Largest allowed error of the estimate, relative to the table.
     const TOLERANCE: f64 = 0.15;
-    /// The same at the table's own clock: H100 and B200 state tensor rates at a lower clock than
-    /// that of fp32.
+    /// Largest allowed error at the table's own clock: the datasheets of H100 and B200 state tensor
+    /// rates at a lower clock than fp32 rates.
     const TOLERANCE_OF_ROWS: f64 = 0.16;
 
     fn assert_near(what: &str, estimated: &Rates, stated: &Rates, tolerance: f64) {
@@ -149,8 +150,7 @@ mod tests {
         }
     }
 
-    /// Highest clocks and bus widths as NVML names them, from memory; bus widths are those of the
-    /// database.
+    /// Highest clocks as NVML reports them, from memory; bus widths are from the database.
     #[test]
     fn within_tolerance_of_the_table() {
         for (name, max_sm_clock_mhz, max_memory_clock_mhz, bus_width_bits) in [
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// A slip in a row shows as one that its architecture cannot explain.
+    /// A typing error in a row shows up as a rate that its architecture cannot explain.
     #[test]
     fn rows_agree_with_their_architecture() {
         assert!(Hardware::cards().len() > 100);
@@ -200,7 +200,7 @@ mod tests {
                 bus_width_bits: 1,
             };
             let mut estimated = Hardware::estimate(&observed).unwrap();
-            // The boost clock is what the row already has.
+            // The row already states the boost clock, so undo the scaling.
             let display = DISPLAY.iter().any(|word| card.name.contains(word));
             let undo = if display { 1.0 / BOOST_OF_MAX } else { 1.0 };
             estimated.fp32_flops *= undo;
@@ -213,7 +213,7 @@ mod tests {
             }
             estimated.memory_bytes_per_second = card.rates.memory_bytes_per_second;
             assert_near(card.name, &estimated, &card.rates, TOLERANCE_OF_ROWS);
-            // From 12 GB/s for each GiB (A16) to 76 (RTX 3080); else a unit is wrong.
+            // From 12 GB/s per GiB (A16) to 76 (RTX 3080); anything else means a wrong unit.
             let per_gib = card.rates.memory_bytes_per_second / card.memory.as_gib();
             assert!((1e10..8e10).contains(&per_gib), "{}", card.name);
             assert!(!card.source.is_empty());

@@ -1,16 +1,16 @@
-//! Finds a card by a name as people write it.
+//! Finds a card by name, as people write it.
 
 use config::Bytes;
 
 use super::Card;
 
-/// Below this likeness (0 to 1, Jaro-Winkler) a name is not worth proposing.
+/// Below this Jaro-Winkler similarity (0 to 1) a name is not worth proposing.
 const ALIKE: f64 = 0.8;
 const MOST: usize = 5;
 
-/// Words that say nothing about which card it is.
+/// Words that do not help to identify a card.
 const MAKERS: [&str; 3] = ["nvidia", "geforce", "tesla"];
-/// Words that people leave out, though they tell some cards apart.
+/// Words that people leave out, although they distinguish some cards.
 const SERIES: [&str; 3] = ["rtx", "gtx", "quadro"];
 
 pub(super) fn lookup(cards: &'static [Card], name: &str) -> Option<&'static Card> {
@@ -35,7 +35,7 @@ pub(super) fn near(cards: &'static [Card], name: &str) -> Vec<&'static str> {
             continue;
         }
         let known = words(card.name);
-        // Every word that was given comes before any likeness of letters.
+        // A card whose name contains every given word ranks above any card that is only similar.
         let score = if parts.iter().all(|part| known.contains(part)) {
             1.0
         } else {
@@ -47,7 +47,7 @@ pub(super) fn near(cards: &'static [Card], name: &str) -> Vec<&'static str> {
         scored.push((score, card.name));
     }
     scored.retain(|&(score, _)| score >= ALIKE);
-    // Stable: of equals the older card stays first.
+    // The sort is stable: among equal scores the older card stays first.
     scored.sort_by(|one, other| other.0.total_cmp(&one.0));
     scored
         .into_iter()
@@ -56,8 +56,8 @@ pub(super) fn near(cards: &'static [Card], name: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// The card that the words name wholly, with or without `RTX` or `GTX` before them; else the only
-/// one whose name they begin.
+/// The card whose whole name the words are, with or without a leading `RTX` or `GTX`; otherwise the
+/// only card whose name begins with them.
 fn find(cards: &'static [Card], wanted: &[String]) -> Option<&'static Card> {
     if wanted.is_empty() {
         return None;
@@ -71,7 +71,7 @@ fn find(cards: &'static [Card], wanted: &[String]) -> Option<&'static Card> {
         known == wanted || short.is_some_and(|(first, rest)| is_series(first) && rest == wanted)
     });
     one_name(&whole).or_else(|| {
-        // `RTX 4000` is of Turing (`Quadro RTX 4000`) or of Ada: neither is taken.
+        // `RTX 4000` may mean the Turing card (`Quadro RTX 4000`) or the Ada card: choose neither.
         one_name(&matching(&|known| {
             known.starts_with(wanted) || without_series(known).starts_with(wanted) || {
                 let rest = known.strip_prefix(&["quadro".to_owned()]);
@@ -81,7 +81,7 @@ fn find(cards: &'static [Card], wanted: &[String]) -> Option<&'static Card> {
     })
 }
 
-/// The first of the cards, where all have one name.
+/// The first of the cards, if all have the same name.
 fn one_name(cards: &[&'static Card]) -> Option<&'static Card> {
     let first = *cards.first()?;
     cards
@@ -94,13 +94,13 @@ fn is_series(word: &str) -> bool {
     SERIES.contains(&word)
 }
 
-/// The words after those of the series.
+/// The words after the series words.
 fn without_series(words: &[String]) -> &[String] {
     let series = words.iter().take_while(|word| is_series(word)).count();
     words.get(series..).unwrap_or_default()
 }
 
-/// Lower-case runs of letters and runs of digits: `RTX3060Ti` is `rtx`, `3060`, `ti`.
+/// The runs of letters (in lower case) and of digits: `RTX3060Ti` becomes `rtx`, `3060`, `ti`.
 fn words(name: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     let mut last = None;
@@ -117,7 +117,7 @@ fn words(name: &str) -> Vec<String> {
     all
 }
 
-/// What stands before a trailing size in GB or GiB, and the size.
+/// The words before a trailing size in GB or GiB, and that size.
 fn split_size(words: &[String]) -> Option<(&[String], Bytes)> {
     let (rest, [number, unit]) = words.split_last_chunk()?;
     let number: u64 = number.parse().ok()?;
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(gib("RTX 3060 8GB"), Some(8));
         assert_eq!(gib("rtx 3080 12 GiB"), Some(12));
         assert_eq!(gib("rtx 3080 13 GiB"), None);
-        // What NVML says of an 8 GiB card.
+        // What NVML reports for an 8 GiB card.
         let card = Hardware::lookup_with_memory("NVIDIA GeForce RTX 3060", Bytes::from_mib(8188));
         assert_eq!(card.map(|card| card.memory.0 / Bytes::GIB), Some(8));
     }

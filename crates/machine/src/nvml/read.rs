@@ -1,5 +1,5 @@
-//! Reads one GPU out of NVML. Thin: what the answers mean is decided in `gpu.rs` and
-//! `select`, where it can be tested without a GPU.
+//! Reads one GPU from NVML. This layer is thin: `gpu.rs` and `select` interpret the answers, where
+//! that can be tested without a GPU.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use config::Bytes;
 use crate::gpu::{Facts, Gpu, Instance, Process};
 use crate::select::old_mig_name;
 
-/// Longest name of a program that is asked for.
+/// Maximum length of the program names that are requested.
 const NAME_BYTES: usize = 256;
 
-/// The GPU at that index.
+/// The GPU at this index.
 pub(super) fn gpu(nvml: &Nvml, index: u32) -> Result<Gpu, NvmlError> {
     let device = nvml.device_by_index(index)?;
     let mig = instances(nvml, &device);
     let (total, free) = match (device.memory_info(), &mig) {
         (Ok(memory), _) => (Bytes(memory.total), Bytes(memory.free)),
-        // Who has been given an instance may not be allowed to see the whole.
+        // A user who has been given an instance may not be allowed to see the whole GPU.
         (Err(_), Some(instances)) => (
             sum(instances.iter().map(|it| it.total)),
             sum(instances.iter().map(|it| it.free)),
@@ -42,8 +42,8 @@ pub(super) fn gpu(nvml: &Nvml, index: u32) -> Result<Gpu, NvmlError> {
     })
 }
 
-/// Sets the ids of the instance that an old name (`MIG-GPU-UUID/GI/CI`) means: newer drivers
-/// resolve such a name, and call the instance by another.
+/// Sets the ids of the instance that an old name (`MIG-GPU-UUID/GI/CI`) refers to: newer drivers
+/// resolve such a name but report the instance under a new one.
 pub(super) fn resolve_old_name(nvml: &Nvml, name: &str, gpus: &mut [Gpu]) {
     let Some((_, ids)) = old_mig_name(name) else {
         return;
@@ -73,17 +73,17 @@ fn facts(device: &Device<'_>) -> Facts {
     }
 }
 
-/// Answered for instances, and for GPUs that can have some.
+/// NVML answers for instances and for GPUs that support MIG.
 fn num_sms(device: &Device<'_>) -> Option<u32> {
     let attributes = device.attributes().ok()?;
     Some(attributes.multiprocessor_count).filter(|count| *count > 0)
 }
 
-/// The MIG instances, where MIG is enabled.
+/// The MIG instances, if MIG is enabled.
 fn instances(nvml: &Nvml, device: &Device<'_>) -> Option<Vec<Instance>> {
     let enabled = device.mig_mode().is_ok_and(|mode| mode.current == 1);
     enabled.then(|| {
-        // As many as there can be; those that do not exist are errors.
+        // This is the maximum count; an index without an instance returns an error.
         let most = device.mig_device_count().unwrap_or(0);
         let one = |index| instance(nvml, &device.mig_device_by_index(index).ok()?, index);
         (0..most).filter_map(one).collect()
@@ -105,8 +105,8 @@ fn instance(nvml: &Nvml, device: &Device<'_>, index: u32) -> Option<Instance> {
     })
 }
 
-/// Processes that compute or draw, this one left out. A process that does both is listed twice by
-/// NVML, with one figure.
+/// Compute and graphics processes, except this one. NVML lists a process that does both twice, with
+/// the same figure.
 fn processes(nvml: &Nvml, device: &Device<'_>) -> Vec<Process> {
     let compute = device.running_compute_processes().unwrap_or_default();
     let graphics = device.running_graphics_processes().unwrap_or_default();
@@ -131,8 +131,8 @@ fn processes(nvml: &Nvml, device: &Device<'_>) -> Vec<Process> {
     named.collect()
 }
 
-/// The name of a program from its path. What is not printable is left out: a process chooses its
-/// name, and this one goes to a terminal.
+/// The name of a program, from its path. Control characters are removed: a process chooses its own
+/// name, and this text goes to a terminal.
 fn program(path: &str) -> Option<String> {
     let name = path.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).collect();

@@ -1,32 +1,32 @@
-//! Which device a CUDA program would see first, given the environment: no IO here.
+//! Which device a CUDA program would see first in a given environment. This module does no IO.
 
 use crate::gpu::{Gpu, Instance};
 
-/// What of the environment decides which devices CUDA shows.
+/// The environment variables that decide which devices CUDA shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `CUDA_VISIBLE_DEVICES`.
     pub visible: Option<String>,
-    /// Whether `CUDA_DEVICE_ORDER=PCI_BUS_ID`, with which CUDA counts as NVML does; otherwise it
-    /// counts the fastest GPU first.
+    /// Whether `CUDA_DEVICE_ORDER=PCI_BUS_ID` is set, which makes CUDA number GPUs as NVML does;
+    /// otherwise CUDA puts the fastest GPU first.
     pub pci_order: bool,
 }
 
-/// The device that would be seen first.
+/// The device that a CUDA program would see first, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice<'a> {
     /// The GPU.
     pub gpu: &'a Gpu,
-    /// The MIG instance of it, where MIG is enabled.
+    /// The MIG instance on it, if MIG is enabled.
     pub instance: Option<&'a Instance>,
-    /// Why this one, as a fragment.
+    /// Why it was chosen, as a fragment.
     pub why: String,
-    /// What else there is to know, in sentences.
+    /// Further facts, in sentences.
     pub notes: Vec<String>,
 }
 
 impl Choice<'_> {
-    /// The GPU, or the instance as a device of its own.
+    /// The GPU, or the instance as a separate device.
     pub fn device(&self) -> Gpu {
         match self.instance {
             Some(instance) => self.gpu.instance(instance),
@@ -37,17 +37,17 @@ impl Choice<'_> {
 
 /// The device that a CUDA program would see first.
 ///
-/// As CUDA does, an entry of `CUDA_VISIBLE_DEVICES` that names no device hides those after it, and
-/// an empty list hides all. Entries are indices, UUIDs of GPUs or of MIG instances, or prefixes of
-/// them, or `MIG-GPU-UUID/GI/CI`. A process sees one MIG instance at most, and where there is one
-/// no whole GPU (NVIDIA Multi-Instance GPU User Guide, "Device Enumeration"); an index or UUID of a
-/// GPU with MIG stands for its first instance.
+/// As in CUDA, an entry of `CUDA_VISIBLE_DEVICES` that names no device hides the devices after it, and
+/// an empty list hides all devices. An entry is an index, the UUID of a GPU or of a MIG instance, a
+/// prefix of a UUID, or `MIG-GPU-UUID/GI/CI`. A process sees at most one MIG instance, and if it sees
+/// one, it sees no whole GPU (NVIDIA Multi-Instance GPU User Guide, "Device Enumeration"); the index or
+/// UUID of a GPU with MIG stands for its first instance.
 ///
 /// # Errors
-/// Why none, as a fragment after "no GPU: ".
+/// The reason why no device is visible, as a fragment after "no GPU: ".
 pub fn choose<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'a>, String> {
     if gpus.is_empty() {
-        return Err("the driver knows of no GPU".to_owned());
+        return Err("the driver reports no GPU".to_owned());
     }
     let Some(list) = environment.visible.as_deref() else {
         return unnamed(gpus, environment);
@@ -56,7 +56,7 @@ pub fn choose<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'
     if entry.is_empty() || entry == "-1" {
         return Err(format!("`CUDA_VISIBLE_DEVICES={list}` hides every GPU"));
     }
-    let why = format!("`CUDA_VISIBLE_DEVICES={list}` says so");
+    let why = format!("`CUDA_VISIBLE_DEVICES={list}` selects it");
     if entry.starts_with("MIG-") {
         let (gpu, instance) = by_mig_name(gpus, list, entry)?;
         return Ok(Choice {
@@ -78,7 +78,7 @@ pub fn choose<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'
     Ok(choice)
 }
 
-/// The parts of `MIG-GPU-UUID/GI/CI`: the GPU's UUID and the ids of the instances.
+/// The parts of `MIG-GPU-UUID/GI/CI`: the GPU's UUID and the ids of both instances.
 pub(crate) fn old_mig_name(name: &str) -> Option<(&str, (u32, u32))> {
     let mut parts = name.strip_prefix("MIG-")?.split('/');
     let uuid = parts.next().filter(|uuid| uuid.starts_with("GPU-"))?;
@@ -88,7 +88,7 @@ pub(crate) fn old_mig_name(name: &str) -> Option<(&str, (u32, u32))> {
     ended.then_some((uuid, (gpu_instance, compute_instance)))
 }
 
-/// Where nothing is named.
+/// The choice when `CUDA_VISIBLE_DEVICES` is not set.
 fn unnamed<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'a>, String> {
     let unset = "`CUDA_VISIBLE_DEVICES` is not set";
     let instances = gpus.iter().flat_map(|gpu| {
@@ -107,7 +107,7 @@ fn unnamed<'a>(gpus: &'a [Gpu], environment: &Environment) -> Result<Choice<'a>,
     }
     let mut whole = gpus.iter().filter(|gpu| gpu.mig.is_none());
     let Some(gpu) = whole.next() else {
-        return Err("MIG is enabled, and no instance exists; `nvidia-smi mig` makes them".into());
+        return Err("MIG is enabled but no instance exists; `nvidia-smi mig` creates one".into());
     };
     let count = 1 + whole.count();
     let several = (count > 1).then(|| several(count, "GPUs"));
@@ -139,7 +139,7 @@ fn whole_or_first(gpu: &Gpu, why: String) -> Result<Choice<'_>, String> {
     let Some(instance) = instances.first() else {
         let index = gpu.index;
         return Err(format!(
-            "MIG is enabled on GPU {index}, and it has no instance; `nvidia-smi mig` makes them"
+            "MIG is enabled on GPU {index} but it has no instance; `nvidia-smi mig` creates one"
         ));
     };
     let several = (instances.len() > 1).then(|| several(instances.len(), "MIG instances on it"));
@@ -158,7 +158,7 @@ fn by_mig_name<'a>(
 ) -> Result<(&'a Gpu, &'a Instance), String> {
     if gpus.iter().all(|gpu| gpu.mig.is_none()) {
         return Err(format!(
-            "`CUDA_VISIBLE_DEVICES={list}` begins with a MIG instance, and MIG is enabled on no GPU"
+            "`CUDA_VISIBLE_DEVICES={list}` begins with a MIG instance, but no GPU has MIG enabled"
         ));
     }
     let old = old_mig_name(entry);
@@ -178,7 +178,7 @@ fn by_mig_name<'a>(
     )
 }
 
-/// The one that fits, or why there is none.
+/// The only item that matches, or the reason why no item was chosen.
 fn only<T>(
     mut fitting: impl Iterator<Item = T>,
     list: &str,
@@ -188,14 +188,14 @@ fn only<T>(
     let begins = format!("`CUDA_VISIBLE_DEVICES={list}` begins with `{entry}`");
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(format!("{begins}, which is no {what} here")),
-        (Some(_), Some(_)) => Err(format!("{begins}, which fits several {what}s")),
+        (None, _) => Err(format!("{begins}, but this machine has no such {what}")),
+        (Some(_), Some(_)) => Err(format!("{begins}, which matches several {what}s")),
     }
 }
 
 fn several(count: usize, what: &str) -> String {
     format!(
-        "{count} {what} found, this is for the first; choose another with `CUDA_VISIBLE_DEVICES`"
+        "{count} {what} found; using the first; choose another with `CUDA_VISIBLE_DEVICES`"
     )
 }
 
@@ -203,11 +203,11 @@ fn part_of(gpu: &Gpu) -> String {
     format!("a MIG instance of GPU {} ({})", gpu.index, gpu.name)
 }
 
-/// Said where counting otherwise would give another kind of card.
+/// A note for machines on which CUDA's default order could select a different kind of card.
 fn order_note(gpus: &[Gpu], environment: &Environment) -> Option<String> {
     let mixed = gpus.windows(2).any(|pair| pair[0].name != pair[1].name);
     (mixed && !environment.pci_order).then(|| {
-        "counted in the order of the PCI bus; CUDA does so with `CUDA_DEVICE_ORDER=PCI_BUS_ID` only"
+        "GPUs are numbered in PCI bus order; CUDA does so only with `CUDA_DEVICE_ORDER=PCI_BUS_ID`"
             .to_owned()
     })
 }

@@ -36,7 +36,7 @@ fn instance(index: u32, uuid: &str, ids: Option<(u32, u32)>) -> Instance {
     }
 }
 
-/// A whole GPU, one with two instances, one with MIG and no instance.
+/// A whole GPU, a GPU with two instances, and a GPU with MIG but no instance.
 fn machine_with_mig() -> Vec<Gpu> {
     let mut all = machine();
     all[1].mig = Some(vec![
