@@ -1,4 +1,4 @@
-//! The settings banner of the guide's script, with what else decides memory.
+//! The settings banner of the guide's script, with the other settings that affect memory.
 
 use std::fmt::Display;
 
@@ -17,7 +17,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// Japanese for a locale such as `ja_JP.UTF-8`, else English.
+    /// Japanese for a locale such as `ja_JP.UTF-8`, otherwise English.
     ///
     /// The caller reads `LC_ALL`, `LC_MESSAGES` and `LANG`, in this order.
     pub fn from_locale(locale: Option<&str>) -> Self {
@@ -32,8 +32,8 @@ impl Language {
     }
 }
 
-/// What stands in a banner besides the labels of the keys, which their rows have. The first three
-/// lines of the Japanese are the guide's, spaces included.
+/// The words of a banner except the labels of the keys, which are in the rows. The first three
+/// Japanese lines are the guide's, including the spaces.
 struct Words {
     title: &'static str,
     on: &'static str,

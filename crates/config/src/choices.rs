@@ -1,4 +1,4 @@
-//! Keys with named choices.
+//! The types of keys that have named choices.
 
 use std::fmt;
 use std::str::FromStr;
@@ -77,8 +77,8 @@ choices! {
         Block = "block",
         /// Each stage, with its pooling or its transposed convolution and concat.
         Stage = "stage",
-        /// What a plan says, stage by stage; without one, the plan of the smallest peak that is worth
-        /// its time.
+        /// What a plan says, stage by stage; without a plan, the built-in one, which has the smallest
+        /// peak for an acceptable cost in time.
         Mixed = "mixed",
         /// The cheapest segments whose predicted peak fits the memory.
         Auto = "auto",
@@ -86,19 +86,19 @@ choices! {
 }
 
 choices! {
-    /// What a stage (a double convolution with what leads to it) keeps of its forward for its
-    /// backward. Whatever is not kept is rebuilt when backward needs it.
+    /// What a stage (a double convolution with the operations that lead to it) keeps from its forward
+    /// for its backward. Anything else is rebuilt when backward needs it.
     Keep, "part of a plan", "`everything`, `convs`, `last-conv` or `nothing`" {
         /// Input, convolution outputs and activations: nothing is rebuilt.
         Everything = "everything",
-        /// Both convolution outputs. Batch norm and `ReLU` run again, and with them pooling,
-        /// transposed convolution and concatenation before the next convolution; no 3x3
-        /// convolution does.
+        /// Both convolution outputs. Batch norm and `ReLU` run again, and so do pooling, transposed
+        /// convolution and concatenation before the next convolution; no 3x3 convolution runs
+        /// again.
         Convs = "convs",
-        /// The second convolution's output, of the size of what leaves the stage. The first
+        /// The second convolution's output, which is as large as the stage's output. The first
         /// convolution runs again.
         LastConv = "last-conv",
-        /// Nothing. Both convolutions run again, from what the stages before keep.
+        /// Nothing. Both convolutions run again, from tensors that earlier stages keep.
         Nothing = "nothing",
     }
 }

@@ -1,14 +1,14 @@
-//! What can be wrong with a configuration, said so that it can be put right.
+//! Errors in a configuration, described so that the user can correct them.
 //!
-//! The message says where, which key, what is accepted and what was found; the
-//! way out stands apart, in [`ConfigError::hint`].
+//! The message states the place, the key, what is accepted and what was found; the
+//! remedy is separate, in [`ConfigError::hint`].
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::nearest::nearest;
 
-/// A configuration that cannot be used: where, and why.
+/// A configuration that cannot be used, with the place and the reason.
 ///
 /// The message is complete; there is no further source to print.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub struct ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
-    /// A TOML file, and the line counted from 1 where there is one.
+    /// A TOML file and, if known, the line, counted from 1.
     File {
         /// The file as it was given.
         path: PathBuf,
@@ -31,9 +31,9 @@ pub enum Place {
     },
     /// A preset that comes with Snug.
     Preset(String),
-    /// A flag; the message names it.
+    /// A flag, which the message names.
     Flag(&'static str),
-    /// Nowhere in particular: a value being parsed, or several sources together.
+    /// No single place: a value that is being parsed, or several sources together.
     Unknown,
 }
 
@@ -58,13 +58,13 @@ pub enum ConfigErrorKind {
     /// A value of the wrong type or outside its range.
     #[error("`{subject}` must be {accepts}, found `{found}`")]
     Value {
-        /// The key, or the flag.
+        /// The key or the flag.
         subject: String,
         /// The accepted range.
         accepts: &'static str,
         /// The value as it was written.
         found: String,
-        /// The way out, where there is an obvious one.
+        /// The remedy, if it is obvious.
         hint: Option<String>,
     },
     /// A key that does not exist.
@@ -74,7 +74,7 @@ pub enum ConfigErrorKind {
         key: String,
         /// The key that was probably meant.
         nearest: Option<&'static str>,
-        /// Every key there is.
+        /// Every known key.
         known: Vec<&'static str>,
     },
     /// A preset that does not exist.
@@ -82,12 +82,12 @@ pub enum ConfigErrorKind {
     UnknownPreset {
         /// The name as it was written.
         name: String,
-        /// The presets there are.
+        /// The names of all presets.
         list: String,
         /// The preset that was probably meant.
         nearest: Option<&'static str>,
     },
-    /// Text that is not a value of its type; the caller knows the flag.
+    /// Text that does not parse as its type; the caller knows the flag.
     #[error("{what} must be {accepts}, found `{found}`")]
     Text {
         /// What was being read.
@@ -102,29 +102,29 @@ pub enum ConfigErrorKind {
     /// Two keys that exclude each other.
     #[error("{detail}")]
     Contradiction {
-        /// Which, with the reason.
+        /// The keys, with the reason.
         detail: String,
-        /// The way out.
+        /// The remedy.
         hint: String,
     },
-    /// A file of a later schema.
-    #[error("`schema_version` {found} is not known, this build reads {known}")]
+    /// A file with a newer schema.
+    #[error("`schema_version` {found} is not supported, this build reads {known}")]
     SchemaVersion {
         /// The version in the file.
         found: i64,
-        /// The version that is read.
+        /// The version that this build reads.
         known: i64,
     },
     /// Text that is not TOML.
     #[error("not valid TOML: {message}")]
     Syntax {
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
     /// A file that cannot be read.
     #[error("cannot be read: {source}")]
     Unreadable {
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -135,12 +135,12 @@ impl ConfigError {
         &self.place
     }
 
-    /// What is wrong with it.
+    /// What is wrong with the value.
     pub fn kind(&self) -> &ConfigErrorKind {
         &self.kind
     }
 
-    /// One sentence on the way out, without the word `hint`.
+    /// One sentence that states the remedy, without the word `hint`.
     pub fn hint(&self) -> Option<String> {
         let did_you_mean = |name: &&str| format!("did you mean `{name}`?");
         match &*self.kind {

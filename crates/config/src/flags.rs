@@ -1,6 +1,8 @@
-//! Flags whose text is not that of one key: they set two keys at once, or write a value differently.
+//! Flags whose text differs from the text of one key: they set two keys at once, or they write a value
+//! differently.
 //!
-//! They implement `FromStr`, so that a command line parser can use them; nothing here depends on one.
+//! They implement `FromStr`, so that a command-line parser can use them without this module depending
+//! on the parser.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +11,7 @@ use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::ConfigError;
 use crate::overrides::Overrides;
 
-/// The value of `--amp`: off, or on with a type.
+/// The value of `--amp`: off, or on with a data type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmpFlag {
     /// `--amp off`.
@@ -58,7 +60,7 @@ impl FromStr for AmpFlag {
     }
 }
 
-/// The value of `--grad-checkpoint`: a policy, `off` included.
+/// The value of `--grad-checkpoint`: a policy, which may be `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointFlag(pub CheckpointPolicy);
 
@@ -84,7 +86,7 @@ impl FromStr for CheckpointFlag {
     }
 }
 
-/// The value of `--grad-checkpoint-plan`: what each stage keeps, commas between.
+/// The value of `--grad-checkpoint-plan`: what each stage keeps, separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanFlag(pub Vec<Keep>);
 

@@ -1,4 +1,4 @@
-//! The size of a training image, height first, as the guide writes it.
+//! The size of a training image, with the height first, as the guide writes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::ConfigError;
 
-/// Height and width of the images that the network sees, in pixels.
+/// Height and width of the images that enter the network, in pixels.
 ///
 /// Written `[height, width]` in TOML and JSON, and `HxW` on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +19,12 @@ pub struct ImageSize {
 }
 
 impl ImageSize {
-    /// Four poolings halve each side four times, so sides are multiples of this.
+    /// Four poolings halve each side four times, so both sides must be multiples of this.
     pub const MULTIPLE: u32 = 16;
     /// The longest side accepted.
     pub const MAX_SIDE: u32 = 65_536;
 
-    /// A size from its height and its width, not yet validated.
+    /// A size from a height and a width, without validation.
     pub const fn new(height: u32, width: u32) -> Self {
         Self { height, width }
     }
@@ -40,7 +40,7 @@ impl ImageSize {
         side_is_valid(self.height) && side_is_valid(self.width)
     }
 
-    /// The nearest valid sizes, smaller first; equal when only one is near.
+    /// The nearest valid sizes, the smaller one first; both are equal if only one is near.
     pub fn nearest_valid(self) -> (Self, Self) {
         let down = |side: u32| (side / Self::MULTIPLE * Self::MULTIPLE).max(Self::MULTIPLE);
         let up = |side: u32| side.div_ceil(Self::MULTIPLE).saturating_mul(Self::MULTIPLE);
@@ -67,13 +67,13 @@ impl fmt::Display for ImageSize {
 impl FromStr for ImageSize {
     type Err = ConfigError;
 
-    /// Reads `HxW`. Whether the sides are multiples of 16 is for
-    /// [`resolve`](crate::resolve) to say, which knows where the value came from.
+    /// Reads `HxW`. [`resolve`](crate::resolve), which knows where the value came from, checks
+    /// that the sides are multiples of 16.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ConfigError::not_a_value("image size", "`HxW`, such as `384x512`", text);
         let (height, width) = text.split_once(['x', 'X', '\u{d7}']).ok_or_else(error)?;
         let side = |text: &str| {
-            // `u32::from_str` would take `+16`.
+            // `u32::from_str` would accept `+16`.
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             digits
                 .then(|| text.parse().ok())

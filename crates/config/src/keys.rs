@@ -1,21 +1,23 @@
-//! The keys of a configuration: one row each, and everything else about them follows.
+//! The keys of a configuration: each key is one row, and everything else about it follows from the row.
 //!
-//! The rows below make [`RunConfig`](crate::RunConfig) and its default, the TOML that is written
-//! and read, [`Overrides`](crate::Overrides) and their ranges, the flags of the programs
-//! (`cli`), near misses, and what a resumed run may change. To add a key, add a row, and use it.
+//! The rows below generate [`RunConfig`](crate::RunConfig) and its default, the TOML that is written
+//! and read, [`Overrides`](crate::Overrides) and their ranges, the flags of the programs (`cli`), the
+//! suggestions for misspelt keys, and what a resumed run may change. To add a key, add a row and use
+//! the key.
 
 use crate::nearest::nearest;
 
-/// Hands every row to the macro `$make`, in the order in which a configuration is written:
-/// documentation, name, type, default (`as Option`: a key that may be unset), then
-/// - `accepts`: the range, and how it reads after "must be";
-/// - `flag`: its flag; in parentheses the type of its value, the value's name (`""`: takes no value),
-///   the help text, and for a flag that sets several keys, how. The row of the first of these declares it;
-/// - `commands`: where the flag is offered besides `train fit`;
-/// - `resume`: whether a resumed run may differ in it;
-/// - `aliases`: names of the same thing in other programs;
+/// Passes every row to the macro `$make`, in the order in which a configuration is written. A row has
+/// documentation, a name, a type, a default (`as Option` marks a key that may be unset), and then
+/// - `accepts`: the accepted range, worded to follow "must be";
+/// - `flag`: its flag, followed in parentheses by the type of the value, the value's name (`""` for a
+///   flag without a value), the help text and, for a flag that sets several keys, the function that
+///   does so. The row of the first of these keys declares the flag;
+/// - `commands`: the commands that offer the flag in addition to `train fit`;
+/// - `resume`: whether a resumed run may change the key;
+/// - `aliases`: names of the same setting in other programs;
 /// - `banner`: the label of its line in the settings banner, in English and Japanese, padded by
-///   hand: kana and kanji are two columns wide.
+///   hand because kana and kanji are two columns wide.
 macro_rules! with_rows {
     ($make:ident) => {
         $make! {
@@ -142,14 +144,14 @@ macro_rules! with_rows {
                 flag: "--init-scale" (f64, "X", "First scale of the gradient scaler (fp16)"),
                 resume: Fixed,
             }
-            /// What gradient checkpointing recomputes; `None` leaves it to the switch.
+            /// What gradient checkpointing recomputes; `None` lets the switch decide.
             grad_checkpoint_policy: CheckpointPolicy as Option = None => {
                 accepts: Accepts::any("`off`, `selective`, `block`, `stage`, `mixed` or `auto`"),
                 flag: "--grad-checkpoint",
                 resume: WithCheckpointing,
                 banner: ("checkpoint policy:       ", "再計算の方針:            "),
             }
-            /// What each stage keeps under the policy `mixed`; `None` is the built-in plan.
+            /// What each stage keeps under the policy `mixed`; `None` means the built-in plan.
             grad_checkpoint_plan: Vec<Keep> as Option = None => {
                 accepts: Accepts::new(
                     "nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage",
@@ -165,15 +167,15 @@ macro_rules! with_rows {
                 resume: WithCheckpointing,
                 banner: ("plan, stage by stage:    ", "ステージごとの計画:      "),
             }
-            /// The reentrant form of gradient checkpointing; without effect when it is off.
+            /// The reentrant form of gradient checkpointing; it has no effect when checkpointing is off.
             use_reentrant: bool = false => {
                 accepts: SWITCH,
                 flag: "--use-reentrant" (Switch, "SWITCH", "The reentrant form of gradient checkpointing: on or off"),
                 commands: [Memory],
                 resume: WithCheckpointing,
             }
-            /// Convolves the two halves of each concatenation apart, without a buffer of both. Equal
-            /// within rounding, not bit for bit.
+            /// Convolves the two halves of each concatenation separately, without a buffer for both.
+            /// Results are equal within rounding, not bit for bit.
             split_concat: bool = false => {
                 accepts: SWITCH,
                 flag: "--split-concat" (
@@ -208,7 +210,7 @@ macro_rules! with_rows {
                 resume: Free,
                 aliases: ["num_workers"],
             }
-            /// Optimizer steps after which the run ends, whatever the epoch.
+            /// Optimizer steps after which the run ends, in whatever epoch it is.
             max_steps: u64 as Option = None => {
                 accepts: whole!(1 to 9_223_372_036_854_775_807),
                 flag: "--max-steps" (u64, "N", "Stop after this many optimizer steps"),
@@ -221,14 +223,14 @@ macro_rules! with_rows {
                 resume: Fixed,
                 aliases: ["wd"],
             }
-            /// Share of a flat folder that is held out for validation, in percent.
+            /// Percentage of a flat folder that is held out for validation.
             val_percent: f64 = 10.0 => {
                 accepts: Accepts::new("a number above 0 and below 100", |percent: &f64| *percent > 0.0 && *percent < 100.0),
                 flag: "--val-percent" (f64, "PERCENT", "Percentage of a flat folder's images held out for validation"),
                 commands: [Evaluate, Memory],
                 resume: Fixed,
             }
-            /// Deterministic algorithms, which give the same bits each time, where there is a choice.
+            /// Uses deterministic algorithms, which give the same bits each time, if there is a choice.
             deterministic: bool = false => {
                 accepts: SWITCH,
                 flag: "--deterministic" (
@@ -251,18 +253,18 @@ pub struct Key {
     pub name: &'static str,
     /// The flag that sets it.
     pub flag: &'static str,
-    /// The commands that offer the flag besides [`Command::Fit`]; the key that declares a flag says so
-    /// for all keys that it sets.
+    /// The commands that offer the flag in addition to [`Command::Fit`]. For a flag that sets several
+    /// keys, only the key that declares it lists them.
     pub commands: &'static [Command],
-    /// Whether a resumed run may differ in it.
+    /// Whether a resumed run may change it.
     pub resume: Resume,
-    /// Names of the same thing in other programs.
+    /// Names of the same setting in other programs.
     pub aliases: &'static [&'static str],
     /// The label of its line in the banner, in English and in Japanese; empty if it has none.
     pub(crate) banner: &'static [&'static str],
 }
 
-/// A command line that sets keys by flags.
+/// A command that sets keys by flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `train fit`, which takes every key.
@@ -279,14 +281,14 @@ pub enum Command {
     Suggest,
 }
 
-/// Whether a resumed run may differ from itself in a key.
+/// Whether a resumed run may change a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// It says what is learnt, from what and how: it stays.
+    /// It determines what is learnt, from which data and how, so it must not change.
     Fixed,
-    /// It says how long the run goes on, or by which route it computes the same.
+    /// It determines only how long the run lasts, or how the same result is computed.
     Free,
-    /// It is a part of gradient checkpointing, whose keys are taken together.
+    /// It belongs to gradient checkpointing, whose keys change only together.
     WithCheckpointing,
 }
 
@@ -324,13 +326,13 @@ impl Key {
     }
 }
 
-/// The key of that name.
+/// The key with this name.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key that was probably meant by an unknown name: another case, a hyphen, another program's
-/// word, or a typing slip.
+/// The key that an unknown name probably means: a name with different case, with a hyphen, from
+/// another program, or with a typing error.
 pub fn nearest_key(name: &str) -> Option<&'static str> {
     let normal = name.to_lowercase().replace('-', "_");
     let alias = KEYS

@@ -1,7 +1,7 @@
-//! What a training run is: presets, TOML files and flags merged into one
+//! The configuration of a training run: presets, TOML files and flags, merged into one
 //! validated [`RunConfig`], and the U-Net described once, as data ([`Network`]).
 //!
-//! This crate knows nothing of libtorch, of GPUs or of what a run costs. The
+//! This crate knows nothing about libtorch, GPUs or the cost of a run. The
 //! model builder in `train` and the cost model in `estimator` both read
 //! [`Network`], so that the two cannot disagree.
 //!

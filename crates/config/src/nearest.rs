@@ -1,13 +1,13 @@
-//! The nearest of some names: what a person probably meant.
+//! The most similar of several names, which a person probably meant.
 
-/// The candidate most like `found`, if any is similar enough.
+/// The candidate most similar to `found`, if any is similar enough.
 pub(crate) fn nearest(
     found: &str,
     candidates: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
     // Below this similarity a suggestion misleads more often than it helps.
     const THRESHOLD: f64 = 0.6;
-    // No name is that long, and the comparison is quadratic.
+    // No name is longer, and the comparison takes quadratic time.
     const MAX_CHARS: usize = 64;
     if found.chars().count() > MAX_CHARS {
         return None;

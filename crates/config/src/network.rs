@@ -1,7 +1,7 @@
 //! The U-Net of the guide's script as data: its blocks in the order in which
 //! they run, and its tensors in the order of the script's state dict.
 //!
-//! Five levels. A level's double convolution is (3x3 convolution with bias,
+//! The network has five levels. A level's double convolution is (3x3 convolution with bias,
 //! batch norm, `ReLU`) twice, at stride 1 and padding 1. Going down, a 2x2 max
 //! pooling follows; going up, a 2x2 transposed convolution of stride 2 comes
 //! first and the skip is appended to its output (`[up, skip]`). A 1x1
@@ -12,13 +12,13 @@ use serde::Serialize;
 /// The network, before any weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Network {
-    /// Channels of the image; 3.
+    /// Channels of the image: 3.
     pub in_channels: u32,
     /// Channels of the first level.
     pub width: u32,
-    /// Channels of the output; 1 is binary.
+    /// Channels of the output; 1 means a binary mask.
     pub classes: u32,
-    /// Times that the image is halved; 4.
+    /// How many times the image is halved: 4.
     pub depth: u32,
 }
 
@@ -34,7 +34,7 @@ pub enum Block {
     },
     /// Double convolution at the lowest resolution.
     Bottleneck {
-        /// Halvings before the convolution, [`Network::depth`].
+        /// Halvings before the convolution: [`Network::depth`].
         level: u32,
         /// The double convolution.
         conv: DoubleConv,
@@ -54,7 +54,7 @@ pub enum Block {
         name: String,
         /// Channels in.
         in_channels: u32,
-        /// Channels out, the classes.
+        /// Channels out: the number of classes.
         out_channels: u32,
     },
 }
@@ -66,7 +66,7 @@ pub struct DoubleConv {
     pub name: String,
     /// Channels in.
     pub in_channels: u32,
-    /// Channels between and out.
+    /// Channels between the convolutions and out.
     pub out_channels: u32,
 }
 
@@ -88,11 +88,11 @@ pub struct ParameterSpec {
     pub name: String,
     /// Shape; empty for a scalar.
     pub shape: Vec<u64>,
-    /// What it is.
+    /// Its role.
     pub role: Role,
 }
 
-/// What a tensor of the state dict is.
+/// The role of a tensor in the state dict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Role {
@@ -108,7 +108,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the optimizer moves it; the others are buffers of batch norm.
+    /// Whether the optimizer updates it; the other tensors are batch norm buffers.
     pub const fn is_trainable(self) -> bool {
         !matches!(
             self,
@@ -118,7 +118,7 @@ impl Role {
 }
 
 impl ParameterSpec {
-    /// Number of elements; 1 for a scalar. Saturates far outside the validated range.
+    /// Number of elements; 1 for a scalar. The product saturates far outside the validated range.
     pub fn elements(&self) -> u64 {
         self.shape
             .iter()
@@ -137,14 +137,15 @@ impl Network {
         }
     }
 
-    /// Stages in the order in which they run: downs, bottleneck, ups. The head is none.
+    /// Number of stages: downs, bottleneck and ups, in the order in which they run. The head is not a
+    /// stage.
     pub const fn num_stages(&self) -> usize {
         2 * self.depth as usize + 1
     }
 
     /// Channels at a level: the width, doubled per halving of the image.
     ///
-    /// Saturates far outside the validated range.
+    /// The result saturates far outside the validated range.
     pub const fn channels(&self, level: u32) -> u32 {
         self.width.saturating_mul(2_u32.saturating_pow(level))
     }
@@ -205,7 +206,7 @@ impl Network {
     }
 
     /// Every tensor of the state dict, in the order in which the script's
-    /// modules register them: all `ups_tr` stand before all `up_convs`.
+    /// modules register them: all `ups_tr` come before all `up_convs`.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         let (mut body, mut transposes, mut up_convs, mut head) = (vec![], vec![], vec![], vec![]);
         for block in self.blocks() {
@@ -316,7 +317,7 @@ mod tests {
             trainable.iter().map(|p| p.elements()).sum::<u64>(),
             31_043_521
         );
-        // 18 batch norms, three buffers each.
+        // There are 18 batch norms with three buffers each.
         assert_eq!(parameters.len(), 82 + 18 * 3);
     }
 }

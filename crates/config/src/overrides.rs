@@ -1,4 +1,4 @@
-//! One layer of a configuration: what a preset, a file or the flags give.
+//! One layer of a configuration: the values from a preset, a file or the flags.
 
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
@@ -13,14 +13,14 @@ macro_rules! overrides {
     })+) => {
         /// Every key as an option: `None` leaves the layer below unchanged.
         ///
-        /// The fields mean what those of [`RunConfig`](crate::RunConfig) mean.
+        /// The fields have the same meaning as in [`RunConfig`](crate::RunConfig).
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Overrides {
             $($(#[$doc])* pub $name: Option<$ty>,)+
         }
 
         impl Overrides {
-            /// Refuses the first value that is outside its range.
+            /// Returns the first value that is outside its range as an error.
             pub(crate) fn check(&self) -> Result<(), Violation> {
                 $(if let Some(value) = &self.$name {
                     let accepts: Accepts<$ty> = $accepts;
@@ -32,7 +32,7 @@ macro_rules! overrides {
             }
         }
 
-        /// What a key accepts, in TOML and as a flag.
+        /// The values that a key accepts, as text for TOML and for a flag.
         fn accepted(key: &str) -> Option<(&'static str, &'static str)> {
             match key {
                 $(stringify!($name) => {
@@ -46,7 +46,7 @@ macro_rules! overrides {
 }
 with_rows!(overrides);
 
-/// A value outside its range; the layer knows where it stands.
+/// A value outside its range; the layer knows where the value came from.
 #[derive(Debug)]
 pub(crate) struct Violation {
     pub(crate) key: &'static str,
@@ -58,7 +58,7 @@ impl Violation {
         Self { key, value }
     }
 
-    /// The error of a value at `place`, named by its flag when it was one.
+    /// The error for a value at `place`; a value from a flag is named by its flag.
     pub(crate) fn at(self, place: Place) -> ConfigError {
         let (subject, accepts) = match (accepted(self.key), &place) {
             (Some((_, text)), Place::Flag(flag)) => (*flag, text),

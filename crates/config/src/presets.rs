@@ -1,4 +1,4 @@
-//! The guide's three presets, compiled in.
+//! The guide's three presets, compiled into the program.
 
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::nearest::nearest;
@@ -15,12 +15,12 @@ const PRESETS: [(&str, &str); 3] = [
     ("speed", include_str!("../../../presets/speed.toml")),
 ];
 
-/// The names of the presets, the guide's first choice first.
+/// The names of the presets, with the guide's first choice first.
 pub fn presets() -> [&'static str; 3] {
     PRESETS.map(|(name, _)| name)
 }
 
-/// The TOML text of a preset, comments included.
+/// The TOML text of a preset, including comments.
 pub fn preset_toml(name: &str) -> Option<&'static str> {
     PRESETS
         .iter()

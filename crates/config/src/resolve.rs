@@ -1,4 +1,4 @@
-//! Default < preset < file < flag, and where each value came from.
+//! Merges the layers (default < preset < file < flag) and records where each value came from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::wire::{self, Layer};
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// Built in; the same values as `best-balance`.
+    /// The built-in default; the same values as `best-balance`.
     #[default]
     Default,
-    /// The preset of that name.
+    /// The preset with this name.
     Preset(String),
     /// A file given by the user.
     File(PathBuf),
@@ -43,13 +43,13 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// The source of a key; [`Source::Default`] for one that nobody set.
+    /// The source of a key; [`Source::Default`] for a key that was not set.
     pub fn of(&self, key: &str) -> &Source {
         const DEFAULT: &Source = &Source::Default;
         self.sources.get(key).unwrap_or(DEFAULT)
     }
 
-    /// Whether a file or a flag gave it: such a value is not changed silently.
+    /// Whether a file or a flag set the key; such a value is never changed silently.
     pub fn given_by_user(&self, key: &str) -> bool {
         matches!(self.of(key), Source::File(_) | Source::Flag(_))
     }
@@ -63,23 +63,24 @@ impl Origins {
     }
 }
 
-/// A validated configuration and the source of its values.
+/// A validated configuration and the sources of its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// What to run.
     pub config: RunConfig,
-    /// Who said so.
+    /// Where each value came from.
     pub origins: Origins,
 }
 
-/// Merges and validates: default < preset < file < flag.
+/// Merges the layers (default < preset < file < flag) and validates the result.
 ///
-/// A file may name the preset that it builds on (`preset = "speed"`); `preset`, or else the one
-/// among the flags, takes its place. With none, the values are those of `best-balance`.
+/// A file may name the preset that it builds on (`preset = "speed"`). The argument `preset`, or else
+/// the preset among the flags, replaces it. Without any preset, the values are those of
+/// `best-balance`.
 ///
 /// # Errors
 ///
-/// An unknown preset, a file that cannot be read, a key or value that is not
+/// Fails for an unknown preset, a file that cannot be read, a key or value that is not
 /// accepted, or keys that contradict each other.
 pub fn resolve(
     preset: Option<&str>,
@@ -90,7 +91,7 @@ pub fn resolve(
     let mut layer = file
         .map(|path| read(path).map(|layer| (path, layer)))
         .transpose()?;
-    // A preset is what a layer builds on, not a value to lay over the one below.
+    // A layer builds on its preset; the preset is not a value to lay over the layer below.
     let in_file = layer.as_mut().and_then(|(path, layer)| {
         let place = file_place(path, layer.lines.get("preset").copied());
         let name = layer.values.preset.take()?;
@@ -132,11 +133,11 @@ pub fn resolve(
 }
 
 impl RunConfig {
-    /// A configuration that [`to_toml`](Self::to_toml) wrote. The preset in it is only a name here:
-    /// its values are all written out, and a key that is missing is unset.
+    /// Reads a configuration that [`to_toml`](Self::to_toml) wrote. Its preset is only a name here:
+    /// all values are written out, and a missing key is unset.
     ///
     /// # Errors
-    /// As for a file of `--config`.
+    /// The same as for a file given with `--config`.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let layer = wire::parse(text, |_line| Place::Unknown)?;
         let mut config = Self::default();
@@ -170,12 +171,12 @@ with_rows!(lay);
 
 fn forget_what_goes_with_others(layer: &Overrides, config: &mut RunConfig, origins: &mut Origins) {
     let is_off = layer.use_grad_checkpoint == Some(false);
-    // "No checkpointing" over a layer that names a policy means none at all.
+    // Switching checkpointing off also drops the policy that a lower layer names.
     if is_off && layer.grad_checkpoint_policy.is_none() {
         config.grad_checkpoint_policy = None;
         origins.forget("grad_checkpoint_policy");
     }
-    // A plan belongs to the policy that it was given with.
+    // A plan belongs to the policy that it was given with, so it is dropped with that policy.
     let is_other = |policy| policy != CheckpointPolicy::Mixed;
     let other_policy = layer.grad_checkpoint_policy.is_some_and(is_other);
     if (is_off || other_policy) && layer.grad_checkpoint_plan.is_none() {
@@ -205,7 +206,7 @@ fn flag_of(key: &str) -> &'static str {
     keys::find(key).map_or("--config", |key| key.flag)
 }
 
-/// Keys that are fine alone and wrong together.
+/// Checks for keys that are valid alone but contradict each other.
 fn agree(
     config: &RunConfig,
     origins: &Origins,
@@ -252,7 +253,7 @@ fn agree(
     if config.grad_checkpoint_plan.is_some() && policy != CheckpointPolicy::Mixed {
         return refuse(
             "grad_checkpoint_plan",
-            format!("there is a `grad_checkpoint_plan`, but the policy is `{policy}`"),
+            format!("`grad_checkpoint_plan` is set, but the policy is `{policy}`"),
             "a plan goes with the policy `mixed`: `use_grad_checkpoint = true` and \
              `grad_checkpoint_policy = \"mixed\"`, or `--grad-checkpoint mixed`",
         );

@@ -18,8 +18,8 @@ macro_rules! stored {
 
 macro_rules! run_config {
     ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => $rest:tt)+) => {
-        /// What to run. [`resolve`](crate::resolve) makes it and validates it; whoever changes a field
-        /// afterwards keeps to the ranges of the rows in [`keys`](crate::keys).
+        /// What to run. [`resolve`](crate::resolve) creates and validates it; code that changes a field
+        /// afterwards must keep to the ranges of the rows in [`keys`](crate::keys).
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct RunConfig {
             $($(#[$doc])* pub $name: stored!($ty $(, $option)?),)+
@@ -44,7 +44,7 @@ macro_rules! run_config {
             }
 
             /// The keys whose values differ from those of `other`.
-            #[expect(clippy::float_cmp, reason = "another value is another value, however near")]
+            #[expect(clippy::float_cmp, reason = "a different value counts as different, however near it is")]
             pub fn differences(&self, other: &Self) -> Vec<&'static str> {
                 let mut keys = Vec::new();
                 $(if self.$name != other.$name {
@@ -58,8 +58,8 @@ macro_rules! run_config {
 with_rows!(run_config);
 
 impl RunConfig {
-    /// The policy in force: [`CheckpointPolicy::Off`] when the switch is off, the
-    /// policy given, or else [`CheckpointPolicy::Block`], which is what the guide does.
+    /// The policy in force: [`CheckpointPolicy::Off`] if the switch is off, otherwise the
+    /// given policy, or [`CheckpointPolicy::Block`], as in the guide, if none was given.
     pub fn checkpoint_policy(&self) -> CheckpointPolicy {
         if self.use_grad_checkpoint {
             self.grad_checkpoint_policy

@@ -1,4 +1,4 @@
-//! Sizes of memory, and how people write them on a command line.
+//! Memory sizes, and how people write them on a command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ impl Bytes {
     /// 2^30 bytes.
     pub const GIB: u64 = 1 << 30;
 
-    /// A size in MiB; saturates.
+    /// A size from a number of MiB; the product saturates.
     pub const fn from_mib(mib: u64) -> Self {
         Self(mib.saturating_mul(Self::MIB))
     }
@@ -33,7 +33,7 @@ impl Bytes {
         self.0 as f64 / Self::MIB as f64
     }
 
-    /// The sum, or `None` past 64 bits.
+    /// The sum, or `None` if it exceeds 64 bits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
@@ -51,15 +51,15 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A size with its unit, such as `8GiB`, `1.5GiB`, `500MB`.
+/// A size with its unit, such as `8GiB`, `1.5GiB` or `500MB`.
 ///
-/// `GB` means 10^9 bytes, as everywhere; as most who write it mean a card of
-/// that many GiB, [`Self::note`] says what was understood.
+/// `GB` means 10^9 bytes, as everywhere. Most people who write it mean a card with
+/// that many GiB, so [`Self::note`] says how it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SizeArg {
     /// The size.
     pub bytes: Bytes,
-    /// What was understood, where the unit is easily meant otherwise.
+    /// How the size was read, if the unit is easily confused.
     pub note: Option<String>,
 }
 
@@ -67,31 +67,31 @@ pub struct SizeArg {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SizeError {
-    /// Neither number nor unit.
+    /// The text is not a number with a unit.
     #[error("expected a size such as `8GiB`, found `{found}`")]
     NotASize {
         /// The text.
         found: String,
     },
-    /// A number alone.
+    /// The text is a number without a unit.
     #[error("`{found}` has no unit, write `{found}GiB` or `{found}MiB`")]
     NoUnit {
         /// The text.
         found: String,
     },
-    /// A unit that is none.
+    /// The unit is unknown.
     #[error("unknown unit `{unit}`, expected `GiB`, `MiB`, `KiB`, `TiB`, `GB`, `MB`, `KB` or `TB`")]
     UnknownUnit {
         /// The unit.
         unit: String,
     },
-    /// Nothing, or less.
+    /// The size is zero or negative.
     #[error("a size of `{found}` is not above zero")]
     NotPositive {
         /// The text.
         found: String,
     },
-    /// More than any machine has.
+    /// The size is more than any machine has.
     #[error("a size of `{found}` is more than 1024 TiB")]
     TooLarge {
         /// The text.
@@ -139,7 +139,7 @@ impl FromStr for SizeArg {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "between 1 and 2^50, and a fraction of a byte is none"
+            reason = "the value is between 1 and 2^50, and a fraction of a byte is dropped"
         )]
         let bytes = Bytes(bytes as u64);
         let note = decimal.then(|| {

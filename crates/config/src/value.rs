@@ -1,7 +1,7 @@
-//! The types of keys: how TOML writes their values, and which values a key accepts.
+//! The types of keys: how TOML writes their values and which values a key accepts.
 //!
-//! TOML's side takes every integer as TOML writes it, so that `batch = -1` is answered with the
-//! accepted range rather than the name of a Rust type.
+//! The TOML type of an integer key holds every TOML integer, so that the error for `batch = -1` states
+//! the accepted range and not the name of a Rust type.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::ConfigError;
 use crate::image_size::ImageSize;
 
-/// The values of a key: which are accepted, and how that reads after "must be".
+/// The values that a key accepts, and their description, worded to follow "must be".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepts<T> {
     pub(crate) text: &'static str,
-    /// The same for the text of a flag, where it is written differently there.
+    /// The description for a flag, if a flag writes the value differently.
     pub(crate) flag_text: &'static str,
     pub(crate) holds: fn(&T) -> bool,
 }
@@ -29,7 +29,7 @@ impl<T> Accepts<T> {
         }
     }
 
-    /// Whatever the type itself can hold.
+    /// Accepts every value that the type can hold.
     pub(crate) const fn any(text: &'static str) -> Self {
         Self::new(text, |_| true)
     }
@@ -44,7 +44,7 @@ pub(crate) const POSITIVE: Accepts<f64> = Accepts::new("a finite number above 0"
     value.is_finite() && *value > 0.0
 });
 
-/// A whole number in a range, its ends included; a word on the lower end goes into the text.
+/// A whole number in an inclusive range; a remark on the lower end becomes part of the text.
 macro_rules! whole {
     ($min:literal $($remark:literal)? to $max:literal) => {
         Accepts::new(
@@ -55,7 +55,7 @@ macro_rules! whole {
 }
 pub(crate) use whole;
 
-/// A value that is not accepted, as it was written, and the way out.
+/// A value that is not accepted, as it was written, and a hint for correcting it.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) found: String,
@@ -71,21 +71,21 @@ impl Refused {
     }
 }
 
-/// A type of a key.
+/// The type of a key.
 pub(crate) trait Value: Sized {
-    /// What TOML has for it.
+    /// The TOML type that it is read from.
     type Wire: DeserializeOwned;
 
     fn read(wire: Self::Wire) -> Result<Self, Refused>;
 
-    /// As TOML.
+    /// The value as TOML.
     fn written(&self) -> String;
 
-    /// What is said of a value outside its range.
+    /// How to report this value if it is outside its range.
     fn refused(&self) -> Refused;
 }
 
-/// Types that TOML has as well.
+/// Types that exist in TOML as well.
 macro_rules! plain {
     ($($ty:ty as $format:literal),+) => {$(
         impl Value for $ty {
@@ -157,7 +157,7 @@ impl Value for String {
     }
 
     fn written(&self) -> String {
-        // In a file that nobody checked against the presets it may be any text.
+        // The file may not have been checked against the presets, so this may be any text.
         toml::Value::from(self.as_str()).to_string()
     }
 

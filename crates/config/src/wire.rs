@@ -1,4 +1,4 @@
-//! TOML text to one layer of overrides, with the line of every key.
+//! Parses TOML text into one layer of overrides, with the line of every key.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::keys::{self, with_rows};
 use crate::overrides::{Overrides, Violation};
 use crate::value::{Refused, Value};
 
-/// The schema that this build reads.
+/// The schema version that this build reads.
 pub(crate) const SCHEMA_VERSION: i64 = 1;
 
-/// What a file holds: its values, and where they stand.
+/// The contents of a file: its values and their lines.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) values: Overrides,
@@ -47,7 +47,7 @@ macro_rules! wire {
 }
 with_rows!(wire);
 
-/// Reads and checks one TOML text; `place` makes the place of a line.
+/// Reads and checks one TOML text; `place` turns a line into its place.
 pub(crate) fn parse(
     text: &str,
     place: impl Fn(Option<usize>) -> Place,
@@ -84,7 +84,7 @@ pub(crate) fn parse(
     }
 
     let wire: Wire = toml::from_str(text).map_err(|error| {
-        // The key whose value holds the place of the error names what is accepted.
+        // The key whose value contains the position of the error determines what is accepted.
         let start = error.span().map_or(0, |span| span.start);
         let holder = found
             .iter()
@@ -116,7 +116,7 @@ pub(crate) fn parse(
     Ok(Layer { values, lines })
 }
 
-/// Text of a file in one printable line of moderate length.
+/// Text from a file as one printable line of moderate length.
 fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 80;
     let words: Vec<_> = text.split_whitespace().collect();

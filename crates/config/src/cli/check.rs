@@ -1,11 +1,11 @@
-//! What the tests of the programs ask of their flags: that each row has one, which sets that row alone.
+//! Checks for the tests of the programs: every row has a flag, and the flag sets only that row.
 
 use std::collections::BTreeSet;
 
 use crate::keys::{Command, KEYS, find};
 use crate::run::RunConfig;
 
-/// Values to try; a flag refuses those that are not for it.
+/// Values to try; a flag refuses values of the wrong type.
 const VALUES: [&str; 10] = [
     "",
     "2",
@@ -19,11 +19,10 @@ const VALUES: [&str; 10] = [
     "convs,convs,convs,convs,convs,convs,convs,convs,convs",
 ];
 
-/// What is wrong with the flags of a command: a key whose flag it offers and that the flag does not
-/// set, a flag that sets a key with another flag, a flag that is taken and not offered. Empty when
-/// all is well.
+/// The faults in the flags of a command: an offered flag that does not set its key, a flag that sets
+/// the key of another flag, or a flag that is accepted but not offered. Empty if there are none.
 ///
-/// `parse` answers words after the command's name with the configuration that follows from them.
+/// `parse` turns the words after the command's name into a configuration.
 pub fn faults(command: Command, parse: impl Fn(&[&str]) -> Option<RunConfig>) -> Vec<String> {
     let mut faults = Vec::new();
     for key in KEYS {
@@ -39,10 +38,10 @@ pub fn faults(command: Command, parse: impl Fn(&[&str]) -> Option<RunConfig>) ->
     faults
 }
 
-/// The keys in which configurations differ with and without a flag.
+/// The keys whose values differ between configurations with and without a flag.
 fn set_by(flag: &str, parse: impl Fn(&[&str]) -> Option<RunConfig>) -> BTreeSet<&'static str> {
     let mut set = BTreeSet::new();
-    // A plan is accepted beside its policy only.
+    // A plan is accepted only together with its policy.
     for base in [&[] as &[&str], &["--grad-checkpoint", "mixed"]] {
         let Some(before) = parse(base) else { continue };
         for value in VALUES {

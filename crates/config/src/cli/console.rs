@@ -1,6 +1,6 @@
-//! Where the programs speak: results go to stdout, everything else to stderr.
+//! Output of the programs: results go to stdout, everything else to stderr.
 //!
-//! A reader that has gone away is no reason to fail: every write ignores its error.
+//! A closed pipe must not make a program fail, so every write ignores its error.
 
 use std::io::Write as _;
 
@@ -8,22 +8,22 @@ use clap::error::ErrorKind;
 
 use super::Exit;
 
-/// A result.
+/// Prints a result.
 pub fn print(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// A remark on what is going on, as it stands.
+/// Prints a progress message, without a prefix.
 pub fn note(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// A warning, with what to do.
+/// Prints a warning, which should say what to do.
 pub fn warn(text: &str) {
     note(&format!("warning: {text}"));
 }
 
-/// A failure, and below it what to do.
+/// Prints an error and, below it, a hint on what to do.
 pub fn error(text: &str, hint: Option<&str>) {
     note(&format!("error: {text}"));
     if let Some(hint) = hint {
@@ -31,7 +31,7 @@ pub fn error(text: &str, hint: Option<&str>) {
     }
 }
 
-/// Prints help as `clap` does, and errors in our form: what it calls a tip is a hint.
+/// Prints help as `clap` does, and errors in our format: `clap`'s tips become hints.
 pub fn refuse_usage(error: &clap::Error) -> Exit {
     let is_missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || is_missing {

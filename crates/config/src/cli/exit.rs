@@ -3,21 +3,21 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// How a program ended, for whatever started it.
+/// How a program ended, for the process that started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything that was asked for is done.
+    /// Everything that was requested is done.
     Done = 0,
-    /// Something went wrong on the way.
+    /// Something failed during the run.
     Failed = 1,
     /// The command line, the configuration or the data is wrong; nothing was started.
     Usage = 2,
     /// No configuration that may be run is predicted to fit; nothing was started.
     NothingFits = 3,
-    /// Memory was almost full: the run stopped and saved what it continues from.
+    /// Memory was almost full: the run stopped and saved a snapshot to resume from.
     EmergencyStop = 4,
-    /// Ctrl-C or SIGTERM: the run stopped and saved what it continues from.
+    /// Ctrl-C or SIGTERM: the run stopped and saved a snapshot to resume from.
     Interrupted = 130,
 }
 
@@ -34,12 +34,12 @@ impl Exit {
     /// Every exit code of `advisor`.
     pub const ADVISOR: &[Self] = &[Self::Done, Self::Failed, Self::Usage, Self::NothingFits];
 
-    /// The number that the system sees.
+    /// The number that the process returns to the system.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// What it means, for `--help` and the table of the documentation.
+    /// Its meaning, for `--help` and the table in the documentation.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -51,7 +51,7 @@ impl Exit {
         }
     }
 
-    /// The table of `--help`.
+    /// The table for `--help`.
     pub fn help(codes: &[Self]) -> String {
         let mut text = String::from("Exit codes:");
         for exit in codes {
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Wherever the documentation has the table, it has these lines.
+    /// The documentation contains every row of this table.
     #[test]
     fn the_documentation_has_them_all() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

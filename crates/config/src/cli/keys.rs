@@ -1,4 +1,4 @@
-//! The flags of the keys, as `clap` takes them.
+//! The flags of the keys, as `clap` arguments.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::keys::{self, Command, with_rows};
 use crate::overrides::Overrides;
 use crate::resolve::{Resolved, resolve};
 
-/// A command line with flags of keys.
+/// A command line that offers flags for keys.
 pub trait Offers {
-    /// Which one.
+    /// The command.
     const COMMAND: Command;
 }
 
@@ -46,13 +46,13 @@ commands! {
     Suggest,
 }
 
-/// The flags of the keys that the command `C` offers, to be flattened into its arguments; with
-/// `--preset` comes `--config FILE`.
+/// The flags of the keys that the command `C` offers, to be flattened into its arguments. A command
+/// that offers `--preset` also offers `--config FILE`.
 #[derive(Clone, Debug)]
 pub struct KeyFlags<C> {
     /// The file of `--config`.
     pub config: Option<PathBuf>,
-    /// What was given.
+    /// The values given as flags.
     pub overrides: Overrides,
     command: PhantomData<C>,
 }
@@ -67,7 +67,7 @@ impl<C> KeyFlags<C> {
     }
 }
 
-/// Puts the value of a flag where it belongs.
+/// Stores the value of a flag in its key or keys.
 macro_rules! give {
     ($overrides:ident, $name:ident, $value:expr) => {
         $overrides.$name = Some($value.into())
@@ -97,7 +97,7 @@ macro_rules! flags {
             args
         }
 
-        /// Takes what was given of a command's flags.
+        /// Stores the values of the flags that were given.
         fn take(matches: &ArgMatches, overrides: &mut Overrides) {
             $($(if let Some(value) = given::<$given>(matches, id($flag)) {
                 give!(overrides, $name, value $(, $apply)?);
@@ -126,7 +126,7 @@ impl<C: Offers> Args for KeyFlags<C> {
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
             .help("Take keys from this TOML file");
-        // A file may name a preset, so the two are offered together, the file after the preset.
+        // A file may name a preset, so both flags are offered together, the file after the preset.
         let position = args.iter().position(|arg| arg.get_id() == "preset");
         match position {
             Some(position) => {

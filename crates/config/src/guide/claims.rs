@@ -1,36 +1,36 @@
-//! The guide's claims about its three switches, as data, and the one verdict about each.
+//! The guide's claims about its three switches, as data, and the verdict on each.
 //!
-//! No verdict is written by hand: a claim is a range of percent, and a predicted or measured figure is
-//! in that range or not.
+//! No verdict is written by hand: a claim is a range of percentages, and a predicted or measured
+//! figure lies inside that range or outside it.
 
 use serde::Serialize;
 
 use super::{ALL, AMP, AMP_CL, BASELINE, CHECKPOINT, SMALL, SPEED, Setup};
 
-/// What a claim is about.
+/// The quantity that a claim is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quantity {
-    /// Memory: how many percent less than the other setup takes.
+    /// Memory: the saving against the other setup, in percent.
     Memory,
-    /// Speed, in percent of the other setup's.
+    /// Speed: in percent of the other setup's speed.
     Speed,
-    /// Time: how many percent more than the other setup takes.
+    /// Time: the increase over the other setup, in percent.
     Time,
 }
 
-/// A range that the guide states of one setup against another.
+/// A range that the guide states for one setup compared with another.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Claim {
     /// A short name.
     pub about: &'static str,
-    /// What is compared.
+    /// The quantity that is compared.
     pub quantity: Quantity,
     /// The setup that the claim is about.
     pub of: Setup,
     /// The setup that it is compared with.
     pub against: Setup,
-    /// From the low end to the high one.
+    /// The low end and the high end of the range.
     pub percent: (f64, f64),
 }
 
@@ -64,7 +64,7 @@ const MAX_MEMORY: Setup = Setup {
     ..ALL
 };
 
-/// The guide's claims. Its patterns 2 and 3 both list channels-last as on; the second is taken
+/// The guide's claims. Its patterns 2 and 3 both list channels-last as on; pattern 2 is taken
 /// without it, as its title says.
 #[rustfmt::skip]
 pub const CLAIMS: [Claim; 15] = {
@@ -88,25 +88,25 @@ pub const CLAIMS: [Claim; 15] = {
     ]
 };
 
-/// Rounding of the guide's figures, in points of a percentage.
+/// Rounding of the guide's figures, in percentage points.
 const ROUNDING: f64 = 1.0;
 
-/// What became of a claim.
+/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The figure is in the range that the guide states.
+    /// The figure lies in the range that the guide states.
     Holds,
-    /// The figure is beyond the good end of the range.
+    /// The figure lies beyond the good end of the range.
     Better,
-    /// The figure is beyond the bad end of the range.
+    /// The figure lies beyond the bad end of the range.
     DoesNotHold,
-    /// There is no figure.
+    /// No figure is available.
     NotPredicted,
 }
 
 impl Verdict {
-    /// For people.
+    /// The verdict in words, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Holds => "holds",
@@ -118,14 +118,14 @@ impl Verdict {
 }
 
 impl Claim {
-    /// The claim about a switch, or several, by its name.
+    /// The claim with this name about this quantity.
     pub fn find(about: &str, quantity: Quantity) -> Option<&'static Self> {
         CLAIMS
             .iter()
             .find(|claim| claim.about == about && claim.quantity == quantity)
     }
 
-    /// What becomes of the claim, by a predicted or a measured figure in its percent.
+    /// The verdict on the claim, given a predicted or measured figure in the claim's percentage.
     pub fn judge(&self, percent: Option<f64>) -> Verdict {
         let Some(percent) = percent else {
             return Verdict::NotPredicted;
@@ -139,7 +139,7 @@ impl Claim {
         }
     }
 
-    /// The claim's percent of two figures: bytes for memory, images per second otherwise.
+    /// The claim's percentage from two figures: bytes for memory, otherwise images per second.
     pub fn percent_of(&self, of: f64, against: f64) -> f64 {
         match self.quantity {
             Quantity::Memory => 100.0 * (1.0 - of / against),
@@ -158,7 +158,7 @@ impl Claim {
         }
     }
 
-    /// A figure in the claim's percent, for people.
+    /// A figure in the claim's percentage, for people.
     pub fn shown(&self, percent: f64) -> String {
         match self.quantity {
             // Adding to 0 avoids `-0`.

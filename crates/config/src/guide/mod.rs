@@ -1,8 +1,8 @@
 //! The guide's figures, exactly as the guide states them: its table, its worked examples and its
-//! claims. Its presets are the crate's own ([`crate::presets`]).
+//! claims. The guide's presets are this crate's presets ([`crate::presets`]).
 //!
-//! The figures are not ours, and are known to be too low at width 64. What becomes of them is decided
-//! here as well, once for predictions and measurements: [`Claim::judge`] and [`Stated::of`].
+//! The figures are not ours, and they are known to be too low at width 64. This module also judges
+//! them, in the same way for predictions and measurements: [`Claim::judge`] and [`Stated::of`].
 
 mod claims;
 
@@ -31,35 +31,35 @@ pub struct Setup {
     pub use_channels_last: bool,
 }
 
-/// A row of the guide's table of memory.
+/// A row of the guide's memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TableRow {
-    /// The guide's name of the row.
+    /// The guide's name for the row.
     pub name: &'static str,
     /// The setup.
     pub recipe: Setup,
-    /// Memory that the guide states, in its GB.
+    /// Memory that the guide states, in the guide's GB.
     pub stated_gb: f64,
-    /// Smallest card that the guide recommends for it, in its GB.
+    /// Smallest card that the guide recommends for it, in the guide's GB.
     pub card_gb: u32,
 }
 
-/// A worked example: a card, a problem, an answer.
+/// A worked example: a card and the setup that the guide gives for it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Example {
     /// The card, in the guide's GB.
     pub card_gb: u32,
-    /// The answer.
+    /// The setup that the guide gives.
     pub recipe: Setup,
-    /// Whether it is the answer that the guide recommends for that card.
+    /// Whether the guide recommends this setup for that card.
     pub recommended: bool,
 }
 
-/// What becomes of a stated memory.
+/// The verdict on a stated memory figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stated {
-    /// It is within a tenth of the true figure.
+    /// It is within 10 % of the true figure.
     Holds,
     /// The true figure is larger, by this factor.
     TooLow(f64),
@@ -67,13 +67,13 @@ pub enum Stated {
     TooHigh(f64),
 }
 
-/// How far a stated memory may be off and still hold: the guide may have counted something else.
+/// How far off a stated memory figure may be and still hold: the guide may have counted differently.
 const TOLERANCE: f64 = 0.1;
 
 const SQUARE: ImageSize = ImageSize::new(512, 512);
 const WIDE: ImageSize = ImageSize::new(384, 512);
 
-/// The guide's baseline: none of the switches.
+/// The guide's baseline: all switches off.
 pub const BASELINE: Setup = Setup {
     img_size: SQUARE,
     batch: 8,
@@ -97,7 +97,7 @@ const CHECKPOINT: Setup = Setup {
     use_grad_checkpoint: true,
     ..BASELINE
 };
-/// The work of the preset `max-memory`.
+/// The image size and batch of the preset `max-memory`.
 const SMALL: Setup = Setup {
     img_size: WIDE,
     batch: 16,
@@ -119,7 +119,7 @@ const fn row(name: &'static str, recipe: Setup, stated_gb: f64, card_gb: u32) ->
     }
 }
 
-/// The guide's table, in its order.
+/// The guide's table, in the guide's order.
 pub const TABLE: [TableRow; 7] = [
     row("baseline", BASELINE, 2.8, 6),
     row("AMP", AMP, 1.5, 4),
@@ -166,7 +166,7 @@ pub const EXAMPLES: [Example; 3] = [
 ];
 
 impl Setup {
-    /// The switches and the work of a configuration.
+    /// The switches, the image size and the batch of a configuration.
     pub const fn of(config: &RunConfig) -> Self {
         Self {
             img_size: config.img_size,
@@ -177,10 +177,10 @@ impl Setup {
         }
     }
 
-    /// The configuration that the guide would run, at a width: it checkpoints double convolutions.
+    /// The configuration that the guide would run at this width; it checkpoints double convolutions.
     ///
     /// # Errors
-    /// For a width out of its range.
+    /// If the width is out of range.
     pub fn config(&self, width: u32) -> Result<RunConfig, ConfigError> {
         let flags = Overrides {
             img_size: Some(self.img_size),
@@ -196,7 +196,7 @@ impl Setup {
 }
 
 impl Stated {
-    /// What becomes of `stated` beside the true figure, both in the same unit.
+    /// The verdict on `stated`, given the true figure in the same unit.
     pub fn of(stated: f64, truth: f64) -> Self {
         let ratio = truth / stated;
         if ratio > 1.0 + TOLERANCE {

@@ -1,4 +1,4 @@
-//! The crate from outside: what it prints, and which value wins.
+//! Tests of the public interface: what it prints, and which value wins.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
-//! Every error that a person can cause, as it is printed.
+//! Every error that a user can cause, as it is printed.
 
 use config::{ConfigError, ImageSize, Overrides, resolve};
 
-/// The message and the hint, with the folder of the test taken out.
+/// The message and the hint, without the folder of the test.
 fn shown(error: &ConfigError, folder: &std::path::Path) -> String {
     let mut text = format!("error: {error}");
     if let Some(hint) = error.hint() {

@@ -72,7 +72,7 @@ fn resolved_files() {
 
 #[test]
 fn a_name_of_any_text_is_written_so_that_it_is_read() {
-    // `from_toml` takes what `to_toml` wrote, of presets that may be gone by now.
+    // `from_toml` reads what `to_toml` wrote, even for presets that may no longer exist.
     for name in ["a\"b", "a\\b", "\n", "\u{7f}", "speed"] {
         let config = RunConfig {
             preset: Some(name.to_owned()),

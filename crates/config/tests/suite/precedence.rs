@@ -1,4 +1,4 @@
-//! Default < preset < file < flag, and the way back from a resolved file.
+//! Precedence (default < preset < file < flag) and round trips through a resolved file.
 
 use config::{
     AmpDtype, AmpFlag, CheckpointFlag, CheckpointPolicy, ImageSize, Keep, Overrides, Resolved,
@@ -189,7 +189,7 @@ proptest! {
     }
 }
 
-/// The keys of the precedence test as TOML, given ones only.
+/// The keys of the precedence test as TOML; only keys that are set.
 fn file_of(values: &Overrides) -> String {
     let mut lines = Vec::new();
     lines.extend(values.batch.map(|batch| format!("batch = {batch}")));
