@@ -1,4 +1,4 @@
-//! Which tensors of a step are there: a set of [`Value`]s, some bits for each stage.
+//! Which tensors of a step are alive: a set of [`Value`]s, stored as some bits per stage.
 
 use crate::op::{Nth, Value};
 
@@ -6,12 +6,12 @@ use crate::op::{Nth, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alive {
     stages: Vec<u16>,
-    /// Those of no stage.
+    /// The tensors that belong to no stage.
     others: u16,
 }
 
 impl Alive {
-    /// None, of a network of so many stages.
+    /// The empty set, for a network with this many stages.
     pub fn new(num_stages: usize) -> Self {
         Self {
             stages: vec![0; num_stages],
@@ -19,7 +19,7 @@ impl Alive {
         }
     }
 
-    /// Whether a tensor is there.
+    /// Whether a tensor is in the set.
     pub fn contains(&self, value: Value) -> bool {
         let (stage, bit) = place(value);
         let bits = match stage {
@@ -29,7 +29,7 @@ impl Alive {
         bits & bit != 0
     }
 
-    /// Every tensor that is there.
+    /// Every tensor in the set.
     pub fn values(&self) -> impl Iterator<Item = Value> {
         let others = [Value::Image, Value::Logits, Value::GradLogits];
         let of_stages = (0..self.stages.len()).flat_map(|s| {
@@ -53,7 +53,7 @@ impl Alive {
         all.filter(|value| self.contains(*value))
     }
 
-    /// Puts a tensor in. Whether it was not there.
+    /// Adds a tensor. Returns whether it was absent before.
     pub(crate) fn insert(&mut self, value: Value) -> bool {
         let (bits, bit) = self.bits(value);
         let was_there = *bits & bit != 0;
@@ -61,7 +61,7 @@ impl Alive {
         !was_there
     }
 
-    /// Takes a tensor out. Whether it was there.
+    /// Removes a tensor. Returns whether it was present before.
     pub(crate) fn remove(&mut self, value: Value) -> bool {
         let (bits, bit) = self.bits(value);
         let was_there = *bits & bit != 0;
@@ -79,7 +79,7 @@ impl Alive {
     }
 }
 
-/// The stage, and which of its bits.
+/// The stage, and the tensor's bit within it.
 const fn place(value: Value) -> (Option<usize>, u16) {
     match value {
         Value::Image => (None, 1),

@@ -1,14 +1,15 @@
-//! From a plan to a list of operations.
+//! Compiles a plan into a list of operations.
 //!
-//! The compiler keeps book of what is alive. Forward frees what the plan does not keep as soon as
-//! nothing later reads it; backward asks for what it needs and rebuilds what is not there, from
-//! what is.
+//! The compiler tracks which tensors are alive. Forward frees a tensor that the plan does not keep as
+//! soon as nothing later reads it; backward requests what it needs and rebuilds missing tensors from
+//! those that are alive.
 //!
-//! The rules that make the peak what it is, beyond the plan:
-//! * the gradient of a weight is taken before that of the input, so that the input can go first;
-//! * a skip is held as its convolution's output, never beside its activation, and is rebuilt into
-//!   the concatenation part by part;
-//! * batch norm and ReLU pass gradients back in place.
+//! Beyond the plan, these rules determine the peak:
+//! * the gradient of a weight is computed before that of the input, so that the input can be freed
+//!   first;
+//! * a skip is held as its convolution's output, never together with its activation, and is rebuilt
+//!   into the concatenation part by part;
+//! * batch norm and ReLU compute their gradients in place.
 
 use std::ops::ControlFlow;
 
@@ -19,12 +20,12 @@ use crate::alive::Alive;
 use crate::op::{Half, Nth, Op, Statistics, Value};
 use crate::plan::Plan;
 
-/// What the executing library can do without.
+/// What the executing library can avoid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// Batch norm, forward and backward, in the bytes of its operand.
+    /// It can run batch norm, forward and backward, in the bytes of the operand.
     pub in_place_norm: bool,
-    /// The gradient of a convolution's input without a tensor of that input's shape.
+    /// It can compute the gradient of a convolution's input without a tensor of that input's shape.
     pub shapeless_input_grad: bool,
 }
 
@@ -34,7 +35,7 @@ impl Target {
         in_place_norm: true,
         shapeless_input_grad: true,
     };
-    /// Operators alone, as on CUDA.
+    /// Operators only, as on CUDA.
     pub const OPERATORS: Self = Self {
         in_place_norm: false,
         shapeless_input_grad: false,
@@ -54,7 +55,7 @@ impl Schedule {
     /// Compiles a plan for a network.
     ///
     /// # Errors
-    /// [`ScheduleError::Stages`] where the plan is for another network.
+    /// [`ScheduleError::Stages`] if the plan is for another network.
     pub fn compile(network: &Network, plan: &Plan, target: Target) -> Result<Self, ScheduleError> {
         let mut ops = Listed::default();
         visit(network, plan, target, &mut ops)?;
@@ -76,29 +77,29 @@ impl Schedule {
         &self.backward
     }
 
-    /// The stage whose output a stage's skip is; `None` for a stage without one.
+    /// The stage whose output is this stage's skip; `None` for a stage without a skip.
     pub fn skip_of(&self, stage: usize) -> Option<usize> {
         skip_of(self.depth, stage)
     }
 }
 
-/// What is told of the operations of a step, in order, without a list of them.
+/// Receives the operations of a step, in order, without a list being built.
 pub trait Visitor {
-    /// An operation that begins with these tensors; of [`Op::Free`], that has ended.
+    /// An operation begins with these tensors alive; an [`Op::Free`] has already ended.
     fn op(&mut self, op: Op, alive: &Alive);
     /// Forward has ended: the loss turns the logits into their gradient.
     fn loss(&mut self);
-    /// Backward of a stage begins; that of the last one takes the head's with it. Whoever has seen
-    /// enough breaks off.
+    /// Backward of a stage begins; backward of the last stage includes the head. A visitor that has
+    /// seen enough breaks off.
     fn backward_of(&mut self, _stage: usize) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }
 
-/// Goes through the operations of a plan's step, to their end or to where the visitor breaks off.
+/// Visits the operations of a plan's step, until the end or until the visitor breaks off.
 ///
 /// # Errors
-/// [`ScheduleError::Stages`] where the plan is for another network.
+/// [`ScheduleError::Stages`] if the plan is for another network.
 pub fn visit(
     network: &Network,
     plan: &Plan,
@@ -148,7 +149,7 @@ struct Compiler<'a, V> {
     num_stages: usize,
     alive: Alive,
     visitor: &'a mut V,
-    /// The stage whose backward runs.
+    /// The stage whose backward is running.
     current: Option<usize>,
 }
 
@@ -165,7 +166,7 @@ impl<V: Visitor> Compiler<'_, V> {
             self.emit(Op::Conv(stage, Nth::Second));
             self.make(Value::Conv(stage, Nth::Second));
             self.release(Value::Act(stage, Nth::First));
-            // A down's second convolution is its skip until the concatenation is made.
+            // The output of a down's second convolution serves as its skip until the concatenation.
             let last_use = stage >= self.depth && keep == Keep::Nothing;
             self.norm(stage, Nth::Second, Statistics::Batch, last_use);
             if stage + 1 < self.num_stages {
@@ -177,7 +178,7 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    /// Forward: from the activation of the stage before to what the stage's convolution reads.
+    /// Forward, from the previous stage's activation to the input of this stage's convolution.
     fn enter(&mut self, stage: usize) {
         let before = Value::Act(stage - 1, Nth::Second);
         let Some(skip) = skip_of(self.depth, stage) else {
@@ -189,7 +190,7 @@ impl<V: Visitor> Compiler<'_, V> {
         if self.plan.split_concat {
             self.upsample(stage);
         } else if self.keep(skip) == Keep::Nothing {
-            // The skip's bytes go before those of the other half come.
+            // The skip is freed before the other half is allocated.
             self.emit(Op::ConcatSkip(stage));
             self.make(Value::Input(stage));
             self.free(Value::Conv(skip, Nth::Second));
@@ -224,7 +225,7 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    /// The first convolution, whose input is there (forward) or rebuilt (backward).
+    /// The first convolution, whose input is alive (in forward) or rebuilt (in backward).
     fn first_conv(&mut self, stage: usize) {
         let Some(skip) = skip_of(self.depth, stage).filter(|_| self.plan.split_concat) else {
             self.input(stage);
@@ -264,11 +265,11 @@ impl<V: Visitor> Compiler<'_, V> {
             self.norm_backward(stage, Nth::Second);
             self.act(stage, Nth::First);
             self.emit(Op::ConvWeight(stage, Nth::Second));
-            // ReLU's mask asks for it once more.
+            // ReLU's mask needs it once more, so only the largest is freed here.
             if self.level(stage) == 0 {
                 self.release(Value::Act(stage, Nth::First));
             }
-            // It lends its shape to what follows.
+            // The next operation needs its shape.
             self.conv(stage, Nth::First);
             self.emit(Op::ConvInput(stage, Nth::Second));
             self.make(Value::GradAct(stage, Nth::First));
@@ -281,7 +282,7 @@ impl<V: Visitor> Compiler<'_, V> {
 
     fn norm_backward(&mut self, stage: usize, nth: Nth) {
         self.conv(stage, nth);
-        // Pooling comes before the second norm of every down.
+        // In backward, pooling comes before the second norm of every down and applies the mask.
         let masked = nth == Nth::Second && stage < self.depth;
         self.emit(Op::NormBackward { stage, nth, masked });
         self.alive.remove(Value::GradAct(stage, nth));
@@ -340,14 +341,14 @@ impl<V: Visitor> Compiler<'_, V> {
         self.act(stage - 1, Nth::Second);
         self.emit(Op::UpWeight(stage));
         self.release_source(stage);
-        // It lends its shape to the gradient.
+        // The gradient needs its shape.
         self.conv(stage - 1, Nth::Second);
         self.emit(Op::UpInput(stage));
         self.make(Value::GradAct(stage - 1, Nth::Second));
         self.free(Value::GradUp(stage));
     }
 
-    /// Sees to it that an activation is there.
+    /// Ensures that an activation is alive.
     fn act(&mut self, stage: usize, nth: Nth) {
         if self.is_alive(Value::Act(stage, nth)) {
             return;
@@ -355,14 +356,14 @@ impl<V: Visitor> Compiler<'_, V> {
         self.conv(stage, nth);
         let last_use = match (nth, self.current) {
             (Nth::First, _) => !self.holds(stage),
-            // The last that forward has of a skip which the plan does not keep.
+            // This is forward's last use of a skip that the plan does not keep.
             (Nth::Second, None) => self.keep(stage) == Keep::Nothing,
             (Nth::Second, Some(_)) => false,
         };
         self.norm(stage, nth, Statistics::Saved, last_use);
     }
 
-    /// Sees to it that what a stage hands on is there, or what it is rebuilt from in parts.
+    /// Ensures that a stage's output is alive, or the tensor from which it is rebuilt in parts.
     fn act_or_conv(&mut self, stage: usize) {
         if !self.is_alive(Value::Act(stage, Nth::Second)) {
             self.conv(stage, Nth::Second);
@@ -376,8 +377,9 @@ impl<V: Visitor> Compiler<'_, V> {
         match nth {
             Nth::First => {
                 self.first_conv(stage);
-                // Pooled inputs are half of what is made of them: worth holding where the stage's
-                // own backward comes next. A concatenation is twice as large.
+                // A pooled input is half as large as the output that is made from it, so it is
+                // worth holding if the stage's own backward comes next. A concatenation is twice
+                // as large as its output.
                 if skip_of(self.depth, stage).is_some() || !self.holds(stage) {
                     self.release_of(stage, Value::Input(stage));
                 }
@@ -391,7 +393,7 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    /// Sees to it that what the first convolution reads is there.
+    /// Ensures that the input of the first convolution is alive.
     fn input(&mut self, stage: usize) {
         if stage == 0 || self.is_alive(Value::Input(stage)) {
             return;
@@ -423,8 +425,8 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    /// Whether a first convolution's output stays once it is there: by plan, or because the
-    /// stage's own backward is under way or comes next.
+    /// Whether a first convolution's output stays alive once it exists: because the plan says so, or
+    /// because the stage's own backward is running or comes next.
     fn holds(&self, stage: usize) -> bool {
         matches!(self.keep(stage), Keep::Everything | Keep::Convs)
             || self
@@ -432,23 +434,23 @@ impl<V: Visitor> Compiler<'_, V> {
                 .is_some_and(|at| at == stage || at == stage + 1)
     }
 
-    /// Frees what a transposed convolution read. Backward of the stage asks for it up to three
-    /// times (to run again, for the weight, for ReLU's mask): it stays where it is small.
+    /// Frees the input of a transposed convolution. Backward of the stage needs it up to three times
+    /// (to run again, for the weight, for ReLU's mask), so it stays alive if it is small.
     fn release_source(&mut self, stage: usize) {
         if self.current != Some(stage) || self.level(stage - 1) < 2 {
             self.release(Value::Act(stage - 1, Nth::Second));
         }
     }
 
-    /// Whether the transposed convolution's output stays for backward, which concatenates it
-    /// again: for the last stage that is free, since at its peak backward holds it anyway, and
-    /// before that, what it holds instead.
+    /// Whether the transposed convolution's output is kept for backward, which concatenates it again.
+    /// For the last stage this costs nothing: backward holds the output at its peak anyway, and before
+    /// that it holds other tensors in its place.
     fn keeps_up(&self, stage: usize) -> bool {
         let is_last = stage + 1 == self.num_stages;
         is_last && self.keep(stage) == Keep::Convs && !self.plan.split_concat
     }
 
-    /// Halvings of the image.
+    /// How many times the image is halved at a stage.
     fn level(&self, stage: usize) -> usize {
         skip_of(self.depth, stage).unwrap_or(stage)
     }

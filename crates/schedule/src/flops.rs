@@ -1,4 +1,4 @@
-//! What a schedule computes.
+//! The floating-point operations of a schedule.
 
 use config::{ImageSize, Network};
 
@@ -6,8 +6,8 @@ use crate::ScheduleError;
 use crate::compile::{Schedule, skip_of};
 use crate::op::{Half, Nth, Op};
 
-/// Floating-point operations of the convolutions of one step, for one image: a multiplication and
-/// an addition are two. The rest of a step is bound by bandwidth.
+/// Floating-point operations of the convolutions of one step, for one image; a multiplication and
+/// an addition count as two. The rest of a step is bound by bandwidth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepFlops {
     /// Forward.
@@ -16,12 +16,12 @@ pub struct StepFlops {
     pub backward: u64,
     /// Convolutions that backward runs again.
     pub recompute: u64,
-    /// How many 3x3 convolutions are among them; a split one counts once.
+    /// How many of these are 3x3 convolutions; a split convolution counts once.
     pub num_recomputed_convs: u64,
 }
 
 impl StepFlops {
-    /// The whole step over the step without recompute.
+    /// The operations of the whole step divided by those of the step without recomputation.
     pub fn ratio(&self) -> f64 {
         let plain = (self.forward + self.backward) as f64;
         (plain + self.recompute as f64) / plain
@@ -29,10 +29,10 @@ impl StepFlops {
 }
 
 impl Schedule {
-    /// Counts the convolutions.
+    /// Counts the operations of the convolutions.
     ///
     /// # Errors
-    /// [`ScheduleError::TooLarge`] past 64 bits.
+    /// [`ScheduleError::TooLarge`] if a figure exceeds 64 bits.
     pub fn flops(&self, network: &Network, size: ImageSize) -> Result<StepFlops, ScheduleError> {
         self.count(network, size)
             .ok_or(ScheduleError::TooLarge { what: "operations" })
@@ -82,7 +82,7 @@ impl Schedule {
             Op::ConvHalf(s, Half::Up | Half::Skip)
             | Op::ConvWeightHalf(s, _)
             | Op::ConvInputHalf(s, _) => conv(s, 9, channels(s)?, channels(s)?),
-            // A stride equal to the kernel: each output pixel sees one tap.
+            // The stride equals the kernel size, so each output pixel sees one tap.
             Op::Up(s) | Op::UpWeight(s) | Op::UpInput(s) => {
                 conv(s, 1, channels(s)?.checked_mul(2)?, channels(s)?)
             }

@@ -3,8 +3,8 @@
 //!
 //! A [`Plan`] says what each stage of the network keeps. [`Schedule::compile`] turns it into a
 //! list of operations. `checkpoint` executes that list with tensors; [`Schedule::bytes`] walks the
-//! same list with sizes and [`Schedule::flops`] with operations, so that what is predicted is what
-//! is run. There is no libtorch here, and nothing is measured.
+//! same list to add up sizes and [`Schedule::flops`] to count operations, so that predictions describe
+//! exactly what runs. The crate does not use libtorch and measures nothing.
 //!
 //! ```
 //! use config::{ImageSize, Network};
@@ -37,19 +37,19 @@ pub use flops::StepFlops;
 pub use op::{Half, Nth, Op, Statistics, Value};
 pub use plan::Plan;
 
-/// Why there is no schedule, or no figure about one.
+/// Why a schedule, or a figure about it, could not be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
-    /// A plan that names more or fewer stages than there are.
-    #[error("the plan has {found} stages, the network {expected}")]
+    /// The plan has more or fewer stages than the network.
+    #[error("the plan has {found} stages, but the network has {expected}")]
     Stages {
         /// Stages of the plan.
         found: usize,
         /// Stages of the network.
         expected: usize,
     },
-    /// A number past 64 bits.
+    /// A figure exceeds 64 bits.
     #[error("the {what} of this step do not fit 64 bits")]
     TooLarge {
         /// What was being counted.

@@ -1,7 +1,7 @@
-//! The words of a schedule: the tensors of a step and the operations on them.
+//! The vocabulary of a schedule: the tensors of a step and the operations on them.
 //!
 //! Stages are numbered in the order in which they run: the downs, the bottleneck, the ups. The
-//! head is no stage: it has one pointwise convolution and nothing to decide.
+//! head is not a stage: it has one pointwise convolution, so there is nothing to decide.
 
 use std::fmt;
 
@@ -26,13 +26,13 @@ pub enum Half {
 pub enum Value {
     /// The images; they belong to the caller.
     Image,
-    /// What a stage's first convolution reads: pooled, or concatenated. Stage 0 reads the images.
+    /// The input of a stage's first convolution: pooled or concatenated. Stage 0 reads the images.
     Input(usize),
     /// A transposed convolution's output, `C` channels.
     Up(usize),
     /// A convolution's output.
     Conv(usize, Nth),
-    /// ReLU of batch norm of it.
+    /// The convolution's output after batch norm and ReLU.
     Act(usize, Nth),
     /// The network's output; it belongs to the caller.
     Logits,
@@ -44,94 +44,97 @@ pub enum Value {
     GradConv(usize, Nth),
     /// Gradient of [`Value::Act`].
     GradAct(usize, Nth),
-    /// Gradient of the logits; there when backward begins.
+    /// Gradient of the logits; it exists when backward begins.
     GradLogits,
 }
 
-/// With which statistics batch norm runs.
+/// The statistics that batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Statistics {
-    /// Of this batch, taken now: once a step, and the running ones advance.
+    /// The statistics of this batch, computed now; this happens once per step and updates the running
+    /// statistics.
     Batch,
-    /// Those that the forward took.
+    /// The statistics that the forward computed.
     Saved,
 }
 
-/// One operation. What it reads must be there, what it writes must not (unless said); nothing is
-/// freed but by [`Op::Free`] and where an operation is said to take its operand.
+/// One operation. The tensors that it reads must be alive, and those that it writes must not be, unless
+/// stated otherwise. Tensors are freed only by [`Op::Free`] and by operations that are said to take
+/// their operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// `Conv` from the stage's input, or from the activation of its first convolution.
+    /// Makes `Conv` from the stage's input, or from the activation of its first convolution.
     Conv(usize, Nth),
     /// Convolution over one half of a concatenation that is never made: `Up` makes
     /// `Conv(_, First)` with the bias, `Skip` adds to it.
     ConvHalf(usize, Half),
-    /// `Act` from `Conv`; in place it takes it.
+    /// Makes `Act` from `Conv`; in place, it takes `Conv`.
     Norm {
         /// Stage.
         stage: usize,
-        /// Convolution before it.
+        /// The convolution before it.
         nth: Nth,
-        /// With which statistics.
+        /// The statistics that it uses.
         statistics: Statistics,
-        /// In the bytes of `Conv`.
+        /// Whether it runs in the bytes of `Conv`.
         in_place: bool,
     },
-    /// `Input` of a stage: 2x2 max pooling of the activation of the stage before it, rebuilt part
-    /// by part from the convolution where it is not there.
+    /// Makes `Input` of a stage: 2x2 max pooling of the previous stage's activation, which is rebuilt
+    /// part by part from the convolution if it is not alive.
     Pool(usize),
-    /// `Up` of a stage: transposed convolution of the activation of the stage before it.
+    /// Makes `Up` of a stage: transposed convolution of the previous stage's activation.
     Up(usize),
-    /// `Input` of a stage, both halves, from `Up` and from the skip: an activation where it is
-    /// there, else rebuilt part by part from the convolution.
+    /// Makes both halves of a stage's `Input`, from `Up` and from the skip. The skip is an activation if
+    /// that is alive; otherwise it is rebuilt part by part from the convolution.
     Concat(usize),
-    /// `Input` of a stage with its skip half alone.
+    /// Makes `Input` of a stage with only its skip half filled.
     ConcatSkip(usize),
-    /// The other half of it, from `Up`.
+    /// Fills the other half of `Input`, from `Up`.
     ConcatUp(usize),
-    /// `Logits` from the activation of the last stage.
+    /// Makes `Logits` from the activation of the last stage.
     Head,
 
-    /// Gradients of the head's weight and bias, from the activation of the last stage.
+    /// Computes the gradients of the head's weight and bias, from the activation of the last stage.
     HeadWeight,
-    /// `GradAct` of the last stage, in the shape of its second convolution.
+    /// Makes `GradAct` of the last stage, in the shape of its second convolution.
     HeadInput,
-    /// `GradConv` from `GradAct`, which it takes (in its bytes where the target can), and from
-    /// `Conv`; gradients of batch norm. ReLU's mask comes from `Act` where it is there, else part by
-    /// part from `Conv`; [`Op::PoolBackward`] has applied it already where it came before.
+    /// Makes `GradConv` from `Conv` and from `GradAct`, which it takes (and whose bytes it uses if the
+    /// target can), and computes the gradients of batch norm. ReLU's mask comes from `Act` if that is
+    /// alive, otherwise part by part from `Conv`; an earlier [`Op::PoolBackward`] has already applied
+    /// it.
     NormBackward {
         /// Stage.
         stage: usize,
-        /// Convolution before it.
+        /// The convolution before it.
         nth: Nth,
-        /// Whether the gradient has passed ReLU.
+        /// Whether ReLU's mask has already been applied to the gradient.
         masked: bool,
     },
-    /// Gradients of a convolution's weight and bias, from its input and `GradConv`.
+    /// Computes the gradients of a convolution's weight and bias, from its input and `GradConv`.
     ConvWeight(usize, Nth),
-    /// Gradient of a convolution's input.
+    /// Computes the gradient of a convolution's input.
     ConvInput(usize, Nth),
-    /// Gradients of the weight (and, for `Up`, the bias) over one half.
+    /// Computes the gradients of the weight (and, for `Up`, the bias) over one half.
     ConvWeightHalf(usize, Half),
-    /// `GradUp`, or `GradAct` of the skip.
+    /// Makes `GradUp`, or `GradAct` of the skip.
     ConvInputHalf(usize, Half),
-    /// Adds to `GradAct` of the stage before, part by part, what pooling passes back, and has the
-    /// sum pass ReLU: it has the activation in hand.
+    /// Adds pooling's gradient to `GradAct` of the previous stage, part by part, and applies ReLU's
+    /// mask to the sum, because it has the activation at hand.
     PoolBackward(usize),
-    /// `GradUp`: a copy of that half of `GradInput`.
+    /// Makes `GradUp`, a copy of that half of `GradInput`.
     TakeUp(usize),
-    /// `GradAct` of the skip: a copy of the other half.
+    /// Makes `GradAct` of the skip, a copy of the other half.
     TakeSkip(usize),
-    /// Gradients of the transposed convolution's weight and bias.
+    /// Computes the gradients of the transposed convolution's weight and bias.
     UpWeight(usize),
-    /// `GradAct` of the stage before.
+    /// Makes `GradAct` of the previous stage.
     UpInput(usize),
     /// Frees a tensor.
     Free(Value),
 }
 
 impl Op {
-    /// The stage that it belongs to; `None` of the head and of what frees.
+    /// The stage that it belongs to; `None` for the head and for frees.
     pub const fn stage(self) -> Option<usize> {
         match self {
             Self::Conv(stage, _)
@@ -158,7 +161,7 @@ impl Op {
 }
 
 impl fmt::Display for Op {
-    /// In words, for a person: what is made or passed back, and where. Stages count from 1.
+    /// A description for people: which tensor or gradient is computed, and where. Stages count from 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conv = |nth: Nth| match nth {
             Nth::First => "first conv",

@@ -1,4 +1,4 @@
-//! What each stage keeps of its forward for its backward: a checkpoint policy as data.
+//! What each stage keeps from its forward for its backward: a checkpoint policy as data.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use config::{Keep, Network};
 
 use crate::ScheduleError;
 
-/// What every stage keeps, and how the decoder joins its inputs.
+/// What every stage keeps, and how the decoder combines its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
-    /// Per stage, in the order in which they run: downs, bottleneck, ups.
+    /// What each stage keeps, in the order in which stages run: downs, bottleneck, ups.
     pub stages: Vec<Keep>,
-    /// Convolve the two halves of `[up, skip]` and add, instead of concatenating first: no
-    /// buffer of both halves. Sums are rounded in another order, so results are equal within
-    /// rounding, not bit for bit.
+    /// Whether to convolve the two halves of `[up, skip]` separately and add the results, without a
+    /// buffer for the concatenation. Sums are rounded in a different order, so results are equal
+    /// within rounding, not bit for bit.
     pub split_concat: bool,
 }
 
 impl Plan {
-    /// A plan without a split concatenation.
+    /// A plan that does not split concatenations.
     pub fn new(stages: Vec<Keep>) -> Self {
         Self {
             stages,
@@ -26,7 +26,7 @@ impl Plan {
         }
     }
 
-    /// One way for all stages.
+    /// A plan that keeps the same tensors in every stage.
     pub fn uniform(network: &Network, keep: Keep) -> Self {
         Self {
             stages: vec![keep; network.num_stages()],
@@ -34,16 +34,17 @@ impl Plan {
         }
     }
 
-    /// Convolution outputs alone are kept, everywhere: the policy `selective`.
+    /// The policy `selective`: every stage keeps only its convolution outputs.
     pub fn selective(network: &Network) -> Self {
         Self::uniform(network, Keep::Convs)
     }
 
-    /// The policy `mixed` where no plan is given. For the guide's five levels: the plan with the
+    /// The policy `mixed` without a given plan. For the guide's five levels, this is the plan with the
     /// smallest peak among those that add at most a fifth to the operations of a step, for
-    /// [`Target::CPU`](crate::Target::CPU) and a batch of eight, with what oneDNN allocates for the
-    /// gradient of a weight; a test tries all others that differ in up to two stages. For other depths: one convolution
-    /// output a stage, and both of the last, which backward meets while all else is still held.
+    /// [`Target::CPU`](crate::Target::CPU) and a batch of eight, including what oneDNN allocates for
+    /// the gradient of a weight; a test tries all plans that differ in up to two stages. For other
+    /// depths, every stage keeps one convolution output, except that the last stage keeps both,
+    /// because backward reaches it while all other tensors are still held.
     pub fn mixed(network: &Network, split_concat: bool) -> Self {
         use Keep::{Convs, LastConv, Nothing};
         const WHOLE: [Keep; 9] = [
@@ -65,17 +66,17 @@ impl Plan {
         plan.with_split_concat(split_concat)
     }
 
-    /// The same plan with the concatenation split, or not.
+    /// The same plan, with concatenations split or not.
     #[must_use]
     pub fn with_split_concat(mut self, split: bool) -> Self {
         self.split_concat = split;
         self
     }
 
-    /// Refuses a plan for another network.
+    /// Returns an error if the plan is for another network.
     ///
     /// # Errors
-    /// [`ScheduleError::Stages`].
+    /// [`ScheduleError::Stages`] if the number of stages differs.
     pub fn check(&self, network: &Network) -> Result<(), ScheduleError> {
         let (found, expected) = (self.stages.len(), network.num_stages());
         if found == expected {
@@ -87,7 +88,7 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// The stages with a comma between them.
+    /// The stages, separated by commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.stages.iter().map(|keep| keep.as_str()).collect();
         f.write_str(&names.join(", "))?;

@@ -1,7 +1,7 @@
-//! What a schedule holds, operation by operation.
+//! The bytes that a schedule holds, operation by operation.
 //!
-//! Counted are the tensors that the schedule names, to the byte of what they are asked for. Not
-//! counted: parameters, their gradients and optimizer state, the images, the logits and their loss,
+//! The count covers the tensors that the schedule names, with exactly the bytes that each requests. It
+//! leaves out parameters, their gradients and optimizer state, the images, the logits and their loss,
 //! what a library allocates inside an operation, the parts in which skips and masks are rebuilt (16
 //! MiB on the CPU; whole tensors where batch norm cannot be rebuilt in parts, as with cuDNN), and the
 //! statistics of batch norm (a few KiB).
@@ -32,7 +32,7 @@ impl Element {
     }
 }
 
-/// How large a step is.
+/// The size of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Images.
@@ -43,25 +43,25 @@ pub struct Shape {
     pub element: Element,
 }
 
-/// The most that is held during one operation.
+/// The most bytes that are held during one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
     /// The operation.
     pub op: Op,
-    /// Whether backward runs it.
+    /// Whether it runs in backward.
     pub in_backward: bool,
     /// Bytes of named tensors while it runs.
     pub bytes: u64,
 }
 
-/// All operations of a step, frees left out.
+/// All operations of a step, without frees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeline {
     points: Vec<Point>,
 }
 
 impl Timeline {
-    /// In order.
+    /// The operations, in order.
     pub fn points(&self) -> &[Point] {
         &self.points
     }
@@ -84,10 +84,10 @@ impl Timeline {
 }
 
 impl Schedule {
-    /// Walks the schedule with sizes.
+    /// Walks the schedule and adds up sizes.
     ///
     /// # Errors
-    /// [`ScheduleError::TooLarge`] past 64 bits.
+    /// [`ScheduleError::TooLarge`] if a figure exceeds 64 bits.
     pub fn bytes(&self, network: &Network, shape: Shape) -> Result<Timeline, ScheduleError> {
         let size = |value| {
             bytes_of(network, shape, self.depth, value)
@@ -115,7 +115,7 @@ impl Schedule {
                 continue;
             }
             let during = match op {
-                // The sum of two halves: the second is a tensor until it is added.
+                // The second half is a separate tensor until it is added to the first.
                 Op::ConvHalf(stage, Half::Skip) => {
                     add(held, size(Value::Conv(stage, Nth::First))?)?
                 }
@@ -225,13 +225,13 @@ impl Schedule {
 /// What an operation needs and changes.
 #[derive(Debug, Default)]
 pub(crate) struct Effect {
-    /// Must be alive before.
+    /// Tensors that must be alive before it.
     pub(crate) reads: Vec<Value>,
-    /// Alive from here on.
+    /// Tensors that are alive from here on.
     pub(crate) makes: Vec<Value>,
-    /// Alive no longer after it.
+    /// Tensors that are no longer alive after it.
     pub(crate) takes: Vec<Value>,
-    /// Whose bytes the made tensor takes over.
+    /// The tensor whose bytes the new tensor takes over.
     moves: Option<Value>,
 }
 
@@ -269,7 +269,7 @@ fn add(a: u64, b: u64) -> Result<u64, ScheduleError> {
         .ok_or(ScheduleError::TooLarge { what: "bytes" })
 }
 
-/// Bytes of a tensor; the caller's own count as none.
+/// Bytes of a tensor; tensors that belong to the caller count as 0.
 fn bytes_of(network: &Network, shape: Shape, depth: usize, value: Value) -> Option<u64> {
     let level_of = |stage: usize| skip_of(depth, stage).unwrap_or(stage);
     let (stage, factor) = match value {
@@ -280,7 +280,7 @@ fn bytes_of(network: &Network, shape: Shape, depth: usize, value: Value) -> Opti
                 .checked_mul(shape.size.pixels())?
                 .checked_mul(shape.element.bytes());
         }
-        // Pooled: the channels of the level above, half as many.
+        // A pooled input has the channels of the level above, which has half as many.
         Value::Input(s) | Value::GradInput(s) if s <= depth => (s, None),
         Value::Input(s) | Value::GradInput(s) => (s, Some(2)),
         Value::Up(s)

@@ -10,8 +10,9 @@ const SHAPE: Shape = Shape {
     element: Element::Half,
 };
 
-/// Follows a schedule as an executor would: what is read is there, what is made was not, and
-/// nothing is left. Returns how often each batch norm took new statistics.
+/// Follows a schedule as an executor would and asserts that every tensor is alive when it is read and
+/// not alive before it is made, and that none is left. Returns how often each batch norm took new
+/// statistics.
 fn follow(schedule: &Schedule) -> Vec<usize> {
     let mut alive = Alive::new(2 * schedule.depth + 1);
     alive.insert(Value::Image);
@@ -22,19 +23,19 @@ fn follow(schedule: &Schedule) -> Vec<usize> {
         for value in &effect.reads {
             assert!(
                 alive.contains(*value),
-                "{op:?} reads {value:?}, which is not there"
+                "{op:?} reads {value:?}, which is not alive"
             );
         }
         for &value in &effect.makes {
             assert!(
                 alive.insert(value),
-                "{op:?} makes {value:?}, which is there"
+                "{op:?} makes {value:?}, which is alive already"
             );
         }
         for value in &effect.takes {
             assert!(
                 alive.remove(*value),
-                "{op:?} takes {value:?}, which is not there"
+                "{op:?} takes {value:?}, which is not alive"
             );
         }
         match op {
@@ -69,7 +70,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    /// Any assignment is valid: it reads nothing that is not there, leaves nothing behind, takes
+    /// Any assignment is valid: it reads only tensors that are alive, leaves none behind, and computes
     /// statistics once and every gradient once.
     #[test]
     fn any_plan_compiles(plan in any_plan(), cpu in any::<bool>()) {
@@ -84,7 +85,7 @@ proptest! {
         prop_assert_eq!(count(&schedule, |op| matches!(op, Op::HeadWeight)), 1);
     }
 
-    /// More images, wider networks and larger images hold more.
+    /// More images, wider networks and larger images need more bytes.
     #[test]
     fn bytes_are_monotone(plan in any_plan(), batch in 1..64_u32, width in 1..128_u32, rows in 1..40_u32) {
         let peak = |batch, width, rows: u32| {
@@ -100,7 +101,7 @@ proptest! {
     }
 }
 
-/// In full-resolution tensors of one image, which is what the figures of the policies are made of.
+/// The peak in full-resolution tensors (planes), the unit of the policies' figures.
 fn peak_in_planes(plan: &Plan) -> f64 {
     let schedule = Schedule::compile(&NETWORK, plan, Target::CPU).unwrap();
     let peak = schedule.bytes(&NETWORK, SHAPE).unwrap().peak();
@@ -111,8 +112,8 @@ fn peak_in_planes(plan: &Plan) -> f64 {
 fn the_peaks_of_the_policies() {
     let selective = Plan::selective(&NETWORK);
     let mixed = Plan::mixed(&NETWORK, false);
-    // 7.625 planes of convolution outputs and the up half of the last stage, and one more while that
-    // stage passes back; the gradient of one channel of logits beside it.
+    // 7.625 planes of convolution outputs, the up half of the last stage, and one more plane during
+    // that stage's backward; in addition, the gradient of one channel of logits.
     let planes = peak_in_planes(&selective);
     assert!((9.625..9.65).contains(&planes), "{planes}");
     let figures = [
@@ -129,7 +130,7 @@ fn selective_recomputes_no_3x3_convolution() {
     let schedule = Schedule::compile(&NETWORK, &Plan::selective(&NETWORK), Target::CPU).unwrap();
     let flops = schedule.flops(&NETWORK, SHAPE.size).unwrap();
     assert_eq!(flops.num_recomputed_convs, 0);
-    // Three transposed convolutions; the output of the fourth is kept, since that costs nothing.
+    // Three transposed convolutions run again; the output of the fourth is kept, which costs nothing.
     assert!((flops.ratio() - 1.0112).abs() < 1e-3, "{}", flops.ratio());
     assert_eq!(flops.forward / 100_000_000, 3_853);
     let mixed = Schedule::compile(&NETWORK, &Plan::mixed(&NETWORK, false), Target::CPU).unwrap();
@@ -156,8 +157,9 @@ fn absurd_sizes_are_errors() {
     assert!(Schedule::compile(&other, &Plan::selective(&NETWORK), Target::CPU).is_err());
 }
 
-/// What oneDNN allocates for the gradient of a weight in bf16 on two threads: each reorders one image
-/// of the input and of the gradient (measured: 193 MiB for the first convolution of the last stage).
+/// Bytes that oneDNN allocates for a weight gradient in bf16 on two threads: each thread reorders one
+/// image of the input and of the gradient (measured: 193 MiB for the first convolution of the last
+/// stage).
 fn scratch(op: Op) -> u64 {
     const PLANE: u64 = 64 * 512 * 512 * 2;
     let plane = |stage: usize| PLANE >> skip_of(4, stage).unwrap_or(stage);
@@ -169,7 +171,7 @@ fn scratch(op: Op) -> u64 {
     }
 }
 
-/// No plan that differs from the built-in ones in one or two stages has a smaller peak for at most a
+/// No plan that differs from a built-in plan in one or two stages has a smaller peak with at most a
 /// fifth more operations.
 #[test]
 fn the_mixed_plans_are_the_best_around() {
