@@ -72,8 +72,9 @@ pub(crate) enum Error {
     #[error("`{python}` cannot import `{modules}`, although pip installed it")]
     Unimportable { python: String, modules: String },
 
-    #[error("`README.md` lacks the lines `{begin}` and `{end}` around its figures")]
+    #[error("`{page}` lacks the lines `{begin}` and `{end}` around its figures")]
     NoMarks {
+        page: &'static str,
         begin: &'static str,
         end: &'static str,
     },

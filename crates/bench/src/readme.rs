@@ -1,4 +1,5 @@
-//! The figures of the README: made of the files in `docs/measurements`, and checked against them.
+//! The figures of the README and of the guide: made from the files in `docs/measurements`, and checked
+//! against them.
 
 use std::fmt::Write as _;
 
@@ -15,9 +16,8 @@ pub const BEGIN: &str = "<!-- figures: made by `cargo xtask bench`, from docs/me
 /// What stands after them.
 pub const END: &str = "<!-- figures end -->";
 
-/// The text between the marks: of each device's newest file one table. `files` are names and what is
-/// in them, in any order.
-pub fn block(files: &[(String, Results)]) -> String {
+/// The newest file of each device, by name. `files` are names and what is in them, in any order.
+fn newest(files: &[(String, Results)]) -> Vec<&(String, Results)> {
     let mut newest: Vec<&(String, Results)> = Vec::new();
     for file in files {
         let device = |f: &(String, Results)| f.1.device.name.clone();
@@ -31,11 +31,17 @@ pub fn block(files: &[(String, Results)]) -> String {
         }
     }
     newest.sort_by_key(|(name, _)| name.clone());
+    newest
+}
+
+/// The text between the marks of the guide: for each device, a table of all rows. `folder` is where
+/// the measurements are, as seen from the page.
+pub fn block(files: &[(String, Results)], folder: &str) -> String {
     let mut out = String::new();
-    for (name, results) in newest {
+    for (name, results) in newest(files) {
         let stem = name.trim_end_matches(".json");
         let mut table = Table::new(&[
-            "beside",
+            "compared with",
             "precision",
             "work",
             "Snug's policy",
@@ -47,13 +53,54 @@ pub fn block(files: &[(String, Results)]) -> String {
         }
         let _ = write!(
             out,
-            "On {}, {} ([all of it](docs/measurements/{stem}.md)):\n\n{}",
+            "On {}, {} ([all results]({folder}/{stem}.md)):\n\n{}",
             results.device.name,
             results.date,
             table.to_markdown()
         );
         out.push_str(&epochs(results));
         out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// What a reader of the README wants to know first: PyTorch with its best settings, its checkpointing
+/// and its compiler.
+const FIRST: [Implementation; 3] = [
+    Implementation::PytorchEager,
+    Implementation::PytorchCheckpoint,
+    Implementation::PytorchCompile,
+];
+
+/// The text between the marks of the README: for each device, Snug's time and peak as shares of
+/// PyTorch's. `folder` is where the measurements are, as seen from the page.
+pub fn brief(files: &[(String, Results)], folder: &str) -> String {
+    let mut out = String::new();
+    for (name, results) in newest(files) {
+        let stem = name.trim_end_matches(".json");
+        let mut table = Table::new(&["compared with", "precision", "time", "peak memory"]);
+        let pairs = results.groups.iter().flat_map(|it| results.pairs(&it.name));
+        for (row, snug) in pairs.filter(|(row, _)| FIRST.contains(&row.implementation)) {
+            let ratio = Ratio::of(&snug.ms_per_image(), &row.ms_per_image());
+            let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
+            if let (Some(ratio), Some((ours, theirs))) = (ratio, bytes) {
+                table.row(vec![
+                    format!("`{}`", row.implementation.name()),
+                    row.precision.name().to_owned(),
+                    format!("{:.2}", ratio.median),
+                    format!("{:.2}", ours as f64 / theirs as f64),
+                ]);
+            }
+        }
+        let _ = writeln!(
+            out,
+            "Snug's share of PyTorch's time and memory for a training step (less than 1 is better), on \
+             {}, {} ([all results]({folder}/{stem}.md)):\n\n{}",
+            results.device.name,
+            results.date,
+            table.to_markdown()
+        );
     }
     out.truncate(out.trim_end().len());
     out
@@ -133,7 +180,8 @@ mod tests {
             file("a.json", older),
             file("c.json", other),
         ];
-        insta::assert_snapshot!(block(&files));
+        insta::assert_snapshot!(block(&files, "measurements"));
+        insta::assert_snapshot!(brief(&files, "measurements"));
     }
 
     #[test]

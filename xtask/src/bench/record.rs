@@ -1,5 +1,5 @@
 //! `docs/measurements`: the results of a benchmark as a file for programs, a page and a picture.
-//! The figures of the README are made from these files and checked against them.
+//! The figures of the README and the guide are made from these files and checked against them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,13 @@ use crate::error::Error;
 use crate::files::{sorted, unreadable, unwritable};
 use crate::workspace::Workspace;
 
-const README: &str = "README.md";
+/// The pages with figures, where the measurements are as seen from each, and what makes its figures.
+const PAGES: [(&str, &str, Figures); 2] = [
+    ("README.md", "docs/measurements", readme::brief),
+    ("docs/guide/benchmarks.md", "../measurements", readme::block),
+];
+
+type Figures = fn(&[(String, Results)], &str) -> String;
 
 /// Copies a file of results into `docs/measurements`, and updates the figures of the README.
 pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Result<(), Error> {
@@ -96,13 +102,16 @@ fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
         wanted.push((picture, scatter::svg(&results)));
         all.push((name(&path), results));
     }
-    let readme = workspace.root().join(README);
-    let text = fs::read_to_string(&readme).map_err(|it| unreadable(&readme, it))?;
-    let text = readme::replace(&text, &readme::block(&all)).ok_or(Error::NoMarks {
-        begin: readme::BEGIN,
-        end: readme::END,
-    })?;
-    wanted.push((readme, text));
+    for (page, folder, figures) in PAGES {
+        let path = workspace.root().join(page);
+        let text = fs::read_to_string(&path).map_err(|it| unreadable(&path, it))?;
+        let text = readme::replace(&text, &figures(&all, folder)).ok_or(Error::NoMarks {
+            page,
+            begin: readme::BEGIN,
+            end: readme::END,
+        })?;
+        wanted.push((path, text));
+    }
     Ok(wanted)
 }
 

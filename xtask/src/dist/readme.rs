@@ -11,6 +11,8 @@ use super::contents::{self, Part};
 use super::elf::Needs;
 
 const TEMPLATE: &str = include_str!("readme.md");
+/// The page of the guide with the table of exit codes.
+const EXIT_CODES: &str = "docs/guide/runs.md";
 
 /// Writes the README into `folder`.
 pub(crate) fn write(
@@ -19,7 +21,7 @@ pub(crate) fn write(
     parts: &[Part],
     needs: &Needs,
 ) -> Result<(), Error> {
-    let of_checkout = workspace.root().join("README.md");
+    let of_checkout = workspace.root().join(EXIT_CODES);
     let text = fs::read_to_string(&of_checkout).map_err(|it| unreadable(&of_checkout, it))?;
     let path = folder.join("README.md");
     let text = fill(&exit_codes(&text), &contents::table(parts), needs);
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_checkout_has_a_table_of_exit_codes() {
-        let table = exit_codes(include_str!("../../../README.md"));
+        let table = exit_codes(include_str!("../../../docs/guide/runs.md"));
         assert!(table.lines().count() > 4, "{table}");
         assert!(table.contains("\n| 130 |"), "{table}");
     }
