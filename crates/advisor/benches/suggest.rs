@@ -1,13 +1,13 @@
-//! How long `advisor suggest` takes from a cold start, and among how many recipes it finds its answer.
+//! Measures how long `advisor suggest` takes from a cold start, and how many recipes it searches.
 //!
 //! ```text
 //! cargo bench -p advisor --bench suggest -- --runs 30
 //! ```
 //!
-//! Each run is a process of its own, timed from its start to its end; where other programs are at work, the
-//! mean of the processor time that runs took (user and system) says more. The recipes are counted in this
-//! process, by [`advisor::Searched`]: every checkpoint plan of every step that the planner searches,
-//! each of which it has either walked or ruled out by a bound. A Markdown table on stdout.
+//! Each run is a separate process, timed from start to end. On a busy machine, the mean processor time of
+//! the runs (user and system) says more. The recipes are counted in this process, by [`advisor::Searched`]:
+//! every checkpoint plan of every step that the planner searches, each of which it has either walked or
+//! ruled out by a bound. The output is a Markdown table on stdout.
 
 #![expect(
     clippy::print_stdout,
@@ -24,7 +24,7 @@ use config::{Bytes, ImageSize};
 use machine::nvml::detect;
 use machine::{Device, Hardware};
 
-/// A question to the program.
+/// A request to the program.
 #[derive(Clone, Copy, Default)]
 struct Case {
     vram_gib: Option<u64>,
@@ -73,7 +73,7 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// `--runs N`, past the `--bench` that cargo adds.
+/// Reads `--runs N` and ignores the `--bench` that cargo adds.
 fn num_runs() -> Result<usize, String> {
     let mut arguments = std::env::args().skip(1).filter(|it| it != "--bench");
     let Some(flag) = arguments.next() else {
@@ -178,7 +178,7 @@ impl Case {
     }
 }
 
-/// Of so many processes, sorted.
+/// The times of this many processes, sorted.
 fn times(case: &Case, num_runs: usize) -> Result<Vec<Duration>, String> {
     let mut times = Vec::new();
     for _run in 0..num_runs {
@@ -196,8 +196,8 @@ fn times(case: &Case, num_runs: usize) -> Result<Vec<Duration>, String> {
     Ok(times)
 }
 
-/// Milliseconds that all children so far have computed, where the system is Linux: the fields `cutime`
-/// and `cstime` of `/proc/self/stat`, in hundredths of a second.
+/// The processor time of all children so far in milliseconds, on Linux: the fields `cutime` and
+/// `cstime` of `/proc/self/stat`, which count hundredths of a second.
 fn processor_time() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;

@@ -6,7 +6,7 @@ use estimator::EstimateError;
 use crate::fit::Fit;
 use crate::target::{Prediction, Target};
 
-/// A value of a configuration, and the one in its place.
+/// One changed value of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     /// The key of the configuration.
@@ -19,10 +19,10 @@ pub struct Change {
     pub why: String,
 }
 
-/// From a configuration that costs `cost` to one that fits.
+/// Lists the changes from a configuration that costs `cost` to one that fits.
 ///
 /// # Errors
-/// As [`Target::predict`].
+/// Fails as [`Target::predict`] does.
 pub fn changes(
     target: &Target,
     from: &RunConfig,
@@ -65,7 +65,7 @@ pub fn changes(
         &on(to.use_channels_last),
         "convolutions run faster so",
     );
-    // What the policy before would take with all else as now.
+    // The cost of the old policy with everything else as recommended.
     let as_before = RunConfig {
         use_grad_checkpoint: from.use_grad_checkpoint,
         grad_checkpoint_policy: from.grad_checkpoint_policy,

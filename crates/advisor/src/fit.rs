@@ -1,8 +1,9 @@
-//! From a configuration to the nearest that fits, and to the fastest of those.
+//! Finds the nearest configuration that fits, and the fastest of the nearest ones.
 //!
-//! The order is that of the fallback ladder: what leaves every bit as it is comes first (checkpoint
-//! policies), then what rounds sums in another order (split concatenation), then AMP, then smaller
-//! micro-batches of the same effective batch, then a smaller batch.
+//! The order is the fallback ladder's: changes that leave every bit unchanged come first
+//! (checkpoint policies), then split concatenation, which sums in another order and so rounds
+//! differently, then AMP, then smaller micro-batches with the same effective batch, then a smaller
+//! batch.
 
 use config::{CheckpointPolicy, RunConfig};
 use estimator::EstimateError;
@@ -16,20 +17,17 @@ use crate::target::{Prediction, Target};
 pub struct Fit {
     /// What to run.
     pub config: RunConfig,
-    /// What it will cost.
+    /// Its predicted cost.
     pub prediction: Prediction,
 }
 
-/// What may change.
+/// The changes that the search may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a freedom of its own"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate freedom")]
 pub struct Freedom {
-    /// The checkpoint policy, which leaves every bit as it is.
+    /// The checkpoint policy, which leaves every bit unchanged.
     pub policy: bool,
-    /// Splitting the concatenation, which rounds sums in another order.
+    /// Splitting the concatenation, which sums in another order and so rounds differently.
     pub split_concat: bool,
     /// Turning AMP on.
     pub amp: bool,
@@ -40,7 +38,7 @@ pub struct Freedom {
 }
 
 impl Freedom {
-    /// Of a suggestion, and of a run without `--strict`.
+    /// All changes: for a suggestion, and for a run without `--strict`.
     pub const ALL: Self = Self {
         policy: true,
         split_concat: true,
@@ -48,17 +46,17 @@ impl Freedom {
         accumulation: true,
         batch: true,
     };
-    /// Smaller micro-batches alone.
+    /// Only smaller micro-batches.
     pub const ACCUMULATION: Self = Self {
         accumulation: true,
         ..Self::NONE
     };
-    /// The configuration itself.
+    /// No change to the configuration.
     pub const NONE: Self = Self {
         policy: false,
         ..Self::POLICY
     };
-    /// The checkpoint policy alone.
+    /// Only the checkpoint policy.
     pub const POLICY: Self = Self {
         policy: true,
         split_concat: false,
@@ -68,11 +66,11 @@ impl Freedom {
     };
 }
 
-/// A simpler policy is taken where it costs no more time than this, as a share.
+/// A simpler policy is preferred if it costs at most this share of extra time.
 const SIMPLER: f64 = 0.01;
 
 impl Target {
-    /// The nearest that fits: the configuration itself where it does.
+    /// Finds the nearest configuration that fits; if the given one fits, it is the nearest.
     ///
     /// # Errors
     /// As [`Target::predict`].
@@ -84,7 +82,7 @@ impl Target {
         Search::on(self).nearest(config, freedom)
     }
 
-    /// The fastest that fits, as near as can be: the first class of changes in which something fits.
+    /// Finds the fastest configuration that fits within the first class of changes in which any fits.
     ///
     /// # Errors
     /// As [`Target::predict`].
@@ -98,8 +96,8 @@ impl Target {
 }
 
 impl Search<'_> {
-    /// The fastest way to run a configuration as it is but for its checkpoint policy: its batch, its
-    /// precision, its switches. `None` where no policy fits.
+    /// Finds the fastest checkpoint policy for a configuration whose batch, precision and switches
+    /// stay unchanged. Returns `None` if no policy fits.
     fn fastest(
         &mut self,
         config: &RunConfig,
@@ -124,7 +122,7 @@ impl Search<'_> {
         }))
     }
 
-    /// As [`Target::nearest`].
+    /// See [`Target::nearest`].
     pub(crate) fn nearest(
         &mut self,
         config: &RunConfig,
@@ -136,7 +134,7 @@ impl Search<'_> {
         self.fastest_of(config, freedom)
     }
 
-    /// As [`Target::fastest_of`].
+    /// See [`Target::fastest_of`].
     pub(crate) fn fastest_of(
         &mut self,
         config: &RunConfig,
@@ -170,7 +168,7 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// The largest micro-batch that divides the effective batch and fits.
+    /// Finds the largest micro-batch that divides the effective batch and fits.
     fn smaller_micro_batch(
         &mut self,
         config: &RunConfig,
@@ -197,7 +195,7 @@ impl Search<'_> {
         self.fastest(&config, freedom)
     }
 
-    /// The largest batch up to `most` that fits in any way, run in the fastest.
+    /// Finds the largest batch up to `most` that fits under any policy, with its fastest policy.
     pub(crate) fn largest_batch(
         &mut self,
         config: &RunConfig,
@@ -211,7 +209,7 @@ impl Search<'_> {
         if let Some(fit) = self.fastest(&with(most), freedom)? {
             return Ok(Some(fit));
         }
-        // `fitting` fits and `too_large` does not, by one plan; then by the smallest there is.
+        // `fitting` fits and `too_large` does not: first under one plan, then under the smallest plan.
         let (mut fitting, mut too_large) = (0, most);
         let mut plan = Plan::mixed(&config.network(), config.split_concat);
         let mut found = None;
@@ -247,7 +245,7 @@ impl Search<'_> {
     }
 }
 
-/// The same with another policy.
+/// Returns the configuration with another policy.
 pub(crate) fn with_policy(config: &RunConfig, policy: CheckpointPolicy) -> RunConfig {
     let is_on = policy != CheckpointPolicy::Off;
     RunConfig {
@@ -258,7 +256,7 @@ pub(crate) fn with_policy(config: &RunConfig, policy: CheckpointPolicy) -> RunCo
     }
 }
 
-/// The same with a plan, by the shortest name that it has.
+/// Returns the configuration with a plan, under the shortest name that the plan has.
 pub(crate) fn with_plan(config: &RunConfig, plan: &Plan) -> RunConfig {
     let network = config.network();
     if plan.stages.iter().all(|keep| *keep == Keep::Convs) {

@@ -1,4 +1,4 @@
-//! The advice for other programs.
+//! Prints the advice as JSON.
 
 use config::RunConfig;
 use config::guide::{EXAMPLES, TABLE};
@@ -9,7 +9,7 @@ use crate::line::line;
 use crate::recommend::Advice;
 use crate::target::{Prediction, Target};
 
-/// The object of `advisor suggest --json`, schema 1. `recommendation` is `null` where nothing fits.
+/// The object that `advisor suggest --json` prints, schema 1. `recommendation` is `null` if nothing fits.
 pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
     let recipe = |config: &RunConfig, prediction: &Prediction| recipe(target, config, prediction);
     let alternatives: Vec<_> = advice

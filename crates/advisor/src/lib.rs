@@ -1,8 +1,8 @@
 //! Reads the detected GPU and proposes batch and switches before launch.
 //!
-//! The search starts from the guide's own recommendation for that size of card ([`guide`]), runs it
-//! through the estimator, and takes the nearest recipe that fits, in the fastest checkpoint plan
-//! there is for it. No libtorch is needed.
+//! The search starts from the guide's own recommendation for the size of the card ([`guide`]), runs
+//! it through the estimator, and takes the nearest recipe that fits, with its fastest checkpoint
+//! plan. It needs no libtorch.
 //!
 //! ```
 //! use advisor::{Request, Target, advise};

@@ -1,10 +1,10 @@
-//! A configuration as a line to copy.
+//! Formats a configuration as a command line to copy.
 
 use std::fmt::Write as _;
 
 use config::{Overrides, RunConfig, resolve};
 
-/// `cargo xtask train` with the flags in which a configuration differs from its preset.
+/// Returns `cargo xtask train` with a flag for each key in which the configuration differs from its preset.
 pub fn line(config: &RunConfig) -> String {
     let preset = config.preset.as_deref().unwrap_or("best-balance");
     let base = resolve(Some(preset), None, Overrides::default())

@@ -1,4 +1,4 @@
-//! `advisor`: what to run on this machine. Data on stdout, the rest on stderr.
+//! `advisor` recommends what to run on this machine. Data goes to stdout, everything else to stderr.
 
 mod command;
 

@@ -1,4 +1,4 @@
-//! From the guide's recommendation for a size of memory to what fits, and runs fastest.
+//! Turns the guide's recommendation for a size of memory into the fastest recipe that fits.
 
 use config::guide::{EXAMPLES, Setup, TABLE};
 use config::{Bytes, CheckpointPolicy, ConfigError, Overrides, RunConfig, resolve};
@@ -11,59 +11,59 @@ use crate::request::{Goal, Request};
 use crate::search::{Search, Searched};
 use crate::target::{Prediction, Target};
 
-/// The guide's recommendation, and what it costs here.
+/// The guide's recommendation, and its cost on this device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
-    /// The configuration, with what was asked for.
+    /// The configuration, with the requested values applied.
     pub config: RunConfig,
-    /// Which part of the guide it is from, as a noun.
+    /// The part of the guide that it comes from, as a noun phrase.
     pub from: String,
-    /// What it will cost.
+    /// Its predicted cost.
     pub prediction: Prediction,
-    /// Whether that fits.
+    /// Whether it fits.
     pub fits: bool,
 }
 
-/// A recipe, and why.
+/// A recommended recipe and the reasons for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// Where it starts.
+    /// The starting point.
     pub guide: Start,
-    /// What fits; `None` where nothing does.
+    /// The recipe that fits; `None` if nothing fits.
     pub recommended: Option<Fit>,
-    /// From the one to the other.
+    /// The changes from the guide's recipe to the recommended one.
     pub changes: Vec<Change>,
-    /// What speaks against it, in sentences.
+    /// Reasons for caution, in sentences.
     pub warnings: Vec<String>,
     /// Other recipes that fit, for a person to weigh: at most three.
     pub alternatives: Vec<Alternative>,
-    /// Among how many recipes it was found.
+    /// How many recipes were searched.
     pub searched: Searched,
 }
 
-/// Another recipe.
+/// An alternative recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alternative {
-    /// What fits.
+    /// The recipe, which fits.
     pub fit: Fit,
     /// When to take it, as a fragment.
     pub when: &'static str,
 }
 
-/// Why there is no advice.
+/// Why no advice could be given.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdviceError {
-    /// A value out of its range.
+    /// A value is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Past what can be counted.
+    /// A size overflows.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
 }
 
 impl AdviceError {
-    /// How to mend it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
@@ -79,17 +79,17 @@ pub(crate) const GB: u64 = 1_000_000_000;
 /// The largest batch that a configuration may have.
 const MOST_IMAGES: u32 = 65_536;
 
-/// Of the time of the fastest recipe: what `--goal memory` may take. The guide's checkpointing is
-/// said to cost 20 to 50 %.
+/// The time that `--goal memory` may take, relative to the fastest recipe. The guide says that its
+/// checkpointing costs 20 to 50 %.
 const MEMORY_MAY_TAKE: f64 = 1.35;
 
-/// A batch is not raised for less than this share of images per second.
+/// A batch is raised only for a gain of at least this share in images per second.
 const WORTH_A_LARGER_BATCH: f64 = 0.02;
 
 /// Proposes a recipe.
 ///
 /// # Errors
-/// [`AdviceError`] for values out of range, and for sizes past 64 bits.
+/// Fails with [`AdviceError`] if a value is out of range or a size overflows 64 bits.
 pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Advice, AdviceError> {
     let guide = start(device, target, request)?;
     let mut search = Search::on(target);
@@ -142,7 +142,7 @@ fn start(device: &Device, target: &Target, request: &Request) -> Result<Start, A
     })
 }
 
-/// The preset to start from, the recipe where it differs, and its source.
+/// Chooses the preset to start from, the recipe if it differs from the preset, and a name for their source.
 fn choose(memory: Option<Bytes>) -> (&'static str, Option<Setup>, String) {
     let Some(memory) = memory else {
         let from = "the guide's first preset; it gives none for the CPU".to_owned();
@@ -160,8 +160,8 @@ fn choose(memory: Option<Bytes>) -> (&'static str, Option<Setup>, String) {
         };
         return (preset, Some(example.recipe), from);
     }
-    // Below the examples the row for the smallest card: the rows for 4 and 6 GB
-    // ask for more than the example for 8 GB does.
+    // Cards smaller than the examples get the row for the smallest card, since the rows for 4 and 6
+    // GB need more memory than the example for 8 GB does.
     let row = &TABLE[3];
     let from = if memory.0 >= u64::from(row.card_gb) * GB {
         format!(
@@ -183,10 +183,10 @@ struct Recipes {
     others: Vec<Alternative>,
 }
 
-/// The most other recipes that are shown.
+/// The largest number of alternatives that are shown.
 const MOST_OTHERS: usize = 3;
 
-/// A recipe that differs by less than this share, in memory as in time, is not worth weighing.
+/// A recipe that differs by less than this share in both memory and time is not worth weighing.
 const WORTH_WEIGHING: f64 = 0.05;
 
 impl Recipes {
@@ -195,7 +195,7 @@ impl Recipes {
         guide: &Start,
         request: &Request,
     ) -> Result<Self, EstimateError> {
-        // Policies are chosen anew.
+        // The policy is chosen afresh.
         let config = with_policy(&guide.config, CheckpointPolicy::Off);
         let Some(balance) = search.fastest_of(&config, Freedom::ALL)? else {
             return Ok(Self {
@@ -226,7 +226,7 @@ impl Recipes {
         let selective = with_policy(&config, CheckpointPolicy::Selective);
         let largest = match search.target().budget() {
             Some(_) => search.largest_batch(&selective, MOST_IMAGES, Freedom::NONE)?,
-            // Everything would fit.
+            // Any batch would fit.
             None => None,
         };
         let largest = largest.filter(|it| u64::from(it.config.batch) > config.effective_batch());
@@ -253,7 +253,7 @@ impl Recipes {
         Ok(found)
     }
 
-    /// Takes another recipe in if it differs from those there are.
+    /// Adds a recipe if it differs from the ones already listed.
     fn weigh(&mut self, fit: Option<Fit>, when: &'static str) {
         let Some(fit) = fit.filter(|_| self.others.len() < MOST_OTHERS) else {
             return;
@@ -279,7 +279,7 @@ fn differs(one: &Fit, other: &Fit) -> bool {
         || far(a.images_per_second, b.images_per_second)
 }
 
-/// Doubles the batch as long as that makes more images per second.
+/// Doubles the batch as long as doing so raises the images per second.
 fn fastest_batch(search: &mut Search<'_>, fit: Fit) -> Result<Fit, EstimateError> {
     let mut best = fit;
     while let Some(batch) = best

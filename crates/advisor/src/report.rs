@@ -1,4 +1,4 @@
-//! The advice as text for a terminal.
+//! Prints the advice for a terminal.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use crate::line::line;
 use crate::recommend::{Advice, Alternative};
 use crate::target::{Prediction, Target};
 
-/// The device, the guide's recipe beside the recommended one, what changed and why, and a line to
-/// copy.
+/// Formats the device, the guide's recipe next to the recommended one, what changed and why, and a
+/// command line to copy.
 pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     let mut text = String::new();
     for line in describe(device, target) {
@@ -138,7 +138,7 @@ fn speed(prediction: &Prediction) -> String {
     }
 }
 
-/// Another recipe, and how it compares with the recommended one.
+/// Summarises an alternative and compares it with the recommended recipe.
 fn in_short(target: &Target, other: &Alternative, than: Option<&Fit>) -> String {
     let prediction = &other.fit.prediction;
     let against = |figure: fn(&Prediction) -> f64| {

@@ -1,8 +1,8 @@
-//! What is asked of the advisor.
+//! The request to the advisor.
 
 use config::ImageSize;
 
-/// What a recipe is chosen for.
+/// The goal that a recipe is chosen for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Goal {
     /// The guide's batch, as fast as fits.
@@ -10,23 +10,23 @@ pub enum Goal {
     Balance,
     /// The guide's batch in the least memory, at most a third slower than the fastest.
     Memory,
-    /// The most images per second: the batch may grow, and nothing is recomputed if that pays.
+    /// The most images per second: the batch may grow, and recomputation is turned off where that pays.
     Speed,
 }
 
-/// A question.
+/// A request for a recipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// What for.
+    /// The goal.
     pub goal: Goal,
     /// The largest batch that fits, instead of the guide's.
     pub max_batch: bool,
-    /// Images for each optimizer step, by accumulation where they do not fit at once.
+    /// Images per optimizer step; gradients are accumulated if the images do not fit at once.
     pub target_batch: Option<u32>,
-    /// Instead of the guide's image size.
+    /// The image size, instead of the guide's.
     pub img_size: Option<ImageSize>,
-    /// Instead of the guide's network.
+    /// The width of the network, instead of the guide's.
     pub width: Option<u32>,
-    /// Instead of one class.
+    /// The number of classes, instead of one.
     pub classes: Option<u32>,
 }

@@ -1,5 +1,5 @@
-//! One search for recipes on a device, over the plans of many configurations. What it finds out it
-//! remembers to its end: the classes of changes meet the same configurations again and again.
+//! One search for recipes on a device, over the plans of many configurations. A search caches its
+//! results, since the classes of changes meet the same configurations again and again.
 
 use config::{CheckpointPolicy, RunConfig};
 use estimator::{Batch, EstimateError, Planned, Planner};
@@ -8,27 +8,27 @@ use schedule::Plan;
 use crate::fit::{Fit, with_plan, with_policy};
 use crate::target::{Prediction, Target};
 
-/// How often a plan is looked for again, in less, where the allocator cannot place its tensors.
+/// How often the search retries with a smaller budget if the allocator cannot place the tensors of a plan.
 const MOST_TRIES: usize = 8;
-/// Less by this share each time.
+/// Each retry lowers the budget by one part in this many.
 const LESS: u64 = 32;
 
-/// How much an advice has looked at.
+/// How much a search has looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// Steps over whose plans the planner has searched: each another batch, accumulation, precision
-    /// or form of the concatenation.
+    /// The number of steps whose plans were searched. Steps differ in batch, accumulation,
+    /// precision or form of the concatenation.
     pub steps: usize,
-    /// Recipes of those steps, a checkpoint plan each, about which it is decided that no other is
-    /// better: walked, or ruled out by a bound. Of a step whose search was cut short, those walked.
+    /// The number of recipes (one per step and checkpoint plan) that were decided: either walked or
+    /// ruled out by a bound. For a step whose search was cut short, only walked recipes count.
     pub recipes: u64,
-    /// Of these, the ones that were walked operation by operation.
+    /// The number of these that were walked operation by operation.
     pub walked: u64,
-    /// Recipes predicted with all that a device does: allocator, validation, time.
+    /// The number of recipes that were predicted in full, including the allocator, validation and time.
     pub predicted: usize,
 }
 
-/// What is known of a device so far.
+/// What the search knows about a device so far.
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
     target: &'a Target,
@@ -38,7 +38,7 @@ pub(crate) struct Search<'a> {
     smallest: Known<Plan>,
 }
 
-/// By configuration; there are some tens.
+/// Values by configuration; there are a few dozen.
 #[derive(Debug)]
 struct Known<T>(Vec<(RunConfig, T)>);
 
@@ -54,7 +54,7 @@ impl<T> Known<T> {
 }
 
 impl<'a> Search<'a> {
-    /// Begins one.
+    /// Begins a search.
     pub(crate) const fn on(target: &'a Target) -> Self {
         Self {
             target,
@@ -69,7 +69,7 @@ impl<'a> Search<'a> {
         self.target
     }
 
-    /// How much it has looked at.
+    /// How much the search has looked at so far.
     pub(crate) fn searched(&self) -> Searched {
         let mut searched = Searched {
             steps: self.planners.0.len(),
@@ -88,7 +88,7 @@ impl<'a> Search<'a> {
         searched
     }
 
-    /// As [`Target::fit_as_it_is`].
+    /// See [`Target::fit_as_it_is`].
     pub(crate) fn fit_as_it_is(
         &mut self,
         config: &RunConfig,
@@ -106,7 +106,7 @@ impl<'a> Search<'a> {
         Ok(prediction)
     }
 
-    /// Least memory, at no more than `slower` times the time of the fastest.
+    /// Finds the smallest plan that takes at most `slower` times as long as the fastest.
     pub(crate) fn smallest_within(
         &mut self,
         config: &RunConfig,
@@ -119,7 +119,7 @@ impl<'a> Search<'a> {
         self.fit_as_it_is(&with_plan(config, &chosen.plan))
     }
 
-    /// The fastest that fits, among all plans; the policy of `config` is of no account.
+    /// Finds the fastest of all plans that fit; the policy of `config` is ignored.
     pub(crate) fn fastest_plan(
         &mut self,
         config: &RunConfig,
@@ -153,7 +153,7 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// The plan with the least peak, whether it fits or not; the policy of `config` is of no account.
+    /// Finds the plan with the lowest peak, whether it fits or not; the policy of `config` is ignored.
     pub(crate) fn smallest_plan(&mut self, config: &RunConfig) -> Result<Plan, EstimateError> {
         let off = with_policy(config, CheckpointPolicy::Off);
         if let Some(plan) = self.smallest.get(&off) {
@@ -181,10 +181,10 @@ impl<'a> Search<'a> {
 }
 
 impl Target {
-    /// A configuration itself, if it fits.
+    /// Returns the configuration unchanged, if it fits.
     ///
     /// # Errors
-    /// As [`Target::predict`].
+    /// Fails as [`Target::predict`] does.
     pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
         let prediction = self.predict(config)?;
         Ok(prediction.and_then(|prediction| self.fit_of(config, prediction)))
@@ -197,7 +197,7 @@ impl Target {
         })
     }
 
-    /// Of the steps that are like this configuration's but for its policy.
+    /// The planner for the step of this configuration under every policy.
     pub(crate) fn planner(&self, config: &RunConfig) -> Result<Option<Planner>, EstimateError> {
         let off = with_policy(config, CheckpointPolicy::Off);
         let Some(step) = self.step(&off) else {

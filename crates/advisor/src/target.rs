@@ -11,30 +11,30 @@ use schedule::Element;
 use crate::ledger::{self, Corrections, Fitted};
 use crate::tuned::Tuned;
 
-/// What a configuration will cost on a device.
+/// The predicted cost of a configuration on a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
-    /// Tensor bytes at the peak of training or validation; on CUDA those of the allocator's blocks.
+    /// Tensor bytes at the peak of training or validation; on CUDA, the bytes of the allocator's blocks.
     pub allocated_bytes: u64,
-    /// What the caching allocator of CUDA holds; `None` on a CPU.
+    /// The bytes that CUDA's caching allocator reserves; `None` on a CPU.
     pub reserved_bytes: Option<u64>,
-    /// With the CUDA context: what the device has to have. On a CPU that of tensors.
+    /// The bytes that the device needs, including the CUDA context. On a CPU, the tensor bytes.
     pub total_bytes: u64,
-    /// Of an optimizer step, all micro-batches. Of use to compare recipes where
-    /// [`Target::speed_is_known`] is false.
+    /// The time of an optimizer step with all its micro-batches. If [`Target::speed_is_known`] is
+    /// false, it only serves to compare recipes.
     pub step_seconds: f64,
-    /// While training.
+    /// The training speed.
     pub images_per_second: f64,
 }
 
-/// Where a run would take place.
+/// The device that a run would use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     kind: Kind,
-    /// What a run may take, all in all; `None` where nothing says.
+    /// The total memory that a run may take; `None` if unknown.
     budget: Option<Bytes>,
     speed_is_known: bool,
-    /// By measurements on this device.
+    /// Adjustments from measurements on this device.
     tuned: Tuned,
 }
 
@@ -47,16 +47,16 @@ enum Kind {
     Cpu(Cpu),
 }
 
-/// A card where only its memory is known: that of the smallest generation with all types of tensor
-/// cores. Rates serve to compare recipes alone.
+/// The card assumed if only the memory is known. It is from the oldest generation with all types of
+/// tensor cores. Its rates only serve to compare recipes.
 const TYPICAL: &str = "RTX 3060";
-/// Architecture of a card that says none.
+/// The architecture assumed for a card that reports none.
 const TYPICAL_CAPABILITY: (u32, u32) = (8, 6);
 
-/// Share of the free memory that a recipe may be predicted to take. Room for what the prediction
-/// may be wrong by: on CUDA its workspaces and context are not measured yet.
+/// The share of free memory that a recipe may be predicted to take. The rest is a margin for
+/// prediction error: on CUDA, workspaces and context are not measured yet.
 const SHARE_OF_FREE: f64 = 0.92;
-/// The same of a CPU's memory, which other programs ask for too.
+/// The same share for a CPU, whose memory other programs use too.
 const SHARE_OF_AVAILABLE: f64 = 0.8;
 
 fn share(bytes: Bytes, share: f64) -> Bytes {
@@ -69,7 +69,7 @@ fn share(bytes: Bytes, share: f64) -> Bytes {
 }
 
 impl Target {
-    /// The device of an advice.
+    /// The target for a device.
     pub fn of(device: &Device) -> Self {
         let (memory, rates, capability) = match device {
             Device::Cpu { cpu, available, .. } => return Self::of_cpu(*cpu).with_free(*available),
@@ -87,7 +87,7 @@ impl Target {
         Self::of_cuda(memory, capability, rates)
     }
 
-    /// A GPU with so much free memory.
+    /// A GPU with this much free memory.
     pub fn of_cuda(
         free: Bytes,
         compute_capability: Option<(u32, u32)>,
@@ -109,13 +109,13 @@ impl Target {
         Self {
             kind: Kind::Cpu(cpu),
             budget: None,
-            // Rates of one machine, with AVX512.
+            // The rates were measured on one machine with AVX512.
             speed_is_known: cpu.instruction_set == InstructionSet::Avx512,
             tuned: Tuned::default(),
         }
     }
 
-    /// The same with another budget.
+    /// Returns the target with another budget.
     #[must_use]
     pub fn with_budget(self, budget: Bytes) -> Self {
         Self {
@@ -124,17 +124,17 @@ impl Target {
         }
     }
 
-    /// What the device takes of its memory for a program, beside tensors; nothing on a CPU.
+    /// The memory that a program takes on the device besides tensors; nothing on a CPU.
     pub fn context(&self, config: &RunConfig) -> Bytes {
         Bytes(self.machine(config).context_bytes())
     }
 
-    /// The card where only memory is known; see also `--gpu`.
+    /// The card that is assumed if only the memory is known; see also `--gpu`.
     pub fn typical_card() -> Option<&'static Card> {
         Hardware::lookup(TYPICAL)
     }
 
-    /// The same device with so much free memory; without a figure everything fits.
+    /// Returns the target with this much free memory. With `None`, everything fits.
     #[must_use]
     pub fn with_free(&self, free: Option<Bytes>) -> Self {
         let share_of_free = if self.is_cuda() {
@@ -148,47 +148,47 @@ impl Target {
         }
     }
 
-    /// With the rates that were fitted on such a device, where there are some.
+    /// Returns the target with the rates that were fitted on such a device, if there are any.
     #[must_use]
     pub fn with_rates(mut self, rates: &[Fitted], device: &ledger::Device) -> Self {
         self.tuned.take(rates, device);
         self
     }
 
-    /// With what the device's runs teach.
+    /// Returns the target with the corrections from the runs on the device.
     #[must_use]
     pub const fn with_corrections(mut self, corrections: Corrections) -> Self {
         self.tuned.corrections = corrections;
         self
     }
 
-    /// What measurements on the device change, a line each.
+    /// What measurements on the device change, one line per change.
     pub fn notes(&self) -> Vec<String> {
         self.tuned.notes()
     }
 
-    /// Whether predictions for the device were compared with measurements on it, by a run that the
-    /// ledger has or by a calibration.
+    /// Whether predictions for the device were compared with measurements on it, either by a run in
+    /// the ledger or by a calibration.
     pub const fn is_compared(&self) -> bool {
         self.tuned.is_compared()
     }
 
-    /// What a run may take, all in all.
+    /// The total memory that a run may take.
     pub const fn budget(&self) -> Option<Bytes> {
         self.budget
     }
 
-    /// Whether predicted times are of this device, or of one that is alike.
+    /// Whether predicted times are for this device or a similar one.
     pub const fn speed_is_known(&self) -> bool {
         self.speed_is_known
     }
 
-    /// Whether it is a GPU.
+    /// Whether the device is a GPU.
     pub const fn is_cuda(&self) -> bool {
         matches!(self.kind, Kind::Cuda { .. })
     }
 
-    /// Whether mixed precision halves activations here; on a CPU that cannot multiply bf16 `auto`
+    /// Whether mixed precision halves activations here. On a CPU that cannot multiply bf16, `auto`
     /// stays with fp32.
     pub const fn has_half(&self) -> bool {
         match self.kind {
@@ -197,7 +197,7 @@ impl Target {
         }
     }
 
-    /// In which type activations are.
+    /// The type of the activations.
     pub fn element(&self, config: &RunConfig) -> Element {
         let is_half = config.use_amp && (self.has_half() || config.amp_dtype != AmpDtype::Auto);
         if is_half {
@@ -207,7 +207,7 @@ impl Target {
         }
     }
 
-    /// The device as the estimator knows it, for a configuration.
+    /// The device as the estimator describes it for a configuration.
     pub fn machine(&self, config: &RunConfig) -> Machine {
         match self.kind {
             Kind::Cuda {
@@ -247,10 +247,10 @@ impl Target {
         self.tuned.speed(precision, config.use_channels_last, speed)
     }
 
-    /// As benchmarks name it.
+    /// The precision under the name that benchmarks use.
     pub(crate) fn precision(&self, config: &RunConfig) -> &'static str {
         match (self.element(config), self.is_cuda()) {
-            // libtorch allows it convolutions by itself.
+            // libtorch allows TF32 for convolutions by default.
             (Element::Single, true) => "tf32",
             (Element::Single, false) => "fp32",
             (Element::Half, true) if config.amp_dtype != AmpDtype::Bf16 => "fp16",
@@ -259,7 +259,7 @@ impl Target {
         }
     }
 
-    /// Seconds of a step at a given speed.
+    /// The seconds of a step at a given speed.
     pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
         let step = self.step(config).ok_or(EstimateError::Schedule)?;
         step.seconds(self.machine(config), speed)
@@ -270,14 +270,14 @@ impl Target {
         TrainingStep::of(config, self.element(config))
     }
 
-    /// What a configuration will cost. `None` for the policy `auto`, which is none yet.
+    /// Predicts the cost of a configuration. Returns `None` for the policy `auto`, which is not resolved yet.
     ///
-    /// On CUDA the allocator keeps what tensors leave as long as there is room. Where that is more
-    /// than the budget, the figures are of an allocator that may not take more, and so has to give
-    /// back: that is what decides whether a run goes out of memory.
+    /// On CUDA the allocator caches freed memory as long as there is room. If that would exceed the
+    /// budget, the figures describe an allocator that is limited to the budget and has to give
+    /// memory back, since this decides whether a run goes out of memory.
     ///
     /// # Errors
-    /// As [`TrainingStep::peak`].
+    /// Fails as [`TrainingStep::peak`] does.
     pub fn predict(&self, config: &RunConfig) -> Result<Option<Prediction>, EstimateError> {
         let Some(step) = self.step(config) else {
             return Ok(None);
@@ -296,7 +296,7 @@ impl Target {
                 Err(error) => return Err(error),
             }
         }
-        // Where a step of training keeps little, one of validation can take more.
+        // If a training step keeps little, a validation step can take more.
         let validation = EvaluationStep {
             network: step.network,
             size: step.size,
@@ -323,7 +323,7 @@ impl Target {
         self.tuned.corrections.total(Bytes(total)).0
     }
 
-    /// Whether a prediction is within the budget; without one everything is.
+    /// Whether a prediction is within the budget. Without a budget, everything is.
     pub fn fits(&self, prediction: &Prediction) -> bool {
         self.budget
             .is_none_or(|budget| prediction.total_bytes <= budget.0)

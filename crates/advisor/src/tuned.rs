@@ -1,4 +1,4 @@
-//! What measurements on a device change about predictions for it.
+//! Adjusts predictions for a device by measurements on it.
 
 use config::Bytes;
 use estimator::Speed;
@@ -6,10 +6,10 @@ use estimator::Speed;
 use crate::ledger::{Corrections, Device, Fitted};
 use crate::target::Prediction;
 
-/// By default nothing.
+/// The adjustments; the default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tuned {
-    /// Of the device.
+    /// The fitted rates of the device.
     rates: Vec<Fitted>,
     pub(crate) corrections: Corrections,
 }
@@ -34,12 +34,12 @@ impl Tuned {
             .find(|it| it.precision == precision && it.memory_format == format)
     }
 
-    /// Whether something that was predicted for the device was measured on it.
+    /// Whether any prediction for the device was compared with a measurement on it.
     pub(crate) const fn is_compared(&self) -> bool {
         !self.rates.is_empty() || self.corrections.num_compared > 0
     }
 
-    /// The speed that was fitted, else the one given.
+    /// The fitted speed, or else the given one.
     pub(crate) fn speed(&self, precision: &str, channels_last: bool, speed: Speed) -> Speed {
         self.fit(precision, channels_last)
             .map_or(speed, |fit| Speed {
@@ -49,8 +49,8 @@ impl Tuned {
             })
     }
 
-    /// Corrects a prediction. A time that is of fitted rates stays: the ledger's factor is for the
-    /// rates that come without.
+    /// Corrects a prediction. A time from fitted rates stays unchanged, since the ledger's factor
+    /// corrects the default rates.
     pub(crate) fn corrected(
         &self,
         prediction: Prediction,
@@ -72,7 +72,7 @@ impl Tuned {
         }
     }
 
-    /// In one line each, what is not as it comes.
+    /// What differs from the defaults, one line per difference.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let count: usize = self.rates.iter().map(|it| it.num_measurements).sum();
@@ -147,7 +147,7 @@ mod tests {
         assert!(tuned.notes().is_empty() && !tuned.is_compared());
     }
 
-    /// Both are measured on the same steps: time is corrected once.
+    /// Fitted rates and the ledger's factor describe the same steps, so time is corrected only once.
     #[test]
     fn the_ledgers_factor_is_for_what_is_not_calibrated() {
         let of = |precision, channels_last| {

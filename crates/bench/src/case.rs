@@ -1,11 +1,11 @@
-//! What is measured: an implementation, a size of work and a recipe.
+//! A case to measure: an implementation, a size of work and a recipe.
 
 use std::fmt;
 
 use config::{CheckpointPolicy, ImageSize};
 use serde::{Deserialize, Serialize};
 
-/// Who computes the step. `bench/pytorch/README.md` says what each of PyTorch's is.
+/// The program that computes the step. `bench/pytorch/README.md` describes each PyTorch variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Implementation {
@@ -15,9 +15,9 @@ pub enum Implementation {
     PytorchScript,
     /// Tuned eager PyTorch.
     PytorchEager,
-    /// The same with Snug's settings of glibc's malloc; on the CPU alone.
+    /// Tuned eager PyTorch with Snug's settings of glibc's malloc; only on the CPU.
     PytorchEagerMalloc,
-    /// Tuned, with `torch.utils.checkpoint` around each double convolution.
+    /// Tuned PyTorch with `torch.utils.checkpoint` around each double convolution.
     PytorchCheckpoint,
     /// `torch.compile`.
     PytorchCompile,
@@ -26,7 +26,7 @@ pub enum Implementation {
 }
 
 impl Implementation {
-    /// Every one.
+    /// All implementations.
     pub const ALL: [Self; 7] = [
         Self::Snug,
         Self::PytorchScript,
@@ -56,13 +56,13 @@ impl Implementation {
     }
 }
 
-/// In which precision convolutions are computed.
+/// The precision in which convolutions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
-    /// fp32, TF32 switched off.
+    /// fp32, with TF32 switched off.
     Fp32,
-    /// fp32 tensors, products in TF32; on CUDA alone.
+    /// fp32 tensors with products in TF32; only on CUDA.
     Tf32,
     /// Autocast to fp16 with a gradient scaler.
     Fp16,
@@ -86,9 +86,9 @@ impl Precision {
         matches!(self, Self::Fp16 | Self::Bf16)
     }
 
-    /// How far two programs' losses may lie apart, relative, and still be of the same work: rounding
-    /// of the precision through a few steps. Other work (another loss, another format of the masks,
-    /// a batch left out) is off by more than a tenth.
+    /// The relative difference up to which the losses of two programs count as the same work. It
+    /// allows for rounding over a few steps in this precision. Different work (another loss, another
+    /// mask format, a missing batch) differs by more than a tenth.
     pub const fn loss_tolerance(self) -> f64 {
         match self {
             Self::Fp32 => 2e-3,
@@ -98,7 +98,7 @@ impl Precision {
     }
 }
 
-/// How images lie in memory.
+/// The layout of images in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryFormat {
@@ -118,34 +118,34 @@ impl MemoryFormat {
     }
 }
 
-/// One row to be.
+/// One row of a benchmark, before it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Case {
-    /// Who.
+    /// The implementation.
     pub implementation: Implementation,
-    /// Size of the images.
+    /// The size of the images.
     pub img_size: ImageSize,
     /// Channels of the first level.
     pub width: u32,
     /// Images per step.
     pub batch: u32,
-    /// In which precision.
+    /// The precision.
     pub precision: Precision,
-    /// In which memory format.
+    /// The memory format.
     pub memory_format: MemoryFormat,
-    /// What backward recomputes; PyTorch's variants have their own.
+    /// The checkpoint policy; PyTorch's variants have their own.
     pub policy: CheckpointPolicy,
-    /// Whether the halves of concatenations are convolved apart.
+    /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
 }
 
 impl Case {
-    /// What two cases must share to be compared: the batches they train on.
+    /// What two cases must share to be comparable: the batches that they train on.
     pub fn work(&self) -> (ImageSize, u32, u32) {
         (self.img_size, self.width, self.batch)
     }
 
-    /// Its recipe in a few words, the size of the work left out.
+    /// Its recipe in a few words, without the size of the work.
     pub fn recipe(&self) -> String {
         let policy = self.policy.as_str();
         recipe(
@@ -157,7 +157,7 @@ impl Case {
     }
 }
 
-/// A recipe in a few words; `policy` by its name.
+/// A recipe in a few words; `policy` is the policy's name.
 pub(crate) fn recipe(
     precision: Precision,
     memory_format: MemoryFormat,

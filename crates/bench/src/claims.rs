@@ -1,5 +1,5 @@
-//! The guide's claims ([`config::guide`]), each beside what was measured: the rows of the group
-//! `guide` are in a claim's range or not.
+//! Judges the guide's claims ([`config::guide`]) by measurements: the rows of the group `guide` are
+//! either within a claim's range or not.
 
 use config::CheckpointPolicy;
 use config::guide::{BASELINE, Claim, Quantity, Setup, Stated, TABLE, Verdict};
@@ -8,12 +8,12 @@ use crate::case::{Implementation, MemoryFormat};
 use crate::matrix::Work;
 use crate::results::{Results, Row, Status};
 
-/// A claim and what became of it.
+/// A claim and its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
-    /// What it is about.
+    /// The subject of the claim.
     pub about: String,
-    /// What the guide says.
+    /// What the guide states.
     pub stated: String,
     /// What was measured.
     pub measured: String,
@@ -21,7 +21,7 @@ pub struct Checked {
     pub verdict: Verdict,
 }
 
-/// The claims that the rows of `results` can answer: memory, then speed, then time.
+/// Judges the claims that the rows of `results` cover: memory, then speed, then time.
 pub fn claims(results: &Results) -> Vec<Checked> {
     const ABOUT: [&str; 5] = [
         "AMP",
@@ -46,7 +46,7 @@ fn check(results: &Results, claim: &Claim) -> Option<Checked> {
             .map(|ms| f64::from(row.batch.max(1)) / ms),
     };
     let pair = |of: &Setup, against: &Setup| row(results, of).zip(row(results, against));
-    // The guide's table has no row of checkpointing alone: it is compared with both other switches on.
+    // The guide's table has no row with checkpointing alone, so it is compared with both other switches on.
     let with_others = |setup: &Setup| Setup {
         use_amp: true,
         use_channels_last: true,
@@ -75,7 +75,7 @@ fn check(results: &Results, claim: &Claim) -> Option<Checked> {
     })
 }
 
-/// The row with the switches of a setup, of the size of work of the first row.
+/// The row with the switches of a setup and the same size of work as the first row.
 fn row<'a>(results: &'a Results, setup: &Setup) -> Option<&'a Row> {
     let first = results.group("guide").next()?;
     results.group("guide").find(|row| {
@@ -88,7 +88,7 @@ fn row<'a>(results: &'a Results, setup: &Setup) -> Option<&'a Row> {
     })
 }
 
-/// The one figure in GB of which all others are shares; only of the guide's own work.
+/// The figure in GB that all others are shares of. It is only judged on the guide's own work.
 fn baseline(results: &Results) -> Option<Checked> {
     let stated_gb = TABLE[0].stated_gb;
     let row = row(results, &BASELINE)?;
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// The same claim about other work, or of other figures, has another verdict.
+    /// The verdict on a claim depends on the work and on the figures.
     #[test]
     fn verdicts_follow_the_figures() {
         let verdict = |width, factor, about: &str| {
@@ -124,7 +124,7 @@ mod tests {
         };
         let baseline = "memory of the baseline, 512x512, batch 8";
         assert_eq!(verdict(64, 1.0, baseline), Some(Verdict::DoesNotHold));
-        // 2.8 GB is what the guide's own work never has; of other work the figure says nothing.
+        // The guide's own work never takes 2.8 GB, and the figure says nothing about other work.
         assert_eq!(verdict(16, 1.0, baseline), None);
         let amp = |factor| verdict(64, factor, "memory of AMP");
         assert_eq!(amp(1.0), Some(Verdict::Holds));

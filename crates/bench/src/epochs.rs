@@ -1,4 +1,4 @@
-//! End to end: epochs over real files (decode, resize, augment, train, validate), in turns.
+//! Measures end to end: epochs over real files (decode, resize, augment, train, validate), in turns.
 
 use std::path::Path;
 
@@ -13,19 +13,19 @@ use crate::session::Session;
 use crate::statistics::Ratio;
 use crate::worker::{Failure, Worker};
 
-/// Epochs that are compared, after a first one in which caches are cold.
+/// The number of epochs that are compared, after a first one with cold caches.
 const EPOCHS: usize = 3;
 
-/// What trains epochs, and whether it may keep decoded images from one to the next.
+/// An implementation that trains epochs, and whether it may keep decoded images between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EpochCase {
     case: Case,
     keep_decoded: bool,
 }
 
-/// For each precision, in turn: Snug as it is and without its cache of decoded images, beside the
-/// script and beside tuned PyTorch. The script keeps its memory format: channels-last is one of the
-/// guide's switches.
+/// The cases for each precision: Snug with and without its cache of decoded images, the script, and
+/// tuned PyTorch. The script keeps its memory format, since channels-last is one of the guide's
+/// switches.
 pub(crate) fn cases(matrix: &Matrix) -> Vec<Vec<EpochCase>> {
     let of = |precision| {
         let snug = matrix.case(precision, CheckpointPolicy::Off);
@@ -55,17 +55,17 @@ pub(crate) fn cases(matrix: &Matrix) -> Vec<Vec<EpochCase>> {
     precisions.into_iter().flatten().map(of).collect()
 }
 
-/// A case under way.
+/// A case that is being measured.
 struct Entry {
     case: EpochCase,
     row: EpochRow,
     worker: Option<Worker>,
-    /// Mean validation loss of the initial weights.
+    /// The mean validation loss of the initial weights.
     val_loss: Option<f64>,
 }
 
-/// Trains epochs of each case over the files in `data`, or over built-in pages; those of one
-/// precision take turns. The first case of each is Snug's.
+/// Trains epochs of each case over the files in `data`, or over built-in pages. The cases of one
+/// precision take turns; the first of them is Snug's.
 pub(crate) fn measure(
     session: &mut Session<'_>,
     groups: &[Vec<EpochCase>],
@@ -91,7 +91,7 @@ pub(crate) fn measure(
     Ok(rows)
 }
 
-/// All alive at once; `None` where memory runs out for one beside others.
+/// Runs all workers at once. Returns `None` if one of several runs out of memory.
 fn together(
     session: &mut Session<'_>,
     cases: &[EpochCase],
@@ -119,7 +119,7 @@ fn together(
     Ok(Some(entries))
 }
 
-/// One after the other, each alone.
+/// Runs the workers one after the other.
 fn one_by_one(session: &mut Session<'_>, cases: &[EpochCase], data: &Path) -> Result<Vec<Entry>> {
     (session.say)("epochs: one worker at a time");
     let mut entries = Vec::new();
@@ -135,7 +135,7 @@ fn one_by_one(session: &mut Session<'_>, cases: &[EpochCase], data: &Path) -> Re
 }
 
 impl Entry {
-    /// Builds the worker, compares its work with that of `others` and trains the first epoch.
+    /// Builds the worker, compares its work with the work of `others`, and trains the first epoch.
     fn start(
         session: &mut Session<'_>,
         case: &EpochCase,
@@ -157,7 +157,7 @@ impl Entry {
             data: Some(data.to_owned()),
             workers,
             keep_decoded,
-            // That of a run, and not of three steps.
+            // This is the learning rate of a whole run, not of three steps.
             lr: 1e-4,
             ..Spec::new(&what, session.device, session.threads)
         };
@@ -195,7 +195,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The initial weights have the same validation loss everywhere, or something else is measured.
+    /// The initial weights must have the same validation loss everywhere, or the work differs.
     fn refuse_other_work(&mut self, others: &[Self]) {
         let Some(worker) = &mut self.worker else {
             return;
@@ -246,8 +246,8 @@ impl Epoch {
     }
 }
 
-/// Each against the first, which is Snug as it is. Whoever trained on another number of images is
-/// refused.
+/// Compares each row with the first, which is Snug with its cache. A row that trained on another
+/// number of images is refused.
 fn compare(rows: &mut [EpochRow]) {
     let times = |row: &EpochRow| row.epochs.iter().map(Epoch::total_s).collect::<Vec<f64>>();
     let images = |row: &EpochRow| row.first.map(|first| (first.images, first.val_images));

@@ -1,22 +1,22 @@
-//! Why a benchmark could not be made. What befalls a single case is in its row instead.
+//! Why a benchmark as a whole failed. The failure of a single case goes into its row instead.
 
 use std::path::PathBuf;
 
-/// Failure of a whole benchmark.
+/// The failure of a whole benchmark.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file of ours.
+    /// A file of ours could not be accessed.
     #[error("cannot {action} `{}`: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// What was attempted.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that holds something else than a benchmark.
+    /// A file is not a benchmark.
     #[error("`{}` is not a benchmark of `train bench`: {message}", .path.display())]
     NotABenchmark {
         /// The file.
@@ -24,13 +24,13 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Our own worker, without which there is nothing to compare with.
+    /// Our own worker failed, so there is nothing to compare with.
     #[error("snug's own worker failed: {message}")]
     Worker {
         /// What it said.
         message: String,
     },
-    /// A request that cannot be met.
+    /// The request cannot be met.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -40,7 +40,7 @@ pub enum Error {
     },
 }
 
-/// Result of a benchmark.
+/// The result of a benchmark operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -1,4 +1,4 @@
-//! A small benchmark for the tests of what is made of one.
+//! A small benchmark for tests of the reports.
 
 use config::{Bytes, CheckpointPolicy, ImageSize};
 
@@ -17,7 +17,7 @@ fn row(group: &str, case: Case, step_ms: f64, mib: u64) -> Row {
     row
 }
 
-/// The guide's four patterns, and PyTorch beside them.
+/// The guide's four patterns, and rows of PyTorch.
 fn rows(width: u32, factor: f64) -> Vec<Row> {
     let plain = Case {
         implementation: Implementation::Snug,
@@ -98,8 +98,8 @@ fn rows(width: u32, factor: f64) -> Vec<Row> {
     rows
 }
 
-/// The guide's four patterns at a width, beside PyTorch, with an epoch and host work. `factor`
-/// scales the memory of what is not fp32.
+/// A benchmark of the guide's four patterns at a width, with rows of PyTorch, an epoch and host
+/// work. `factor` scales the memory of every row that is not fp32.
 pub(crate) fn results(width: u32, factor: f64) -> Results {
     let group = |name: &str, title: &str, together| GroupInfo {
         name: name.to_owned(),

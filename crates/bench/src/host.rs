@@ -1,4 +1,4 @@
-//! Host work: the share of a step that no kernel takes.
+//! Measures host work: the share of a step that is spent outside of kernels.
 
 use config::{CheckpointPolicy, ImageSize};
 
@@ -10,12 +10,12 @@ use crate::results::HostRow;
 use crate::session::Session;
 use crate::worker::{Failure, Worker};
 
-/// A narrow network, whose kernels are short, and the guide's.
+/// The widths of a narrow network, whose kernels are short, and of the guide's.
 const WIDTHS: [u32; 2] = [8, 64];
 const SMALLEST_STEPS: u32 = 50;
 
-/// Measures it without mixed precision and with it. What cannot be measured is left out, with the
-/// reason.
+/// Measures host work without and with mixed precision. A case that cannot be measured is left out,
+/// with the reason.
 pub(crate) fn measure(
     session: &mut Session<'_>,
     matrix: &Matrix,
@@ -37,7 +37,7 @@ pub(crate) fn measure(
             }
         };
         for width in WIDTHS {
-            // On a CPU the wide network takes seconds an image.
+            // On a CPU the wide network takes seconds per image.
             let batch = if matrix.cuda { matrix.work.batch } else { 1 };
             let count = if width > 8 && !matrix.cuda { 5 } else { 20 };
             let case = Case {

@@ -1,5 +1,5 @@
-//! What is measured already. A machine that vanishes in the middle of a benchmark costs the group
-//! that was under way, and no more: the same command, given again, goes on after the last line.
+//! Records what is already measured. If a machine vanishes in the middle of a benchmark, only the
+//! group in progress is lost: repeating the command continues after the last line.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::results::{EpochRow, GroupInfo, HostRow, Row};
 
-/// A part of a benchmark. The journal has those that are measured whole.
+/// A part of a benchmark. The journal holds the parts that were measured completely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "kebab-case")]
 pub enum Part {
     /// A group of steps.
     Group {
-        /// What it compares.
+        /// The group's name and title.
         info: GroupInfo,
         /// Its rows.
         rows: Vec<Row>,
-        /// The cases that time ran out for.
+        /// The cases that the time budget did not reach.
         #[serde(default)]
         num_left_out: usize,
     },
@@ -48,7 +48,7 @@ impl Part {
         }
     }
 
-    /// How many of its cases time ran out for.
+    /// The number of its cases that the time budget did not reach.
     pub const fn num_left_out(&self) -> usize {
         match self {
             Self::Group { num_left_out, .. } => *num_left_out,
@@ -57,7 +57,7 @@ impl Part {
     }
 }
 
-/// The file of parts. Its first line says which benchmark they are of.
+/// The file of parts. Its first line identifies the benchmark.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -65,8 +65,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens `path`: with the parts in it where it is of the benchmark `key`, else anew. A last line
-    /// that was cut off is left out.
+    /// Opens `path`. If it belongs to the benchmark `key`, its parts are returned; otherwise it
+    /// starts empty. A truncated last line is dropped.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -80,8 +80,8 @@ impl Journal {
         } else {
             Vec::new()
         };
-        // A line that was cut off must not stay before the next one. The new file takes the old
-        // one's place whole.
+        // A truncated line must not precede the next one, so a complete new file replaces the old
+        // one.
         let mut lines = vec![key.to_owned()];
         lines.extend(parts.iter().map(line_of));
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
@@ -114,7 +114,7 @@ impl Journal {
 }
 
 fn line_of(part: &Part) -> String {
-    // Strings, numbers and lists always have a form in JSON.
+    // Strings, numbers and lists can always be written as JSON.
     serde_json::to_string(part).unwrap_or_default()
 }
 
@@ -143,7 +143,7 @@ mod tests {
         journal.append(&part("a")).unwrap();
         journal.append(&part("b")).unwrap();
         drop(journal);
-        // The third was being written when the machine went.
+        // The machine vanished while the third part was being written.
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{{\"part\":\"gro")).unwrap();
 

@@ -1,23 +1,23 @@
-//! Measures training steps side by side: a matrix of cases, each in a process of its own, timed in
-//! turns, so that what the machine does meanwhile falls on all of them alike.
+//! Measures training steps side by side: a matrix of cases, each in its own process and timed in
+//! turns, so that other load on the machine affects all of them equally.
 //!
-//! This crate drives and reports; it links no libtorch. A case is built by a *worker*, which is
-//! `train bench-worker` or one of the PyTorch programs in `bench/pytorch`, and answers requests
-//! over its stdin and stdout ([`protocol`]). A worker that runs out of memory, crashes or hangs is
-//! a result, not the end of a benchmark.
+//! This crate drives workers and reports results; it does not link libtorch. A *worker* builds a
+//! case and answers requests over its stdin and stdout ([`protocol`]). It is either `train
+//! bench-worker` or one of the PyTorch programs in `bench/pytorch`. A worker that runs out of
+//! memory, crashes or hangs is a result, not the end of a benchmark.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`case`] | what is measured |
+//! | [`case`] | one case to measure |
 //! | [`matrix`] | which cases, in which groups |
 //! | [`protocol`] | requests and answers |
-//! | `prediction` | what the estimator says of a case |
+//! | `prediction` | the estimator's prediction for a case |
 //! | [`worker`] | a process that answers |
 //! | [`session`] | the rounds of a group |
-//! | [`journal`] | what is measured already, for a run that was cut off |
+//! | [`journal`] | completed parts, for a run that was interrupted |
 //! | [`results`] | rows and the file that holds them |
 //! | [`claims`] | which of the guide's claims hold |
-//! | [`markdown`], [`scatter`], [`readme`] | for people |
+//! | [`markdown`], [`scatter`], [`readme`] | reports for people |
 //!
 //! ```
 //! use bench::statistics::Ratio;

@@ -1,4 +1,4 @@
-//! A benchmark as a page: tables that a terminal shows as well as a browser.
+//! Formats a benchmark as a Markdown page, whose tables are readable in a terminal too.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::claims::claims;
 use crate::results::{EpochRow, HostRow, Results, Row, Status};
 use crate::statistics::Ratio;
 
-/// The whole page; `picture` is the file of the scatter plot beside it.
+/// The whole page; `picture` is the file with its scatter plot.
 pub fn report(results: &Results, picture: &str) -> String {
     let device = &results.device;
     let mut out = format!("# {}, {}\n\n", device.name, results.date);
@@ -61,7 +61,7 @@ pub fn report(results: &Results, picture: &str) -> String {
     out
 }
 
-/// The tables alone.
+/// Only the tables.
 pub fn tables(results: &Results) -> String {
     let mut out = String::new();
     for group in &results.groups {
@@ -166,7 +166,7 @@ fn steps(rows: &[&Row]) -> String {
     out
 }
 
-/// Snug's time and memory as a share of each of PyTorch's.
+/// Snug's time and memory as a share of those of each PyTorch variant.
 fn against_pytorch(results: &Results, group: &str) -> String {
     let mut out = String::new();
     for (row, snug) in results.pairs(group) {

@@ -1,14 +1,14 @@
-//! Which cases are measured, in groups that are timed in turns.
+//! Chooses the cases to measure, in groups that are timed in turns.
 
 use config::guide::{self, Setup};
 use config::{CheckpointPolicy, ImageSize};
 
 use crate::case::{Case, Implementation, MemoryFormat, Precision};
 
-/// Size of the work that groups are built around. The guide's own is 512x512, batch 8, width 64.
+/// The size of the work that groups are built around. The guide's own is 512x512, batch 8, width 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
-    /// Size of the images.
+    /// The size of the images.
     pub img_size: ImageSize,
     /// Channels of the first level.
     pub width: u32,
@@ -17,20 +17,20 @@ pub struct Work {
 }
 
 impl Work {
-    /// The guide's.
+    /// The guide's work.
     pub const GUIDE: Self = Self {
         img_size: ImageSize::new(512, 512),
         width: 64,
         batch: 8,
     };
-    /// What a CPU measures in minutes.
+    /// Work that a CPU measures in minutes.
     pub const SMALL: Self = Self {
         img_size: ImageSize::new(256, 256),
         width: 16,
         batch: 4,
     };
 
-    /// A recipe of the guide, which speaks of 512x512 and batch 8, in the same proportion here.
+    /// Scales a recipe of the guide, which assumes 512x512 and batch 8, to this size of work.
     fn scaled(&self, recipe: &Setup) -> (ImageSize, u32) {
         let side = |of: u32, mine: u32, guides: u32| {
             let exact = u64::from(of) * u64::from(mine) / u64::from(guides);
@@ -47,18 +47,18 @@ impl Work {
     }
 }
 
-/// Cases that are timed in turns; ratios are to the first.
+/// Cases that are timed in turns. Ratios are relative to the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name in files and on the command line.
     pub name: String,
-    /// For people.
+    /// The title for people.
     pub title: String,
-    /// What is measured.
+    /// The cases to measure.
     pub cases: Vec<Case>,
 }
 
-/// The groups by name, in the order of their worth where time is short.
+/// The names of the groups, most valuable first, for when time is short.
 pub const NAMES: [&str; 7] = [
     "guide",
     "pytorch-half",
@@ -69,10 +69,10 @@ pub const NAMES: [&str; 7] = [
     "host",
 ];
 
-/// What decides about the groups.
+/// The settings that decide the groups.
 #[derive(Debug, Clone)]
 pub struct Matrix {
-    /// Size of the work.
+    /// The size of the work.
     pub work: Work,
     /// Batches of the group `policies`.
     pub batches: Vec<u32>,
@@ -80,12 +80,12 @@ pub struct Matrix {
     pub precisions: Vec<Precision>,
     /// Whether the device is a GPU.
     pub cuda: bool,
-    /// PyTorch's variants; empty: Snug alone.
+    /// PyTorch's variants; if empty, only Snug is measured.
     pub variants: Vec<Implementation>,
 }
 
 impl Matrix {
-    /// The precision of mixed precision there: fp16 on CUDA as in the guide, bf16 on the CPU.
+    /// The half precision of the device: fp16 on CUDA as in the guide, bf16 on the CPU.
     pub fn half(&self) -> Option<Precision> {
         let order = if self.cuda {
             [Precision::Fp16, Precision::Bf16]
@@ -95,8 +95,8 @@ impl Matrix {
         order.into_iter().find(|p| self.precisions.contains(p))
     }
 
-    /// The precision without mixed precision: TF32 where there is one, which is what PyTorch's
-    /// convolutions use unless told otherwise.
+    /// The precision without mixed precision: TF32 if the device has it, since PyTorch's
+    /// convolutions use it by default.
     pub fn full(&self) -> Precision {
         if self.precisions.contains(&Precision::Tf32) {
             Precision::Tf32
@@ -132,7 +132,7 @@ impl Matrix {
         }
     }
 
-    /// The guide's table and the preset that is not in it. Its four patterns are the first rows.
+    /// The guide's table and the preset that is not in it. The guide's four patterns are the first rows.
     fn guide(&self) -> Group {
         let mut recipes: Vec<&Setup> = guide::TABLE.iter().map(|row| &row.recipe).collect();
         recipes.insert(1, &guide::SPEED);
@@ -144,7 +144,7 @@ impl Matrix {
                 (true, None) => continue,
             };
             let policy = if recipe.use_grad_checkpoint {
-                // The guide's way.
+                // The policy that the guide uses.
                 CheckpointPolicy::Block
             } else {
                 CheckpointPolicy::Off
@@ -161,7 +161,7 @@ impl Matrix {
                 memory_format,
                 ..self.case(precision, policy)
             };
-            // On small work, rows of the guide's that differ in size may not.
+            // On small work, rows of the guide that differ in size may coincide.
             if !cases.contains(&case) {
                 cases.push(case);
             }
@@ -228,15 +228,15 @@ impl Matrix {
             return None;
         }
         let snug = self.case(precision, CheckpointPolicy::Off);
-        // The second is what stands against checkpointing and against a memory budget.
+        // The second case is compared with PyTorch's checkpointing and memory budget.
         let mut cases = vec![snug, self.case(precision, CheckpointPolicy::Selective)];
         let variants = self.variants.iter().filter(|v| {
-            // glibc's malloc plays no part on a GPU.
+            // glibc's malloc is irrelevant on a GPU.
             !(self.cuda && **v == Implementation::PytorchEagerMalloc)
         });
         cases.extend(variants.map(|implementation| Case {
             implementation: *implementation,
-            // Its own: what PyTorch calls checkpointing is the guide's.
+            // PyTorch's checkpointing corresponds to the guide's policy.
             policy: if *implementation == Implementation::PytorchCheckpoint {
                 CheckpointPolicy::Block
             } else {

@@ -1,4 +1,4 @@
-//! What the estimator says of a case before it is measured.
+//! Predicts the memory of a case before it is measured.
 
 use estimator::{Batch, Cpu, Cuda, HalfPrecision, Isa, Machine, TrainingStep};
 use schedule::Element;
@@ -7,14 +7,14 @@ use crate::case::{Case, MemoryFormat, Precision};
 use crate::protocol::{Ready, Spec};
 use crate::shared::BATCHES;
 
-/// The peak of allocated bytes of one of Snug's steps, with the batches that stay on the device beside
-/// it. `None` for PyTorch's steps, and where the kernels are not known: on a CPU those of fp16, of AMX
-/// and of other instruction sets than AVX512 and AVX2.
+/// Predicts the peak of allocated bytes of one of Snug's steps, including the batches that stay on the
+/// device. Returns `None` for PyTorch's steps, and if the kernels are not known: on a CPU, the kernels
+/// for fp16, for AMX, and for instruction sets other than AVX512 and AVX2.
 pub(crate) fn peak_bytes(case: &Case, ready: &Ready) -> Option<u64> {
     if case.implementation.is_pytorch() {
         return None;
     }
-    // Only what decides about memory is read of it.
+    // The estimator only reads the keys that decide memory.
     let config = Spec::new(case, "", ready.threads).config().ok()?;
     let element = if case.precision.is_amp() {
         Element::Half
@@ -23,7 +23,7 @@ pub(crate) fn peak_bytes(case: &Case, ready: &Ready) -> Option<u64> {
     };
     let step = TrainingStep::of(&config, element)?;
     let peak = step.peak(machine(case, ready)?, Batch::HandedOver).ok()?;
-    // Three colours and a mask.
+    // A pixel has three colours and a mask.
     let batch_bytes = u64::from(case.batch) * 4 * case.img_size.pixels();
     Some(peak.bytes + u64::from(BATCHES) * batch_bytes)
 }

@@ -1,6 +1,6 @@
-//! What a driver and a worker say to each other: the first line of a worker's stdin is a [`Spec`],
-//! each further one a [`Request`]; each line of its stdout is an [`Answer`]. `bench/pytorch/worker.py`
-//! speaks the same.
+//! The protocol between driver and worker. The first line of a worker's stdin is a [`Spec`], each
+//! further line is a [`Request`], and each line of its stdout is an [`Answer`].
+//! `bench/pytorch/worker.py` speaks the same protocol.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::case::{Case, Implementation, MemoryFormat, Precision};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Who.
+    /// The implementation.
     pub implementation: Implementation,
     /// `cpu` or `cuda:N`.
     pub device: String,
@@ -25,19 +25,19 @@ pub struct Spec {
     pub width: u32,
     /// Images per step.
     pub batch: u32,
-    /// In which precision.
+    /// The precision.
     pub precision: Precision,
-    /// In which memory format.
+    /// The memory format.
     pub memory_format: MemoryFormat,
     /// A checkpoint policy of `config`.
     pub policy: String,
-    /// Whether the halves of concatenations are convolved apart.
+    /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
     /// Learning rate.
     pub lr: f64,
     /// Weight decay of AdamW.
     pub weight_decay: f64,
-    /// First scale of the gradient scaler.
+    /// Initial scale of the gradient scaler.
     pub init_scale: f64,
     /// Initial weights, in safetensors; `None` for the worker that makes them.
     pub weights: Option<PathBuf>,
@@ -65,10 +65,12 @@ impl Spec {
             memory_format: case.memory_format,
             policy: case.policy.to_string(),
             split_concat: case.split_concat,
-            // Ten times the presets': whoever leaves a step out has other losses after the first.
+            // Ten times the presets' learning rate, so that a worker that skips a step has
+            // different losses after the first.
             lr: 1e-3,
             weight_decay: 0.01,
-            // No gradient of a fresh network overflows, so no side skips a step that the other takes.
+            // No gradient of a fresh network overflows at this scale, so neither side skips a step
+            // that the other takes.
             init_scale: 1024.0,
             weights: None,
             batches: None,
@@ -80,10 +82,10 @@ impl Spec {
 }
 
 impl Spec {
-    /// What a run with these figures is told.
+    /// The configuration of a run with this spec.
     ///
     /// # Errors
-    /// [`ConfigError`] where the policy is none.
+    /// Fails with [`ConfigError`] if the policy is unknown.
     pub fn config(&self) -> Result<RunConfig, ConfigError> {
         let policy: CheckpointPolicy = self.policy.parse()?;
         Ok(RunConfig {
@@ -103,7 +105,7 @@ impl Spec {
             lr: self.lr,
             weight_decay: self.weight_decay,
             init_scale: self.init_scale,
-            // An epoch at a time, and no end by itself.
+            // A request trains one epoch, and the run does not end by itself.
             epochs: 1,
             patience: 0,
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
@@ -112,123 +114,124 @@ impl Spec {
     }
 }
 
-/// What is asked of a worker.
+/// A request to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Train that many steps and say their losses.
+    /// Train this many steps and report their losses.
     Losses {
         /// Steps.
         count: u32,
     },
-    /// Train that many steps and say how long they took.
+    /// Train this many steps and report how long they took.
     Times {
         /// Steps.
         count: u32,
     },
-    /// Train a step and say how much memory it took.
+    /// Train a step and report how much memory it took.
     Peak,
     /// Train an epoch over files, and validate.
     Epoch,
-    /// Validate alone, and say the mean loss.
+    /// Only validate, and report the mean loss.
     Validate,
-    /// Write initial weights and batches (Snug's worker alone).
+    /// Write initial weights and batches (only Snug's worker).
     Export {
         /// Where to write the weights.
         weights: PathBuf,
         /// Where to write the batches.
         batches: PathBuf,
-        /// How many.
+        /// The number of batches.
         count: u32,
     },
-    /// Write a folder of pages to train on (Snug's worker alone).
+    /// Write a folder of pages to train on (only Snug's worker).
     Pages {
-        /// Where to.
+        /// The folder to write to.
         folder: PathBuf,
-        /// For training.
+        /// The number of pages for training.
         train: u32,
-        /// For validation.
+        /// The number of pages for validation.
         val: u32,
     },
-    /// Train that many steps and say how much of their time no operator took (Snug's worker alone).
+    /// Train this many steps and report how much of their time was spent outside of operators (only
+    /// Snug's worker).
     Host {
         /// Steps.
         count: u32,
     },
 }
 
-/// What a worker answers.
+/// An answer from a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Answer {
-    /// The first: it is built.
+    /// The first answer: the case is built.
     Ready(Ready),
-    /// To [`Request::Losses`] and [`Request::Validate`].
+    /// The answer to [`Request::Losses`] and [`Request::Validate`].
     Losses {
-        /// Of each step.
+        /// The loss of each step.
         losses: Vec<f64>,
     },
-    /// To [`Request::Times`].
+    /// The answer to [`Request::Times`].
     Times {
-        /// Milliseconds of each step on the CPU; on CUDA their mean.
+        /// Milliseconds of each step on the CPU; on CUDA, their mean.
         step_ms: Vec<f64>,
     },
-    /// To [`Request::Peak`].
+    /// The answer to [`Request::Peak`].
     Peak(Peak),
-    /// To [`Request::Epoch`].
+    /// The answer to [`Request::Epoch`].
     Epoch(Epoch),
-    /// To [`Request::Host`].
+    /// The answer to [`Request::Host`].
     Host {
-        /// Median milliseconds of a step.
+        /// The median milliseconds of a step.
         step_ms: f64,
-        /// Of these, outside of every operator; on CUDA, before the last kernel was asked for.
+        /// The part of these outside of every operator; on CUDA, the part before the last kernel was launched.
         host_ms: f64,
     },
-    /// Done; nothing to say.
+    /// The request is done, and there is nothing to report.
     Done,
     /// Memory ran out.
     OutOfMemory {
-        /// The library's word.
+        /// The library's message.
         message: String,
     },
-    /// Something else.
+    /// The request failed for another reason.
     Failed {
-        /// What.
+        /// The reason.
         message: String,
     },
 }
 
-/// What a worker runs on.
+/// The device and the libraries of a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    /// Version of libtorch, or of torch.
+    /// The version of libtorch, or of torch.
     pub libtorch: String,
-    /// Threads that it computes with.
+    /// The number of threads that it computes with.
     pub threads: usize,
-    /// Name of the device, where it knows.
+    /// The name of the device, if the worker knows it.
     pub device_name: Option<String>,
     /// Memory of the device.
     pub total_bytes: Option<u64>,
-    /// What of it was free when the worker asked.
+    /// The bytes of it that were free when the worker asked.
     pub free_bytes: Option<u64>,
     /// Instruction set of libtorch's CPU kernels.
     pub cpu_capability: String,
-    /// Precisions that are worth measuring there; Snug's worker alone says so.
+    /// The precisions worth measuring on the device; only Snug's worker reports them.
     #[serde(default)]
     pub precisions: Vec<Precision>,
-    /// The driver of the device, where there is one.
+    /// The version of the device's driver, if it has one.
     #[serde(default)]
     pub driver: Option<String>,
-    /// The device's PCI bus id, by which NVML knows it.
+    /// The device's PCI bus id, which identifies it to NVML.
     #[serde(default)]
     pub pci_bus_id: Option<String>,
-    /// Compute capability of the device, where it is a GPU: major and minor.
+    /// The compute capability of a GPU: major and minor.
     #[serde(default)]
     pub compute_capability: Option<(u32, u32)>,
-    /// Whether the CPU has AMX for bf16; Snug's worker alone says so.
+    /// Whether the CPU has AMX for bf16; only Snug's worker reports it.
     #[serde(default)]
     pub amx_bf16: bool,
-    /// Milliseconds that went to checking the data before the first epoch.
+    /// Milliseconds spent on checking the data before the first epoch.
     #[serde(default)]
     pub prepare_ms: u64,
 }
@@ -236,11 +239,11 @@ pub struct Ready {
 /// Memory of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
-    /// Tensor bytes before it.
+    /// Tensor bytes before the step.
     pub held_bytes: u64,
-    /// The most tensor bytes during it.
+    /// The peak of tensor bytes during the step.
     pub allocated_bytes: u64,
-    /// The most that the allocator held; `None` where it holds nothing back.
+    /// The peak of the bytes that the allocator held; `None` if it caches nothing.
     pub reserved_bytes: Option<u64>,
 }
 

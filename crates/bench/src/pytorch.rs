@@ -1,11 +1,11 @@
-//! The PyTorch programs, which are compiled in, so that they are wherever the benchmark is.
+//! The PyTorch programs. They are compiled in, so that the benchmark always has them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Name and text of each.
+/// The name and the text of each program.
 pub const PROGRAMS: [(&str, &str); 4] = [
     (
         "worker.py",

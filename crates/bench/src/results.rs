@@ -1,4 +1,4 @@
-//! What was measured, and the file that holds it.
+//! The results of a benchmark, and the file that holds them.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::protocol::Epoch;
 use crate::statistics::Ratio;
 
-/// Version of the file.
+/// The version of the file's schema.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A whole benchmark. Keys of other versions are passed over, and steps alone are enough.
@@ -19,17 +19,17 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Results {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// Where it was measured.
+    /// The device that was measured.
     pub device: Device,
-    /// libtorch of Snug.
+    /// The version of Snug's libtorch.
     #[serde(default)]
     pub libtorch: String,
-    /// torch of the Python beside it, where there was one.
+    /// The version of torch in the Python that was compared with, if any.
     pub pytorch: Option<String>,
-    /// Version of Snug and how it was compiled.
+    /// The version of Snug and how it was compiled.
     #[serde(default)]
     pub snug: String,
-    /// Day, as `2026-11-25`.
+    /// The day, such as `2026-11-25`.
     pub date: String,
     /// The command line.
     #[serde(default)]
@@ -37,7 +37,7 @@ pub struct Results {
     /// The groups, in order, with what each compares.
     #[serde(default)]
     pub groups: Vec<GroupInfo>,
-    /// Steps.
+    /// The rows of measured steps.
     pub rows: Vec<Row>,
     /// Epochs over files.
     #[serde(default)]
@@ -55,15 +55,15 @@ pub struct Results {
 pub struct Device {
     /// `cpu` or `cuda`.
     pub kind: String,
-    /// What a person would call it.
+    /// The name for people.
     pub name: String,
-    /// Its memory.
+    /// The size of its memory.
     pub total_bytes: Option<u64>,
-    /// Version of its driver.
+    /// The version of its driver.
     pub driver: Option<String>,
     /// Instruction set of libtorch's CPU kernels.
     pub cpu_capability: String,
-    /// Threads of each worker.
+    /// The number of threads of each worker.
     pub threads: usize,
 }
 
@@ -72,9 +72,9 @@ pub struct Device {
 pub struct GroupInfo {
     /// Its name in rows.
     pub name: String,
-    /// For people.
+    /// The title for people.
     pub title: String,
-    /// Whether all its workers were alive at once, or one at a time for want of memory.
+    /// Whether all its workers ran at once; if memory was too small for that, they ran one at a time.
     pub together: bool,
 }
 
@@ -82,11 +82,11 @@ pub struct GroupInfo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Measured.
+    /// The case was measured.
     Ok,
-    /// It does not fit.
+    /// The case ran out of memory.
     Oom,
-    /// Something else.
+    /// The case failed for another reason.
     Failed,
 }
 
@@ -104,10 +104,10 @@ impl Status {
 /// One case, measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The group it was timed in.
+    /// The group that it was timed in.
     #[serde(default)]
     pub group: String,
-    /// Who.
+    /// The implementation.
     pub implementation: Implementation,
     /// Height and width.
     pub img_size: [u32; 2],
@@ -115,24 +115,24 @@ pub struct Row {
     pub width: u32,
     /// Images per step.
     pub batch: u32,
-    /// In which precision.
+    /// The precision.
     pub precision: Precision,
-    /// In which memory format.
+    /// The memory format.
     pub memory_format: MemoryFormat,
     /// Checkpoint policy.
     pub policy: String,
-    /// Whether the halves of concatenations are convolved apart.
+    /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
     /// How it ended.
     pub status: Status,
     /// Why, where it did not end well.
     pub message: Option<String>,
-    /// Median step time of each round, in the order of the rounds.
+    /// The median step time of each round, in the order of the rounds.
     #[serde(default)]
     pub step_ms: Vec<f64>,
-    /// Median of these.
+    /// The median of these times.
     pub step_ms_median: Option<f64>,
-    /// Their lower and upper quartile.
+    /// The lower and upper quartiles of these times.
     pub step_ms_quartiles: Option<[f64; 2]>,
     /// Images per second at the median.
     pub images_per_second: Option<f64>,
@@ -140,13 +140,13 @@ pub struct Row {
     pub held_bytes: Option<u64>,
     /// Peak of tensor bytes.
     pub peak_allocated_bytes: Option<u64>,
-    /// Peak of what the allocator held; `None` on the CPU, whose allocator holds nothing back.
+    /// The peak of the bytes that the allocator held; `None` on the CPU, whose allocator caches nothing.
     pub peak_reserved_bytes: Option<u64>,
-    /// What the process had of the device, as NVML tells.
+    /// The memory that the process held on the device, as NVML reports it.
     pub device_total_bytes: Option<u64>,
-    /// What the estimator says of `peak_allocated_bytes`, for Snug's steps on kernels that it knows.
+    /// The prediction for `peak_allocated_bytes`, for Snug's steps on kernels that the estimator knows.
     pub predicted_peak_bytes: Option<u64>,
-    /// Time per image against the group's first row, round by round.
+    /// The time per image relative to the group's first row, round by round.
     pub ratio_to_baseline: Option<Ratio>,
     /// The first losses, from the common weights.
     #[serde(default)]
@@ -154,7 +154,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a case about which nothing is known yet.
+    /// The row of a case that is not measured yet.
     pub fn new(group: &str, case: &Case) -> Self {
         Self {
             group: group.to_owned(),
@@ -182,7 +182,7 @@ impl Row {
         }
     }
 
-    /// Takes the step times in and what follows from them.
+    /// Sets the step times and the figures derived from them.
     pub fn set_times(&mut self, step_ms: Vec<f64>) {
         self.step_ms_median = median(&step_ms);
         self.step_ms_quartiles = quantile(&step_ms, 0.25)
@@ -194,19 +194,19 @@ impl Row {
         self.step_ms = step_ms;
     }
 
-    /// How far the prediction is off, as a share of what was measured: below zero where it is too low.
+    /// The error of the prediction as a share of the measurement; it is negative if the prediction is too low.
     pub fn prediction_error(&self) -> Option<f64> {
         let (predicted, measured) = self.predicted_peak_bytes.zip(self.peak_allocated_bytes)?;
         (measured > 0).then(|| predicted as f64 / measured as f64 - 1.0)
     }
 
-    /// Milliseconds per image of each round.
+    /// The milliseconds per image in each round.
     pub fn ms_per_image(&self) -> Vec<f64> {
         let batch = f64::from(self.batch.max(1));
         self.step_ms.iter().map(|ms| ms / batch).collect()
     }
 
-    /// Size of the images.
+    /// The size of the images.
     pub fn size(&self) -> ImageSize {
         ImageSize::new(self.img_size[0], self.img_size[1])
     }
@@ -248,11 +248,11 @@ impl Row {
 /// Epochs over files by one implementation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
-    /// Who.
+    /// The implementation.
     pub implementation: Implementation,
-    /// Readers of files beside the step; 0: the step itself reads.
+    /// The number of threads or processes that read files; with 0, the step itself reads.
     pub workers: usize,
-    /// Whether images that were decoded once were kept in memory.
+    /// Whether decoded images were kept in memory.
     pub keeps_decoded: bool,
     /// Recipe, in a few words.
     pub recipe: String,
@@ -262,13 +262,13 @@ pub struct EpochRow {
     pub status: Status,
     /// Why, where it did not end well.
     pub message: Option<String>,
-    /// Milliseconds before the first epoch that go to checking the data.
+    /// Milliseconds spent on checking the data before the first epoch.
     pub prepare_ms: u64,
-    /// The first epoch, in which caches are cold.
+    /// The first epoch, with cold caches.
     pub first: Option<Epoch>,
     /// The epochs after it.
     pub epochs: Vec<Epoch>,
-    /// Time of an epoch, validation included, against Snug's, epoch by epoch.
+    /// The time of an epoch, validation included, relative to Snug's, epoch by epoch.
     pub ratio_to_snug: Option<Ratio>,
 }
 
@@ -283,13 +283,13 @@ pub struct HostRow {
     pub batch: u32,
     /// Recipe, in a few words.
     pub recipe: String,
-    /// Median milliseconds of a step.
+    /// The median milliseconds of a step.
     pub step_ms: f64,
-    /// On the CPU, milliseconds of it outside of every operator; on CUDA, those before the last
-    /// kernel was asked for.
+    /// On the CPU, its milliseconds outside of every operator; on CUDA, its milliseconds before the
+    /// last kernel was launched.
     pub host_ms: f64,
-    /// Step time of the same recipe on images of 16x16 at width 8, where kernels have next to
-    /// nothing to do: all that operators cost besides their kernels, and a little more.
+    /// The step time of the same recipe on images of 16x16 at width 8, where kernels have next to
+    /// nothing to do. It is slightly more than what operators cost besides their kernels.
     pub smallest_step_ms: f64,
 }
 
@@ -323,14 +323,14 @@ impl Results {
 
     /// The file's text.
     pub fn to_json(&self) -> String {
-        // Strings, numbers and lists always have a form in JSON.
+        // Strings, numbers and lists can always be written as JSON.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// Each good row of PyTorch in a group with the row of Snug that it is compared with: `selective`
-    /// where it saves memory at the price of time, else the first.
+    /// Pairs each successful PyTorch row of a group with the Snug row that it is compared with:
+    /// `selective` if the PyTorch row trades time for memory, otherwise the first.
     pub fn pairs<'a>(&'a self, group: &str) -> Vec<(&'a Row, &'a Row)> {
         let ok: Vec<&Row> = self
             .group(group)

@@ -1,4 +1,4 @@
-//! A whole benchmark: what is on the device, and part after part.
+//! Runs a whole benchmark: describes the device, then measures part after part.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -22,42 +22,42 @@ use crate::{epochs, host, pytorch};
 
 const JOURNAL: &str = "journal.jsonl";
 
-/// What to measure.
+/// The settings of a benchmark.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Snug's program and the arguments that make a worker of it.
+    /// Snug's program and the arguments that start it as a worker.
     pub snug: (PathBuf, Vec<OsString>),
-    /// Version of Snug and how it was compiled.
+    /// The version of Snug and how it was compiled.
     pub version: String,
-    /// A Python that has torch; `None`: Snug alone.
+    /// A Python that has torch. With `None`, only Snug is measured.
     pub python: Option<PathBuf>,
-    /// A folder that stands in `LD_LIBRARY_PATH` for Snug's sake.
+    /// A folder that is in `LD_LIBRARY_PATH` only for Snug.
     pub own_libraries: Option<PathBuf>,
     /// PyTorch's variants.
     pub variants: Vec<Implementation>,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Threads of each worker.
+    /// The number of threads of each worker.
     pub threads: usize,
-    /// Size of the work.
+    /// The size of the work.
     pub work: Work,
     /// Batches of the group `policies`.
     pub batches: Vec<u32>,
-    /// Names of [`NAMES`]; empty: all.
+    /// The names of groups to measure, from [`NAMES`]. If empty, all are measured.
     pub groups: Vec<String>,
-    /// Rounds of a group; 0: memory alone.
+    /// The number of rounds of a group. With 0, only memory is measured.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
     pub turn_ms: f64,
-    /// No part begins after it.
+    /// The time after which no part begins.
     pub budget: Option<Duration>,
     /// Files for the epochs.
     pub data: Option<PathBuf>,
-    /// Where the journal is, and the files that workers share while they work.
+    /// The folder of the journal and of the files that workers share.
     pub out: PathBuf,
-    /// Day, as `2026-11-25`.
+    /// The day, such as `2026-11-25`.
     pub date: String,
-    /// The command line, for the file.
+    /// The command line, to be recorded in the file.
     pub command: String,
 }
 
@@ -66,8 +66,8 @@ impl Settings {
         self.groups.is_empty() || self.groups.iter().any(|g| g == group)
     }
 
-    /// What must be the same for a journal to be of this benchmark: all but when and where it is
-    /// written, and how much time there is.
+    /// Everything that must match for a journal to belong to this benchmark. The time and place of
+    /// writing and the time budget may differ.
     fn key(&self, ready: &Ready, torch: Option<&str>) -> String {
         let Self {
             snug,
@@ -88,7 +88,7 @@ impl Settings {
             date: _,
             command: _,
         } = self;
-        // Another build is another program.
+        // Another build counts as another program.
         let build = std::fs::metadata(&snug.0).ok();
         let build = build.map(|it| (it.len(), it.modified().ok()));
         let device = (device, &ready.device_name, threads);
@@ -100,20 +100,20 @@ impl Settings {
     }
 }
 
-/// What was measured, and the journal of it, which is removed by [`Finished::done`].
+/// The results and their journal, which [`Finished::done`] removes.
 #[derive(Debug)]
 pub struct Finished {
-    /// All of it.
+    /// The results.
     pub results: Results,
     journal: PathBuf,
-    /// Nothing was left out for want of time.
+    /// Whether nothing was left out for lack of time.
     whole: bool,
     _lock: File,
 }
 
 impl Finished {
-    /// To be called once the results are on disk: the next run with these settings is a new one. A
-    /// run that time cut short can still be gone on with.
+    /// Call this once the results are on disk. The next run with these settings then starts afresh,
+    /// unless this one was cut short by its time budget and can be continued.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -125,11 +125,11 @@ impl Finished {
     }
 }
 
-/// Measures. `say` is told what is going on.
+/// Runs the benchmark and reports progress to `say`.
 ///
 /// # Errors
-/// Where a file cannot be written, a name is unknown, the Python has no torch, or Snug's own worker
-/// cannot work at all. What befalls a single case is in its row.
+/// Fails if a file cannot be written, a name is unknown, the Python has no torch, or Snug's own
+/// worker cannot work at all. The failure of a single case goes into its row.
 pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
     if let Some(unknown) = settings
         .groups
@@ -208,7 +208,8 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
             whole = false;
             continue;
         }
-        // None: beside PyTorch, and there is none, or in a precision that the device lacks.
+        // A group is `None` if it compares with PyTorch and PyTorch is absent, or if the device
+        // lacks its precision.
         if let Some(part) = bench.measure(name)? {
             match part.num_left_out() {
                 0 => journal.append(&part)?,
@@ -228,7 +229,7 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
     })
 }
 
-/// A benchmark under way.
+/// A benchmark in progress.
 struct Bench<'a> {
     settings: &'a Settings,
     programs: &'a Programs,
@@ -321,8 +322,9 @@ fn collect(
     results
 }
 
-/// What workers share while they work, on the disk of the results: the system's temporary folder
-/// may lie in memory. It goes in the end; what a run that was cut off has left goes now.
+/// Creates the folder of files that workers share, on the disk of the results, since the system's
+/// temporary folder may lie in memory. It is removed at the end; leftovers of an interrupted run
+/// are removed now.
 fn work_folder(out: &Path) -> Result<TempDir> {
     const PREFIX: &str = ".snug-bench-";
     let entries = std::fs::read_dir(out).map_err(Error::io("read", out))?;
@@ -332,14 +334,14 @@ fn work_folder(out: &Path) -> Result<TempDir> {
             std::fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
     }
-    // Programs are started with it, and a relative path may mean another folder to them.
+    // The path is passed to programs for which a relative path may mean another folder.
     let out = out.canonicalize().map_err(Error::io("find", out))?;
     let mut builder = tempfile::Builder::new();
     let folder = builder.prefix(PREFIX).tempdir_in(&out);
     folder.map_err(Error::io("write to", &out))
 }
 
-/// Two at once would take each other's files away.
+/// Two benchmarks at once would delete each other's files.
 fn lock(out: &Path) -> Result<File> {
     let path = out.join("lock");
     let file = File::create(&path).map_err(Error::io("write", &path))?;
@@ -350,12 +352,12 @@ fn lock(out: &Path) -> Result<File> {
                    each other"
                 .to_owned(),
         }),
-        // A file system without locks is no reason to stop.
+        // A file system without locks is not a reason to stop.
         _ => Ok(file),
     }
 }
 
-/// What a worker of Snug says of the device.
+/// Asks a worker of Snug to describe the device.
 fn describe(programs: &Programs, settings: &Settings) -> Result<Ready> {
     let smallest = Case {
         implementation: Implementation::Snug,
@@ -372,7 +374,7 @@ fn describe(programs: &Programs, settings: &Settings) -> Result<Ready> {
     Ok(worker.ready().clone())
 }
 
-/// The version of the Python's torch.
+/// The version of torch in the Python.
 fn torch_of(python: &Path) -> Result<String> {
     let asked = Command::new(python)
         .args(["-c", "import torch; print(torch.__version__)"])

@@ -1,5 +1,5 @@
-//! The rounds of one group: each case's worker is built, its first losses are compared, its memory
-//! is measured, and then all are timed in turns.
+//! Measures one group: each case's worker is built, its first losses are compared, its memory is
+//! measured, and then all cases are timed in turns.
 
 use std::time::Instant;
 
@@ -18,34 +18,35 @@ use crate::shared::Shared;
 use crate::statistics::Ratio;
 use crate::worker::{Failure, Programs, Worker};
 
-/// Steps whose losses are compared. They warm up as well: libraries choose and allocate in them.
+/// The number of steps whose losses are compared. They also serve as the warm-up, in which
+/// libraries choose kernels and allocate.
 const LOSSES: u32 = 3;
-/// Rounds that a group has at least, even when time is out.
+/// The minimum number of rounds of a group, even after the time budget has run out.
 const LEAST_ROUNDS: usize = 3;
-/// Of the free memory, what workers that are alive at once may take.
+/// The share of free memory that workers running at once may take.
 const SHARE: f64 = 0.8;
-/// What a process takes besides its tensors: code, CUDA's context, workspaces.
+/// The bytes that a process takes besides its tensors: code, CUDA context, workspaces.
 const PROCESS_BYTES: u64 = 700 << 20;
 
-/// What the groups of a benchmark share.
+/// The state that the groups of a benchmark share.
 pub struct Session<'a> {
     /// How workers are started.
     pub programs: &'a Programs,
-    /// Files that they share.
+    /// The files that workers share.
     pub shared: &'a mut Shared,
     /// `cpu` or `cuda:N`.
     pub device: &'a str,
-    /// Threads of each worker.
+    /// The number of threads of each worker.
     pub threads: usize,
-    /// What a worker of Snug says of the device.
+    /// A Snug worker's description of the device.
     pub ready: &'a Ready,
-    /// Rounds of a group; without any, memory alone is measured.
+    /// The number of rounds of a group. With 0, only memory is measured.
     pub rounds: usize,
     /// How long a turn should take, in milliseconds.
     pub turn_ms: f64,
-    /// When time is out.
+    /// When the time budget runs out.
     pub deadline: Option<Instant>,
-    /// Told what is going on.
+    /// Receives progress messages.
     pub say: &'a mut dyn FnMut(&str),
 }
 
@@ -58,17 +59,17 @@ impl std::fmt::Debug for Session<'_> {
     }
 }
 
-/// A case under way.
+/// A case that is being measured.
 struct Entry {
     case: Case,
     row: Row,
-    /// Steps of a turn.
+    /// The number of steps in a turn.
     count: u32,
     worker: Option<Worker>,
     step_ms: Vec<f64>,
 }
 
-/// A worker that has passed: its losses, its memory, and steps of a turn.
+/// A worker that passed the checks, with its losses, its memory, and its steps per turn.
 struct Prepared {
     worker: Worker,
     losses: Vec<f64>,
@@ -93,14 +94,14 @@ impl Session<'_> {
     /// Measures `group`.
     ///
     /// # Errors
-    /// Where a file or a process cannot be had. What befalls a case is in its row.
+    /// Fails if a file or a process cannot be created. The failure of a case goes into its row.
     pub fn measure(&mut self, group: &Group) -> Result<Part> {
         let (mut entries, mut together) = self.prepare_all(group)?;
         let num = entries.len();
         let mut round = 0;
         self.say_rounds(group, together);
         while round < self.rounds_of(together) {
-            // Each begins a round as often as the others.
+            // Each case begins a round as often as the others.
             for turn in 0..num {
                 let at = (turn + round) % num;
                 if entries[at].row.status != Status::Ok {
@@ -108,7 +109,7 @@ impl Session<'_> {
                 }
                 let mut done = self.turn(&mut entries[at], together)?;
                 if together && matches!(done, Err(Failure::OutOfMemory(_))) {
-                    // Perhaps for the others' sake: alone, it gets another chance.
+                    // The other workers may be the reason, so the case gets another chance alone.
                     together = false;
                     dismiss(&mut entries);
                     self.say_rounds(group, together);
@@ -134,7 +135,7 @@ impl Session<'_> {
         })
     }
 
-    /// Where each turn starts its worker anew, no more rounds than need be.
+    /// If each turn restarts its worker, the number of rounds is kept to the minimum.
     fn rounds_of(&self, together: bool) -> usize {
         if together {
             self.rounds
@@ -160,7 +161,8 @@ impl Session<'_> {
         self.deadline.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// Builds every worker in turn, until time is out. They stay alive while all fit into memory at once.
+    /// Builds every worker in turn until the time budget runs out. Workers stay alive as long as all fit
+    /// in memory at once.
     fn prepare_all(&mut self, group: &Group) -> Result<(Vec<Entry>, bool)> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut together = true;
@@ -172,7 +174,7 @@ impl Session<'_> {
             let mut entry = Entry::new(&group.name, case);
             entry.row.predicted_peak_bytes = prediction::peak_bytes(case, self.ready);
             (self.say)(&format!("{}: {case}", group.name));
-            // Where nobody says: one worker at a time.
+            // If free memory is unknown, one worker runs at a time.
             let free_bytes = self.ready.free_bytes.unwrap_or(0);
             let room = (free_bytes as f64 * SHARE) - used as f64;
             if together && at_most_bytes(case) as f64 > room && !entries.is_empty() {
@@ -181,7 +183,7 @@ impl Session<'_> {
             }
             let mut prepared = self.prepare(case)?;
             if together && matches!(prepared, Err(Failure::OutOfMemory(_))) {
-                // Perhaps only beside the others.
+                // The worker may only have failed because of the others.
                 together = false;
                 dismiss(&mut entries);
                 prepared = self.prepare(case)?;
@@ -234,8 +236,8 @@ impl Session<'_> {
         let Answer::Peak(peak) = worker.ask(&Request::Peak)? else {
             return Err(off_the_point());
         };
-        // In a container NVML does not know the worker by its process id: then it is what the device
-        // has more of than before it was started.
+        // In a container NVML does not know the worker's process id. The figure is then the growth
+        // of the device's used memory since the worker was started.
         let device_total_bytes = self.in_use(worker.pid()).and_then(|in_use| {
             let of_device = || in_use.device.0.checked_sub(before?);
             in_use.process.map(|bytes| bytes.0).or_else(of_device)
@@ -254,7 +256,7 @@ impl Session<'_> {
         })
     }
 
-    /// What NVML says of the device and of a process on it.
+    /// What NVML reports about the device and a process on it.
     fn in_use(&self, pid: u32) -> Option<InUse> {
         nvml::bytes_in_use(self.ready.pci_bus_id.as_deref()?, pid).ok()
     }
@@ -268,7 +270,7 @@ impl Session<'_> {
         })
     }
 
-    /// One turn of a case. After a failure its worker is gone.
+    /// Runs one turn of a case. After a failure its worker is gone.
     fn turn(&mut self, entry: &mut Entry, together: bool) -> Result<Result<(), Failure>> {
         let mut worker = match entry.worker.take() {
             Some(worker) => worker,
@@ -315,8 +317,8 @@ fn fail(row: &mut Row, failure: &Failure) {
     row.message = Some(failure.message().to_owned());
 }
 
-/// Why `losses` are not those of the same work, where they are not: against the row of Snug in the
-/// same precision on the same batches, else in any precision.
+/// Explains why `losses` come from different work, if they do. They are compared with Snug's row on
+/// the same batches, in the same precision if possible, otherwise in any precision.
 fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> {
     if let Some(bad) = losses.iter().find(|loss| !loss.is_finite()) {
         return Some(format!("a loss of {bad}"));
@@ -329,7 +331,7 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
     let candidates: Vec<&Entry> = entries.iter().filter(of_same_work).collect();
     let same = |entry: &&&Entry| entry.case.precision == case.precision;
     let Some(reference) = candidates.iter().find(same).or(candidates.first()) else {
-        // Snug's first row of some work is what others are compared with.
+        // Snug's first row for a workload is the reference.
         let why = "nothing to compare with: no row of Snug's on the same batches is good";
         return case.implementation.is_pytorch().then(|| why.to_owned());
     };
@@ -342,7 +344,7 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
         .zip(&reference.row.losses)
         .map(|(a, b)| (a - b).abs() / b.abs().max(1e-3))
         .fold(0.0, f64::max);
-    // Losses that are not there agree with nothing.
+    // Missing losses never match.
     let as_many = losses.len() == reference.row.losses.len();
     (off > tolerance || !as_many).then(|| {
         format!(
@@ -379,7 +381,7 @@ fn finished(entries: Vec<Entry>) -> Vec<Row> {
     rows
 }
 
-/// Steps of a turn.
+/// The number of steps in a turn.
 fn count_of(steps: f64) -> u32 {
     const MOST: f64 = 100.0;
     #[expect(
@@ -391,9 +393,9 @@ fn count_of(steps: f64) -> u32 {
     count
 }
 
-/// An upper bound of what a case takes, to decide who is alive beside whom: a plain fp32 step at
-/// width 64 (355 MiB, and 1,438 MiB for each image of 512x512, by PyTorch's memory tracker), in
-/// proportion.
+/// An upper bound of the memory of a case, to decide which workers run at once. It scales a plain
+/// fp32 step at width 64 (355 MiB, and 1,438 MiB for each image of 512x512, by PyTorch's memory
+/// tracker) in proportion.
 fn at_most_bytes(case: &Case) -> u64 {
     let width = f64::from(case.width) / 64.0;
     let pixels = f64::from(case.img_size.height) * f64::from(case.img_size.width) / (512.0 * 512.0);
@@ -451,13 +453,13 @@ mod tests {
         assert_eq!(other_work(&entries, &fp32, &[0.7001, 0.6901]), None);
         let refused = other_work(&entries, &fp32, &[0.72, 0.69]).unwrap();
         assert!(refused.contains("not the same work"), "{refused}");
-        // Half precision is told from half precision by its own tolerance.
+        // Two half-precision rows are compared with the tolerance of half precision.
         let bf16 = entries[0].case;
         assert_eq!(other_work(&entries, &bf16, &[0.71, 0.70]), None);
         assert!(other_work(&entries, &bf16, &[0.9, 0.9]).is_some());
         assert!(other_work(&entries, &bf16, &[f64::NAN, 0.7]).is_some());
         assert!(other_work(&entries, &bf16, &[]).is_some());
-        // Nothing of the same work: nothing to compare with.
+        // Without a row of the same work, there is nothing to compare with.
         let larger = Case { batch: 3, ..fp32 };
         assert_eq!(other_work(&entries, &larger, &[5.0]), None);
         let theirs = Case {
@@ -529,14 +531,14 @@ mod tests {
         }
     }
 
-    /// They are no failures: the benchmark counts them, and the same command measures them.
+    /// Cases left out are not failures: the benchmark counts them, and the same command measures them later.
     #[test]
     fn rows_that_are_not_reached_are_left_out() {
         let late = measured(Some(Instant::now()), 9);
         let [row] = rows_of(&late) else {
             panic!("{late:?}");
         };
-        // The first is measured, in the fewest rounds that say something.
+        // The first case is measured in the minimum number of rounds.
         assert_eq!((row.status, row.step_ms.len()), (Status::Ok, LEAST_ROUNDS));
         assert_eq!(late.num_left_out(), 2);
         let whole = measured(None, 9);

@@ -1,5 +1,5 @@
-//! Files that workers share: weights and batches of each size of work, and pages to train on. Snug's
-//! own worker writes them, on the CPU.
+//! Files that workers share: weights and batches for each size of work, and pages to train on.
+//! Snug's own worker writes them on the CPU.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::protocol::{Request, Spec};
 use crate::worker::{Failure, Programs, Worker};
 
-/// Batches that steps take in turn, bytes of images and masks that stay on the device.
+/// The number of batches that steps take in turn. They are bytes of images and masks that stay on the device.
 pub(crate) const BATCHES: u32 = 4;
-/// Built-in pages of the epochs, where no folder was given.
+/// The built-in pages for training and validation if no folder was given.
 const PAGES: (u32, u32) = (64, 16);
 
-/// Files of one size of work.
+/// The files for one size of work.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// Initial weights.
@@ -25,7 +25,7 @@ pub struct Files {
     pub batches: PathBuf,
 }
 
-/// The folder of such files. It goes in the end, or when the next run begins.
+/// The folder of these files. It is removed at the end, or when the next run begins.
 #[derive(Debug)]
 pub struct Shared {
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Files in `folder`.
+    /// Shares files in `folder`.
     pub fn new(folder: &Path, programs: &Programs, threads: usize) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -45,10 +45,10 @@ impl Shared {
         }
     }
 
-    /// The files for `case`, written when they are first asked for.
+    /// The files for `case`, which are written on first use.
     ///
     /// # Errors
-    /// Where Snug's worker cannot write them.
+    /// Fails if Snug's worker cannot write them.
     pub fn files(&mut self, case: &Case) -> Result<Files> {
         if let Some(files) = self.files.get(&case.work()) {
             return Ok(files.clone());
@@ -71,10 +71,10 @@ impl Shared {
         Ok(files)
     }
 
-    /// Pages of the size of `case` to train on.
+    /// The pages to train on, in the image size of `case`.
     ///
     /// # Errors
-    /// As [`Self::files`].
+    /// Fails as [`Self::files`] does.
     pub fn pages(&self, case: &Case) -> Result<PathBuf> {
         let folder = self.folder.join("pages");
         let request = Request::Pages {
@@ -100,7 +100,7 @@ impl Shared {
     }
 }
 
-/// Snug's own worker, without which nothing can be compared.
+/// The error when Snug's own worker fails, without which nothing can be compared.
 pub(crate) fn own(failure: &Failure) -> Error {
     Error::Worker {
         message: failure.message().to_owned(),

@@ -3,25 +3,25 @@
 use figures::numbers::median;
 use serde::{Deserialize, Serialize};
 
-/// How two things compare, from pairs that were measured one after the other.
+/// The ratio of two quantities, from pairs that were measured one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ratio {
-    /// Median of the pairs' ratios.
+    /// The median of the pairs' ratios.
     pub median: f64,
-    /// Lower end of the interval.
+    /// The lower end of the interval.
     pub low: f64,
-    /// Upper end of it.
+    /// The upper end of the interval.
     pub high: f64,
-    /// Number of pairs.
+    /// The number of pairs.
     pub pairs: usize,
 }
 
 impl Ratio {
-    /// The ratio of each of `values` to its partner in `base`. The interval is that of the sign test:
-    /// the ratios so far from each end that the true median lies outside with a probability of 5 % at
-    /// most, whatever the ratios' distribution. Fewer than six pairs cannot say that much, and have
-    /// their range. `None` without pairs.
+    /// Computes the ratio of each of `values` to its partner in `base`. The interval comes from the
+    /// sign test: the true median lies outside with a probability of at most 5 %, whatever the
+    /// distribution of the ratios. Fewer than six pairs cannot guarantee that, so their interval is
+    /// their range. Returns `None` without pairs.
     pub fn of(values: &[f64], base: &[f64]) -> Option<Self> {
         let mut ratios: Vec<f64> = values.iter().zip(base).map(|(a, b)| a / b).collect();
         ratios.sort_by(f64::total_cmp);
@@ -35,9 +35,9 @@ impl Ratio {
     }
 }
 
-/// Of `num` values in order, how many at each end lie outside of the interval. From the k-th to the
-/// k-th from the end holds the median unless fewer than k of as many coins show heads, or fewer than
-/// k tails: the most k for which 2 P(B < k) <= 5 %.
+/// How many of `num` sorted values lie outside the interval at each end. The range from the k-th
+/// value to the k-th from the end holds the median unless, of `num` coin tosses, fewer than k show
+/// heads or fewer than k show tails. This is the largest k with 2 P(B < k) <= 5 %.
 fn outside(num: usize) -> usize {
     const LEVEL: f64 = 0.05;
     let coins = num as f64;
@@ -69,7 +69,7 @@ mod tests {
         assert!(ratio.low <= ratio.median && ratio.high < 1.0);
     }
 
-    /// Tables of the sign test.
+    /// The values come from tables of the sign test.
     #[test]
     fn the_interval_is_that_of_the_sign_test() {
         for (pairs, expected) in [
@@ -85,7 +85,7 @@ mod tests {
         ] {
             assert_eq!(outside(pairs), expected, "{pairs}");
         }
-        // 0.5^2000 is no number any more; the interval is then the range, never a wrong one.
+        // 0.5^2000 underflows to zero; the interval is then the whole range and never wrong.
         assert_eq!(outside(2000), 0);
     }
 

@@ -1,4 +1,4 @@
-//! A process that builds one case and answers about it.
+//! A process that builds one case and answers requests about it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,23 +14,22 @@ use crate::case::Implementation;
 use crate::error::{Error, Result};
 use crate::protocol::{Answer, Ready, Request, Spec};
 
-/// Until a worker is built: CUDA's context, and data to be read and checked.
+/// The time limit for building a worker, which creates the CUDA context and reads and checks data.
 const READY_IN: Duration = Duration::from_secs(900);
-/// Until it answers: `torch.compile` compiles within its first losses, and a CPU may take minutes for
-/// a step.
+/// The time limit for an answer. `torch.compile` compiles during the first losses, and a CPU may take
+/// minutes for a step.
 const ANSWER_IN: Duration = Duration::from_secs(1800);
-/// Until an epoch is over, of somebody's own data.
+/// The time limit for an epoch over the user's own data.
 const EPOCH_IN: Duration = Duration::from_secs(6 * 3600);
-/// Until a worker whose stdout is closed has ended.
+/// The time limit for a worker to end after its stdout is closed.
 const END_IN: Duration = Duration::from_secs(10);
 
-/// The torch that libtorch 2.11 is compared with.
+/// The version of torch that libtorch 2.11 is compared with.
 const TORCH: &str = "2.11.";
 
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
-/// The settings of glibc's malloc that Snug makes for itself: pages that one step frees are kept
-/// for the next.
+/// The settings of glibc's malloc that Snug uses: pages freed by one step are kept for the next.
 const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
     ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
@@ -40,32 +39,32 @@ const MALLOC: [(&str, &str); 3] = [
 /// How workers are started.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// Snug's program and the arguments that make a worker of it.
+    /// Snug's program and the arguments that start it as a worker.
     pub snug: (PathBuf, Vec<OsString>),
-    /// A Python that has torch, and `worker.py`.
+    /// A Python that has torch, and the path of `worker.py`.
     pub python: Option<(PathBuf, PathBuf)>,
-    /// A folder that stands in `LD_LIBRARY_PATH` for Snug's sake, and that PyTorch must not look in.
+    /// A folder that is in `LD_LIBRARY_PATH` only for Snug, and that PyTorch must not search.
     pub own_libraries: Option<PathBuf>,
-    /// Where workers' stderr goes.
+    /// The folder for the stderr of workers.
     pub logs: PathBuf,
 }
 
-/// What befell a worker instead of an answer.
+/// Why a worker did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// Memory ran out, its own or the machine's.
+    /// The worker or the machine ran out of memory.
     OutOfMemory(String),
-    /// Anything else.
+    /// The worker failed for another reason.
     Failed(String),
 }
 
 impl Failure {
-    /// An answer to another question.
+    /// The failure for an answer that does not match the request.
     pub(crate) fn misplaced(answer: &Answer) -> Self {
         Self::Failed(format!("an answer to another question: {answer:?}"))
     }
 
-    /// What it said.
+    /// The message.
     pub fn message(&self) -> &str {
         match self {
             Self::OutOfMemory(message) | Self::Failed(message) => message,
@@ -73,7 +72,7 @@ impl Failure {
     }
 }
 
-/// A worker that is alive.
+/// A running worker.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -87,7 +86,8 @@ impl Worker {
     /// Starts a worker and waits until it has built `spec`.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be started at all; the inner one where it does not get ready.
+    /// Fails with [`Error::Io`] if the worker cannot be started at all. The inner error means that
+    /// it did not become ready.
     pub fn start(programs: &Programs, spec: &Spec) -> Result<std::result::Result<Self, Failure>> {
         let (mut command, program) = command(programs, spec.implementation)?;
         let log = new_log(programs, spec.implementation);
@@ -138,20 +138,20 @@ impl Worker {
         })
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it said when it was built.
+    /// What it reported when it was built.
     pub fn ready(&self) -> &Ready {
         &self.ready
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     ///
     /// # Errors
-    /// A [`Failure`]; the worker is of no use afterwards.
+    /// Fails with a [`Failure`], after which the worker is unusable.
     pub fn ask(&mut self, request: &Request) -> std::result::Result<Answer, Failure> {
         let line = serde_json::to_string(request).unwrap_or_default();
         let within = match request {
@@ -193,7 +193,7 @@ impl Worker {
         }
     }
 
-    /// It ended by itself: how, and its last words.
+    /// Describes how the worker ended by itself, with its last message.
     fn end(&mut self) -> Failure {
         self.stdin = None;
         let status = self.wait();
@@ -202,7 +202,7 @@ impl Worker {
         describe_end(status, last)
     }
 
-    /// How it ended. One that has closed its stdout and hangs is ended.
+    /// Waits for the worker to end. A worker that has closed its stdout but hangs is killed.
     fn wait(&mut self) -> Option<ExitStatus> {
         let begun = Instant::now();
         while begun.elapsed() < END_IN {
@@ -218,7 +218,7 @@ impl Worker {
     }
 }
 
-/// Why a worker is none to compare with: another torch, or other threads.
+/// Why a worker cannot be compared with: it has another torch or another number of threads.
 fn unlike(spec: &Spec, ready: &Ready) -> Option<String> {
     if spec.implementation.is_pytorch() && !ready.libtorch.starts_with(TORCH) {
         return Some(format!(
@@ -236,18 +236,18 @@ fn unlike(spec: &Spec, ready: &Ready) -> Option<String> {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It ends with its stdin; one that does not is no reason to wait.
+        // A worker ends when its stdin closes; if it does not, we do not wait for it.
         self.stdin = None;
         drop(self.child.kill());
         drop(self.child.wait());
-        // Who had nothing to say leaves no file.
+        // An empty log is removed.
         if std::fs::metadata(&self.log).is_ok_and(|log| log.len() == 0) {
             drop(std::fs::remove_file(&self.log));
         }
     }
 }
 
-/// A file of its own for each worker: several of a kind are alive at once.
+/// Creates a separate log for each worker, since several of a kind run at once.
 fn new_log(programs: &Programs, who: Implementation) -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +270,7 @@ fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf
         });
     };
     let mut command = Command::new(python);
-    // No bytecode beside the programs.
+    // `-B` keeps bytecode files out of the programs' folder.
     command.arg("-B").arg(script);
     if let Some(own) = &programs.own_libraries
         && let Some(path) = std::env::var_os(LIBRARY_PATH)
@@ -287,9 +287,9 @@ fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf
     Ok((command, python.clone()))
 }
 
-/// Should the machine run out of memory, the worker goes and not who waits for it.
+/// If the machine runs out of memory, the worker is killed and not the process that waits for it.
 fn offer_to_the_oom_killer(pid: u32) {
-    // Elsewhere than on Linux there is no such file.
+    // This file only exists on Linux.
     drop(std::fs::write(format!("/proc/{pid}/oom_score_adj"), "1000"));
 }
 
@@ -316,7 +316,7 @@ fn describe_end(status: Option<ExitStatus>, last: Option<&str>) -> Failure {
     })
 }
 
-/// The first line, of a length that fits a table.
+/// The first line, cut to a length that fits a table.
 fn one_line(message: &str) -> String {
     const MOST: usize = 200;
     let line = message.lines().next().unwrap_or_default().trim();

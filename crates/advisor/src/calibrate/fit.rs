@@ -2,19 +2,19 @@
 
 use estimator::{EstimateError, Speed};
 
-/// A measurement that is further off than this, as a logarithm, counts by its distance and not by its
-/// square: one bad row does not bend the rest.
+/// A measurement further off than this (in log ratio) counts linearly instead of quadratically, so
+/// that one bad row does not distort the fit.
 const OUTLIER: f64 = 0.3;
-/// What a rate costs that is another than the one it comes with, as a share of what measurements
-/// cost: where they do not tell the rates apart, as of one recipe, both move alike.
+/// The penalty for moving a rate away from its default, relative to the cost of the measurements.
+/// If the measurements cannot tell the two rates apart, as with a single recipe, both move alike.
 const STAY: f64 = 1e-3;
-/// Of the logarithms of the rates: the first step of the search, and the last.
+/// The first and last step sizes of the search, in the logarithm of the rates.
 const FIRST_STEP: f64 = 0.7;
 const LAST_STEP: f64 = 1e-3;
-/// A rate stays within this factor of the one it comes with.
+/// A fitted rate stays within this factor of its default.
 const MOST: f64 = 1e3;
 
-/// The rates with the least squares of log ratios of predicted over measured.
+/// Finds the rates that minimise the squared log ratios of predicted over measured time.
 pub(super) fn fit(
     start: Speed,
     measured: &[f64],
@@ -79,7 +79,7 @@ mod tests {
         memory_bytes_per_second: 1e10,
         kernel_seconds: 0.0,
     };
-    /// FLOP and bytes of some steps.
+    /// The FLOP and the bytes of a few steps.
     const STEPS: [(f64, f64); 4] = [(1e12, 1e11), (2e12, 1e11), (1e12, 3e11), (5e12, 1e10)];
 
     fn predict(speed: &Speed) -> Vec<f64> {
@@ -94,8 +94,8 @@ mod tests {
         (found.conv_flops / 3e11, found.memory_bytes_per_second / 4e9)
     }
 
-    /// Of steps at three times the one rate and two fifths of the other, both come back; and almost so
-    /// where one measurement is three times too slow.
+    /// The fit recovers one rate scaled by 3 and the other by 2/5, and nearly does so when one
+    /// measurement is three times too slow.
     #[test]
     fn rates_come_back() {
         let mut measured = predict(&Speed {

@@ -17,13 +17,13 @@ pub use text::{to_json, to_text};
 /// A recipe, measured and predicted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
-    /// Policy and work, in a few words.
+    /// The policy and the workload, in a few words.
     pub recipe: String,
-    /// The median of what was measured of it.
+    /// The median measured time.
     pub measured_seconds: f64,
-    /// With the rates that Snug comes with.
+    /// The time predicted with Snug's default rates.
     pub before_seconds: f64,
-    /// With the fitted ones.
+    /// The time predicted with the fitted rates.
     pub after_seconds: f64,
     #[serde(skip)]
     work: (ImageSize, u32, u32),
@@ -34,28 +34,28 @@ pub struct Sample {
 pub struct Errors {
     /// The root of the mean square of the logarithm of predicted over measured.
     pub spread: f64,
-    /// The worst, predicted over measured less 1.
+    /// The worst relative error: predicted over measured, minus 1.
     pub worst: f64,
-    /// Pairs of recipes of the same work.
+    /// The number of pairs of recipes with the same workload.
     pub num_pairs: usize,
-    /// Those of which the one that was measured faster is not predicted to be.
+    /// The number of pairs in which the recipe measured as faster is not predicted to be faster.
     pub num_inverted: usize,
 }
 
-/// The rows of a device, a precision and a memory format.
+/// The rows for one device, precision and memory format.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
     /// The fitted rates.
     pub fitted: Fitted,
-    /// FLOP/s within convolutions as Snug comes.
+    /// Snug's default FLOP/s within convolutions.
     pub before_conv_flops: f64,
-    /// Bytes per second as Snug comes.
+    /// Snug's default bytes per second.
     pub before_memory_bytes_per_second: f64,
-    /// What it is fitted to.
+    /// The measurements that the rates are fitted to.
     pub samples: Vec<Sample>,
-    /// As Snug comes.
+    /// Errors with the default rates.
     pub before: Errors,
-    /// With the fitted rates.
+    /// Errors with the fitted rates.
     pub after: Errors,
 }
 
@@ -65,7 +65,7 @@ struct Measured {
     seconds: Vec<f64>,
 }
 
-/// Those of one group, with what predicts them.
+/// The measurements of one group, with the target that predicts them.
 struct Rows {
     device: Device,
     precision: String,
@@ -75,10 +75,10 @@ struct Rows {
     measured: Vec<Measured>,
 }
 
-/// Fits each group of rows of the files; empty where none is of use.
+/// Fits each group of rows in the files. The result is empty if no row is usable.
 ///
 /// # Errors
-/// For sizes past what can be counted.
+/// Fails if a size overflows.
 pub fn calibrate(files: &[Results]) -> Result<Vec<Group>, EstimateError> {
     let mut all: Vec<Rows> = Vec::new();
     for results in files {
@@ -124,7 +124,7 @@ fn threads(of: &results::Device) -> u32 {
     u32::try_from(of.threads).unwrap_or(u32::MAX)
 }
 
-/// What predicts steps of the device.
+/// The target that predicts steps on the device.
 fn target(of: &results::Device) -> Target {
     if of.kind == "cuda" {
         let card = Hardware::lookup(&of.name);
@@ -136,7 +136,7 @@ fn target(of: &results::Device) -> Target {
 
 impl Rows {
     fn take(&mut self, config: RunConfig, seconds: f64, date: &str) {
-        // Days as they are written sort as they come.
+        // ISO dates sort lexicographically.
         self.date = self.date.as_str().max(date).to_owned();
         match self.measured.iter_mut().find(|it| it.config == config) {
             Some(it) => it.seconds.push(seconds),
@@ -196,7 +196,7 @@ impl Rows {
 }
 
 impl Measured {
-    /// Of several tables the middle; of an even number the quicker of the two.
+    /// The median over several tables; for an even number, the faster of the middle two.
     fn median(&self) -> f64 {
         let mut all = self.seconds.clone();
         all.sort_by(f64::total_cmp);

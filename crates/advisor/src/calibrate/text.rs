@@ -1,4 +1,4 @@
-//! The fits for a terminal and for other programs.
+//! Prints the fits for a terminal and as JSON.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Errors, Group, Sample};
 
-/// Each group: measured beside predicted, before and after, and how far off.
+/// Each group: measured and predicted times, before and after the fit, with the errors.
 pub fn to_text(groups: &[Group]) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
@@ -94,7 +94,7 @@ fn errors(errors: &Errors) -> String {
     )
 }
 
-/// The object of `advisor calibrate --json`, schema 1.
+/// The object that `advisor calibrate --json` prints, schema 1.
 pub fn to_json(groups: &[Group]) -> Value {
     json!({ "schema_version": 1, "groups": groups })
 }

@@ -1,4 +1,4 @@
-//! `advisor calibrate`: the rates of a device from a benchmark.
+//! `advisor calibrate`: fits the rates of a device to a benchmark.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -22,13 +22,13 @@ pub(super) struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// What the flags name; without them what is found here.
+    /// The device that the flags name, or else the one found here.
     pub(super) fn or_found(&self) -> Result<Device, ExitCode> {
         let named = self.named()?;
         Ok(named.unwrap_or_else(|| detect(visible_devices().as_deref())))
     }
 
-    /// What the flags name; without them a typical card, the same on every machine.
+    /// The device that the flags name, or else a typical card, which is the same on every machine.
     pub(super) fn or_typical(&self) -> Result<Device, ExitCode> {
         let named = self.named()?;
         Ok(match (named, Target::typical_card()) {
@@ -74,8 +74,8 @@ impl DeviceArgs {
     }
 }
 
-/// A device as the measurements on it say. What cannot be read is a warning: without it predictions
-/// are as they come.
+/// A device, corrected by the measurements made on it. An unreadable ledger is a warning, and
+/// predictions then stay uncorrected.
 pub(super) fn tuned(device: &Device) -> Target {
     let target = Target::of(device);
     let Some(device) = ledger::Device::of(device) else {
@@ -95,7 +95,7 @@ pub(super) fn tuned(device: &Device) -> Target {
         .with_corrections(corrections)
 }
 
-/// Names a calibration of an earlier version, which kept it in a file of its own.
+/// Names the calibration that an earlier version kept in a separate file, if there is one.
 fn earlier_calibration(place: &Place) -> Option<String> {
     const INSTEAD: &str =
         "is no longer read: `advisor calibrate FILE... --write` adds the rates to the ledger";

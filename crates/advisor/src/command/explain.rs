@@ -122,7 +122,7 @@ fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element, Speed), E
         let found = available_parallelism().map_or(1, std::num::NonZero::get);
         u32::try_from(found).unwrap_or(1)
     });
-    // `auto` as a CPU that multiplies bf16 has it.
+    // The precision that `auto` means on a CPU that multiplies bf16.
     let element = if config.use_amp {
         Element::Half
     } else {

@@ -1,4 +1,4 @@
-//! `advisor gpus`: what NVML sees. That there is no GPU is an answer, not a failure.
+//! `advisor gpus`: shows what NVML sees. Finding no GPU is an answer, not a failure.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `advisor guide`: the guide's own figures, each beside a prediction.
+//! `advisor guide`: shows the guide's own figures, each next to a prediction.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! `advisor ledger`: how far predictions were off on this machine. That there is no ledger yet is
-//! an answer, not a failure.
+//! `advisor ledger`: shows how far predictions were off on this machine. A missing ledger is an
+//! answer, not a failure.
 
 use std::process::ExitCode;
 

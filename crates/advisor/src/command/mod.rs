@@ -1,4 +1,4 @@
-//! The commands: a module each, with its arguments and what it does.
+//! The commands. Each has its own module, which holds its arguments and its action.
 
 mod calibrate;
 mod device;
@@ -75,7 +75,7 @@ impl Cli {
     }
 }
 
-/// What CUDA programs are told to see; text that is not Unicode names no device.
+/// The value that tells CUDA programs which devices to see. A value that is not Unicode names no device.
 fn visible_devices() -> Option<String> {
     let value = env::var_os("CUDA_VISIBLE_DEVICES")?;
     Some(value.to_string_lossy().into_owned())
@@ -85,7 +85,7 @@ fn visible_devices() -> Option<String> {
 fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => Exit::Done.into(),
-        // Whoever closed the pipe has read enough.
+        // The reader closed the pipe because it has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
         Err(error) => {
             console::error(&format!("cannot write to stdout: {error}"), None);
@@ -94,7 +94,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says what is wrong and what to do about it.
+/// Prints what is wrong and what to do about it.
 fn refuse(message: &str, hint: Option<&str>) -> ExitCode {
     console::error(message, hint);
     Exit::Usage.into()
@@ -119,8 +119,9 @@ mod tests {
         Some(resolved.ok()?.config)
     }
 
-    /// The commands take the keys whose rows name them: `explain` those that decide the memory of a
-    /// step, `pareto` those of its axes, `suggest` those of the network.
+    /// Each command takes the keys whose rows name it: `explain` takes the keys that decide the
+    /// memory of a step, `pareto` the keys that its picture holds fixed, `suggest` the keys of the
+    /// network.
     #[test]
     fn each_key_has_a_flag_that_changes_it_alone() {
         let commands = [

@@ -1,4 +1,4 @@
-//! `advisor pareto`: memory against time over all checkpoint plans.
+//! `advisor pareto`: shows memory against time over all checkpoint plans.
 
 use std::fs;
 use std::path::PathBuf;

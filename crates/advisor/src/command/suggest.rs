@@ -1,4 +1,4 @@
-//! `advisor suggest`: a recipe for a device.
+//! `advisor suggest`: recommends a recipe for a device.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};

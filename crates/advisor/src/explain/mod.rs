@@ -1,4 +1,4 @@
-//! What a step will hold, in words, in a picture and for other programs.
+//! Explains what a step will hold: as text, as a picture and as JSON.
 
 mod svg;
 
@@ -14,22 +14,22 @@ pub use svg::{policies_to_svg, to_svg};
 /// Where the step runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum On {
-    /// A CPU, with so many threads of libtorch.
+    /// A CPU, on which libtorch uses this many threads.
     Cpu {
-        /// The threads.
+        /// The number of threads.
         threads: u32,
     },
     /// A GPU.
     Gpu {
         /// Its name.
         name: String,
-        /// As the estimator knows it.
+        /// The GPU as the estimator describes it.
         cuda: Cuda,
     },
 }
 
 impl On {
-    /// What the prediction is of.
+    /// Says what is predicted, and for which device.
     fn of(&self, config: &RunConfig) -> String {
         let (bytes, place) = match self {
             Self::Cpu { .. } => ("tensor", "a CPU with AVX512"),
@@ -43,7 +43,7 @@ impl On {
         format!("{bytes} bytes of a training step on {place}, channels-{format}")
     }
 
-    /// What AMP computes in.
+    /// The half precision that AMP computes in.
     const fn half(&self, config: &RunConfig) -> &'static str {
         match (self, config.amp_dtype) {
             (Self::Gpu { .. }, AmpDtype::Auto | AmpDtype::Fp16) => "fp16",
@@ -59,7 +59,7 @@ impl On {
     }
 }
 
-/// For a terminal.
+/// The text for a terminal.
 pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let peak = &memory.peak;
     let mut text = format!(
@@ -70,7 +70,7 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     );
     let mut table = Table::new(&[""; 4]);
     for (name, bytes) in parts(&peak.breakdown) {
-        // A CPU has none apart from the transients.
+        // On a CPU the transients include the workspace.
         if name == "workspace" && on.context_bytes().is_none() {
             continue;
         }
@@ -98,7 +98,7 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     text
 }
 
-/// The network and what it is fed.
+/// The network and its input.
 fn network(config: &RunConfig, on: &On) -> String {
     let amp = if config.use_amp {
         on.half(config)
@@ -112,7 +112,7 @@ fn network(config: &RunConfig, on: &On) -> String {
     )
 }
 
-/// How it is run.
+/// The recipe that it runs with.
 fn recipe(config: &RunConfig, on: &On) -> String {
     let split = if config.split_concat { " +split" } else { "" };
     let threads = match on {
@@ -126,7 +126,7 @@ fn recipe(config: &RunConfig, on: &On) -> String {
     )
 }
 
-/// A share of the peak, of which a fortieth is a sign.
+/// A bar for a share of the peak; each character stands for a fortieth.
 fn bar(share: f64) -> String {
     const LENGTH: u8 = 40;
     (0..LENGTH)
@@ -135,7 +135,8 @@ fn bar(share: f64) -> String {
         .collect()
 }
 
-/// The object of `advisor explain --json`, schema 1. What is not predicted on a CPU is `null`.
+/// The object that `advisor explain --json` prints, schema 1. A figure that is not predicted on a
+/// CPU is `null`.
 pub fn to_json(config: &RunConfig, on: &On, memory: &StepMemory) -> Value {
     let peak = &memory.peak;
     let timeline: Vec<_> = memory

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use machine::select::{Environment, choose};
 use machine::{Gpu, Instance, Inventory, Process};
 
-/// The object of `advisor gpus --json`, schema 1; `machine` is what NVML sees, or why it sees
-/// nothing. What NVML does not say is `null`.
+/// The object that `advisor gpus --json` prints, schema 1; `machine` is what NVML sees, or why it
+/// sees nothing. A value that NVML does not report is `null`.
 pub fn to_json(machine: &Result<Inventory, String>, environment: &Environment) -> Value {
     let (gpus, driver, cuda, chosen) = match machine {
         Ok(machine) => (

@@ -1,4 +1,4 @@
-//! The output of `advisor gpus`: what NVML sees of a machine, for people and as JSON.
+//! The output of `advisor gpus`: what NVML sees of a machine, as text and as JSON.
 
 mod json;
 mod text;

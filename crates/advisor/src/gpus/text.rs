@@ -1,4 +1,4 @@
-//! `advisor gpus` for people.
+//! The text that `advisor gpus` prints.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use config::Bytes;
 use machine::select::{Environment, choose};
 use machine::{Gpu, Hardware, Instance, Inventory, PeakRates, Process};
 
-/// Width of the column of names.
+/// The width of the column of names.
 const NAMES: usize = 13;
 const TERA: f64 = 1e12;
 
-/// The text of `advisor gpus`; `machine` is what NVML sees, or why it sees nothing.
+/// Formats the text of `advisor gpus`; `machine` is what NVML sees, or why it sees nothing.
 pub fn to_text(machine: &Result<Inventory, String>, environment: &Environment) -> String {
     let machine = match machine {
         Ok(machine) => machine,
@@ -122,7 +122,7 @@ fn chip(gpu: &Gpu) -> String {
     }
 }
 
-/// Rates in one line; a card without tensor cores for a precision does not list it.
+/// Formats the rates in one line. A precision for which the card has no tensor cores is left out.
 fn rates(peak: &PeakRates) -> String {
     let rates = &peak.rates;
     let mut text = format!(

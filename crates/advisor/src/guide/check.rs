@@ -1,4 +1,4 @@
-//! The guide's examples, table, presets and claims beside predictions.
+//! Compares the guide's examples, table, presets and claims with predictions.
 
 use bench::results::Results;
 use config::guide::{CLAIMS, Claim, EXAMPLES, Quantity, Setup, Stated, TABLE, Verdict};
@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::recommend::{AdviceError, GB};
 use crate::target::{Prediction, Target};
 
-/// Widths among which those are looked for at which the baseline holds.
+/// The widths that are searched for those at which the baseline holds.
 const WIDTHS: std::ops::RangeInclusive<u32> = 1..=256;
 
-/// Which part of the guide a recipe is from.
+/// The part of the guide that a recipe comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -24,58 +24,59 @@ pub enum Part {
     Preset,
 }
 
-/// A recipe of the guide beside a prediction.
+/// A recipe of the guide, with its prediction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Where it is from.
+    /// The part of the guide that it comes from.
     pub part: Part,
     /// Its name there.
     pub name: String,
     /// The recipe.
     pub recipe: Setup,
-    /// Memory that the guide states, in its GB.
+    /// The memory that the guide states, in the guide's GB.
     pub stated_gb: Option<f64>,
     /// Predicted tensor bytes.
     pub allocated_bytes: u64,
-    /// What the allocator is predicted to hold, with as much as it likes.
+    /// The predicted reserved bytes of an allocator without a limit.
     pub reserved_bytes: Option<u64>,
-    /// With the context.
+    /// The predicted bytes including the CUDA context.
     pub total_bytes: u64,
-    /// Of the stated memory, against tensor bytes, which are the least of the three.
+    /// The verdict on the stated memory, judged against tensor bytes, the smallest of the three figures.
     pub verdict: Option<Stated>,
-    /// The card that the guide recommends, in its GB.
+    /// The memory of the card that the guide recommends, in the guide's GB.
     pub card_gb: Option<u32>,
     /// Whether it fits such a card.
     pub fits_its_card: Option<bool>,
     /// Whether it fits the device of the check.
     pub fits_here: bool,
-    /// Measured tensor bytes, where a row of the file is of this work.
+    /// Measured tensor bytes, if the file has a row for this workload.
     pub measured_bytes: Option<u64>,
 }
 
-/// A claim beside a prediction.
+/// A claim, with its prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClaimCheck {
     /// What the guide says.
     pub claim: Claim,
-    /// What is predicted, in the claim's percent; of memory, the tensor bytes. Where the model of time
-    /// has no say, what the other switches do, or `None` where there are none.
+    /// The predicted change in percent, as the claim counts it; for memory, the change of tensor
+    /// bytes. If the model of time does not cover the claim, this is the effect of the other switches
+    /// alone, or `None` if no other switch differs.
     pub predicted_percent: Option<f64>,
-    /// Of memory, what a process is predicted to hold of the card: with what the allocator holds
-    /// beside tensors, of which cuDNN's part is an upper figure.
+    /// For memory, the predicted change of what the process holds on the card. It includes what the
+    /// allocator holds besides tensors; cuDNN's share of that is an upper bound.
     pub predicted_total_percent: Option<f64>,
     /// Whether the prediction is in the claim's range.
     pub verdict: Verdict,
-    /// What was measured, where both setups were.
+    /// The measured change, if both setups were measured.
     pub measured_percent: Option<f64>,
 }
 
-/// Measured rows, and what to call them.
+/// Measured rows, and the name of their file.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurements<'a> {
-    /// The file, as it was named.
+    /// The file, under the name that the user gave.
     pub name: &'a str,
-    /// What it holds.
+    /// The results in the file.
     pub results: &'a Results,
 }
 
@@ -84,18 +85,18 @@ pub struct Measurements<'a> {
 pub struct Check {
     /// Channels of the first level.
     pub width: u32,
-    /// The least and the largest width at which the table's first row holds.
+    /// The smallest and the largest width at which the table's first row holds.
     pub baseline_holds_at: Option<(u32, u32)>,
-    /// Recipes, by the parts of the guide.
+    /// The recipes, part by part of the guide.
     pub rows: Vec<Row>,
-    /// Claims.
+    /// The claims.
     pub claims: Vec<ClaimCheck>,
 }
 
-/// Puts predictions for a device beside the guide, and measurements where there are some.
+/// Compares the guide with predictions for a device, and with measurements if there are any.
 ///
 /// # Errors
-/// [`AdviceError`] for a width out of range, and for sizes past 64 bits.
+/// Fails with [`AdviceError`] if the width is out of range or a size overflows 64 bits.
 pub fn check(
     target: &Target,
     width: u32,
@@ -142,7 +143,7 @@ pub fn check(
 
 struct Checker<'a> {
     target: &'a Target,
-    /// What a recipe takes where nothing hinders it.
+    /// The target without a memory limit, for what a recipe takes unhindered.
     without_limit: Target,
     width: u32,
     measured: Option<&'a Results>,
@@ -182,7 +183,7 @@ impl Checker<'_> {
         prediction.ok_or(EstimateError::Schedule)
     }
 
-    /// What the guide's figures are of.
+    /// The widths that the guide's figures describe.
     fn baseline_holds_at(&self) -> Result<Option<(u32, u32)>, AdviceError> {
         let mut found = None;
         let row = &TABLE[0];
@@ -199,7 +200,7 @@ impl Checker<'_> {
     }
 
     fn claim(&self, claim: &Claim) -> Result<ClaimCheck, AdviceError> {
-        // Where the memory format has a part that is not predicted, the other switches' alone.
+        // If the effect of the memory format is not predicted, only the other switches count.
         let against = if is_predicted(claim) {
             claim.against
         } else {
@@ -251,18 +252,18 @@ impl Checker<'_> {
     }
 }
 
-/// The guide's GB are taken as GiB, as tools of GPUs print them: the larger of the two.
+/// The guide's GB are read as GiB, the larger of the two units, since GPU tools print GiB.
 fn stated(gb: f64, bytes: u64) -> Stated {
     Stated::of(gb, Bytes(bytes).as_gib())
 }
 
-/// Whether predictions have a say: the model of time is of one memory format.
+/// Whether a prediction covers the claim: the model of time knows one memory format only.
 fn is_predicted(claim: &Claim) -> bool {
     claim.quantity == Quantity::Memory
         || claim.of.use_channels_last == claim.against.use_channels_last
 }
 
-/// Whether the setups differ in something but the memory format.
+/// Whether the setups differ in more than the memory format.
 fn has_other_switches(claim: &Claim) -> bool {
     (claim.of.use_amp, claim.of.use_grad_checkpoint)
         != (claim.against.use_amp, claim.against.use_grad_checkpoint)
@@ -283,7 +284,7 @@ mod tests {
         check(&Target::of(&device), width, None).unwrap()
     }
 
-    /// The guide's 2.8 GB are those of a network a quarter as wide.
+    /// The guide's 2.8 GB match a network a quarter as wide.
     #[test]
     fn the_baselines_verdict_is_of_the_width() {
         let baseline = |width| {

@@ -1,4 +1,4 @@
-//! The checked guide for other programs.
+//! Prints the checked guide as JSON.
 
 use machine::Device;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::check::{Check, Measurements};
 use crate::json::describe;
 use crate::target::Target;
 
-/// The object of `advisor guide --json`, schema 1. The fields are those of [`Check`].
+/// The object that `advisor guide --json` prints, schema 1. It has the fields of [`Check`].
 pub fn to_json(
     device: &Device,
     target: &Target,

@@ -1,5 +1,5 @@
-//! The guide's figures ([`config::guide`]), each beside a prediction and, where there is one, a
-//! measurement.
+//! Compares the guide's figures ([`config::guide`]) with predictions and, where available, with
+//! measurements.
 
 mod check;
 mod json;

@@ -1,4 +1,4 @@
-//! The checked guide for a terminal.
+//! Prints the checked guide for a terminal.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::check::{Check, ClaimCheck, Measurements, Part, Row};
 use crate::report::describe;
 use crate::target::Target;
 
-/// The recipes, part by part, then the claims.
+/// Formats the recipes, part by part, then the claims.
 pub fn to_text(
     device: &Device,
     target: &Target,
@@ -120,7 +120,7 @@ fn cells(row: &Row, measured: bool) -> Vec<String> {
     cells
 }
 
-/// Of the stated memory where there is one, else of the card.
+/// The verdict on the stated memory if there is one, otherwise on the card.
 fn verdict(row: &Row) -> String {
     let (fits, whose) = match row.fits_its_card {
         Some(fits) => (fits, "its"),

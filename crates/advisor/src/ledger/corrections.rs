@@ -1,4 +1,4 @@
-//! What a device's runs teach about predictions for it.
+//! Derives corrections of predictions for a device from the runs on it.
 
 use config::Bytes;
 use figures::numbers::median;
@@ -7,33 +7,35 @@ use serde::Serialize;
 use super::entry::{Device, Entry};
 use super::statistics::ratio;
 
-/// Of fewer runs nothing follows.
+/// Fewer runs than this yield no correction.
 pub const MIN_RUNS: usize = 3;
 
-/// How to correct what is predicted for a device. By default nothing is.
+/// How to correct predictions for a device. The default corrects nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Corrections {
-    /// A step's time is to be multiplied by this: the median of measured over predicted.
+    /// The factor for the predicted time of a step: the median of measured over predicted.
     pub time_factor: Option<f64>,
-    /// To be added to reserved bytes on CUDA: the median of measured less predicted. Where less was
-    /// measured it is 0, so that no correction makes a run look smaller than it was.
+    /// The bytes to add to the predicted reserved bytes on CUDA: the median of measured minus
+    /// predicted. It is 0 if less was measured than predicted, so that no correction makes a run
+    /// look smaller than predicted.
     pub reserved_bytes: u64,
-    /// Likewise to what the process holds of the device; at least what reserved bytes lack, which
-    /// are a part of it.
+    /// The bytes to add to the predicted bytes that the process holds on the device. It is at least
+    /// the correction of the reserved bytes, which are a part of them.
     pub total_bytes: u64,
-    /// Runs of which something was both predicted and measured, enough of them to correct by or not.
+    /// The number of runs with a figure that was both predicted and measured, whether or not it is
+    /// enough for a correction.
     #[serde(skip)]
     pub num_compared: usize,
 }
 
 impl Corrections {
-    /// From the runs on such a device: see [`Device::is_like`]. Each correction needs [`MIN_RUNS`]
-    /// runs for which its figure was both predicted and measured.
+    /// Derives the corrections from the runs on a similar device (see [`Device::is_like`]). Each
+    /// correction needs [`MIN_RUNS`] runs in which its figure was both predicted and measured.
     pub fn of(entries: &[Entry], device: &Device) -> Self {
         let runs = || entries.iter().filter(|it| it.device.is_like(device));
         let times: Vec<f64> = runs()
             .filter_map(|it| {
-                // Time of an image is the inverse of speed.
+                // The time per image is the inverse of the speed.
                 ratio(
                     it.predicted.images_per_second,
                     it.measured.images_per_second,
@@ -43,7 +45,8 @@ impl Corrections {
         let num_compared = runs().filter(|it| it.is_compared()).count();
         let enough = times.len() >= MIN_RUNS;
         let time_factor = median(&times).filter(|_| enough);
-        // Tensor bytes are the estimator's to mend; what a CPU holds beside them is not predicted.
+        // Errors in tensor bytes must be fixed in the estimator, and what a CPU holds besides
+        // tensors is not predicted.
         if device.kind != "cuda" {
             return Self {
                 time_factor,
@@ -69,7 +72,7 @@ impl Corrections {
         Bytes(predicted.0.saturating_add(self.reserved_bytes))
     }
 
-    /// Corrects the predicted bytes of the process.
+    /// Corrects the predicted bytes of the process on the device.
     #[must_use]
     pub fn total(&self, predicted: Bytes) -> Bytes {
         Bytes(predicted.0.saturating_add(self.total_bytes))
@@ -82,7 +85,7 @@ impl Corrections {
     }
 }
 
-/// The median of measured less predicted, or 0.
+/// The median of measured minus predicted, or 0 if it is negative.
 fn lacking(pairs: impl Iterator<Item = (Option<u64>, Option<u64>)>) -> u64 {
     let mut all: Vec<i128> = pairs
         .filter_map(|(predicted, measured)| Some(i128::from(measured?) - i128::from(predicted?)))
@@ -91,7 +94,7 @@ fn lacking(pairs: impl Iterator<Item = (Option<u64>, Option<u64>)>) -> u64 {
         return 0;
     }
     all.sort_unstable();
-    // Of an even number the larger of the middle two: rather too much memory than too little.
+    // For an even number, this takes the larger of the middle two: too much memory is safer than too little.
     all.get(all.len() / 2)
         .map_or(0, |bytes| u64::try_from(*bytes).unwrap_or(0))
 }
@@ -117,7 +120,7 @@ mod tests {
         assert_eq!(learnt.reserved(Bytes(1)), Bytes(301));
         assert!((learnt.images_per_second(8.0) - 4.0).abs() < 1e-12);
         assert_eq!(learnt.total(Bytes(u64::MAX)), Bytes(u64::MAX));
-        // Of another card, or of the same name and another kind.
+        // Another card, or the same name with another kind.
         assert_eq!(
             Corrections::of(&runs, &Device::gpu("other")),
             Corrections::default()
@@ -156,7 +159,7 @@ mod tests {
         let runs: Vec<_> = speeds
             .map(|speeds| on_gpu(entry(100, 100), (10, 10), speeds))
             .into();
-        // Speeds that are none are left out.
+        // Zero and non-finite speeds are left out.
         assert_eq!(Corrections::of(&runs, &gpu).time_factor, Some(2.0));
     }
 }

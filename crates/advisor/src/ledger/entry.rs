@@ -3,10 +3,10 @@
 use config::RunConfig;
 use serde::{Deserialize, Serialize};
 
-/// Of the lines that are written and understood.
+/// The schema of the lines that are written and understood.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// One training run, as far as memory and speed go. A figure that nobody predicted or measured is
+/// The memory and speed of one training run. A figure that was not predicted or not measured is
 /// `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -14,17 +14,17 @@ pub struct Entry {
     pub schema_version: u32,
     /// When the run ended: RFC 3339, UTC.
     pub date: String,
-    /// Where it ran.
+    /// The device that it ran on.
     pub device: Device,
-    /// Version of libtorch.
+    /// The version of libtorch.
     pub libtorch: String,
-    /// What decides its memory.
+    /// The settings that decide its memory.
     pub shape: Shape,
-    /// Before it ran.
+    /// Predictions from before the run.
     pub predicted: Predicted,
-    /// While it ran.
+    /// Measurements from during the run.
     pub measured: Measured,
-    /// Optimizer steps.
+    /// The number of optimizer steps.
     pub steps: u64,
     /// `completed`, `early-stopped` or `interrupted`.
     pub status: String,
@@ -39,13 +39,13 @@ pub struct Device {
     pub name: String,
     /// Bytes of its memory; the machine's for a CPU.
     pub total_bytes: Option<u64>,
-    /// Of a CPU: the instruction set of libtorch's kernels, such as `AVX512`.
+    /// For a CPU: the instruction set of libtorch's kernels, such as `AVX512`.
     pub instruction_set: Option<String>,
-    /// Of a CPU: libtorch's threads.
+    /// For a CPU: the number of libtorch's threads.
     pub threads: Option<u32>,
 }
 
-/// What decides how much memory a step takes.
+/// The settings that decide how much memory a step takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Height and width.
@@ -54,7 +54,7 @@ pub struct Shape {
     pub width: u32,
     /// Output channels.
     pub classes: u32,
-    /// Images of a forward, as configured.
+    /// Images per forward, as configured.
     pub batch: u32,
     /// Forwards per optimizer step.
     pub accumulation: u32,
@@ -62,17 +62,17 @@ pub struct Shape {
     pub precision: String,
     /// `channels-last` or `channels-first`.
     pub memory_format: String,
-    /// What gradient checkpointing recomputes.
+    /// The checkpoint policy.
     pub policy: String,
     /// What each stage keeps under the policy `mixed`; `null` is the built-in plan.
     pub plan: Option<Vec<String>>,
-    /// Whether the halves of concatenations are convolved apart.
+    /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
-    /// The most images that there were at once.
+    /// The largest batch that the run had.
     pub largest_batch: LargestBatch,
 }
 
-/// The most images of a forward: fewer than configured where there are not so many.
+/// The largest number of images in one forward. It is smaller than configured if the data set has fewer images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LargestBatch {
     /// While training.
@@ -81,22 +81,22 @@ pub struct LargestBatch {
     pub validation: u32,
 }
 
-/// What was predicted.
+/// The predicted figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Predicted {
-    /// Peak of tensor bytes.
+    /// The peak of tensor bytes.
     pub allocated_bytes: Option<u64>,
-    /// Peak of what the allocator holds.
+    /// The peak of the bytes that the allocator holds.
     pub reserved_bytes: Option<u64>,
-    /// Peak of what the process holds of the device.
+    /// The peak of the bytes that the process holds on the device.
     pub total_bytes: Option<u64>,
-    /// Speed of a step.
+    /// The speed of a step.
     pub images_per_second: Option<f64>,
 }
 
-/// What was measured, in the same words.
+/// The measured figures, with the same fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "those of `Predicted` say it")]
+#[expect(missing_docs, reason = "the fields are documented at `Predicted`")]
 pub struct Measured {
     pub allocated_bytes: Option<u64>,
     pub reserved_bytes: Option<u64>,
@@ -119,7 +119,7 @@ impl Entry {
 }
 
 impl Device {
-    /// As runs on a device are entered; `None` for a card of which only the size is known.
+    /// The device as runs on it are recorded; `None` for a card of which only the size is known.
     pub fn of(device: &machine::Device) -> Option<Self> {
         match device {
             machine::Device::Given { card, .. } => card.map(|card| Self::gpu(card.name)),
@@ -136,7 +136,7 @@ impl Device {
         }
     }
 
-    /// A GPU, or a MIG instance, by its product name.
+    /// A GPU or a MIG instance, by its product name.
     pub fn gpu(name: &str) -> Self {
         Self {
             kind: "cuda".to_owned(),
@@ -147,7 +147,7 @@ impl Device {
         }
     }
 
-    /// A CPU: other instructions, or another number of threads, make another device of it.
+    /// A CPU. With another instruction set or another number of threads it counts as another device.
     pub fn cpu(name: &str, instruction_set: &str, threads: u32) -> Self {
         Self {
             kind: "cpu".to_owned(),
@@ -158,8 +158,8 @@ impl Device {
         }
     }
 
-    /// Whether what is learnt of one holds for the other. Memory is not compared: programs count
-    /// it differently.
+    /// Whether measurements on one device hold for the other. The memory size is not compared,
+    /// since programs count it differently.
     pub fn is_like(&self, other: &Self) -> bool {
         let key = |it: &Self| {
             (
@@ -174,7 +174,7 @@ impl Device {
 }
 
 impl Shape {
-    /// Of a configuration whose precision is chosen.
+    /// The shape of a configuration whose precision is already chosen.
     pub fn of(config: &RunConfig, precision: &str, largest_batch: LargestBatch) -> Self {
         let memory_format = if config.use_channels_last {
             "channels-last"
@@ -199,7 +199,7 @@ impl Shape {
 }
 
 impl LargestBatch {
-    /// Of batches of up to `batch`, taken from so many images.
+    /// The largest batches, of up to `batch` images, that these numbers of images yield.
     pub fn of(batch: u32, train_images: usize, validation_images: usize) -> Self {
         let most = |images: usize| u32::try_from(images).unwrap_or(u32::MAX).min(batch);
         Self {

@@ -1,4 +1,4 @@
-//! Where the ledger is, and its lines: appended one at a time, read with patience.
+//! Finds the ledger, appends lines to it one at a time, and reads them leniently.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Entry, SCHEMA_VERSION};
 use super::fitted::Fitted;
 
-/// Where the ledger is. Two variables and a default, which `std` can read: a crate for the folders
-/// of other systems (`etcetera`, `directories`) would add to that what no Linux has.
+/// Where the ledger is. Two variables and a default need only `std`; a crate for standard folders
+/// (`etcetera`, `directories`) would add nothing on Linux but support for other systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// This file, whether it is there or not.
+    /// This file, whether it exists or not.
     File(PathBuf),
     /// Nowhere: `SNUG_LEDGER` is `off`.
     Off,
@@ -24,25 +24,25 @@ pub enum Place {
     Homeless,
 }
 
-/// A line was appended.
+/// The result of appending a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept<'a> {
-    /// To this file.
+    /// The file that the line went to.
     pub path: &'a Path,
-    /// Which was not there before.
+    /// Whether the file was new.
     pub is_new: bool,
 }
 
-/// What the ledger says.
+/// The contents of the ledger.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// Its runs, the oldest first.
+    /// The runs, oldest first.
     pub entries: Vec<Entry>,
-    /// Fitted rates: the newest of each device, precision and memory format.
+    /// The fitted rates: the newest for each device, precision and memory format.
     pub rates: Vec<Fitted>,
-    /// Lines of another schema.
+    /// The number of lines with another schema.
     pub num_other_schema: usize,
-    /// Lines that nobody understands, such as one that a full disk tore.
+    /// The number of lines that cannot be parsed, such as a line cut off by a full disk.
     pub num_not_understood: usize,
 }
 
@@ -56,7 +56,7 @@ pub struct LedgerError {
 }
 
 impl Place {
-    /// `SNUG_LEDGER`, a path or `off`; else `snug/ledger.jsonl` in `XDG_DATA_HOME`; else that in
+    /// `SNUG_LEDGER`, a path or `off`; otherwise `snug/ledger.jsonl` in `XDG_DATA_HOME`, or else in
     /// `~/.local/share`.
     pub fn of_environment() -> Self {
         Self::of(|name| env::var_os(name), env::home_dir())
@@ -69,7 +69,7 @@ impl Place {
             Some(path) => return Self::File(path.into()),
             None => {}
         }
-        // A relative path is to be ignored, as the XDG specification says.
+        // The XDG specification says to ignore a relative path.
         let data = variable("XDG_DATA_HOME")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
@@ -79,18 +79,18 @@ impl Place {
         })
     }
 
-    /// Appends a run; `None` where there is no place for it.
+    /// Appends a run. Returns `None` if there is no ledger to append to.
     ///
     /// # Errors
-    /// Where the file cannot be written. What was in it stays.
+    /// Fails if the file cannot be written. Its previous contents stay.
     pub fn keep(&self, entry: &Entry) -> Result<Option<Kept<'_>>, LedgerError> {
         self.append(entry)
     }
 
-    /// Appends fitted rates, which replace older ones; `None` where there is no place for them.
+    /// Appends fitted rates, which replace older ones. Returns `None` if there is no ledger to append to.
     ///
     /// # Errors
-    /// As [`Self::keep`].
+    /// Fails as [`Self::keep`] does.
     pub fn keep_rates(&self, rates: &Fitted) -> Result<Option<Kept<'_>>, LedgerError> {
         self.append(rates)
     }
@@ -110,10 +110,10 @@ impl Place {
         }
     }
 
-    /// Reads the runs. None where there is no file yet.
+    /// Reads the ledger. A file that does not exist yet counts as empty.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read.
+    /// Fails if the file exists but cannot be read.
     pub fn read(&self) -> Result<Contents, LedgerError> {
         let Self::File(path) = self else {
             return Ok(Contents::default());
@@ -130,7 +130,7 @@ impl Place {
     }
 }
 
-/// In one write: the system puts it behind what other runs append at the same time.
+/// Appends in one write, so that the system orders it with what other runs append at the same time.
 fn append(path: &Path, entry: &impl Serialize) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -141,7 +141,7 @@ fn append(path: &Path, entry: &impl Serialize) -> io::Result<()> {
         .create(true)
         .open(path)?;
     let mut line = Vec::new();
-    // A line that was torn must not take this one along.
+    // A torn last line must not corrupt this one.
     if !ends_a_line(&mut file)? {
         line.push(b'\n');
     }
@@ -168,7 +168,7 @@ fn ends_a_line(file: &mut File) -> io::Result<bool> {
 }
 
 impl Contents {
-    /// What the lines in `bytes` say.
+    /// Parses the lines in `bytes`.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Versioned {
@@ -205,7 +205,7 @@ impl Contents {
         Some(())
     }
 
-    /// Lines that say nothing here.
+    /// The number of lines that were skipped.
     pub fn num_skipped(&self) -> usize {
         self.num_other_schema + self.num_not_understood
     }
@@ -272,7 +272,7 @@ mod tests {
         let other = good.replacen(":1,", ":2,", 1);
         let mut bytes = format!("{good}\n\n{more}\r\n{other}\n[]\n{{}}\nnull\n").into_bytes();
         bytes.extend(b"\xff\xfe\n{\"schema_version\":1}\n");
-        // Torn, as the last line of a full disk.
+        // A torn line, as a full disk leaves it at the end.
         bytes.extend(&good.as_bytes()[..good.len() / 2]);
         fs::write(&path, bytes).unwrap();
         let place = Place::File(path);

@@ -1,11 +1,11 @@
-//! A line of the ledger: the rates of a device, fitted to a benchmark. `advisor calibrate --write` adds
-//! it.
+//! A line of the ledger with the rates of a device, fitted to a benchmark. `advisor calibrate --write`
+//! adds it.
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::Device;
 
-/// Where a line that is not a training run comes from; the line of a run has no source.
+/// The source of a line that is not a training run. The line of a run has no source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
@@ -20,7 +20,7 @@ pub struct Fitted {
     pub schema_version: u32,
     /// [`Source::Bench`].
     pub source: Source,
-    /// Day of the newest measurement.
+    /// The day of the newest measurement.
     pub date: String,
     /// The device.
     pub device: Device,
@@ -30,14 +30,14 @@ pub struct Fitted {
     pub memory_format: String,
     /// FLOP/s within convolutions.
     pub conv_flops: f64,
-    /// Bytes per second of everything else.
+    /// Bytes per second outside of convolutions.
     pub memory_bytes_per_second: f64,
-    /// Number of measured recipes that the rates are fitted to.
+    /// The number of measured recipes that the rates are fitted to.
     pub num_measurements: usize,
 }
 
 impl Fitted {
-    /// Whether both rates are above 0: others are of no use.
+    /// Whether both rates are above 0; otherwise they are unusable.
     pub(super) fn is_usable(&self) -> bool {
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
         is_rate(self.conv_flops) && is_rate(self.memory_bytes_per_second)

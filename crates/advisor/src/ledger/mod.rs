@@ -1,6 +1,6 @@
-//! What runs took beside what was predicted of them: a file of JSON lines on this machine, one for
-//! each training run, and what it teaches; and the rates that were fitted to benchmarks. Nothing of it
-//! leaves the machine.
+//! The ledger: a file of JSON lines on this machine. Each training run adds a line with its predicted
+//! and measured figures, from which corrections follow. The ledger also holds the rates that were
+//! fitted to benchmarks. It never leaves the machine.
 //!
 //! `SNUG_LEDGER` names the file, or is `off`; see [`Place`].
 //!

@@ -1,4 +1,4 @@
-//! The ledger's statistics, in words and for other programs.
+//! Reports the ledger's statistics as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const LOCAL: &str = "nothing of the ledger leaves this machine; `SNUG_LEDGER` is
 const LEGEND: &str = "(errors are of the predicted bytes, speed is the measured one over the \
                       predicted)";
 
-/// For a terminal. `like` keeps the devices with that in their name, in whatever case.
+/// The text for a terminal. `like` selects the devices with this in their name, whatever the case.
 pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String {
     let mut text = match place {
         Place::File(path) => format!("ledger: `{}`", path.display()),
@@ -69,7 +69,7 @@ pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String
     text
 }
 
-/// The object of `advisor ledger --json`, schema 1. Errors are predicted over measured less 1.
+/// The object that `advisor ledger --json` prints, schema 1. An error is predicted over measured, minus 1.
 pub fn to_json(place: &Place, contents: &Contents, like: Option<&str>) -> Value {
     let path = match place {
         Place::File(path) => Some(path.display().to_string()),
@@ -98,7 +98,7 @@ fn calibrations<'a>(
     rates.filter(move |it| it.device.name.to_lowercase().contains(&like))
 }
 
-/// Those with that in their name, and the others.
+/// Splits the statistics into the devices with `like` in their name and the others.
 fn chosen<'a>(
     all: &'a [Statistics],
     like: Option<&str>,

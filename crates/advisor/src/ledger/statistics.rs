@@ -1,4 +1,4 @@
-//! How far predictions were off, device by device.
+//! Computes how far predictions were off, device by device.
 
 use figures::numbers::median;
 use serde::Serialize;
@@ -6,27 +6,27 @@ use serde::Serialize;
 use super::corrections::Corrections;
 use super::entry::{Device, Entry};
 
-/// The runs of a device.
+/// Statistics of the runs on a device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statistics {
-    /// The device, as its last run found it.
+    /// The device, as the last run recorded it.
     pub device: Device,
-    /// Runs, with a prediction or without.
+    /// The number of runs, with or without a prediction.
     pub num_runs: usize,
-    /// Error of predicted tensor bytes: predicted over measured, less 1; below zero where the
-    /// prediction was too low. `None` without a run that has both figures.
+    /// The error of the predicted tensor bytes: predicted over measured, minus 1. It is negative if
+    /// the prediction was too low, and `None` if no run has both figures.
     pub allocated_bytes_error: Option<Spread>,
-    /// Likewise of what the allocator held.
+    /// Likewise for the bytes that the allocator held.
     pub reserved_bytes_error: Option<Spread>,
-    /// Likewise of what the process held of the device.
+    /// Likewise for the bytes that the process held on the device.
     pub total_bytes_error: Option<Spread>,
-    /// Measured speed over predicted.
+    /// Measured over predicted speed.
     pub images_per_second_ratio: Option<Spread>,
-    /// What follows.
+    /// The corrections that follow.
     pub corrections: Corrections,
 }
 
-/// A figure of several runs.
+/// The spread of a figure over several runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Spread {
@@ -37,7 +37,7 @@ pub struct Spread {
 }
 
 impl Statistics {
-    /// Of each device, in the order of their first runs.
+    /// Computes the statistics of each device, in the order of the devices' first runs.
     pub fn of(entries: &[Entry]) -> Vec<Self> {
         let mut devices: Vec<&Device> = Vec::new();
         for entry in entries {
@@ -52,7 +52,7 @@ impl Statistics {
             .collect()
     }
 
-    /// Whether there is a figure that was both predicted and measured.
+    /// Whether any figure was both predicted and measured.
     pub fn has_predictions(&self) -> bool {
         let errors = [
             self.allocated_bytes_error,
@@ -112,7 +112,7 @@ impl Spread {
     }
 }
 
-/// One over the other, where both are numbers above zero.
+/// One figure over the other, if both are finite and positive.
 pub(super) fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     let [one, other] = [one, other].map(|it| it.filter(|it| it.is_finite() && *it > 0.0));
     Some(one? / other?)
@@ -146,7 +146,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The same on a card, with reserved bytes and speeds, predicted and measured.
+    /// Moves the run to a card, with predicted and measured reserved bytes and speeds.
     pub(crate) fn on_gpu(mut entry: Entry, reserved: (u64, u64), speeds: (f64, f64)) -> Entry {
         entry.device = Device::gpu("card");
         entry.predicted.reserved_bytes = Some(reserved.0);

@@ -1,5 +1,5 @@
-//! Memory against time over every checkpoint plan of a configuration, with the named policies beside
-//! them.
+//! Computes memory against time over every checkpoint plan of a configuration, along with the named
+//! policies.
 
 mod svg;
 mod text;
@@ -17,44 +17,44 @@ pub use text::{to_csv, to_json, to_text};
 /// A way to run the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// The policy, where it has a name of its own: all but plans that are `mixed` by a list.
+    /// The policy, if it has a name of its own. Only plans given as a list for `mixed` have none.
     pub policy: Option<CheckpointPolicy>,
-    /// What each stage keeps, where that is the name.
+    /// What each stage keeps, if the plan has no other name.
     pub plan: Option<Vec<Keep>>,
-    /// Peak of tensor bytes.
+    /// The peak of tensor bytes.
     pub allocated_bytes: u64,
-    /// What the allocator holds, with as much as it likes; `None` on a CPU.
+    /// The bytes that an allocator without a limit reserves; `None` on a CPU.
     pub reserved_bytes: Option<u64>,
-    /// With the context of CUDA.
+    /// The bytes including the CUDA context.
     pub total_bytes: u64,
-    /// Of a step.
+    /// The time of a step.
     pub step_seconds: f64,
-    /// Of the same.
+    /// The speed of a step.
     pub images_per_second: f64,
-    /// Time over that of the fastest.
+    /// The time relative to the fastest.
     pub relative_time: f64,
-    /// Whether it fits the device: the allocator then gives back what it need not hold.
+    /// Whether it fits the device, where the allocator gives back cached memory under pressure.
     pub fits: bool,
-    /// Whether no other is both smaller and faster.
+    /// Whether no other point is both smaller and faster.
     pub on_front: bool,
 }
 
-/// The front, and the policies beside it.
+/// The front and the named policies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pareto {
-    /// What is run, but for its policy.
+    /// The configuration that is run; its policy varies.
     pub config: RunConfig,
-    /// From the fastest to the smallest.
+    /// The front, from the fastest to the smallest.
     pub front: Vec<Point>,
     /// The named policies, from the largest to the smallest.
     pub policies: Vec<Point>,
-    /// Tensor bytes past which nothing fits, where the device is known.
+    /// The most tensor bytes that fit, if the device is known.
     pub most_bytes: Option<u64>,
     /// Whether all plans were considered.
     pub is_exact: bool,
 }
 
-/// Those of `--grad-checkpoint`, but for `auto`, which is one of the others.
+/// The policies of `--grad-checkpoint`, except `auto`, which stands for one of the others.
 const POLICIES: [CheckpointPolicy; 5] = [
     CheckpointPolicy::Off,
     CheckpointPolicy::Selective,
@@ -63,14 +63,14 @@ const POLICIES: [CheckpointPolicy; 5] = [
     CheckpointPolicy::Mixed,
 ];
 
-/// A next plan is smaller by this share at least: of less, nobody has anything, and the search among
-/// steps so small that most plans take the same time would have no end.
+/// Each plan is smaller than the one before by at least this share. A smaller gain is useless, and
+/// on steps so small that most plans take the same time the search would never end.
 const STEP: f64 = 0.002;
 
 /// Finds the front of a configuration.
 ///
 /// # Errors
-/// As [`Target::predict`].
+/// Fails as [`Target::predict`] does.
 pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateError> {
     let config = with_policy(config, CheckpointPolicy::Off);
     let without_limit = target.with_free(None);
@@ -99,7 +99,7 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
     }
     for policy in POLICIES {
         let policy = point(&with_policy(&config, policy))?;
-        // A plan may have the name already.
+        // A plan may already have this name.
         all.retain(|it| it.policy != policy.policy);
         all.push(policy);
     }

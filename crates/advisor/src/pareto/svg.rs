@@ -9,7 +9,7 @@ use super::text::work;
 use super::{Pareto, Point};
 use crate::target::Target;
 
-/// Draws it.
+/// Draws the front.
 pub fn to_svg(device: &str, target: &Target, pareto: &Pareto) -> String {
     let room = pareto.most_bytes.map_or(String::new(), |bytes| {
         format!(", which has room for {} of tensors", Bytes(bytes))

@@ -1,4 +1,4 @@
-//! The front for a terminal, for a spreadsheet and for other programs.
+//! Prints the front for a terminal, as CSV and as JSON.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::json;
 use crate::report::describe;
 use crate::target::Target;
 
-/// Plans of the front that a terminal shows, beside the policies.
+/// The number of plans of the front that the table shows in addition to the policies.
 const SHOWN: usize = 15;
 
 /// The network, the batch and the switches.
@@ -36,7 +36,7 @@ pub(super) fn work(target: &Target, pareto: &Pareto) -> String {
     )
 }
 
-/// A table from the largest to the smallest: the policies, and some of the plans between.
+/// Formats a table from the largest to the smallest: the policies, and some of the plans between them.
 pub fn to_text(device: &Device, target: &Target, pareto: &Pareto) -> String {
     let mut text = format!("memory against time: {}\n", work(target, pareto));
     // Writing to a `String` cannot fail.
@@ -80,7 +80,7 @@ pub fn to_text(device: &Device, target: &Target, pareto: &Pareto) -> String {
     text
 }
 
-/// The policies on the front, and plans that are evenly apart in memory.
+/// Selects the policies on the front, and plans spaced evenly in memory.
 fn shown(front: &[Point]) -> impl Iterator<Item = &Point> {
     let bytes = |point: Option<&Point>| point.map_or(0.0, |it| it.allocated_bytes as f64);
     let (most, least) = (bytes(front.first()), bytes(front.last()));
@@ -111,8 +111,8 @@ fn cells(target: &Target, point: &Point) -> Vec<String> {
     cells
 }
 
-/// All of them, the fastest first, with a heading. A plan is written as `--grad-checkpoint-plan` takes
-/// it, in quotes.
+/// Formats all points as CSV, fastest first, with a heading. A plan is written in quotes, in the form
+/// that `--grad-checkpoint-plan` takes.
 pub fn to_csv(target: &Target, pareto: &Pareto) -> String {
     let mut text = "policy,plan,on_front,allocated_bytes,reserved_bytes,total_bytes,step_seconds,\
                     relative_time,images_per_second,fits\n"
@@ -151,8 +151,8 @@ pub fn to_csv(target: &Target, pareto: &Pareto) -> String {
     text
 }
 
-/// The object of `advisor pareto --json`, schema 1. Times in seconds are `null` where the device's
-/// are not known; relative ones are there.
+/// The object that `advisor pareto --json` prints, schema 1. Times in seconds are `null` if the
+/// device's speed is unknown; relative times are always present.
 pub fn to_json(device: &Device, target: &Target, pareto: &Pareto) -> Value {
     let points: Vec<Value> = all(pareto)
         .map(|point| {
@@ -174,7 +174,7 @@ pub fn to_json(device: &Device, target: &Target, pareto: &Pareto) -> Value {
     })
 }
 
-/// The front, then the policies that are not on it.
+/// All points: the front, then the policies that are not on it.
 fn all(pareto: &Pareto) -> impl Iterator<Item = &Point> {
     let beside = pareto.policies.iter().filter(|it| !it.on_front);
     pareto.front.iter().chain(beside)

@@ -69,7 +69,7 @@ fn hidden_gpus_are_no_gpus() {
     assert_eq!(value["device"]["kind"], "cpu");
 }
 
-/// What nobody can run is an answer or a complaint, never a panic.
+/// An impossible request gets an answer or an error, never a panic.
 #[test]
 fn absurd_wishes() {
     let card = ["suggest", "--vram", "8GiB"];
@@ -133,7 +133,7 @@ fn a_recipe_is_written_once() {
     let line = advisor::line(&config);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(&line), "{line} is not in {text}");
-    // Not over what is there, and not into a folder that is not.
+    // `--write` refuses an existing file and a missing folder.
     let again = advisor(&arguments);
     assert_eq!(again.status.code(), Some(2));
     assert!(stderr(&again).contains("is there already"), "{again:?}");

@@ -1,4 +1,4 @@
-//! `advisor calibrate`, and what `advisor suggest` makes of it and of the ledger.
+//! Tests `advisor calibrate`, and how `advisor suggest` uses its rates and the ledger.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ const MEASURED: &str = concat!(
     "/../../docs/measurements/2026-11-25-amd-epyc-bench.json"
 );
 
-/// In a folder of its own, with the ledger there.
+/// Runs the program in a separate folder, which also holds the ledger.
 fn advisor(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_advisor"))
         .args(arguments)
@@ -32,7 +32,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Steps of an RTX 3060, which Snug takes to be about twice as fast.
+/// Writes steps of an RTX 3060 that are about half as fast as Snug's defaults say.
 fn benchmark(dir: &Path) {
     let row = |policy: &str, precision: &str, ms: f64| {
         json!({
@@ -69,7 +69,7 @@ fn of_measured_steps() {
         let spread = |when: &str| group[when]["spread"].as_f64().unwrap();
         assert!(spread("after") < spread("before"));
     }
-    // Without `--write` nothing is kept.
+    // Without `--write`, nothing is saved.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -95,7 +95,7 @@ fn a_suggestion_is_calibrated_where_the_card_is_the_same() {
         &["suggest", "--gpu", "RTX 3060", "--json"],
     ));
     assert!(json.contains("times calibrated from 4 measurements"));
-    // Twice the same is the same.
+    // Adding the same rates twice changes nothing.
     let first = fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
     advisor(dir.path(), &["calibrate", "results.json", "--write"]);
     let second = fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
@@ -107,7 +107,7 @@ fn a_suggestion_is_calibrated_where_the_card_is_the_same() {
     assert_eq!(value["calibrations"][0]["source"], "bench");
 }
 
-/// Earlier versions kept the rates in a file of their own, named by a variable of its own.
+/// Earlier versions kept the rates in a separate file, named by a separate variable.
 #[test]
 fn an_earlier_calibration_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn a_suggestion_is_corrected_by_runs() {
     assert!(text.contains(note), "{text}");
     let after = figures(&text);
     assert!((before.1 / after.1 - 1.5).abs() < 1e-6);
-    // What the allocator cannot have then, it gives back.
+    // The allocator gives back what no longer fits.
     assert!(after.0 > before.0 && after.0 <= before.0 + (1 << 30));
 }
 
@@ -209,7 +209,7 @@ fn broken_files() {
         &["calibrate", "nothing.json"],
         &["calibrate", "results.json", "--write"],
     ] {
-        // A ledger that cannot be written: a folder.
+        // The ledger is a folder, which cannot be written to.
         let output = Command::new(env!("CARGO_BIN_EXE_advisor"))
             .args(arguments)
             .current_dir(dir.path())

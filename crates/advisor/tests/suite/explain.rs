@@ -1,4 +1,4 @@
-//! `advisor explain`: what a person reads, the figures, and what is refused.
+//! Tests `advisor explain`: its text, its figures, and what it refuses.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -72,7 +72,7 @@ fn figures_agree_with_each_other() {
 fn in_a_picture() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("step.svg");
-    // Two micro-batches: forward, loss and backward come twice.
+    // With two micro-batches, forward, loss and backward come twice.
     let more = ["--accumulation", "2", "--json", "--svg"];
     let output = explain(&[STEP, &more, &[file.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{output:?}");
@@ -97,7 +97,7 @@ fn in_a_picture() {
     let title = "U-Net of width 16, 2 images of 128x192, fp32; ";
     assert!(picture.contains(title) && picture.contains("accumulation 2, 2 threads"));
     assert!(!picture.contains("NaN") && !picture.contains("inf"));
-    // Nothing is drawn outside of the page.
+    // Nothing is drawn outside the page.
     for number in picture.split(" x=\"").skip(1) {
         let x: f64 = number.split('"').next().unwrap().parse().unwrap();
         assert!((0.0..1240.0).contains(&x), "{x}");
@@ -176,7 +176,7 @@ fn what_is_not_predicted_is_refused() {
         &["--device", "cuda"],
         &["--config", "nowhere.toml"],
     ] {
-        // Whatever GPU is here.
+        // The test does not depend on the GPU of this machine.
         let device: &[&str] = if arguments[0] == "--device" {
             &[]
         } else {

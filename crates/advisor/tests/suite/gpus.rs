@@ -1,4 +1,4 @@
-//! Snapshots of `advisor gpus` for made-up machines, and the binary on this one.
+//! Tests `advisor gpus`: snapshots for made-up machines, and the binary on this machine.
 
 use std::process::{Command, Output};
 
@@ -34,7 +34,7 @@ fn machine(gpus: Vec<Gpu>) -> Inventory {
     }
 }
 
-/// A desk: one card that is known and in use, one that is not known.
+/// A desktop with two cards: one known and in use, one unknown.
 fn desk() -> Inventory {
     let known = Gpu {
         facts: Facts {

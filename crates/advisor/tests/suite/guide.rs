@@ -1,4 +1,4 @@
-//! `advisor guide`: what a person reads, what a program reads, and what is refused.
+//! Tests `advisor guide`: its text, its JSON, and what it refuses.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +59,7 @@ fn beside_measurements() {
             row(8, "tf32", "channels-first", "off", (200.0, 12_000)),
             row(8, "fp16", "channels-first", "off", (125.0, 6500)),
             row(8, "fp16", "channels-last", "block", (130.0, 4300)),
-            // Of other work.
+            // This row measures another workload.
             row(2, "fp32", "channels-first", "off", (50.0, 4000)),
         ],
     );

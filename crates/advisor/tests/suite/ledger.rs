@@ -1,4 +1,4 @@
-//! `advisor ledger`: what it says of runs, of none, and of a file that is broken.
+//! Tests `advisor ledger`: what it says about runs, an empty ledger and a broken file.
 
 use std::fs;
 use std::path::Path;
@@ -130,7 +130,7 @@ fn a_broken_ledger() {
         text.contains("lines left out: 1 of another schema, 2 not understood"),
         "{text}"
     );
-    // A folder.
+    // The ledger is a folder.
     let output = ledger(".", dir.path(), &[]);
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();

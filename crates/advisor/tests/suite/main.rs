@@ -1,4 +1,4 @@
-//! What a person reads, and what the binary does with bad input.
+//! Tests what a person reads, and how the binary handles bad input.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

@@ -1,4 +1,4 @@
-//! Snapshots of the advice for made-up devices.
+//! Tests the advice for made-up devices by snapshots.
 
 use advisor::{Request, Target, advise, to_json, to_text};
 use config::Bytes;
@@ -31,7 +31,7 @@ fn found() -> Device {
     }
 }
 
-/// The same on every machine.
+/// A CPU that is the same on every machine.
 fn cpu() -> Device {
     Device::Cpu {
         reason: "NVML was not found, so there is no NVIDIA driver here".to_owned(),

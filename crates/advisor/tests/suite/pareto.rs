@@ -1,4 +1,4 @@
-//! `advisor pareto`: the table, the files, the picture, and what is refused.
+//! Tests `advisor pareto`: the table, the files, the picture, and what it refuses.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -26,7 +26,7 @@ fn said(output: &Output) -> String {
 fn for_people() {
     let text = said(&pareto(CARD));
     insta::assert_snapshot!("pareto", text);
-    // Times of a card that nobody named are relative.
+    // The times of an unnamed card are relative.
     let more = ["--vram", "4GiB", "--amp", "off", "--split-concat", "on"];
     insta::assert_snapshot!("pareto_4_gib", said(&pareto(&more)));
 }
@@ -44,7 +44,7 @@ fn files_agree() {
         .collect();
     insta::assert_snapshot!("pareto_csv", shown.join("\n"));
     insta::assert_snapshot!("pareto_json_point", format!("{:#}", points[1]));
-    // Every plan can be given back.
+    // Every plan can be passed back as a flag.
     let plan = points[1]["plan"].as_array().unwrap();
     let names: Vec<&str> = plan.iter().map(|it| it.as_str().unwrap()).collect();
     assert!(csv.contains(&format!("mixed,\"{}\",true", names.join(","))));
@@ -54,7 +54,7 @@ fn files_agree() {
 fn in_a_picture() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("front.svg");
-    // Enough for the card's room to be in the picture.
+    // This batch is large enough for the card's budget to be in the picture.
     let more = ["--batch", "12", "--csv", "--svg", file.to_str().unwrap()];
     let csv = said(&pareto(&[&CARD[..2], &more].concat()));
     let picture = fs::read_to_string(&file).unwrap();
