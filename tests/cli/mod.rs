@@ -10,6 +10,8 @@ mod doctor;
 mod faults;
 // Files that a run writes, and flags that change its course.
 mod fit;
+// One forecast: `fit`, `memory`, `suggest` and `explain` say the same.
+mod forecast;
 // The memory guard: a run stops before the machine's memory is full.
 mod guard;
 // Signals that end a run.

@@ -14,11 +14,11 @@ use tch::{Device, Tensor};
 use torch_ext::{Error as TensorError, meter};
 use train::proposal::{Limits, ladder};
 
-use super::{Watch, config, loader, policy};
+use super::{IMAGES, Watch, config, loader, policy};
 use crate::techniques::alone;
 
 fn trainer(config: &RunConfig, precision: Precision) -> Trainer {
-    let ladder = ladder(config, Device::Cpu, precision, Limits::default());
+    let ladder = ladder(config, Device::Cpu, IMAGES, Limits::default());
     Trainer::new(config.clone(), Device::Cpu, precision)
         .unwrap()
         .with_ladder(ladder)

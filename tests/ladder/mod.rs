@@ -18,11 +18,15 @@ use engine::trainer::{EpochReport, Observer, Trainer};
 use machine::ram::Ram;
 use tch::{Device, Tensor};
 use torch_ext::meter;
-use train::proposal::{self, Limits};
+use train::proposal::{self, Images, Limits};
 
 use crate::techniques::alone;
 
 const PAGES: usize = 6;
+const IMAGES: Images = Images {
+    training: PAGES,
+    validation: PAGES,
+};
 const SIDE: u32 = 64;
 
 fn config() -> RunConfig {
@@ -215,7 +219,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
         every: NonZeroU64::MIN,
         read_ram: machine,
     };
-    let ladder = proposal::ladder(&config, Device::Cpu, Precision::Fp32, Limits::default());
+    let ladder = proposal::ladder(&config, Device::Cpu, IMAGES, Limits::default());
     let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)
         .unwrap()
         .with_ladder(ladder)

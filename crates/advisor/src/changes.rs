@@ -1,10 +1,10 @@
 //! What a recommendation changes, and why.
 
 use config::{Bytes, RunConfig};
-use estimator::EstimateError;
+use estimator::{EstimateError, Forecast};
 
 use crate::fit::Fit;
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// One changed value of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -26,7 +26,7 @@ pub struct Change {
 pub fn changes(
     target: &Target,
     from: &RunConfig,
-    cost: &Prediction,
+    cost: &Forecast,
     fit: &Fit,
 ) -> Result<Vec<Change>, EstimateError> {
     let to = &fit.config;

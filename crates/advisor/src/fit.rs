@@ -6,11 +6,11 @@
 //! batch.
 
 use config::{CheckpointPolicy, RunConfig};
-use estimator::EstimateError;
+use estimator::{EstimateError, Forecast};
 use schedule::{Keep, Plan};
 
 use crate::search::Search;
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// A configuration that fits.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Fit {
     /// What to run.
     pub config: RunConfig,
     /// Its predicted cost.
-    pub prediction: Prediction,
+    pub prediction: Forecast,
 }
 
 /// The changes that the search may make.
@@ -150,7 +150,7 @@ impl Search<'_> {
                 return Ok(Some(fit));
             }
         }
-        if freedom.amp && !config.use_amp && self.target().has_half() {
+        if freedom.amp && !config.use_amp && self.target().predicts_half(&config) {
             config.use_amp = true;
             if let Some(fit) = self.fastest(&config, freedom)? {
                 return Ok(Some(fit));

@@ -2,16 +2,17 @@
 
 use config::RunConfig;
 use config::guide::{EXAMPLES, TABLE};
+use estimator::Forecast;
 use machine::Device;
 use serde_json::{Value, json};
 
 use crate::line::line;
 use crate::recommend::Advice;
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// The object that `advisor suggest --json` prints, schema 1. `recommendation` is `null` if nothing fits.
 pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
-    let recipe = |config: &RunConfig, prediction: &Prediction| recipe(target, config, prediction);
+    let recipe = |config: &RunConfig, prediction: &Forecast| recipe(target, config, prediction);
     let alternatives: Vec<_> = advice
         .alternatives
         .iter()
@@ -40,7 +41,7 @@ pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
     })
 }
 
-fn recipe(target: &Target, config: &RunConfig, prediction: &Prediction) -> Value {
+fn recipe(target: &Target, config: &RunConfig, prediction: &Forecast) -> Value {
     let speed = target
         .speed_is_known()
         .then_some(prediction.images_per_second);

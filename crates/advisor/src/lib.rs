@@ -43,4 +43,4 @@ pub use recommend::{Advice, AdviceError, Alternative, Start, advise};
 pub use report::to_text;
 pub use request::{Goal, Request};
 pub use search::Searched;
-pub use target::{Prediction, Target};
+pub use target::Target;

@@ -2,14 +2,14 @@
 
 use config::guide::{EXAMPLES, Setup, TABLE};
 use config::{Bytes, CheckpointPolicy, ConfigError, Overrides, RunConfig, resolve};
-use estimator::EstimateError;
+use estimator::{EstimateError, Forecast};
 use machine::Device;
 
 use crate::changes::{Change, changes};
 use crate::fit::{Fit, Freedom, with_policy};
 use crate::request::{Goal, Request};
 use crate::search::{Search, Searched};
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// The guide's recommendation, and its cost on this device.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Start {
     /// The part of the guide that it comes from, as a noun phrase.
     pub from: String,
     /// Its predicted cost.
-    pub prediction: Prediction,
+    pub prediction: Forecast,
     /// Whether it fits.
     pub fits: bool,
 }
@@ -67,6 +67,10 @@ impl AdviceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Estimate(EstimateError::Unknown(_)) => Some(
+                "`--vram 8GiB` or `--gpu NAME` predicts for a card; `train memory` measures here"
+                    .to_owned(),
+            ),
             Self::Estimate(_) => None,
         }
     }
@@ -91,7 +95,7 @@ const WORTH_A_LARGER_BATCH: f64 = 0.02;
 /// # Errors
 /// Fails with [`AdviceError`] if a value is out of range or a size overflows 64 bits.
 pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Advice, AdviceError> {
-    let guide = start(device, target, request)?;
+    let (guide, note) = start(device, target, request)?;
     let mut search = Search::on(target);
     let Recipes {
         recommended,
@@ -99,6 +103,7 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
     } = Recipes::find(&mut search, &guide, request)?;
     let searched = search.searched();
     let mut warnings = warnings(target, request, recommended.as_ref());
+    warnings.extend(note);
     if target.is_cuda() && !target.is_compared() {
         warnings.push(
             "no prediction for this GPU has been compared with a measurement yet: `train fit` says \
@@ -120,7 +125,12 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
     })
 }
 
-fn start(device: &Device, target: &Target, request: &Request) -> Result<Start, AdviceError> {
+/// The guide's recommendation; without AMP, and with a word about it, where that is not predicted.
+fn start(
+    device: &Device,
+    target: &Target,
+    request: &Request,
+) -> Result<(Start, Option<String>), AdviceError> {
     let (preset, recipe, from) = choose(device.memory());
     let flags = Overrides {
         img_size: request.img_size.or(recipe.map(|recipe| recipe.img_size)),
@@ -132,14 +142,26 @@ fn start(device: &Device, target: &Target, request: &Request) -> Result<Start, A
         use_channels_last: recipe.map(|recipe| recipe.use_channels_last),
         ..Overrides::default()
     };
-    let config = resolve(Some(preset), None, flags)?.config;
-    let prediction = target.predict(&config)?.ok_or(EstimateError::Schedule)?;
-    Ok(Start {
+    let mut config = resolve(Some(preset), None, flags)?.config;
+    let mut prediction = target.predict(&config);
+    let mut note = None;
+    if config.use_amp
+        && let Err(EstimateError::Unknown(why)) = &prediction
+    {
+        note = Some(format!(
+            "AMP is off here: {why}; `train memory --amp auto` measures what it takes"
+        ));
+        config.use_amp = false;
+        prediction = target.predict(&config);
+    }
+    let prediction = prediction?.ok_or(EstimateError::PolicyAuto)?;
+    let start = Start {
         fits: target.fits(&prediction),
         config,
         from,
         prediction,
-    })
+    };
+    Ok((start, note))
 }
 
 /// Chooses the preset to start from, the recipe if it differs from the preset, and a name for their source.
@@ -214,7 +236,7 @@ impl Recipes {
             _ if request.max_batch => {
                 let smallest = RunConfig {
                     split_concat: true,
-                    use_amp: config.use_amp || search.target().has_half(),
+                    use_amp: config.use_amp || search.target().predicts_half(&config),
                     ..config.clone()
                 };
                 search.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use config::{AmpDtype, Bytes, RunConfig};
+use estimator::Forecast;
 use figures::Table;
 use machine::Device;
 
@@ -10,7 +11,7 @@ use crate::changes::policy;
 use crate::fit::Fit;
 use crate::line::line;
 use crate::recommend::{Advice, Alternative};
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// Formats the device, the guide's recipe next to the recommended one, what changed and why, and a
 /// command line to copy.
@@ -87,7 +88,7 @@ fn table(target: &Target, advice: &Advice) -> String {
         let split = if c.split_concat { ", split concat" } else { "" };
         format!("{}{own}{split}", c.checkpoint_policy())
     });
-    let mut of_prediction = |label: &str, value: &dyn Fn(&Prediction) -> Option<String>| {
+    let mut of_prediction = |label: &str, value: &dyn Fn(&Forecast) -> Option<String>| {
         let none = || "-".to_owned();
         row(
             label,
@@ -129,7 +130,7 @@ fn amp(target: &Target, config: &RunConfig) -> String {
     name.to_owned()
 }
 
-fn speed(prediction: &Prediction) -> String {
+fn speed(prediction: &Forecast) -> String {
     let speed = prediction.images_per_second;
     if speed < 10.0 {
         format!("{speed:.2}")
@@ -141,7 +142,7 @@ fn speed(prediction: &Prediction) -> String {
 /// Summarises an alternative and compares it with the recommended recipe.
 fn in_short(target: &Target, other: &Alternative, than: Option<&Fit>) -> String {
     let prediction = &other.fit.prediction;
-    let against = |figure: fn(&Prediction) -> f64| {
+    let against = |figure: fn(&Forecast) -> f64| {
         let ratio = than.map(|it| figure(prediction) / figure(&it.prediction));
         ratio.map(|ratio| format!("{:+.0} %", (100.0 * (ratio - 1.0)).round() + 0.0))
     };
@@ -206,7 +207,9 @@ fn describe_device(device: &Device, target: &Target) -> Vec<String> {
             ];
             if !target.speed_is_known() {
                 lines.push(
-                    "note: predicted as on a CPU with AVX512, which this one has not".to_owned(),
+                    "note: memory is an upper bound, and times are those of a CPU with AVX512, which \
+                     this CPU lacks"
+                        .to_owned(),
                 );
             }
             lines

@@ -2,11 +2,11 @@
 //! results, since the classes of changes meet the same configurations again and again.
 
 use config::{CheckpointPolicy, RunConfig};
-use estimator::{Batch, EstimateError, Planned, Planner};
+use estimator::{EstimateError, Forecast, Planned, Planner};
 use schedule::Plan;
 
 use crate::fit::{Fit, with_plan, with_policy};
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// How often the search retries with a smaller budget if the allocator cannot place the tensors of a plan.
 const MOST_TRIES: usize = 8;
@@ -32,7 +32,7 @@ pub struct Searched {
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
     target: &'a Target,
-    predictions: Known<Option<Prediction>>,
+    predictions: Known<Option<Forecast>>,
     planners: Known<Planner>,
     fastest: Known<Option<Fit>>,
     smallest: Known<Plan>,
@@ -97,11 +97,11 @@ impl<'a> Search<'a> {
         Ok(prediction.and_then(|prediction| self.target.fit_of(config, prediction)))
     }
 
-    fn predict(&mut self, config: &RunConfig) -> Result<Option<Prediction>, EstimateError> {
+    fn predict(&mut self, config: &RunConfig) -> Result<Option<Forecast>, EstimateError> {
         if let Some(prediction) = self.predictions.get(config) {
             return Ok(*prediction);
         }
-        let prediction = self.target.predict(config)?;
+        let prediction = if_known(self.target.predict(config).transpose())?;
         self.predictions.keep(config, prediction);
         Ok(prediction)
     }
@@ -134,7 +134,7 @@ impl<'a> Search<'a> {
     }
 
     fn find_fastest_plan(&mut self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
-        let context = self.target.context(config);
+        let context = self.target.context();
         let budget = self.target.budget().map_or(u64::MAX, |budget| budget.0);
         let mut of_tensors = budget.saturating_sub(context.0);
         for _try in 0..MOST_TRIES {
@@ -170,7 +170,7 @@ impl<'a> Search<'a> {
     fn planner(&mut self, config: &RunConfig) -> Result<Option<&mut Planner>, EstimateError> {
         let off = with_policy(config, CheckpointPolicy::Off);
         if self.planners.get(&off).is_none() {
-            let Some(planner) = self.target.planner(&off)? else {
+            let Some(planner) = if_known(Some(self.target.planner(&off)))? else {
                 return Ok(None);
             };
             self.planners.keep(&off, planner);
@@ -190,21 +190,18 @@ impl Target {
         Ok(prediction.and_then(|prediction| self.fit_of(config, prediction)))
     }
 
-    fn fit_of(&self, config: &RunConfig, prediction: Prediction) -> Option<Fit> {
+    fn fit_of(&self, config: &RunConfig, prediction: Forecast) -> Option<Fit> {
         self.fits(&prediction).then(|| Fit {
             config: config.clone(),
             prediction,
         })
     }
+}
 
-    /// The planner for the step of this configuration under every policy.
-    pub(crate) fn planner(&self, config: &RunConfig) -> Result<Option<Planner>, EstimateError> {
-        let off = with_policy(config, CheckpointPolicy::Off);
-        let Some(step) = self.step(&off) else {
-            return Ok(None);
-        };
-        let machine = self.machine(config);
-        let speed = self.speed(config);
-        Planner::new(&step, machine, Batch::HandedOver, speed).map(Some)
+/// A recipe whose memory is not predicted, or that is none yet, is never the one that is looked for.
+fn if_known<T>(found: Option<Result<T, EstimateError>>) -> Result<Option<T>, EstimateError> {
+    match found.transpose() {
+        Err(EstimateError::Unknown(_) | EstimateError::PolicyAuto) => Ok(None),
+        found => found,
     }
 }

@@ -1,60 +1,31 @@
-//! A device as the estimator sees it: its kernels, its speed, and the memory that a run may take.
+//! A device as the advisor sees it: what computes there, the memory that a run may take, and what
+//! measurements on it have taught.
 
-use config::{AmpDtype, Bytes, RunConfig};
+use config::{Bytes, RunConfig};
 use estimator::{
-    Batch, Cuda, EstimateError, EvaluationStep, HalfPrecision, Isa, Machine, MemoryFormat, Purpose,
-    Resident, Speed, TrainingStep,
+    Batch, Cpu, Cuda, EstimateError, Forecast, HalfPrecision, Machine, Planner, Speed, StepMemory,
+    Steps, TrainingStep,
 };
-use machine::{Card, Cpu, Device, Hardware, InstructionSet, Rates};
+use machine::{Device, Processor};
 use schedule::Element;
 
 use crate::ledger::{self, Corrections, Fitted};
 use crate::tuned::Tuned;
 
-/// The predicted cost of a configuration on a device.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prediction {
-    /// Tensor bytes at the peak of training or validation; on CUDA, the bytes of the allocator's blocks.
-    pub allocated_bytes: u64,
-    /// The bytes that CUDA's caching allocator reserves; `None` on a CPU.
-    pub reserved_bytes: Option<u64>,
-    /// The bytes that the device needs, including the CUDA context. On a CPU, the tensor bytes.
-    pub total_bytes: u64,
-    /// The time of an optimizer step with all its micro-batches. If [`Target::speed_is_known`] is
-    /// false, it only serves to compare recipes.
-    pub step_seconds: f64,
-    /// The training speed.
-    pub images_per_second: f64,
-}
-
-/// The device that a run would use.
+/// Where a run would take place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    kind: Kind,
-    /// The total memory that a run may take; `None` if unknown.
+    processor: Processor,
+    /// What a run may take, all in all; `None` where nothing says.
     budget: Option<Bytes>,
-    speed_is_known: bool,
-    /// Adjustments from measurements on this device.
+    /// Images to train on and to validate on, where the data is known.
+    images: Option<(usize, usize)>,
+    /// By measurements on this device.
     tuned: Tuned,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-enum Kind {
-    Cuda {
-        compute_capability: (u32, u32),
-        rates: Rates,
-    },
-    Cpu(Cpu),
-}
-
-/// The card assumed if only the memory is known. It is from the oldest generation with all types of
-/// tensor cores. Its rates only serve to compare recipes.
-const TYPICAL: &str = "RTX 3060";
-/// The architecture assumed for a card that reports none.
-const TYPICAL_CAPABILITY: (u32, u32) = (8, 6);
-
-/// The share of free memory that a recipe may be predicted to take. The rest is a margin for
-/// prediction error: on CUDA, workspaces and context are not measured yet.
+/// Share of the free memory that a recipe may be predicted to take. Room for what the prediction
+/// may be wrong by: on CUDA its workspaces and context are not measured yet.
 const SHARE_OF_FREE: f64 = 0.92;
 /// The same share for a CPU, whose memory other programs use too.
 const SHARE_OF_AVAILABLE: f64 = 0.8;
@@ -69,49 +40,32 @@ fn share(bytes: Bytes, share: f64) -> Bytes {
 }
 
 impl Target {
-    /// The target for a device.
+    /// The device of an advice, with the memory that is free there.
     pub fn of(device: &Device) -> Self {
-        let (memory, rates, capability) = match device {
-            Device::Cpu { cpu, available, .. } => return Self::of_cpu(*cpu).with_free(*available),
-            Device::Given { memory, card } => (
-                *memory,
-                card.map(|card| card.rates),
-                card.map(|card| card.compute_capability),
-            ),
-            Device::Found { gpu, .. } => (
-                gpu.free,
-                gpu.peak().map(|peak| peak.rates),
-                gpu.facts.compute_capability,
-            ),
+        let free = match device {
+            Device::Cpu { available, .. } => *available,
+            _ => device.memory(),
         };
-        Self::of_cuda(memory, capability, rates)
+        Self::new(device.processor(), free)
     }
 
-    /// A GPU with this much free memory.
-    pub fn of_cuda(
-        free: Bytes,
-        compute_capability: Option<(u32, u32)>,
-        rates: Option<Rates>,
-    ) -> Self {
-        Self {
-            kind: Kind::Cuda {
-                compute_capability: compute_capability.unwrap_or(TYPICAL_CAPABILITY),
-                rates: rates.unwrap_or_else(typical_rates),
-            },
-            budget: Some(share(free, SHARE_OF_FREE)),
-            speed_is_known: rates.is_some(),
-            tuned: Tuned::default(),
-        }
-    }
-
-    /// A CPU, on which everything fits until [`Self::with_free`] says what is free.
-    pub fn of_cpu(cpu: Cpu) -> Self {
-        Self {
-            kind: Kind::Cpu(cpu),
+    /// A GPU or a CPU with this much free memory; without a figure everything fits.
+    pub fn new(processor: Processor, free: Option<Bytes>) -> Self {
+        let anywhere = Self {
+            processor,
             budget: None,
-            // The rates were measured on one machine with AVX512.
-            speed_is_known: cpu.instruction_set == InstructionSet::Avx512,
+            images: None,
             tuned: Tuned::default(),
+        };
+        anywhere.with_free(free)
+    }
+
+    /// For a run on this many images to train on, and to validate on: no batch has more.
+    #[must_use]
+    pub fn with_images(self, training: usize, validation: usize) -> Self {
+        Self {
+            images: Some((training, validation)),
+            ..self
         }
     }
 
@@ -124,14 +78,14 @@ impl Target {
         }
     }
 
-    /// The memory that a program takes on the device besides tensors; nothing on a CPU.
-    pub fn context(&self, config: &RunConfig) -> Bytes {
-        Bytes(self.machine(config).context_bytes())
-    }
-
-    /// The card that is assumed if only the memory is known; see also `--gpu`.
-    pub fn typical_card() -> Option<&'static Card> {
-        Hardware::lookup(TYPICAL)
+    /// What the device takes of its memory for a program, besides tensors; nothing on a CPU.
+    pub const fn context(&self) -> Bytes {
+        match self.processor {
+            Processor::Gpu {
+                compute_capability, ..
+            } => Bytes(Cuda::new(compute_capability).context_bytes()),
+            Processor::Cpu(_) => Bytes(0),
+        }
     }
 
     /// Returns the target with this much free memory. With `None`, everything fits.
@@ -178,169 +132,160 @@ impl Target {
         self.budget
     }
 
-    /// Whether predicted times are for this device or a similar one.
-    pub const fn speed_is_known(&self) -> bool {
-        self.speed_is_known
+    /// Whether predicted times are of this device, or of one that is alike.
+    pub fn speed_is_known(&self) -> bool {
+        Speed::is_known(&self.processor)
+    }
+
+    /// What computes there.
+    pub const fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     /// Whether the device is a GPU.
     pub const fn is_cuda(&self) -> bool {
-        matches!(self.kind, Kind::Cuda { .. })
+        self.processor.is_gpu()
     }
 
-    /// Whether mixed precision halves activations here. On a CPU that cannot multiply bf16, `auto`
-    /// stays with fp32.
+    /// Whether mixed precision halves activations here by itself; on a CPU that cannot multiply bf16
+    /// `auto` stays with fp32.
     pub const fn has_half(&self) -> bool {
-        match self.kind {
-            Kind::Cuda { .. } => true,
-            Kind::Cpu(cpu) => cpu.bf16,
+        match self.processor {
+            Processor::Gpu { .. } => true,
+            Processor::Cpu(cpu) => cpu.bf16,
         }
     }
 
-    /// The type of the activations.
+    /// Whether mixed precision halves activations here, and what that takes is predicted.
+    pub fn predicts_half(&self, config: &RunConfig) -> bool {
+        let half = RunConfig {
+            use_amp: true,
+            ..config.clone()
+        };
+        self.half(&half).is_some() && Machine::of(&self.processor, &half).is_ok()
+    }
+
+    fn half(&self, config: &RunConfig) -> Option<HalfPrecision> {
+        estimator::half(config, &self.processor)
+    }
+
+    /// In which type activations are.
     pub fn element(&self, config: &RunConfig) -> Element {
-        let is_half = config.use_amp && (self.has_half() || config.amp_dtype != AmpDtype::Auto);
-        if is_half {
-            Element::Half
-        } else {
-            Element::Single
-        }
-    }
-
-    /// The device as the estimator describes it for a configuration.
-    pub fn machine(&self, config: &RunConfig) -> Machine {
-        match self.kind {
-            Kind::Cuda {
-                compute_capability, ..
-            } => {
-                let mut cuda = Cuda::new(compute_capability);
-                cuda.channels_last = config.use_channels_last;
-                if config.amp_dtype == AmpDtype::Bf16 {
-                    cuda.half = HalfPrecision::Bf16;
-                }
-                cuda.into()
-            }
-            Kind::Cpu(cpu) => estimator::Cpu {
-                threads: cpu.threads,
-                isa: match cpu.instruction_set {
-                    InstructionSet::Avx512 => Isa::Avx512,
-                    InstructionSet::Avx2 | InstructionSet::Other => Isa::Avx2,
-                },
-                memory_format: if config.use_channels_last {
-                    MemoryFormat::ChannelsLast
-                } else {
-                    MemoryFormat::ChannelsFirst
-                },
-            }
-            .into(),
+        match self.half(config) {
+            Some(_) => Element::Half,
+            None => Element::Single,
         }
     }
 
     /// How fast the device computes a step of a configuration.
-    pub fn speed(&self, config: &RunConfig) -> Speed {
-        let element = self.element(config);
-        let speed = match &self.kind {
-            Kind::Cuda { rates, .. } => Speed::of_gpu(rates, element),
-            Kind::Cpu(cpu) => Speed::of_cpu(cpu.threads, element),
-        };
+    pub(crate) fn speed(&self, config: &RunConfig) -> Speed {
+        let speed = Speed::of(&self.processor, self.element(config));
         let precision = self.precision(config);
         self.tuned.speed(precision, config.use_channels_last, speed)
     }
 
-    /// The precision under the name that benchmarks use.
-    pub(crate) fn precision(&self, config: &RunConfig) -> &'static str {
-        match (self.element(config), self.is_cuda()) {
-            // libtorch allows TF32 for convolutions by default.
-            (Element::Single, true) => "tf32",
-            (Element::Single, false) => "fp32",
-            (Element::Half, true) if config.amp_dtype != AmpDtype::Bf16 => "fp16",
-            (Element::Half, false) if config.amp_dtype == AmpDtype::Fp16 => "fp16",
-            (Element::Half, _) => "bf16",
+    /// As benchmarks name it.
+    fn precision(&self, config: &RunConfig) -> &'static str {
+        match self.half(config) {
+            // libtorch allows it convolutions by itself.
+            None if self.is_cuda() => "tf32",
+            None => "fp32",
+            Some(HalfPrecision::Fp16) => "fp16",
+            Some(HalfPrecision::Bf16) => "bf16",
         }
     }
 
-    /// The seconds of a step at a given speed.
+    /// Seconds of a step at a given speed. They are known for kernels, too, whose memory is not.
     pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
-        let step = self.step(config).ok_or(EstimateError::Schedule)?;
-        step.seconds(self.machine(config), speed)
+        let step = TrainingStep::of(config, self.element(config));
+        let step = step.ok_or(EstimateError::PolicyAuto)?;
+        let machine: Machine = match self.processor {
+            Processor::Gpu {
+                compute_capability, ..
+            } => Cuda::new(compute_capability).into(),
+            Processor::Cpu(cpu) => Cpu::avx512(cpu.threads).into(),
+        };
+        step.seconds(machine, speed)
     }
 
-    /// The step of a configuration; `None` for the policy `auto`.
-    pub(crate) fn step(&self, config: &RunConfig) -> Option<TrainingStep> {
-        TrainingStep::of(config, self.element(config))
+    /// A run of a configuration here, step by step.
+    ///
+    /// # Errors
+    /// As [`Steps::of`].
+    pub fn steps(&self, config: &RunConfig) -> Result<Steps, EstimateError> {
+        let steps = Steps::of(config, &self.processor)?;
+        Ok(match self.images {
+            Some((training, validation)) => steps.on_images(training, validation),
+            None => steps,
+        })
     }
 
-    /// Predicts the cost of a configuration. Returns `None` for the policy `auto`, which is not resolved yet.
+    /// What a configuration will cost, with what measurements here correct. `None` for the policy
+    /// `auto`, which is none yet.
     ///
     /// On CUDA the allocator caches freed memory as long as there is room. If that would exceed the
     /// budget, the figures describe an allocator that is limited to the budget and has to give
     /// memory back, since this decides whether a run goes out of memory.
     ///
     /// # Errors
-    /// Fails as [`TrainingStep::peak`] does.
-    pub fn predict(&self, config: &RunConfig) -> Result<Option<Prediction>, EstimateError> {
-        let Some(step) = self.step(config) else {
-            return Ok(None);
-        };
-        let machine = self.machine(config);
-        let mut peak = step.peak(machine, Batch::HandedOver)?;
-        if let (Machine::Cuda(cuda), Some(budget)) = (machine, self.budget)
-            && self.corrected_bytes(peak.total_bytes(machine)) > budget.0
-        {
-            let beside_tensors = self.corrected_bytes(machine.context_bytes());
-            let cap_bytes = Some(budget.0.saturating_sub(beside_tensors));
-            let capped = Cuda { cap_bytes, ..cuda };
-            match step.peak(capped, Batch::HandedOver) {
-                Ok(within) => peak = within,
-                Err(EstimateError::OutOfMemory(_)) => {}
-                Err(error) => return Err(error),
-            }
+    /// As [`Steps::of`] and [`TrainingStep::peak`].
+    pub fn predict(&self, config: &RunConfig) -> Result<Option<Forecast>, EstimateError> {
+        match self.forecast(config) {
+            Ok((_, forecast)) => Ok(Some(forecast)),
+            Err(EstimateError::PolicyAuto) => Ok(None),
+            Err(error) => Err(error),
         }
-        // If a training step keeps little, a validation step can take more.
-        let validation = EvaluationStep {
-            network: step.network,
-            size: step.size,
-            batch: step.batch,
-            element: step.element,
-            purpose: Purpose::Scores,
-            resident: Resident::Training,
-        };
-        let validation = validation.peak(machine)?;
-        let step_seconds = step.seconds(machine, &self.speed(config))?;
-        let prediction = Prediction {
-            allocated_bytes: peak.bytes.max(validation.bytes),
-            reserved_bytes: peak.reserved_bytes.max(validation.reserved_bytes),
-            total_bytes: (peak.total_bytes(machine)).max(validation.total_bytes(machine)),
-            step_seconds,
-            images_per_second: config.effective_batch() as f64 / step_seconds,
-        };
+    }
+
+    /// As [`Self::predict`], with the steps that the figures are of.
+    pub(crate) fn forecast(&self, config: &RunConfig) -> Result<(Steps, Forecast), EstimateError> {
+        let mut steps = self.steps(config)?;
+        let mut forecast = steps.forecast(&self.speed(config))?;
+        if let Some(cap_bytes) = self.cap(&steps, &forecast) {
+            forecast = steps.cap(forecast, cap_bytes)?;
+        }
         let (precision, channels_last) = (self.precision(config), config.use_channels_last);
-        let tuned = &self.tuned;
-        Ok(Some(tuned.corrected(prediction, precision, channels_last)))
+        Ok((
+            steps,
+            self.tuned.corrected(forecast, precision, channels_last),
+        ))
     }
 
-    fn corrected_bytes(&self, total: u64) -> u64 {
-        self.tuned.corrections.total(Bytes(total)).0
+    /// Predicted seconds of each moment of the step that [`Steps::memory`] or a policy's own walk gave.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn moment_seconds(
+        &self,
+        config: &RunConfig,
+        memory: &StepMemory,
+    ) -> Result<Vec<f64>, EstimateError> {
+        let Steps {
+            machine, training, ..
+        } = self.steps(config)?;
+        training.moment_seconds(machine, memory, &self.speed(config))
     }
 
-    /// Whether a prediction is within the budget. Without a budget, everything is.
-    pub fn fits(&self, prediction: &Prediction) -> bool {
+    /// What the allocator may take, where it would like to hold more than the budget.
+    fn cap(&self, steps: &Steps, forecast: &Forecast) -> Option<u64> {
+        let (machine, budget) = (steps.machine, self.budget?);
+        let corrected = |total: u64| self.tuned.corrections.total(Bytes(total)).0;
+        let wanted = corrected(forecast.training.total_bytes(machine));
+        let beside_tensors = corrected(machine.context_bytes());
+        (wanted > budget.0).then(|| budget.0.saturating_sub(beside_tensors))
+    }
+
+    /// Of the steps that are like this configuration's but for its policy, which has to be `off`.
+    pub(crate) fn planner(&self, off: &RunConfig) -> Result<Planner, EstimateError> {
+        let Steps {
+            machine, training, ..
+        } = self.steps(off)?;
+        Planner::new(&training, machine, Batch::HandedOver, self.speed(off))
+    }
+
+    /// Whether a prediction is within the budget; without one everything is.
+    pub fn fits(&self, forecast: &Forecast) -> bool {
         self.budget
-            .is_none_or(|budget| prediction.total_bytes <= budget.0)
+            .is_none_or(|budget| forecast.total_bytes <= budget.0)
     }
-}
-
-fn typical_rates() -> Rates {
-    Target::typical_card()
-        .or_else(|| Hardware::cards().first())
-        .map_or(
-            Rates {
-                memory_bytes_per_second: 360e9,
-                fp32_flops: 12.7e12,
-                tf32_flops: None,
-                fp16_flops: None,
-                bf16_flops: None,
-            },
-            |card| card.rates,
-        )
 }

@@ -1,10 +1,9 @@
 //! Adjusts predictions for a device by measurements on it.
 
 use config::Bytes;
-use estimator::Speed;
+use estimator::{Forecast, Speed};
 
 use crate::ledger::{Corrections, Device, Fitted};
-use crate::target::Prediction;
 
 /// The adjustments; the default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,17 +52,17 @@ impl Tuned {
     /// corrects the default rates.
     pub(crate) fn corrected(
         &self,
-        prediction: Prediction,
+        prediction: Forecast,
         precision: &str,
         channels_last: bool,
-    ) -> Prediction {
+    ) -> Forecast {
         let corrections = &self.corrections;
         let factor = match self.fit(precision, channels_last) {
             Some(_) => 1.0,
             None => corrections.time_factor.unwrap_or(1.0),
         };
         let reserved = |bytes| corrections.reserved(Bytes(bytes)).0;
-        Prediction {
+        Forecast {
             reserved_bytes: prediction.reserved_bytes.map(reserved),
             total_bytes: corrections.total(Bytes(prediction.total_bytes)).0,
             step_seconds: prediction.step_seconds * factor,
@@ -112,16 +111,23 @@ impl Tuned {
 
 #[cfg(test)]
 mod tests {
+    use config::RunConfig;
+    use machine::Processor;
+
     use super::*;
     use crate::ledger::tests::rates;
 
-    const PREDICTION: Prediction = Prediction {
-        allocated_bytes: 100,
-        reserved_bytes: Some(200),
-        total_bytes: 300,
-        step_seconds: 1.0,
-        images_per_second: 8.0,
-    };
+    fn forecast() -> Forecast {
+        let card = Processor::gpu(None, None);
+        Forecast {
+            allocated_bytes: 100,
+            reserved_bytes: Some(200),
+            total_bytes: 300,
+            step_seconds: 1.0,
+            images_per_second: 8.0,
+            ..Forecast::of(&RunConfig::default(), &card).unwrap()
+        }
+    }
 
     fn tuned() -> Tuned {
         let gpu = Device::gpu("card");
@@ -143,7 +149,7 @@ mod tests {
     #[test]
     fn by_default_nothing_changes() {
         let tuned = Tuned::default();
-        assert_eq!(tuned.corrected(PREDICTION, "fp16", true), PREDICTION);
+        assert_eq!(tuned.corrected(forecast(), "fp16", true), forecast());
         assert!(tuned.notes().is_empty() && !tuned.is_compared());
     }
 
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn the_ledgers_factor_is_for_what_is_not_calibrated() {
         let of = |precision, channels_last| {
-            let it = tuned().corrected(PREDICTION, precision, channels_last);
+            let it = tuned().corrected(forecast(), precision, channels_last);
             assert_eq!(
                 (it.allocated_bytes, it.reserved_bytes, it.total_bytes),
                 (100, Some(210), 330)

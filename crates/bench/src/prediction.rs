@@ -1,68 +1,48 @@
 //! Predicts the memory of a case before it is measured.
 
-use estimator::{Batch, Cpu, Cuda, HalfPrecision, Isa, Machine, TrainingStep};
-use schedule::Element;
+use estimator::{Batch, Steps};
+use machine::{Cpu, InstructionSet, Processor};
 
-use crate::case::{Case, MemoryFormat, Precision};
+use crate::case::{Case, Precision};
 use crate::protocol::{Ready, Spec};
 use crate::shared::BATCHES;
 
-/// Predicts the peak of allocated bytes of one of Snug's steps, including the batches that stay on the
-/// device. Returns `None` for PyTorch's steps, and if the kernels are not known: on a CPU, the kernels
-/// for fp16, for AMX, and for instruction sets other than AVX512 and AVX2.
+/// The peak of allocated bytes of one of Snug's steps, with the batches that stay on the device beside
+/// it. `None` for PyTorch's steps, and where nobody has measured the kernels.
 pub(crate) fn peak_bytes(case: &Case, ready: &Ready) -> Option<u64> {
     if case.implementation.is_pytorch() {
         return None;
     }
     // The estimator only reads the keys that decide memory.
     let config = Spec::new(case, "", ready.threads).config().ok()?;
-    let element = if case.precision.is_amp() {
-        Element::Half
-    } else {
-        Element::Single
-    };
-    let step = TrainingStep::of(&config, element)?;
-    let peak = step.peak(machine(case, ready)?, Batch::HandedOver).ok()?;
-    // A pixel has three colours and a mask.
+    let steps = Steps::of(&config, &processor(ready)?).ok()?;
+    let peak = (steps.training).peak(steps.machine, Batch::HandedOver);
+    // Three colours and a mask.
     let batch_bytes = u64::from(case.batch) * 4 * case.img_size.pixels();
-    Some(peak.bytes + u64::from(BATCHES) * batch_bytes)
+    Some(peak.ok()?.bytes + u64::from(BATCHES) * batch_bytes)
 }
 
-fn machine(case: &Case, ready: &Ready) -> Option<Machine> {
-    if let Some(compute_capability) = ready.compute_capability {
-        let mut cuda = Cuda::new(compute_capability);
-        cuda.channels_last = case.memory_format == MemoryFormat::ChannelsLast;
-        if case.precision == Precision::Bf16 {
-            cuda.half = HalfPrecision::Bf16;
-        }
-        return Some(cuda.into());
+/// What a worker says that it computes on.
+fn processor(ready: &Ready) -> Option<Processor> {
+    if ready.compute_capability.is_some() {
+        return Some(Processor::gpu(ready.compute_capability, None));
     }
-    let is_known = match case.precision {
-        Precision::Fp32 => true,
-        Precision::Bf16 => !ready.amx_bf16,
-        Precision::Tf32 | Precision::Fp16 => false,
-    };
-    let cpu = Cpu {
+    Some(Processor::Cpu(Cpu {
         threads: u32::try_from(ready.threads).ok()?,
-        isa: match ready.cpu_capability.as_str() {
-            "AVX512" => Isa::Avx512,
-            "AVX2" => Isa::Avx2,
-            _ => return None,
-        },
-        memory_format: match case.memory_format {
-            MemoryFormat::ChannelsLast => estimator::MemoryFormat::ChannelsLast,
-            MemoryFormat::ChannelsFirst => estimator::MemoryFormat::ChannelsFirst,
-        },
-    };
-    is_known.then_some(cpu.into())
+        instruction_set: InstructionSet::of_libtorch(&ready.cpu_capability),
+        bf16: ready.precisions.contains(&Precision::Bf16),
+        fp16: ready.precisions.contains(&Precision::Fp16),
+        amx_bf16: ready.amx_bf16,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use config::{CheckpointPolicy, ImageSize};
+    use estimator::Forecast;
 
     use super::*;
-    use crate::case::Implementation;
+    use crate::case::{Implementation, MemoryFormat};
 
     const CASE: Case = Case {
         implementation: Implementation::Snug,
@@ -79,6 +59,7 @@ mod tests {
         Ready {
             threads: 2,
             cpu_capability: capability.to_owned(),
+            precisions: vec![Precision::Fp32, Precision::Bf16],
             ..Ready::default()
         }
     }
@@ -123,5 +104,51 @@ mod tests {
         ] {
             assert_eq!(peak_bytes(&case, &ready), None, "{case}");
         }
+    }
+
+    /// A worker's figure is the forecast of its step, beside the batches that stay.
+    #[test]
+    fn cases_are_forecast_as_runs_are() {
+        let gpus = [(6, 1), (7, 5), (8, 6), (9, 0)].map(|compute_capability| Ready {
+            compute_capability: Some(compute_capability),
+            ..cpu("AVX512")
+        });
+        let amx = Ready {
+            amx_bf16: true,
+            ..cpu("AVX512")
+        };
+        let cpus = [cpu("AVX512"), cpu("AVX2"), cpu("DEFAULT"), amx];
+        let policies = [
+            CheckpointPolicy::Off,
+            CheckpointPolicy::Selective,
+            CheckpointPolicy::Block,
+            CheckpointPolicy::Mixed,
+        ];
+        let (mut num_known, mut num_unknown) = (0, 0);
+        for ready in gpus.iter().chain(&cpus) {
+            for precision in [Precision::Fp32, Precision::Fp16, Precision::Bf16] {
+                for memory_format in [MemoryFormat::ChannelsLast, MemoryFormat::ChannelsFirst] {
+                    for policy in policies {
+                        let case = Case {
+                            precision,
+                            memory_format,
+                            policy,
+                            ..CASE
+                        };
+                        let config = Spec::new(&case, "", 2).config().unwrap();
+                        let forecast = Forecast::of(&config, &processor(ready).unwrap());
+                        let held = u64::from(BATCHES) * 2 * 4 * 64 * 96;
+                        let expected = forecast.ok().map(|it| it.training.bytes + held);
+                        assert_eq!(peak_bytes(&case, ready), expected, "{case}");
+                        match expected {
+                            Some(_) => num_known += 1,
+                            None => num_unknown += 1,
+                        }
+                    }
+                }
+            }
+        }
+        // On a CPU: fp16, bf16 with AMX or AVX2, and anything without vectors.
+        assert_eq!((num_known, num_unknown), (128, 64));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
+use config::Bytes;
 use machine::nvml::{self, InUse};
-use machine::{Cpu, ram};
+use machine::{Cpu, InstructionSet, Processor, ram};
 use tch::Device;
-use torch_ext::library::{CudaLibrary, open_cuda};
+use torch_ext::library::{self, CudaLibrary, open_cuda};
 use torch_ext::{cuda, device_info, meter};
 
 use crate::error::{Error, Result};
@@ -85,6 +86,20 @@ pub fn name(device: Device) -> String {
             .unwrap_or_else(|| format!("CUDA device {n}")),
         _ => Cpu::name().unwrap_or_else(|| "CPU".to_owned()),
     }
+}
+
+/// What computes on it: a GPU as CUDA describes it, or the CPU as libtorch uses it.
+pub fn processor(device: Device) -> Processor {
+    if let Device::Cuda(n) = device {
+        let capability = device_info::compute_capability(n).map(|it| (it.major, it.minor));
+        let total = Bytes(total_bytes(device).unwrap_or_default());
+        return Processor::gpu_named(&name(device), total, capability);
+    }
+    Processor::Cpu(Cpu {
+        threads: u32::try_from(tch::get_num_threads()).unwrap_or(1),
+        instruction_set: InstructionSet::of_libtorch(&library::cpu_capability()),
+        ..Cpu::detect()
+    })
 }
 
 /// Bytes of the device's memory; the machine's for the CPU, or the container's.

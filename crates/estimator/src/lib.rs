@@ -39,6 +39,7 @@
 
 mod caching_allocator;
 mod flops;
+mod forecast;
 mod planner;
 mod static_bytes;
 mod step;
@@ -46,6 +47,7 @@ mod time;
 
 pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
+pub use forecast::{Forecast, Steps, Unknown, half};
 pub use planner::{Planned, Planner};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
@@ -72,6 +74,12 @@ pub enum EstimateError {
     /// Half precision on an instruction set whose kernels for it were not looked at.
     #[error("what half precision takes on this instruction set is not known")]
     Kernels,
+    /// A run on kernels that nobody has measured.
+    #[error("memory is not predicted here: {0}")]
+    Unknown(#[from] Unknown),
+    /// The policy `auto`, which becomes another one before a run.
+    #[error("the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free")]
+    PolicyAuto,
     /// A plan of another network.
     #[error("the checkpoint plan is of another network")]
     Schedule,

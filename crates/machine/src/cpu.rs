@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 /// The properties of a CPU that a training step depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Threads that a program may use. libtorch starts one per core, which can be fewer.
+    /// Threads that libtorch takes: `OMP_NUM_THREADS` of them, or else as many as a program may use.
+    /// libtorch itself takes one for each core, which can be fewer.
     pub threads: u32,
     /// The widest instructions that libtorch's kernels can use.
     pub instruction_set: InstructionSet,
@@ -41,22 +42,27 @@ impl Cpu {
         }
     }
 
-    /// Detects the CPU of this machine, once.
+    /// Asks this machine, once. What the environment tells libtorch about threads and instructions
+    /// holds here as well.
     pub fn detect() -> Self {
         static FOUND: OnceLock<Cpu> = OnceLock::new();
         *FOUND.get_or_init(Self::ask)
     }
 
     fn ask() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let found = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let wanted = std::env::var("OMP_NUM_THREADS").ok();
+        let wanted = wanted.and_then(|threads| threads.trim().parse().ok());
+        let lowered = std::env::var("ATEN_CPU_CAPABILITY").ok();
         let cpuinfo = cpuinfo();
         // Rust does not detect AMX yet. Linux lists it if the kernel lets programs use it.
         let lists = |flag| cpuinfo.as_deref().is_some_and(|text| has_flag(text, flag));
         let amx_bf16 = lists("amx_bf16");
         let vectors = Vectors::detect();
+        let threads = u32::try_from(found).unwrap_or(u32::MAX);
         Self {
-            threads: u32::try_from(threads).unwrap_or(u32::MAX),
-            instruction_set: vectors.instruction_set,
+            threads: wanted.filter(|threads| *threads > 0).unwrap_or(threads),
+            instruction_set: vectors.instruction_set.lowered(lowered.as_deref()),
             bf16: vectors.bf16 || amx_bf16,
             fp16: vectors.fp16 || lists("amx_fp16"),
             amx_bf16,
@@ -70,6 +76,15 @@ impl Cpu {
 }
 
 impl InstructionSet {
+    /// By the value of `ATEN_CPU_CAPABILITY`, with which libtorch takes lesser kernels.
+    fn lowered(self, value: Option<&str>) -> Self {
+        match (self, value) {
+            (_, Some("default")) => Self::Other,
+            (Self::Avx512, Some("avx2")) => Self::Avx2,
+            _ => self,
+        }
+    }
+
     /// The set that libtorch says its kernels use (`at::get_cpu_capability`), which
     /// `ATEN_CPU_CAPABILITY` can lower.
     pub fn of_libtorch(name: &str) -> Self {
@@ -171,6 +186,15 @@ mod tests {
             InstructionSet::of_libtorch("ZVECTOR"),
             InstructionSet::Other
         );
+    }
+
+    #[test]
+    fn the_environment_lowers_and_never_raises() {
+        use InstructionSet::{Avx2, Avx512, Other};
+        assert_eq!(Avx512.lowered(Some("avx2")), Avx2);
+        assert_eq!(Avx512.lowered(Some("default")), Other);
+        assert_eq!(Avx2.lowered(Some("avx512")), Avx2);
+        assert_eq!(Avx512.lowered(None), Avx512);
     }
 
     #[test]

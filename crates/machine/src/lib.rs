@@ -17,6 +17,7 @@ mod cpu;
 mod device;
 mod gpu;
 pub mod nvml;
+mod processor;
 pub mod ram;
 pub mod select;
 
@@ -24,3 +25,4 @@ pub use cards::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use cpu::{Cpu, InstructionSet};
 pub use device::{Device, select};
 pub use gpu::{Facts, Gpu, Instance, Inventory, PeakRates, Process};
+pub use processor::Processor;

@@ -2,17 +2,14 @@
 //! nearest that fits, or the fastest.
 
 use advisor::ledger::Predicted;
-use advisor::{Change, Fit, Freedom, Prediction, Target, changes};
+use advisor::{Change, Fit, Freedom, Target, changes};
 use config::{Bytes, CheckpointPolicy, RunConfig};
-use machine::{Cpu, Hardware, InstructionSet};
+use estimator::{Forecast, Machine, Speed};
 use tch::Device;
-use torch_ext::device_info;
 
 use crate::error::{Error, Result};
-use crate::prediction;
 use engine::guard::Guard;
 use engine::ladder::{Ladder, Means};
-use engine::precision::Precision;
 use engine::{checkpointing, compose, device};
 
 /// What may be done with a configuration before it runs.
@@ -49,29 +46,37 @@ pub struct Limits {
     pub guard: Option<Guard>,
 }
 
+/// Images of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// To train on.
+    pub training: usize,
+    /// To validate on.
+    pub validation: usize,
+}
+
 /// Share of a limit that is left free.
 const LEFT_OF_LIMIT: u64 = 100;
 
 /// Worth a line: so much faster, as a share.
 const WORTH_A_WORD: f64 = 0.05;
 
-/// Decides what to run on `device`, with so many images to train on.
+/// Decides what to run on `device`, with this many images.
 ///
 /// # Errors
 /// [`Error::NothingFits`] where no configuration that may be taken is predicted to fit.
 pub fn propose(
     asked: RunConfig,
     device: Device,
-    precision: Precision,
-    num_train: usize,
+    images: Images,
     limits: Limits,
     consent: Consent,
 ) -> Result<Proposal> {
     let is_auto = asked.checkpoint_policy() == CheckpointPolicy::Auto;
-    let Some(target) = target(&asked, device, precision, limits) else {
+    let Some(target) = target(&asked, device, images, limits) else {
         return without_prediction(asked, is_auto);
     };
-    let real = widest(&asked, num_train);
+    let real = widest(&asked, images);
     let cost = target.predict(&real).ok().flatten();
     let fits = cost.is_some_and(|cost| target.fits(&cost));
     let freedom = freedom(consent);
@@ -98,7 +103,7 @@ pub fn propose(
                 guard: None,
                 ..limits
             };
-            let more = self::target(&asked, device, precision, without);
+            let more = self::target(&asked, device, images, without);
             if let (Error::NothingFits { hint, .. }, Some(more)) = (&mut error, more)
                 && cost.is_some_and(|cost| more.fits(&cost))
             {
@@ -114,70 +119,52 @@ pub fn propose(
 }
 
 /// The ladder of a run that was proposed.
-pub fn ladder(config: &RunConfig, device: Device, precision: Precision, limits: Limits) -> Ladder {
-    Ladder::new(target(config, device, precision, limits), Means::of(device))
+pub fn ladder(config: &RunConfig, device: Device, images: Images, limits: Limits) -> Ladder {
+    Ladder::new(target(config, device, images, limits), Means::of(device))
 }
 
-/// What a run is predicted to take, with so many images to train on, as no measurement has corrected it
-/// yet: on a GPU all of it; on a CPU speed, where that is not of another CPU's rates.
-pub fn predicted(
-    config: &RunConfig,
-    device: Device,
-    precision: Precision,
-    num_train: usize,
-) -> Predicted {
-    let real = widest(config, num_train);
-    let prediction = target(config, device, precision, Limits::default()).and_then(|target| {
-        let prediction = target.predict(&real).ok().flatten()?;
-        Some((target, prediction))
-    });
-    let Some((target, prediction)) = prediction else {
-        return Predicted::default();
-    };
-    let speed = prediction.images_per_second;
-    let of_cuda = |bytes: u64| target.is_cuda().then_some(bytes);
+/// What a run is predicted to take, as no measurement has corrected it yet; `None` where that is not
+/// predicted.
+pub fn forecast(config: &RunConfig, device: Device, images: Images) -> Option<Forecast> {
+    let target = target(config, device, images, Limits::default())?;
+    target.predict(config).ok().flatten()
+}
+
+/// A forecast as the ledger of runs has it. On a CPU a process holds more than its tensors: that is not
+/// predicted, and speed is where it is not that of another CPU.
+pub fn in_ledger(forecast: &Forecast, device: Device) -> Predicted {
+    let processor = device::processor(device);
+    let speed_is_known = Speed::is_known(&processor);
     Predicted {
-        allocated_bytes: of_cuda(prediction.allocated_bytes),
-        reserved_bytes: prediction.reserved_bytes,
-        total_bytes: of_cuda(prediction.total_bytes),
-        images_per_second: target.speed_is_known().then_some(speed),
+        allocated_bytes: Some(forecast.allocated_bytes),
+        reserved_bytes: forecast.reserved_bytes,
+        total_bytes: processor.is_gpu().then_some(forecast.total_bytes),
+        images_per_second: speed_is_known.then_some(forecast.images_per_second),
     }
 }
 
 /// No batch has more images than there are.
-fn widest(config: &RunConfig, num_train: usize) -> RunConfig {
-    let images = u32::try_from(num_train.max(1)).unwrap_or(u32::MAX);
+fn widest(config: &RunConfig, images: Images) -> RunConfig {
+    let images = u32::try_from(images.training.max(1)).unwrap_or(u32::MAX);
     RunConfig {
         batch: config.batch.min(images),
         ..config.clone()
     }
 }
 
-/// The device as the advisor sees it; `None` where the estimator does not know its kernels.
-fn target(
-    config: &RunConfig,
-    device: Device,
-    precision: Precision,
-    limits: Limits,
-) -> Option<Target> {
+/// The device as the advisor sees it; `None` where nobody has measured the kernels that the
+/// configuration runs there.
+fn target(config: &RunConfig, device: Device, images: Images, limits: Limits) -> Option<Target> {
+    let processor = device::processor(device);
+    Machine::of(&processor, config).ok()?;
     let free = device::free_bytes(device).map(Bytes);
-    let mut context = Bytes(0);
-    let target = if let Device::Cuda(ordinal) = device {
-        let total = Bytes(device::total_bytes(device)?);
-        let card = Hardware::lookup_with_memory(&device::name(device), total);
-        let rates = card.map(|card| card.rates);
-        let capability = device_info::compute_capability(ordinal).map(|it| (it.major, it.minor));
-        // The context is there already, and no part of what is free.
-        context = Target::of_cuda(total, capability, rates).context(config);
-        Target::of_cuda(free?.checked_add(context)?, capability, rates)
+    let target = Target::new(processor, None).with_images(images.training, images.validation);
+    // The context is there already, and no part of what is free.
+    let context = target.context();
+    let target = if processor.is_gpu() {
+        target.with_free(Some(free?.checked_add(context)?))
     } else {
-        prediction::kernels(config, device, precision)?;
-        let cpu = Cpu {
-            threads: u32::try_from(tch::get_num_threads()).ok()?,
-            instruction_set: InstructionSet::of_libtorch(&torch_ext::library::cpu_capability()),
-            ..Cpu::detect()
-        };
-        Target::of_cpu(cpu).with_free(free)
+        target.with_free(free)
     };
     let room = room_under_guard(limits, device).and_then(|room| room.checked_add(context));
     let limit = limits.tensors.map(less_a_margin);
@@ -252,7 +239,7 @@ fn without_prediction(asked: RunConfig, is_auto: bool) -> Result<Proposal> {
 fn nothing_fits(
     target: &Target,
     asked: &RunConfig,
-    cost: Option<Prediction>,
+    cost: Option<Forecast>,
     consent: Consent,
 ) -> Error {
     let budget = target.budget().unwrap_or_default();
@@ -278,7 +265,7 @@ fn nothing_fits(
 }
 
 impl Proposal {
-    fn as_asked(config: RunConfig, target: &Target, cost: Option<Prediction>) -> Self {
+    fn as_asked(config: RunConfig, target: &Target, cost: Option<Forecast>) -> Self {
         let mut notes = Vec::new();
         if let (Some(cost), Some(budget)) = (cost, target.budget())
             && !target.fits(&cost)
@@ -296,7 +283,7 @@ impl Proposal {
         }
     }
 
-    fn of(target: &Target, asked: &RunConfig, cost: Option<Prediction>, fit: Fit) -> Self {
+    fn of(target: &Target, asked: &RunConfig, cost: Option<Forecast>, fit: Fit) -> Self {
         // Of a policy yet to be chosen there is no cost: beside `off`.
         let before = cost.unwrap_or(fit.prediction);
         let changes = changes(target, asked, &before, &fit).unwrap_or_default();

@@ -44,10 +44,14 @@ const RULES: &[Rule] = &[
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.
     rule("config", &["machine", "estimator", "advisor", "bench"]),
-    rule("machine", &["estimator", "advisor", "bench", "train"]),
+    rule(
+        "machine",
+        &["estimator", "advisor", "bench", "engine", "train"],
+    ),
     rule("schedule", &["machine", "estimator", "advisor"]),
-    rule("estimator", &["advisor", "bench", "train"]),
-    rule("advisor", &["train"]),
+    rule("estimator", &["advisor", "bench", "engine", "train"]),
+    rule("advisor", &["engine", "train"]),
+    rule("bench", &["advisor", "engine", "train"]),
     // The advisor reads what a benchmark measured, and not the other way round.
     rule("bench", &["advisor", "train"]),
     // The launcher finds libtorch before any program links it.

@@ -4,9 +4,9 @@ mod fit;
 mod text;
 
 use bench::results::{self, Results};
-use config::{Bytes, ImageSize, RunConfig};
+use config::{ImageSize, RunConfig};
 use estimator::{EstimateError, Speed};
-use machine::{Cpu, Hardware};
+use machine::{Cpu, Hardware, Processor};
 use serde::Serialize;
 
 use crate::ledger::{Device, Fitted, SCHEMA_VERSION, Source};
@@ -129,9 +129,10 @@ fn target(of: &results::Device) -> Target {
     if of.kind == "cuda" {
         let card = Hardware::lookup(&of.name);
         let capability = card.map(|card| card.compute_capability);
-        return Target::of_cuda(Bytes(u64::MAX), capability, card.map(|card| card.rates));
+        let rates = card.map(|card| card.rates);
+        return Target::new(Processor::gpu(capability, rates), None);
     }
-    Target::of_cpu(Cpu::avx512(threads(of)))
+    Target::new(Processor::Cpu(Cpu::avx512(threads(of))), None)
 }
 
 impl Rows {

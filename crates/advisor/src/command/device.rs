@@ -31,7 +31,7 @@ impl DeviceArgs {
     /// The device that the flags name, or else a typical card, which is the same on every machine.
     pub(super) fn or_typical(&self) -> Result<Device, ExitCode> {
         let named = self.named()?;
-        Ok(match (named, Target::typical_card()) {
+        Ok(match (named, Hardware::typical()) {
             (Some(device), _) => device,
             (None, Some(card)) => Device::Given {
                 memory: card.memory,

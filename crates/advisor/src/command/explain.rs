@@ -3,16 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread::available_parallelism;
 
-use advisor::Target;
 use advisor::explain::{self, On};
 use config::cli::{Explain, KeyFlags};
-use config::{AmpDtype, RunConfig};
-use estimator::{Batch, Cpu, EstimateError, Machine, MemoryFormat, Speed, TrainingStep};
-use schedule::Element;
+use estimator::{Cpu, EstimateError};
+use machine::Device;
 
-use super::device::DeviceArgs;
+use super::device::{DeviceArgs, tuned};
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -43,46 +40,26 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
-    let (on, element, speed) = match place(arguments, &config) {
-        Ok(place) => place,
+    let device = match device(arguments) {
+        Ok(device) => device,
         Err(code) => return code,
     };
-    let Some(step) = TrainingStep::of(&config, element) else {
-        return refuse(
-            "the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free",
-            Some("`--grad-checkpoint selective` or `mixed`"),
-        );
-    };
-    let machine = match &on {
-        On::Cpu { threads } => Cpu {
-            memory_format: if config.use_channels_last {
-                MemoryFormat::ChannelsLast
-            } else {
-                MemoryFormat::ChannelsFirst
-            },
-            ..Cpu::avx512(*threads)
-        }
-        .into(),
-        On::Gpu { cuda, .. } => Machine::from(*cuda),
-    };
-    let too_large = |error: EstimateError| {
-        let hint = "a smaller `--batch`, `--img-size` or `--width`";
-        refuse(&error.to_string(), Some(hint))
-    };
-    let memory = match step.memory(machine, Batch::HandedOver) {
-        Ok(memory) => memory,
-        Err(error) => return too_large(error),
+    let failed = |error: EstimateError| refuse(&error.to_string(), Some(hint(&error)));
+    let target = tuned(&device);
+    let (on, memory) = match On::predict(&config, &device, &target) {
+        Ok(predicted) => predicted,
+        Err(error) => return failed(error),
     };
     if let Some(file) = &arguments.svg {
         let picture = if arguments.policies {
-            explain::policies_to_svg(&config, &on, machine, element, &speed)
+            explain::policies_to_svg(&config, &on, &target)
         } else {
-            let seconds = step.moment_seconds(machine, &memory, &speed);
+            let seconds = target.moment_seconds(&config, &memory);
             seconds.map(|seconds| explain::to_svg(&config, &on, &memory, &seconds))
         };
         let picture = match picture {
             Ok(picture) => picture,
-            Err(error) => return too_large(error),
+            Err(error) => return failed(error),
         };
         if let Err(error) = fs::write(file, picture) {
             let message = format!("cannot write `{}`: {error}", file.display());
@@ -100,37 +77,24 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     })
 }
 
-/// Where the step runs, in which type its activations are, and how fast it is there.
-fn place(arguments: &Args, config: &RunConfig) -> Result<(On, Element, Speed), ExitCode> {
+/// Where the step runs.
+fn device(arguments: &Args) -> Result<Device, ExitCode> {
     let is_cpu = arguments.device == "cpu" || arguments.threads.is_some();
-    if !is_cpu || arguments.card.is_named() {
-        let device = arguments.card.or_found()?;
-        let target = Target::of(&device);
-        if let Machine::Cuda(cuda) = target.machine(config) {
-            let name = device.name().unwrap_or_else(|| "an NVIDIA GPU".to_owned());
-            let element = target.element(config);
-            return Ok((On::Gpu { name, cuda }, element, target.speed(config)));
-        }
-    }
-    if config.use_amp && config.amp_dtype == AmpDtype::Fp16 {
-        return Err(refuse(
-            "fp16 is not predicted on a CPU: it takes other kernels than bf16",
-            Some("`--amp bf16`, or measure with `train memory`"),
-        ));
-    }
-    let threads = arguments.threads.unwrap_or_else(|| {
-        let found = available_parallelism().map_or(1, std::num::NonZero::get);
-        u32::try_from(found).unwrap_or(1)
-    });
-    // The precision that `auto` means on a CPU that multiplies bf16.
-    let element = if config.use_amp {
-        Element::Half
+    let mut device = if is_cpu && !arguments.card.is_named() {
+        Device::this_cpu("`--device cpu`".to_owned())
     } else {
-        Element::Single
+        arguments.card.or_found()?
     };
-    Ok((
-        On::Cpu { threads },
-        element,
-        Speed::of_cpu(threads, element),
-    ))
+    if let (Device::Cpu { cpu, .. }, Some(threads)) = (&mut device, arguments.threads) {
+        cpu.threads = threads;
+    }
+    Ok(device)
+}
+
+const fn hint(error: &EstimateError) -> &'static str {
+    match error {
+        EstimateError::Unknown(_) => "`--amp off`, or measure with `train memory`",
+        EstimateError::PolicyAuto => "`--grad-checkpoint selective` or `mixed`",
+        _ => "a smaller `--batch`, `--img-size` or `--width`",
+    }
 }

@@ -4,58 +4,82 @@ mod svg;
 
 use std::fmt::Write as _;
 
-use config::{AmpDtype, Bytes, RunConfig};
-use estimator::{At, Breakdown, Cuda, Machine, StepMemory};
+use config::{Bytes, RunConfig};
+use estimator::{At, Breakdown, EstimateError, Forecast, HalfPrecision, StepMemory};
 use figures::Table;
+use machine::{Device, Processor};
 use serde_json::{Value, json};
+
+use crate::target::Target;
 
 pub use svg::{policies_to_svg, to_svg};
 
-/// Where the step runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum On {
-    /// A CPU, on which libtorch uses this many threads.
-    Cpu {
-        /// The number of threads.
-        threads: u32,
-    },
-    /// A GPU.
-    Gpu {
-        /// Its name.
-        name: String,
-        /// The GPU as the estimator describes it.
-        cuda: Cuda,
-    },
+/// A step on a device, and what it is predicted to cost there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct On {
+    /// Name of a GPU.
+    name: String,
+    processor: Processor,
+    /// `fp32`, `fp16` or `bf16`.
+    precision: &'static str,
+    forecast: Forecast,
+    context: Bytes,
+    speed_is_known: bool,
 }
 
 impl On {
-    /// Says what is predicted, and for which device.
+    /// Predicts the step of a configuration that needs the most memory, operation by operation.
+    ///
+    /// # Errors
+    /// As [`Target::predict`], and for the policy `auto`.
+    pub fn predict(
+        config: &RunConfig,
+        device: &Device,
+        target: &Target,
+    ) -> Result<(Self, StepMemory), EstimateError> {
+        let (steps, forecast) = target.forecast(config)?;
+        let name = device.name();
+        let on = Self {
+            name: name.unwrap_or_else(|| "an NVIDIA GPU".to_owned()),
+            processor: *target.processor(),
+            precision: match estimator::half(config, target.processor()) {
+                None => "fp32",
+                Some(HalfPrecision::Fp16) => "fp16",
+                Some(HalfPrecision::Bf16) => "bf16",
+            },
+            context: target.context(),
+            speed_is_known: target.speed_is_known(),
+            forecast,
+        };
+        Ok((on, steps.memory(&forecast)?))
+    }
+
+    /// What the prediction is of.
     fn of(&self, config: &RunConfig) -> String {
-        let (bytes, place) = match self {
-            Self::Cpu { .. } => ("tensor", "a CPU with AVX512"),
-            Self::Gpu { name, .. } => ("allocated", name.as_str()),
+        let (bytes, place) = match &self.processor {
+            Processor::Cpu(cpu) => ("tensor", format!("a CPU with {}", cpu.instruction_set)),
+            Processor::Gpu { .. } => ("allocated", self.name.clone()),
+        };
+        let step = if self.forecast.is_of_validation() {
+            "a batch of validation, which takes more than a step of training,"
+        } else {
+            "a training step"
+        };
+        let bound = if self.forecast.is_bound {
+            " (an upper bound)"
+        } else {
+            ""
         };
         let format = if config.use_channels_last {
             "last"
         } else {
             "first"
         };
-        format!("{bytes} bytes of a training step on {place}, channels-{format}")
-    }
-
-    /// The half precision that AMP computes in.
-    const fn half(&self, config: &RunConfig) -> &'static str {
-        match (self, config.amp_dtype) {
-            (Self::Gpu { .. }, AmpDtype::Auto | AmpDtype::Fp16) => "fp16",
-            _ => "bf16",
-        }
+        format!("{bytes} bytes of {step} on {place}, channels-{format}{bound}")
     }
 
     fn context_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Cpu { .. } => None,
-            Self::Gpu { cuda, .. } => Some(Machine::from(*cuda).context_bytes()),
-        }
+        self.processor.is_gpu().then_some(self.context.0)
     }
 }
 
@@ -83,9 +107,12 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
         ]);
     }
     let mut sums = vec![("peak", peak.bytes)];
-    if let (Some(reserved), Some(context)) = (peak.reserved_bytes, on.context_bytes()) {
-        let total = reserved.saturating_add(context);
-        sums.extend([("reserved", reserved), ("with context", total)]);
+    let forecast = &on.forecast;
+    if let Some(reserved) = forecast.reserved_bytes {
+        sums.extend([
+            ("reserved", reserved),
+            ("with context", forecast.total_bytes),
+        ]);
     }
     for (name, bytes) in sums {
         let bytes = Bytes(bytes).to_string();
@@ -100,24 +127,19 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
 
 /// The network and its input.
 fn network(config: &RunConfig, on: &On) -> String {
-    let amp = if config.use_amp {
-        on.half(config)
-    } else {
-        "fp32"
-    };
     let images = if config.batch == 1 { "image" } else { "images" };
     format!(
-        "U-Net of width {}, {} {images} of {}, {amp}",
-        config.width, config.batch, config.img_size
+        "U-Net of width {}, {} {images} of {}, {}",
+        config.width, config.batch, config.img_size, on.precision
     )
 }
 
 /// The recipe that it runs with.
 fn recipe(config: &RunConfig, on: &On) -> String {
     let split = if config.split_concat { " +split" } else { "" };
-    let threads = match on {
-        On::Cpu { threads } => format!(", {threads} threads"),
-        On::Gpu { .. } => String::new(),
+    let threads = match &on.processor {
+        Processor::Cpu(cpu) => format!(", {} threads", cpu.threads),
+        Processor::Gpu { .. } => String::new(),
     };
     format!(
         "policy {}{split}, accumulation {}{threads}",
@@ -152,22 +174,23 @@ pub fn to_json(config: &RunConfig, on: &On, memory: &StepMemory) -> Value {
         .collect();
     let breakdown = &peak.breakdown;
     let context = on.context_bytes();
-    let device = match on {
-        On::Cpu { threads } => {
-            json!({ "kind": "cpu", "instruction_set": "AVX512", "threads": threads })
+    let device = match &on.processor {
+        Processor::Cpu(cpu) => {
+            let instruction_set = cpu.instruction_set.to_string();
+            json!({ "kind": "cpu", "instruction_set": instruction_set, "threads": cpu.threads })
         }
-        On::Gpu { name, .. } => json!({ "kind": "cuda", "name": name }),
+        Processor::Gpu { .. } => json!({ "kind": "cuda", "name": on.name }),
     };
-    let total = peak.reserved_bytes.zip(context);
+    let forecast = &on.forecast;
     json!({
         "schema_version": 1,
         "device": device,
         "config": config,
         "predicted": {
-            "allocated_bytes": peak.bytes,
-            "reserved_bytes": peak.reserved_bytes,
-            "total_bytes": total.map(|(reserved, context)| reserved.saturating_add(context)),
-            "images_per_second": null,
+            "allocated_bytes": forecast.allocated_bytes,
+            "reserved_bytes": forecast.reserved_bytes,
+            "total_bytes": context.map(|_| forecast.total_bytes),
+            "images_per_second": on.speed_is_known.then_some(forecast.images_per_second),
         },
         "breakdown": {
             "parameters_bytes": breakdown.parameters_bytes,

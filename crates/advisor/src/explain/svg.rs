@@ -1,12 +1,12 @@
 //! The pictures of a predicted step: what it holds from moment to moment, for one policy or for each.
 
 use config::{Bytes, CheckpointPolicy, RunConfig};
-use estimator::{Batch, EstimateError, Machine, Speed, StepMemory, TrainingStep};
+use estimator::{Batch, EstimateError, StepMemory};
 use figures::timeline::{Chart, MemoryTimeline, Panel, Panels, Sample};
-use schedule::Element;
 
 use super::{On, network, phase, recipe};
 use crate::fit::with_policy;
+use crate::target::Target;
 
 /// The named policies, in the order of the picture.
 const POLICIES: [CheckpointPolicy; 5] = [
@@ -69,20 +69,18 @@ pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory, seconds: &[f64])
 /// Draws the step under each named policy, side by side.
 ///
 /// # Errors
-/// As [`TrainingStep::peak`].
+/// As [`Target::predict`].
 pub fn policies_to_svg(
     config: &RunConfig,
     on: &On,
-    machine: Machine,
-    element: Element,
-    speed: &Speed,
+    target: &Target,
 ) -> Result<String, EstimateError> {
     let mut panels = Vec::new();
     for policy in POLICIES {
         let config = with_policy(config, policy);
-        let step = TrainingStep::of(&config, element).ok_or(EstimateError::Schedule)?;
-        let memory = step.memory(machine, Batch::HandedOver)?;
-        let seconds = step.moment_seconds(machine, &memory, speed)?;
+        let steps = target.steps(&config)?;
+        let memory = steps.training.memory(steps.machine, Batch::HandedOver)?;
+        let seconds = target.moment_seconds(&config, &memory)?;
         panels.push(Panel {
             name: policy.to_string(),
             timeline: timeline(&memory, &seconds),

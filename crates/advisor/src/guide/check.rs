@@ -3,11 +3,11 @@
 use bench::results::Results;
 use config::guide::{CLAIMS, Claim, EXAMPLES, Quantity, Setup, Stated, TABLE, Verdict};
 use config::{Bytes, Overrides, RunConfig, presets, resolve};
-use estimator::EstimateError;
+use estimator::{EstimateError, Forecast};
 use serde::Serialize;
 
 use crate::recommend::{AdviceError, GB};
-use crate::target::{Prediction, Target};
+use crate::target::Target;
 
 /// The widths that are searched for those at which the baseline holds.
 const WIDTHS: std::ops::RangeInclusive<u32> = 1..=256;
@@ -178,9 +178,9 @@ impl Checker<'_> {
         })
     }
 
-    fn predict(&self, config: &RunConfig) -> Result<Prediction, EstimateError> {
+    fn predict(&self, config: &RunConfig) -> Result<Forecast, EstimateError> {
         let prediction = self.without_limit.predict(config)?;
-        prediction.ok_or(EstimateError::Schedule)
+        prediction.ok_or(EstimateError::PolicyAuto)
     }
 
     /// The widths that the guide's figures describe.
@@ -213,7 +213,7 @@ impl Checker<'_> {
         if is_predicted(claim) || has_other_switches(claim) {
             let of = self.predict(&claim.of.config(self.width)?)?;
             let against = self.predict(&against.config(self.width)?)?;
-            let percent = |figure: fn(&Prediction) -> f64| {
+            let percent = |figure: fn(&Forecast) -> f64| {
                 Some(claim.percent_of(figure(&of), figure(&against)))
             };
             if claim.quantity == Quantity::Memory {
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     fn of(width: u32) -> Check {
-        let card = Target::typical_card().unwrap();
+        let card = machine::Hardware::typical().unwrap();
         let device = Device::Given {
             memory: card.memory,
             card: Some(card),

@@ -77,7 +77,7 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
     let point = |config: &RunConfig| -> Result<Point, EstimateError> {
         let prediction = without_limit
             .predict(config)?
-            .ok_or(EstimateError::Schedule)?;
+            .ok_or(EstimateError::PolicyAuto)?;
         let plan = config.grad_checkpoint_plan.clone();
         Ok(Point {
             policy: plan.is_none().then(|| config.checkpoint_policy()),
@@ -92,7 +92,7 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
             on_front: false,
         })
     };
-    let mut planner = target.planner(&config)?.ok_or(EstimateError::Schedule)?;
+    let mut planner = target.planner(&config)?;
     let mut all = Vec::new();
     for planned in planner.front(STEP)? {
         all.push(point(&with_plan(&config, &planned.plan))?);
@@ -123,7 +123,7 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
         .cloned()
         .collect();
     policies.sort_by_key(|it| std::cmp::Reverse(it.allocated_bytes));
-    let context = target.machine(&config).context_bytes();
+    let Bytes(context) = target.context();
     Ok(Pareto {
         front: all.into_iter().filter(|it| it.on_front).collect(),
         policies,
@@ -158,13 +158,13 @@ const fn letter(keep: Keep) -> char {
 
 #[cfg(test)]
 mod tests {
-    use machine::Cpu;
+    use machine::{Cpu, Processor};
 
     use super::*;
 
     #[test]
     fn nothing_beats_the_front() {
-        let target = Target::of_cpu(Cpu::avx512(2)).with_free(Some(Bytes(Bytes::GIB)));
+        let target = Target::new(Processor::Cpu(Cpu::avx512(2)), Some(Bytes(Bytes::GIB)));
         let config = RunConfig {
             width: 16,
             batch: 2,

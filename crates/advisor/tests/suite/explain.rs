@@ -20,6 +20,9 @@ const STEP: &[&str] = &[
 fn explain(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_advisor"))
         .args(arguments)
+        // The same on every machine that has AVX2.
+        .env("ATEN_CPU_CAPABILITY", "avx2")
+        .env("SNUG_LEDGER", "off")
         .output()
         .unwrap()
 }

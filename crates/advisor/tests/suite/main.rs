@@ -5,6 +5,7 @@
 mod binary;
 mod calibrate;
 mod explain;
+mod forecast;
 mod gpus;
 mod guide;
 mod ledger;

@@ -2,7 +2,7 @@
 
 use advisor::{Freedom, Target};
 use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
-use machine::Cpu;
+use machine::{Cpu, Processor};
 use proptest::prelude::*;
 
 use super::{Failure, Ladder, Means, Recipe, Rung};
@@ -20,7 +20,7 @@ const OUT_OF_MEMORY: Failure = Failure::OutOfMemory {
 };
 
 fn target() -> Target {
-    Target::of_cpu(Cpu::avx512(2)).with_free(Some(Bytes(Bytes::GIB)))
+    Target::new(Processor::Cpu(Cpu::avx512(2)), Some(Bytes(Bytes::GIB)))
 }
 
 fn recipe(precision: Precision) -> Recipe {

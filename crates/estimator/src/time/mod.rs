@@ -5,7 +5,7 @@
 mod tests;
 
 use config::Network;
-use machine::Rates;
+use machine::{Hardware, InstructionSet, Processor, Rates};
 use schedule::Element;
 
 use crate::static_bytes::num_parameters;
@@ -48,6 +48,27 @@ const CPU_BYTES_PER_SECOND: f64 = 19e9;
 const CPU_KERNEL_SECONDS: f64 = 20e-6;
 
 impl Speed {
+    /// Of a device. That of a GPU whose rates are not known is a typical card's, and that of a CPU is
+    /// of one with AVX512 and as many threads: see [`Self::is_known`].
+    pub fn of(on: &Processor, element: Element) -> Self {
+        match on {
+            Processor::Gpu { rates, .. } => {
+                Self::of_gpu(&rates.unwrap_or_else(typical_rates), element)
+            }
+            Processor::Cpu(cpu) => Self::of_cpu(cpu.threads, element),
+        }
+    }
+
+    /// Whether [`Self::of`] is the speed of this device, or of one that only serves to compare
+    /// recipes.
+    pub fn is_known(on: &Processor) -> bool {
+        match on {
+            Processor::Gpu { rates, .. } => rates.is_some(),
+            // Fitted to one machine, with AVX512.
+            Processor::Cpu(cpu) => cpu.instruction_set == InstructionSet::Avx512,
+        }
+    }
+
     /// Of a GPU by its peak rates. Half precision runs on tensor cores where there are any; fp32
     /// in TF32, which libtorch allows convolutions by itself.
     pub fn of_gpu(rates: &Rates, element: Element) -> Self {
@@ -97,4 +118,19 @@ impl Speed {
         let parameters = num_parameters(network).unwrap_or(u64::MAX);
         self.seconds(Work::passes(parameters.saturating_mul(4), 7.0, 8.0))
     }
+}
+
+fn typical_rates() -> Rates {
+    Hardware::typical()
+        .or_else(|| Hardware::cards().first())
+        .map_or(
+            Rates {
+                memory_bytes_per_second: 360e9,
+                fp32_flops: 12.7e12,
+                tf32_flops: None,
+                fp16_flops: None,
+                bf16_flops: None,
+            },
+            |card| card.rates,
+        )
 }

@@ -63,6 +63,12 @@ pub struct Rates {
 }
 
 impl Hardware {
+    /// The card where only a size of memory is known: that of the smallest generation with all types
+    /// of tensor cores.
+    pub fn typical() -> Option<&'static Card> {
+        Self::lookup("RTX 3060")
+    }
+
     /// Every row.
     pub fn cards() -> &'static [Card] {
         rows::CARDS

@@ -194,9 +194,7 @@ fn only<T>(
 }
 
 fn several(count: usize, what: &str) -> String {
-    format!(
-        "{count} {what} found; using the first; choose another with `CUDA_VISIBLE_DEVICES`"
-    )
+    format!("{count} {what} found; using the first; choose another with `CUDA_VISIBLE_DEVICES`")
 }
 
 fn part_of(gpu: &Gpu) -> String {

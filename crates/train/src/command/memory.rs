@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
 use config::{Bytes, Category, CheckpointPolicy, RunConfig};
-use estimator::{Batch, Speed, TrainingStep};
+use estimator::{Batch, Speed, Steps};
 use figures::Table;
 use figures::numbers::change;
 use figures::timeline::{Bar, Chart, MemoryTimeline, Sample};
@@ -75,9 +75,10 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     let name = name_of(&config);
     let timeline = Timeline::of(&warmed_up(&config, choice.precision)?.recorded_step()?);
     let predicted = |config: &RunConfig| {
-        prediction::peak(config, Device::Cpu, choice.precision, Batch::Kept).map(|peak| peak.bytes)
+        let peak = prediction::peak(config, Device::Cpu).ok();
+        peak.map(|peak| peak.bytes)
     };
-    let outline = predicted_timeline(&config, choice.precision);
+    let outline = predicted_timeline(&config);
     let mut policies = vec![Bar {
         name: name.clone(),
         bytes: timeline.peak.total(),
@@ -174,12 +175,14 @@ fn name_of(config: &RunConfig) -> String {
 }
 
 /// What the estimator says of the step, moment by moment, where it knows the kernels.
-fn predicted_timeline(config: &RunConfig, precision: Precision) -> Option<MemoryTimeline> {
-    let (cpu, element) = prediction::kernels(config, Device::Cpu, precision)?;
-    let step = TrainingStep::of(config, element)?;
-    let predicted = step.memory(cpu, Batch::Kept).ok()?;
-    let speed = Speed::of_cpu(cpu.threads, element);
-    let seconds = step.moment_seconds(cpu, &predicted, &speed).ok()?;
+fn predicted_timeline(config: &RunConfig) -> Option<MemoryTimeline> {
+    let processor = device::processor(Device::Cpu);
+    let Steps {
+        machine, training, ..
+    } = Steps::of(config, &processor).ok()?;
+    let predicted = training.memory(machine, Batch::Kept).ok()?;
+    let speed = Speed::of(&processor, training.element);
+    let seconds = training.moment_seconds(machine, &predicted, &speed).ok()?;
     Some(memory::predicted(&predicted, &seconds))
 }
 

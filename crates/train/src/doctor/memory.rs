@@ -4,7 +4,6 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{cuda as cuda_allocator, meter};
 
 use config::{Bytes, ImageSize, RunConfig};
-use estimator::Batch;
 
 use super::Finding;
 use super::tiny::{ALL_POLICIES, OFF, config_of};
@@ -54,7 +53,7 @@ pub(super) fn prediction(broken: bool) -> Result<Finding> {
         if compose::missing_feature(&config).is_some() || config.use_reentrant {
             continue;
         }
-        let predicted = prediction::peak(&config, Device::Cpu, Precision::Fp32, Batch::Kept);
+        let predicted = prediction::peak(&config, Device::Cpu).ok();
         let tolerated = prediction::tolerated(&config, Device::Cpu);
         let (Some(predicted), Some(tolerated)) = (predicted, tolerated) else {
             return Ok(Finding::skipped("this CPU has neither AVX512 nor AVX2"));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use config::{CheckpointPolicy, ImageSize, RunConfig};
-use estimator::{Batch, Peak, Purpose, Resident};
+use estimator::{Peak, Purpose, Resident};
 use tch::Device;
 
 use crate::error::Result;
@@ -110,13 +110,14 @@ impl Case {
 
     /// `None` where the kernels are not known.
     pub(super) fn predicted(&self) -> Option<Peak> {
-        let (config, precision) = (&self.config, self.precision());
-        match self.step.evaluation(config) {
-            None => prediction::peak(config, Device::Cpu, precision, Batch::Kept),
+        let config = &self.config;
+        let peak = match self.step.evaluation(config) {
+            None => prediction::peak(config, Device::Cpu),
             Some((purpose, resident)) => {
-                prediction::evaluation_peak(config, Device::Cpu, precision, purpose, resident)
+                prediction::evaluation_peak(config, Device::Cpu, purpose, resident)
             }
-        }
+        };
+        peak.ok()
     }
 
     pub(super) fn measured_bytes(&self) -> Result<u64> {

@@ -6,17 +6,18 @@ use advisor::ledger::LargestBatch;
 use clap::Args;
 use config::cli::{Fit, KeyFlags};
 use config::{Bytes, Language, RunConfig};
-use estimator::Peak;
+use estimator::Forecast;
 use tch::Device;
 
 use super::flags::DeviceFlag;
 use super::{console, scale};
 use crate::error::Result;
+use crate::fault;
 use crate::outputs::{RunDir, prepare_models_dir};
+use crate::proposal::{self, Images};
 use crate::run_data::RunData;
 use crate::snapshot::{DataId, Record};
 use crate::usage::UsageError;
-use crate::{fault, prediction, proposal};
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
 use engine::precision::{self, CpuSupport};
@@ -158,12 +159,14 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let interrupt = Interrupt::listen();
     let num_val = data.val.source().len();
     let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
-    let peak = prediction::run_peak(&trainer.config, device, precision, images, num_val);
-    peak.iter().for_each(say_peak);
-    let mut predicted = proposal::predicted(&trainer.config, device, precision, images);
-    if let Some(peak) = peak {
-        predicted.allocated_bytes = Some(peak.bytes);
-    }
+    let all = Images {
+        training: images,
+        validation: num_val,
+    };
+    let forecast = proposal::forecast(&trainer.config, device, all);
+    forecast.iter().for_each(say_forecast);
+    let predicted = forecast.map(|forecast| proposal::in_ledger(&forecast, device));
+    let predicted = predicted.unwrap_or_default();
     let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
     let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
@@ -198,11 +201,12 @@ fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 2])
     say_temperature(device);
 }
 
-fn say_peak(peak: &Peak) {
+fn say_forecast(forecast: &Forecast) {
+    let at_most = if forecast.is_bound { "at most " } else { "" };
     console::note(&format!(
-        "memory: {} of tensors predicted at the peak, at: {}",
-        Bytes(peak.bytes),
-        peak.at
+        "memory: {at_most}{} of tensors predicted at the peak, at: {}",
+        Bytes(forecast.allocated_bytes),
+        forecast.peak().at
     ));
 }
 

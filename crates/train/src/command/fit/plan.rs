@@ -8,7 +8,7 @@ use torch_ext::{cuda, meter};
 
 use crate::command::console;
 use crate::error::Result;
-use crate::proposal::{Consent, Limits, ladder, propose};
+use crate::proposal::{Consent, Images, Limits, ladder, propose};
 use crate::run_data::RunData;
 use engine::guard::Guard;
 use engine::ladder::Ladder;
@@ -75,7 +75,10 @@ impl PlanFlags {
             tensors: self.memory_limit.as_ref().map(|limit| limit.bytes),
             guard: Some(*guard),
         };
-        let images = data.train.source().len();
+        let images = Images {
+            training: data.train.source().len(),
+            validation: data.val.source().len(),
+        };
         let (batch, use_amp) = (asked.batch, asked.use_amp);
         // A run that goes on does so as it was; the ladder is there for what has changed.
         let consent = if is_resumed {
@@ -83,7 +86,7 @@ impl PlanFlags {
         } else {
             self.consent()
         };
-        let proposal = propose(asked, device, precision, images, limits, consent)?;
+        let proposal = propose(asked, device, images, limits, consent)?;
         proposal.notes.iter().for_each(|line| console::note(line));
         let config = proposal.config;
         if let Some(Bytes(bytes)) = limits.tensors.filter(|_| !device.is_cuda()) {
@@ -96,7 +99,7 @@ impl PlanFlags {
         };
         Ok(Plan {
             ladder: (self.consent() != Consent::Strict)
-                .then(|| ladder(&config, device, precision, limits)),
+                .then(|| ladder(&config, device, images, limits)),
             precision,
             data: if config.batch == batch {
                 data
