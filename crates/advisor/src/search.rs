@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
         config: &RunConfig,
     ) -> Result<Option<Fit>, EstimateError> {
         let prediction = self.predict(config)?;
-        Ok(prediction.and_then(|prediction| self.target.fit_of(config, prediction)))
+        Ok(prediction.and_then(|prediction| self.target.fit_of(config, &prediction)))
     }
 
     fn predict(&mut self, config: &RunConfig) -> Result<Option<Forecast>, EstimateError> {
@@ -187,13 +187,13 @@ impl Target {
     /// Fails as [`Target::predict`] does.
     pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
         let prediction = self.predict(config)?;
-        Ok(prediction.and_then(|prediction| self.fit_of(config, prediction)))
+        Ok(prediction.and_then(|prediction| self.fit_of(config, &prediction)))
     }
 
-    fn fit_of(&self, config: &RunConfig, prediction: Forecast) -> Option<Fit> {
-        self.fits(&prediction).then(|| Fit {
+    fn fit_of(&self, config: &RunConfig, prediction: &Forecast) -> Option<Fit> {
+        self.fits(prediction).then(|| Fit {
             config: config.clone(),
-            prediction,
+            prediction: *prediction,
         })
     }
 }

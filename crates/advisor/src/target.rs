@@ -247,7 +247,7 @@ impl Target {
         let (precision, channels_last) = (self.precision(config), config.use_channels_last);
         Ok((
             steps,
-            self.tuned.corrected(forecast, precision, channels_last),
+            self.tuned.corrected(&forecast, precision, channels_last),
         ))
     }
 

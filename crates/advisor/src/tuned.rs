@@ -52,7 +52,7 @@ impl Tuned {
     /// corrects the default rates.
     pub(crate) fn corrected(
         &self,
-        prediction: Forecast,
+        prediction: &Forecast,
         precision: &str,
         channels_last: bool,
     ) -> Forecast {
@@ -67,7 +67,7 @@ impl Tuned {
             total_bytes: corrections.total(Bytes(prediction.total_bytes)).0,
             step_seconds: prediction.step_seconds * factor,
             images_per_second: prediction.images_per_second / factor,
-            ..prediction
+            ..*prediction
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn by_default_nothing_changes() {
         let tuned = Tuned::default();
-        assert_eq!(tuned.corrected(forecast(), "fp16", true), forecast());
+        assert_eq!(tuned.corrected(&forecast(), "fp16", true), forecast());
         assert!(tuned.notes().is_empty() && !tuned.is_compared());
     }
 
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_ledgers_factor_is_for_what_is_not_calibrated() {
         let of = |precision, channels_last| {
-            let it = tuned().corrected(forecast(), precision, channels_last);
+            let it = tuned().corrected(&forecast(), precision, channels_last);
             assert_eq!(
                 (it.allocated_bytes, it.reserved_bytes, it.total_bytes),
                 (100, Some(210), 330)
