@@ -34,15 +34,14 @@ fn peak_of_size(setting: &Setting, num: u32, size: [u32; 2]) -> u64 {
 /// bf16 where the CPU multiplies it. Elsewhere convolutions are computed in fp32 behind conversions,
 /// whose buffers take most of what bf16 saves.
 fn bf16() -> Option<Precision> {
-    let has_bf16 = torch_ext::library::cpu_has_bf16();
-    if !has_bf16 {
-        eprintln!("skipped: bf16, since this CPU has neither AVX512-BF16 nor AMX");
-    }
-    has_bf16.then_some(Precision::Bf16)
+    machine::Cpu::detect().bf16.then_some(Precision::Bf16)
 }
 
 #[test]
 fn checkpointing_lowers_the_peak() {
+    if bf16().is_none() {
+        println!("skipped in bf16: this CPU has neither AVX512-BF16 nor AMX");
+    }
     let _turn = alone();
     // At width 64 and 512x512 the ratios in fp32 are 0.41, 0.62, 0.50 and 0.29 (derived from what
     // each policy keeps). In a small network on small images, temporary tensors add to them.
@@ -75,6 +74,7 @@ fn checkpointing_lowers_the_peak() {
 #[test]
 fn bf16_lowers_the_peak() {
     if bf16().is_none() {
+        println!("skipped: this CPU has neither AVX512-BF16 nor AMX");
         return;
     }
     let _turn = alone();

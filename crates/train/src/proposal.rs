@@ -78,7 +78,8 @@ pub fn propose(
     };
     let real = widest(&asked, images);
     let cost = target.predict(&real).ok().flatten();
-    let fits = cost.is_some_and(|cost| target.fits(&cost));
+    let cost = cost.as_ref();
+    let fits = cost.is_some_and(|cost| target.fits(cost));
     let freedom = freedom(consent);
     let fit = match consent {
         Consent::Force if !is_auto => return Ok(Proposal::as_asked(asked, &target, cost)),
@@ -105,7 +106,7 @@ pub fn propose(
             };
             let more = self::target(&asked, device, images, without);
             if let (Error::NothingFits { hint, .. }, Some(more)) = (&mut error, more)
-                && cost.is_some_and(|cost| more.fits(&cost))
+                && cost.is_some_and(|cost| more.fits(cost))
             {
                 let flag = guard_flag(device);
                 *hint = format!(
@@ -239,7 +240,7 @@ fn without_prediction(asked: RunConfig, is_auto: bool) -> Result<Proposal> {
 fn nothing_fits(
     target: &Target,
     asked: &RunConfig,
-    cost: Option<Forecast>,
+    cost: Option<&Forecast>,
     consent: Consent,
 ) -> Error {
     let budget = target.budget().unwrap_or_default();
@@ -265,10 +266,10 @@ fn nothing_fits(
 }
 
 impl Proposal {
-    fn as_asked(config: RunConfig, target: &Target, cost: Option<Forecast>) -> Self {
+    fn as_asked(config: RunConfig, target: &Target, cost: Option<&Forecast>) -> Self {
         let mut notes = Vec::new();
         if let (Some(cost), Some(budget)) = (cost, target.budget())
-            && !target.fits(&cost)
+            && !target.fits(cost)
         {
             notes.push(format!(
                 "memory: predicted to take {}, where {budget} may be taken; run all the same \
@@ -283,10 +284,10 @@ impl Proposal {
         }
     }
 
-    fn of(target: &Target, asked: &RunConfig, cost: Option<Forecast>, fit: Fit) -> Self {
+    fn of(target: &Target, asked: &RunConfig, cost: Option<&Forecast>, fit: Fit) -> Self {
         // Of a policy yet to be chosen there is no cost: beside `off`.
-        let before = cost.unwrap_or(fit.prediction);
-        let changes = changes(target, asked, &before, &fit).unwrap_or_default();
+        let before = cost.unwrap_or(&fit.prediction);
+        let changes = changes(target, asked, before, &fit).unwrap_or_default();
         let mut notes: Vec<_> = changes
             .iter()
             .map(|change| {

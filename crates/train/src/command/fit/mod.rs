@@ -142,12 +142,8 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         }
     }
     warn_about_speed(&trainer.config, device, folder.is_some());
-    let (images, batch) = (data.train.source().len(), trainer.config.batch as usize);
-    if images < batch {
-        console::note(&format!(
-            "batch: only {images} images to train on, so each step sees {images}, not {batch}"
-        ));
-    }
+    let images = data.train.source().len();
+    warn_about_batch(images, trainer.config.batch as usize);
 
     let models_dir = args.models_dir.as_deref().map(absolute);
     before.models_dir = models_dir.or(before.models_dir);
@@ -181,6 +177,14 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         console::print(&trivial_answers(data.val.source().as_ref())?);
     }
     Ok(())
+}
+
+fn warn_about_batch(images: usize, batch: usize) {
+    if images < batch {
+        console::note(&format!(
+            "batch: only {images} images to train on, so each step sees {images}, not {batch}"
+        ));
+    }
 }
 
 /// The banner, and where it runs.
