@@ -70,7 +70,7 @@ fn cards() -> Vec<Device> {
         "RTX 5090",
     ];
     let of = |name: &str| {
-        let card = Hardware::lookup(name).unwrap_or_else(|| panic!("{name}"));
+        let card = Hardware::lookup(name).unwrap();
         Device::Given {
             memory: card.memory,
             card: Some(card),
