@@ -1,20 +1,20 @@
-//! What the bytes of a training step are for.
+//! The purposes of the bytes of a training step.
 
-/// What a tensor is for.
+/// The purpose of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Category {
     /// Weights and the buffers of batch norm.
     Parameters,
     /// Moments of the optimizer.
     Optimizer,
-    /// Gradients of parameters, from when they are made to the end of the step.
+    /// Gradients of parameters, from their creation to the end of the step.
     Gradients,
-    /// Made in forward and still needed when backward begins, and the batch.
+    /// Tensors that are made in forward and still needed when backward begins, and the batch.
     Activations,
-    /// Made and freed within forward, within backward or within the update; what backward rebuilds is
-    /// among these.
+    /// Tensors that are made and freed within forward, within backward or within the update,
+    /// including those that backward rebuilds.
     Transients,
-    /// What cuDNN works in; on a CPU that is among the transients.
+    /// cuDNN's workspace; on a CPU, workspaces are among the transients.
     Workspace,
 }
 
@@ -22,7 +22,7 @@ pub enum Category {
 pub type BytesByCategory = [u64; Category::ALL.len()];
 
 impl Category {
-    /// All, in the order in which charts stack them.
+    /// All categories, in the order in which charts stack them.
     pub const ALL: [Self; 6] = [
         Self::Parameters,
         Self::Optimizer,
@@ -44,7 +44,7 @@ impl Category {
         }
     }
 
-    /// Its place in [`Self::ALL`].
+    /// Its index in [`Self::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }

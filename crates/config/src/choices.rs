@@ -77,8 +77,8 @@ choices! {
         Block = "block",
         /// Each stage, with its pooling or its transposed convolution and concat.
         Stage = "stage",
-        /// What a plan says, stage by stage; without a plan, the built-in one, which has the smallest
-        /// peak for an acceptable cost in time.
+        /// What a plan says, stage by stage; without a plan, the built-in one, which has the
+        /// smallest peak for an acceptable cost in time.
         Mixed = "mixed",
         /// The cheapest segments whose predicted peak fits the memory.
         Auto = "auto",
@@ -86,8 +86,8 @@ choices! {
 }
 
 choices! {
-    /// What a stage (a double convolution with the operations that lead to it) keeps from its forward
-    /// for its backward. Anything else is rebuilt when backward needs it.
+    /// What a stage (a double convolution with the operations that lead to it) keeps from its
+    /// forward for its backward. Anything else is rebuilt when backward needs it.
     Keep, "part of a plan", "`everything`, `convs`, `last-conv` or `nothing`" {
         /// Input, convolution outputs and activations: nothing is rebuilt.
         Everything = "everything",

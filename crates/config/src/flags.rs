@@ -1,8 +1,8 @@
-//! Flags whose text differs from the text of one key: they set two keys at once, or they write a value
-//! differently.
+//! Flags whose text differs from the text of one key: they set two keys at once, or they write a
+//! value differently.
 //!
-//! They implement `FromStr`, so that a command-line parser can use them without this module depending
-//! on the parser.
+//! They implement `FromStr`, so that a command-line parser can use them without this module
+//! depending on the parser.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,18 +1,20 @@
-//! The keys of a configuration: each key is one row, and everything else about it follows from the row.
+//! The keys of a configuration: each key is one row, and everything else about it follows from the
+//! row.
 //!
-//! The rows below generate [`RunConfig`](crate::RunConfig) and its default, the TOML that is written
-//! and read, [`Overrides`](crate::Overrides) and their ranges, the flags of the programs (`cli`), the
-//! suggestions for misspelt keys, and what a resumed run may change. To add a key, add a row and use
-//! the key.
+//! The rows below generate [`RunConfig`](crate::RunConfig) and its default, the TOML that is
+//! written and read, [`Overrides`](crate::Overrides) and their ranges, the flags of the programs
+//! (`cli`), the suggestions for misspelt keys, and what a resumed run may change. To add a key, add
+//! a row and use the key.
 
 use crate::nearest::nearest;
 
-/// Passes every row to the macro `$make`, in the order in which a configuration is written. A row has
-/// documentation, a name, a type, a default (`as Option` marks a key that may be unset), and then
+/// Passes every row to the macro `$make`, in the order in which a configuration is written. A row
+/// has documentation, a name, a type, a default (`as Option` marks a key that may be unset), and
+/// then
 /// - `accepts`: the accepted range, worded to follow "must be";
-/// - `flag`: its flag, followed in parentheses by the type of the value, the value's name (`""` for a
-///   flag without a value), the help text and, for a flag that sets several keys, the function that
-///   does so. The row of the first of these keys declares the flag;
+/// - `flag`: its flag, followed in parentheses by the type of the value, the value's name (`""` for
+///   a flag without a value), the help text and, for a flag that sets several keys, the function
+///   that does so. The row of the first of these keys declares the flag;
 /// - `commands`: the commands that offer the flag in addition to `train fit`;
 /// - `resume`: whether a resumed run may change the key;
 /// - `aliases`: names of the same setting in other programs;
@@ -58,7 +60,8 @@ macro_rules! with_rows {
                 aliases: ["amp"],
                 banner: ("mixed precision (AMP):   ", "混合精度（AMP）:         "),
             }
-            /// Gradient checkpointing; see [`RunConfig::checkpoint_policy`](crate::RunConfig::checkpoint_policy).
+            /// Gradient checkpointing; see
+            /// [`RunConfig::checkpoint_policy`](crate::RunConfig::checkpoint_policy).
             use_grad_checkpoint: bool = false => {
                 accepts: SWITCH,
                 flag: "--grad-checkpoint" (
@@ -167,15 +170,16 @@ macro_rules! with_rows {
                 resume: WithCheckpointing,
                 banner: ("plan, stage by stage:    ", "ステージごとの計画:      "),
             }
-            /// The reentrant form of gradient checkpointing; it has no effect when checkpointing is off.
+            /// The reentrant form of gradient checkpointing; it has no effect when checkpointing is
+            /// off.
             use_reentrant: bool = false => {
                 accepts: SWITCH,
                 flag: "--use-reentrant" (Switch, "SWITCH", "The reentrant form of gradient checkpointing: on or off"),
                 commands: [Memory],
                 resume: WithCheckpointing,
             }
-            /// Convolves the two halves of each concatenation separately, without a buffer for both.
-            /// Results are equal within rounding, not bit for bit.
+            /// Convolves the two halves of each concatenation separately, without a buffer for
+            /// both. Results are equal within rounding, not bit for bit.
             split_concat: bool = false => {
                 accepts: SWITCH,
                 flag: "--split-concat" (
@@ -230,7 +234,8 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory],
                 resume: Fixed,
             }
-            /// Uses deterministic algorithms, which give the same bits each time, if there is a choice.
+            /// Uses deterministic algorithms, which give the same bits each time, if there is a
+            /// choice.
             deterministic: bool = false => {
                 accepts: SWITCH,
                 flag: "--deterministic" (
@@ -253,8 +258,8 @@ pub struct Key {
     pub name: &'static str,
     /// The flag that sets it.
     pub flag: &'static str,
-    /// The commands that offer the flag in addition to [`Command::Fit`]. For a flag that sets several
-    /// keys, only the key that declares it lists them.
+    /// The commands that offer the flag in addition to [`Command::Fit`]. For a flag that sets
+    /// several keys, only the key that declares it lists them.
     pub commands: &'static [Command],
     /// Whether a resumed run may change it.
     pub resume: Resume,

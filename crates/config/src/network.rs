@@ -137,8 +137,8 @@ impl Network {
         }
     }
 
-    /// Number of stages: downs, bottleneck and ups, in the order in which they run. The head is not a
-    /// stage.
+    /// Number of stages: downs, bottleneck and ups, in the order in which they run. The head is not
+    /// a stage.
     pub const fn num_stages(&self) -> usize {
         2 * self.depth as usize + 1
     }

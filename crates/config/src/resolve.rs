@@ -74,8 +74,8 @@ pub struct Resolved {
 
 /// Merges the layers (default < preset < file < flag) and validates the result.
 ///
-/// A file may name the preset that it builds on (`preset = "speed"`). The argument `preset`, or else
-/// the preset among the flags, replaces it. Without any preset, the values are those of
+/// A file may name the preset that it builds on (`preset = "speed"`). The argument `preset`, or
+/// else the preset among the flags, replaces it. Without any preset, the values are those of
 /// `best-balance`.
 ///
 /// # Errors

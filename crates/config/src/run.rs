@@ -18,8 +18,8 @@ macro_rules! stored {
 
 macro_rules! run_config {
     ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => $rest:tt)+) => {
-        /// What to run. [`resolve`](crate::resolve) creates and validates it; code that changes a field
-        /// afterwards must keep to the ranges of the rows in [`keys`](crate::keys).
+        /// What to run. [`resolve`](crate::resolve) creates and validates it; code that changes a
+        /// field afterwards must keep to the ranges of the rows in [`keys`](crate::keys).
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct RunConfig {
             $($(#[$doc])* pub $name: stored!($ty $(, $option)?),)+

@@ -1,7 +1,7 @@
 //! The types of keys: how TOML writes their values and which values a key accepts.
 //!
-//! The TOML type of an integer key holds every TOML integer, so that the error for `batch = -1` states
-//! the accepted range and not the name of a Rust type.
+//! The TOML type of an integer key holds every TOML integer, so that the error for `batch = -1`
+//! states the accepted range and not the name of a Rust type.
 
 use std::str::FromStr;
 

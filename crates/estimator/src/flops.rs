@@ -4,27 +4,27 @@ use config::{Block, ImageSize, Network};
 
 use crate::EstimateError;
 
-/// Floating-point operations, a multiplication and an addition counted as two.
+/// Floating-point operations; a multiplication and an addition count as two.
 ///
-/// Convolutions only: batch norm, `ReLU`, pooling, biases and loss are bound by
-/// bandwidth and belong to no count of operations.
+/// Only convolutions are counted: batch norm, `ReLU`, pooling, biases and loss are
+/// bound by bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flops {
     /// Forward pass.
     pub forward: u64,
-    /// Forward and backward. Each convolution costs as much again for the
-    /// gradient of its input and of its weight; only the first needs no
-    /// gradient of its input, the image.
+    /// Forward and backward. The gradients of a convolution's input and weight each
+    /// cost as much as its forward; only the first convolution needs no gradient
+    /// of its input, the image.
     pub training: u64,
 }
 
 impl Flops {
-    /// Operations for one image of a size.
+    /// Operations for one image of this size.
     ///
     /// # Errors
     ///
-    /// [`EstimateError::ImageSize`] when the size cannot be halved as often as
-    /// the network does, [`EstimateError::TooLarge`] past 64 bits.
+    /// [`EstimateError::ImageSize`] if the size cannot be halved as often as the
+    /// network requires, [`EstimateError::TooLarge`] if a figure exceeds 64 bits.
     pub fn per_image(network: &Network, size: ImageSize) -> Result<Self, EstimateError> {
         let divisor = 1_u32.checked_shl(network.depth).unwrap_or(u32::MAX);
         let halves = |side: u32| side > 0 && side.is_multiple_of(divisor);
@@ -60,7 +60,7 @@ impl Flops {
                     transpose,
                     conv,
                 } => {
-                    // A stride equal to the kernel: each output pixel sees one tap.
+                    // The stride equals the kernel size, so each output pixel sees one tap.
                     let up = convolution(
                         transpose.in_channels,
                         transpose.out_channels,
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_guides_network() {
-        // Derived by hand for this network: 385.3 GFLOP forward, 1,155 in training.
+        // These were derived by hand for this network: 385.3 GFLOP forward, 1,155 in training.
         let flops = Flops::per_image(&Network::new(64, 1), ImageSize::new(512, 512)).unwrap();
         assert_eq!(flops.forward / 100_000_000, 3_853);
         assert_eq!(flops.training / 1_000_000_000, 1_155);

@@ -1,8 +1,8 @@
-//! What a run costs on a device: the one figure that every program shows.
+//! The cost of a run on a device: the figure that every program shows.
 //!
-//! A [`Steps`] is a configuration on a device as the estimator sees it: the kernels, a step of
-//! training and a batch of validation. Only this file makes one of a device, so that everybody who
-//! predicts, plans or explains a run speaks of the same steps, or gives the same reason for silence.
+//! A [`Steps`] describes a configuration on a device for the estimator: the kernels, a training
+//! step and a validation batch. Only this file builds one from a device, so that all code that
+//! predicts, plans or explains a run uses the same steps, or gives the same reason why it cannot.
 
 use config::{AmpDtype, RunConfig};
 use machine::{InstructionSet, Processor};
@@ -11,26 +11,27 @@ use schedule::Element;
 use crate::step::{Batch, Cpu, Cuda, HalfPrecision, Isa, Machine, MemoryFormat, Purpose, Resident};
 use crate::{EstimateError, EvaluationStep, Peak, Speed, StepMemory, TrainingStep};
 
-/// Why memory is not predicted: kernels that nobody has measured. A fragment after "because ".
+/// Why memory is not predicted: the kernels have not been measured. The message is a fragment after
+/// "because ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unknown {
-    /// No instruction set that libtorch has vector kernels for.
+    /// The CPU has no instruction set for which libtorch has vector kernels.
     #[error("this CPU has neither AVX512 nor AVX2")]
     InstructionSet,
     /// fp16 on a CPU.
     #[error("the kernels for fp16 on a CPU have not been measured")]
     Fp16,
-    /// bf16 on a CPU that does not multiply it, or whose kernels are held to AVX2.
+    /// bf16 on a CPU that cannot multiply it, or whose kernels are restricted to AVX2.
     #[error("the kernels that emulate bf16 on a CPU have not been measured")]
     EmulatedBf16,
-    /// bf16 on a CPU with AMX, for which oneDNN has other kernels.
+    /// bf16 on a CPU with AMX, for which oneDNN has separate kernels.
     #[error("the kernels for bf16 on a CPU with AMX have not been measured")]
     Amx,
 }
 
-/// The type that AMP computes in on a device; `None` without AMP, and where `auto` stays with fp32
-/// because a CPU cannot multiply bf16.
+/// The type in which AMP computes on a device; `None` without AMP, and if `auto` stays with fp32
+/// because the CPU cannot multiply bf16.
 pub fn half(config: &RunConfig, on: &Processor) -> Option<HalfPrecision> {
     match (config.use_amp, config.amp_dtype, on) {
         (false, ..) => None,
@@ -43,7 +44,7 @@ pub fn half(config: &RunConfig, on: &Processor) -> Option<HalfPrecision> {
 }
 
 impl Machine {
-    /// Whether peaks are upper bounds, and not what is measured.
+    /// Whether peaks are upper bounds rather than the measured figures.
     pub const fn is_bounded(self) -> bool {
         match self {
             Self::Cpu(cpu) => cpu.is_bounded(),
@@ -51,10 +52,10 @@ impl Machine {
         }
     }
 
-    /// A device as a step of the configuration finds it.
+    /// The device as a step of the configuration uses it.
     ///
     /// # Errors
-    /// [`Unknown`] where nobody has measured what the kernels allocate.
+    /// [`Unknown`] if the memory that the kernels allocate has not been measured.
     pub fn of(on: &Processor, config: &RunConfig) -> Result<Self, Unknown> {
         let half = half(config, on);
         let cpu = match on {
@@ -92,46 +93,48 @@ impl Machine {
     }
 }
 
-/// What a run does on a device.
+/// The steps of a run on a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Steps {
-    /// The device as the estimator knows it.
+    /// The device, as the estimator models it.
     pub machine: Machine,
-    /// A step of training, which is handed its batch ([`Batch::HandedOver`]).
+    /// A training step, to which the batch is handed over ([`Batch::HandedOver`]).
     pub training: TrainingStep,
-    /// A batch of validation between epochs.
+    /// A validation batch between epochs.
     pub validation: EvaluationStep,
 }
 
-/// What a run costs.
+/// The predicted cost of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// The peak of a training step.
     pub training: Peak,
-    /// The peak of a validation. It is the higher one where a training step keeps little.
+    /// The peak of a validation batch. It is the higher one if a training step keeps little.
     pub validation: Peak,
-    /// Tensor bytes at the higher of the two; on CUDA those of the allocator's blocks.
+    /// Tensor bytes at the higher of the two peaks; on CUDA, bytes of the allocator's blocks.
     pub allocated_bytes: u64,
-    /// What the caching allocator of CUDA holds; `None` on a CPU.
+    /// Bytes that the CUDA caching allocator holds; `None` on a CPU.
     pub reserved_bytes: Option<u64>,
-    /// Whether the figures of memory are upper bounds, and not what is measured: on a CPU with AVX2,
-    /// and channels-first.
+    /// Whether the memory figures are upper bounds rather than the measured figures, as on a CPU
+    /// with AVX2 or channels-first.
     pub is_bound: bool,
-    /// With the CUDA context: what the device has to have. On a CPU the same as allocated.
+    /// The memory that the device must have, including the CUDA context. On a CPU, the same as
+    /// allocated.
     pub total_bytes: u64,
-    /// Of an optimizer step, all micro-batches. It serves to compare recipes where the speed of the
-    /// device is not known ([`Speed::is_known`]).
+    /// Seconds of an optimizer step with all its micro-batches. If the speed of the device is
+    /// unknown ([`Speed::is_known`]), this serves only to compare recipes.
     pub step_seconds: f64,
-    /// While training.
+    /// Images per second while training.
     pub images_per_second: f64,
 }
 
 impl Steps {
-    /// A run of a configuration on a device.
+    /// The steps of a run of a configuration on a device.
     ///
     /// # Errors
-    /// [`EstimateError::Unknown`] where the kernels have not been measured, and
-    /// [`EstimateError::PolicyAuto`] for the policy `auto`, which is none until one is chosen.
+    /// [`EstimateError::Unknown`] if the kernels have not been measured, and
+    /// [`EstimateError::PolicyAuto`] for the policy `auto`, for which a policy must be chosen
+    /// first.
     pub fn of(config: &RunConfig, on: &Processor) -> Result<Self, EstimateError> {
         let machine = Machine::of(on, config)?;
         let element = match half(config, on) {
@@ -154,7 +157,7 @@ impl Steps {
         })
     }
 
-    /// On this many images: no batch has more than there are.
+    /// The same steps with this many images available: no batch has more images than that.
     #[must_use]
     pub fn on_images(mut self, training: usize, validation: usize) -> Self {
         let most = |batch: u32, images: usize| batch.min(u32::try_from(images).unwrap_or(u32::MAX));
@@ -163,10 +166,10 @@ impl Steps {
         self
     }
 
-    /// What it costs at the speed of a device.
+    /// The cost at the speed of a device.
     ///
     /// # Errors
-    /// As [`TrainingStep::peak`].
+    /// The same as [`TrainingStep::peak`].
     pub fn forecast(&self, speed: &Speed) -> Result<Forecast, EstimateError> {
         let training = self.training.peak(self.machine, Batch::HandedOver)?;
         let validation = self.validation.peak(self.machine)?;
@@ -185,11 +188,11 @@ impl Steps {
         Ok(of_steps.summed(self.machine))
     }
 
-    /// Lets the allocator of CUDA hold no more than `cap_bytes` while training, so that it has to give
-    /// back what it caches. Unchanged where a step goes out of memory with it.
+    /// Limits the CUDA allocator to `cap_bytes` while training, so that it has to release its
+    /// cache. The forecast stays unchanged if a step runs out of memory with this cap.
     ///
     /// # Errors
-    /// As [`TrainingStep::peak`].
+    /// The same as [`TrainingStep::peak`].
     pub fn cap(&mut self, forecast: Forecast, cap_bytes: u64) -> Result<Forecast, EstimateError> {
         let Machine::Cuda(cuda) = self.machine else {
             return Ok(forecast);
@@ -215,12 +218,12 @@ impl Steps {
     /// The step with the higher peak, operation by operation.
     ///
     /// # Errors
-    /// As [`TrainingStep::memory`].
+    /// The same as [`TrainingStep::memory`].
     pub fn memory(&self, forecast: &Forecast) -> Result<StepMemory, EstimateError> {
         if !forecast.is_of_validation() {
             return self.training.memory(self.machine, Batch::HandedOver);
         }
-        // A cap is for training.
+        // A cap applies only to training.
         self.validation.memory(match self.machine {
             Machine::Cuda(cuda) => Machine::Cuda(Cuda {
                 cap_bytes: None,
@@ -232,10 +235,10 @@ impl Steps {
 }
 
 impl Forecast {
-    /// What a run of a configuration costs on a device, before any measurement there corrects it.
+    /// The cost of a run of a configuration on a device, before any measurement there corrects it.
     ///
     /// # Errors
-    /// As [`Steps::of`] and [`TrainingStep::peak`].
+    /// The same as [`Steps::of`] and [`TrainingStep::peak`].
     pub fn of(config: &RunConfig, on: &Processor) -> Result<Self, EstimateError> {
         let steps = Steps::of(config, on)?;
         steps.forecast(&Speed::of(on, steps.training.element))
@@ -250,12 +253,12 @@ impl Forecast {
         }
     }
 
-    /// Whether a batch of validation takes more than a step of training.
+    /// Whether a validation batch takes more memory than a training step.
     pub const fn is_of_validation(&self) -> bool {
         self.validation.bytes > self.training.bytes
     }
 
-    /// With what follows from the two peaks.
+    /// Fills in the figures that follow from the two peaks.
     fn summed(self, machine: Machine) -> Self {
         let (training, validation) = (&self.training, &self.validation);
         Self {

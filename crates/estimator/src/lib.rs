@@ -1,11 +1,11 @@
-//! What a run costs, from the network as data: parameters, floating-point operations, the peak of
-//! a training step ([`TrainingStep::peak`]), and, for a sequence of tensors, what the caching
-//! allocator of CUDA would hold for them ([`CachingAllocator`]).
+//! The cost of a run, computed from the network as data: parameters, floating-point operations, the
+//! peak memory of a training step ([`TrainingStep::peak`]), and, for a sequence of tensors, the
+//! memory that the CUDA caching allocator would hold for them ([`CachingAllocator`]).
 //!
-//! Peaks are of libtorch 2.11. On a CPU with AVX512 and channels-last what libraries allocate inside of
-//! an operation was measured, with AVX2 or channels-first it is bounded from above ([`Cpu`]); on an
-//! NVIDIA GPU ([`Cuda`]) it is derived from sources, and cuDNN's part is an upper figure. No libtorch
-//! is needed.
+//! Peaks describe libtorch 2.11. On a CPU with AVX512 and channels-last, the memory that libraries
+//! allocate inside an operation was measured; with AVX2 or channels-first it is bounded from above
+//! ([`Cpu`]). On an NVIDIA GPU ([`Cuda`]) it is derived from the sources, and cuDNN's part is an
+//! upper figure. The crate does not need libtorch.
 //!
 //! ```
 //! use config::{ImageSize, Network};
@@ -31,7 +31,7 @@
 //!
 //! let gpu = estimator::Cuda::new((9, 0));
 //! let peak = step.peak(gpu, Batch::Kept)?;
-//! // Allocated, and with segments and context: what the GPU has to have free for it.
+//! // Allocated bytes; with segments and context they give the memory that the GPU needs free.
 //! assert_eq!(peak.bytes >> 20, 11_856);
 //! assert!(peak.total_bytes(gpu) > peak.bytes);
 //! # Ok::<(), estimator::EstimateError>(())
@@ -56,11 +56,11 @@ pub use step::{
 };
 pub use time::Speed;
 
-/// Why there is no estimate.
+/// Why no estimate could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EstimateError {
-    /// A number past 64 bits.
+    /// A figure exceeds 64 bits.
     #[error("the {what} of a network of width {width} do not fit 64 bits")]
     TooLarge {
         /// What was being counted.
@@ -68,27 +68,27 @@ pub enum EstimateError {
         /// Channels of the first level.
         width: u32,
     },
-    /// A step that the device has no room for.
+    /// The step does not fit the device.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
-    /// Half precision on an instruction set whose kernels for it were not looked at.
-    #[error("what half precision takes on this instruction set is not known")]
+    /// The half-precision kernels for this instruction set were not examined.
+    #[error("the memory of half-precision kernels on this instruction set is unknown")]
     Kernels,
-    /// A run on kernels that nobody has measured.
+    /// The kernels of the run have not been measured.
     #[error("memory is not predicted here: {0}")]
     Unknown(#[from] Unknown),
-    /// The policy `auto`, which becomes another one before a run.
+    /// The policy is `auto`, which is replaced by a concrete policy before a run.
     #[error("the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free")]
     PolicyAuto,
-    /// A plan of another network.
-    #[error("the checkpoint plan is of another network")]
+    /// The plan is for another network.
+    #[error("the checkpoint plan is for another network")]
     Schedule,
-    /// A size that cannot be halved as often as the network does.
+    /// The image size cannot be halved as often as the network requires.
     #[error("an image of {size} cannot be halved {depth} times")]
     ImageSize {
         /// The size.
         size: config::ImageSize,
-        /// Halvings.
+        /// How often the network halves it.
         depth: u32,
     },
 }

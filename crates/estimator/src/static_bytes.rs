@@ -1,29 +1,29 @@
-//! What a training step holds whatever the batch.
+//! The bytes that a training step holds whatever the batch size.
 
 use config::{Bytes, Network, ParameterSpec};
 
 use crate::EstimateError;
 
-/// Bytes of one number of weights, gradients and optimizer state, which stay
-/// in fp32 with AMP too.
+/// Bytes of one element of weights, gradients and optimizer state, which stay
+/// in fp32 even with AMP.
 const FP32_BYTES: u64 = 4;
-/// `num_batches_tracked` is an int64.
+/// Bytes of `num_batches_tracked`, which is an int64.
 const INT64_BYTES: u64 = 8;
-/// `AdamW` keeps the mean of the gradients and of their squares.
+/// `AdamW` keeps running means of the gradients and of their squares.
 const ADAMW_MOMENTS: u64 = 2;
 
-/// Bytes that do not depend on the batch, before the rounding of an allocator.
+/// Bytes that do not depend on the batch, before any rounding by an allocator.
 ///
-/// At width 64: 118.4 MiB of parameters, as much of gradients, 236.8 MiB of
-/// `AdamW` state. Gradients are absent at the peak of a step that sets them to
-/// none first.
+/// At width 64 these are 118.4 MiB of parameters, the same for gradients, and 236.8
+/// MiB of `AdamW` state. Gradients are absent at the peak of a step that first sets
+/// them to `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticBytes {
-    /// Weights that the optimizer moves.
+    /// Weights that the optimizer updates.
     pub parameters: Bytes,
     /// One gradient per parameter.
     pub gradients: Bytes,
-    /// Both moments of `AdamW`; its step counters, 4 bytes a tensor, are left out.
+    /// Both moments of `AdamW`, without its step counters, which take 4 bytes per tensor.
     pub optimizer: Bytes,
     /// Running statistics of batch norm.
     pub buffers: Bytes,
@@ -34,12 +34,13 @@ impl StaticBytes {
     ///
     /// # Errors
     ///
-    /// [`EstimateError::TooLarge`] when a figure does not fit 64 bits.
+    /// [`EstimateError::TooLarge`] if a figure does not fit 64 bits.
     pub fn of(network: &Network) -> Result<Self, EstimateError> {
         Self::of_tensors(&network.parameters(), network.width)
     }
 
-    /// The same from the network's [`Network::parameters`], which take longer to list than to count.
+    /// The same, from the network's [`Network::parameters`]: listing them takes longer than
+    /// counting.
     pub(crate) fn of_tensors(tensors: &[ParameterSpec], width: u32) -> Result<Self, EstimateError> {
         let too_large = EstimateError::TooLarge {
             what: "bytes",
@@ -65,7 +66,7 @@ impl StaticBytes {
             optimizer: Bytes(optimizer),
             buffers: Bytes(buffers.ok_or_else(|| too_large.clone())?),
         };
-        // So that `total` cannot overflow later.
+        // This check ensures that `total` cannot overflow later.
         [all.gradients, all.optimizer, all.buffers]
             .into_iter()
             .try_fold(all.parameters, Bytes::checked_add)
@@ -73,7 +74,7 @@ impl StaticBytes {
             .map(|_total| all)
     }
 
-    /// Everything together.
+    /// The sum of all parts.
     pub fn total(&self) -> Bytes {
         let Self {
             parameters,
@@ -89,11 +90,11 @@ impl StaticBytes {
     }
 }
 
-/// Numbers that the optimizer moves.
+/// The number of elements that the optimizer updates.
 ///
 /// # Errors
 ///
-/// [`EstimateError::TooLarge`] when the count does not fit 64 bits.
+/// [`EstimateError::TooLarge`] if the count does not fit 64 bits.
 pub fn num_parameters(network: &Network) -> Result<u64, EstimateError> {
     count(&network.parameters(), network.width)
 }
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(bytes.parameters.to_string(), "118.4 MiB");
         assert_eq!(bytes.optimizer.to_string(), "236.8 MiB");
         assert_eq!(bytes.total().to_string(), "473.7 MiB");
-        // 5,888 channels of batch norm, mean and variance, and 18 counters.
+        // Means and variances of 5,888 batch norm channels, and 18 counters.
         assert_eq!(bytes.buffers, Bytes(5_888 * 2 * 4 + 18 * 8));
     }
 

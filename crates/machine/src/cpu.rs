@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 /// The properties of a CPU that a training step depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Threads that libtorch takes: `OMP_NUM_THREADS` of them, or else as many as a program may use.
-    /// libtorch itself takes one for each core, which can be fewer.
+    /// Threads that libtorch uses: `OMP_NUM_THREADS`, or else as many as a program may use. By
+    /// default libtorch starts one per core, which can be fewer.
     pub threads: u32,
     /// The widest instructions that libtorch's kernels can use.
     pub instruction_set: InstructionSet,
@@ -42,8 +42,8 @@ impl Cpu {
         }
     }
 
-    /// Asks this machine, once. What the environment tells libtorch about threads and instructions
-    /// holds here as well.
+    /// Detects the CPU of this machine, once. The environment variables with which libtorch limits
+    /// threads and instruction sets apply here as well.
     pub fn detect() -> Self {
         static FOUND: OnceLock<Cpu> = OnceLock::new();
         *FOUND.get_or_init(Self::ask)
@@ -76,7 +76,8 @@ impl Cpu {
 }
 
 impl InstructionSet {
-    /// By the value of `ATEN_CPU_CAPABILITY`, with which libtorch takes lesser kernels.
+    /// Lowers the set to the value of `ATEN_CPU_CAPABILITY`, with which libtorch uses lesser
+    /// kernels.
     fn lowered(self, value: Option<&str>) -> Self {
         match (self, value) {
             (_, Some("default")) => Self::Other,

@@ -153,8 +153,8 @@ impl Gpu {
         Some(PeakRates { rates, in_table })
     }
 
-    /// One of its MIG instances, as a separate device. NVML reports the clocks of the whole GPU; the
-    /// bus width of an instance is unknown.
+    /// One of its MIG instances, as a separate device. NVML reports the clocks of the whole GPU;
+    /// the bus width of an instance is unknown.
     #[must_use]
     pub fn instance(&self, instance: &Instance) -> Self {
         Self {

@@ -1,8 +1,9 @@
-//! The hardware that a run uses: the GPUs that NVML reports and the one that a program would get, the
-//! CPU, the free memory, and the peak rates of NVIDIA cards.
+//! The hardware that a run uses: the GPUs that NVML reports and the one that a program would get,
+//! the CPU, the free memory, and the peak rates of NVIDIA cards.
 //!
-//! This crate states facts about machines. `estimator` says what a run costs on a machine; `advisor`
-//! says what to run on it. The crate does not need libtorch, and it opens NVML at run time.
+//! This crate states facts about machines. `estimator` says what a run costs on a machine;
+//! `advisor` says what to run on it. The crate does not need libtorch, and it opens NVML at run
+//! time.
 //!
 //! ```
 //! use machine::{Cpu, Hardware};

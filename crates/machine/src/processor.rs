@@ -1,4 +1,4 @@
-//! What computes a step: all of a device that decides about its kernels and its speed.
+//! The processor of a step: the properties of a device that determine its kernels and its speed.
 
 use config::Bytes;
 
@@ -6,25 +6,25 @@ use crate::cards::{Hardware, Rates};
 use crate::cpu::Cpu;
 use crate::device::Device;
 
-/// A GPU or a CPU, as far as a prediction depends on it.
+/// The properties of a GPU or a CPU that a prediction depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Processor {
     /// An NVIDIA GPU.
     Gpu {
         /// Compute capability, major and minor.
         compute_capability: (u32, u32),
-        /// Peak rates, where they are known.
+        /// Peak rates, if they are known.
         rates: Option<Rates>,
     },
     /// A CPU.
     Cpu(Cpu),
 }
 
-/// Compute capability of a card of which it is not known: that of [`Hardware::typical`].
+/// Compute capability to assume if a card's is unknown: that of [`Hardware::typical`].
 const TYPICAL_CAPABILITY: (u32, u32) = (8, 6);
 
 impl Processor {
-    /// A GPU; one of which the compute capability is not known is taken for a typical one.
+    /// A GPU. If its compute capability is unknown, that of a typical card is assumed.
     pub fn gpu(compute_capability: Option<(u32, u32)>, rates: Option<Rates>) -> Self {
         Self::Gpu {
             compute_capability: compute_capability.unwrap_or(TYPICAL_CAPABILITY),
@@ -32,7 +32,7 @@ impl Processor {
         }
     }
 
-    /// A GPU by its name and memory, with the rates of the card that is sold under it.
+    /// A GPU with this name and memory, and the rates of the card that is sold under the name.
     pub fn gpu_named(name: &str, memory: Bytes, compute_capability: Option<(u32, u32)>) -> Self {
         let card = Hardware::lookup_with_memory(name, memory);
         Self::gpu(compute_capability, card.map(|card| card.rates))
@@ -45,7 +45,7 @@ impl Processor {
 }
 
 impl Device {
-    /// What computes a step on it.
+    /// The processor that computes a step on this device.
     pub fn processor(&self) -> Processor {
         match self {
             Self::Given { card, .. } => Processor::gpu(

@@ -1,4 +1,5 @@
-//! The memory of this machine or of the container that this program runs in, whichever has less left.
+//! The memory of this machine or of the container that this program runs in, whichever has less
+//! left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,8 @@ fn of_machine(meminfo: &str) -> Option<Ram> {
 struct Names {
     limit: &'static str,
     usage: &'static str,
-    /// Lines of `memory.stat` for cached files: files that were read once and files in repeated use.
+    /// Lines of `memory.stat` for cached files: files that were read once and files in repeated
+    /// use.
     reclaimable: [&'static str; 2],
 }
 

@@ -1,8 +1,8 @@
 //! Compiles a plan into a list of operations.
 //!
-//! The compiler tracks which tensors are alive. Forward frees a tensor that the plan does not keep as
-//! soon as nothing later reads it; backward requests what it needs and rebuilds missing tensors from
-//! those that are alive.
+//! The compiler tracks which tensors are alive. Forward frees a tensor that the plan does not keep
+//! as soon as nothing later reads it; backward requests what it needs and rebuilds missing tensors
+//! from those that are alive.
 //!
 //! Beyond the plan, these rules determine the peak:
 //! * the gradient of a weight is computed before that of the input, so that the input can be freed
@@ -425,8 +425,8 @@ impl<V: Visitor> Compiler<'_, V> {
         }
     }
 
-    /// Whether a first convolution's output stays alive once it exists: because the plan says so, or
-    /// because the stage's own backward is running or comes next.
+    /// Whether a first convolution's output stays alive once it exists: because the plan says so,
+    /// or because the stage's own backward is running or comes next.
     fn holds(&self, stage: usize) -> bool {
         matches!(self.keep(stage), Keep::Everything | Keep::Convs)
             || self
@@ -434,17 +434,17 @@ impl<V: Visitor> Compiler<'_, V> {
                 .is_some_and(|at| at == stage || at == stage + 1)
     }
 
-    /// Frees the input of a transposed convolution. Backward of the stage needs it up to three times
-    /// (to run again, for the weight, for ReLU's mask), so it stays alive if it is small.
+    /// Frees the input of a transposed convolution. Backward of the stage needs it up to three
+    /// times (to run again, for the weight, for ReLU's mask), so it stays alive if it is small.
     fn release_source(&mut self, stage: usize) {
         if self.current != Some(stage) || self.level(stage - 1) < 2 {
             self.release(Value::Act(stage - 1, Nth::Second));
         }
     }
 
-    /// Whether the transposed convolution's output is kept for backward, which concatenates it again.
-    /// For the last stage this costs nothing: backward holds the output at its peak anyway, and before
-    /// that it holds other tensors in its place.
+    /// Whether the transposed convolution's output is kept for backward, which concatenates it
+    /// again. For the last stage this costs nothing: backward holds the output at its peak anyway,
+    /// and before that it holds other tensors in its place.
     fn keeps_up(&self, stage: usize) -> bool {
         let is_last = stage + 1 == self.num_stages;
         is_last && self.keep(stage) == Keep::Convs && !self.plan.split_concat

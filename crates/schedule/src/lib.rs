@@ -3,8 +3,8 @@
 //!
 //! A [`Plan`] says what each stage of the network keeps. [`Schedule::compile`] turns it into a
 //! list of operations. `checkpoint` executes that list with tensors; [`Schedule::bytes`] walks the
-//! same list to add up sizes and [`Schedule::flops`] to count operations, so that predictions describe
-//! exactly what runs. The crate does not use libtorch and measures nothing.
+//! same list to add up sizes and [`Schedule::flops`] to count operations, so that predictions
+//! describe exactly what runs. The crate does not use libtorch and measures nothing.
 //!
 //! ```
 //! use config::{ImageSize, Network};

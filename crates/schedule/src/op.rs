@@ -51,16 +51,16 @@ pub enum Value {
 /// The statistics that batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Statistics {
-    /// The statistics of this batch, computed now; this happens once per step and updates the running
-    /// statistics.
+    /// The statistics of this batch, computed now; this happens once per step and updates the
+    /// running statistics.
     Batch,
     /// The statistics that the forward computed.
     Saved,
 }
 
-/// One operation. The tensors that it reads must be alive, and those that it writes must not be, unless
-/// stated otherwise. Tensors are freed only by [`Op::Free`] and by operations that are said to take
-/// their operand.
+/// One operation. The tensors that it reads must be alive, and those that it writes must not be,
+/// unless stated otherwise. Tensors are freed only by [`Op::Free`] and by operations that are said
+/// to take their operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Makes `Conv` from the stage's input, or from the activation of its first convolution.
@@ -79,13 +79,13 @@ pub enum Op {
         /// Whether it runs in the bytes of `Conv`.
         in_place: bool,
     },
-    /// Makes `Input` of a stage: 2x2 max pooling of the previous stage's activation, which is rebuilt
-    /// part by part from the convolution if it is not alive.
+    /// Makes `Input` of a stage: 2x2 max pooling of the previous stage's activation, which is
+    /// rebuilt part by part from the convolution if it is not alive.
     Pool(usize),
     /// Makes `Up` of a stage: transposed convolution of the previous stage's activation.
     Up(usize),
-    /// Makes both halves of a stage's `Input`, from `Up` and from the skip. The skip is an activation if
-    /// that is alive; otherwise it is rebuilt part by part from the convolution.
+    /// Makes both halves of a stage's `Input`, from `Up` and from the skip. The skip is an
+    /// activation if that is alive; otherwise it is rebuilt part by part from the convolution.
     Concat(usize),
     /// Makes `Input` of a stage with only its skip half filled.
     ConcatSkip(usize),
@@ -98,10 +98,10 @@ pub enum Op {
     HeadWeight,
     /// Makes `GradAct` of the last stage, in the shape of its second convolution.
     HeadInput,
-    /// Makes `GradConv` from `Conv` and from `GradAct`, which it takes (and whose bytes it uses if the
-    /// target can), and computes the gradients of batch norm. ReLU's mask comes from `Act` if that is
-    /// alive, otherwise part by part from `Conv`; an earlier [`Op::PoolBackward`] has already applied
-    /// it.
+    /// Makes `GradConv` from `Conv` and from `GradAct`, which it takes (and whose bytes it uses if
+    /// the target can), and computes the gradients of batch norm. ReLU's mask comes from `Act` if
+    /// that is alive, otherwise part by part from `Conv`; an earlier [`Op::PoolBackward`] has
+    /// already applied it.
     NormBackward {
         /// Stage.
         stage: usize,
@@ -161,7 +161,8 @@ impl Op {
 }
 
 impl fmt::Display for Op {
-    /// A description for people: which tensor or gradient is computed, and where. Stages count from 1.
+    /// A description for people: which tensor or gradient is computed, and where. Stages count from
+    /// 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conv = |nth: Nth| match nth {
             Nth::First => "first conv",

@@ -39,12 +39,12 @@ impl Plan {
         Self::uniform(network, Keep::Convs)
     }
 
-    /// The policy `mixed` without a given plan. For the guide's five levels, this is the plan with the
-    /// smallest peak among those that add at most a fifth to the operations of a step, for
-    /// [`Target::CPU`](crate::Target::CPU) and a batch of eight, including what oneDNN allocates for
-    /// the gradient of a weight; a test tries all plans that differ in up to two stages. For other
-    /// depths, every stage keeps one convolution output, except that the last stage keeps both,
-    /// because backward reaches it while all other tensors are still held.
+    /// The policy `mixed` without a given plan. For the guide's five levels, this is the plan with
+    /// the smallest peak among those that add at most a fifth to the operations of a step, for
+    /// [`Target::CPU`](crate::Target::CPU) and a batch of eight, including what oneDNN allocates
+    /// for the gradient of a weight; a test tries all plans that differ in up to two stages. For
+    /// other depths, every stage keeps one convolution output, except that the last stage keeps
+    /// both, because backward reaches it while all other tensors are still held.
     pub fn mixed(network: &Network, split_concat: bool) -> Self {
         use Keep::{Convs, LastConv, Nothing};
         const WHOLE: [Keep; 9] = [

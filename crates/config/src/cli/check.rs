@@ -19,8 +19,9 @@ const VALUES: [&str; 10] = [
     "convs,convs,convs,convs,convs,convs,convs,convs,convs",
 ];
 
-/// The faults in the flags of a command: an offered flag that does not set its key, a flag that sets
-/// the key of another flag, or a flag that is accepted but not offered. Empty if there are none.
+/// The faults in the flags of a command: an offered flag that does not set its key, a flag that
+/// sets the key of another flag, or a flag that is accepted but not offered. Empty if there are
+/// none.
 ///
 /// `parse` turns the words after the command's name into a configuration.
 pub fn faults(command: Command, parse: impl Fn(&[&str]) -> Option<RunConfig>) -> Vec<String> {

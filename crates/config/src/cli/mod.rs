@@ -1,5 +1,5 @@
-//! The parts that the command lines of `train` and `advisor` share (feature `cli`): the flags of the
-//! keys, the handling of a flag that is given twice, the console, and the exit codes.
+//! The parts that the command lines of `train` and `advisor` share (feature `cli`): the flags of
+//! the keys, the handling of a flag that is given twice, the console, and the exit codes.
 
 mod check;
 pub mod console;

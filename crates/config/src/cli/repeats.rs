@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::parser::ValueSource;
 use clap::{ArgAction, Command};
 
-/// A note for each flag of a subcommand that takes one value but was given several. `command` is the
-/// program's command; `words` is its whole command line.
+/// A note for each flag of a subcommand that takes one value but was given several. `command` is
+/// the program's command; `words` is its whole command line.
 pub fn repeats(command: &Command, words: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let all = command.clone().args_override_self(true);
     let all = all.mut_subcommands(|sub| {

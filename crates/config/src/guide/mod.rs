@@ -67,7 +67,8 @@ pub enum Stated {
     TooHigh(f64),
 }
 
-/// How far off a stated memory figure may be and still hold: the guide may have counted differently.
+/// How far off a stated memory figure may be and still hold: the guide may have counted
+/// differently.
 const TOLERANCE: f64 = 0.1;
 
 const SQUARE: ImageSize = ImageSize::new(512, 512);
@@ -177,7 +178,8 @@ impl Setup {
         }
     }
 
-    /// The configuration that the guide would run at this width; it checkpoints double convolutions.
+    /// The configuration that the guide would run at this width; it checkpoints double
+    /// convolutions.
     ///
     /// # Errors
     /// If the width is out of range.

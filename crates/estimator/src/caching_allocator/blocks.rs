@@ -1,7 +1,7 @@
-//! Blocks of memory, and the pools of those that are free. Which block a tensor
-//! gets is decided by the order in here; when to cut or merge one is not.
+//! Blocks of memory and the pools of free blocks. The order in this module decides
+//! which block a tensor gets; it does not decide when to cut or merge a block.
 
-/// A part of a segment; its neighbours there by their places in `blocks`.
+/// A part of a segment; `prev` and `next` are its neighbours' indices in `blocks`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub(super) size: u64,
@@ -29,7 +29,7 @@ impl Block {
 }
 
 /// An entry of a pool, in the order of `BlockComparatorSize`: by size, then by
-/// address, which is the segment and the place in it.
+/// address, which is the segment and the offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FreeBlock {
     pub(super) size: u64,
@@ -38,8 +38,8 @@ pub(super) struct FreeBlock {
     pub(super) index: usize,
 }
 
-/// The free blocks of a pool. A sorted vector: a training step leaves some tens
-/// of them, where moving the tail costs less than walking a tree.
+/// The free blocks of a pool, as a sorted vector: a training step leaves a few tens
+/// of them, so moving the tail costs less than walking a tree.
 #[derive(Debug, Default)]
 pub(super) struct FreeBlocks(pub(super) Vec<FreeBlock>);
 

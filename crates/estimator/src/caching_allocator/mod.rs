@@ -1,13 +1,13 @@
-//! What the caching allocator of CUDA makes of a sequence of tensors: allocated
-//! and reserved bytes, exactly, without a GPU.
+//! A simulation of the CUDA caching allocator: for a sequence of tensors it gives
+//! the allocated and reserved bytes, exactly, without a GPU.
 //!
-//! Follows `c10/cuda/CUDACachingAllocator.cpp` and `c10/core/AllocatorConfig.h`
-//! of PyTorch 2.11 with default settings, on one device and one stream. Left
-//! out is what a training step with default settings never uses: expandable
+//! It follows `c10/cuda/CUDACachingAllocator.cpp` and `c10/core/AllocatorConfig.h`
+//! of PyTorch 2.11 with default settings, on one device and one stream. It leaves
+//! out features that a training step with default settings never uses: expandable
 //! segments, `max_split_size_mb`, `roundup_power2_divisions`, garbage
 //! collection, private pools of CUDA graphs, and blocks that wait for another
-//! stream. Memory held beside the allocator, the CUDA context first of all, is
-//! no part of it either: take it off the cap.
+//! stream. Memory outside the allocator, above all the CUDA context, is not
+//! included either: subtract it from the cap.
 
 mod blocks;
 mod sizes;
@@ -15,20 +15,20 @@ mod sizes;
 use blocks::{Block, FreeBlocks};
 use config::Bytes;
 
-/// `one_exa_bytes`: a request of so much is refused unseen. As a bound on the
-/// cap too, it keeps every sum in here within 64 bits.
+/// `one_exa_bytes`: a request of this size is refused outright. As it also bounds
+/// the cap, every sum in this module fits 64 bits.
 const EXBIBYTE: u64 = 1 << 60;
 
 /// A simulated `CUDACachingAllocator`.
 ///
-/// *Allocated* bytes are those of the blocks that tensors hold, which are larger
-/// than the tensors: rounded up to 512 bytes, and in the large pool with up to
-/// 1 MiB behind them that is not worth a block. *Reserved* bytes are those of
-/// the segments taken from the device.
+/// *Allocated* bytes count the blocks that tensors hold. Blocks are larger than the
+/// tensors: they are rounded up to 512 bytes, and in the large pool up to 1 MiB
+/// behind a tensor is not split off. *Reserved* bytes count the segments taken from
+/// the device.
 ///
-/// Among free blocks of the same size PyTorch takes the lowest address. Where
-/// the driver puts a segment is not known here: later ones are taken to lie
-/// higher, also after others were released.
+/// Among free blocks of the same size PyTorch takes the lowest address. The address
+/// that the driver gives a segment is unknown here: later segments are assumed to
+/// have higher addresses, even after others were released.
 ///
 /// ```
 /// use config::Bytes;
@@ -48,22 +48,22 @@ pub struct CachingAllocator {
     allocated: Meter,
     reserved: Meter,
     blocks: Vec<Block>,
-    /// Places in `blocks` to use again.
+    /// Indices in `blocks` that can be reused.
     vacant: Vec<usize>,
     small_pool: FreeBlocks,
     large_pool: FreeBlocks,
     num_segments_ever: u64,
 }
 
-/// A block that a tensor holds, to be given to [`CachingAllocator::free`].
+/// A block that a tensor holds; pass it to [`CachingAllocator::free`].
 ///
-/// Neither `Copy` nor `Clone`, so that none is freed twice. The default is the
-/// block of an empty tensor, which frees to nothing: `std::mem::take` moves an
-/// id out of a table.
+/// It is neither `Copy` nor `Clone`, so that no block is freed twice. The default is
+/// the block of an empty tensor, and freeing it does nothing: `std::mem::take` can
+/// therefore move an id out of a table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BlockId(Option<usize>);
 
-/// A request that does not fit under the cap, not even with the cache emptied.
+/// A request that does not fit under the cap, even after the cache was emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "out of memory: {} requested, which takes a segment of {}, but {} are free \
@@ -78,8 +78,8 @@ pub struct BlockId(Option<usize>);
 pub struct OutOfMemory {
     /// Bytes of the tensor.
     pub requested_bytes: u64,
-    /// Bytes of the segment that would hold it, the figure of PyTorch's own
-    /// message. The tensor's from 1 EiB on, which PyTorch refuses outright.
+    /// Bytes of the segment that would hold it, which is the figure in PyTorch's
+    /// message. From 1 EiB on, which PyTorch refuses outright, the tensor's bytes.
     pub segment_bytes: u64,
     /// Bytes under the cap that no segment holds.
     pub free_bytes: u64,
@@ -92,9 +92,9 @@ pub struct OutOfMemory {
 impl CachingAllocator {
     /// An allocator that has reserved nothing.
     ///
-    /// `cap_bytes`: what all segments together may take, as the memory of a
-    /// device or `set_per_process_memory_fraction` limits it; `None` for no
-    /// limit short of 1 EiB, to which larger caps are cut.
+    /// `cap_bytes` is the most that all segments together may take, as limited by
+    /// the memory of a device or by `set_per_process_memory_fraction`; `None` means
+    /// 1 EiB, which also replaces any larger cap.
     pub fn new(cap_bytes: Option<u64>) -> Self {
         Self {
             cap_bytes: cap_bytes.unwrap_or(EXBIBYTE).min(EXBIBYTE),
@@ -109,13 +109,13 @@ impl CachingAllocator {
     }
 
     /// Gives a tensor of `bytes` the smallest free block that holds it, or a
-    /// block of a fresh segment. Zero bytes need no block.
+    /// block of a new segment. A tensor of zero bytes needs no block.
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`] when a fresh segment does not fit under the cap. As in
-    /// PyTorch the cache has been emptied by then (unless the request is of 1 EiB
-    /// or more, which is refused unseen), and the allocator stays usable.
+    /// [`OutOfMemory`] if a new segment does not fit under the cap. As in PyTorch, the
+    /// cache has been emptied by then (except for a request of 1 EiB or more, which is
+    /// refused outright), and the allocator stays usable.
     pub fn allocate(&mut self, bytes: u64) -> Result<BlockId, OutOfMemory> {
         if bytes == 0 {
             return Ok(BlockId(None));
@@ -136,14 +136,14 @@ impl CachingAllocator {
         Ok(BlockId(Some(index)))
     }
 
-    /// Returns a block to its pool, merged with free neighbours. The segment
+    /// Returns a block to its pool and merges it with free neighbours. The segment
     /// stays reserved.
     ///
-    /// `id` must come from this allocator: another one's frees the block of the
-    /// same number here, if there is one.
+    /// `id` must come from this allocator: an id from another allocator frees the
+    /// block with the same number here, if there is one.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "the id is used up, so that no block is freed twice"
+        reason = "the id is consumed, so that no block is freed twice"
     )]
     pub fn free(&mut self, id: BlockId) {
         let Some(index) = id.0 else { return };
@@ -174,7 +174,7 @@ impl CachingAllocator {
         self.pool(block.is_small).insert(block.as_free(index));
     }
 
-    /// Gives wholly free segments back to the device, as
+    /// Returns entirely free segments to the device, as
     /// `torch.cuda.empty_cache` does.
     #[doc(alias = "release_cached_blocks")]
     pub fn empty_cache(&mut self) {
@@ -198,41 +198,41 @@ impl CachingAllocator {
         }
     }
 
-    /// Bytes of the blocks that tensors hold now, as `torch.cuda.memory_allocated`.
+    /// Bytes of the blocks that tensors hold now, like `torch.cuda.memory_allocated`.
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated.now
     }
 
-    /// Bytes of all segments now, as `torch.cuda.memory_reserved`.
+    /// Bytes of all segments now, like `torch.cuda.memory_reserved`.
     pub fn reserved_bytes(&self) -> u64 {
         self.reserved.now
     }
 
-    /// The most bytes allocated since the last reset, as
+    /// The most bytes allocated since the last reset, like
     /// `torch.cuda.max_memory_allocated`.
     pub fn peak_allocated_bytes(&self) -> u64 {
         self.allocated.peak
     }
 
-    /// The most bytes reserved since the last reset, as
+    /// The most bytes reserved since the last reset, like
     /// `torch.cuda.max_memory_reserved`.
     pub fn peak_reserved_bytes(&self) -> u64 {
         self.reserved.peak
     }
 
-    /// Sets both peaks to the present figures, as
+    /// Sets both peaks to the current figures, like
     /// `torch.cuda.reset_peak_memory_stats`.
     pub fn reset_peaks(&mut self) {
         self.allocated.peak = self.allocated.now;
         self.reserved.peak = self.reserved.now;
     }
 
-    /// A fresh segment for a block of `size` bytes: the block that fills it, not
-    /// yet in a pool.
+    /// Reserves a new segment for a block of `size` bytes and returns the block that
+    /// fills it, which is not yet in a pool.
     fn reserve(&mut self, bytes: u64, size: u64, is_small: bool) -> Result<usize, OutOfMemory> {
         let segment_bytes = sizes::segment_bytes(size);
         if segment_bytes > self.cap_bytes - self.reserved.now {
-            // The step before this one, `release_available_cached_blocks`, does
+            // PyTorch first calls `release_available_cached_blocks`, which does
             // nothing without `max_split_size_mb`.
             self.empty_cache();
             if segment_bytes > self.cap_bytes - self.reserved.now {
@@ -253,7 +253,7 @@ impl CachingAllocator {
         }))
     }
 
-    /// Cuts a block down to `size` bytes and frees the rest, where that is worth a
+    /// Cuts a block down to `size` bytes and frees the rest, if the rest is worth a
     /// block.
     fn split(&mut self, index: usize, size: u64) {
         let block = self.blocks[index];
@@ -276,7 +276,7 @@ impl CachingAllocator {
         self.pool(block.is_small).insert(rest.as_free(rest_index));
     }
 
-    /// Takes a free neighbour out of its pool and out of `blocks`.
+    /// Removes a free neighbour from its pool and from `blocks`.
     fn take_free(&mut self, index: Option<usize>) -> Option<Block> {
         let index = index?;
         let block = self.blocks[index];
@@ -316,7 +316,7 @@ impl CachingAllocator {
     }
 }
 
-/// A figure and its peak.
+/// The current value of a figure and its peak.
 #[derive(Debug, Default)]
 struct Meter {
     now: u64,

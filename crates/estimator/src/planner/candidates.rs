@@ -1,4 +1,4 @@
-//! Plans by bounds that are sums over stages, in the order of their time.
+//! Enumerates plans in the order of their time, with bounds that are sums over stages.
 
 use schedule::Plan;
 
@@ -6,7 +6,8 @@ use super::KEEPS;
 use crate::EstimateError;
 use crate::step::Plans;
 
-/// What each stage adds to the bounds by what it keeps, beside the plan that keeps everything.
+/// What each stage adds to the bounds, by what it keeps, relative to the plan that keeps
+/// everything.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     seconds: f64,
@@ -15,27 +16,27 @@ pub(super) struct Bounds {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Choice {
-    /// More than the plan that keeps everything takes.
+    /// Additional time, relative to the plan that keeps everything.
     seconds: f64,
-    /// What it keeps less: at most 0.
+    /// Change in the bytes that the stage keeps: at most 0.
     kept_bytes: i64,
-    /// The most that backward of the stage holds, where all others keep everything.
+    /// The most that the stage's backward holds if all other stages keep everything.
     backward_bytes: i64,
 }
 
 /// A plan that may fit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    /// Two bits for each stage.
+    /// What each stage keeps, in two bits per stage.
     pub(super) keeps: u64,
-    /// It takes at least so long.
+    /// A lower bound on its time.
     pub(super) seconds: f64,
-    /// It holds at least so much.
+    /// A lower bound on its peak.
     pub(super) bytes: i64,
 }
 
-/// More stages than two bits each leave room for in a word: past that every plan is taken to keep
-/// the same of them.
+/// The most stages that fit a word at two bits each; all plans are assumed to keep the same in any
+/// further stage.
 const MOST_STAGES: usize = 32;
 
 pub(super) const fn choice(keeps: u64, stage: usize) -> usize {
@@ -51,7 +52,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 impl Bounds {
-    /// Beside the plan that keeps everything.
+    /// The bounds, relative to the plan that keeps everything.
     pub(super) fn of(plans: &mut Plans, everything: &Plan) -> Result<Self, EstimateError> {
         let all = plans.outcome(everything)?;
         let mut bounds = Self {
@@ -82,12 +83,12 @@ impl Bounds {
     }
 }
 
-/// The bounds of the stages from one on to the last.
+/// The bounds of the stages from a given one to the last.
 #[derive(Clone, Copy, Debug)]
 struct Sum {
     seconds: f64,
     kept_bytes: i64,
-    /// The most of any backward, were all that is kept by these stages kept before it.
+    /// The most that any backward holds, if everything that these stages keep were kept before it.
     backward_bytes: i64,
 }
 
@@ -100,18 +101,18 @@ impl Sum {
         }
     }
 
-    /// With the stage before.
+    /// Adds the previous stage.
     fn and(self, choice: Choice) -> Self {
         let kept_bytes = self.kept_bytes + choice.kept_bytes;
         Self {
             seconds: self.seconds + choice.seconds,
             kept_bytes,
-            // What the stage and those after it keep is not held any more then, or is counted.
+            // Tensors kept by this stage and later ones are freed by then, or are counted already.
             backward_bytes: self.backward_bytes.max(choice.backward_bytes - kept_bytes),
         }
     }
 
-    /// With what the stages before keep.
+    /// The bound on the peak, given the bytes that earlier stages keep.
     const fn bytes(self, kept_before: i64) -> i64 {
         self.backward_bytes
             .saturating_add(self.kept_bytes)
@@ -119,23 +120,24 @@ impl Sum {
     }
 }
 
-/// How much longer a step the next candidates may have, as a share of the fastest plan's: to begin
-/// with, and each time by so much more.
+/// How much longer the next candidates' steps may be, as a share of the fastest plan's step: the
+/// first increment, and the factor by which it grows each time.
 const FIRST_STEP: f64 = 0.01;
 const GROWTH: f64 = 1.25;
-/// From here on all that are left.
+/// From this increment on, all remaining candidates are taken.
 const LAST_STEP: f64 = 1.0;
 
-/// Candidates, some at a time.
+/// Candidates, in batches.
 #[derive(Debug)]
 pub(super) struct Candidates {
     budget_bytes: i64,
-    /// All up to here have been handed out.
+    /// All candidates up to this time have been returned.
     seconds: Option<f64>,
     step: f64,
-    /// The most that the stages from here on add to the time.
+    /// The most time that the stages from each one on can add.
     most_seconds: Vec<f64>,
-    /// The least that the stages from here on keep, beside the plan that keeps everything.
+    /// The fewest bytes that the stages from each one on can keep, relative to the plan that keeps
+    /// everything.
     least_bytes: Vec<i64>,
 }
 
@@ -158,17 +160,17 @@ impl Candidates {
         }
     }
 
-    /// From now on within less.
+    /// Lowers the budget for all further candidates.
     pub(super) fn lower(&mut self, budget_bytes: u64) {
         self.budget_bytes = signed(budget_bytes);
     }
 
-    /// Whether a candidate is within the budget by its bound.
+    /// Whether a candidate's bound is within the budget.
     pub(super) const fn may_fit(&self, candidate: &Candidate) -> bool {
         candidate.bytes <= self.budget_bytes
     }
 
-    /// Those that come next in the order of time, sorted; `None` after the last.
+    /// The next candidates in order of time, sorted; `None` after the last.
     pub(super) fn next_batch(&mut self, bounds: &Bounds) -> Option<Vec<Candidate>> {
         if self.seconds == Some(f64::INFINITY) {
             return None;
@@ -185,7 +187,7 @@ impl Candidates {
         Some(found)
     }
 
-    /// Every one that takes no longer, in no order.
+    /// Every candidate that takes at most this long, in no particular order.
     pub(super) fn up_to(&self, bounds: &Bounds, seconds: f64) -> Vec<Candidate> {
         self.between(bounds, f64::NEG_INFINITY, seconds)
     }
@@ -216,7 +218,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Decides the stages before `stage`, from the last one on.
+    /// Decides what the stages before `stage` keep, starting with the last of them.
     fn descend(&mut self, stage: usize, keeps: u64, sum: Sum) {
         let is_another_time =
             sum.seconds > self.up_to || sum.seconds + self.most_seconds[stage] <= self.after;

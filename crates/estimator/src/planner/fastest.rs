@@ -1,19 +1,19 @@
-//! The fastest plan within a budget, and then within smaller ones: what one search has walked is not
-//! walked again by the next.
+//! The fastest plan within a budget, then within smaller budgets: a search does not walk plans that
+//! an earlier one has walked.
 
 use super::candidates::{Bounds, Candidate, Candidates};
 use super::{MOST_WALKS, Stages};
 use crate::EstimateError;
 use crate::step::Plans;
 
-/// Searches whose budgets never rise.
+/// A series of searches whose budgets never rise.
 #[derive(Debug)]
 pub(super) struct Fastest {
     budget_bytes: u64,
     candidates: Candidates,
-    /// Not walked yet, the fastest last.
+    /// Candidates that are not walked yet, the fastest last.
     waiting: Vec<Candidate>,
-    /// Those within the budget.
+    /// Walked plans that are within the budget.
     walked: Vec<Walked>,
 }
 
@@ -26,12 +26,12 @@ pub(super) struct Walked {
     pub(super) peak_bytes: u64,
 }
 
-/// What a search has found.
+/// The result of a search.
 pub(super) struct Found {
     pub(super) best: Option<Walked>,
-    /// Whether it has seen all that it had to.
+    /// Whether it examined every plan that it had to.
     pub(super) is_exact: bool,
-    /// Plans walked.
+    /// Number of plans walked.
     pub(super) num_walks: usize,
 }
 
@@ -45,12 +45,12 @@ impl Fastest {
         }
     }
 
-    /// Whether a budget is none of a search before.
+    /// Whether a budget exceeds that of the previous search.
     pub(super) const fn is_past(&self, budget_bytes: u64) -> bool {
         budget_bytes > self.budget_bytes
     }
 
-    /// The least time within a budget, and of those with that time the least peak.
+    /// The plan with the least time within a budget and, among equally fast plans, the least peak.
     pub(super) fn within(
         &mut self,
         budget_bytes: u64,
@@ -93,7 +93,7 @@ impl Fastest {
         })
     }
 
-    /// What is past a budget now will be so in all searches to come.
+    /// Lowers the budget: plans that exceed it now will exceed it in all later searches.
     fn lower(&mut self, budget_bytes: u64) {
         self.budget_bytes = budget_bytes;
         self.candidates.lower(budget_bytes);
@@ -112,7 +112,7 @@ impl Fastest {
     }
 }
 
-/// The one that was first where both have the same figures.
+/// Takes the better plan; with equal figures the earlier one stays.
 fn take_better(best: &mut Option<Walked>, walked: Walked) {
     let is_better = best
         .is_none_or(|best| (walked.seconds, walked.peak_bytes) < (best.seconds, best.peak_bytes));

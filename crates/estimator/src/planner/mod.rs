@@ -1,14 +1,16 @@
-//! Which plan to run: of all that keep this or that of each stage, the one with the least predicted
-//! time whose simulated peak fits a budget.
+//! Chooses the plan to run: among all plans, the one with the least predicted time whose simulated
+//! peak fits a budget.
 //!
-//! Exact, and quick because two bounds hold (tests go over every plan of small networks):
-//! * time: a stage that keeps less costs at least what it costs where all others keep everything,
-//!   since what its neighbours do not keep can only add to what has to be rebuilt;
-//! * memory: backward of a stage holds all that the stages before it keep, and beside it at least what
-//!   it holds where all others keep everything.
+//! The search is exact, and it is fast because two bounds hold (tests try every plan of small
+//! networks):
+//! * time: a stage that keeps less costs at least what it costs if all other stages keep
+//!   everything, because tensors that its neighbours do not keep can only add to what must be
+//!   rebuilt;
+//! * memory: a stage's backward holds everything that earlier stages keep and, in addition, at
+//!   least what it holds if all other stages keep everything.
 //!
-//! Both come of sums over stages, so that candidates come in the order of their bounds for next to
-//! nothing, and few of them are walked.
+//! Both bounds are sums over stages, so enumerating candidates in the order of their bounds costs
+//! almost nothing, and few candidates are walked.
 
 mod candidates;
 mod fastest;
@@ -28,36 +30,36 @@ use fastest::{Fastest, Found};
 pub struct Planned {
     /// What each stage keeps.
     pub plan: Plan,
-    /// The most that a step holds in tensors, all of it: [`TrainingStep::peak`].
+    /// The most bytes that a step holds in tensors: [`TrainingStep::peak`].
     pub peak_bytes: u64,
-    /// Predicted for a step, all micro-batches and the update.
+    /// Predicted time of a step, including all micro-batches and the update.
     pub seconds: f64,
 }
 
-/// Looks for plans of one step on one device.
+/// Searches for plans of one step on one device.
 #[derive(Debug)]
 pub struct Planner {
     plans: Plans,
     bounds: Bounds,
     stages: Stages,
-    /// The searches so far whose budgets did not rise.
+    /// The searches so far, as long as their budgets did not rise.
     fastest: Option<Fastest>,
     is_exact: bool,
     num_walks: usize,
 }
 
-/// From much to little.
+/// What a stage can keep, from most to least.
 const KEEPS: [Keep; 4] = [Keep::Everything, Keep::Convs, Keep::LastConv, Keep::Nothing];
 
-/// Plans to walk at the most, in one search: more than five levels ever need, some hundredths of a
-/// second.
+/// The most plans that one search walks: more than five levels ever need, and a matter of some
+/// hundredths of a second.
 const MOST_WALKS: usize = 50_000;
 
 impl Planner {
-    /// For the steps that are like `step` but for its plan.
+    /// A planner for the steps that equal `step` except for the plan.
     ///
     /// # Errors
-    /// As [`TrainingStep::peak`].
+    /// The same as [`TrainingStep::peak`].
     pub fn new(
         step: &TrainingStep,
         machine: impl Into<Machine>,
@@ -78,27 +80,27 @@ impl Planner {
         })
     }
 
-    /// Whether every search so far has seen all that it had to: with more than five levels there
-    /// can be too many plans.
+    /// Whether every search so far examined all the plans that it had to; with more than five
+    /// levels there can be too many.
     pub const fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// Plans that there are of the step: each stage keeps one of four things.
+    /// The number of possible plans for the step: each stage keeps one of four sets of tensors.
     pub fn num_plans(&self) -> u64 {
         let bits = 2 * self.plans.network().num_stages();
         u32::try_from(bits).map_or(u64::MAX, |bits| 1_u64.checked_shl(bits).unwrap_or(u64::MAX))
     }
 
-    /// Plans that the searches so far have walked; the bounds have ruled out all others.
+    /// The number of plans that the searches so far have walked; the bounds ruled out all others.
     pub const fn num_walks(&self) -> usize {
         self.num_walks
     }
 
-    /// What a plan costs.
+    /// The cost of a plan.
     ///
     /// # Errors
-    /// [`EstimateError::Schedule`] for a plan of another network.
+    /// [`EstimateError::Schedule`] if the plan is for another network.
     pub fn cost(&mut self, plan: Plan) -> Result<Planned, EstimateError> {
         let outcome = self.plans.outcome(&plan)?;
         Ok(Planned {
@@ -108,12 +110,12 @@ impl Planner {
         })
     }
 
-    /// The plan with the least time among those whose peak is at most `budget_bytes`, and of those
-    /// with that time the one with the least peak. `None` where no plan fits. Quicker where the
-    /// budget is no larger than that of the search before.
+    /// The fastest plan among those whose peak is at most `budget_bytes`; among equally fast plans,
+    /// the one with the least peak. `None` if no plan fits. The search is quicker if the budget
+    /// does not exceed that of the previous search.
     ///
     /// # Errors
-    /// None but those of [`Self::cost`].
+    /// The same as [`Self::cost`].
     pub fn fastest_within(&mut self, budget_bytes: u64) -> Result<Option<Planned>, EstimateError> {
         let of_before = self.fastest.take();
         let mut fastest = of_before
@@ -138,7 +140,7 @@ impl Planner {
     /// The plan with the least peak.
     ///
     /// # Errors
-    /// None but those of [`Self::cost`].
+    /// The same as [`Self::cost`].
     pub fn smallest(&mut self) -> Result<Planned, EstimateError> {
         let network = *self.plans.network();
         let start = self.cost(Plan::mixed(&network, self.stages.0.split_concat))?;
@@ -149,14 +151,14 @@ impl Planner {
     /// fastest.
     ///
     /// # Errors
-    /// None but those of [`Self::cost`].
+    /// The same as [`Self::cost`].
     pub fn smallest_within(&mut self, slower: f64) -> Result<Planned, EstimateError> {
         let network = *self.plans.network();
         let fastest =
             Plan::uniform(&network, Keep::Everything).with_split_concat(self.stages.0.split_concat);
         let start = self.cost(fastest)?;
         let limit = start.seconds * slower;
-        // What it keeps less makes for fewer candidates.
+        // Starting from a plan that keeps less leaves fewer candidates.
         let selective = Plan::selective(&network).with_split_concat(self.stages.0.split_concat);
         let selective = self.cost(selective)?;
         let start = if selective.seconds <= limit {
@@ -197,12 +199,12 @@ impl Planner {
         Ok(best)
     }
 
-    /// Memory against time: plans of which none has another beside it that is both smaller and
-    /// faster, from the fastest to the smallest. A next one is at least `step` smaller, as a share
-    /// of the peak; 0 for all of them.
+    /// The Pareto front of memory against time, from the fastest plan to the smallest: no plan is
+    /// both smaller and faster than a plan of the front. Each plan's peak is smaller than the
+    /// previous one's by at least the share `step`; with 0, the front has all of its plans.
     ///
     /// # Errors
-    /// None but those of [`Self::cost`].
+    /// The same as [`Self::cost`].
     pub fn front(&mut self, step: f64) -> Result<Vec<Planned>, EstimateError> {
         let mut front: Vec<Planned> = Vec::new();
         let mut budget_bytes = u64::MAX;
@@ -220,7 +222,7 @@ impl Planner {
     }
 }
 
-/// A plan that becomes one candidate after another.
+/// One plan that is reused for one candidate after another.
 #[derive(Debug)]
 struct Stages(Plan);
 

@@ -1,4 +1,4 @@
-//! Against every plan there is.
+//! Compares the searches with an exhaustive one over every plan.
 
 use config::{ImageSize, Network};
 use proptest::prelude::*;
@@ -91,7 +91,7 @@ fn a_search_in_less_finds_what_a_new_one_does() {
         budget = found.peak_bytes - found.peak_bytes / 64;
     }
     assert!(num_found > 5, "{num_found}");
-    // A budget that rises begins anew.
+    // A budget that rises starts a new search.
     let all = falling.fastest_within(u64::MAX).unwrap();
     assert_eq!(all, planner(&step).fastest_within(u64::MAX).unwrap());
 }

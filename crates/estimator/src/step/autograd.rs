@@ -1,5 +1,5 @@
-//! A step as autograd runs it: what each node saves, what it is given, and when either goes, by
-//! the formulas of libtorch 2.11. The policies `off`, `block` and `stage`.
+//! A step as autograd runs it, under the policies `off`, `block` and `stage`: which tensors each
+//! node saves and receives, and when they are freed, by the formulas of libtorch 2.11.
 
 use schedule::{Nth, Op, Statistics};
 
@@ -8,10 +8,10 @@ use super::books::Books;
 use super::sizes::ConvSize;
 use super::tape::{At, Held};
 
-/// What the forward of a stage leaves.
+/// The tensors that the forward of a stage leaves.
 #[derive(Debug, Default)]
 struct Saved {
-    /// Pooled or concatenated input, and the indices of the pooling before the stage.
+    /// The pooled or concatenated input, and the indices of the pooling before the stage.
     input: Option<Held>,
     indices: Option<Held>,
     /// Weights in half precision.
@@ -27,17 +27,17 @@ pub(super) struct Autograd<'a> {
     split_concat: bool,
     in_backward: bool,
     saved: Vec<Saved>,
-    /// What each stage hands on.
+    /// The output of each stage.
     outputs: Vec<Option<Held>>,
-    /// For a split concatenation: the upper half, which is an input of its own.
+    /// For a split concatenation, the upper half, which is a separate input.
     ups: Vec<Option<Held>>,
-    /// A gradient whose one half waits for the stage of its skip.
+    /// Gradients of which one half waits for the stage of its skip.
     waiting: Vec<Option<Held>>,
     images: Option<Held>,
 }
 
 impl<'a> Autograd<'a> {
-    /// Forward, loss and backward.
+    /// Runs forward, loss and backward.
     pub(super) fn run(books: &'a mut Books, segment: Option<Segment>, split_concat: bool) {
         let num = books.sizes.num_stages();
         let none = || (0..num).map(|_| None).collect::<Vec<_>>();
@@ -57,7 +57,7 @@ impl<'a> Autograd<'a> {
             step.enter_stage(stage, &mut saved);
             if segment.is_some() {
                 step.forward_segment(stage);
-                // Cast within the first segment, whose input is the images as they came.
+                // The first segment casts the images itself; its input is the uncast images.
                 let cast = step.images.take();
                 step.release(cast);
                 if segment == Some(Segment::Stage) {
@@ -90,7 +90,7 @@ impl<'a> Autograd<'a> {
         step.release(images);
     }
 
-    /// From what the stages before hand on to what the stage's convolution reads.
+    /// From the outputs of earlier stages to the input of this stage's convolution.
     fn enter_stage(&mut self, stage: usize, saved: &mut Saved) {
         let sizes = self.books.sizes;
         if stage == 0 {
@@ -118,7 +118,7 @@ impl<'a> Autograd<'a> {
         }
     }
 
-    /// In a segment of `stage`, what leads to the convolution is not saved.
+    /// In a segment of the policy `stage`, the operations before the convolution save nothing.
     fn leave_input(&mut self, stage: usize, saved: &mut Saved) {
         let (input, indices, up) = (
             saved.input.take(),
@@ -127,7 +127,7 @@ impl<'a> Autograd<'a> {
         );
         let sizes = self.books.sizes;
         if stage <= sizes.depth() && stage > 0 {
-            // Pooled by the segment before, and an input of this one.
+            // The previous segment pooled it, and it is an input of this segment.
             saved.input = input;
         } else {
             self.release(input);
@@ -139,7 +139,7 @@ impl<'a> Autograd<'a> {
         }
     }
 
-    /// Both layers, with what they save.
+    /// Runs both layers and holds what they save.
     fn forward(&mut self, stage: usize, saved: &mut Saved) {
         for nth in [Nth::First, Nth::Second] {
             self.convolve(stage, nth, &mut saved.weights);
@@ -152,7 +152,7 @@ impl<'a> Autograd<'a> {
         }
     }
 
-    /// Both layers of a segment, of which only the output stays.
+    /// Runs both layers of a segment, of which only the output stays.
     fn forward_segment(&mut self, stage: usize) {
         let bytes = self.books.sizes.output_map(stage);
         let mut weights = Vec::new();
@@ -178,7 +178,7 @@ impl<'a> Autograd<'a> {
         let conv = self.books.sizes.conv(stage, nth);
         weights.extend(self.cast(&conv));
         if self.splits(stage, nth) {
-            // The products of both halves, until they are added.
+            // The products of both halves exist until they are added.
             let bytes = self.books.sizes.output_map(stage);
             self.books.tape.touch_all([bytes; 2], 0);
         }
@@ -189,7 +189,7 @@ impl<'a> Autograd<'a> {
         self.books.work(self.books.machine.convolution(&conv));
     }
 
-    /// From the gradient of a stage's output to that of what the stage before hands on.
+    /// From the gradient of a stage's output to the gradient of the previous stage's output.
     fn backward(&mut self, stage: usize, gradient: Option<Held>) -> Option<Held> {
         let sizes = self.books.sizes;
         let mut saved = self.saved.pop().unwrap_or_default();
@@ -270,7 +270,8 @@ impl<'a> Autograd<'a> {
         out
     }
 
-    /// Of the halves of a split concatenation: the skip's, which waits, and then the other.
+    /// The gradients of the halves of a split concatenation: first the skip's, which waits, then
+    /// the other.
     fn split_backward(&mut self, stage: usize, passed: Held, saved: &mut Saved) -> Held {
         let conv = self.books.sizes.half_conv(stage);
         let bytes = self.books.sizes.map(stage, conv.inputs);
@@ -290,7 +291,7 @@ impl<'a> Autograd<'a> {
         out
     }
 
-    /// Gradient of the input, then that of the weight.
+    /// Computes the gradient of the input, then that of the weight.
     fn conv_backward(&mut self, conv: &ConvSize, input: Option<u64>) -> Option<Held> {
         let out = input.map(|bytes| self.books.transient(bytes));
         if out.is_some() {
@@ -300,7 +301,7 @@ impl<'a> Autograd<'a> {
         out
     }
 
-    /// From the gradient of a stage's input to those of the stages that it comes from.
+    /// From the gradient of a stage's input to the gradients of the stages that it comes from.
     fn leave_stage(
         &mut self,
         stage: usize,
@@ -324,7 +325,7 @@ impl<'a> Autograd<'a> {
         let dense = if self.split_concat {
             gradient
         } else {
-            // One half, made dense; the other half keeps all of it.
+            // One half is copied to be dense; the other half keeps the whole tensor alive.
             self.waiting[sizes.skip_of(stage)] = gradient;
             Some(self.books.transient(sizes.map(stage, conv.outputs)))
         };
@@ -349,7 +350,7 @@ impl<'a> Autograd<'a> {
         spread
     }
 
-    /// Adds what comes through the skip.
+    /// Adds the gradient that comes through the skip.
     fn join(&mut self, stage: usize, gradient: Option<Held>) -> Held {
         let bytes = self.books.sizes.output_map(stage);
         let sum = self.books.transient(bytes);
@@ -359,7 +360,7 @@ impl<'a> Autograd<'a> {
         sum
     }
 
-    /// The forward of a segment once more, up to what its last node saves.
+    /// Runs the forward of a segment again, up to the tensors that its last node saves.
     fn rebuild(&mut self, stage: usize, saved: &mut Saved) {
         let is_up = stage > self.books.sizes.depth();
         if stage == 0 || (self.segment == Some(Segment::Stage) && is_up) {

@@ -1,4 +1,4 @@
-//! What both forms of a step share: gradients, weights and the loss.
+//! The parts that both forms of a step share: gradients, weights and the loss.
 
 use config::Category;
 use schedule::Nth;
@@ -7,26 +7,26 @@ use super::kernels::Machine;
 use super::sizes::{ConvSize, Sizes};
 use super::tape::{At, Held, Tape};
 
-/// A step under way.
+/// The state of a running step.
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) tape: Tape,
     pub(super) sizes: Sizes,
     pub(super) machine: Machine,
-    /// Gradients of an earlier micro-batch are there: new ones are added to them.
+    /// Whether gradients of an earlier micro-batch exist, to which new ones are added.
     pub(super) accumulates: bool,
-    /// What the caller hands over: masks, and images where nothing else holds them.
+    /// Tensors that the caller hands over: masks, and images if nothing else holds them.
     pub(super) handed_over: Vec<Held>,
-    /// Gradients of parameters, until the optimizer's step.
+    /// Gradients of parameters, held until the optimizer's step.
     pub(super) gradients: Vec<Held>,
 }
 
-/// What the loss holds until its backward.
+/// The tensors that the loss holds until its backward.
 #[derive(Debug)]
 pub(super) struct Loss(Vec<Held>);
 
 impl Books {
-    /// An activation, or a gradient of one made in backward.
+    /// Holds an activation, or a gradient of one that is made in backward.
     pub(super) fn map(&mut self, bytes: u64) -> Held {
         self.tape.hold(bytes, Category::Activations)
     }
@@ -35,7 +35,7 @@ impl Books {
         self.tape.hold(bytes, Category::Transients)
     }
 
-    /// A parameter's gradient, which stays until the optimizer's step.
+    /// Holds a parameter's gradient, which stays until the optimizer's step.
     fn gradient(&mut self, bytes: u64) {
         if self.accumulates {
             self.tape.touch(bytes);
@@ -45,18 +45,18 @@ impl Books {
         }
     }
 
-    /// What a library works in for the length of an operation.
+    /// A library's workspace, for the duration of an operation.
     pub(super) fn work(&mut self, bytes: u64) {
         self.tape.touch_all([], bytes);
     }
 
-    /// Gradients of a convolution's weight and bias, and what is held while they are made.
+    /// Gradients of a convolution's weight and bias, and the tensors held while they are computed.
     pub(super) fn weight_gradient(&mut self, conv: &ConvSize) {
         self.weight_gradient_of(conv, conv.parameter_bytes(), 0);
     }
 
-    /// The same over half of the inputs: the other half of the gradient is made with zeros, and what
-    /// comes second is added to what came `first`.
+    /// The same over half of the inputs: the other half of the gradient is filled with zeros, and
+    /// the second result is added to the `first`.
     pub(super) fn half_weight_gradient(&mut self, half: &ConvSize, first: bool) {
         let accumulates = self.accumulates;
         self.accumulates |= !first;
@@ -81,12 +81,12 @@ impl Books {
             return;
         }
         let bytes = conv.weight_bytes();
-        // In blocks, and then in the parameter's order.
+        // The gradient is computed in blocks, then reordered as the parameter.
         let made = self.transient(bytes);
         let scratch = self.machine.weight_gradient(conv);
         self.tape.touch(scratch.max(self.machine.reordered(conv)));
         if self.sizes.is_half() {
-            // In half precision first.
+            // It is computed in half precision first.
             self.gradient(parameter_bytes);
             self.tape.release(made);
         } else {
@@ -97,10 +97,10 @@ impl Books {
         self.gradient(conv.outputs.saturating_mul(4));
     }
 
-    /// In the type of activations, then as the parameter's.
+    /// Computes the gradient in the type of activations, then converts it to the parameter's type.
     fn cudnn_weight_gradient(&mut self, conv: &ConvSize, parameter_bytes: u64) {
         let scratch = self.machine.weight_gradient(conv);
-        // `AccumulateGrad` takes it as it is, or adds it to what is there.
+        // `AccumulateGrad` takes it unchanged, or adds it to the existing gradient.
         let is_taken = !self.sizes.is_half() && conv.parameter_bytes() == parameter_bytes;
         if is_taken && !self.accumulates {
             self.gradient(parameter_bytes);
@@ -122,23 +122,24 @@ impl Books {
         self.gradient(channels.saturating_mul(4));
     }
 
-    /// Mean and deviation that batch norm takes.
+    /// The mean and the deviation that batch norm computes.
     pub(super) fn statistics(&mut self, stage: usize) -> Held {
         let bytes = self.sizes.channels(stage).saturating_mul(8);
         self.tape.hold(bytes, Category::Activations)
     }
 
-    /// The loss of the logits, which are freed once it is there, and what it leaves for backward.
+    /// The loss of the logits, which are freed afterwards. Returns the tensors that stay for
+    /// backward.
     pub(super) fn loss(&mut self, logits: Held) -> Loss {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
         let mut held = Vec::new();
         let cast = self.sizes.is_half().then(|| self.map(one));
-        // Targets: for several classes indices and a flag of eight bytes for each class first.
+        // Targets; several classes first need indices and a flag of eight bytes per class.
         let classes = self.sizes.network.classes;
         if classes > 1 {
             let indices = self.map(self.sizes.masks().saturating_mul(8));
-            // `log_softmax` stays.
+            // The result of `log_softmax` stays.
             held.push(self.map(one));
             let flags = self.transient(one.saturating_mul(2));
             held.push(self.map(one));
@@ -148,7 +149,7 @@ impl Books {
             held.push(self.map(one));
             self.tape.touch_all([one; 2], 0);
         }
-        // Probabilities, and their product with the targets.
+        // Probabilities are held; their product with the targets is not.
         held.push(self.map(one));
         self.tape.touch(one);
         for batch in std::mem::take(&mut self.handed_over) {
@@ -160,7 +161,8 @@ impl Books {
         } else {
             logits
         };
-        // Backward reads them for one class alone; several have `log_softmax` and probabilities.
+        // Backward reads the logits only for one class; with several, it reads `log_softmax` and
+        // the probabilities.
         if classes > 1 {
             self.tape.release(logits);
         } else {
@@ -169,11 +171,11 @@ impl Books {
         Loss(held)
     }
 
-    /// Its backward. Returns the gradient of the logits.
+    /// The backward of the loss. Returns the gradient of the logits.
     pub(super) fn loss_backward(&mut self, loss: Loss) -> Held {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
-        // A product and a sum, then through the probabilities and the entropy.
+        // Backward goes through a product and a sum, then the probabilities and the entropy.
         self.tape.touch_all([one; 2], 0);
         let gradient = self.transient(one);
         for held in loss.0 {
@@ -187,14 +189,14 @@ impl Books {
         cast
     }
 
-    /// The gradient of several classes' logits, which comes channels-first, once more as the head's
-    /// kernels read it.
+    /// A copy of the gradient of several classes' logits, which is channels-first, in the format
+    /// that the head's kernels read.
     pub(super) fn turned_gradient(&mut self) -> Held {
         let turns = self.sizes.network.classes > 1 && self.machine.is_channels_last();
         self.transient(if turns { self.sizes.logits() } else { 0 })
     }
 
-    /// The optimizer's step, after which all gradients are set to none.
+    /// The optimizer's step, after which all gradients are set to `None`.
     pub(super) fn update(&mut self) {
         self.tape.enter(At::Update);
         let convs = (0..self.sizes.num_stages())

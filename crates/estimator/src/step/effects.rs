@@ -1,8 +1,8 @@
-//! A plan's step by what each of its operations adds: the peak and the time of [`super::scheduled`]
-//! without its tensors, quickly enough to look at thousands of plans.
+//! The peak and the time of a plan's step, as sums of what each operation adds: the same figures as
+//! [`super::scheduled`] without its tensors, quickly enough to examine thousands of plans.
 //!
-//! What an operation does to the level depends on itself, and on whether one activation is there
-//! ([`asks_for`]). It is walked once for either case, alone, and remembered.
+//! The effect of an operation on the level depends only on the operation and on whether one
+//! activation is alive ([`asks_for`]). Each case is walked once, alone, and remembered.
 
 use std::ops::ControlFlow;
 
@@ -16,34 +16,34 @@ use super::{Batch, Machine, Recompute, TrainingStep};
 use crate::time::Speed;
 use crate::{EstimateError, StaticBytes};
 
-/// What an operation adds to the level of bytes, to begin with, at the most and for good; and to
-/// the time.
+/// What an operation adds to the level of bytes, at most and permanently, and what it adds to the
+/// time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Effect {
-    /// The most above the level before it.
+    /// The highest level during the operation minus the level before it.
     rise: i64,
-    /// The level after it less that before.
+    /// The level after the operation minus the level before it.
     change: i64,
     seconds: f64,
 }
 
-/// Not yet found out.
+/// An effect that is not known yet.
 const UNKNOWN: Effect = Effect {
     rise: 0,
     change: 0,
     seconds: f64::NAN,
 };
 
-/// In the first micro-batch, and in a later one, where gradients are added to those there are.
+/// The effects in the first micro-batch and in later ones, which add to existing gradients.
 type Effects = [Effect; 2];
 
 /// A plan's figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) peak_bytes: u64,
-    /// Of all micro-batches and the update.
+    /// Time of all micro-batches and the update.
     pub(crate) seconds: f64,
-    /// Held when the forward has ended: static bytes, and what the plan keeps.
+    /// Bytes held at the end of the forward: static bytes, and the tensors that the plan keeps.
     pub(crate) kept_bytes: u64,
 }
 
@@ -55,12 +55,12 @@ pub(crate) struct Plans {
     machine: Machine,
     speed: Speed,
     batch: Batch,
-    /// By [`place`].
+    /// The effects, indexed by [`place`].
     effects: Vec<Effects>,
     loss: Effects,
     start_bytes: i64,
     gradient_bytes: i64,
-    /// The most during the optimizer's step.
+    /// The most bytes held during the optimizer's step.
     update_bytes: i64,
     update_seconds: f64,
 }
@@ -70,7 +70,7 @@ const VALUES: usize = 12;
 const SLOTS: usize = 2 * (OPS + VALUES);
 
 impl Plans {
-    /// The plans of `step`, whose own is of no account.
+    /// The plans of `step`, whose own plan is ignored.
     pub(crate) fn new(
         step: &TrainingStep,
         machine: Machine,
@@ -98,7 +98,7 @@ impl Plans {
         let (mut books, _schedule) = plans.step.begin(machine, batch)?;
         let held = books.take_batch(batch, &plans.step.recompute);
         plans.start_bytes = signed(books.tape.level());
-        // The batch is gone by then, where it was handed over.
+        // A batch that was handed over is freed by then.
         let handed_over = std::mem::take(&mut books.handed_over);
         for held in held.into_iter().chain(handed_over) {
             books.tape.release(held);
@@ -114,7 +114,8 @@ impl Plans {
         &self.step.network
     }
 
-    /// [`Self::outcome`] with the most that backward of each stage holds, as [`Outcome::peak_bytes`].
+    /// [`Self::outcome`], and the peak of each stage's backward, counted like
+    /// [`Outcome::peak_bytes`].
     pub(crate) fn by_stage(&mut self, plan: &Plan) -> Result<(Outcome, Vec<i64>), EstimateError> {
         let num_stages = self.step.network.num_stages();
         let start = self.start_bytes;
@@ -126,13 +127,13 @@ impl Plans {
         Ok((outcome, stages))
     }
 
-    /// The figures of a plan, with or without a split concatenation as it says.
+    /// The figures of a plan, which also says whether concatenations are split.
     pub(crate) fn outcome(&mut self, plan: &Plan) -> Result<Outcome, EstimateError> {
         self.walk(plan, NO_LIMIT, None)
     }
 
-    /// The same where the peak is at most so much; `None` where it is more, which takes less time
-    /// to find out.
+    /// The same if the peak is at most this limit; `None` if it is higher, which takes less time to
+    /// find out.
     pub(crate) fn outcome_within(
         &mut self,
         plan: &Plan,
@@ -142,8 +143,8 @@ impl Plans {
         Ok((outcome.peak_bytes <= limit_bytes).then_some(outcome))
     }
 
-    /// Up to the end, or to the beginning of a stage's backward where the peak is past a limit
-    /// already; the figures are those up to there.
+    /// Walks to the end, or to the beginning of a stage's backward if the peak exceeds a limit by
+    /// then; the figures cover the part that was walked.
     fn walk(
         &mut self,
         plan: &Plan,
@@ -188,7 +189,7 @@ impl Plans {
         })
     }
 
-    /// Where the effects of an operation stand, which are found out the first time.
+    /// The index of an operation's effects, which are computed the first time.
     fn place(&mut self, op: Op, alive: &Alive) -> Result<usize, EstimateError> {
         let is_there = asks_for(&self.sizes, op).is_some_and(|act| alive.contains(act));
         let place = SLOTS * stage_of(op) + 2 * place(op) + usize::from(is_there);
@@ -236,15 +237,15 @@ impl Plans {
     }
 }
 
-/// Of peaks that are all of interest.
+/// A limit that no peak exceeds.
 const NO_LIMIT: i64 = i64::MAX;
 
-/// Past 63 bits everything is too much alike.
+/// Figures past 63 bits are all equally too large.
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX / 4)
 }
 
-/// A level, and the most that it has been, from where the micro-batch began.
+/// A level and its maximum, relative to the beginning of the micro-batch.
 #[derive(Clone, Copy, Debug, Default)]
 struct Level {
     now: i64,
@@ -263,9 +264,9 @@ struct Total<'a> {
     first: Level,
     later: Level,
     has_later: bool,
-    /// Past this peak of the first micro-batch nothing is asked any more.
+    /// If the first micro-batch exceeds this peak, the walk stops.
     first_limit: i64,
-    /// The most of each stage's backward, where that is asked for.
+    /// The peak of each stage's backward, if it is requested.
     stages: Option<&'a mut Vec<i64>>,
     stage: Option<usize>,
     kept: i64,
@@ -322,7 +323,7 @@ const fn of_half(half: Half) -> usize {
     }
 }
 
-/// A number of its own for each operation of a stage.
+/// A unique number for each operation of a stage.
 const fn place(op: Op) -> usize {
     match op {
         Op::Conv(_, n) => of_nth(n),

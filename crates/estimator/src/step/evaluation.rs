@@ -1,7 +1,7 @@
-//! A forward without gradients in evaluation mode, with what surrounds it: a batch that becomes
-//! tensors, and then the loss and the scores, or the answers. It follows `train`'s `evaluation.rs`,
-//! `loss.rs` and `metrics.rs` tensor by tensor. Nothing is saved, so that each activation goes with
-//! its last reader.
+//! A forward without gradients in evaluation mode and the operations around it: the upload of a
+//! batch, and afterwards the loss and the scores, or the answers. It follows `train`'s
+//! `evaluation.rs`, `loss.rs` and `metrics.rs` tensor by tensor. No tensor is saved, so each
+//! activation is freed after its last use.
 
 use config::{ImageSize, Network};
 use schedule::{Element, Nth, Op, Statistics};
@@ -12,48 +12,48 @@ use super::tape::{At, Held};
 use super::{Machine, Peak, StepMemory, known};
 use crate::{EstimateError, Flops};
 
-/// What is held beside the step.
+/// The tensors that are held in addition to the step's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resident {
     /// Parameters and the optimizer's state, without gradients: validation between epochs.
     Training,
-    /// Parameters alone.
+    /// Only parameters.
     Parameters,
 }
 
-/// What the logits are for.
+/// The purpose of the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Loss and scores against masks.
+    /// To compute the loss and the scores against masks.
     Scores,
-    /// Masks at the size of the pictures that were scaled.
+    /// To predict masks, at the original size of the scaled pictures.
     Answers(ImageSize),
 }
 
-/// A batch that a network answers.
+/// An evaluation of a network on one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluationStep {
-    /// Whose answer.
+    /// The network.
     pub network: Network,
     /// Size of the images.
     pub size: ImageSize,
-    /// Images of a forward.
+    /// Images per forward.
     pub batch: u32,
     /// Type of activations.
     pub element: Element,
-    /// What becomes of the answer.
+    /// The purpose of the logits.
     pub purpose: Purpose,
-    /// What is held beside.
+    /// The tensors that are held in addition to the step's.
     pub resident: Resident,
 }
 
 impl EvaluationStep {
-    /// The most that the step holds in tensors, with what is resident.
+    /// The most that the step holds in tensors, including resident tensors.
     ///
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
-    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::Kernels`] where it is not known
-    /// what kernels take.
+    /// [`EstimateError::TooLarge`] if a figure exceeds 64 bits, [`EstimateError::Kernels`] if the
+    /// memory of the kernels is unknown.
     pub fn peak(&self, on: impl Into<Machine>) -> Result<Peak, EstimateError> {
         Ok(self.memory(on)?.peak)
     }
@@ -61,9 +61,9 @@ impl EvaluationStep {
     /// The same, operation by operation.
     ///
     /// # Errors
-    /// As [`Self::peak`].
+    /// The same as [`Self::peak`].
     pub fn memory(&self, on: impl Into<Machine>) -> Result<StepMemory, EstimateError> {
-        // Refuses the sizes that nobody can run, and numbers past 64 bits.
+        // This refuses sizes that cannot run, and figures that exceed 64 bits.
         Flops::per_image(&self.network, self.size)?;
         let machine = known(on, self.element)?;
         let sizes = Sizes {
@@ -106,14 +106,14 @@ impl Walk<'_> {
         }
     }
 
-    /// Images and masks from bytes.
+    /// Converts bytes to images and masks.
     fn upload(&mut self) -> (Held, Held) {
         let sizes = self.books.sizes;
         self.books.tape.enter(At::Upload);
         let bytes = self.books.transient(sizes.images() / 4);
         let mut images = self.books.map(sizes.images());
         if !self.books.machine.is_channels_last() {
-            // Bytes lie channels-last.
+            // The bytes are channels-last.
             let copy = self.books.map(sizes.images());
             let masks = self.books.map(sizes.masks());
             let before = std::mem::replace(&mut images, copy);
@@ -126,7 +126,7 @@ impl Walk<'_> {
         (images, masks)
     }
 
-    /// Returns the logits.
+    /// Runs the forward and returns the logits.
     fn forward(&mut self) -> Held {
         let sizes = self.books.sizes;
         let mut skips = Vec::new();
@@ -153,7 +153,7 @@ impl Walk<'_> {
         logits
     }
 
-    /// The transposed convolution of `x`, and its concatenation with the skip.
+    /// Runs the transposed convolution of `x` and concatenates the result with the skip.
     fn join(&mut self, stage: usize, x: Option<Held>, skip: Option<Held>) -> Held {
         let sizes = self.books.sizes;
         self.at(Op::Up(stage));
@@ -169,7 +169,7 @@ impl Walk<'_> {
         joined
     }
 
-    /// The first layer's input goes with it.
+    /// Runs both layers; the first frees its input.
     fn double_conv(&mut self, stage: usize, input: Option<Held>) -> Held {
         let hidden = self.layer(stage, Nth::First);
         self.release(input);
@@ -191,12 +191,12 @@ impl Walk<'_> {
         self.at(Op::Norm {
             stage,
             nth,
-            // The running ones.
+            // Evaluation uses the running statistics.
             statistics: Statistics::Saved,
             in_place: false,
         });
         let out = self.books.map(sizes.output_map(stage));
-        // Scale and shift with the statistics in them.
+        // Scale and shift, which include the statistics.
         self.touch(sizes.channels(stage).saturating_mul(8));
         self.books.tape.release(convolved);
         out
@@ -213,8 +213,8 @@ impl Walk<'_> {
         let sizes = self.books.sizes;
         let one = sizes.logits_fp32();
         let logits = self.single_logits();
-        // Targets, and two for the entropy or for probabilities and their product; for several
-        // classes indices beside them, and flags of eight bytes for each class first.
+        // Targets, and two tensors for the entropy, or for probabilities and their product. Several
+        // classes also need indices and, before that, flags of eight bytes per class.
         let indices = if sizes.network.classes > 1 {
             sizes.masks().saturating_mul(8)
         } else {
@@ -225,13 +225,13 @@ impl Walk<'_> {
     }
 
     fn scores(&mut self) {
-        /// At which `train` counts one class.
+        /// The number of thresholds at which `train` counts one class.
         const THRESHOLDS: u64 = 101;
         self.books.tape.enter(At::Scores);
         let sizes = self.books.sizes;
         let logits = self.single_logits();
-        // Numbers of eight bytes: answers, masks, their product and a sum; then counts. One class:
-        // bins for answers, beside probabilities and their hundredths.
+        // Numbers of eight bytes: answers, masks, their product and a sum, then counts. One class
+        // needs bins for answers, in addition to probabilities and their hundredths.
         let classes = u64::from(sizes.network.classes);
         let (of_pixel, of_image) = if classes == 1 {
             (4 * 8 + 2 * 4, THRESHOLDS * 2 * 8)
@@ -261,7 +261,7 @@ impl Walk<'_> {
         self.books.tape.release(scaled);
     }
 
-    /// The logits in fp32, where they are not.
+    /// Casts the logits to fp32, if they are not in fp32.
     fn single_logits(&mut self) -> Held {
         let bytes = if self.books.sizes.is_half() {
             self.books.sizes.logits_fp32()

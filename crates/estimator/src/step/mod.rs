@@ -1,10 +1,10 @@
-//! The peak of a training step, or of one that evaluates: on a CPU in tensor bytes as libtorch's
-//! allocator is asked for them, on CUDA in the blocks and segments that its caching allocator makes of
+//! The peak of a training or evaluation step: on a CPU in the tensor bytes that are requested from
+//! libtorch's allocator, on CUDA in the blocks and segments that the caching allocator makes of
 //! them.
 //!
-//! A step is walked in order with the sizes of its tensors: the schedule's operations where a plan
-//! is executed, autograd's nodes with what they save where it is not. Static bytes are there
-//! throughout; gradients come one by one and stay until the update.
+//! A step is walked in order with the sizes of its tensors: the schedule's operations if a plan is
+//! executed, otherwise autograd's nodes with the tensors that they save. Static bytes are held
+//! throughout; gradients are added one by one and stay until the update.
 
 mod autograd;
 mod books;
@@ -40,50 +40,50 @@ pub enum Recompute {
     Off,
     /// Segments of autograd's graph.
     Segments(Segment),
-    /// What a plan does not keep.
+    /// The tensors that a plan does not keep.
     Plan(Plan),
 }
 
-/// What one segment holds.
+/// The contents of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// A double convolution.
     Block,
-    /// With its pooling, or its transposed convolution and concatenation.
+    /// A double convolution with its pooling, or with its transposed convolution and concatenation.
     Stage,
 }
 
 /// Who holds images and masks once the forward has read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
-    /// The caller, throughout: the same batch at each step.
+    /// The caller holds them throughout: every step uses the same batch.
     Kept,
-    /// The step alone, as in the training loop.
+    /// Only the step holds them, as in the training loop.
     HandedOver,
 }
 
 /// A training step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingStep {
-    /// What is trained.
+    /// The network that is trained.
     pub network: Network,
     /// Size of the images.
     pub size: ImageSize,
-    /// Images of a forward.
+    /// Images per forward.
     pub batch: u32,
     /// Type of activations.
     pub element: Element,
     /// What backward rebuilds.
     pub recompute: Recompute,
-    /// Convolve the halves of each concatenation apart.
+    /// Whether to convolve the halves of each concatenation separately.
     pub split_concat: bool,
-    /// Forward passes for each optimizer step.
+    /// Forward passes per optimizer step.
     pub accumulation: u32,
 }
 
 impl TrainingStep {
-    /// The step of a configuration whose precision is chosen. `None` for the policy `auto`, which
-    /// is no policy until one is chosen.
+    /// The step of a configuration whose precision is chosen. `None` for the policy `auto`, for
+    /// which a policy must be chosen first.
     pub fn of(config: &RunConfig, element: Element) -> Option<Self> {
         let network = config.network();
         let plan = |plan: Plan| Recompute::Plan(plan.with_split_concat(config.split_concat));
@@ -107,22 +107,23 @@ impl TrainingStep {
         })
     }
 
-    /// The most that the step holds in tensors, parameters and optimizer state included.
+    /// The most that the step holds in tensors, including parameters and optimizer state.
     ///
     /// # Errors
     /// [`EstimateError::ImageSize`] for a size that the network cannot halve,
-    /// [`EstimateError::TooLarge`] past 64 bits, [`EstimateError::Kernels`] where it is not known
-    /// what kernels take, [`EstimateError::OutOfMemory`] where a GPU has no room for it, and where a
-    /// plan is of another network.
+    /// [`EstimateError::TooLarge`] if a figure exceeds 64 bits, [`EstimateError::Kernels`] if the
+    /// memory of the kernels is unknown, [`EstimateError::OutOfMemory`] if the step does not fit a
+    /// GPU, and [`EstimateError::Schedule`] if a plan is for another network.
     pub fn peak(&self, on: impl Into<Machine>, batch: Batch) -> Result<Peak, EstimateError> {
         Ok(self.memory(on, batch)?.peak)
     }
 
-    /// The same, operation by operation. Of several micro-batches two are walked: the later ones
-    /// are like the second. On CUDA two steps are walked, and the figures are of the second.
+    /// The same, operation by operation. Of several micro-batches only two are walked, because
+    /// later ones equal the second. On CUDA two steps are walked, and the figures describe the
+    /// second.
     ///
     /// # Errors
-    /// As [`Self::peak`].
+    /// The same as [`Self::peak`].
     pub fn memory(
         &self,
         on: impl Into<Machine>,
@@ -132,20 +133,20 @@ impl TrainingStep {
         let (mut books, schedule) = self.begin(machine, batch)?;
         self.walk(&mut books, batch, schedule.as_ref())?;
         if let Machine::Cuda(_) = machine {
-            // Once more, in what the first step has left in the cache.
+            // Walk again, with the cache that the first step has left.
             books.tape.begin_again();
             self.walk(&mut books, batch, schedule.as_ref())?;
         }
         books.tape.finish(self.network.width)
     }
 
-    /// What is there before the first step, and the plan's schedule.
+    /// The tensors that exist before the first step, and the plan's schedule.
     fn begin(
         &self,
         machine: Machine,
         batch: Batch,
     ) -> Result<(Books, Option<Schedule>), EstimateError> {
-        // Refuses the sizes that nobody can run, and numbers past 64 bits.
+        // This refuses sizes that cannot run, and figures that exceed 64 bits.
         Flops::per_image(&self.network, self.size)?;
         let mut books = Books::new(self.sizes(), machine, machine.allocator());
         let schedule = match &self.recompute {
@@ -161,14 +162,14 @@ impl TrainingStep {
         Ok((books, schedule))
     }
 
-    /// One step.
+    /// Walks one step.
     fn walk(
         &self,
         books: &mut Books,
         batch: Batch,
         schedule: Option<&Schedule>,
     ) -> Result<(), EstimateError> {
-        // From the second micro-batch on all gradients are there already.
+        // From the second micro-batch on, all gradients exist already.
         for micro_batch in 0..self.accumulation.clamp(1, 2) {
             books.accumulates = micro_batch > 0;
             let held = books.take_batch(batch, &self.recompute);
@@ -187,10 +188,11 @@ impl TrainingStep {
         Ok(())
     }
 
-    /// Predicted seconds of the step, all micro-batches and the update, at the speed of a device.
+    /// Predicted seconds of the step at the speed of a device, including all micro-batches and the
+    /// update.
     ///
     /// # Errors
-    /// As [`Self::peak`].
+    /// The same as [`Self::peak`].
     pub fn seconds(&self, on: impl Into<Machine>, speed: &Speed) -> Result<f64, EstimateError> {
         Flops::per_image(&self.network, self.size)?;
         let (sizes, split) = (self.sizes(), self.split_concat);
@@ -207,11 +209,12 @@ impl TrainingStep {
         Ok(passes * pass + speed.update_seconds(&self.network))
     }
 
-    /// Predicted seconds of each moment of a step that [`Self::memory`] walked: the whole of it shared out by
-    /// what the operations compute and move. For charts: no figure is made of them.
+    /// Predicted seconds of each moment of a step that [`Self::memory`] walked: the whole time is
+    /// divided in proportion to what the operations compute and move. They are for charts; no
+    /// figure depends on them.
     ///
     /// # Errors
-    /// As [`Self::seconds`].
+    /// The same as [`Self::seconds`].
     pub fn moment_seconds(
         &self,
         on: impl Into<Machine>,
@@ -223,7 +226,8 @@ impl TrainingStep {
         let share = |moment: &Moment| match moment.at {
             At::Forward(op) | At::Backward(op) => {
                 let seconds = speed.seconds(work::work(&sizes, op, &alive));
-                // Autograd makes both gradients of a convolution at once; the images have none.
+                // Autograd computes both gradients of a convolution at once; the images have no
+                // gradient.
                 let is_both = match op {
                     Op::ConvInput(0, Nth::First) => false,
                     Op::ConvInput(..) | Op::UpInput(_) | Op::HeadInput => !is_plan,
@@ -231,7 +235,7 @@ impl TrainingStep {
                 };
                 if is_both { 2.0 * seconds } else { seconds }
             }
-            // Its forward and its backward are a moment each.
+            // The forward and the backward of the loss are one moment each.
             At::Loss => speed.loss_seconds(sizes.logits_fp32()) / 2.0,
             At::Update => speed.update_seconds(&self.network),
             At::Upload | At::Scores | At::Between => 0.0,
@@ -256,7 +260,7 @@ impl TrainingStep {
     }
 }
 
-/// Refuses kernels of which nothing is known.
+/// Returns an error for kernels whose memory is unknown.
 fn known(on: impl Into<Machine>, element: Element) -> Result<Machine, EstimateError> {
     let machine = on.into();
     if machine.knows(element) {
@@ -267,7 +271,7 @@ fn known(on: impl Into<Machine>, element: Element) -> Result<Machine, EstimateEr
 }
 
 impl Books {
-    /// With nothing in them.
+    /// The books of a step that holds nothing yet.
     const fn new(
         sizes: Sizes,
         machine: Machine,
@@ -283,8 +287,8 @@ impl Books {
         }
     }
 
-    /// Puts on the tape what stays from step to step: parameters, buffers and, while training, the
-    /// optimizer's state. `AdamW` keeps a count of steps for each parameter.
+    /// Puts the tensors that persist between steps on the tape: parameters, buffers and, in
+    /// training, the optimizer's state. `AdamW` keeps a step count for each parameter.
     fn hold_fixed(&mut self, resident: Resident) -> Result<(), EstimateError> {
         let network = &self.sizes.network;
         let tensors = network.parameters();
@@ -302,7 +306,7 @@ impl Books {
             tape.keep(4 * trainable().count() as u64, Category::Optimizer);
             return Ok(());
         }
-        // A block each. `StaticBytes` has seen to it that no product is too large.
+        // Each tensor is a block. `StaticBytes` has checked that no product is too large.
         let bytes = |shape: &[u64]| shape.iter().product::<u64>().saturating_mul(4);
         for tensor in &tensors {
             let counter = tensor.role == config::Role::BnNumBatchesTracked;
@@ -327,21 +331,21 @@ impl Books {
         Ok(())
     }
 
-    /// Images and masks that stay from step to step.
+    /// Holds images and masks that persist between steps.
     fn keep_batch(&mut self) {
         let (images, masks) = (self.sizes.images(), self.sizes.masks());
         self.tape.keep(images, Category::Activations);
         self.tape.keep(masks, Category::Activations);
     }
 
-    /// Puts images and masks on the tape. Returns what the step holds to its end.
+    /// Puts images and masks on the tape. Returns the tensors that the step holds until its end.
     fn take_batch(&mut self, batch: Batch, recompute: &Recompute) -> Vec<Held> {
         if batch == Batch::Kept {
             return vec![];
         }
         let images = self.map(self.sizes.images());
         let masks = self.map(self.sizes.masks());
-        // Autograd saves images that are not cast; a segment has them as its input, and a schedule
+        // Autograd saves images that are not cast; for a segment they are its input, and a schedule
         // holds them by name.
         if self.sizes.is_half() && *recompute == Recompute::Off {
             self.handed_over = vec![images, masks];

@@ -1,4 +1,5 @@
-//! A schedule's operations with sizes: what `checkpoint` allocates when it executes them.
+//! A schedule's operations with sizes: the memory that `checkpoint` allocates when it executes
+//! them.
 
 use std::collections::HashMap;
 
@@ -13,12 +14,12 @@ use crate::EstimateError;
 pub(super) struct Walk<'a> {
     books: &'a mut Books,
     values: HashMap<Value, Held>,
-    /// Of batch norm, until the step's end.
+    /// Batch norm statistics, held until the step's end.
     statistics: Vec<Held>,
 }
 
 impl<'a> Walk<'a> {
-    /// Forward, loss and backward.
+    /// Walks forward, loss and backward.
     pub(super) fn run(books: &'a mut Books, schedule: &'a Schedule) -> Result<(), EstimateError> {
         let mut walk = Self::new(books);
         for &op in schedule.forward() {
@@ -50,8 +51,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// One operation, with the tensors that are there before it: the most that it adds to the level,
-    /// and what it adds for good.
+    /// Walks one operation, given the tensors that are alive before it. Returns the most that it
+    /// adds to the level, and what it adds permanently.
     pub(super) fn alone(mut self, op: Op, alive: &Alive) -> Result<(i64, i64), EstimateError> {
         for value in alive.values() {
             self.make(value);
@@ -64,7 +65,7 @@ impl<'a> Walk<'a> {
         Ok((above(tape.peak_bytes()), above(tape.level())))
     }
 
-    /// What only frees is no moment of its own.
+    /// Begins a moment; an operation that only frees is not a separate moment.
     fn enter(&mut self, at: fn(Op) -> At, op: Op) {
         if !matches!(op, Op::Free(_)) {
             self.books.tape.enter(at(op));
@@ -94,7 +95,7 @@ impl<'a> Walk<'a> {
                         self.make(Value::Conv(s, Nth::First));
                         self.touch_all([slice, cast], scratch);
                     }
-                    // A tensor of its own until it is added.
+                    // It is a separate tensor until it is added.
                     Half::Skip => self.touch_all([slice, cast, sizes.output_map(s)], scratch),
                 }
             }
@@ -148,7 +149,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// An operation that passes a gradient back.
+    /// An operation that computes a gradient.
     fn gradient(&mut self, op: Op) -> Result<(), EstimateError> {
         let sizes = self.books.sizes;
         match op {
@@ -225,13 +226,13 @@ impl<'a> Walk<'a> {
             Op::UpInput(s) => {
                 self.input_gradient(&sizes.up(s), Value::GradAct(s - 1, Nth::Second));
             }
-            // Of the forward.
+            // Forward operations are handled elsewhere.
             _ => return Err(EstimateError::Schedule),
         }
         Ok(())
     }
 
-    /// A weight in half precision beside the parameter, for the length of an operation.
+    /// A copy of a weight in half precision, which exists for the duration of an operation.
     fn cast(&self, conv: &ConvSize) -> u64 {
         if self.books.sizes.is_half() {
             conv.weight_bytes()
@@ -241,7 +242,7 @@ impl<'a> Walk<'a> {
     }
 
     fn weight(&mut self, conv: &ConvSize) {
-        // A tensor of the weight's shape and of the type of the gradient.
+        // A tensor with the weight's shape and the gradient's type.
         let shape = self.books.transient(self.cast(conv));
         self.books.weight_gradient(conv);
         self.books.tape.release(shape);
@@ -253,7 +254,7 @@ impl<'a> Walk<'a> {
         self.touch_all([self.cast(conv)], scratch);
     }
 
-    /// A part of what a stage hands on, where it has to be rebuilt.
+    /// A part of a stage's output, if it has to be rebuilt.
     fn rebuilt_part(&self, stage: usize) -> u64 {
         if self.is_rebuilt(stage) {
             self.part(stage)
@@ -266,7 +267,7 @@ impl<'a> Walk<'a> {
         !self.values.contains_key(&Value::Act(stage, Nth::Second))
     }
 
-    /// A part in which what a stage hands on is worked on.
+    /// A part in which a stage's output is processed.
     fn part(&self, stage: usize) -> u64 {
         self.part_of(stage, self.is_rebuilt(stage))
     }
@@ -276,7 +277,7 @@ impl<'a> Walk<'a> {
         self.books.machine.part(sizes, stage, is_rebuilt)
     }
 
-    /// Indices of a pooled part: eight bytes for each number.
+    /// Indices of a pooled part, with eight bytes per element.
     fn indices_of(&self, pooled_bytes: u64) -> u64 {
         (pooled_bytes / self.books.sizes.element.bytes()).saturating_mul(8)
     }

@@ -3,7 +3,7 @@
 use config::{ImageSize, Network};
 use schedule::{Element, Nth, Value};
 
-/// A step's tensors.
+/// The sizes of a step's tensors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub(super) network: Network,
@@ -12,7 +12,7 @@ pub(super) struct Sizes {
     pub(super) element: Element,
 }
 
-/// One convolution, by the larger of its two images.
+/// One convolution, described by the larger of its two images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConvSize {
     pub(super) batch: u64,
@@ -20,19 +20,19 @@ pub(super) struct ConvSize {
     pub(super) outputs: u64,
     pub(super) height: u64,
     pub(super) width: u64,
-    /// Numbers of the kernel: 9, 4 or 1.
+    /// Elements of the kernel: 9, 4 or 1.
     pub(super) taps: u64,
     pub(super) stride: u64,
     pub(super) element_bytes: u64,
 }
 
 impl ConvSize {
-    /// In the type of activations.
+    /// Bytes of the weight in the type of activations.
     pub(super) const fn weight_bytes(&self) -> u64 {
         self.weight_elements().saturating_mul(self.element_bytes)
     }
 
-    /// In fp32, as the parameter.
+    /// Bytes of the weight in fp32, like the parameter.
     pub(super) const fn parameter_bytes(&self) -> u64 {
         self.weight_elements().saturating_mul(4)
     }
@@ -43,26 +43,26 @@ impl ConvSize {
             .saturating_mul(self.taps)
     }
 
-    /// Pixels of all images that it reads; a transposed one reads the smaller image.
+    /// Pixels of all images that it reads; a transposed convolution reads the smaller image.
     pub(super) const fn input_pixels(&self) -> u64 {
         self.output_pixels() / (self.stride * self.stride)
     }
 
-    /// Pixels of all images that it makes.
+    /// Pixels of all images that it writes.
     pub(super) const fn output_pixels(&self) -> u64 {
         let image = self.height.saturating_mul(self.width);
         self.batch.saturating_mul(image)
     }
 
-    /// Whether libtorch takes its own kernels instead of oneDNN's (`use_mkldnn` of its
-    /// `Convolution.cpp`): fp32, one image, and few numbers in it.
+    /// Whether libtorch uses its own kernels instead of oneDNN's (`use_mkldnn` of its
+    /// `Convolution.cpp`): for fp32 and one image with few elements.
     pub(super) const fn is_small(&self) -> bool {
         const FEW: u64 = 20_480;
         let pixels = self.height.saturating_mul(self.width) / (self.stride * self.stride);
         self.element_bytes == 4 && self.batch == 1 && self.inputs.saturating_mul(pixels) <= FEW
     }
 
-    /// Whether a row of a block of input and gradient fits what oneDNN likes to have at hand.
+    /// Whether a row of a block of input and gradient fits the cache size that oneDNN plans for.
     pub(super) const fn full_spatial(&self) -> bool {
         const AT_HAND_BYTES: u64 = 48 * 1024;
         32 * (2 * self.width + 2) <= AT_HAND_BYTES && self.taps > 1
@@ -83,7 +83,7 @@ impl Sizes {
         2 * self.depth() - up
     }
 
-    /// Halvings of the image at a stage.
+    /// How many times the image is halved at a stage.
     pub(super) fn level(&self, stage: usize) -> u32 {
         let level = if stage > self.depth() {
             self.skip_of(stage)
@@ -111,35 +111,35 @@ impl Sizes {
         self.batch.saturating_mul(channels).saturating_mul(pixels)
     }
 
-    /// A tensor of a stage's image.
+    /// A tensor with the image size of a stage.
     pub(super) fn map(&self, stage: usize, channels: u64) -> u64 {
         self.numbers(self.level(stage), channels)
             .saturating_mul(self.element.bytes())
     }
 
-    /// What a stage's first convolution reads.
+    /// The input of a stage's first convolution.
     pub(super) fn input_map(&self, stage: usize) -> u64 {
         self.map(stage, self.inputs(stage))
     }
 
-    /// An output of one of its convolutions.
+    /// The output of one of a stage's convolutions.
     pub(super) fn output_map(&self, stage: usize) -> u64 {
         self.map(stage, self.channels(stage))
     }
 
-    /// Indices of a stage's pooled input: eight bytes each.
+    /// Indices of a stage's pooled input, with eight bytes each.
     pub(super) fn indices(&self, stage: usize) -> u64 {
         self.numbers(self.level(stage), self.inputs(stage))
             .saturating_mul(8)
     }
 
-    /// Images in fp32, as the caller made them.
+    /// Images in fp32, as the caller provides them.
     pub(super) fn images(&self) -> u64 {
         self.numbers(0, u64::from(self.network.in_channels))
             .saturating_mul(4)
     }
 
-    /// Masks, a byte each.
+    /// Masks, with one byte per pixel.
     pub(super) fn masks(&self) -> u64 {
         self.numbers(0, 1)
     }
@@ -189,12 +189,12 @@ impl Sizes {
         self.conv_of(stage, 9, inputs, self.channels(stage))
     }
 
-    /// Over one half of a concatenation.
+    /// The convolution over one half of a concatenation.
     pub(super) fn half_conv(&self, stage: usize) -> ConvSize {
         self.conv(stage, Nth::Second)
     }
 
-    /// The transposed convolution of a stage, by its output.
+    /// The transposed convolution of a stage, described by its output.
     pub(super) fn up(&self, stage: usize) -> ConvSize {
         let channels = self.channels(stage);
         self.conv_of(stage, 4, channels.saturating_mul(2), channels)
@@ -219,7 +219,7 @@ impl Sizes {
         }
     }
 
-    /// Whole rows of an activation of a stage, at most `part_bytes` where two fit.
+    /// Whole rows of a stage's activation: at most `part_bytes`, but at least two rows.
     pub(super) fn part(&self, stage: usize, part_bytes: u64) -> u64 {
         let whole = self.output_map(stage);
         let height = u64::from(self.size.height) >> self.level(stage);

@@ -1,4 +1,4 @@
-//! What is held, moment by moment: the level of tensor bytes, and the moment with the most.
+//! The bytes that are held, moment by moment: the level of tensor bytes and the moment of the peak.
 
 use config::{BytesByCategory, Category};
 use schedule::Op;
@@ -11,22 +11,22 @@ use crate::{EstimateError, Machine};
 pub enum At {
     /// An operation of the network's forward.
     Forward(Op),
-    /// An operation of its backward; operations of the forward are run again there.
+    /// An operation of its backward, which may be a forward operation that is run again.
     Backward(Op),
     /// The loss, or its backward.
     Loss,
-    /// Bytes that become images, before an evaluation.
+    /// The conversion of bytes to images, before an evaluation.
     Upload,
-    /// Scores or answers, after it.
+    /// Scores or answers, after an evaluation.
     Scores,
     /// The optimizer's step.
     Update,
-    /// Nothing: before and between steps.
+    /// No operation: before a step or between steps.
     Between,
 }
 
 impl At {
-    /// The part of a step that this belongs to, as charts of memory name it.
+    /// The part of a step that this belongs to, as memory charts name it.
     pub const fn phase(self) -> &'static str {
         match self {
             Self::Forward(_) => "forward",
@@ -62,28 +62,28 @@ pub struct Breakdown {
     pub gradients_bytes: u64,
     pub activations_bytes: u64,
     pub transients_bytes: u64,
-    /// What cuDNN works in; on a CPU that is among the transients.
+    /// cuDNN's workspace; on a CPU, workspaces are among the transients.
     pub workspace_bytes: u64,
 }
 
 /// The most that a step holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peak {
-    /// Allocated: tensor bytes on a CPU, bytes of blocks on CUDA, as
+    /// Allocated bytes: tensor bytes on a CPU, bytes of blocks on CUDA, like
     /// `torch.cuda.max_memory_allocated`.
     pub bytes: u64,
-    /// What the caching allocator of CUDA has taken from the device once its cache is warm; `None`
-    /// on a CPU, whose allocator holds nothing back.
+    /// Bytes that the CUDA caching allocator has taken from the device once its cache is warm;
+    /// `None` on a CPU, whose allocator does not cache.
     pub reserved_bytes: Option<u64>,
-    /// Of what.
+    /// The peak by category.
     pub breakdown: Breakdown,
-    /// During what.
+    /// The operation during which the peak occurs.
     pub at: At,
 }
 
 impl Peak {
-    /// What the device has to have: the segments of the allocator, and the context beside it. To be
-    /// compared with what NVML says a process uses.
+    /// The memory that the device must have: the allocator's segments and the context. Compare it
+    /// with the memory that NVML reports for a process.
     #[doc(alias = "nvmlDeviceGetMemoryInfo")]
     pub fn total_bytes(&self, machine: impl Into<Machine>) -> u64 {
         let of_tensors = self.reserved_bytes.unwrap_or(self.bytes);
@@ -91,14 +91,14 @@ impl Peak {
     }
 }
 
-/// What one operation holds at the most.
+/// The most that one operation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The operation.
     pub at: At,
     /// Tensor bytes.
     pub bytes: u64,
-    /// What they are for, in the order of [`Category::ALL`].
+    /// The bytes by category, in the order of [`Category::ALL`].
     pub by: BytesByCategory,
 }
 
@@ -107,31 +107,31 @@ pub struct Moment {
 pub struct StepMemory {
     /// The most that it holds.
     pub peak: Peak,
-    /// In order.
+    /// The operations, in order.
     pub timeline: Vec<Moment>,
 }
 
-/// A tensor on the tape; [`Tape::release`] takes it off.
+/// A tensor on the tape; [`Tape::release`] removes it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a tensor that is dropped is still on the tape"]
 pub(super) struct Held {
-    /// Of its block, where there are blocks.
+    /// Bytes of the tensor, or of its block if there is an allocator.
     bytes: u64,
     category: Category,
     block: BlockId,
 }
 
-/// The level, and the most that it has been.
+/// The level and its maximum.
 #[derive(Debug)]
 pub(super) struct Tape {
     by: BytesByCategory,
     peak: Peak,
     timeline: Vec<Moment>,
-    /// A sum went past 64 bits.
+    /// Whether a sum exceeded 64 bits.
     overflow: bool,
-    /// Cuts blocks for tensors; without one a tensor has its own bytes.
+    /// Allocates blocks for tensors; without an allocator a tensor takes exactly its own bytes.
     allocator: Option<CachingAllocator>,
-    /// What it had no room for.
+    /// The request that the allocator could not serve.
     refused: Option<OutOfMemory>,
 }
 
@@ -159,13 +159,13 @@ impl Tape {
         }
     }
 
-    /// Forgets the moments so far, not what is held nor what the allocator has in its cache.
+    /// Forgets the moments so far, but neither the tensors that are held nor the allocator's cache.
     pub(super) fn begin_again(&mut self) {
         self.timeline.clear();
         self.peak.bytes = 0;
     }
 
-    /// Whether each tensor is a block of its own.
+    /// Whether tensors are blocks of an allocator.
     pub(super) const fn has_blocks(&self) -> bool {
         self.allocator.is_some()
     }
@@ -209,7 +209,8 @@ impl Tape {
         }
     }
 
-    /// A block for a tensor, and its bytes: a multiple of 512, with what is not worth cutting off.
+    /// A block for a tensor, and its bytes: a multiple of 512, including a rest that is not worth
+    /// splitting off.
     fn block(&mut self, bytes: u64, category: Category) -> (u64, BlockId) {
         let Some(allocator) = &mut self.allocator else {
             return (bytes, BlockId::default());
@@ -217,7 +218,7 @@ impl Tape {
         let before = allocator.allocated_bytes();
         match allocator.allocate(bytes) {
             Ok(block) => return (allocator.allocated_bytes() - before, block),
-            // The plan is passed over for one that asks for less.
+            // cuDNN skips the plan for one that needs less.
             Err(_no_room) if category == Category::Workspace => {}
             Err(refused) => {
                 self.refused.get_or_insert(refused);
@@ -226,7 +227,7 @@ impl Tape {
         (0, BlockId::default())
     }
 
-    /// Held to the end of the step.
+    /// Holds bytes until the end of the step.
     pub(super) fn keep(&mut self, bytes: u64, category: Category) {
         let Held { .. } = self.hold(bytes, category);
     }
@@ -239,12 +240,12 @@ impl Tape {
         }
     }
 
-    /// Bytes that are held for a moment on top of all else.
+    /// Holds bytes for a moment, in addition to everything else.
     pub(super) fn touch(&mut self, transient: u64) {
         self.touch_all([transient], 0);
     }
 
-    /// Tensors that are there for a moment together, and what a library works in beside them.
+    /// Holds several tensors and a library's workspace together for a moment.
     pub(super) fn touch_all<const N: usize>(&mut self, tensors: [u64; N], workspace: u64) {
         if self.allocator.is_none() {
             let sum = tensors.iter().fold(workspace, |a, b| a.saturating_add(*b));
@@ -262,7 +263,7 @@ impl Tape {
         }
     }
 
-    /// Notes the level where it is the highest so far.
+    /// Records the level if it is the highest so far.
     fn measure(&mut self) {
         let [
             parameters,
@@ -304,7 +305,7 @@ impl Tape {
         }
     }
 
-    /// The most since the last [`Self::forget_peak`].
+    /// The highest level since the last [`Self::forget_peak`].
     pub(super) const fn peak_bytes(&self) -> u64 {
         self.peak.bytes
     }
@@ -315,7 +316,7 @@ impl Tape {
     }
 
     pub(super) fn finish(self, width: u32) -> Result<StepMemory, EstimateError> {
-        // Without a cap there is room for 1 EiB.
+        // Without a cap, 1 EiB is available.
         let too_large = |refused: &OutOfMemory| {
             refused.free_bytes.saturating_add(refused.reserved_bytes) >= 1 << 60
         };

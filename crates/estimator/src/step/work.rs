@@ -1,4 +1,4 @@
-//! What the operations of a step compute and move: the two numbers of a roofline.
+//! The operations and the bytes of each step operation: the two numbers of a roofline model.
 
 use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Target, Value, Visitor, visit};
 
@@ -7,23 +7,23 @@ use super::sizes::{ConvSize, Sizes};
 use crate::EstimateError;
 use crate::time::Speed;
 
-/// What an operation does.
+/// The work of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Work {
     /// Multiplications and additions of convolutions.
     pub(crate) flops: f64,
-    /// Bytes read and written, each pass over a tensor counted.
+    /// Bytes read and written; each pass over a tensor counts.
     pub(crate) bytes: f64,
-    /// Kernels that it starts.
+    /// Kernels that it launches.
     pub(crate) kernels: f64,
 }
 
-/// Channels that matrix units take at a time in half precision, and vectors in fp32: fewer are
-/// padded.
+/// Channels that matrix units (in half precision) or vectors (in fp32) process at a time; fewer
+/// channels are padded.
 const PADDED: u64 = 8;
 
 impl Work {
-    /// Passes over a tensor.
+    /// The work of passes over a tensor.
     pub(crate) fn passes(bytes: u64, passes: f64, kernels: f64) -> Self {
         Self {
             flops: 0.0,
@@ -32,12 +32,12 @@ impl Work {
         }
     }
 
-    /// A convolution: forward, or either gradient.
+    /// The work of a convolution, for the forward or for either gradient.
     fn conv(conv: &ConvSize) -> Self {
         let padded = |channels: u64| channels.div_ceil(PADDED).saturating_mul(PADDED) as f64;
         let pixels = conv.batch as f64 * conv.height as f64 * conv.width as f64;
         let small = (conv.stride * conv.stride) as f64;
-        // A stride equal to the kernel: each pixel of the larger image sees one tap.
+        // If the stride equals the kernel size, each pixel of the larger image sees one tap.
         let taps = conv.taps as f64 / small;
         let maps = pixels * (conv.inputs as f64 / small + conv.outputs as f64);
         Self {
@@ -57,7 +57,7 @@ impl Work {
     }
 }
 
-/// The activation whose presence spares an operation to rebuild it.
+/// The activation that an operation must rebuild unless it is alive.
 pub(super) const fn asks_for(sizes: &Sizes, op: Op) -> Option<Value> {
     match op {
         Op::Pool(s) | Op::PoolBackward(s) => Some(Value::Act(s - 1, Nth::Second)),
@@ -71,21 +71,21 @@ pub(super) const fn asks_for(sizes: &Sizes, op: Op) -> Option<Value> {
 pub(super) fn work(sizes: &Sizes, op: Op, alive: &Alive) -> Work {
     let rebuilds = asks_for(sizes, op).is_some_and(|act| !alive.contains(act));
     let map = |stage| sizes.output_map(stage);
-    // Read, and written where it is read next: in parts that stay in a cache.
+    // The map is read once; the rebuilt parts stay in a cache until they are read.
     let rebuild = |stage| Work::passes(if rebuilds { map(stage) } else { 0 }, 1.0, 2.0);
     match op {
         Op::Conv(s, n) | Op::ConvWeight(s, n) | Op::ConvInput(s, n) => {
             Work::conv(&sizes.conv(s, n))
         }
         Op::ConvHalf(s, half) => {
-            // The other half's product is added.
+            // The other half's product has to be added.
             let passes = if half == Half::Skip { 3.0 } else { 0.0 };
             Work::conv(&sizes.half_conv(s)).and(Work::passes(map(s), passes, 1.0))
         }
         Op::Norm {
             stage, statistics, ..
         } => match statistics {
-            // Statistics, then the norm, then `ReLU` in place.
+            // Passes: statistics, then the norm, then `ReLU` in place.
             Statistics::Batch => Work::passes(map(stage), 5.0, 3.0),
             Statistics::Saved => Work::passes(map(stage), 2.0, 2.0),
         },
@@ -111,7 +111,7 @@ pub(super) fn work(sizes: &Sizes, op: Op, alive: &Alive) -> Work {
     }
 }
 
-/// Seconds of forward and backward of a plan, with the loss.
+/// Seconds of a plan's forward and backward, including the loss.
 pub(super) fn seconds_of_plan(
     sizes: &Sizes,
     plan: &Plan,
@@ -140,7 +140,7 @@ pub(super) fn seconds_of_plan(
     Ok(sum.seconds)
 }
 
-/// Seconds of forward and backward as autograd runs them, with the loss.
+/// Seconds of forward and backward as autograd runs them, including the loss.
 pub(super) fn seconds_of_autograd(
     sizes: &Sizes,
     segment: Option<Segment>,
@@ -149,7 +149,7 @@ pub(super) fn seconds_of_autograd(
 ) -> f64 {
     let conv = |conv: &ConvSize| speed.seconds(Work::conv(conv));
     let passes = |bytes, passes, kernels| speed.seconds(Work::passes(bytes, passes, kernels));
-    // How often what a segment holds runs forward.
+    // How often the operations of a segment run forward.
     let forwards = if segment.is_some() { 2.0 } else { 1.0 };
     let entries = if segment == Some(Segment::Stage) {
         2.0
@@ -160,7 +160,7 @@ pub(super) fn seconds_of_autograd(
     for stage in 0..sizes.num_stages() {
         let map = sizes.output_map(stage);
         for nth in [Nth::First, Nth::Second] {
-            // The images have no gradient.
+            // The images need no gradient.
             let is_first = stage == 0 && nth == Nth::First;
             let gradients = if is_first { 1.0 } else { 2.0 };
             seconds += (forwards + gradients) * conv(&sizes.conv(stage, nth));
@@ -168,8 +168,8 @@ pub(super) fn seconds_of_autograd(
         }
         if stage > sizes.depth() {
             seconds += (entries + 2.0) * conv(&sizes.up(stage));
-            // Concatenated and taken apart, or the halves' products added; and the two gradients
-            // of a skip added.
+            // Either concatenation and its split in backward, or the addition of the halves'
+            // products; and the addition of a skip's two gradients.
             seconds += if split_concat {
                 passes(map, 3.0, 1.0)
             } else {
@@ -179,7 +179,7 @@ pub(super) fn seconds_of_autograd(
         } else if stage > 0 {
             let before = sizes.output_map(stage - 1);
             seconds += (entries + 1.0) * passes(before, 1.25, 1.0);
-            // An index of eight bytes for each pooled number.
+            // Each pooled element has an index of eight bytes.
             seconds += (entries + 1.0) * passes(sizes.indices(stage), 1.0, 0.0);
         }
     }

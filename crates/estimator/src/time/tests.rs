@@ -1,4 +1,4 @@
-//! Against steps that were measured, ours on a CPU and those that NVIDIA published.
+//! Compares predictions with measured steps: ours on a CPU, and steps that NVIDIA published.
 
 use config::CheckpointPolicy::{self, Block, Mixed, Off, Selective, Stage};
 use config::{ImageSize, RunConfig};
@@ -8,7 +8,7 @@ use schedule::Element;
 use super::Speed;
 use crate::{Cpu, Cuda, Flops, TrainingStep};
 
-/// A step of a CPU with two threads.
+/// A measured step on a CPU with two threads.
 struct Measured {
     width: u32,
     size: (u32, u32),
@@ -43,7 +43,7 @@ const fn wide(element: Element, policy: CheckpointPolicy, split: bool, seconds: 
 const FULL: Element = Element::Single;
 const HALF: Element = Element::Half;
 
-/// `docs/measurements/2026-11-25-amd-epyc-bench.md`, medians over its tables.
+/// `docs/measurements/2026-11-25-amd-epyc-bench.md`: medians over its tables.
 const NARROW: [Measured; 8] = [
     narrow(FULL, Off, false, 0.2452),
     narrow(FULL, Selective, false, 0.263),
@@ -55,8 +55,8 @@ const NARROW: [Measured; 8] = [
     narrow(HALF, Mixed, true, 0.176),
 ];
 
-/// `docs/measurements/2026-11-25-amd-epyc-checkpointing.md`; in half precision the mean of what `off`
-/// took in two tables, times the ratio to it.
+/// `docs/measurements/2026-11-25-amd-epyc-checkpointing.md`; in half precision, the mean time of
+/// `off` in two tables, times the ratio to `off`.
 const WIDE: [Measured; 8] = [
     wide(FULL, Off, false, 7.079),
     wide(FULL, Selective, false, 7.072),
@@ -68,7 +68,7 @@ const WIDE: [Measured; 8] = [
     wide(HALF, Mixed, true, 4.10),
 ];
 
-/// What one pair of rates for all widths leaves.
+/// The error that remains with one pair of rates for all widths.
 const TOLERANCE: f64 = 0.25;
 
 fn predicted(measured: &Measured) -> f64 {
@@ -102,7 +102,7 @@ fn measured_steps_of_a_cpu() {
     assert!(spread < 0.12, "{spread:.3}");
 }
 
-/// The order in which they were measured at both sizes, in half precision.
+/// The policies' measured order of time, at both sizes in half precision.
 #[test]
 fn policies_in_the_order_of_their_time() {
     for all in [&NARROW, &WIDE] {
@@ -117,7 +117,8 @@ fn policies_in_the_order_of_their_time() {
     }
 }
 
-/// Forward FLOP of NVIDIA's U-Net: convolutions without padding, so that maps shrink by two each.
+/// Forward FLOP of NVIDIA's U-Net, whose convolutions have no padding, so each shrinks its map by
+/// two.
 fn unpadded_forward(side: u64) -> u64 {
     let conv = |side: u64, inputs: u64, outputs: u64| 2 * 9 * side * side * inputs * outputs;
     let (mut side, mut inputs, mut flops) = (side, 3, 0);
@@ -139,7 +140,7 @@ fn unpadded_forward(side: u64) -> u64 {
     flops
 }
 
-/// Their steps and ours do not have the same size: FLOP per second is what is compared.
+/// NVIDIA's steps and ours differ in size, so FLOP per second are compared.
 #[test]
 fn published_steps_of_two_gpus() {
     const FACTOR: f64 = 1.6;
@@ -172,7 +173,7 @@ fn published_steps_of_two_gpus() {
         assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{said}");
         ratios.push(said);
     }
-    // As the comments of the constants say.
+    // The comments of the constants state these figures.
     let expected = [
         "A100-SXM4-40GB, Half: 1.08",
         "A100-SXM4-40GB, Single: 1.41",

@@ -63,8 +63,8 @@ pub struct Rates {
 }
 
 impl Hardware {
-    /// The card where only a size of memory is known: that of the smallest generation with all types
-    /// of tensor cores.
+    /// The card to assume if only a memory size is known: a card of the oldest generation whose
+    /// tensor cores have all types.
     pub fn typical() -> Option<&'static Card> {
         Self::lookup("RTX 3060")
     }
@@ -75,8 +75,9 @@ impl Hardware {
     }
 
     /// The card with this name. Case, spaces, and the words `NVIDIA`, `GeForce` and `RTX` are
-    /// optional, and the memory size may follow (`rtx 3080 12gb`). Returns `None` if the name matches
-    /// no card or several. Among cards that differ only in memory, returns the commoner one.
+    /// optional, and the memory size may follow (`rtx 3080 12gb`). Returns `None` if the name
+    /// matches no card or several. Among cards that differ only in memory, returns the commoner
+    /// one.
     pub fn lookup(name: &str) -> Option<&'static Card> {
         lookup::lookup(rows::CARDS, name)
     }

@@ -88,8 +88,8 @@ pub fn driver_version() -> Result<String, String> {
 /// Bytes in use on a device at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InUse {
-    /// Bytes held by the given process, including its CUDA context. `None` if NVML does not know the
-    /// process: it uses the host's process ids, which differ inside a container.
+    /// Bytes held by the given process, including its CUDA context. `None` if NVML does not know
+    /// the process: it uses the host's process ids, which differ inside a container.
     pub process: Option<Bytes>,
     /// Bytes held by all processes and by the driver itself.
     pub device: Bytes,

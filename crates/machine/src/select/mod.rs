@@ -37,11 +37,11 @@ impl Choice<'_> {
 
 /// The device that a CUDA program would see first.
 ///
-/// As in CUDA, an entry of `CUDA_VISIBLE_DEVICES` that names no device hides the devices after it, and
-/// an empty list hides all devices. An entry is an index, the UUID of a GPU or of a MIG instance, a
-/// prefix of a UUID, or `MIG-GPU-UUID/GI/CI`. A process sees at most one MIG instance, and if it sees
-/// one, it sees no whole GPU (NVIDIA Multi-Instance GPU User Guide, "Device Enumeration"); the index or
-/// UUID of a GPU with MIG stands for its first instance.
+/// As in CUDA, an entry of `CUDA_VISIBLE_DEVICES` that names no device hides the devices after it,
+/// and an empty list hides all devices. An entry is an index, the UUID of a GPU or of a MIG
+/// instance, a prefix of a UUID, or `MIG-GPU-UUID/GI/CI`. A process sees at most one MIG instance,
+/// and if it sees one, it sees no whole GPU (NVIDIA Multi-Instance GPU User Guide, "Device
+/// Enumeration"); the index or UUID of a GPU with MIG stands for its first instance.
 ///
 /// # Errors
 /// The reason why no device is visible, as a fragment after "no GPU: ".

@@ -1,10 +1,10 @@
 //! The bytes that a schedule holds, operation by operation.
 //!
-//! The count covers the tensors that the schedule names, with exactly the bytes that each requests. It
-//! leaves out parameters, their gradients and optimizer state, the images, the logits and their loss,
-//! what a library allocates inside an operation, the parts in which skips and masks are rebuilt (16
-//! MiB on the CPU; whole tensors where batch norm cannot be rebuilt in parts, as with cuDNN), and the
-//! statistics of batch norm (a few KiB).
+//! The count covers the tensors that the schedule names, with exactly the bytes that each requests.
+//! It leaves out parameters, their gradients and optimizer state, the images, the logits and their
+//! loss, what a library allocates inside an operation, the parts in which skips and masks are
+//! rebuilt (16 MiB on the CPU; whole tensors where batch norm cannot be rebuilt in parts, as with
+//! cuDNN), and the statistics of batch norm (a few KiB).
 
 use config::{ImageSize, Network};
 

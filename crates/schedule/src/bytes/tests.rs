@@ -10,9 +10,9 @@ const SHAPE: Shape = Shape {
     element: Element::Half,
 };
 
-/// Follows a schedule as an executor would and asserts that every tensor is alive when it is read and
-/// not alive before it is made, and that none is left. Returns how often each batch norm took new
-/// statistics.
+/// Follows a schedule as an executor would and asserts that every tensor is alive when it is read
+/// and not alive before it is made, and that none is left. Returns how often each batch norm took
+/// new statistics.
 fn follow(schedule: &Schedule) -> Vec<usize> {
     let mut alive = Alive::new(2 * schedule.depth + 1);
     alive.insert(Value::Image);
@@ -70,8 +70,8 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    /// Any assignment is valid: it reads only tensors that are alive, leaves none behind, and computes
-    /// statistics once and every gradient once.
+    /// Any assignment is valid: it reads only tensors that are alive, leaves none behind, and
+    /// computes statistics once and every gradient once.
     #[test]
     fn any_plan_compiles(plan in any_plan(), cpu in any::<bool>()) {
         let target = if cpu { Target::CPU } else { Target::OPERATORS };
@@ -130,7 +130,8 @@ fn selective_recomputes_no_3x3_convolution() {
     let schedule = Schedule::compile(&NETWORK, &Plan::selective(&NETWORK), Target::CPU).unwrap();
     let flops = schedule.flops(&NETWORK, SHAPE.size).unwrap();
     assert_eq!(flops.num_recomputed_convs, 0);
-    // Three transposed convolutions run again; the output of the fourth is kept, which costs nothing.
+    // Three transposed convolutions run again; the output of the fourth is kept, which costs
+    // nothing.
     assert!((flops.ratio() - 1.0112).abs() < 1e-3, "{}", flops.ratio());
     assert_eq!(flops.forward / 100_000_000, 3_853);
     let mixed = Schedule::compile(&NETWORK, &Plan::mixed(&NETWORK, false), Target::CPU).unwrap();
@@ -157,9 +158,9 @@ fn absurd_sizes_are_errors() {
     assert!(Schedule::compile(&other, &Plan::selective(&NETWORK), Target::CPU).is_err());
 }
 
-/// Bytes that oneDNN allocates for a weight gradient in bf16 on two threads: each thread reorders one
-/// image of the input and of the gradient (measured: 193 MiB for the first convolution of the last
-/// stage).
+/// Bytes that oneDNN allocates for a weight gradient in bf16 on two threads: each thread reorders
+/// one image of the input and of the gradient (measured: 193 MiB for the first convolution of the
+/// last stage).
 fn scratch(op: Op) -> u64 {
     const PLANE: u64 = 64 * 512 * 512 * 2;
     let plane = |stage: usize| PLANE >> skip_of(4, stage).unwrap_or(stage);

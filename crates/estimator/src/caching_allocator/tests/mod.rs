@@ -1,5 +1,5 @@
-//! The rules one by one, with figures worked out by hand; what must hold always
-//! is at the end, random sequences are in `random.rs`.
+//! Tests of the rules one by one, with figures worked out by hand; the invariants
+//! are at the end, and random sequences are in `random.rs`.
 
 mod model;
 mod random;
@@ -22,14 +22,14 @@ fn one_tensor() {
         (512, 512, 2 * MIB),
         (513, 1024, 2 * MIB),
         (MIB, MIB, 2 * MIB),
-        // Past 1 MiB by the rounded size: the large pool.
+        // The rounded size exceeds 1 MiB, so it comes from the large pool.
         (MIB + 1, MIB + 512, 20 * MIB),
         (10 * MIB - 512, 10 * MIB - 512, 20 * MIB),
-        // Rounded up to 10 MiB, so no longer below it.
+        // The size is rounded up to 10 MiB, so it is no longer below 10 MiB.
         (10 * MIB - 511, 10 * MIB, 10 * MIB),
-        // 2 MiB less 512 bytes are left, which is worth a block.
+        // 2 MiB minus 512 bytes are left, which is worth a block.
         (10 * MIB + 1, 10 * MIB + 512, 12 * MIB),
-        // 1 MiB is left, which is not: the tensor gets it all.
+        // 1 MiB is left, which is not worth a block: the tensor gets all of it.
         (11 * MIB, 12 * MIB, 12 * MIB),
         (11 * MIB - 512, 11 * MIB - 512, 12 * MIB),
         (12 * MIB, 12 * MIB, 12 * MIB),
@@ -53,7 +53,7 @@ fn one_tensor() {
 #[test]
 fn small_tensors_share_a_segment_to_the_last_block() {
     let mut allocator = CachingAllocator::new(None);
-    // 2 MiB in blocks of 512 bytes.
+    // These fill 2 MiB with blocks of 512 bytes.
     for _ in 0..4096 {
         allocator.allocate(4).unwrap();
     }
@@ -70,7 +70,7 @@ fn middle_sizes_share_a_segment_of_20_mib() {
         (9, 18, 20),
         // 2 MiB were left.
         (3, 21, 40),
-        // The best fit is the rest of the first segment, though 17 MiB are free
+        // The best fit is the rest of the first segment, although 17 MiB are free
         // in the second.
         (2, 23, 40),
     ] {
@@ -86,7 +86,7 @@ fn pools_do_not_mix() {
     allocator.free(large);
     allocator.allocate(512).unwrap();
     assert_eq!(figures(&allocator), (512, 22 * MIB));
-    // 2 MiB free in the small pool would be no help to a large tensor.
+    // Free memory in the small pool cannot serve a large tensor.
     allocator.allocate(19 * MIB).unwrap();
     // 1 MiB behind it is not worth a block.
     assert_eq!(figures(&allocator), (20 * MIB + 512, 22 * MIB));
@@ -98,7 +98,7 @@ fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
     let mut ids: Vec<_> = [30, 12, 12, 16]
         .map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap())
         .into();
-    // Freed in this order, so that neither the first nor the last freed is right.
+    // The order makes sure that neither the first nor the last block freed is the right one.
     for place in [0, 2, 1, 3] {
         allocator.free(std::mem::take(&mut ids[place]));
     }
@@ -113,7 +113,7 @@ fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
 
 #[test]
 fn there_is_no_limit_to_how_much_larger_a_reused_block_is() {
-    // Such a limit comes with `max_split_size_mb` only.
+    // Only `max_split_size_mb` sets such a limit.
     let mut allocator = CachingAllocator::new(None);
     let huge = allocator.allocate(4096 * MIB).unwrap();
     allocator.free(huge);
@@ -158,7 +158,7 @@ fn neighbouring_segments_do_not_merge() {
 
 #[test]
 fn fragmentation_reserves_more_than_it_allocates() {
-    // A step that grows: every tensor is just too large for what was freed.
+    // The tensors grow: each is just too large for the block that was freed.
     let mut allocator = CachingAllocator::new(None);
     for mebibytes in [10, 12, 14, 16] {
         let id = allocator.allocate(mebibytes * MIB).unwrap();
@@ -177,10 +177,10 @@ fn a_full_device_gives_up_its_cache_before_it_fails() {
     allocator.free(freed);
     allocator.free(small);
     assert_eq!(figures(&allocator), (4 * MIB, 52 * MIB));
-    // 12 MiB left and 32 in the cache, of both pools: all of it is released.
+    // 12 MiB are left and 32 MiB are in the cache of both pools: all of it is released.
     let big = allocator.allocate(44 * MIB).unwrap();
     assert_eq!(figures(&allocator), (48 * MIB, 64 * MIB));
-    // The rest of the first segment is split from a tensor and stays.
+    // The rest of the first segment belongs to a split block and stays reserved.
     let error = allocator.allocate(17 * MIB).unwrap_err();
     assert_eq!(
         error,
@@ -192,7 +192,7 @@ fn a_full_device_gives_up_its_cache_before_it_fails() {
             reserved_bytes: 64 * MIB,
         }
     );
-    // It still serves what fits.
+    // It still serves requests that fit.
     allocator.allocate(16 * MIB).unwrap();
     assert_eq!(figures(&allocator), (64 * MIB, 64 * MIB));
     allocator.free(kept);
@@ -242,7 +242,7 @@ fn absurd_requests_are_errors() {
             assert_eq!(error.requested_bytes, bytes);
         }
     }
-    // The largest that PyTorch looks at takes all there is.
+    // The largest request that PyTorch considers takes everything.
     let mut allocator = CachingAllocator::new(None);
     let all = allocator.allocate((1 << 60) - 1).unwrap();
     assert_eq!(figures(&allocator), (1 << 60, 1 << 60));
@@ -276,8 +276,8 @@ fn ids_of_nothing_free_nothing() {
     check_structure(&allocator);
 }
 
-/// Blocks tile their segment, free neighbours are merged, and the pools list the
-/// free blocks and nothing else, in order.
+/// Asserts that blocks tile their segment, that free neighbours are merged, and that
+/// the pools list exactly the free blocks, in order.
 fn check_structure(allocator: &CachingAllocator) {
     let mut num_free = 0;
     for (index, block) in allocator.blocks.iter().enumerate() {

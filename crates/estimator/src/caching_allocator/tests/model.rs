@@ -1,6 +1,6 @@
-//! The allocator as plainly as it can be said: segments as lists of blocks, every
-//! choice by looking at all of them, every figure summed anew. Its numbers are
-//! written out, so that a wrong constant in the allocator shows.
+//! The simplest possible allocator: segments are lists of blocks, every choice looks
+//! at all blocks, and every figure is summed anew. Its numbers are written out, so
+//! that a wrong constant in the allocator shows up.
 
 const MIB: u64 = 1_048_576;
 
@@ -51,7 +51,7 @@ impl Model {
         }
     }
 
-    /// The number of the tensor, or `None` when out of memory.
+    /// Returns the number of the tensor, or `None` if out of memory.
     pub(super) fn allocate(&mut self, bytes: u64) -> Option<usize> {
         let tensor = self.num_tensors_ever;
         if bytes == 0 {

@@ -1,4 +1,4 @@
-//! Random sequences against the naive model, figures and layout after each event.
+//! Compares random sequences with the naive model: figures and layout after each event.
 
 use proptest::prelude::*;
 
@@ -8,14 +8,14 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Event {
     Allocate(u64),
-    /// The n-th of the live tensors, modulo their number.
+    /// Frees the n-th live tensor, modulo their number.
     Free(usize),
     EmptyCache,
     ResetPeaks,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    // Around the edges of the rules more often than between them.
+    // Sizes near the edges of the rules are more frequent than others.
     let edges = prop::sample::select(vec![512, KIB, MIB, 2 * MIB, 9 * MIB, 10 * MIB, 20 * MIB]);
     let size = prop_oneof![
         2 => 0..8 * KIB,
@@ -84,8 +84,8 @@ proptest! {
             prop_assert_eq!((allocated, reserved), model.figures());
             prop_assert!(allocated <= reserved);
             prop_assert!(reserved <= cap.unwrap_or(u64::MAX));
-            // An event raises a figure at most once, at its end, so that looking
-            // after each of them misses no peak.
+            // An event raises a figure at most once, at its end, so checking after
+            // each event misses no peak.
             peak_allocated = peak_allocated.max(allocated);
             peak_reserved = peak_reserved.max(reserved);
             prop_assert_eq!(allocator.peak_allocated_bytes(), peak_allocated);

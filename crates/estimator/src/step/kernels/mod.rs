@@ -1,4 +1,4 @@
-//! What the kernels of a device allocate inside of an operation, and beside its result.
+//! The memory that the kernels of a device allocate inside an operation, in addition to its result.
 
 mod cpu;
 mod cuda;
@@ -15,9 +15,9 @@ use crate::CachingAllocator;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Machine {
-    /// libtorch's CPU half, with oneDNN.
+    /// A CPU, on which libtorch uses oneDNN.
     Cpu(Cpu),
-    /// Its CUDA half, with cuDNN.
+    /// An NVIDIA GPU, on which libtorch uses cuDNN.
     Cuda(Cuda),
 }
 
@@ -34,7 +34,7 @@ impl From<Cuda> for Machine {
 }
 
 impl Machine {
-    /// What the device gives to a process beside its tensors.
+    /// Device memory that a process takes in addition to its tensors.
     pub const fn context_bytes(self) -> u64 {
         match self {
             Self::Cpu(_) => 0,
@@ -42,7 +42,7 @@ impl Machine {
         }
     }
 
-    /// What plans are compiled for.
+    /// The target for which plans are compiled.
     pub(super) const fn target(self) -> Target {
         match self {
             Self::Cpu(_) => Target::CPU,
@@ -50,7 +50,7 @@ impl Machine {
         }
     }
 
-    /// Where tensors are blocks of an allocator that keeps what was freed.
+    /// The caching allocator, if the device's tensors are blocks of one.
     pub(super) fn allocator(self) -> Option<CachingAllocator> {
         match self {
             Self::Cpu(_) => None,
@@ -58,7 +58,7 @@ impl Machine {
         }
     }
 
-    /// A part in which what a stage hands on is worked on, or rebuilt.
+    /// The size of a part in which a stage's output is processed or rebuilt.
     pub(super) fn part(self, sizes: &Sizes, stage: usize, is_rebuilt: bool) -> u64 {
         const CPU_PART_BYTES: u64 = 16 << 20;
         match self {
@@ -67,8 +67,8 @@ impl Machine {
         }
     }
 
-    /// The backward of batch norm in autograd, before the gradient that stays: on the CPU two maps,
-    /// of which one stays.
+    /// The backward of batch norm in autograd, before the gradient that stays is held: on the CPU
+    /// it needs two maps, of which one stays.
     pub(super) const fn norm_backward(self, map: u64) -> u64 {
         match self {
             Self::Cpu(_) => map.saturating_mul(2),
@@ -76,8 +76,8 @@ impl Machine {
         }
     }
 
-    /// The optimizer's step, given the largest weight: on the CPU a copy of it where strides
-    /// differ. On CUDA all parameters are updated as they lie (`_fused_adamw_`).
+    /// The optimizer's step, given the largest weight: on the CPU it copies the weight if strides
+    /// differ; on CUDA all parameters are updated in place (`_fused_adamw_`).
     pub(super) const fn update(self, largest: u64) -> u64 {
         match self {
             Self::Cpu(_) => largest,
@@ -85,7 +85,7 @@ impl Machine {
         }
     }
 
-    /// Whether images lie channels-last.
+    /// Whether images are channels-last.
     pub(super) const fn is_channels_last(self) -> bool {
         match self {
             Self::Cpu(cpu) => matches!(cpu.memory_format, MemoryFormat::ChannelsLast),
@@ -93,7 +93,7 @@ impl Machine {
         }
     }
 
-    /// Whether it is known what kernels take in this type.
+    /// Whether the memory of the kernels in this type is known.
     pub(super) const fn knows(self, element: Element) -> bool {
         match self {
             Self::Cpu(cpu) => cpu.knows(element),
@@ -117,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// The gradient of its input.
+    /// The gradient of a convolution's input.
     pub(super) fn input_gradient(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.input_gradient(conv),
@@ -125,7 +125,7 @@ impl Machine {
         }
     }
 
-    /// What a weight's gradient takes while it comes into the parameter's order.
+    /// The bytes that a weight gradient needs while it is brought into the parameter's order.
     pub(super) fn reordered(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.reordered(conv),
@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// The gradient of a weight where the library's own kernels take it; `None` where they do not.
+    /// The gradient of a weight if libtorch's own kernels compute it; `None` if they do not.
     pub(super) fn columns(self, conv: &ConvSize) -> Option<u64> {
         match self {
             Self::Cpu(cpu) => conv.is_small().then(|| cpu.unfolded_small(conv)),
@@ -149,7 +149,7 @@ impl Machine {
         }
     }
 
-    /// Gradient of a weight, beside the gradient itself. `conv` is of the forward.
+    /// Gradient of a weight, in addition to the gradient itself. `conv` describes the forward.
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.weight_gradient(conv),

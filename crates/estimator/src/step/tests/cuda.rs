@@ -9,7 +9,7 @@ use super::super::{
 use super::{policies, step};
 use crate::{EstimateError, StaticBytes};
 
-/// cuDNN's part left out: what tensors alone take.
+/// A GPU without cuDNN's workspace, to count only tensors.
 const BARE: Cuda = Cuda {
     workspace: Workspace::NONE,
     ..Cuda::new((9, 0))
@@ -25,10 +25,10 @@ fn sum(peak: &Peak) -> u64 {
         + parts.workspace_bytes
 }
 
-/// What PyTorch 2.11's fake tensors and memory tracker gave for width 64, 512x512, with Adam's state
-/// and without workspace: fp32 355.2 + 1438.0 N MiB, AMP 414 + 752.5 N, and double convolutions
-/// checkpointed at batch 8. Here it is 3 MiB less or 3 more: 512 bytes to a block, and biases, which
-/// that network did without.
+/// Figures from PyTorch 2.11's fake tensors and memory tracker for width 64, 512x512, with Adam's
+/// state and without workspace: fp32 355.2 + 1438.0 N MiB, AMP 414 + 752.5 N, and checkpointed
+/// double convolutions at batch 8. Ours differ by 3 MiB in either direction: blocks are multiples
+/// of 512 bytes, and that network had no biases.
 #[test]
 fn the_simulated_figures() {
     const OFF_BY: f64 = 0.001;
@@ -49,19 +49,20 @@ fn the_simulated_figures() {
     }
 }
 
-/// Plans without in-place norm, and with a tensor in the shape of the gradient of an input.
+/// On CUDA, plans have no in-place norm, and they need a tensor in the shape of an input's
+/// gradient.
 #[test]
 fn plans_take_more_than_on_the_cpu() {
     let mut step = step(64, (512, 512), 8, Element::Half);
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
     let cpu = step.peak(Cpu::avx512(1), Batch::Kept).unwrap();
     let cuda = step.peak(BARE, Batch::Kept).unwrap();
-    // There the concatenation has gone before the gradient in its shape comes: 512 MiB less, and the
-    // peak is elsewhere.
+    // On the CPU the concatenation is freed before the gradient in its shape is allocated: 512 MiB
+    // less, and the peak is elsewhere.
     assert!(cpu.bytes < cuda.bytes && cpu.at != cuda.at);
     let last = step.network.num_stages() - 1;
     assert_eq!(cuda.at, At::Backward(Op::ConvInput(last, Nth::First)));
-    // bf16 has batch norm in parts, fp16 in one piece.
+    // With bf16 batch norm runs in parts, with fp16 in one piece.
     let bf16 = Cuda {
         half: HalfPrecision::Bf16,
         ..BARE
@@ -81,7 +82,7 @@ fn channels_first_is_copied_for_tensor_cores() {
         let peak = step.peak(gpu, Batch::Kept).unwrap();
         peak.reserved_bytes.unwrap()
     };
-    // Input and output of the last stage's first convolution: 768 MiB.
+    // The input and the output of the last stage's first convolution take 768 MiB.
     assert!(reserved(gpu(false)) > reserved(gpu(true)) + (512 << 20));
     // Without tensor cores nothing is copied.
     let pascal = Cuda {
@@ -112,8 +113,8 @@ fn a_total_holds_the_context() {
     assert_eq!(peak.total_bytes(cpu), peak.bytes);
 }
 
-/// A cap below what is reserved without one empties the cache and does without workspace; one below
-/// what tensors take is an error.
+/// A cap below the bytes that are reserved without a cap makes the allocator empty its cache and
+/// cuDNN use less workspace; a cap below the tensors' bytes is an error.
 #[test]
 fn a_cap_is_kept() {
     let mut step = step(32, (256, 256), 4, Element::Half);
@@ -142,7 +143,7 @@ fn absurd_input_is_an_error() {
         (u32::MAX, (512, 512), 1),
         (64, (1 << 31, 1 << 31), u32::MAX),
         (1 << 20, (1 << 16, 1 << 16), u32::MAX),
-        // 5.6 EiB, which fit 64 bits, but no allocator.
+        // These are 5.6 EiB, which fit 64 bits but no allocator.
         (64, (512, 512), u32::MAX),
         (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
@@ -213,11 +214,12 @@ proptest! {
         prop_assert_eq!(most, Some(peak.bytes));
     }
 
-    /// Nothing of a step is left behind, and later ones find the cache of the second large enough,
-    /// or nearly: which free block a tensor gets depends on those before it.
+    /// A step leaves no tensors behind, and for later steps the cache of the second is large
+    /// enough, or nearly: which free block a tensor gets depends on earlier tensors.
     #[test]
     fn steps_repeat(step in any_step(), gpu in any_gpu()) {
-        /// 1.085 in one of some thousand steps of networks as small as these, mostly 1.
+        /// The ratio was 1.085 in one of some thousand steps of networks as small as these, and 1
+        /// in most others.
         const MORE: f64 = 1.2;
         let (mut books, schedule) = step.begin(Machine::Cuda(gpu), Batch::HandedOver).unwrap();
         let before = books.tape.level();
@@ -230,8 +232,8 @@ proptest! {
         prop_assert!(reserved[4] as f64 <= reserved[1] as f64 * MORE, "{reserved:?}");
     }
 
-    /// Allocated bytes, but for what is not worth cutting off a block, up to 1 MiB of each; reserved
-    /// ones are not, where segments are shared.
+    /// Allocated bytes are monotone, except for rests of up to 1 MiB that are not split off a
+    /// block; reserved bytes are not monotone, because segments are shared.
     #[test]
     fn monotone_in_batch(step in any_step(), gpu in any_gpu()) {
         let bytes = |batch| {

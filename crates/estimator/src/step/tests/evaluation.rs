@@ -18,12 +18,12 @@ fn step(width: u32, (height, columns): (u32, u32), batch: u32, element: Element)
     }
 }
 
-/// Peaks in bytes that the counting allocator saw with two threads on an AMD EPYC with AVX512-BF16,
-/// channels-last: two images of 128x192 at width 16, and one of 64x96 at width 4 that is answered at
-/// four times the height and width.
+/// Peaks in bytes that the counting allocator recorded with two threads on an AMD EPYC with
+/// AVX512-BF16, channels-last: two images of 128x192 at width 16, and one of 64x96 at width 4 whose
+/// mask is predicted at four times the height and width.
 #[test]
 fn recorded_peaks() {
-    /// Scalars.
+    /// The error from scalars, which are not counted.
     const TOLERATED: std::ops::RangeInclusive<f64> = -0.001..=0.001;
     let half = Element::Half;
     let answers = |classes, element| EvaluationStep {
@@ -105,7 +105,7 @@ proptest! {
 
     #[test]
     fn monotone(
-        // One channel passes for channels-first and takes more than two do.
+        // One channel counts as channels-first and takes more memory than two channels.
         width in 2..48_u32,
         (rows, columns) in (1..12_u32, 1..12_u32),
         batch in 1..9_u32,
@@ -122,7 +122,8 @@ proptest! {
             }
             step.peak(TWO_THREADS).unwrap().bytes
         };
-        // One image goes through libtorch's own kernels where it is small: other scratch.
+        // A single small image goes through libtorch's own kernels, which have other scratch
+        // memory.
         let here = bytes(width, (rows, columns), batch + 1);
         prop_assert!(here <= bytes(width, (rows, columns), batch + 2));
         prop_assert!(here <= bytes(width + 1, (rows, columns), batch + 1));

@@ -1,4 +1,4 @@
-//! Kernels of which a bound is known, and those of which nothing is.
+//! Kernels for which only a bound is known, and kernels that are unknown.
 
 use config::{ImageSize, Network};
 use proptest::prelude::*;
@@ -33,9 +33,9 @@ fn evaluation(width: u32, size: (u32, u32), batch: u32, element: Element) -> Eva
     }
 }
 
-/// Peaks of two images of 64x96 at width 16 under `off`, under `selective` and in evaluation, that
-/// the counting allocator saw with two threads on an AMD EPYC with AVX512-BF16; for AVX2 with
-/// `ATEN_CPU_CAPABILITY=avx2` and `ONEDNN_MAX_CPU_ISA=AVX2`.
+/// Peaks of two images of 64x96 at width 16 under `off`, under `selective` and in evaluation, as
+/// the counting allocator recorded them with two threads on an AMD EPYC with AVX512-BF16; for AVX2
+/// with `ATEN_CPU_CAPABILITY=avx2` and `ONEDNN_MAX_CPU_ISA=AVX2`.
 const RECORDED: [(Cpu, Element, [u64; 3]); 4] = [
     (
         AVX512_FIRST,
@@ -79,8 +79,8 @@ fn bounds_hold() {
     assert!(!Cpu::avx512(2).is_bounded());
 }
 
-/// A step in fp32 of a network whose tensors have few channels, and its peak, seen in the same way by
-/// `train memory`.
+/// A step in fp32 of a network whose tensors have few channels, and its peak, recorded in the same
+/// way by `train memory`.
 struct Narrow(Cpu, u32, (u32, u32), u32, Recompute, u64);
 
 fn recorded_narrow() -> [Narrow; 8] {

@@ -1,4 +1,4 @@
-//! Peaks against recorded ones, and what holds for every step.
+//! Compares peaks with recorded ones, and checks properties of every step.
 
 mod cuda;
 mod evaluation;
@@ -47,7 +47,7 @@ const RECORDED: [(&str, u64, u64); 5] = [
 
 #[test]
 fn recorded_peaks() {
-    /// A share: what barriers, alignment and the order of frees within an operation amount to.
+    /// The relative error from barriers, alignment and the order of frees within an operation.
     const BELOW: f64 = 0.005;
     const ABOVE: f64 = 0.005;
     for (name, single, half) in RECORDED {
@@ -131,7 +131,7 @@ fn absurd_input_is_an_error() {
         (u32::MAX, (512, 512), 1),
         (64, (1 << 31, 1 << 31), u32::MAX),
         (1 << 20, (1 << 16, 1 << 16), u32::MAX),
-        // One image of it fits, so that each sum has to be looked after.
+        // One such image fits 64 bits, so every sum has to be checked.
         (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
         let mut step = step(width, size, batch, Element::Half);
@@ -158,7 +158,7 @@ proptest! {
 
     #[test]
     fn monotone(
-        // One channel passes for channels-first and takes more than two do.
+        // One channel counts as channels-first and takes more memory than two channels.
         width in 2..48_u32,
         (rows, columns) in (1..12_u32, 1..12_u32),
         batch in 1..9_u32,
@@ -173,7 +173,8 @@ proptest! {
             step.split_concat = split_concat;
             step.peak(TWO_THREADS, Batch::HandedOver).unwrap().bytes
         };
-        // One image goes through libtorch's own kernels where it is small: other scratch.
+        // A single small image goes through libtorch's own kernels, which have other scratch
+        // memory.
         let here = bytes(width, (rows, columns), batch + 1);
         prop_assert!(here <= bytes(width, (rows, columns), batch + 2));
         prop_assert!(here <= bytes(width + 1, (rows, columns), batch + 1));

@@ -1,9 +1,11 @@
-//! What oneDNN and libtorch's own kernels allocate inside of an operation, in libtorch 2.11 (oneDNN
-//! 3.10.2): read off recorded allocations of single convolutions with one and with two threads.
+//! The memory that oneDNN and libtorch's own kernels allocate inside an operation, in libtorch 2.11
+//! (oneDNN 3.10.2), taken from recorded allocations of single convolutions with one and two
+//! threads.
 //!
-//! On AVX512 and channels-last it is what they take. The other kernels are bounded from above:
-//! channels-first, where operands are copied into blocks of channels, and AVX2, for which a CPU with
-//! AVX512 was held to it. What AVX2 takes in half precision is not known, nor what AMX does.
+//! On AVX512 and channels-last the figures are what the kernels take. The other kernels are bounded
+//! from above: channels-first, where operands are copied into blocks of channels, and AVX2, which
+//! was recorded on a CPU with AVX512 that was restricted to it. AVX2 in half precision is unknown,
+//! and so is AMX.
 
 mod blocks;
 mod weight_gradient;
@@ -12,27 +14,27 @@ use schedule::Element;
 
 use super::super::sizes::ConvSize;
 
-/// What a bound allows for scalars, counts and barriers that are not counted one by one.
+/// The allowance in a bound for scalars, counts and barriers that are not counted one by one.
 const UNCOUNTED_BYTES: u64 = 16 << 10;
-/// Scratch of a convolution for each thread, and beside them (4,096 bytes in a forward, 4,224 in the
-/// gradient of the input).
+/// Scratch memory of a convolution, per thread and in addition (4,096 bytes in a forward, 4,224 in
+/// the gradient of the input).
 const THREAD_BYTES: u64 = 4_120;
 const SMALL_BYTES: u64 = 4_224;
-/// Scratch of a transposed convolution for each thread, beside half of an image, and beside threads:
-/// the most that was recorded, in fp32 and in half precision.
+/// Scratch memory of a transposed convolution, per thread (in addition to half of an image) and in
+/// addition to the threads': the most that was recorded, in fp32 and in half precision.
 const UP_BYTES: (u64, u64) = (8_216, 12_416);
 const UP_HALF_BYTES: (u64, u64) = (14_360, 16_512);
 
 /// Instruction sets whose kernels are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// AVX512; in half precision AVX512-BF16 without AMX.
+    /// AVX512; in half precision, AVX512-BF16 without AMX.
     Avx512,
-    /// AVX2, in fp32.
+    /// AVX2, only in fp32.
     Avx2,
 }
 
-/// In which order the numbers of an image lie.
+/// The order in which the elements of an image are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryFormat {
     /// Pixel by pixel.
@@ -41,14 +43,14 @@ pub enum MemoryFormat {
     ChannelsFirst,
 }
 
-/// The CPU that a step runs on, and how images lie there.
+/// The CPU that a step runs on, and the memory format there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Threads of libtorch within an operation, up to [`Self::MAX_THREADS`].
+    /// Threads that libtorch uses within an operation, up to [`Self::MAX_THREADS`].
     pub threads: u32,
-    /// Whose kernels run.
+    /// The instruction set whose kernels run.
     pub isa: Isa,
-    /// Of images and weights.
+    /// The memory format of images and weights.
     pub memory_format: MemoryFormat,
 }
 
@@ -72,8 +74,9 @@ impl Isa {
         }
     }
 
-    /// Channels that a convolution writes, in whole blocks: of two or of three vectors where there
-    /// are more than one. At most by 6 % of a weight too many from 240 channels on, where both occur.
+    /// Channels that a convolution writes, in whole blocks. A block has two or three vectors if the
+    /// channels fill more than one. From 240 channels on, where both occur, this is too high by at
+    /// most 6 % of a weight.
     fn written(self, channels: u64) -> u64 {
         let block = self.block();
         if channels <= block {
@@ -87,10 +90,10 @@ impl Isa {
 }
 
 impl Cpu {
-    /// More than a CPU has; each is looked at when work is shared out.
+    /// A bound above any real CPU; the computation of shares loops over all threads.
     pub const MAX_THREADS: u32 = 1024;
 
-    /// With AVX512, channels-last.
+    /// A CPU with AVX512, channels-last.
     pub const fn avx512(threads: u32) -> Self {
         Self {
             threads,
@@ -99,12 +102,12 @@ impl Cpu {
         }
     }
 
-    /// Whether it is known what kernels take in this type.
+    /// Whether the memory of the kernels in this type is known.
     pub const fn knows(self, element: Element) -> bool {
         matches!((self.isa, element), (Isa::Avx512, _) | (_, Element::Single))
     }
 
-    /// Whether peaks are bounds from above, and not what is measured.
+    /// Whether peaks are upper bounds rather than the measured figures.
     pub const fn is_bounded(self) -> bool {
         !matches!(
             (self.isa, self.memory_format),
@@ -112,7 +115,7 @@ impl Cpu {
         )
     }
 
-    /// What is not counted one by one, where a bound is asked for.
+    /// The allowance for bytes that are not counted one by one, if peaks are bounds.
     pub(super) const fn uncounted(self) -> u64 {
         if self.is_bounded() {
             UNCOUNTED_BYTES
@@ -121,7 +124,7 @@ impl Cpu {
         }
     }
 
-    /// At least one, at most [`Self::MAX_THREADS`].
+    /// The number of threads: at least one, at most [`Self::MAX_THREADS`].
     fn num_threads(self) -> u64 {
         u64::from(self.threads.clamp(1, Self::MAX_THREADS))
     }
@@ -142,7 +145,7 @@ impl Cpu {
             .saturating_add(self.small())
     }
 
-    /// The gradient of its input.
+    /// The gradient of a convolution's input.
     pub(super) fn input_gradient(self, conv: &ConvSize) -> u64 {
         if conv.is_small() {
             return if conv.stride == 2 {
@@ -159,8 +162,8 @@ impl Cpu {
             .saturating_add(self.small())
     }
 
-    /// What libtorch's own kernels unfold, image by image: each pixel's window, or the output of a
-    /// transposed convolution.
+    /// The buffer into which libtorch's own kernels unfold each image: every pixel's window, or the
+    /// output of a transposed convolution.
     pub(super) fn columns(conv: &ConvSize) -> u64 {
         let numbers = match conv.taps {
             9 => product(&[conv.inputs, 9]),
@@ -192,15 +195,16 @@ impl Cpu {
             .saturating_add(scratch)
     }
 
-    /// What a weight's gradient takes while it comes out of its blocks into the parameter's order.
+    /// The bytes that a weight gradient needs while it is reordered from blocks to the parameter's
+    /// order.
     pub(super) fn reordered(self, conv: &ConvSize) -> u64 {
         let copies = if self.is_channels_first() { 1 } else { 2 };
         let bytes = conv.weight_bytes().saturating_mul(copies);
         bytes.saturating_add(self.rest_of_blocks(conv))
     }
 
-    /// The weight once more, in blocks of the channels that are written; in half precision of pairs
-    /// of those that are read.
+    /// A copy of the weight, in blocks of the written channels; in half precision, the read
+    /// channels are in pairs.
     fn weight_copy(self, read: u64, written: u64, conv: &ConvSize) -> u64 {
         let read = if conv.element_bytes == 2 {
             read.next_multiple_of(2)

@@ -1,6 +1,6 @@
-//! What the gradient of a weight takes: for AVX512 and half precision derived from
-//! `jit_avx512_core_bf16_conv_kernel.cpp` of oneDNN 3.10.2, whose threads it has to divide as oneDNN
-//! does.
+//! The memory that a weight gradient takes. For AVX512 and half precision it is derived from
+//! `jit_avx512_core_bf16_conv_kernel.cpp` of oneDNN 3.10.2, so this module has to divide work among
+//! threads as oneDNN does.
 
 use super::super::super::sizes::ConvSize;
 use super::blocks::BESIDE_BYTES;
@@ -10,18 +10,18 @@ use super::{Cpu, Isa, padded, product};
 const BLOCK: u64 = Isa::Avx512.block();
 /// Barriers and alignment (8,448 to 8,708 bytes recorded).
 const BARRIERS_BYTES: u64 = 8_704;
-/// More of them for each thread where threads share an image's channels out (6,020 to 7,556 bytes
-/// recorded for two).
+/// Additional barriers per thread if threads divide the channels of an image (6,020 to 7,556 bytes
+/// recorded for two threads).
 const SHARED_THREAD_BYTES: u64 = 4_032;
-/// The same of a pointwise convolution in fp32 (20,864 bytes recorded), and of few channels that are
-/// not channels-last (20,928 to 24,768).
+/// Barriers of a pointwise convolution in fp32 (20,864 bytes recorded), and of a few channels that
+/// are not channels-last (20,928 to 24,768).
 const MORE_BARRIERS_BYTES: u64 = 24_768;
-/// What a thread of the kernels for AVX2 adds up in: at most 5 x 5 x 16 x 16 numbers
+/// The buffer in which a thread of the AVX2 kernels accumulates: at most 5 x 5 x 16 x 16 numbers
 /// (`jit_avx2_convolution.cpp`; 27,072 bytes recorded for two threads).
 const AVX2_THREAD_BYTES: u64 = 5 * 5 * 16 * 16 * 4;
 
 impl Cpu {
-    /// Gradient of a weight, beside the gradient itself. `conv` is of the forward.
+    /// Gradient of a weight, in addition to the gradient itself. `conv` describes the forward.
     pub(in super::super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         if self.unfolds(conv) {
             return Self::unfolded(conv);
@@ -34,7 +34,8 @@ impl Cpu {
             .blocked_operands(conv)
             .saturating_add(self.turned(conv))
             .saturating_add(scratch);
-        // In half precision the sum for a transposed convolution's bias is of a copy in fp32.
+        // In half precision the bias gradient of a transposed convolution is summed from an fp32
+        // copy.
         let bias = if conv.stride == 2 && conv.element_bytes == 2 {
             product(&[conv.batch, conv.outputs, conv.height, conv.width, 4])
         } else {
@@ -43,7 +44,7 @@ impl Cpu {
         with_copies.max(bias)
     }
 
-    /// The same by libtorch's own kernels; a gradient of one channel may be copied beside.
+    /// The same with libtorch's own kernels; a gradient with one channel may be copied as well.
     pub(in super::super) fn unfolded_small(self, conv: &ConvSize) -> u64 {
         let copy = if self.is_narrow(conv) {
             Self::large(conv, conv.outputs).saturating_add(BESIDE_BYTES)
@@ -53,8 +54,8 @@ impl Cpu {
         Self::columns(conv).saturating_add(copy)
     }
 
-    /// Whether a product of matrices takes the place of a convolution: in half precision where there
-    /// are few channels that fill no block.
+    /// Whether a matrix product replaces a convolution: in half precision, with few channels that
+    /// do not fill a block.
     fn unfolds(self, conv: &ConvSize) -> bool {
         self.in_blocks(conv)
             && conv.element_bytes == 2
@@ -64,7 +65,7 @@ impl Cpu {
             && !conv.outputs.is_multiple_of(BLOCK)
     }
 
-    /// The window of each pixel of one image, and four weights in fp32.
+    /// The windows of all pixels of one image, and four weights in fp32.
     fn unfolded(conv: &ConvSize) -> u64 {
         let windows = product(&[conv.inputs, conv.taps, conv.height, conv.width, 2]);
         windows
@@ -72,7 +73,8 @@ impl Cpu {
             .saturating_add(BARRIERS_BYTES)
     }
 
-    /// Buffers of threads, and in half precision copies that lie as the kernel reads them.
+    /// Buffers of threads and, in half precision, copies in the order in which the kernel reads
+    /// them.
     fn sums(self, conv: &ConvSize) -> u64 {
         let fp32 = product(&[
             padded(conv.inputs, BLOCK),
@@ -87,8 +89,8 @@ impl Cpu {
                 .saturating_add(BARRIERS_BYTES);
         }
         if conv.element_bytes > 2 {
-            // Each thread but one adds up in a buffer of its own where images and rows are shared
-            // out, none where channels are: the larger.
+            // If images and rows are divided among threads, each thread except one accumulates in
+            // its own buffer; if channels are divided, none does. The larger figure is taken.
             let barriers = if conv.taps == 1 || self.in_blocks(conv) {
                 MORE_BARRIERS_BYTES
             } else {
@@ -96,10 +98,11 @@ impl Cpu {
             };
             return fp32.saturating_mul(threads - 1).saturating_add(barriers);
         }
-        // Input and gradient of an image, transposed; rows of the input with two more.
+        // The input and the gradient of an image, transposed; rows of the input have two extra
+        // elements.
         let transposed = conv.stride == 2;
         let (src, dst) = if transposed {
-            // As a convolution from the large side to the small one.
+            // It is computed as a convolution from the large image to the small one.
             (
                 product(&[padded(conv.outputs, BLOCK), conv.height, conv.width + 4]),
                 product(&[
@@ -109,10 +112,10 @@ impl Cpu {
                 ]),
             )
         } else {
-            // Of rows of even length.
+            // Rows have an even length.
             let columns = conv.width.next_multiple_of(2);
             let width = if conv.taps == 1 { columns } else { columns + 2 };
-            // Less than a block is a block of its own.
+            // Fewer channels than a block form their own block.
             let inputs = if conv.inputs < BLOCK && conv.taps > 1 {
                 conv.inputs
             } else {
@@ -126,10 +129,10 @@ impl Cpu {
         let of_image = src.saturating_add(dst).saturating_mul(2);
         let images = match conv.taps {
             _ if transposed => 1,
-            // The copies in blocks will do.
+            // The kernel uses the copies in blocks.
             1 if self.in_blocks(conv) => 0,
             1 => threads,
-            // Shared out otherwise there: at the most by images alone.
+            // There the work is divided differently: at most among images only.
             _ if self.in_blocks(conv) && of_image > fp32 => threads,
             _ => self.images_at_once(conv),
         };
@@ -151,8 +154,8 @@ impl Cpu {
             .saturating_add(BARRIERS_BYTES)
     }
 
-    /// How many images (or parts of them) oneDNN works on at a time: it shares threads out over
-    /// images and over blocks of channels so that the least memory moves.
+    /// How many images (or parts of images) oneDNN works on at a time: it divides threads among
+    /// images and blocks of channels so that the least memory moves.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "oneDNN compares these costs in single precision"

@@ -1,9 +1,10 @@
-//! What libtorch 2.11 allocates for an operation on an NVIDIA GPU, beside its result. From the
-//! sources of that line, and nothing measured yet: each rule names where it is from.
+//! The memory that libtorch 2.11 allocates for an operation on an NVIDIA GPU, in addition to the
+//! result. The rules come from the sources of that release, and nothing is measured yet: each rule
+//! names its source.
 //!
-//! No operation of this network asks for cuBLAS, whose workspace would come on top: convolutions go
-//! to cuDNN, the 1x1 of the head as well (`use_cudnn` of `Convolution.cpp`), and the loss has sums
-//! alone.
+//! No operation of this network uses cuBLAS, whose workspace would be added: convolutions go to
+//! cuDNN, including the 1x1 convolution of the head (`use_cudnn` of `Convolution.cpp`), and the
+//! loss has only sums.
 
 mod workspace;
 
@@ -25,30 +26,30 @@ pub enum HalfPrecision {
 
 /// The NVIDIA GPU that a step runs on, and how libtorch uses it.
 ///
-/// A step is walked twice: the figures are of the second one, which finds the cache of the
-/// allocator as the first has left it. With `torch.backends.cudnn.benchmark` the very first step
-/// tries every algorithm that fits what is free, in a workspace as large, and empties the cache
-/// after it (`run_single_conv` of `Conv_v8.cpp`): that passing peak is no part of the figures, and
-/// no need either.
+/// A step is walked twice: the figures describe the second walk, which finds the allocator's cache
+/// as the first has left it. With `torch.backends.cudnn.benchmark`, the very first step tries every
+/// algorithm whose workspace fits the free memory, and then empties the cache (`run_single_conv` of
+/// `Conv_v8.cpp`): that temporary peak is not part of the figures, and it is not a requirement
+/// either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cuda {
-    /// Major and minor, as `nvidia-smi --query-gpu=compute_cap` has it.
+    /// Major and minor, as `nvidia-smi --query-gpu=compute_cap` shows them.
     pub compute_capability: (u32, u32),
-    /// What [`Element::Half`] is. cuDNN's batch norm is not for bf16.
+    /// The meaning of [`Element::Half`]. cuDNN's batch norm does not support bf16.
     pub half: HalfPrecision,
-    /// Images and weights channels-last.
+    /// Whether images and weights are channels-last.
     pub channels_last: bool,
-    /// What cuDNN's convolutions work in.
+    /// The workspace of cuDNN's convolutions.
     pub workspace: Workspace,
-    /// The most that the allocator may take: memory that is free, less [`Self::context_bytes`].
-    /// Where it is short the allocator gives back what it has cached, and cuDNN does with less; a
-    /// step for which that is not enough is an [`EstimateError::OutOfMemory`]. `None` for no limit,
-    /// as on a card with room to spare.
+    /// The most that the allocator may take: free memory minus [`Self::context_bytes`]. If that
+    /// runs short, the allocator releases its cache and cuDNN uses less workspace; a step that
+    /// still does not fit is an [`EstimateError::OutOfMemory`]. `None` means no limit, as on a card
+    /// with memory to spare.
     pub cap_bytes: Option<u64>,
 }
 
 impl Cuda {
-    /// In fp16 where AMP is on, channels-last.
+    /// A GPU that uses fp16 with AMP, and channels-last.
     pub const fn new(compute_capability: (u32, u32)) -> Self {
         Self {
             compute_capability,
@@ -59,14 +60,14 @@ impl Cuda {
         }
     }
 
-    /// Device memory that is none of the allocator's: the CUDA context with the kernels loaded into
-    /// it, lazily (`CUDA_MODULE_LOADING=LAZY`, which a program on libtorch sets itself; eagerly it
-    /// is 380 MB more, PyTorch pull request 86509).
+    /// Device memory outside the allocator: the CUDA context with the kernels that are loaded into
+    /// it lazily (`CUDA_MODULE_LOADING=LAZY`, which a libtorch program sets itself; eager loading
+    /// takes 380 MB more, PyTorch pull request 86509).
     ///
-    /// Published: 274 MiB with CUDA 11.7 (the same request), 300 to 400 MB (PyTorch issues 107667
-    /// and 109888), 426 MiB on an RTX 6000 Ada with CUDA 13 (unsloth-zoo pull request 1053). The
-    /// figures for other architectures are put between and above these. NOT MEASURED here, and what
-    /// cuDNN loads for this network is not in the published ones.
+    /// Published figures are 274 MiB with CUDA 11.7 (the same pull request), 300 to 400 MB (PyTorch
+    /// issues 107667 and 109888), and 426 MiB on an RTX 6000 Ada with CUDA 13 (unsloth-zoo pull
+    /// request 1053). The figures for other architectures lie between and above these. They are NOT
+    /// MEASURED here, and the published figures do not include what cuDNN loads for this network.
     pub const fn context_bytes(self) -> u64 {
         let mib = match self.compute_capability {
             (..=7, _) => 330,
@@ -78,16 +79,16 @@ impl Cuda {
         mib << 20
     }
 
-    /// Whether cuDNN takes batch norm (`_select_batch_norm_backend` of `Normalization.cpp`; that
-    /// 2.11 leaves bf16 out is read off its machine code).
+    /// Whether cuDNN runs batch norm (`_select_batch_norm_backend` of `Normalization.cpp`; the
+    /// machine code of 2.11 shows that it excludes bf16).
     fn has_cudnn_norm(self, sizes: &Sizes, stage: usize) -> bool {
         let is_bf16 = sizes.element == Element::Half && self.half == HalfPrecision::Bf16;
         let numbers = sizes.output_map(stage) / sizes.element.bytes();
         !is_bf16 && numbers < i32::MAX.unsigned_abs().into()
     }
 
-    /// A part in which what a stage hands on is worked on (`checkpoint`'s `Parts`): all of it where
-    /// cuDNN has to rebuild it, since its statistics are of the whole batch.
+    /// The size of a part in which a stage's output is processed (`checkpoint`'s `Parts`): the
+    /// whole output if cuDNN has to rebuild it, because its statistics cover the whole batch.
     pub(super) fn part(self, sizes: &Sizes, stage: usize, is_rebuilt: bool) -> u64 {
         const PART_BYTES: u64 = 128 << 20;
         if is_rebuilt && self.has_cudnn_norm(sizes, stage) {
@@ -101,7 +102,7 @@ impl Cuda {
         image.saturating_mul(images.clamp(1, sizes.batch.max(1)))
     }
 
-    /// Forward, or gradient of the input, which is the other's transposed: cuDNN has the same
+    /// Forward, or gradient of the input, which is the transpose of the forward: cuDNN has the same
     /// algorithms for both.
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
         self.workspace.convolution(self, conv)

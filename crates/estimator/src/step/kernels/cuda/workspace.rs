@@ -1,36 +1,36 @@
-//! What cuDNN works in during a convolution. libtorch asks it how much its chosen plan needs, takes
-//! that from the caching allocator and gives it back after the call (`run_conv_plan` of
+//! The workspace that cuDNN uses during a convolution. libtorch asks cuDNN how much its chosen plan
+//! needs, takes that from the caching allocator and returns it after the call (`run_conv_plan` of
 //! `Conv_v8.cpp`, the default since 2.0 and in 2.11: `cudnnv8_enabled_check_debug` of
-//! `ConvUtils.h`). There is no limit; a plan whose workspace cannot be had is passed over for the
-//! next one (`try_configs`), so that a step may run in less than is said here, more slowly.
+//! `ConvUtils.h`). There is no limit; a plan whose workspace cannot be allocated is skipped for the
+//! next one (`try_configs`), so a step may run in less memory than stated here, but more slowly.
 
 use super::super::super::sizes::ConvSize;
 use super::Cuda;
 
 /// The terms of a workspace. [`Self::DERIVED`] is NOT MEASURED: no table of cuDNN's heuristics is
-/// public. It is what the algorithms need by their construction, and meant to be an upper figure.
+/// public. It is derived from the construction of the algorithms and meant to be an upper figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// For each convolution, whatever the algorithm: index tables of the implicit GEMM, the weight's
-    /// pointers and counters.
+    /// Bytes that each convolution needs, whatever the algorithm: index tables of the implicit
+    /// GEMM, the weight's pointers and counters.
     pub base_bytes: u64,
-    /// For the gradient of a weight, whose sum over pixels is long: so many tiles of 128x128 of the
-    /// weight are summed up at a time, in fp32, and added at the end (split-k).
+    /// For the gradient of a weight, whose sum over pixels is long: this many 128x128 tiles of the
+    /// weight are accumulated at a time, in fp32, and added at the end (split-k).
     pub partial_tiles: u64,
-    /// Whether tensors are copied into the layout of tensor cores, which is channels-last with
-    /// channels in eights (fours for TF32): all of them from channels-first, else those whose
-    /// channels are no multiple (the images, the logits). The copies are cuDNN's `nchwToNhwcKernel`
-    /// and `nhwcAddPaddingKernel`; for fp16 they are known (chainer issue 5076), for TF32 there are
-    /// kernels for channels-first as well, at times the quicker ones (TensorFlow pull request
-    /// 56744), so that for fp32 this is too much rather than too little.
+    /// Whether tensors are copied into the layout of tensor cores, which is channels-last with the
+    /// channels in multiples of eight (four for TF32). With channels-first all tensors are copied,
+    /// otherwise only those whose channels are not a multiple (the images, the logits). The copies
+    /// are cuDNN's `nchwToNhwcKernel` and `nhwcAddPaddingKernel`. For fp16 they are known (chainer
+    /// issue 5076); for TF32 there are also channels-first kernels, which are sometimes quicker
+    /// (TensorFlow pull request 56744), so for fp32 this estimate is too high rather than too low.
     pub copies: bool,
-    /// What Winograd's algorithm may take where there are no tensor cores: tiles of 4x4 become 6x6,
-    /// in the input, the output and the weight.
+    /// The most that Winograd's algorithm may take without tensor cores: tiles of 4x4 become 6x6 in
+    /// the input, the output and the weight.
     pub winograd_bytes: u64,
 }
 
 impl Workspace {
-    /// None, for what tensors alone take.
+    /// No workspace, to count only tensors.
     pub const NONE: Self = Self {
         base_bytes: 0,
         partial_tiles: 0,
@@ -38,8 +38,9 @@ impl Workspace {
         winograd_bytes: 0,
     };
 
-    /// By construction. Two tiles for each of the 144 multiprocessors of the largest GPUs; 1 GiB for
-    /// Winograd, above which implicit GEMM is taken to be chosen.
+    /// Derived from the construction of the algorithms: two tiles for each of the 144
+    /// multiprocessors of the largest GPUs, and 1 GiB for Winograd, above which implicit GEMM is
+    /// assumed to be chosen.
     pub const DERIVED: Self = Self {
         base_bytes: 2 << 20,
         partial_tiles: 288,
@@ -98,7 +99,7 @@ impl Workspace {
         sum.saturating_mul(conv.element_bytes)
     }
 
-    /// Of 3x3, non-fused: 36 numbers for each 16 of an image and each 9 of the weight.
+    /// Non-fused Winograd for 3x3: 36 elements for each 16 of an image and each 9 of the weight.
     fn winograd(self, conv: &ConvSize) -> u64 {
         if conv.taps != 9 {
             return 0;
@@ -120,7 +121,7 @@ impl Workspace {
 mod tests {
     use super::*;
 
-    /// 3x3 at 512x512 in half precision, eight images.
+    /// A 3x3 convolution at 512x512 in half precision, with eight images.
     fn conv(inputs: u64, outputs: u64) -> ConvSize {
         ConvSize {
             batch: 8,
@@ -145,10 +146,10 @@ mod tests {
 
     #[test]
     fn copies_for_tensor_cores() {
-        // 512 and 256 MiB, and 0.1 of the weight.
+        // The copies take 512 and 256 MiB, and 0.1 MiB for the weight.
         assert_eq!(copies_mib(false, &conv(128, 64)), 768);
         assert_eq!(copies_mib(true, &conv(128, 64)), 0);
-        // Three channels become eight: 32 MiB; the output lies as it should.
+        // Three channels become eight, which takes 32 MiB; the output already has the right layout.
         assert_eq!(copies_mib(true, &conv(3, 64)), 32);
     }
 
@@ -158,7 +159,8 @@ mod tests {
             let cuda = Cuda::new((9, 0));
             Workspace::DERIVED.weight_gradient(cuda, conv) - Workspace::DERIVED.base_bytes
         };
-        // 5 tiles: 57 sums at a time. 1024 to 1024: 576 tiles, which keep all multiprocessors busy.
+        // 64 to 64 has 5 tiles, so 57 sums at a time; 1024 to 1024 has 576 tiles, which keep all
+        // multiprocessors busy.
         assert_eq!(bytes(&conv(64, 64)), 57 * 64 * 64 * 9 * 4);
         assert_eq!(bytes(&conv(1024, 1024)), 0);
     }
