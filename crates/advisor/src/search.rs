@@ -198,7 +198,7 @@ impl Target {
     }
 }
 
-/// A recipe whose memory is not predicted, or that is none yet, is never the one that is looked for.
+/// The search never returns a recipe whose memory is not predicted, or whose policy is not resolved yet.
 fn if_known<T>(found: Option<Result<T, EstimateError>>) -> Result<Option<T>, EstimateError> {
     match found.transpose() {
         Err(EstimateError::Unknown(_) | EstimateError::PolicyAuto) => Ok(None),

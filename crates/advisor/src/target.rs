@@ -221,7 +221,7 @@ impl Target {
     }
 
     /// What a configuration will cost, with what measurements here correct. `None` for the policy
-    /// `auto`, which is none yet.
+    /// `auto`, which is not resolved yet.
     ///
     /// On CUDA the allocator caches freed memory as long as there is room. If that would exceed the
     /// budget, the figures describe an allocator that is limited to the budget and has to give

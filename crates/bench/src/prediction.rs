@@ -7,8 +7,8 @@ use crate::case::{Case, Precision};
 use crate::protocol::{Ready, Spec};
 use crate::shared::BATCHES;
 
-/// The peak of allocated bytes of one of Snug's steps, with the batches that stay on the device beside
-/// it. `None` for PyTorch's steps, and where nobody has measured the kernels.
+/// Predicts the peak of allocated bytes of one of Snug's steps, including the batches that stay on the
+/// device. Returns `None` for PyTorch's steps, and if the kernels were never measured.
 pub(crate) fn peak_bytes(case: &Case, ready: &Ready) -> Option<u64> {
     if case.implementation.is_pytorch() {
         return None;
@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// A worker's figure is the forecast of its step, beside the batches that stay.
+    /// A worker's figure is the forecast of its step plus the batches that stay on the device.
     #[test]
     fn cases_are_forecast_as_runs_are() {
         let gpus = [(6, 1), (7, 5), (8, 6), (9, 0)].map(|compute_capability| Ready {

@@ -1,5 +1,5 @@
-//! The figures of the README and of the guide: made from the files in `docs/measurements`, and checked
-//! against them.
+//! Generates the figures of the README and of the guide from the files in `docs/measurements`, and
+//! checks them.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ use crate::markdown::interval;
 use crate::results::{EpochRow, Results};
 use crate::statistics::Ratio;
 
-/// What stands before the figures.
+/// The marker before the figures.
 pub const BEGIN: &str = "<!-- figures: made by `cargo xtask bench`, from docs/measurements -->";
-/// What stands after them.
+/// The marker after the figures.
 pub const END: &str = "<!-- figures end -->";
 
-/// The newest file of each device, by name. `files` are names and what is in them, in any order.
+/// The newest file of each device, by name. `files` holds names and contents, in any order.
 fn newest(files: &[(String, Results)]) -> Vec<&(String, Results)> {
     let mut newest: Vec<&(String, Results)> = Vec::new();
     for file in files {
@@ -34,8 +34,8 @@ fn newest(files: &[(String, Results)]) -> Vec<&(String, Results)> {
     newest
 }
 
-/// The text between the marks of the guide: for each device, a table of all rows. `folder` is where
-/// the measurements are, as seen from the page.
+/// The text between the guide's markers: a table of all rows for each device. `folder` is the path
+/// of the measurements relative to the page.
 pub fn block(files: &[(String, Results)], folder: &str) -> String {
     let mut out = String::new();
     for (name, results) in newest(files) {
@@ -65,16 +65,16 @@ pub fn block(files: &[(String, Results)], folder: &str) -> String {
     out
 }
 
-/// What a reader of the README wants to know first: PyTorch with its best settings, its checkpointing
-/// and its compiler.
+/// The variants that a reader of the README wants to see first: PyTorch with its best settings, with
+/// its checkpointing and with its compiler.
 const FIRST: [Implementation; 3] = [
     Implementation::PytorchEager,
     Implementation::PytorchCheckpoint,
     Implementation::PytorchCompile,
 ];
 
-/// The text between the marks of the README: for each device, Snug's time and peak as shares of
-/// PyTorch's. `folder` is where the measurements are, as seen from the page.
+/// The text between the README's markers: for each device, Snug's time and peak as shares of
+/// PyTorch's. `folder` is the path of the measurements relative to the page.
 pub fn brief(files: &[(String, Results)], folder: &str) -> String {
     let mut out = String::new();
     for (name, results) in newest(files) {
@@ -106,7 +106,7 @@ pub fn brief(files: &[(String, Results)], folder: &str) -> String {
     out
 }
 
-/// One line for each of PyTorch's rows.
+/// Adds one line for each of PyTorch's rows.
 fn rows(results: &Results, group: &str, table: &mut Table) {
     let dash = || "-".to_owned();
     for (row, snug) in results.pairs(group) {
@@ -154,7 +154,7 @@ fn epochs(results: &Results) -> String {
     out
 }
 
-/// `readme` with `block` between the marks; `None` where it has no marks.
+/// Returns `readme` with `block` between the markers, or `None` if it has no markers.
 pub fn replace(readme: &str, block: &str) -> Option<String> {
     let (before, rest) = readme.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;

@@ -1,4 +1,4 @@
-//! The picture of a benchmark: memory against speed, with the fronts that nothing else beats in both.
+//! Draws a benchmark as memory against speed, with the Pareto fronts.
 
 use config::Bytes;
 use figures::Color;
@@ -8,23 +8,23 @@ use figures::scatter::{self, Better, Group, Mark, Scatter};
 use crate::case::{Implementation, Precision};
 use crate::results::{Results, Row, Status};
 
-/// A recipe's place: of the same work as all others.
+/// The point of a recipe. All points are of the same work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// Who.
+    /// The implementation.
     pub implementation: Implementation,
-    /// In which precision.
+    /// The precision.
     pub precision: Precision,
-    /// Recipe, in a few words.
+    /// The recipe, in a few words.
     pub label: String,
-    /// Peak of tensor bytes.
+    /// The peak of tensor bytes.
     pub bytes: u64,
     /// Images per second.
     pub speed: f64,
 }
 
-/// One point for each recipe among the rows of the work that most rows are of. A recipe that stands
-/// in several groups has the median of its speeds.
+/// One point for each recipe among the rows of the most common work. A recipe in several groups
+/// gets the median of its speeds.
 pub fn points(results: &Results) -> Vec<Point> {
     let ok: Vec<&Row> = results
         .rows
@@ -77,7 +77,7 @@ fn label(row: &Row) -> String {
     }
 }
 
-/// Draws it.
+/// Draws the picture.
 pub fn svg(results: &Results) -> String {
     let points = points(results);
     let (ours, theirs): (Vec<Point>, Vec<Point>) = points
@@ -188,10 +188,10 @@ mod tests {
     fn every_recipe_of_the_same_work_has_its_mark_and_name() {
         let results = fixture::results(64, 1.0);
         let points = points(&results);
-        // The row of both groups is one point; what did not fit has none.
+        // A row in two groups becomes one point; a row that ran out of memory becomes none.
         assert_eq!(points.len(), 8);
         let drawn = svg(&results);
-        // Six, two precisions in the legend, and its mark of Snug.
+        // There are six points, two precisions in the legend, and the legend's mark for Snug.
         assert_eq!(drawn.matches("<circle ").count(), 6 + 2 + 1);
         for point in &points {
             assert!(

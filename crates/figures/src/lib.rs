@@ -1,7 +1,7 @@
-//! How numbers are shown: tables, charts and numbers in words.
+//! Shows numbers: as tables, as charts and as formatted text.
 //!
-//! It takes plain data and makes text of it. It measures nothing, predicts nothing and writes no file: whoever
-//! calls it knows what a number means and where the text goes.
+//! This crate turns plain data into text. It measures nothing, predicts nothing and writes no file: the caller
+//! knows what a number means and where the text goes.
 //!
 //! ```
 //! use figures::Table;

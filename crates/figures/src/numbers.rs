@@ -1,11 +1,11 @@
-//! Numbers in words, and the middle of several.
+//! Formats numbers, and computes medians and quantiles.
 
-/// The median; `None` of nothing. Of an even number of values, the mean of the middle two.
+/// The median; for an even number of values, the mean of the middle two. Returns `None` for an empty slice.
 pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
 
-/// The `q`-quantile, `q` in [0, 1], interpolated between neighbours; `None` of nothing.
+/// The `q`-quantile for `q` in [0, 1], interpolated between neighbours. Returns `None` for an empty slice.
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -25,7 +25,7 @@ fn index(at: f64) -> usize {
     at as usize
 }
 
-/// Three or four significant figures of a number that is not below zero.
+/// Formats a non-negative number with three or four significant digits.
 pub fn short(value: f64) -> String {
     if value >= 100.0 {
         format!("{value:.0}")
@@ -36,13 +36,13 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// A share as a percentage: `49 %`.
+/// Formats a share as a percentage: `49 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-/// A share as a signed percentage with this many digits after the point: `+3 %`, `-0.12 %`. A change
-/// that rounds to zero has a plus sign.
+/// Formats a share as a signed percentage with this many digits after the point: `+3 %`, `-0.12 %`.
+/// A change that rounds to zero has a plus sign.
 pub fn change(share: f64, digits: usize) -> String {
     let text = format!("{:+.digits$} %", 100.0 * share);
     if text.contains(|c: char| ('1'..='9').contains(&c)) {

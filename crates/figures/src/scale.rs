@@ -1,13 +1,13 @@
-//! From numbers to the page.
+//! Maps numbers to coordinates on the page.
 
-/// A straight axis.
+/// A linear axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale {
     /// The numbers at its ends.
     pub(crate) range: (f64, f64),
-    /// The page's coordinates of these.
+    /// The coordinates of its ends on the page.
     page: (f64, f64),
-    /// Between two lines of the grid.
+    /// The distance between two lines of the grid.
     step: f64,
 }
 
@@ -22,8 +22,8 @@ impl Scale {
         }
     }
 
-    /// An axis that has all of `values` with some room beyond; from zero on, unless that would leave most
-    /// of it empty.
+    /// An axis that covers all `values` with a margin. It starts at zero unless that would leave most of
+    /// it empty.
     pub(crate) fn of(values: impl Iterator<Item = f64>, page: (f64, f64)) -> Self {
         let all = values.filter(|it| it.is_finite());
         let (least, most) = all.fold((f64::INFINITY, 0.0_f64), |(least, most), it| {
@@ -56,7 +56,7 @@ impl Scale {
     }
 }
 
-/// 1, 2 or 5 times a power of ten of which at most eight fit.
+/// The step of the grid: 1, 2 or 5 times a power of ten, of which at most eight fit.
 fn step(range: f64) -> f64 {
     let power = 10_f64.powf((range / 8.0).log10().floor());
     let fits = |step: &f64| range / step <= 8.0;

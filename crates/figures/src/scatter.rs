@@ -1,5 +1,5 @@
-//! Memory against time, or against speed: a mark for each way to run a step, a name beside each mark, and a
-//! line through those that no other beats in both.
+//! Draws memory against time or speed: a mark for each way to run a step, a name next to each mark, and the
+//! Pareto front as a line.
 
 use std::fmt::Write as _;
 
@@ -23,16 +23,16 @@ const MIB: f64 = Bytes::MIB as f64;
 /// Which end of the vertical axis is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Times.
+    /// Less is better, as for times.
     Less,
-    /// Speeds.
+    /// More is better, as for speeds.
     More,
 }
 
 /// How the marks of a group look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Filled, with a solid front.
+    /// A filled disc, with a solid front.
     Disc,
     /// An empty square, with a dashed front.
     Square,
@@ -41,51 +41,51 @@ pub enum Mark {
 /// One way to run a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
-    /// Stands beside the mark; without one the mark is small and plain.
+    /// The name next to the mark. A mark without a name is small and plain.
     pub label: Option<String>,
-    /// What a reader's pointer is told.
+    /// The tooltip.
     pub hint: String,
-    /// Peak of tensor bytes.
+    /// The peak of tensor bytes.
     pub bytes: u64,
     /// Its time or speed.
     pub value: f64,
-    /// Of a mark with a label.
+    /// The colour of a mark with a label.
     pub color: Color,
 }
 
-/// Points that have a front together.
+/// Points that share a front.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// What its front is called.
+    /// The name of its front.
     pub front: String,
-    /// What its marks are called; without a name only their colours are.
+    /// The name of its marks. Without one, the legend names only their colours.
     pub marks: Option<String>,
-    /// How they look.
+    /// How its marks look.
     pub mark: Mark,
-    /// In any order.
+    /// The points, in any order.
     pub points: Vec<Point>,
 }
 
-/// What to draw.
+/// The chart to draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scatter {
     /// What the picture shows, in a sentence.
     pub title: String,
-    /// Of what, and on what.
+    /// The workload and the device.
     pub subtitle: String,
-    /// What the vertical axis says.
+    /// The name of the vertical axis.
     pub axis: String,
-    /// Which end of that is better.
+    /// Which end of that axis is better.
     pub better: Better,
-    /// In the order of the legend.
+    /// The groups, in the order of the legend.
     pub groups: Vec<Group>,
-    /// What the colours say.
+    /// The meaning of the colours.
     pub colors: Vec<(Color, String)>,
-    /// What tensors may take; beyond it nothing fits.
+    /// The limit of tensor bytes; nothing beyond it fits.
     pub room_bytes: Option<u64>,
 }
 
-/// The points that no other beats in both memory and time or speed, the least memory first.
+/// The points that no other beats in both memory and time or speed, smallest memory first.
 pub fn front(points: &[Point], better: Better) -> Vec<&Point> {
     let cost = |point: &Point| match better {
         Better::Less => point.value,
@@ -103,7 +103,7 @@ pub fn front(points: &[Point], better: Better) -> Vec<&Point> {
 }
 
 impl Scatter {
-    /// Draws it.
+    /// Draws the chart.
     pub fn to_svg(&self) -> String {
         let mut svg = Svg::new(
             SIZE,
@@ -148,7 +148,7 @@ impl Scatter {
         svg.text(LEFT - 40.0, TOP - 14.0, Font::PLAIN, &said);
     }
 
-    /// What tensors may take; to the right of it nothing fits.
+    /// Draws the limit of tensor bytes; nothing to the right of it fits.
     fn room(&self, svg: &mut Svg, plot: &Plot) {
         let Some(x) = self.room_bytes.map(|it| plot.x(it)) else {
             return;
@@ -168,8 +168,8 @@ impl Scatter {
         svg.text_over(x, TOP + 18.0, LABEL.at(anchor), said);
     }
 
-    /// Puts each label where it covers the least of marks, fronts and earlier labels; one that had to go
-    /// far has a line to its mark.
+    /// Puts each label where it covers the fewest marks, fronts and earlier labels. A label far from its
+    /// mark gets a line to it.
     fn labels(&self, svg: &mut Svg, plot: &Plot) {
         let around = |point: &Point| {
             let by = if point.label.is_some() { 7.0 } else { 3.0 };
@@ -206,7 +206,7 @@ impl Scatter {
             taken.push(area);
             said.push((x, area, font, label));
         }
-        // Widths are estimates: a label ends or begins where its mark is.
+        // Widths are estimates, so a label is aligned to its mark.
         for (x, [left, _, right, bottom], font, label) in said {
             let (at, anchor) = if right <= x {
                 (right, Anchor::End)
@@ -219,7 +219,7 @@ impl Scatter {
         }
     }
 
-    /// What is drawn, and no more.
+    /// Draws a legend of only what the picture shows.
     fn legend(&self, svg: &mut Svg) {
         let y = TOP - 40.0;
         let mut x = LEFT - 34.0;
@@ -246,7 +246,7 @@ impl Scatter {
     }
 }
 
-/// Near a mark, the box for a label of this width that covers the least.
+/// Finds the box near a mark, for a label of this width, that covers the least.
 fn free(taken: &[Area], (x, y): (f64, f64), width: f64) -> Option<Area> {
     let (font, mut best) = (LABEL.size, None::<(f64, Area)>);
     let rows = [0.0, -16.0, 16.0, -30.0, 30.0, -44.0, 44.0, -58.0, 58.0];
@@ -278,7 +278,7 @@ fn overlap(one: &Area, other: &Area) -> f64 {
     width.max(0.0) * height.max(0.0)
 }
 
-/// From a point to the page.
+/// Maps points to coordinates on the page.
 struct Plot {
     memory: Scale,
     value: Scale,
@@ -294,7 +294,7 @@ impl Plot {
         } else {
             (MIB, "MiB")
         };
-        // The device's room is shown where it is not far off.
+        // The device's limit is shown if it is close to the points.
         let room = chart.room_bytes.map(|it| it as f64);
         let room = room.filter(|it| (0.3 * most..1.5 * most).contains(it));
         Self {
@@ -326,7 +326,7 @@ impl Mark {
 }
 
 impl Group {
-    /// Between two ways there is none: the front has steps, and no slopes.
+    /// Nothing lies between two ways to run a step, so the front has steps and no slopes.
     fn draw_front(&self, svg: &mut Svg, plot: &Plot, better: Better) {
         let mut path = String::new();
         for point in front(&self.points, better) {
@@ -362,7 +362,7 @@ impl Group {
     }
 
     fn draw_marks(&self, svg: &mut Svg, plot: &Plot) {
-        // What has no name must not cover what has one.
+        // Unnamed marks must not cover named ones.
         let (named, plain): (Vec<&Point>, Vec<&Point>) =
             self.points.iter().partition(|it| it.label.is_some());
         for point in plain.into_iter().chain(named) {

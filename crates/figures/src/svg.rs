@@ -1,7 +1,7 @@
-//! What our pictures are drawn with: a few shapes and text, as SVG.
+//! Draws the shapes and the text of our pictures as SVG.
 //!
-//! Colours are attributes, which every renderer knows; a style sheet only replaces them where the reader's
-//! page is dark. A halo is a text of its own under the text, since few renderers know `paint-order`.
+//! Colours are attributes, which every renderer knows; a style sheet only replaces them on a dark page. A
+//! halo is a second text under the text, since few renderers know `paint-order`.
 
 use std::fmt::Write as _;
 
@@ -49,7 +49,7 @@ impl Color {
     ];
 }
 
-/// Where a text's (`x`, `y`) is.
+/// Which point of a text (`x`, `y`) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -87,7 +87,7 @@ impl Font {
         Self { anchor, ..self }
     }
 
-    /// How wide a line is, from above: fonts differ from reader to reader.
+    /// An upper bound of the width of a line, since fonts differ from reader to reader.
     pub(crate) fn width(self, line: &str) -> f64 {
         let em = |letter: char| match letter {
             'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' => 0.32,
@@ -101,7 +101,7 @@ impl Font {
     }
 }
 
-/// A picture in the making.
+/// A picture that is being drawn.
 #[derive(Debug)]
 pub(crate) struct Svg {
     size: [f64; 2],
@@ -113,7 +113,7 @@ pub(crate) struct Svg {
 pub(crate) type Area = [f64; 4];
 
 impl Svg {
-    /// A page of this size with its heading: a line that says the point, and lines that say of what.
+    /// Begins a page of this size with its heading: a line with the message, and lines with the details.
     pub(crate) fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
         let mut svg = Self {
             size,
@@ -125,7 +125,7 @@ impl Svg {
             size: 20.0,
             ..Font::BOLD
         };
-        // As large as the page has room for.
+        // The heading is as large as fits on the page.
         heading.size *= ((size[0] - 2.0 * left.min(40.0)) / heading.width(title).max(1.0)).min(1.0);
         svg.text(left, 34.0, heading, title);
         for (line, y) in lines.iter().zip([56.0, 74.0, 92.0]) {
@@ -147,7 +147,7 @@ impl Svg {
         self.put_text(x, y, font, "", line);
     }
 
-    /// Text that is legible whatever lies under it.
+    /// Writes text that is legible on any background.
     pub(crate) fn text_over(&mut self, x: f64, y: f64, font: Font, line: &str) {
         let halo = Font {
             color: Color::PAGE,
@@ -188,12 +188,12 @@ impl Svg {
         );
     }
 
-    /// A straight line from (`x1`, `y1`) to (`x2`, `y2`); `more` are further attributes.
+    /// Draws a straight line from (`x1`, `y1`) to (`x2`, `y2`); `more` are further attributes.
     pub(crate) fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], color: Color, more: &str) {
         self.path(&format!("M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}"), color, more);
     }
 
-    /// A path that is not filled.
+    /// Draws a path without filling it.
     pub(crate) fn path(&mut self, path: &str, color: Color, more: &str) {
         let _ = writeln!(
             self.body,
@@ -204,7 +204,7 @@ impl Svg {
         );
     }
 
-    /// A filled path.
+    /// Draws a filled path.
     pub(crate) fn area(&mut self, path: &str, color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
@@ -227,7 +227,7 @@ impl Svg {
         );
     }
 
-    /// An area that shows nothing but its hint, to a reader who points at it.
+    /// Adds an invisible area with a tooltip.
     pub(crate) fn hint(&mut self, [left, top, right, bottom]: Area, hint: &str) {
         let _ = writeln!(
             self.body,
@@ -239,7 +239,7 @@ impl Svg {
         );
     }
 
-    /// A small square that names a colour.
+    /// Draws a small square as the key of a colour.
     pub(crate) fn key(&mut self, x: f64, baseline: f64, color: Color) {
         self.rect([x, baseline - 11.0, x + 12.0, baseline + 1.0], color, "");
     }
@@ -254,7 +254,7 @@ impl Svg {
         );
     }
 
-    /// An empty square.
+    /// Draws an empty square.
     pub(crate) fn square(&mut self, (x, y): (f64, f64), color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
@@ -299,7 +299,7 @@ fn space(more: &str) -> &'static str {
     if more.is_empty() { "" } else { " " }
 }
 
-/// The end of an element, with what a reader's pointer is told.
+/// The end of an element, with its tooltip.
 fn end(element: &str, hint: &str) -> String {
     if hint.is_empty() {
         "/>".to_owned()
@@ -308,7 +308,7 @@ fn end(element: &str, hint: &str) -> String {
     }
 }
 
-/// `text` as XML has it.
+/// `text`, escaped for XML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

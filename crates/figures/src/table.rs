@@ -1,4 +1,4 @@
-//! A table, for a terminal and for Markdown.
+//! Formats tables for a terminal and for Markdown.
 
 use std::fmt::Write as _;
 
@@ -28,9 +28,9 @@ impl Table {
         self.rows.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Columns padded with spaces, each line indented by two. The first `num_left` columns are flush
-    /// left, as is the last one: words. The others are numbers, flush right. A heading of empty cells
-    /// is left out.
+    /// Pads the columns with spaces and indents each line by two. The first `num_left` columns and
+    /// the last one hold words and are left-aligned; the others hold numbers and are right-aligned. A
+    /// heading of empty cells is left out.
     pub fn to_text(&self, num_left: usize) -> String {
         let widths = Self::widths(&self.rows);
         let has_heading = self.heading().iter().any(|cell| !cell.is_empty());
@@ -52,14 +52,14 @@ impl Table {
         text
     }
 
-    /// A Markdown table with its columns aligned. A column whose cells are all `-` is left out.
+    /// A Markdown table with aligned columns. A column whose cells are all `-` is left out.
     pub fn to_markdown(&self) -> String {
         let mut text = String::new();
         let body = self.rows.get(1..).unwrap_or_default();
         let kept: Vec<usize> = (0..self.heading().len())
             .filter(|&column| body.iter().any(|row| row[column] != "-"))
             .collect();
-        // A bar would end its cell.
+        // A vertical bar would end the cell.
         let rows: Vec<Vec<String>> = self
             .rows
             .iter()

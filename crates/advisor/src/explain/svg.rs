@@ -1,4 +1,4 @@
-//! The pictures of a predicted step: what it holds from moment to moment, for one policy or for each.
+//! Draws a predicted step: what it holds from moment to moment, under one policy or under each.
 
 use config::{Bytes, CheckpointPolicy, RunConfig};
 use estimator::{Batch, EstimateError, StepMemory};
@@ -17,13 +17,13 @@ const POLICIES: [CheckpointPolicy; 5] = [
     CheckpointPolicy::Mixed,
 ];
 
-/// A predicted step as a timeline; `seconds` are those of its moments.
+/// Turns a predicted step into a timeline; `seconds` are the durations of its moments.
 fn timeline(memory: &StepMemory, seconds: &[f64]) -> MemoryTimeline {
     let moments = memory.timeline.iter().zip(seconds);
     MemoryTimeline::of_moments(moments.map(|(it, seconds)| (it.at.phase(), 1e3 * seconds, it.by)))
 }
 
-/// Draws the step; `seconds` are those of its moments.
+/// Draws the step; `seconds` are the durations of its moments.
 pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory, seconds: &[f64]) -> String {
     let peak = &memory.peak;
     let phase_of = phase(peak.at).map_or(String::new(), |phase| format!("{phase}: "));
@@ -100,7 +100,7 @@ pub fn policies_to_svg(
     Ok(panels.to_svg())
 }
 
-/// What the quickest policy that saves a quarter of the memory costs, and what the smallest does.
+/// States the cost of the fastest policy that saves a quarter of the memory, and of the smallest policy.
 fn trade(panels: &[Panel]) -> String {
     let bytes = |it: &Panel| it.timeline.peak().map_or(0, Sample::total);
     let ms = |it: &Panel| it.timeline.end_ms;

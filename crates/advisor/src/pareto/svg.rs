@@ -1,5 +1,5 @@
-//! The picture of a front: every plan that nothing beats, the named policies among them, and what the
-//! device has room for.
+//! Draws a front: every plan that no other beats, the named policies among them, and the device's
+//! limit.
 
 use config::Bytes;
 use figures::Color;
@@ -34,7 +34,7 @@ pub fn to_svg(device: &str, target: &Target, pareto: &Pareto) -> String {
     scatter.to_svg()
 }
 
-/// How much memory checkpointing saves, and for how much time.
+/// States how much memory checkpointing saves, and how much time it costs.
 fn title(pareto: &Pareto) -> String {
     let (Some(fastest), Some(smallest)) = (pareto.front.first(), pareto.front.last()) else {
         return "memory against time of a training step".to_owned();

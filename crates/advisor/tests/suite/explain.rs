@@ -90,7 +90,7 @@ fn in_a_picture() {
     // A hint for each operation, seven phases and five categories, and the picture's own title.
     let num_operations = value["timeline"].as_array().unwrap().len();
     assert_eq!(count("<title>"), num_operations + 7 + 5 + 1);
-    // A phase has its name once in its hint, and once more where there is room for it.
+    // The name of a phase is in its tooltip, and once more on the page if there is room.
     for (phase, times) in [("forward", 2), ("loss", 2), ("backward", 2), ("update", 1)] {
         assert_eq!(count(&format!("<title>{phase}</title>")), times, "{phase}");
     }

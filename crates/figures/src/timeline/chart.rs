@@ -1,4 +1,4 @@
-//! One step: its memory over time with the peak named, what is held at the peak, and how high the peak is under
+//! Draws one step: its memory over time with the peak labelled, what is held at the peak, and the peaks under
 //! other policies.
 
 use config::{Bytes, Category};
@@ -13,13 +13,13 @@ const LEFT: f64 = 76.0;
 const RIGHT: f64 = 1216.0;
 const TOP: f64 = 132.0;
 const BOTTOM: f64 = 500.0;
-/// Where the plot ends where there are bars, and where these begin.
+/// The right end of the plot and the left end of the bars, if there are bars.
 const PLOT_RIGHT: f64 = 770.0;
 const BARS: f64 = 810.0;
 /// What is held at the peak.
 const HELD: f64 = BOTTOM + 106.0;
 const LINE: f64 = 20.0;
-/// Tensors named under the plot.
+/// The number of tensors named under the plot.
 const MAX_HOLDERS: usize = 5;
 
 /// The peak of the step under one policy.
@@ -29,9 +29,9 @@ pub struct Bar {
     pub name: String,
     /// Its peak.
     pub bytes: u64,
-    /// What was predicted of it.
+    /// The predicted peak.
     pub predicted_bytes: Option<u64>,
-    /// Whether the timeline is this policy's.
+    /// Whether the timeline shows this policy.
     pub is_drawn: bool,
 }
 
@@ -40,26 +40,26 @@ pub struct Bar {
 pub struct Chart<'a> {
     /// What the picture shows, in a sentence.
     pub title: &'a str,
-    /// Of what, and on what.
+    /// The workload and the device.
     pub lines: &'a [String],
-    /// What is stacked.
+    /// The timeline to stack.
     pub timeline: &'a MemoryTimeline,
-    /// A prediction of it, drawn over it as a line.
+    /// A prediction of the timeline, drawn over it as a line.
     pub predicted: Option<&'a MemoryTimeline>,
     /// What the step does at its peak.
     pub peak_at: &'a str,
     /// The peak under each policy.
     pub bars: &'a [Bar],
-    /// What holds the most at the peak, in words.
+    /// The largest holders of memory at the peak, in words.
     pub holders: &'a [(Category, String)],
-    /// What a reader's pointer is told, from when on.
+    /// The tooltips, each with the time from which it applies.
     pub hints: &'a [(f64, String)],
-    /// What the axis of time says.
+    /// The name of the time axis.
     pub time_axis: &'a str,
 }
 
 impl Chart<'_> {
-    /// Draws it.
+    /// Draws the chart.
     pub fn to_svg(&self) -> String {
         let rows = self.holders.len().min(MAX_HOLDERS);
         let height = if rows > 0 {
@@ -101,14 +101,14 @@ impl Chart<'_> {
         svg.line([x, y, x, TOP - 8.0], Color::INK, "");
         svg.disc((x, y), 4.0, Color::INK, "");
         let said = format!("peak {}, during {}", Bytes(peak.total()), self.peak_at);
-        // As near to the peak as the plot is wide, and clear of the axis' name.
+        // The label is as close to the peak as the plot allows, and clear of the axis's name.
         let half = Font::BOLD.width(&said) / 2.0;
         let least = plot.left + 60.0 + half;
         let middle = x.min(plot.right - half).max(least);
         svg.text(middle, TOP - 14.0, Font::BOLD.at(Anchor::Middle), &said);
     }
 
-    /// The peaks of the policies, on the scale of the timeline.
+    /// Draws the peaks of the policies, on the scale of the timeline.
     fn bars(&self, svg: &mut Svg, plot: &Plot) {
         let Some(largest) = self.bars.iter().map(|it| it.bytes).max() else {
             return;
@@ -145,14 +145,14 @@ impl Chart<'_> {
             let share = percent(bar.bytes as f64 / largest.max(1) as f64);
             svg.text_over(middle, above - 19.0, font, &Bytes(bar.bytes).to_string());
             svg.text_over(middle, above - 6.0, font, &share);
-            // A word a line, under the bar.
+            // Each word of the name gets a line under the bar.
             for (line, word) in bar.name.replace("+ ", "+").split(' ').enumerate() {
                 svg.text(middle, BOTTOM + 18.0 + 14.0 * line as f64, font, word);
             }
         }
     }
 
-    /// What is held at the peak: the legend of the areas, and the tensors that hold the most.
+    /// Draws what is held at the peak: the legend of the areas, and the largest tensors.
     fn held(&self, svg: &mut Svg) {
         let Some(peak) = self.timeline.peak() else {
             return;

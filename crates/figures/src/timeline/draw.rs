@@ -1,4 +1,4 @@
-//! The parts of a chart of memory over time: stacked areas, an outline, the strip of phases, the axis.
+//! Draws the parts of a chart of memory over time: stacked areas, an outline, the strip of phases, the axis.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::{MemoryTimeline, Sample};
 use crate::scale::Scale;
 use crate::svg::{Anchor, Color, Font, Svg};
 
-/// Height of the strip of phases.
+/// The height of the strip of phases.
 const STRIP: f64 = 20.0;
 
 pub(super) const fn color(category: Category) -> Color {
@@ -22,7 +22,7 @@ pub(super) const fn color(category: Category) -> Color {
     }
 }
 
-/// The area of a timeline on the page, and from time and bytes to it.
+/// The area of a timeline on the page; it maps time and bytes to coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plot {
     pub(super) left: f64,
@@ -61,7 +61,7 @@ impl Plot {
         self.bytes.at(bytes as f64 / self.unit.0)
     }
 
-    /// The lines of the axis of bytes, up to `right`.
+    /// Draws the grid lines of the byte axis, up to `right`.
     pub(super) fn axis(&self, svg: &mut Svg, right: f64) {
         for (y, said) in self.bytes.ticks() {
             svg.line([self.left, y, right, y], Color::GRID, "");
@@ -71,7 +71,7 @@ impl Plot {
         svg.text(self.left - 52.0, self.top - 12.0, Font::SMALL, &said);
     }
 
-    /// The stacked areas. Of the samples that fall on one pixel the largest is drawn.
+    /// Draws the stacked areas. If several samples fall on one pixel, the largest is drawn.
     pub(super) fn stack(&self, svg: &mut Svg, timeline: &MemoryTimeline) {
         let samples = self.columns(timeline);
         for category in Category::ALL.into_iter().rev() {
@@ -94,7 +94,7 @@ impl Plot {
         }
     }
 
-    /// The sum of all categories as a line that is seen over any colour.
+    /// Draws the sum of all categories as a line that is visible on any colour.
     pub(super) fn outline(&self, svg: &mut Svg, timeline: &MemoryTimeline) {
         let samples = self.columns(timeline);
         let Some(first) = samples.first() else { return };
@@ -134,7 +134,7 @@ impl Plot {
         path
     }
 
-    /// The phases under the plot. A name that its phase is too short for goes below the strip.
+    /// Draws the phases under the plot. If a phase is too short for its name, the name goes below the strip.
     pub(super) fn phases(&self, svg: &mut Svg, timeline: &MemoryTimeline) {
         let ends = timeline.phases.iter().skip(1).map(|(_, at)| *at);
         let ends = ends.chain([timeline.end_ms]);
@@ -165,7 +165,7 @@ impl Plot {
         }
     }
 
-    /// The axis of time, under the phases.
+    /// Draws the time axis under the phases.
     pub(super) fn time_axis(&self, svg: &mut Svg, said: &str) {
         let y = self.bottom + 54.0;
         for (x, at) in self.time.ticks() {
@@ -175,7 +175,7 @@ impl Plot {
     }
 }
 
-/// A line that is seen over any colour.
+/// Draws a line that is visible on any colour.
 pub(super) fn outlined(svg: &mut Svg, path: &str) {
     svg.path(
         path,

@@ -12,12 +12,12 @@ use config::{BytesByCategory, Category};
 pub use chart::{Bar, Chart};
 pub use panels::{Panel, Panels};
 
-/// What is held from one moment on.
+/// The memory held from one moment on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// Milliseconds since the step began.
     pub at_ms: f64,
-    /// By category, in the order of [`Category::ALL`].
+    /// The bytes by category, in the order of [`Category::ALL`].
     pub bytes: BytesByCategory,
 }
 
@@ -31,7 +31,7 @@ impl Sample {
 /// The memory of a step, moment by moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemoryTimeline {
-    /// In order.
+    /// The samples, in order of time.
     pub samples: Vec<Sample>,
     /// The name of each phase, and when it begins.
     pub phases: Vec<(&'static str, f64)>,
@@ -40,7 +40,8 @@ pub struct MemoryTimeline {
 }
 
 impl MemoryTimeline {
-    /// A timeline of moments in order: the phase, how long the moment lasts, and what is held in it.
+    /// Builds a timeline from moments in order: the phase, the duration of the moment, and the bytes
+    /// held in it.
     pub fn of_moments(
         moments: impl IntoIterator<Item = (&'static str, f64, BytesByCategory)>,
     ) -> Self {
@@ -60,14 +61,14 @@ impl MemoryTimeline {
         timeline
     }
 
-    /// The sample with the most bytes, the first of several.
+    /// The sample with the most bytes; if several have as many, the first.
     pub fn peak(&self) -> Option<&Sample> {
         let most = self.samples.iter().map(Sample::total).max();
         self.samples.iter().find(|it| Some(it.total()) == most)
     }
 
-    /// The same bytes with the times of another: each phase is stretched to last as long as it does there.
-    /// Unchanged but for its length where the phases are others.
+    /// Returns the same bytes with the times of `other`: each phase is stretched to its duration there. If
+    /// the phases differ, only the total length is adapted.
     #[must_use]
     pub fn in_time_of(&self, other: &Self) -> Self {
         let names = |it: &Self| it.phases.iter().map(|(name, _)| *name).collect::<Vec<_>>();
@@ -105,7 +106,7 @@ impl MemoryTimeline {
         }
     }
 
-    /// Categories that are seen in a chart, where they fill a 250th of the area below the peak.
+    /// The categories that are visible in a chart, where they fill at least a 250th of the area below the peak.
     fn categories(&self) -> Vec<Category> {
         let ends = self.samples.iter().skip(1).map(|it| it.at_ms);
         let lasts: Vec<(&Sample, f64)> = (self.samples.iter())

@@ -1,4 +1,4 @@
-//! Several steps side by side, on one scale of memory and one of time.
+//! Draws several steps side by side, on a common scale of memory and of time.
 
 use config::{Bytes, Category};
 
@@ -15,12 +15,12 @@ const TOP: f64 = 120.0;
 const BOTTOM: f64 = 430.0;
 const GAP: f64 = 18.0;
 
-/// A step among others.
+/// One of several steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// What makes it differ.
+    /// What distinguishes it.
     pub name: String,
-    /// Its memory.
+    /// Its memory over time.
     pub timeline: MemoryTimeline,
 }
 
@@ -29,14 +29,14 @@ pub struct Panel {
 pub struct Panels {
     /// What the picture shows, in a sentence.
     pub title: String,
-    /// Of what, and on what.
+    /// The workload and the device.
     pub lines: Vec<String>,
-    /// The first is what the others are compared with.
+    /// The steps. The others are compared with the first.
     pub panels: Vec<Panel>,
 }
 
 impl Panels {
-    /// Draws them. A panel is as wide as its step is long.
+    /// Draws the steps. The width of a panel is the duration of its step.
     pub fn to_svg(&self) -> String {
         let mut svg = Svg::new([WIDTH, HEIGHT], LEFT - 52.0, &self.title, &self.lines);
         let peak = |it: &Panel| it.timeline.peak().map_or(0, Sample::total);
@@ -94,7 +94,7 @@ impl Panels {
     }
 }
 
-/// The peak, over the panel's highest point.
+/// Labels the peak, above the panel's highest point.
 fn name_peak(svg: &mut Svg, plot: &Plot, bytes: u64, of_first: u64) {
     let (x, y) = (f64::midpoint(plot.left, plot.right), plot.y(bytes));
     let font = Font {
