@@ -176,7 +176,7 @@ fn out_of_memory_and_a_crash_are_results() {
     assert_eq!(status, "oom");
     let (status, message) = of("echo what");
     assert_eq!(status, "failed");
-    assert!(message.contains("an answer that is none"), "{message}");
+    assert!(message.contains("an invalid answer"), "{message}");
 }
 
 #[test]

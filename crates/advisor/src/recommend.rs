@@ -344,7 +344,7 @@ fn warnings(target: &Target, request: &Request, fit: Option<&Fit>) -> Vec<String
         ));
     }
     if target.budget().is_none() {
-        all.push("this system does not say how much memory is free".to_owned());
+        all.push("this system does not report how much memory is free".to_owned());
     }
     all
 }

@@ -137,8 +137,8 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<Finished> {
         .find(|g| !NAMES.contains(&g.as_str()))
     {
         return Err(Error::Usage {
-            message: format!("there is no group `{unknown}`"),
-            hint: format!("choose of {}", NAMES.join(", ")),
+            message: format!("unknown group `{unknown}`"),
+            hint: format!("choose from {}", NAMES.join(", ")),
         });
     }
     let deadline = settings.budget.map(|budget| Instant::now() + budget);

@@ -306,7 +306,7 @@ fn time(worker: &mut Worker, count: u32) -> Result<f64, Failure> {
 }
 
 fn off_the_point() -> Failure {
-    Failure::Failed("an answer to another question".to_owned())
+    Failure::Failed("an answer to another request".to_owned())
 }
 
 fn fail(row: &mut Row, failure: &Failure) {
@@ -332,7 +332,7 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
     let same = |entry: &&&Entry| entry.case.precision == case.precision;
     let Some(reference) = candidates.iter().find(same).or(candidates.first()) else {
         // Snug's first row for a workload is the reference.
-        let why = "nothing to compare with: no row of Snug's on the same batches is good";
+        let why = "nothing to compare with: Snug has no successful row on the same batches";
         return case.implementation.is_pytorch().then(|| why.to_owned());
     };
     let tolerance = case

@@ -61,7 +61,7 @@ pub enum Failure {
 impl Failure {
     /// The failure for an answer that does not match the request.
     pub(crate) fn misplaced(answer: &Answer) -> Self {
-        Self::Failed(format!("an answer to another question: {answer:?}"))
+        Self::Failed(format!("an answer to another request: {answer:?}"))
     }
 
     /// The message.
@@ -189,7 +189,7 @@ impl Worker {
             Ok(Answer::OutOfMemory { message }) => Err(Failure::OutOfMemory(one_line(&message))),
             Ok(Answer::Failed { message }) => Err(Failure::Failed(one_line(&message))),
             Ok(answer) => Ok(answer),
-            Err(error) => Err(Failure::Failed(format!("an answer that is none: {error}"))),
+            Err(error) => Err(Failure::Failed(format!("an invalid answer: {error}"))),
         }
     }
 

@@ -75,7 +75,7 @@ pub fn to_text(groups: &[Group]) -> String {
         if group.samples.len() < 3 {
             let _ = writeln!(
                 text,
-                "  note: of so few recipes the two rates are hardly told apart"
+                "  note: so few recipes hardly tell the two rates apart"
             );
         }
     }

@@ -67,9 +67,9 @@ impl DeviceArgs {
         let hint = if near.is_empty() {
             "`--vram 8GiB` takes any card by its memory".to_owned()
         } else {
-            format!("near to it: {}", near.join(", "))
+            format!("similar names: {}", near.join(", "))
         };
-        let message = format!("`--gpu {name}` names no card, or several");
+        let message = format!("`--gpu {name}` matches no card, or several");
         Err(refuse(&message, Some(&hint)))
     }
 }

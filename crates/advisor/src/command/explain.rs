@@ -63,10 +63,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         };
         if let Err(error) = fs::write(file, picture) {
             let message = format!("cannot write `{}`: {error}", file.display());
-            return refuse(
-                &message,
-                Some("`--svg` takes a file in a folder that is there"),
-            );
+            return refuse(&message, Some("`--svg` takes a file in an existing folder"));
         }
         log(&format!("picture: {}", file.display()));
     }

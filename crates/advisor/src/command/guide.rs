@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Err(code) => return code,
     };
     if !arguments.device.is_named() {
-        log("note: of a typical card; `--gpu NAME` or `--vram SIZE` is another");
+        log("note: for a typical card; `--gpu NAME` or `--vram SIZE` names another");
     }
     let results = match arguments.measured.as_deref().map(Results::read).transpose() {
         Ok(results) => results,

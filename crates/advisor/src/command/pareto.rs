@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         if let Err(error) = fs::write(file, picture) {
             return refuse(
                 &format!("cannot write `{}`: {error}", file.display()),
-                Some("`--svg` takes a file in a folder that is there"),
+                Some("`--svg` takes a file in an existing folder"),
             );
         }
         log(&format!("picture: {}", file.display()));

@@ -81,13 +81,13 @@ fn write(path: &Path, advice: &Advice) -> Result<(), ExitCode> {
         let name = path.display();
         let (message, hint) = if error.kind() == io::ErrorKind::AlreadyExists {
             (
-                format!("`{name}` is there already"),
-                "`--write` makes a new file, and leaves the others alone",
+                format!("`{name}` already exists"),
+                "`--write` never overwrites a file",
             )
         } else {
             (
                 format!("cannot write `{name}`: {error}"),
-                "`--write` takes a path in a folder that is there",
+                "`--write` takes a path in an existing folder",
             )
         };
         refuse(&message, Some(hint))

@@ -91,7 +91,7 @@ fn describe_instance(out: &mut String, instance: &Instance) {
 
 fn processes(out: &mut String, processes: &[Process]) {
     if processes.is_empty() {
-        row(out, "processes", "none that the driver tells");
+        row(out, "processes", "none reported by the driver");
     }
     for (at, process) in processes.iter().enumerate() {
         row(out, if at == 0 { "processes" } else { "" }, &held(process));
@@ -102,7 +102,7 @@ fn held(process: &Process) -> String {
     let label = process.label();
     match process.bytes {
         Some(bytes) => format!("{label}: {bytes}"),
-        None => format!("{label}: does not say how much"),
+        None => format!("{label}: amount unknown"),
     }
 }
 
@@ -116,7 +116,7 @@ fn chip(gpu: &Gpu) -> String {
     let sms = gpu.facts.sms().map(|sms| count(sms as usize, "SM"));
     let parts: Vec<_> = [capability, sms].into_iter().flatten().collect();
     if parts.is_empty() {
-        "NVML does not say".to_owned()
+        "not reported by NVML".to_owned()
     } else {
         parts.join(", ")
     }

@@ -19,7 +19,7 @@ pub fn to_text(
     measured: Option<Measurements<'_>>,
 ) -> String {
     let width = check.width;
-    let mut text = format!("the guide beside predictions for a U-Net of width {width}\n");
+    let mut text = format!("the guide next to predictions for a U-Net of width {width}\n");
     // Writing to a `String` cannot fail.
     for line in describe(device, target) {
         let _ = writeln!(text, "{line}");
@@ -67,7 +67,7 @@ pub fn to_text(
          predicted: in brackets\nis what the other switches do)\n",
     );
     if measured.is_some() && !has_measured(check) {
-        text.push_str("note: no row of the file is of this work, at this width\n");
+        text.push_str("note: the file has no row for this workload at this width\n");
     }
     text
 }

@@ -75,7 +75,7 @@ pub fn to_text(device: &Device, target: &Target, pareto: &Pareto) -> String {
          last conv, N nothing; `--csv`\nhas all of these, in full)"
     );
     if !pareto.is_exact {
-        text.push_str("note: not every plan was looked at, there are too many\n");
+        text.push_str("note: not every plan was searched: there are too many\n");
     }
     text
 }

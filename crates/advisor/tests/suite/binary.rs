@@ -99,7 +99,7 @@ fn absurd_wishes() {
     assert!(text.contains("nothing fits"), "{text}");
     let output = advisor(&["suggest", "--gpu", "RTX 3061"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("near to it: "));
+    assert!(stderr(&output).contains("similar names: "));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_recipe_is_written_once() {
     // `--write` refuses an existing file and a missing folder.
     let again = advisor(&arguments);
     assert_eq!(again.status.code(), Some(2));
-    assert!(stderr(&again).contains("is there already"), "{again:?}");
+    assert!(stderr(&again).contains("already exists"), "{again:?}");
     let nowhere = dir.path().join("none/recipe.toml");
     let output = advisor(&[
         "suggest",

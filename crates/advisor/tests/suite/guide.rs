@@ -67,7 +67,7 @@ fn beside_measurements() {
     insta::assert_snapshot!("guide_measured", text);
     let none = benchmark(dir.path(), &[]);
     let text = said(&guide(&["--measured", &none]));
-    assert!(text.ends_with("note: no row of the file is of this work, at this width\n"));
+    assert!(text.ends_with("note: the file has no row for this workload at this width\n"));
 }
 
 #[test]
