@@ -1,4 +1,4 @@
-//! Batches on their way to the device: what a forward pass is given, and how bytes become images.
+//! Batches on their way to the device: the input of a forward pass, and how bytes become images.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use torch_ext::ops::one_value;
 
 use crate::error::Result;
 
-/// Images with their masks, wherever they are now.
+/// Images with their masks, on the host or on the device.
 #[derive(Debug, Clone)]
 pub enum Pixels<'a> {
-    /// Some images of a batch in the host's memory.
+    /// A range of the images of a batch in host memory.
     Host(&'a Batch, Range<usize>),
     /// Bytes `[N, H, W, 3]` and masks `[N, H, W]`, on the device.
     Bytes(&'a Tensor, &'a Tensor),
@@ -22,7 +22,7 @@ pub enum Pixels<'a> {
     Images(&'a Tensor, &'a Tensor),
 }
 
-/// What one forward pass of a step takes.
+/// The input of one forward pass of a step.
 #[derive(Debug, Clone)]
 pub struct MicroBatch<'a> {
     /// The images.
@@ -34,7 +34,7 @@ pub struct MicroBatch<'a> {
 }
 
 impl<'a> MicroBatch<'a> {
-    /// The only one of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device.
+    /// The only micro-batch of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device.
     pub fn whole(images: &'a Tensor, masks: &'a Tensor) -> Self {
         Self {
             pixels: Pixels::Images(images, masks),
@@ -56,7 +56,7 @@ pub fn micro_batches(batches: &[Batch], most: u32) -> impl Iterator<Item = Micro
     })
 }
 
-/// Parts of `len` images, `most` at a time.
+/// Ranges that cover `len` images, at most `most` in each.
 fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let most = most.max(1);
     (0..len)
@@ -67,14 +67,14 @@ fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
 /// How batches become tensors.
 #[derive(Debug, Clone, Copy)]
 pub struct Upload {
-    /// Where to.
+    /// The target device.
     pub device: Device,
-    /// In which memory format.
+    /// Whether images become channels-last.
     pub channels_last: bool,
 }
 
 impl Upload {
-    /// How the batches of a run under `config` do.
+    /// How the batches of a run under `config` become tensors.
     pub const fn of(config: &RunConfig, device: Device) -> Self {
         Self {
             device,
@@ -94,7 +94,7 @@ impl Upload {
         }
     }
 
-    /// A whole batch, as [`Self::pixels`].
+    /// A whole batch in the form that [`Self::pixels`] returns.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -102,7 +102,7 @@ impl Upload {
         self.part(batch, 0..batch.len)
     }
 
-    /// Some images of a batch, as [`Self::pixels`].
+    /// A range of the images of a batch in the form that [`Self::pixels`] returns.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -117,12 +117,12 @@ impl Upload {
         Ok((images, masks.f_to_device(self.device)?))
     }
 
-    /// Bytes of images, `[N, H, W, 3]`, as the network takes them: `[N, 3, H, W]`, fp32 in [0, 1].
-    /// The bytes are in channels-last order already; the other format is a copy.
+    /// Converts image bytes, `[N, H, W, 3]`, to the network's input: `[N, 3, H, W]`, fp32 in [0, 1].
+    /// The bytes are in channels-last order already; the other format needs a copy.
     fn images(&self, bytes: &Tensor) -> Result<Tensor> {
         let images = bytes.f_to_device(self.device)?.f_permute([0, 3, 1, 2])?;
         let mut images = images.f_to_kind(Kind::Float)?;
-        // As torchvision's `to_tensor`: a division, not a product with the inverse.
+        // Like torchvision's `to_tensor`: a division, not a multiplication by the inverse.
         let images = images.f_div_(&one_value(255.0, self.device)?)?;
         Ok(if self.channels_last {
             images
@@ -132,7 +132,7 @@ impl Upload {
     }
 }
 
-/// A batch of random images and masks of two classes, the same for a seed: for measurements and proofs.
+/// A batch of random images and two-class masks, determined by `seed`: for measurements and proofs.
 pub fn noise(config: &RunConfig, seed: u64) -> Batch {
     let [height, width] = [config.img_size.height, config.img_size.width].map(|d| d as usize);
     let mut random = ChaCha8Rng::seed_from_u64(seed);

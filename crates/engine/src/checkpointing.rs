@@ -1,5 +1,5 @@
-//! Which parts of a run's forward pass backward recomputes: from the configuration to what the
-//! model does.
+//! Which parts of a run's forward pass backward recomputes: from the configuration to the model's
+//! forward mode.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::model::{Checkpointing, ForwardMode, Unit};
 /// The forward mode of training under `config` on `device`.
 ///
 /// # Errors
-/// Where the policy is not chosen yet, or its plan is of another network.
+/// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
     let segments = |unit| Checkpointing::Segments {
         unit,
@@ -34,7 +34,7 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
     })
 }
 
-/// Refuses a policy that is none until one is chosen.
+/// Refuses `auto`, which has to be resolved to a policy first.
 ///
 /// # Errors
 /// For `auto`.

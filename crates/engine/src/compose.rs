@@ -26,7 +26,7 @@ pub const FEATURES: &[&str] = &[
     "layout",
 ];
 
-/// What the techniques compiled in leave free to change.
+/// The changes that the techniques compiled in allow.
 pub fn means() -> Freedom {
     let has = |name| FEATURES.contains(&name);
     Freedom {
@@ -36,7 +36,7 @@ pub fn means() -> Freedom {
     }
 }
 
-/// Refuses a configuration that needs a technique which this binary was built without.
+/// Refuses a configuration that needs a technique missing from this binary.
 ///
 /// # Errors
 /// [`Error::MissingFeature`](crate::Error::MissingFeature).
@@ -47,7 +47,7 @@ pub fn require_features(config: &RunConfig) -> crate::Result<()> {
     }
 }
 
-/// The feature that `config` needs and this binary lacks.
+/// The feature that `config` needs and this binary lacks, if any.
 pub fn missing_feature(config: &RunConfig) -> Option<&'static str> {
     [
         ("amp", config.use_amp),
@@ -68,8 +68,8 @@ pub struct Autocast {
 }
 
 impl Autocast {
-    /// Enters the scope on this thread. The cast cache is off: no weight of this network is
-    /// used twice in a forward, so that a cast kept is memory lost.
+    /// Enters the scope on this thread. The cast cache is off: no weight of this network is used
+    /// twice in a forward pass, so a cached cast would waste memory.
     ///
     /// # Errors
     /// For a device without autocast.
@@ -100,7 +100,7 @@ impl Autocast {
     }
 }
 
-/// What a run continues from of the gradient scaler; its other settings do not change in a run.
+/// The scaler state that a run continues from; its other settings do not change in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScalerState {
@@ -162,7 +162,7 @@ impl Scaler {
         Ok(Some(self.inner.get_scale()?))
     }
 
-    /// What to continue from; `None` where no scaler is active. Waits for the device.
+    /// The state to continue from; `None` if no scaler is active. Waits for the device.
     ///
     /// # Errors
     /// Where the device fails.
@@ -273,7 +273,7 @@ impl Scaler {
     }
 }
 
-/// Runs `body` as a checkpointed segment; without the feature, plainly.
+/// Runs `body` as a checkpointed segment; without the feature, runs it plainly.
 ///
 /// # Errors
 /// What `body` returns.
@@ -302,19 +302,19 @@ where
     body(&inputs, Pass::Forward).map_err(torch_ext::Error::Segment)
 }
 
-/// What a schedule can count on where it is executed.
+/// The capabilities that a schedule can rely on when it is executed.
 #[cfg(feature = "checkpoint")]
 pub fn schedule_target(device: Device) -> Target {
     checkpoint::scheduled::target(device)
 }
 
-/// Operators alone.
+/// Only the operators.
 #[cfg(not(feature = "checkpoint"))]
 pub fn schedule_target(_device: Device) -> Target {
     Target::OPERATORS
 }
 
-/// Logits of `images` by a schedule, with its backward behind them.
+/// Logits of `images` from a schedule, which also runs their backward pass.
 ///
 /// # Errors
 /// Where memory runs out.
@@ -348,7 +348,7 @@ pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Res
     checkpoint::scheduled::forward(Arc::clone(schedule), tensors, images)
 }
 
-/// Refuses: `missing_feature` does so before a run starts.
+/// Refuses; `missing_feature` has refused the run before it starts.
 ///
 /// # Errors
 /// Always.
@@ -359,7 +359,7 @@ pub fn scheduled(_schedule: &Arc<Schedule>, _model: &UNet, _images: &Tensor) -> 
     ))
 }
 
-/// Converts parameters to channels-last where `on`.
+/// Converts parameters to channels-last if `on`.
 ///
 /// # Errors
 /// Where memory runs out.
@@ -374,7 +374,7 @@ pub fn convert_parameters<'a>(
     Ok(())
 }
 
-/// Leaves parameters as they are.
+/// Leaves parameters unchanged.
 ///
 /// # Errors
 /// None.
@@ -386,19 +386,19 @@ pub fn convert_parameters<'a>(
     Ok(())
 }
 
-/// What was seen of the memory format of 4-D tensors.
+/// Observations of the memory format of 4-D tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatSeen {
-    /// Outputs of operators whose strides tell the format.
+    /// Operator outputs whose strides identify the format.
     pub num_images: u64,
     /// Operators with outputs that were not channels-last, and how many of them.
     pub offenders: Vec<(String, u64)>,
 }
 
-/// Runs `body` and watches the memory format of what its operators return, backward included.
+/// Runs `body` and watches the memory format of its operators' outputs, backward included.
 ///
 /// # Errors
-/// What `body` returns, and where another watch is at work.
+/// The errors of `body`, and if another watch is active.
 #[cfg(feature = "layout")]
 pub fn watch_format(body: impl FnOnce() -> crate::Result<()>) -> crate::Result<FormatSeen> {
     let watch = layout::Watch::begin()?;

@@ -1,4 +1,4 @@
-//! The device of a run: choosing it, its name and what its allocator says.
+//! The device of a run: its choice, its name and the figures of its allocator.
 
 use std::str::FromStr;
 
@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 /// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// CUDA where there is one, else the CPU.
+    /// CUDA if available, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// A CUDA device, the first where no number is given.
+    /// A CUDA device; the first if no index is given.
     Cuda(usize),
 }
 
@@ -78,7 +78,7 @@ pub fn kind(device: Device) -> &'static str {
     if device.is_cuda() { "cuda" } else { "cpu" }
 }
 
-/// What a person would call it.
+/// The device's name for people.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cuda(n) => device_info::pci_bus_id(n)
@@ -88,7 +88,7 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// What computes on it: a GPU as CUDA describes it, or the CPU as libtorch uses it.
+/// The processor: a GPU as CUDA describes it, or the CPU as libtorch uses it.
 pub fn processor(device: Device) -> Processor {
     if let Device::Cuda(n) = device {
         let capability = device_info::compute_capability(n).map(|it| (it.major, it.minor));
@@ -102,7 +102,7 @@ pub fn processor(device: Device) -> Processor {
     })
 }
 
-/// Bytes of the device's memory; the machine's for the CPU, or the container's.
+/// Bytes of the device's memory; for the CPU, of the machine's or the container's.
 pub fn total_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.total_bytes);
@@ -110,8 +110,8 @@ pub fn total_bytes(device: Device) -> Option<u64> {
     ram::read().map(|ram| ram.total.0)
 }
 
-/// Bytes of the device's memory that are free, all processes considered; for the CPU what the
-/// system says is available.
+/// Free bytes of the device's memory, considering all processes; for the CPU, the bytes that the
+/// system reports as available.
 pub fn free_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         return cuda::memory(n).ok().map(|m| m.free_bytes);
@@ -119,7 +119,7 @@ pub fn free_bytes(device: Device) -> Option<u64> {
     ram::read().map(|ram| ram.available.0)
 }
 
-/// The same with what this process's allocator keeps for later.
+/// Free bytes plus the bytes that this process's allocator has cached.
 pub fn obtainable_bytes(device: Device) -> Option<u64> {
     if let Device::Cuda(n) = device {
         let memory = cuda::memory(n).ok()?;
@@ -129,7 +129,7 @@ pub fn obtainable_bytes(device: Device) -> Option<u64> {
     free_bytes(device)
 }
 
-/// How warm the GPU is, in degrees Celsius, where NVML says.
+/// The temperature of the GPU in degrees Celsius, if NVML reports it.
 pub fn temperature(device: Device) -> Option<u32> {
     let Device::Cuda(n) = device else {
         return None;
@@ -142,7 +142,7 @@ pub fn temperature(device: Device) -> Option<u32> {
 pub struct Peak {
     /// Tensor bytes.
     pub allocated_bytes: u64,
-    /// Bytes held by the allocator; `None` on the CPU, whose allocator holds nothing back.
+    /// Bytes held by the allocator; `None` on the CPU, whose allocator caches nothing.
     pub reserved_bytes: Option<u64>,
 }
 
@@ -171,24 +171,24 @@ pub fn allocated_bytes(device: Device) -> u64 {
     }
 }
 
-/// What NVML says of this process and of all of them.
+/// The bytes that NVML reports for this process and for all processes.
 ///
 /// # Errors
-/// Why it says nothing, as a fragment.
+/// Why NVML reports nothing, as a fragment.
 pub fn bytes_in_use(device: Device) -> Result<InUse, String> {
     let Device::Cuda(n) = device else {
         return Err("the CPU is no device of NVML's".to_owned());
     };
     let id = device_info::pci_bus_id(n).ok_or("CUDA does not tell the PCI bus id")?;
     let mut in_use = nvml::bytes_in_use(&id, std::process::id())?;
-    // A process of that number outside of this container is another one: it need not hold what
-    // this one does.
+    // Outside a container this PID may belong to a different process, which need not hold as
+    // many bytes as this one.
     let reserved_bytes = cuda::memory(n).unwrap_or_default().reserved_bytes;
     in_use.process = in_use.process.filter(|bytes| bytes.0 >= reserved_bytes);
     Ok(in_use)
 }
 
-/// Gives back what is kept for later: to the driver, or on the CPU to the system.
+/// Releases cached memory to the driver, or on the CPU to the system.
 ///
 /// # Errors
 /// Where libtorch refuses.
@@ -204,13 +204,13 @@ pub fn empty_cache(device: Device) -> Result<()> {
 /// Starts a new peak from here.
 pub fn reset_peak(device: Device) {
     match device {
-        // Statistics are for display: their failure is no reason to end a run.
+        // Statistics are only for display, so their failure must not end a run.
         Device::Cuda(n) => drop(cuda::reset_peak(n)),
         _ => meter::reset_peak(),
     }
 }
 
-/// Waits until the device has done all that was asked of it.
+/// Waits until the device has finished all submitted work.
 pub fn synchronize(device: Device) {
     if let Device::Cuda(n) = device {
         tch::Cuda::synchronize(n.cast_signed() as i64);

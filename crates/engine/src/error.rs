@@ -10,53 +10,53 @@ use crate::trainer::Cause;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The data went wrong.
+    /// The data could not be loaded.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A technique that this binary was built without.
+    /// The configuration needs a technique missing from this binary.
     #[error("this `train` was built without `{feature}`, which the configuration asks for")]
     MissingFeature {
         /// Name of the Cargo feature.
         feature: &'static str,
     },
-    /// The checkpoint policy is `auto`, which somebody has to resolve first.
+    /// The checkpoint policy is `auto`, which has to be resolved first.
     #[error("the checkpoint policy `auto` is chosen by `train fit`, for the memory that is free")]
     PolicyNotChosen,
     /// The checkpoint plan does not fit the network.
     #[error("`grad_checkpoint_plan`: {0}")]
     Plan(schedule::ScheduleError),
-    /// A GPU that does not exist.
+    /// The requested GPU does not exist.
     #[error("there is no `cuda:{index}`: this machine shows {num_gpus} GPU(s)")]
     NoSuchGpu {
-        /// Its number, from 0.
+        /// Its index, from 0.
         index: usize,
-        /// How many there are, at least one.
+        /// The number of GPUs, at least one.
         num_gpus: usize,
     },
-    /// CUDA was asked for and cannot be had.
+    /// CUDA was requested but is not available.
     #[error("CUDA is not available: {reason}")]
     CudaUnavailable {
-        /// Why.
+        /// Why it is not available.
         reason: String,
     },
-    /// The loss is not finite any more.
+    /// The loss is no longer finite.
     #[error("the loss is not finite after step {step}: {cause}")]
     NonFiniteLoss {
         /// Optimizer steps done.
         step: u64,
-        /// Where that comes from.
+        /// What made the loss non-finite.
         cause: Cause,
     },
     /// The GPU or the machine is nearly full.
     #[error("emergency stop: {0}")]
     MemoryPressure(Pressure),
-    /// Steps were skipped one after the other, since gradients had infinities in them.
+    /// Consecutive steps were skipped because gradients contained infinities.
     #[error("gradients overflow step after step, at a scale of {scale}")]
     GradientOverflow {
-        /// What the scale has come down to.
+        /// The scale that is left.
         scale: f64,
     },
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C or SIGTERM arrived.
     #[error("interrupted at step {step}")]
     Interrupted {
         /// Optimizer steps done.
@@ -68,7 +68,7 @@ pub enum Error {
     /// The gradient scaler refused.
     #[error("gradient scaler: {0}")]
     Scaler(#[source] BoxError),
-    /// A state without a gradient scaler's, for a run that has one.
+    /// The state lacks a gradient scaler's, but the run has a scaler.
     #[error("gradient scaler: its state is missing")]
     ScalerStateMissing,
 }

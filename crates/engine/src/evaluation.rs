@@ -1,4 +1,4 @@
-//! A model that answers: logits without gradients, and scores over a set.
+//! A model in evaluation: logits without gradients, and scores over a set.
 
 use std::ops::Range;
 
@@ -15,10 +15,10 @@ use crate::model::{ForwardMode, UNet};
 use crate::precision::Precision;
 use data::{Batch, Loader};
 
-/// A model that answers, in one precision on one device.
+/// A model in evaluation, in one precision on one device.
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluator<'a> {
-    /// What answers.
+    /// The model.
     pub model: &'a UNet,
     /// How its batches become tensors: the device and the memory format.
     pub upload: Upload,
@@ -39,11 +39,11 @@ impl Evaluator<'_> {
 
     /// Scores and mean loss over all of `loader`. `None` after an interrupt.
     ///
-    /// Where memory runs out, the same images are tried again in parts: a part has at most `at_a_time`
-    /// images, which becomes less. Scores are of images, whatever their parts.
+    /// If memory runs out, the same images are retried in parts: a part has at most `at_a_time` images,
+    /// and that number shrinks. Scores are averaged over images, so the parts do not affect them.
     ///
     /// # Errors
-    /// Where the data or a tensor operation fails, or one image is too much.
+    /// If the data or a tensor operation fails, or a single image does not fit in memory.
     pub fn evaluate(
         &self,
         loader: &Loader,
@@ -82,7 +82,7 @@ impl Evaluator<'_> {
     /// Adds the scores of a part of `batch` to `counter`. Returns its mean loss.
     ///
     /// # Errors
-    /// Where a tensor operation fails: nothing is counted then.
+    /// If a tensor operation fails; nothing is counted then.
     pub fn score(&self, batch: &Batch, part: Range<usize>, counter: &mut Counter) -> Result<f64> {
         let _no_grad = tch::no_grad_guard();
         let (images, masks) = self.upload.part(batch, part)?;

@@ -1,12 +1,11 @@
-//! Steps that go wrong on purpose, for tests of recovery. Unless somebody plants a fault, nothing here does
-//! anything.
+//! Steps that fail on purpose, for tests of recovery. Without a planted fault, nothing here has an effect.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How a step goes wrong.
+/// How a step fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepFault {
-    /// The allocation after this many others fails. On the CPU.
+    /// The allocation after `after` others fails. Only on the CPU.
     OutOfMemory {
         /// Allocations that succeed.
         after: u32,
@@ -22,11 +21,11 @@ pub enum StepFault {
 /// A fault, and when it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planted {
-    /// How the step goes wrong.
+    /// How the step fails.
     pub fault: StepFault,
-    /// The first step that does, from 1.
+    /// The first step that fails, from 1.
     pub step: u64,
-    /// Attempts that do: those at this step, then those at the next ones.
+    /// The number of attempts that fail, at this step and then at the following ones.
     pub times: u64,
 }
 
@@ -35,7 +34,7 @@ pub fn plant(faults: impl IntoIterator<Item = Planted>) {
     *planted() = faults.into_iter().collect();
 }
 
-/// What goes wrong in an attempt at a step, counted from 1.
+/// The faults for an attempt at a step, counted from 1.
 pub(crate) fn of_attempt(step: u64) -> Vec<StepFault> {
     due(&mut planted(), step)
 }

@@ -1,11 +1,11 @@
-//! The memory guard: a step is given up before the GPU or the machine is full, while there is still
-//! room to do something about it.
+//! The memory guard: it abandons a step before the GPU or the machine is full, while there is still
+//! room to react.
 //!
-//! It looks between the forward and the backward pass, every so many steps: at the GPU as its driver
-//! counts it, all processes considered, less what this process's allocator keeps for later, and at the
-//! memory of the machine, the loader's and other programs' included, or of the container. What the rest
-//! of a step will take of the machine's memory is added as it is predicted; on a GPU it is there from
-//! the step before. Nothing waits for the device.
+//! It checks between the forward and the backward pass, once every few steps. On the GPU it reads the
+//! memory in use by all processes, as the driver counts it, less what this process's allocator has
+//! cached. On the host it reads the memory in use on the machine or in the container, including the
+//! loader's and other programs'. The predicted need of the rest of the step is added to the host's
+//! memory; on a GPU the allocator still holds it from the previous step. Nothing waits for the device.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -18,19 +18,19 @@ use tch::Device;
 use crate::device;
 use crate::error::{Error, Result};
 
-/// A share of a memory above which something is done; above 1 nothing ever is.
+/// The share of a memory above which the guard steps in; above 1 it never does.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Threshold(f64);
 
 impl Threshold {
-    /// That of the guide's script for the GPU.
+    /// The GPU threshold of the guide's script.
     pub const GPU: Self = Self(0.95);
-    /// And for the machine.
+    /// The threshold of the guide's script for the machine's memory.
     pub const RAM: Self = Self(0.90);
-    /// Never.
+    /// The guard never steps in.
     pub const OFF: Self = Self(f64::INFINITY);
 
-    /// Bytes of `total` that the threshold is at, where there is one.
+    /// The threshold in bytes of `total`, if it is on.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -56,25 +56,25 @@ impl FromStr for Threshold {
     }
 }
 
-/// Where memory is short.
+/// Which memory is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The run's GPU.
     Gpu,
-    /// The machine, or the container.
+    /// The memory of the machine or the container.
     Ram,
 }
 
-/// More is in use than should be.
+/// More memory is in use than allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pressure {
-    /// Where.
+    /// Which memory is short.
     pub place: Place,
-    /// By whomever.
+    /// Bytes in use by all processes.
     pub used: Bytes,
-    /// Of so much.
+    /// Total bytes of this memory.
     pub total: Bytes,
-    /// What may be in use.
+    /// The most bytes that may be in use.
     pub allowed: Bytes,
 }
 
@@ -90,7 +90,7 @@ impl Pressure {
         })
     }
 
-    /// What has to go.
+    /// Bytes that have to be freed.
     pub fn excess_bytes(&self) -> u64 {
         self.used.0.saturating_sub(self.allowed.0)
     }
@@ -121,26 +121,26 @@ impl fmt::Display for Pressure {
     }
 }
 
-/// Looks at memory now and then.
+/// Checks memory once every few steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
-    /// Of the GPU.
+    /// The threshold for the GPU's memory.
     pub gpu: Threshold,
-    /// Of the machine.
+    /// The threshold for the machine's memory.
     pub ram: Threshold,
-    /// Steps from one look to the next.
+    /// Steps from one check to the next.
     pub every: NonZeroU64,
-    /// Reads the machine's memory: [`machine::ram::read`], but in tests.
+    /// Reads the machine's memory: [`machine::ram::read`], except in tests.
     pub read_ram: fn() -> Option<Ram>,
 }
 
 impl Guard {
-    /// Whether to look in the step after `steps` others.
+    /// Whether a check is due in the step that follows the first `steps` steps.
     pub(crate) const fn is_due(&self, steps: u64) -> bool {
         steps.is_multiple_of(self.every.get())
     }
 
-    /// Looks; `still_to_come` bytes of the machine's memory will be taken by the rest of the step.
+    /// Checks memory; the rest of the step will take `still_to_come` bytes of the machine's memory.
     ///
     /// # Errors
     /// [`Error::MemoryPressure`].

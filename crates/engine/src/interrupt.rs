@@ -1,16 +1,16 @@
-//! Ctrl-C and SIGTERM: the first asks the loop to stop at the next step, the second leaves.
+//! Ctrl-C and SIGTERM: the first signal asks the loop to stop at the next step, the second exits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whether somebody asked to stop.
+/// Whether a stop was requested.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     signals: Arc<AtomicU8>,
 }
 
 impl Interrupt {
-    /// Listens from here on. Where no handler can be set, it never fires.
+    /// Listens from now on. If no handler can be set, it never fires.
     pub fn listen() -> Self {
         let interrupt = Self::default();
         let signals = Arc::clone(&interrupt.signals);
@@ -28,7 +28,7 @@ impl Interrupt {
         self.signals.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks as a signal would; for tests of the loop.
+    /// Requests a stop like a signal; for tests of the loop.
     pub fn request(&self) {
         self.signals.fetch_add(1, Ordering::SeqCst);
     }

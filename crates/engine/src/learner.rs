@@ -1,8 +1,8 @@
-//! One training step: a model with its optimizer and its gradient scaler, and what is done with them, in
-//! which order. A run trains with it, and the benchmarks, `train memory`, `train doctor` and the tests
-//! step the same: what is measured and proved is what trains.
+//! One training step: a model with its optimizer and its gradient scaler, and the order of operations on
+//! them. Runs, benchmarks, `train memory`, `train doctor` and the tests all step with it, so the code
+//! that is measured and proved is the code that trains.
 //!
-//! It knows no epochs, no files and no second tries: those are the [trainer](crate::trainer)'s.
+//! It knows nothing of epochs and retries, which belong to the [trainer](crate::trainer), or of files.
 
 use config::RunConfig;
 use tch::{Device, Tensor};
@@ -18,12 +18,12 @@ use crate::model::{ForwardMode, UNet};
 use crate::optimizer::AdamW;
 use crate::precision::Precision;
 
-/// What learns, and how it computes.
+/// A model in training, and how it computes.
 #[derive(Debug)]
 pub struct Learner {
-    /// What is trained.
+    /// The model in training.
     pub model: UNet,
-    /// What moves its parameters. Its state exists before the first step.
+    /// Updates the model's parameters. Its state exists before the first step.
     pub optimizer: AdamW,
     /// Scales the loss in fp16, and does nothing in other precisions.
     pub scaler: Scaler,
@@ -38,7 +38,7 @@ pub struct Learner {
 /// A part of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// From bytes to the loss of a micro-batch.
+    /// From image bytes to the loss of a micro-batch.
     Forward,
     /// From the loss to gradients.
     Backward,
@@ -57,13 +57,13 @@ impl Phase {
     }
 }
 
-/// What happens in a step besides training: a run looks at losses and at memory, a measurement marks
-/// phases, a test plants faults. By default nothing happens.
+/// Callbacks within a step: a run checks losses and memory, a measurement marks phases, and a test
+/// plants faults. By default nothing happens.
 pub trait StepHooks {
     /// A phase begins.
     fn phase_begins(&mut self, _phase: Phase) {}
 
-    /// Takes the loss of a micro-batch and returns the one to go backward from.
+    /// Takes the loss of a micro-batch and returns the loss to call backward on.
     ///
     /// # Errors
     /// Ends the step.
@@ -71,7 +71,7 @@ pub trait StepHooks {
         Ok(loss)
     }
 
-    /// The gradients of a micro-batch are added to those of the step.
+    /// The gradients of a micro-batch have been added to the step's gradients.
     ///
     /// # Errors
     /// Ends the step.
@@ -79,7 +79,7 @@ pub trait StepHooks {
         Ok(())
     }
 
-    /// All gradients of the step exist, and no parameter has moved.
+    /// All gradients of the step exist, and no parameter has been updated.
     ///
     /// # Errors
     /// Ends the step.
@@ -88,7 +88,7 @@ pub trait StepHooks {
     }
 }
 
-/// Nothing but training.
+/// Plain training, without callbacks.
 impl StepHooks for () {}
 
 impl Learner {
@@ -150,8 +150,8 @@ impl Learner {
         Ok(())
     }
 
-    /// The loss of these images times `share`. Takes images and masks, so that backward does not hold
-    /// what it does not need.
+    /// The loss of these images times `share`. It takes ownership of images and masks, so that the
+    /// backward pass holds only what it needs.
     ///
     /// # Errors
     /// Where the size does not fit, memory runs out, or a segment fails.
@@ -179,10 +179,10 @@ impl Learner {
         Ok(torch_ext::backward(&self.scaler.scale(loss)?)?)
     }
 
-    /// Unscales the gradients, moves the parameters unless a gradient overflowed, and updates the scale.
+    /// Unscales the gradients, updates the parameters unless a gradient overflowed, and updates the scale.
     ///
-    /// A move that fails half-way cannot be undone; it needs a few bytes for each parameter, and asks
-    /// for them several times.
+    /// A parameter update that fails half-way cannot be undone; it needs a few bytes for each parameter,
+    /// and retries their allocation several times.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -200,12 +200,12 @@ impl Learner {
     /// Sets all gradients to none.
     ///
     /// # Errors
-    /// None is known.
+    /// Never in practice.
     pub fn zero_grad(&mut self) -> Result<()> {
         Ok(self.optimizer.zero_grad()?)
     }
 
-    /// Computes by `config` from now on: its checkpoint policy and its memory format.
+    /// Uses the checkpoint policy and the memory format of `config` from now on.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -225,7 +225,7 @@ impl Learner {
         Ok(())
     }
 
-    /// Weights and the optimizer's state, in place: every handle on them sees it.
+    /// Converts weights and the optimizer's state in place: every handle on them sees the change.
     fn convert_tensors(&self, format: MemoryFormat) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let tensors = self.tensors().into_iter().map(|(_, tensor)| tensor);
@@ -236,7 +236,7 @@ impl Learner {
         Ok(())
     }
 
-    /// The model as it answers, in the precision that it trains in.
+    /// An evaluator of the model, in the precision of training.
     pub const fn evaluator(&self) -> Evaluator<'_> {
         Evaluator {
             model: &self.model,
@@ -245,12 +245,12 @@ impl Learner {
         }
     }
 
-    /// Where it computes.
+    /// The device that it computes on.
     pub const fn device(&self) -> Device {
         self.upload.device
     }
 
-    /// Handles on its tensors, by name: parameters and buffers, and both moments and the step count of
+    /// Handles on all tensors, by name: parameters and buffers, and both moments and the step count of
     /// each parameter.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let entries = self.model.parameters().entries();

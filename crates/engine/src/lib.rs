@@ -1,8 +1,8 @@
-//! What trains: the U-Net as a model, one training step ([`learner`]), the loop around it ([`trainer`]) and
-//! what is done about a step that fails ([`ladder`], [`guard`]). This crate alone composes the three
-//! techniques (`amp`, `checkpoint`, `layout`), which are features of it ([`compose`]).
+//! The training engine: the U-Net as a model, one training step ([`learner`]), the loop around it
+//! ([`trainer`]) and the response to a failed step ([`ladder`], [`guard`]). Only this crate composes the
+//! three techniques (`amp`, `checkpoint`, `layout`), which are features of it ([`compose`]).
 //!
-//! It writes no file and reads no command line: `train` does both.
+//! It writes no files and reads no command line: `train` does both.
 
 pub mod batch;
 pub mod checkpointing;

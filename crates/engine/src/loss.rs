@@ -1,4 +1,4 @@
-//! What training minimises: half cross-entropy, half soft Dice.
+//! The loss that training minimises: half cross-entropy, half soft Dice.
 
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::Result;
@@ -31,7 +31,7 @@ pub fn segmentation_loss(logits: &Tensor, masks: &Tensor) -> Result<Tensor> {
             &masks,
             None::<&Tensor>,
             Reduction::Mean,
-            // The masks are checked: no index to ignore.
+            // The masks are checked, so no index has to be ignored.
             -100,
             0.0,
         )?;

@@ -2,7 +2,7 @@
 //!
 //! One class: foreground at threshold 0.5, and at every threshold of a grid of 101. Several
 //! classes: the largest logit; the mean is over the classes without the background (0), and
-//! a class that neither mask nor answer holds does not count for that image.
+//! a class that occurs neither in the mask nor in the prediction does not count for that image.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use torch_ext::ops::mul_scalar;
 
 /// Thresholds k / 100 for k in 0..=100.
 const NUM_THRESHOLDS: usize = 101;
-/// The threshold that validation figures are taken at.
+/// The threshold of the validation scores.
 const HALF: usize = 50;
 
 /// Scores of one class.
@@ -29,7 +29,7 @@ pub struct ClassScore {
 }
 
 impl fmt::Display for ClassScore {
-    /// `class 2: IoU 0.7312, Dice 0.8447`, with a dash for what never occurs.
+    /// `class 2: IoU 0.7312, Dice 0.8447`, with a dash if the class never occurs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
         write!(
@@ -42,12 +42,12 @@ impl fmt::Display for ClassScore {
     }
 }
 
-/// A threshold with the IoU it gives.
+/// A threshold with its IoU.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// Probability above which a pixel is foreground.
     pub threshold: f64,
-    /// Mean IoU at it.
+    /// Mean IoU at this threshold.
     pub iou: f64,
 }
 
@@ -78,12 +78,12 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter for the answers of `network`.
+    /// A counter for the predictions of `network`.
     pub fn of(network: Network) -> Self {
         Self::new(usize::try_from(network.classes).unwrap_or(usize::MAX))
     }
 
-    /// A counter for a network of `classes`.
+    /// A counter for a network with `classes` output channels.
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
@@ -119,7 +119,7 @@ impl Counter {
     /// `image`: for each bin, pixels of background and of foreground.
     fn add_binary(&mut self, image: &[i64]) {
         let foreground: i64 = image.iter().skip(1).step_by(2).sum();
-        // From the highest bin down: pixels above threshold k are those in bins over k.
+        // From the highest bin down: the pixels above threshold k are in the bins over k.
         let (mut hits, mut false_alarms) = (0, 0);
         for k in (0..NUM_THRESHOLDS).rev() {
             let union = foreground + false_alarms;
@@ -132,7 +132,7 @@ impl Counter {
         }
     }
 
-    /// `image`: pixels by (mask class, answered class).
+    /// `image`: number of pixels by (mask class, predicted class).
     fn add_classes(&mut self, image: &[i64]) {
         for class in 0..self.classes {
             let hits = image[class * self.classes + class];
@@ -148,12 +148,12 @@ impl Counter {
         }
     }
 
-    /// The scores of what was added; zero where that is nothing.
+    /// The scores of all batches added; zero if there were none.
     pub fn scores(&self) -> Scores {
         let n = self.num_images.max(1) as f64;
         if self.classes == 1 {
             let (iou, dice) = (self.by_threshold[HALF].0 / n, self.by_threshold[HALF].1 / n);
-            // Of equal ones the nearest to 0.5.
+            // Among equals, take the threshold nearest to 0.5.
             let best = (0..NUM_THRESHOLDS)
                 .max_by(|&a, &b| {
                     let iou = |k: usize| self.by_threshold[k].0;
@@ -203,7 +203,7 @@ impl Counter {
     }
 }
 
-/// IoU and Dice; an empty mask answered with nothing is right.
+/// IoU and Dice; an empty prediction for an empty mask is correct.
 fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
     if union == 0 {
         return (1.0, 1.0);
@@ -216,7 +216,7 @@ fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
 /// are exactly those in the bins over k.
 fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
     let bins = mul_scalar(probabilities, 100.0)?.f_ceil()?;
-    // NaN is above no threshold: background, as a prediction answers it.
+    // NaN is above no threshold, so it counts as background, as in a prediction.
     let bins = bins.f_nan_to_num(0.0, 100.0, 0.0)?.f_to_kind(Kind::Int64)?;
     count(
         &bins,
@@ -227,7 +227,7 @@ fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
     )
 }
 
-/// `answers`, `masks`: `[N, H, W]` -> for each image the number of pixels by (mask, answer).
+/// `answers`, `masks`: `[N, H, W]` -> for each image the number of pixels by (mask, prediction).
 fn confusion(answers: &Tensor, masks: &Tensor, classes: usize) -> Result<Vec<i64>> {
     count(
         answers,
@@ -262,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Slow and plain: mean IoU at a threshold.
+    /// Mean IoU at a threshold, computed the slow and plain way.
     fn iou_at(p: &Tensor, masks: &Tensor, threshold: f64) -> f64 {
         let n = p.size()[0];
         (0..n)
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn classes_are_counted_apart_and_absent_ones_not_at_all() {
-        // Mask 0 0 1 1, answer 0 1 1 1; class 2 is nowhere.
+        // The mask is 0 0 1 1, the prediction 0 1 1 1; class 2 never occurs.
         let masks = Tensor::from_slice(&[0_u8, 0, 1, 1]).view([1, 2, 2]);
         let answer = Tensor::from_slice(&[0_i64, 1, 1, 1]).view([1, 2, 2]);
         let logits = answer.one_hot(3).permute([0, 3, 1, 2]).to_kind(Kind::Float);

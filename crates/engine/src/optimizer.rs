@@ -1,5 +1,5 @@
-//! `torch.optim.AdamW(fused=True)`: state made before the first step, so that the peak is
-//! known from it on.
+//! `torch.optim.AdamW(fused=True)`: the state is created before the first step, so that the first
+//! step already shows the peak.
 
 use tch::{Kind, Tensor};
 use torch_ext::Result;
@@ -14,13 +14,13 @@ pub struct AdamW {
     steps: Vec<Tensor>,
     hyper: ops::AdamW,
     num_moves: u64,
-    /// Parameters that the present step has moved.
+    /// Parameters that the present step has updated.
     num_moved: usize,
 }
 
 impl AdamW {
-    /// State for `params` (fp32 leaves), in their strides: convert the parameters to their
-    /// memory format first.
+    /// Creates the state for `params` (fp32 leaves) with their strides: convert the parameters to
+    /// their memory format first.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -83,7 +83,7 @@ impl AdamW {
         ]
     }
 
-    /// Handles on the gradients that are there.
+    /// Handles on the gradients that exist.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
         self.params
             .iter()
@@ -94,8 +94,8 @@ impl AdamW {
 
     /// One step over the parameters that have a gradient.
     ///
-    /// On the CPU, where each parameter is moved by itself, a step that fails can be taken again: it
-    /// goes on with the parameter at which it failed ([`Self::is_under_way`]).
+    /// On the CPU, where each parameter is updated by itself, a failed step can be retried: it
+    /// continues with the parameter at which it failed ([`Self::is_under_way`]).
     ///
     /// # Errors
     /// Where an operand does not fit.
@@ -115,7 +115,7 @@ impl AdamW {
             let index = with_grad[self.num_moved];
             let count = self.steps[index].f_double_value(&[0])?;
             if let Err(error) = self.move_some(&[index], grad_scale, found_inf) {
-                // The count comes first, and the parameter is not moved yet.
+                // The count comes first; the parameter is not updated yet.
                 let _count = tch::no_grad(|| self.steps[index].f_fill_(count))?;
                 return Err(error);
             }
@@ -146,13 +146,13 @@ impl AdamW {
         ops::fused_adamw(&tensors, self.hyper, grad_scale, found_inf)
     }
 
-    /// Whether a step has moved some parameters and failed: it can be gone on with, not undone.
+    /// Whether a step failed after updating some parameters: it can be continued, but not undone.
     pub fn is_under_way(&self) -> bool {
         self.num_moved > 0
     }
 
-    /// How often the parameters were moved, skipped steps included: a step that failed after that
-    /// cannot be tried again.
+    /// How often the parameters were updated, skipped steps included: a step that fails after its
+    /// update cannot be retried.
     pub fn num_moves(&self) -> u64 {
         self.num_moves
     }
@@ -160,7 +160,7 @@ impl AdamW {
     /// Sets all gradients to none.
     ///
     /// # Errors
-    /// None that is known.
+    /// Never in practice.
     pub fn zero_grad(&mut self) -> Result<()> {
         self.params.iter().try_for_each(ops::clear_grad)
     }

@@ -1,4 +1,4 @@
-//! Predictions: the classes of an image's pixels, and what is done where memory does not suffice for them.
+//! Predictions: the classes of an image's pixels, and the fallbacks if memory does not suffice.
 
 use data::Batch;
 use tch::{Device, Kind, Tensor};
@@ -11,8 +11,8 @@ use crate::ladder::Means;
 use crate::model::ForwardMode;
 use crate::precision::Precision;
 
-/// Predicts images, and goes down a ladder of its own where memory runs out: the same again, the halves
-/// of concatenations apart, AMP. A rung once taken stays taken.
+/// Predicts images, and descends a ladder of its own if memory runs out: a retry, separate halves of
+/// concatenations, AMP. A rung stays in effect once taken.
 #[derive(Debug)]
 pub struct Predictor<'a> {
     evaluator: Evaluator<'a>,
@@ -34,10 +34,10 @@ impl<'a> Predictor<'a> {
     }
 
     /// Classes of the pixels of `batch`, at the `original` height and width of its images: 0 and 1 for
-    /// one class. `rung` is told what is changed.
+    /// one class. `rung` receives each change.
     ///
     /// # Errors
-    /// Where a tensor operation fails, or nothing is left to change.
+    /// If a tensor operation fails and no rung is left.
     pub fn predict(
         &mut self,
         batch: &Batch,
@@ -81,14 +81,14 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Predicts in the present way, once.
+    /// Makes one attempt with the present settings.
     ///
     /// # Errors
     /// Where a tensor operation fails.
     pub fn try_predict(&self, batch: &Batch, original: (usize, usize)) -> Result<Vec<u8>> {
         let (images, _) = self.evaluator.upload.batch(batch)?;
         let logits = self.evaluator.logits(&images, &self.mode)?;
-        // Logits, not classes, are brought to the image's size: edges stay smooth.
+        // Logits, not classes, are resized to the image's size, so that edges stay smooth.
         let [h, w] = [original.0, original.1].map(|d| d.cast_signed() as i64);
         let logits = logits.f_to_kind(Kind::Float)?.f_upsample_bilinear2d(
             [h, w].as_slice(),

@@ -1,4 +1,4 @@
-//! What can be the matter with a step.
+//! The ways in which a step can fail.
 
 use std::fmt;
 
@@ -11,36 +11,36 @@ use crate::trainer::Cause;
 /// A failure that the ladder has rungs for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Failure {
-    /// The device, or a limit on it, had no room.
+    /// The device, or a limit on it, ran out of memory.
     OutOfMemory {
-        /// Bytes asked for beyond those that were free, where the allocator said so.
+        /// Bytes requested beyond those that were free, if the allocator reported them.
         shortfall_bytes: Option<u64>,
     },
-    /// Steps were skipped one after the other, since gradients had infinities in them.
+    /// Consecutive steps were skipped because gradients contained infinities.
     Overflow {
-        /// What the scale has come down to.
+        /// The scale that is left.
         scale: f64,
     },
-    /// The forward pass gave a loss that is no number, of weights that are.
+    /// The forward pass produced a non-finite loss from finite weights.
     NonFiniteLoss,
     /// The GPU or the machine is nearly full.
     MemoryPressure {
-        /// Which of them.
+        /// Which of the two.
         place: Place,
-        /// Bytes in use beyond those that may be.
+        /// Bytes in use beyond the allowed ones.
         excess_bytes: u64,
     },
     /// A segment could not be recomputed.
     Checkpointing,
-    /// Nothing fails, but a technique costs time and is not needed.
+    /// Nothing failed, but a technique costs time and is not needed.
     Slow {
-        /// What is gained without it, as a share of a step's time.
+        /// The time saved without it, as a share of a step's time.
         gain: f64,
     },
 }
 
 impl Error {
-    /// The failure that a change of recipe may mend; `None` for everything else.
+    /// The failure that a change of recipe may repair; `None` for every other error.
     pub fn failure(&self) -> Option<Failure> {
         Some(match self {
             Self::Tensor(error) if error.is_out_of_memory() => Failure::OutOfMemory {
@@ -49,7 +49,7 @@ impl Error {
             Self::Tensor(torch_ext::Error::RecomputeMismatch(_) | torch_ext::Error::Segment(_)) => {
                 Failure::Checkpointing
             }
-            // Weights that are not finite stay so whatever the recipe.
+            // No recipe can repair non-finite weights.
             Self::NonFiniteLoss { cause, .. } if *cause != Cause::Weights => Failure::NonFiniteLoss,
             Self::MemoryPressure(pressure) => Failure::MemoryPressure {
                 place: pressure.place,

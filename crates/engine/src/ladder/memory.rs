@@ -6,10 +6,10 @@ use config::{Bytes, CheckpointPolicy, RunConfig};
 use super::{Ladder, Recipe, Rung};
 use crate::guard::Place;
 
-/// A recipe has to be predicted at least so much smaller, as a share, than the one that failed.
+/// A recipe must be predicted to take at least 1/50 less memory than the one that failed.
 const LESS: u64 = 50;
 
-/// Changes of one class leave as much as possible as it is.
+/// Classes of changes, ordered so that each leaves as much as possible unchanged.
 const CLASSES: [Freedom; 3] = {
     let policy = Freedom::POLICY;
     let split = Freedom {
@@ -32,7 +32,7 @@ impl Ladder {
         self.smaller(recipe, shortfall_bytes)
     }
 
-    /// The same for memory that others take as well: nothing where this run has not that much to give.
+    /// Rungs for memory that other programs use as well; `None` if this run cannot free that much.
     pub(super) fn relieve(
         &mut self,
         recipe: &Recipe,
@@ -43,7 +43,7 @@ impl Ladder {
             self.taken.is_patience_spent = true;
             return Some(Self::once_more(recipe));
         }
-        // A step on a GPU takes nothing of the machine's memory that another recipe would not.
+        // On a GPU, a step takes the same amount of the machine's memory with every recipe.
         let is_elsewhere = place == Place::Ram && self.means.is_cuda;
         let taken = self.predicted_bytes(recipe);
         if is_elsewhere || taken.is_some_and(|taken| taken < excess_bytes) {
@@ -64,7 +64,7 @@ impl Ladder {
         smaller.or_else(|| Self::smaller_micro_batch(recipe))
     }
 
-    /// The first class of changes in which something is predicted to take enough less.
+    /// A rung from the first class of changes with a recipe that is predicted to save enough memory.
     fn predicted_smaller(&self, recipe: &Recipe, shortfall: u64) -> Option<Rung> {
         let target = self.target.as_ref()?;
         let now = recipe.as_predicted();
@@ -89,7 +89,7 @@ impl Ladder {
         None
     }
 
-    /// Where memory is not predicted: the policies from much to little.
+    /// Without a prediction: the policies from most to least memory.
     fn next_smaller(&self, recipe: &Recipe) -> Option<Rung> {
         let config = &recipe.config;
         let policy = |policy| RunConfig {
@@ -118,7 +118,7 @@ impl Ladder {
             .map(|config| self.rung_to(recipe, &config))
     }
 
-    /// To what the advisor chose, whose batch is the micro-batch.
+    /// The rung to the advisor's choice, whose batch is the micro-batch.
     fn rung_to(&self, recipe: &Recipe, chosen: &RunConfig) -> Rung {
         let config = RunConfig {
             batch: recipe.config.batch,
@@ -141,8 +141,8 @@ impl Ladder {
         Rung::to(next, "checkpointing", &from, &to, is_bit_exact)
     }
 
-    /// Half as many images at a time, or the next less that divides the batch: a micro-batch more or
-    /// less would make the mean of unequal ones.
+    /// Half as many images at a time, or the next smaller number that divides the batch: otherwise the
+    /// loss would be a mean over micro-batches of unequal size.
     fn smaller_micro_batch(recipe: &Recipe) -> Option<Rung> {
         let batch = recipe.config.batch;
         let half = recipe.micro_batch.min(batch) / 2;

@@ -1,18 +1,18 @@
-//! The fallback ladder: what a run does when a step fails, so that the same step can be tried again.
+//! The fallback ladder: what a run changes when a step fails, so that the same step can be retried.
 //!
-//! A failure is classified ([`Failure`]), what the step has begun is undone, and the next [`Rung`] of
-//! its kind changes the [`Recipe`]. Rungs that leave every bit as it is come first:
+//! The failure is classified ([`Failure`]), the partial step is undone, and the next [`Rung`] for this
+//! kind of failure changes the [`Recipe`]. Rungs that keep results bit-identical come first:
 //!
 //! | failure | rungs, in order |
 //! |---|---|
-//! | out of memory, or nearly ([`crate::guard`]) | try again; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
-//! | gradients overflow, step after step | a lower scale; bf16; AMP off |
-//! | a loss that is no number | bf16; AMP off |
+//! | out of memory, or nearly ([`crate::guard`]) | a retry; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
+//! | gradients overflow in consecutive steps | a lower scale; bf16; AMP off |
+//! | a non-finite loss | bf16; AMP off |
 //! | a segment that cannot be recomputed | the other form of checkpointing; no checkpointing |
-//! | slower than need be, measured before a long run | no checkpointing; no channels-last |
+//! | slower than necessary, as measured before a long run | no checkpointing; no channels-last |
 //!
-//! The ladder ends: every rung but the first leads to a recipe that takes less memory or fewer risks
-//! than the one before, and none leads back.
+//! The ladder ends: every rung but the first leads to a recipe that takes less memory or carries less
+//! risk than the previous one, and no rung leads back.
 
 mod failure;
 mod memory;
@@ -31,42 +31,43 @@ use crate::precision::{self, Precision};
 
 pub use failure::Failure;
 
-/// How a run computes. What it trains on, and in what order, is no part of it.
+/// How a run computes. It does not include the training data or their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Policy, split concatenation, AMP, scale.
     pub config: RunConfig,
-    /// In which it computes.
+    /// The precision of convolutions.
     pub precision: Precision,
-    /// Images of a forward: the batch, or a part of it.
+    /// Images per forward pass: the batch, or a part of it.
     pub micro_batch: u32,
 }
 
 /// A change of the recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rung {
-    /// What is run from now on.
+    /// The recipe to use from now on.
     pub recipe: Recipe,
-    /// The scale to go on with, where that is the change.
+    /// The new scale, if the scale is what changes.
     pub scale: Option<f64>,
-    /// What was in its place.
+    /// What the change replaces, in words.
     pub from: String,
-    /// What is there now.
+    /// What replaces it, in words.
     pub to: String,
-    /// Whether a run that had this recipe from its start would have the same bits.
+    /// Whether a run with this recipe from the start would be bit-identical.
     pub is_bit_exact: bool,
 }
 
-/// What is remembered of the rungs taken.
+/// The rungs taken so far, as far as they limit later ones.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is about a rung of its own"
 )]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// A step that ran out of memory was tried again as it was.
+    /// A step that ran out of memory was retried unchanged.
     is_retry_spent: bool,
-    /// The same of memory that was nearly full: once in a run, since others may fill it for long.
+    /// A step under nearly full memory was retried unchanged: once per run, since other programs may
+    /// keep the memory full for long.
     #[serde(default)]
     is_patience_spent: bool,
     /// The scale was lowered.
@@ -78,27 +79,27 @@ pub struct Taken {
 /// The ladder of one run.
 #[derive(Clone, Debug)]
 pub struct Ladder {
-    /// The device as the advisor knows it; `None` where memory is not predicted.
+    /// The device as the advisor knows it; `None` if memory is not predicted.
     target: Option<Target>,
     means: Means,
     taken: Taken,
 }
 
-/// What a device and this program have.
+/// What the device and this program support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Means {
-    /// A GPU, whose memory is another than the machine's.
+    /// The device is a GPU, with memory of its own.
     pub is_cuda: bool,
     /// The device multiplies bf16.
     pub has_bf16: bool,
-    /// What AMP that is turned on computes in.
+    /// The precision that AMP would use, if it can be turned on.
     pub amp: Option<Precision>,
-    /// Techniques of this program.
+    /// The techniques that this program may change.
     pub freedom: Freedom,
 }
 
 impl Means {
-    /// Those of `device`.
+    /// The means on `device`.
     pub fn of(device: Device) -> Self {
         let has_bf16 = precision::multiplies_bf16(device);
         let amp = match device {
@@ -115,7 +116,7 @@ impl Means {
 }
 
 impl Ladder {
-    /// A ladder of which no rung is taken.
+    /// A fresh ladder.
     pub fn new(target: Option<Target>, means: Means) -> Self {
         Self {
             target,
@@ -124,18 +125,18 @@ impl Ladder {
         }
     }
 
-    /// What a step is predicted to hold at its peak, where that is known.
+    /// The predicted peak bytes of a step, if a prediction exists.
     pub(crate) fn predicted_bytes(&self, recipe: &Recipe) -> Option<u64> {
         let prediction = self.target.as_ref()?.predict(&recipe.as_predicted());
         Some(prediction.ok().flatten()?.total_bytes)
     }
 
-    /// What is remembered, for a snapshot.
+    /// The rungs taken so far, for a snapshot.
     pub const fn taken(&self) -> Taken {
         self.taken
     }
 
-    /// Goes on from a snapshot. What filled the memory then may be gone.
+    /// Continues from a snapshot. Whatever filled the memory then may be gone by now.
     pub fn resume(&mut self, taken: Taken) {
         self.taken = Taken {
             is_patience_spent: false,
@@ -143,12 +144,12 @@ impl Ladder {
         };
     }
 
-    /// A step succeeded: the next one may be tried again as it is.
+    /// Records that a step succeeded: the next one may be retried unchanged.
     pub fn step_done(&mut self) {
         self.taken.is_retry_spent = false;
     }
 
-    /// The next rung for a failure; `None` where nothing is left.
+    /// The next rung for a failure; `None` if no rung is left.
     pub fn next(&mut self, failure: &Failure, recipe: &Recipe) -> Option<Rung> {
         match failure {
             Failure::OutOfMemory { shortfall_bytes } => self.less_memory(recipe, *shortfall_bytes),
@@ -159,14 +160,14 @@ impl Ladder {
             Failure::Overflow { scale } => self.less_range(recipe, Some(*scale)),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),
-            // Measured before a run, and asked for by name.
+            // The warm-up measures this before a run, and requests its rungs by name.
             Failure::Slow { .. } => None,
         }
     }
 }
 
 impl Recipe {
-    /// As a configuration that the advisor can predict: micro-batches are what it calls batches.
+    /// This recipe as a configuration that the advisor can predict: its batch is the micro-batch.
     fn as_predicted(&self) -> RunConfig {
         let batch = self.config.batch.max(1);
         let micro_batch = self.micro_batch.clamp(1, batch);
@@ -182,7 +183,7 @@ impl Recipe {
 }
 
 impl Rung {
-    /// Validation takes fewer images at a time; training goes on as it did.
+    /// Validation takes fewer images at a time; training continues unchanged.
     pub(crate) fn of_validation(recipe: Recipe, before: usize, now: usize) -> Self {
         let what = "validation, images at a time:";
         Self::to(recipe, what, &before.to_string(), &now.to_string(), true)

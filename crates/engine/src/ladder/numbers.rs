@@ -1,4 +1,4 @@
-//! Rungs for numbers that are none, and for checkpointing that fails.
+//! Rungs for overflowing gradients, for a non-finite loss, and for checkpointing that fails.
 
 use config::{AmpDtype, CheckpointPolicy, RunConfig};
 
@@ -9,7 +9,7 @@ use crate::precision::Precision;
 const LOWER_SCALE: f64 = 1024.0;
 
 impl Ladder {
-    /// A type that overflows less. `scale` is that of the scaler, where gradients overflow.
+    /// A precision with a wider range. `scale` is the scaler's scale if gradients overflow.
     pub(super) fn less_range(&mut self, recipe: &Recipe, scale: Option<f64>) -> Option<Rung> {
         if recipe.precision == Precision::Fp32 {
             return None;
@@ -50,11 +50,11 @@ impl Ladder {
             precision: Precision::Fp32,
             ..recipe.clone()
         };
-        // Twice the bytes for activations: the ladder of memory follows where they do not fit.
+        // Activations double in size; if they no longer fit, the memory rungs take over.
         Some(Rung::to(off, "AMP", recipe.precision.name(), "off", false))
     }
 
-    /// The other form of checkpointing, then none.
+    /// The other form of checkpointing, then no checkpointing.
     pub(super) fn other_checkpointing(&mut self, recipe: &Recipe) -> Option<Rung> {
         let policy = recipe.config.checkpoint_policy();
         let has_forms = matches!(policy, CheckpointPolicy::Block | CheckpointPolicy::Stage);

@@ -1,11 +1,11 @@
-//! Rungs for what costs time and is not needed.
+//! Rungs for techniques that cost time and are not needed.
 
 use config::{CheckpointPolicy, RunConfig};
 
 use super::{Ladder, Recipe, Rung};
 
 impl Ladder {
-    /// Everything kept, where that is predicted to fit or nothing is predicted.
+    /// Keeps all activations, if they are predicted to fit or memory is not predicted.
     pub(crate) fn without_checkpointing(&self, recipe: &Recipe) -> Option<Rung> {
         let policy = recipe.config.checkpoint_policy();
         if policy == CheckpointPolicy::Off {
@@ -24,7 +24,7 @@ impl Ladder {
             .then(|| Rung::to(off, "checkpointing", policy.as_str(), "off", true))
     }
 
-    /// The other memory format. Kernels add up in another order there.
+    /// Drops channels-last. Kernels sum in a different order in the other memory format.
     pub(crate) fn without_channels_last(&self, recipe: &Recipe) -> Option<Rung> {
         if !recipe.config.use_channels_last {
             return None;

@@ -1,4 +1,4 @@
-//! The order of the rungs, and that there is an end.
+//! The order of the rungs, and proof that the ladder ends.
 
 use advisor::{Freedom, Target};
 use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
@@ -38,7 +38,7 @@ fn recipe(precision: Precision) -> Recipe {
     }
 }
 
-/// Every rung for one failure that stays, from a recipe down.
+/// All rungs for one persistent failure, from this recipe down.
 fn descend(ladder: &mut Ladder, failure: Failure, mut recipe: Recipe) -> Vec<Rung> {
     const MANY: usize = 1000;
     let mut rungs = Vec::new();
@@ -56,12 +56,12 @@ fn memory_is_saved_without_a_change_of_bits_first() {
         let is_predicted = target.is_some();
         let mut ladder = Ladder::new(target.clone(), MEANS);
         let rungs = descend(&mut ladder, OUT_OF_MEMORY, recipe(Precision::Fp32));
-        // As it is, once.
+        // First, one unchanged retry.
         assert_eq!(rungs[0].recipe, recipe(Precision::Fp32));
         let first_inexact = rungs.iter().position(|rung| !rung.is_bit_exact).unwrap();
         assert!(first_inexact > 2, "{rungs:#?}");
         assert!(rungs[first_inexact..].iter().all(|rung| {
-            // Another policy may follow, with the split kept.
+            // Another policy may follow, with split concatenation kept.
             !rung.is_bit_exact || rung.recipe.config.split_concat
         }));
         let last = &rungs.last().unwrap().recipe;
@@ -113,7 +113,7 @@ fn overflow_lowers_the_scale_and_then_leaves_fp16() {
     let words: Vec<_> = rungs.iter().map(|rung| rung.to.as_str()).collect();
     assert_eq!(words, ["scale 1024", "AMP bf16", "AMP off"]);
     assert_eq!(rungs[0].scale, Some(1024.0));
-    // A device without bf16, whose scale is low already.
+    // The device lacks bf16, and the scale is already low.
     let without = Means {
         has_bf16: false,
         ..MEANS
@@ -144,7 +144,7 @@ fn checkpointing_changes_its_form_and_then_goes() {
     let words: Vec<_> = rungs.iter().map(|rung| rung.to.as_str()).collect();
     assert_eq!(words, ["use_reentrant true", "checkpointing off"]);
     assert!(rungs.iter().all(|rung| rung.is_bit_exact));
-    // Where it does not fit without, nothing is left.
+    // If the step does not fit without checkpointing, no rung is left.
     let small = target().with_budget(Bytes(1 << 20));
     let mut ladder = Ladder::new(Some(small), MEANS);
     assert_eq!(descend(&mut ladder, Failure::Checkpointing, block).len(), 1);
@@ -167,8 +167,8 @@ fn a_machine_that_fills_up_is_given_what_this_run_has() {
         .unwrap();
     assert!(next.total_bytes <= taken.total_bytes * 3 / 4, "{rungs:#?}");
     assert!(rungs[1].is_bit_exact);
-    // Others may let go soon, and that is waited for once; after that, what this run cannot give is
-    // not asked of it: more than all that it takes, or another memory than that of its GPU.
+    // Other programs may free memory soon, so one retry is made. After that, the ladder does not ask
+    // for what this run cannot free: more than it takes in total, or memory other than its GPU's.
     let num_rungs = |failure, means| {
         let mut ladder = Ladder::new(Some(target()), means);
         let num = descend(&mut ladder, failure, start.clone()).len();

@@ -25,7 +25,7 @@ pub struct Layer {
     pub weight: Tensor,
     /// `[C_out]`.
     pub bias: Tensor,
-    /// Behind it.
+    /// The batch norm after the convolution.
     pub norm: BatchNorm,
 }
 
@@ -84,8 +84,8 @@ impl Layer {
         Ok(y.f_relu_()?)
     }
 
-    /// Over several inputs: the sum of convolutions with slices of the weight, which is the
-    /// convolution of their concatenation, its sums rounded in another order.
+    /// For several inputs: the sum of convolutions with slices of the weight. This equals the
+    /// convolution of their concatenation, except for the rounding order of the sums.
     fn convolve(&self, inputs: &[Tensor]) -> Result<Tensor> {
         let conv = Conv::SAME_3X3;
         let [first, rest @ ..] = inputs else {

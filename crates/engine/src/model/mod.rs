@@ -25,39 +25,39 @@ pub struct ForwardMode {
     pub training: bool,
     /// Which parts backward recomputes.
     pub checkpointing: Checkpointing,
-    /// Convolve the halves of `[up, skip]` apart instead of concatenating them. A schedule has its
-    /// own word on it.
+    /// Convolve the halves of `[up, skip]` separately instead of concatenating them. A schedule
+    /// decides this itself.
     pub split_concat: bool,
 }
 
 /// Which parts of the forward pass are recomputed in backward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checkpointing {
-    /// None.
+    /// No part is recomputed.
     Off,
     /// Segments of autograd's graph.
     Segments {
-        /// What one segment is.
+        /// The extent of one segment.
         unit: Unit,
-        /// The reentrant form of it.
+        /// Whether to use the reentrant form.
         use_reentrant: bool,
     },
-    /// Forward and backward as a schedule lists them.
+    /// Forward and backward follow a schedule.
     Scheduled(Arc<Schedule>),
 }
 
-/// What one segment holds.
+/// The extent of one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A double convolution, as in the guide.
     Block,
-    /// A double convolution with the pooling behind it, or with the transposed convolution and the
+    /// A double convolution with the pooling after it, or with the transposed convolution and the
     /// concatenation before it.
     Stage,
 }
 
 impl ForwardMode {
-    /// Evaluation: running statistics, nothing to recompute.
+    /// Evaluation: running statistics, no recomputation.
     pub const EVALUATION: Self = Self {
         training: false,
         checkpointing: Checkpointing::Off,
@@ -76,7 +76,7 @@ pub struct UNet {
 
 impl UNet {
     /// The network with PyTorch's default initialisation, drawn from `seed`, on `device`;
-    /// parameters in channels-last where asked.
+    /// parameters in channels-last if requested.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -102,7 +102,7 @@ impl UNet {
         })
     }
 
-    /// What was built.
+    /// The description of the network.
     pub fn network(&self) -> Network {
         self.network
     }
@@ -135,7 +135,7 @@ impl UNet {
         }
     }
 
-    /// The forward that autograd records.
+    /// The forward pass that autograd records.
     fn walk(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         let mut x = images.shallow_clone();
         let mut skips = Vec::new();

@@ -1,4 +1,4 @@
-//! The tensors of a network by the names of the script's state dict, and how they start.
+//! The tensors of a network by the names of the script's state dict, and their initialisation.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ impl Parameters {
         let mut entries = Vec::new();
         let mut fan_in = 1;
         for spec in network.parameters() {
-            // A bias follows its weight in the state dict, and takes its fan-in.
+            // A bias follows its weight in the state dict, and uses the weight's fan-in.
             if matches!(spec.role, Role::ConvWeight | Role::TransposeWeight) {
                 fan_in = spec.shape[1..].iter().product();
             }
@@ -68,10 +68,10 @@ impl Parameters {
         self.entries.iter_mut().map(|e| &mut e.tensor)
     }
 
-    /// A handle on the tensor of a name that the same description made.
+    /// A handle on the tensor with this name, which the same description created.
     ///
     /// # Panics
-    /// Where the description of blocks and that of parameters disagree.
+    /// If the description of blocks and the description of parameters disagree.
     pub(super) fn handle(&self, name: &str) -> Tensor {
         match self.get(name) {
             Some(tensor) => tensor.shallow_clone(),
@@ -88,7 +88,7 @@ fn initial(spec: &ParameterSpec, fan_in: u64, device: Device) -> Result<Tensor> 
     Ok(match spec.role {
         Role::ConvWeight | Role::ConvBias | Role::TransposeWeight | Role::TransposeBias => {
             let bound = 1.0 / (fan_in as f64).sqrt();
-            // Drawn on the CPU: the same weights on every device.
+            // Drawn on the CPU, so that the weights are the same on every device.
             let mut t = Tensor::f_empty(&shape[..], (Kind::Float, Device::Cpu))?;
             t.f_uniform_(-bound, bound)?.f_to_device(device)?
         }

@@ -1,5 +1,5 @@
-//! A stage of the network with handles on its parameters: what a segment of `stage` holds, and
-//! what holds a segment of `block`.
+//! A stage of the network with handles on its parameters: a segment of `stage` is one stage, and a
+//! segment of `block` is a part of it.
 
 use config::Block;
 use tch::Tensor;
@@ -36,7 +36,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stage of a block; `None` for the head, which is none.
+    /// The stage of a block; `None` for the head, which is not a stage.
     pub(super) fn new(block: &Block, parameters: &Parameters) -> Option<Self> {
         Some(match block {
             Block::Down { conv, .. } => Self::Down(DoubleConv::new(&conv.name, parameters)),
@@ -60,7 +60,7 @@ impl Stage {
         }
     }
 
-    /// Runs the stage, its parts checkpointed as `mode` says. Inputs go when they have been used.
+    /// Runs the stage, with its parts checkpointed as `mode` says. Inputs are freed after their use.
     pub(super) fn forward(&self, inputs: Vec<Tensor>, mode: &ForwardMode) -> Result<Vec<Tensor>> {
         let training = mode.training;
         let Checkpointing::Segments {

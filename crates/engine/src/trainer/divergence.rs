@@ -1,7 +1,7 @@
-//! Where a loss that is no number comes from, and a loss that grows.
+//! Why the loss became NaN or infinite, and detection of a loss that blows up.
 //!
-//! Pixels are none of the causes: they are bytes until they are on the device, and what a file cannot
-//! give as such is refused when it is decoded, with the file's name.
+//! Pixels cannot be the cause: they are bytes until they reach the device, and the decoder refuses a
+//! file that cannot be converted to bytes, and names it.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::model::UNet;
 
-/// A loss so many times the first one explodes: it began near 1, and falls when all is well.
+/// A loss this many times the first one has exploded: it starts near 1, and falls in a healthy run.
 const EXPLODES_AT: f64 = 10.0;
 
-/// What made a loss no number.
+/// What made a loss non-finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cause {
-    /// Weights, or running statistics, are no numbers: an earlier step made them so.
+    /// An earlier step made weights or running statistics non-finite.
     Weights,
-    /// It had grown before, to so many times the first loss.
+    /// The loss had already grown to a multiple of the first loss.
     Explosion {
-        /// That many.
+        /// The multiple.
         times: f64,
     },
-    /// Weights are numbers and the loss had not grown: the forward pass made it.
+    /// The forward pass, since weights are finite and the loss had not grown.
     Forward,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The losses of a run, as far as they are read.
+/// The losses of a run that were read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LossWatch {
     first: Option<f64>,
@@ -48,27 +48,27 @@ pub(super) struct LossWatch {
 }
 
 impl LossWatch {
-    /// Takes a loss that is a number.
+    /// Takes a finite loss.
     pub(super) fn take(&mut self, loss: f64) {
         self.first.get_or_insert(loss);
         self.last = loss;
     }
 
-    /// How many times the first loss the last one is, where that is an explosion.
+    /// The ratio of the last loss to the first, if it counts as an explosion.
     fn explosion(&self) -> Option<f64> {
-        // Where a run goes on, the first one seen may be small.
+        // In a resumed run the first loss seen may be small.
         let times = self.last / self.first?.max(1.0);
         (times >= EXPLODES_AT).then_some(times)
     }
 
-    /// The same, once.
+    /// Like `explosion`, but only once.
     pub(super) fn say_explosion(&mut self) -> Option<f64> {
         let times = self.explosion().filter(|_| !self.is_said)?;
         self.is_said = true;
         Some(times)
     }
 
-    /// A loss, where it is finite; an error with its cause where it is not.
+    /// Returns a finite loss, and for any other an error with the cause.
     pub(super) fn finite(&self, loss: f64, step: u64, model: &UNet) -> Result<f64> {
         if loss.is_finite() {
             return Ok(loss);
@@ -77,9 +77,9 @@ impl LossWatch {
         Err(Error::NonFiniteLoss { step, cause })
     }
 
-    /// What made a loss no number.
+    /// What made a loss non-finite.
     fn cause(&self, model: &UNet) -> Cause {
-        // Where there is no memory to look with, the weights are taken to be well.
+        // If there is no memory left for the check, the weights are assumed to be finite.
         if !are_numbers(model).unwrap_or(true) {
             return Cause::Weights;
         }
@@ -88,7 +88,7 @@ impl LossWatch {
     }
 }
 
-/// Whether every weight and running statistic is a number. Waits for the device.
+/// Whether every weight and running statistic is finite. Waits for the device.
 pub(super) fn are_numbers(model: &UNet) -> Result<bool> {
     let _no_grad = tch::no_grad_guard();
     for entry in model.parameters().entries() {

@@ -1,4 +1,4 @@
-//! The mean loss of an epoch, summed on the device and read seldom: reading waits for it.
+//! The mean loss of an epoch, summed on the device and rarely read, because a read waits for the device.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ impl MeanLoss {
         })
     }
 
-    /// Adds the loss of a batch, in place: nothing but a copy of it can run out of memory here. One
-    /// that is no number counts as 0 where it `may_be_none`.
+    /// Adds the loss of a batch in place: only the copy of the loss can run out of memory here. A
+    /// non-finite loss counts as 0 if `may_be_none`.
     pub(super) fn add(&mut self, loss: &Tensor, may_be_none: bool) -> Result<()> {
         let _sum = if may_be_none {
             self.sum.f_add_(&loss.f_nan_to_num(0.0, 0.0, 0.0)?)?
@@ -39,7 +39,7 @@ impl MeanLoss {
         Ok(())
     }
 
-    /// The mean so far on the CPU, and on CUDA once a second.
+    /// The mean so far: at every call on the CPU, and once a second on CUDA.
     pub(super) fn read_when_due(&mut self) -> Result<Option<f64>> {
         if self.device.is_cuda() && self.read_at.elapsed() < Duration::from_secs(1) {
             return Ok(None);
@@ -48,7 +48,7 @@ impl MeanLoss {
         self.read().map(Some)
     }
 
-    /// The mean so far, a number or not.
+    /// The mean so far, finite or not.
     pub(super) fn read(&self) -> Result<f64> {
         Ok(self.sum.f_double_value(&[])? / self.count.max(1) as f64)
     }

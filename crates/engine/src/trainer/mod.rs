@@ -1,4 +1,4 @@
-//! The training loop, in the canonical order, and what it needs around it.
+//! The training loop, in the canonical order, and its supporting parts.
 
 mod divergence;
 mod mean_loss;
@@ -35,22 +35,22 @@ use step::Saved;
 pub use warm_up::Clock;
 use watch::ScaleWatch;
 
-/// Steps that are not timed: libraries choose and allocate in them.
+/// Steps that are not timed: libraries choose algorithms and allocate memory in them.
 const WARM_UP_STEPS: usize = 3;
 
 /// Everything that one run trains with.
 #[derive(Debug)]
 pub struct Trainer {
-    /// What to do.
+    /// The configuration of the run.
     pub config: RunConfig,
-    /// What is trained, where, and in which precision.
+    /// The model in training, with its device and precision.
     pub learner: Learner,
     step_times: Vec<Duration>,
     /// Images per second of each step.
     step_rates: Vec<f64>,
-    /// Images of a forward.
+    /// Images per forward pass.
     micro_batch: u32,
-    /// Without one, a step that fails ends the run.
+    /// The fallback ladder; without one, a failed step ends the run.
     ladder: Option<Ladder>,
     guard: Option<Guard>,
     saved: Saved,
@@ -58,16 +58,16 @@ pub struct Trainer {
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
     is_poisoned: bool,
-    /// Whether the memory of a whole step of this recipe is held, used or not.
+    /// Whether the process already holds the memory of a whole step of this recipe.
     is_peak_kept: bool,
     validation_at_a_time: usize,
     position: Position,
     losses: MeanLoss,
 }
 
-/// How far a run has come, at the end of an optimizer step. The order of the samples and what is
-/// varied of each are functions of seed, epoch and index, and nothing else draws by chance once the
-/// weights are made: with the tensors, this is all that a run continues from.
+/// How far a run has come, at the end of an optimizer step. The order of the samples and their
+/// augmentation are functions of seed, epoch and index, and nothing else is random after
+/// initialisation: together with the tensors, this is all that a run needs to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
@@ -75,13 +75,13 @@ pub struct Position {
     pub steps: u64,
     /// The epoch under way, from 0.
     pub epoch: u32,
-    /// Micro-batches of it that are trained.
+    /// Micro-batches of this epoch already trained on.
     pub micro_batches: u64,
-    /// Whether validation has seen the weights as they are.
+    /// Whether the present weights have been validated.
     pub is_validated: bool,
     /// Best validation IoU so far.
     pub best_iou: Option<f64>,
-    /// Epochs since then.
+    /// Epochs since the best validation IoU.
     pub epochs_without_gain: u32,
 }
 
@@ -105,11 +105,11 @@ pub struct EpochReport {
     pub val_loss: f64,
     /// Validation scores.
     pub scores: Scores,
-    /// Whether they are the best so far.
+    /// Whether these scores are the best so far.
     pub is_best: bool,
-    /// Learning rate of its steps.
+    /// Learning rate of the epoch's steps.
     pub lr: f64,
-    /// Scale of the gradient scaler after it, where one is active.
+    /// Scale of the gradient scaler after the epoch, if one is active.
     pub scale: Option<f64>,
     /// Share of the epoch's training time spent waiting for data.
     pub data_wait: f64,
@@ -117,33 +117,33 @@ pub struct EpochReport {
     pub steps: u64,
 }
 
-/// Who watches a run: progress, files. What it does not ask for is nothing to it. `E` is its own error.
+/// An observer of a run, for progress and files. All callbacks have defaults. `E` is its own error.
 pub trait Observer<E = Error> {
-    /// An epoch begins with that many micro-batches.
+    /// An epoch with `num_batches` micro-batches begins.
     fn epoch_started(&mut self, _epoch: u32, _num_batches: usize) {}
-    /// An optimizer step is done and the position of `trainer` is behind it; at `is_last`
+    /// An optimizer step is done, and the position of `trainer` is after it; `is_last` means that
     /// `max_steps` is reached.
     fn step_done(&mut self, _trainer: &Trainer, _is_last: bool) {}
-    /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, where it
-    /// was read.
+    /// A micro-batch of `images` was handed to the device; `loss` is the mean so far, if it was
+    /// read.
     fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
-    /// A step failed, and is tried again by a rung of the ladder that `trainer` has not taken yet.
+    /// A step failed and will be retried with `rung`, which `trainer` has not adopted yet.
     fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) {}
-    /// The loss is so many times the first one. Said once.
+    /// The loss has grown to `times` the first one. Reported once.
     fn loss_explodes(&mut self, _trainer: &Trainer, _times: f64) {}
     /// Validation begins.
     fn validation_started(&mut self) {}
     /// An epoch ended.
     ///
     /// # Errors
-    /// Where a file cannot be written: the run ends.
+    /// If a file cannot be written; the run ends then.
     fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<(), E> {
         Ok(())
     }
 }
 
 impl Trainer {
-    /// Builds model, optimizer and scaler; the optimizer's state is there before step 1.
+    /// Builds model, optimizer and scaler; the optimizer's state exists before step 1.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -168,7 +168,7 @@ impl Trainer {
         })
     }
 
-    /// The same with a ladder, for steps that fail.
+    /// Adds a ladder for failed steps.
     #[must_use]
     pub fn with_ladder(self, ladder: Ladder) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl Trainer {
         }
     }
 
-    /// The same under a guard, which ends a step before memory is full.
+    /// Adds a guard, which ends a step before memory is full.
     #[must_use]
     pub fn with_guard(self, guard: Guard) -> Self {
         Self {
@@ -186,11 +186,11 @@ impl Trainer {
         }
     }
 
-    /// Trains on `train`, validating on `val` after each epoch, from where it stands.
+    /// Trains on `train` from the present position, and validates on `val` after each epoch.
     ///
     /// # Errors
-    /// Where data, a tensor operation or a file fails, the loss stops being a number, or
-    /// somebody interrupts: then the trainer stands at the end of a step, unless it
+    /// If data, a tensor operation or a file fails, the loss becomes non-finite, or the run is
+    /// interrupted: then the trainer is at the end of a step, unless it
     /// [`is_poisoned`](Self::is_poisoned).
     pub fn fit<E: From<Error>>(
         &mut self,
@@ -214,7 +214,7 @@ impl Trainer {
             observer.validation_started();
             let steps = self.position.steps;
             let (scores, val_loss) = self.validate(val, observer, interrupt)?;
-            // Weights whose answers are no numbers are never the best ones.
+            // Never keep weights that predict NaN as the best ones.
             let best = self.position.best_iou;
             let is_best = val_loss.is_finite() && best.is_none_or(|b| scores.iou > b);
             let report = EpochReport {
@@ -236,7 +236,7 @@ impl Trainer {
             } else {
                 position.epochs_without_gain += 1;
             }
-            // An epoch that `max_steps` cut goes on where it was cut, should the run get more.
+            // An epoch cut short by `max_steps` continues from there if the run gets more steps.
             if position.micro_batches == train.num_batches() as u64 {
                 position.epoch += 1;
                 position.micro_batches = 0;
@@ -245,7 +245,7 @@ impl Trainer {
         }
     }
 
-    /// Begins with the first epoch again; weights, optimizer and count of steps stay.
+    /// Restarts at the first epoch; weights, optimizer and step count are kept.
     pub fn rewind(&mut self) {
         self.position = Position {
             steps: self.position.steps,
@@ -253,7 +253,7 @@ impl Trainer {
         };
     }
 
-    /// How the run ended, where nothing is left to do.
+    /// How the run ended, if it is finished.
     pub fn ending(&self) -> Option<Ending> {
         let Position {
             epoch,
@@ -310,7 +310,7 @@ impl Trainer {
         let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);
         let mut step_started = Instant::now();
         while !self.out_of_steps() {
-            // Those of the last step are as many as there are.
+            // The last step takes the micro-batches that are left.
             let group = batches.by_ref().take(accumulation);
             let group = group.collect::<Result<Vec<Batch>, _>>()?;
             if group.is_empty() {
@@ -320,7 +320,7 @@ impl Trainer {
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
-            // There the scaler skips a step whose loss is no number, and nobody waits to see it.
+            // The scaler skips a step with a non-finite loss, and the host does not wait to see it.
             let skips = device.is_cuda() && self.learner.precision == Precision::Fp16;
             for loss in &losses {
                 self.losses.add(loss, skips)?;
@@ -342,7 +342,7 @@ impl Trainer {
                 observer.batch_done(batch.len, loss);
             }
             observer.step_done(self, self.out_of_steps());
-            // Between steps alone can a run be continued exactly.
+            // A run can be continued exactly only between steps.
             if interrupt.requested() {
                 return Err(Error::Interrupted { step: steps });
             }
@@ -353,7 +353,7 @@ impl Trainer {
         Ok((self.finite(self.losses.read()?)?, wait))
     }
 
-    /// A loss, where it is a number.
+    /// Returns a finite loss, and for any other an error.
     fn finite(&self, loss: f64) -> Result<f64> {
         let (steps, model) = (self.steps(), &self.learner.model);
         self.loss_watch.finite(loss, steps, model)
@@ -364,7 +364,7 @@ impl Trainer {
         self.position.steps
     }
 
-    /// Optimizer steps that are left, of epochs of so many micro-batches; early stopping left out.
+    /// Optimizer steps left with epochs of `num_batches` micro-batches; ignores early stopping.
     pub fn steps_left(&self, num_batches: usize) -> u64 {
         let group = u64::from(self.config.accumulation.max(1));
         let per_epoch = (num_batches as u64).div_ceil(group);
@@ -373,24 +373,24 @@ impl Trainer {
         whole.saturating_sub(self.position.steps)
     }
 
-    /// Whether a step failed half-way and could not be undone: nothing is to be continued from here.
+    /// Whether a step failed half-way and could not be undone: the run must not be continued from here.
     pub const fn is_poisoned(&self) -> bool {
         self.is_poisoned
     }
 
-    /// Where the run stands.
+    /// The present position of the run.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Median time of an optimizer step, warm-up left out; `None` before the first such step.
+    /// Median time of an optimizer step, without warm-up; `None` before the first timed step.
     pub fn step_time_median(&self) -> Option<Duration> {
         let mut times = self.step_times.get(WARM_UP_STEPS..)?.to_vec();
         times.sort_unstable();
         times.get(times.len() / 2).copied()
     }
 
-    /// Median images per second of an optimizer step, as [`Self::step_time_median`].
+    /// Median images per second of an optimizer step, with the steps of [`Self::step_time_median`].
     pub fn images_per_second_median(&self) -> Option<f64> {
         let mut rates = self.step_rates.get(WARM_UP_STEPS..)?.to_vec();
         rates.sort_unstable_by(f64::total_cmp);

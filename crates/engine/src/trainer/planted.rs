@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::fault::{self, StepFault};
 use crate::optimizer::AdamW;
 
-/// What goes wrong in this attempt. What has not happened by its end does not any more.
+/// What goes wrong in this attempt. Faults that have not happened by its end are dropped.
 #[derive(Debug, Default)]
 pub(super) struct Planted {
     faults: Vec<StepFault>,
 }
 
 impl Planted {
-    /// In an attempt at the step of that number, from 1.
+    /// The faults for an attempt at `step`, counted from 1.
     pub(super) fn in_step(step: u64) -> Self {
         let faults = fault::of_attempt(step);
         for fault in &faults {
@@ -28,7 +28,7 @@ impl Planted {
         Self { faults }
     }
 
-    /// The loss, or what is none.
+    /// Returns the loss, or NaN in its place.
     pub(super) fn loss(&self, loss: Tensor) -> Result<Tensor> {
         if self.faults.contains(&StepFault::NanLoss) {
             return Ok(mul_scalar(&loss, f64::NAN)?);

@@ -1,4 +1,4 @@
-//! Before a run in half precision: whether it answers as fp32 does.
+//! A check before a run in half precision: do its predictions agree with fp32?
 
 use std::fmt;
 
@@ -12,28 +12,28 @@ use crate::model::{Checkpointing, ForwardMode};
 use crate::precision::Precision;
 use data::Batch;
 
-/// Images that are enough to see it.
+/// This many images are enough for the comparison.
 const MOST_IMAGES: usize = 2;
 
-/// A mean difference of probabilities above this is no rounding: of a fresh network bf16 is off by some
-/// thousandths.
+/// A mean difference of probabilities above this is not rounding: on a fresh network bf16 is off by a
+/// few thousandths.
 const TOO_MUCH: f64 = 0.02;
 
-/// Probabilities in half precision beside those in fp32.
+/// How far probabilities in half precision differ from those in fp32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Mean difference, without sign.
+    /// Mean absolute difference.
     pub mean: f64,
-    /// The largest one.
+    /// Largest absolute difference.
     pub largest: f64,
-    /// Whether fp32 gives numbers.
+    /// Whether fp32 gives finite values.
     pub fp32_is_finite: bool,
-    /// Whether half precision does.
+    /// Whether half precision gives finite values.
     pub half_is_finite: bool,
 }
 
 impl Agreement {
-    /// Whether the two can stand for each other.
+    /// Whether half precision can replace fp32.
     pub fn holds(&self) -> bool {
         self.fp32_is_finite && self.half_is_finite && self.mean <= TOO_MUCH
     }
@@ -55,7 +55,7 @@ impl fmt::Display for Agreement {
 }
 
 impl Trainer {
-    /// Compares both on some images of `batch`; `None` for a run in fp32. Changes nothing.
+    /// Compares both on a few images of `batch`; `None` for a run in fp32. The trainer stays unchanged.
     ///
     /// # Errors
     /// Where memory runs out, or a tensor operation fails.
@@ -82,7 +82,7 @@ impl Trainer {
     }
 
     fn probabilities(&self, batch: &Batch, precision: Precision) -> Result<Tensor> {
-        // Batch norm takes the statistics of these images, as it does in training.
+        // Batch norm uses the statistics of these images, as in training.
         const MODE: ForwardMode = ForwardMode {
             training: true,
             checkpointing: Checkpointing::Off,

@@ -1,4 +1,5 @@
-//! What a run continues from, out of a trainer and back into one. Files are `snapshot`'s.
+//! The state that a run continues from: saving it from a trainer and restoring it. `snapshot` handles
+//! the files.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -10,30 +11,30 @@ use crate::compose::ScalerState;
 use crate::error::{Error, Result};
 use crate::ladder::{Ladder, Taken};
 
-/// All of a trainer's state that is no tensor.
+/// All of a trainer's state except its tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainerState {
-    /// Micro-batches that the mean loss of the epoch is of.
+    /// Micro-batches that contribute to the mean loss of the epoch.
     pub num_losses: u64,
-    /// How far the run is.
+    /// How far the run has come.
     pub position: Position,
     /// The gradient scaler, where one is active.
     pub scaler: Option<ScalerState>,
-    /// Images of a forward.
+    /// Images per forward pass.
     pub micro_batch: u32,
-    /// Steps skipped one after the other, up to here.
+    /// Consecutive skipped steps up to this point.
     #[serde(default)]
     pub skips: u32,
-    /// Rungs of the ladder, where the run has one.
+    /// Rungs taken, if the run has a ladder.
     pub rungs: Option<Taken>,
 }
 
 impl Trainer {
-    /// Its state at the end of an optimizer step. Waits for the device.
+    /// The trainer's state at the end of an optimizer step. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::NonFiniteLoss`]: what could only be continued to no end is not worth keeping.
+    /// [`Error::NonFiniteLoss`]: continuing from such a state would be pointless.
     pub fn state(&self) -> Result<TrainerState> {
         self.finite(self.losses.read()?)?;
         self.refuse_spoilt_weights()?;
@@ -47,9 +48,9 @@ impl Trainer {
         })
     }
 
-    /// Weights can be spoilt by a step whose loss was a number still. Waits for the device.
+    /// Refuses non-finite weights: a step whose loss was still finite can cause them. Waits for the device.
     pub(super) fn refuse_spoilt_weights(&self) -> Result<()> {
-        // Where there is no memory to look with, they are taken to be well.
+        // If there is no memory left for the check, the weights are assumed to be finite.
         if are_numbers(&self.learner.model).unwrap_or(true) {
             return Ok(());
         }
@@ -57,7 +58,7 @@ impl Trainer {
         Err(Error::NonFiniteLoss { step, cause })
     }
 
-    /// Handles on every tensor of its state, by name: the learner's, and the sum of the epoch's losses.
+    /// Handles on every tensor of the trainer's state, by name: the learner's, and the epoch's loss sum.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors = self.learner.tensors();
         tensors.push(("loss_sum".to_owned(), self.losses.sum.shallow_clone()));
@@ -65,11 +66,11 @@ impl Trainer {
     }
 
     /// Continues from `state` and from tensors by the names of [`tensors`](Self::tensors): `value`
-    /// returns them, of the shape and kind of the one it is shown. Where it fails, the trainer is of
-    /// no more use.
+    /// returns each with the shape and kind of the tensor it is given. After a failure the trainer must
+    /// not be used any more.
     ///
     /// # Errors
-    /// What `value` returns; a scaler's state that does not fit.
+    /// The errors of `value`; a scaler state that does not fit.
     pub fn restore<E: From<Error>>(
         &mut self,
         state: &TrainerState,

@@ -1,8 +1,9 @@
-//! One optimizer step, undone and tried again where it fails.
+//! One optimizer step, undone and retried if it fails.
 //!
-//! What a step changes before the optimizer moves the parameters: gradients, which are cleared; the
-//! buffers of batch norm, and on a failure within the optimizer the counts of its steps, which are
-//! kept in copies made once. Its batches are bytes on the host until the step is done.
+//! Before the optimizer updates the parameters, a step changes the gradients, which are cleared on
+//! failure, and the buffers of batch norm. These buffers, and the optimizer's step counts for a failure
+//! within the optimizer, are restored from copies allocated once. The batches stay on the host as bytes
+//! until the step is done.
 
 use data::Batch;
 use tch::Tensor;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::ladder::{Ladder, Recipe};
 use crate::learner::Learner;
 
-/// Tensors that a step changes in place, with copies from before it.
+/// Tensors that a step changes in place, with copies from before the step.
 #[derive(Debug)]
 pub(super) struct Saved {
     live: Vec<Tensor>,
@@ -25,7 +26,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Of the buffers of the model and the step counts of the optimizer. Allocates once.
+    /// Copies the buffers of the model and the step counts of the optimizer. Allocates once.
     pub(super) fn of(learner: &Learner) -> Result<Self> {
         let entries = learner.model.parameters().entries().iter();
         let buffers = entries.filter(|entry| !entry.spec.role.is_trainable());
@@ -58,11 +59,11 @@ impl Saved {
 }
 
 impl Trainer {
-    /// Takes one step on these batches: unchanged, or by the first rung of the ladder with which it
-    /// succeeds. Returns the loss of each batch.
+    /// Takes one step on these batches: with the recipe unchanged, or with the first rung of the ladder
+    /// that makes the step succeed. Returns the loss of each batch.
     ///
     /// # Errors
-    /// Where no rung mends the failure.
+    /// If no rung repairs the failure.
     pub(super) fn step<E>(
         &mut self,
         batches: &[Batch],
@@ -84,7 +85,7 @@ impl Trainer {
                 Err(error) => error,
             };
             let optimizer = &self.learner.optimizer;
-            // A step that the scaler skipped has moved nothing.
+            // A step skipped by the scaler left the parameters untouched.
             let has_moved =
                 optimizer.num_moves() != moves && !matches!(error, Error::GradientOverflow { .. });
             self.is_poisoned = has_moved || optimizer.is_under_way();
@@ -95,7 +96,7 @@ impl Trainer {
             let Some(failure) = error.failure() else {
                 return Err(error);
             };
-            // A snapshot from before the rung knows nothing of it.
+            // A snapshot from before the rung does not contain it.
             let (recipe, mut ladder) = (self.recipe(), self.ladder.clone());
             let next = ladder.as_mut();
             let Some(rung) = next.and_then(|ladder| ladder.next(&failure, &recipe)) else {
@@ -117,7 +118,7 @@ impl Trainer {
         Ok(watch.losses)
     }
 
-    /// Forward and backward alone, as in a step. Returns the loss of each batch.
+    /// Only the forward and backward passes of a step. Returns the loss of each batch.
     pub(super) fn accumulate_gradients(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
         let mut watch = StepWatch::new(self, batches.len(), Planted::default());
         let micro_batches = micro_batches(batches, self.micro_batch);
@@ -126,20 +127,20 @@ impl Trainer {
         Ok(watch.losses)
     }
 
-    /// Puts everything back as it was before the step, and gives back all memory that is not needed.
+    /// Restores the state from before the step, and releases all memory that is not needed.
     pub(super) fn undo(&mut self) -> Result<()> {
         self.restore_saved()?;
         self.is_peak_kept = false;
         device::empty_cache(self.learner.device())
     }
 
-    /// Puts everything back as it was before the step.
+    /// Restores the state from before the step.
     pub(super) fn restore_saved(&mut self) -> Result<()> {
         self.learner.zero_grad()?;
         self.saved.restore()
     }
 
-    /// Computes by this recipe from now on, with a new scaler where there is a `scale` for it.
+    /// Uses this recipe from now on, with a new scaler if `scale` is given.
     pub(super) fn adopt(&mut self, recipe: Recipe, scale: Option<f64>) -> Result<()> {
         let Recipe {
             config,
@@ -158,7 +159,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// How it computes.
+    /// How the trainer computes at present.
     pub fn recipe(&self) -> Recipe {
         Recipe {
             config: self.config.clone(),

@@ -1,5 +1,5 @@
-//! Before a long run: whether checkpointing and channels-last pay, measured on steps that are undone.
-//! The guide's Q3 and Q4.
+//! Before a long run: whether checkpointing and channels-last pay off, measured on steps that are
+//! undone. The guide's Q3 and Q4.
 
 use std::time::{Duration, Instant};
 
@@ -9,27 +9,27 @@ use crate::error::Result;
 use crate::ladder::{Failure, Ladder, Recipe, Rung};
 use data::Batch;
 
-/// Tries of each way, after one that is not counted; the fastest counts.
+/// Timed tries of each recipe, after an untimed one; the fastest counts.
 const TRIES: u32 = 2;
-/// Runs of fewer steps, or of less time, are over before it pays to look.
+/// Shorter runs end before a measurement pays off.
 const LEAST_STEPS: u64 = 200;
 const LEAST_TIME: Duration = Duration::from_secs(180);
-/// What has to be gained, as a share of a step's time: less is noise.
+/// The least gain, as a share of a step's time: anything less is noise.
 const WORTH_IT: f64 = 0.1;
 
-/// What may be dropped, in this order.
+/// The techniques that may be dropped, in this order.
 const WAYS: [fn(&Ladder, &Recipe) -> Option<Rung>; 2] =
     [Ladder::without_checkpointing, Ladder::without_channels_last];
 
-/// Says how long a step takes as the trainer does it now.
+/// Measures the time of a step with the trainer's present recipe.
 pub type Clock<'a> = dyn FnMut(&mut Trainer, &[Batch]) -> Result<Duration> + 'a;
 
 impl Trainer {
-    /// Whether a warm-up would look at anything, of a run that is so many steps long.
+    /// Whether a warm-up would measure anything in a run of `num_steps` steps.
     pub fn may_warm_up(&self, num_steps: u64) -> bool {
         let recipe = self.recipe();
         let has_other = |ladder: &Ladder| {
-            // Without a prediction the machine's memory would be tried out, which nobody survives.
+            // Without a prediction a trial could exhaust the machine's memory, which no process survives.
             let is_known =
                 self.learner.device().is_cuda() || ladder.predicted_bytes(&recipe).is_some();
             is_known && WAYS.iter().any(|drop| drop(ladder, &recipe).is_some())
@@ -39,13 +39,12 @@ impl Trainer {
             && self.ladder.as_ref().is_some_and(has_other)
     }
 
-    /// Drops what does not pay, of a run that is so many steps long: each technique that only costs
-    /// time here, where the run fits without. `clock` is [`Self::time_of_step`], but in tests.
-    /// Weights, statistics and scaler are as before. A step that the ladder has rungs for is left to
-    /// it.
+    /// In a run of `num_steps` steps, drops each technique that only costs time here, if the run fits
+    /// without it. `clock` is [`Self::time_of_step`], except in tests. Weights, statistics and scaler
+    /// are unchanged afterwards. A failure that the ladder has rungs for is left to the ladder.
     ///
     /// # Errors
-    /// Where a step fails otherwise.
+    /// If a step fails in a way that the ladder has no rungs for.
     pub fn warm_up<E>(
         &mut self,
         batches: &[Batch],
@@ -81,7 +80,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// By what share of a step's time `other` is faster. `None` where it does not fit.
+    /// By what share of a step's time `other` is faster. `None` if it does not fit.
     fn gain_of(
         &mut self,
         other: &Recipe,
@@ -98,7 +97,7 @@ impl Trainer {
             .map(|(now, then)| 1.0 - then.as_secs_f64() / now.as_secs_f64().max(1e-9)))
     }
 
-    /// The shortest of some tries; `None` where one fails as steps of a run may.
+    /// The shortest of several tries; `None` if one fails with a failure that the ladder handles.
     fn fastest(
         &mut self,
         batches: &[Batch],
@@ -116,11 +115,11 @@ impl Trainer {
         Ok(fastest)
     }
 
-    /// Time of the forward and backward passes of a step, which are undone. What the optimizer takes is
-    /// the same in every way.
+    /// Time of the forward and backward passes of a step, which are undone. The optimizer takes the same
+    /// time with every recipe.
     ///
     /// # Errors
-    /// As a step.
+    /// The errors of a step.
     pub fn time_of_step(&mut self, batches: &[Batch]) -> Result<Duration> {
         self.saved.save()?;
         device::synchronize(self.learner.device());
@@ -128,7 +127,7 @@ impl Trainer {
         let outcome = self.accumulate_gradients(batches);
         device::synchronize(self.learner.device());
         let time = begun.elapsed();
-        // What the allocator keeps is kept, as from step to step of a run.
+        // The allocator keeps its cache, as it does between the steps of a run.
         match outcome {
             Ok(losses) => {
                 drop(losses);
@@ -142,7 +141,7 @@ impl Trainer {
         }
     }
 
-    /// Computes by another recipe, without the memory that the allocator keeps for the present one.
+    /// Switches to another recipe, and releases the memory that the allocator has cached for this one.
     fn adopt_anew(&mut self, recipe: Recipe) -> Result<()> {
         device::empty_cache(self.learner.device())?;
         self.adopt(recipe, None)

@@ -1,5 +1,5 @@
-//! What a run looks at while a step is under way: its losses, the memory that is left, and the scale of
-//! the gradients. Faults planted for tests happen here too.
+//! What a run monitors during a step: its losses, the memory that is left, and the gradient scale.
+//! Faults planted for tests happen here too.
 
 use tch::Tensor;
 use torch_ext::ops::mul_scalar;
@@ -13,38 +13,38 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::learner::{Learner, StepHooks};
 
-/// This many steps skipped one after the other are more than a scale that was chosen too high.
+/// This many consecutive skipped steps mean more than an initial scale that was too high.
 const MOST_SKIPS: u32 = 5;
-/// Reading a loss or a scale waits for the device: on CUDA it is done in one of this many steps.
+/// Reading a loss or a scale waits for the device: on CUDA only one in this many steps does so.
 const LOOK_EVERY: u64 = 10;
 
 /// The hooks of one attempt at a step of a run.
 #[derive(Debug)]
 pub(super) struct StepWatch {
-    /// The loss of each batch of the step, whole once all gradients exist.
+    /// The loss of each batch of the step, complete once all gradients exist.
     pub(super) losses: Vec<Tensor>,
     num_batches: usize,
     /// Optimizer steps done.
     steps: u64,
     planted: Planted,
-    /// Present where the numbers of this step are read.
+    /// Present if the losses of this step are read.
     loss_watch: Option<LossWatch>,
-    /// Present where memory is looked at in this step.
+    /// Present if memory is checked in this step.
     guard: Option<Guard>,
-    /// Predicted bytes of the whole step, where its memory is not held already.
+    /// Predicted bytes of the whole step, if the process does not hold them already.
     predicted_bytes: u64,
-    /// Before the update, where it is read.
+    /// The scale before the update, if it is read in this step.
     scale: Option<f64>,
 }
 
 impl StepWatch {
-    /// For the next step of `trainer`, on this many batches.
+    /// Hooks for the next step of `trainer`, on this many batches.
     pub(super) fn new(trainer: &Trainer, num_batches: usize, planted: Planted) -> Self {
         let steps = trainer.position.steps;
         let is_cuda = trainer.learner.device().is_cuda();
         let is_looked_at = !is_cuda || steps.is_multiple_of(LOOK_EVERY);
         let guard = trainer.guard.filter(|guard| guard.is_due(steps));
-        // What an earlier step took is kept by the C library, and in use as the system sees it.
+        // The C library keeps the memory of an earlier step, so the system counts it as in use.
         let is_held = is_cuda || trainer.is_peak_kept;
         let ladder = trainer.ladder.as_ref();
         let ladder = ladder.filter(|_| guard.is_some() && !is_held);
@@ -61,7 +61,7 @@ impl StepWatch {
         }
     }
 
-    /// Refuses a step that was skipped, the last of too many.
+    /// Refuses a skipped step that is the last of too many in a row.
     pub(super) fn check_scale(
         &self,
         learner: &Learner,
@@ -70,7 +70,7 @@ impl StepWatch {
         if let Some(before) = self.scale
             && let Some(scale) = learner.scaler.current()?
             && scale_watch.is_collapse(scale)
-            // Else this step has moved the parameters, and is not the one to undo.
+            // Otherwise this step has updated the parameters and must not be undone.
             && scale < before
         {
             return Err(Error::GradientOverflow { scale });
@@ -116,7 +116,7 @@ impl StepHooks for StepWatch {
     }
 }
 
-/// Counts steps that the scaler skips one after the other.
+/// Counts consecutive steps that the scaler skips.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScaleWatch {
     last: f64,
@@ -124,7 +124,7 @@ pub(super) struct ScaleWatch {
 }
 
 impl ScaleWatch {
-    /// Of a scale that so many steps before it were skipped for.
+    /// Starts with this scale, which `num_skips` consecutive skipped steps led to.
     pub(super) const fn new(scale: f64, num_skips: u32) -> Self {
         Self {
             last: scale,
@@ -136,7 +136,7 @@ impl ScaleWatch {
         self.num_skips
     }
 
-    /// Takes the scale after some steps, each of which halves it where it was skipped. Whether it
+    /// Takes the scale after some steps; each skipped step halves it. Returns whether the scale
     /// collapses.
     fn is_collapse(&mut self, scale: f64) -> bool {
         let mut num_halvings = 0;
@@ -166,12 +166,12 @@ mod tests {
             assert!(!watch.is_collapse(scale));
         }
         assert!(watch.is_collapse(scale / 2.0));
-        // With a good step between them they are none.
+        // One good step in between resets the count.
         watch = ScaleWatch::new(1024.0, 0);
         for scale in [512.0, 256.0, 256.0, 128.0, 64.0, 32.0, 16.0] {
             assert!(!watch.is_collapse(scale));
         }
-        // Seen only now and then, and gone on with from a snapshot.
+        // The scale is read only once every few steps, and the count continues from a snapshot.
         assert!(!ScaleWatch::new(1024.0, 0).is_collapse(64.0));
         assert!(ScaleWatch::new(1024.0, 0).is_collapse(32.0));
         assert!(ScaleWatch::new(64.0, 4).is_collapse(32.0));
