@@ -7,17 +7,17 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::usage::UsageError;
 
-/// Held as long as it lives.
+/// The lock is held as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Lock {
     _folder: File,
 }
 
 impl Lock {
-    /// Locks `folder`. Where its file system knows no such locks there is none.
+    /// Locks `folder`. If its file system does not support locks, nothing is locked.
     ///
     /// # Errors
-    /// [`Error::Refused`] where another process holds it, [`Error::Io`] where there is no such folder.
+    /// [`Error::Refused`] if another process holds it, [`Error::Io`] if the folder does not exist.
     #[cfg(unix)]
     pub(super) fn take(folder: &Path) -> Result<Self> {
         use rustix::fs::{FlockOperation, flock};
@@ -34,7 +34,7 @@ impl Lock {
     /// Locks nothing.
     ///
     /// # Errors
-    /// Where there is no such folder.
+    /// If the folder does not exist.
     #[cfg(not(unix))]
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let file = File::open(folder).map_err(|e| Error::io("open", folder, e))?;

@@ -1,4 +1,4 @@
-//! What a run leaves behind: its folder, its summary, its pictures, its progress.
+//! The outputs of a run: its folder, its summary, its sample pictures, its progress.
 
 mod lock;
 mod progress;

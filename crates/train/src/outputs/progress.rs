@@ -1,4 +1,4 @@
-//! Progress on stderr: a bar where somebody watches, else a line per epoch.
+//! Progress on stderr: a bar on a terminal, otherwise a line per epoch.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use engine::trainer::EpochReport;
 pub struct Progress {
     device: Device,
     epochs: u32,
-    /// Epochs that were done before this process.
+    /// Epochs done before this process started.
     before: u32,
     bar: ProgressBar,
     started: Instant,
@@ -25,7 +25,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of `epochs` on `device`, of which `before` are done already.
+    /// Progress for a run of `epochs` on `device`, of which `before` are done already.
     pub fn new(device: Device, epochs: u32, before: u32) -> Self {
         let now = Instant::now();
         Self {
@@ -40,7 +40,7 @@ impl Progress {
         }
     }
 
-    /// A bar of `num_batches` for `epoch` (from 0).
+    /// Shows a bar of `num_batches` for `epoch` (from 0).
     pub fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
         self.images = 0;
         self.loss = None;
@@ -54,7 +54,7 @@ impl Progress {
     pub fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.images += images as u64;
         self.loss = loss.or(self.loss);
-        // Nobody watches: asking the device for its memory would be for nothing.
+        // The bar is hidden, so querying the device's memory would be wasted work.
         if self.bar.is_hidden() {
             return;
         }
@@ -75,7 +75,7 @@ impl Progress {
         self.bar.set_message("validating");
     }
 
-    /// The line of a finished epoch.
+    /// Prints the line of a finished epoch.
     pub fn epoch_done(&mut self, report: &EpochReport) {
         self.bar.finish_and_clear();
         let done = f64::from(report.epoch + 1 - self.before.min(report.epoch));
@@ -98,13 +98,13 @@ impl Progress {
         ));
     }
 
-    /// Removes the bar, so that what is printed next stands alone.
+    /// Removes the bar, so that the next output stands alone.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
     fn line(text: &str) {
-        // A closed stderr is no reason to end a run.
+        // A closed stderr must not end a run.
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }
 

@@ -1,5 +1,5 @@
-//! The folder of a run: made before training starts, so that an unwritable place costs
-//! nothing, and never one that holds another run.
+//! The folder of a run. It is created before training starts, so that an unwritable place wastes no
+//! training time, and it never holds another run.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
@@ -19,7 +19,7 @@ const MAX_NUMBER: u32 = 100_000;
 const METRICS: &str = "metrics.jsonl";
 const EVENTS: &str = "events.jsonl";
 
-/// A run's folder, locked. What cannot be written to it is kept and tried again.
+/// A run's folder, locked. Failed writes are kept and retried.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -28,26 +28,26 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes exactly `path`, which must be free: absent or empty.
+    /// Creates exactly `path`, which must be absent or empty.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it holds something, [`Error::Io`] where it cannot be written.
+    /// [`Error::Refused`] if it is not empty, [`Error::Io`] if it cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         Self::refuse_taken(path)?;
         fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
         Self::open(path)
     }
 
-    /// Opens the folder of a run to go on with it.
+    /// Opens the folder of a run to be continued.
     ///
     /// # Errors
-    /// [`Error::Refused`] where another run is in it, [`Error::Io`].
+    /// [`Error::Refused`] if another process is running in it, [`Error::Io`].
     pub fn reopen(path: &Path) -> Result<Self> {
         Self::locked(path)
     }
 
-    /// Cuts `metrics.jsonl` after its first `metrics_rows` lines and `events.jsonl` after its last whole
-    /// one. Returns how many lines are missing.
+    /// Truncates `metrics.jsonl` after its first `metrics_rows` lines and `events.jsonl` after its last
+    /// complete line. Returns how many lines are missing.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -57,8 +57,8 @@ impl RunDir {
         Ok(metrics_rows - kept)
     }
 
-    /// As [`create`](Self::create), and takes the folder of a run that ended before it had anything
-    /// to keep: so the same command can be given until it succeeds.
+    /// Like [`create`](Self::create), but also accepts the folder of a run that ended before it had
+    /// anything to keep, so that the same command can be repeated until it succeeds.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -73,7 +73,7 @@ impl RunDir {
         Ok(dir)
     }
 
-    /// What [`create_or_restart`](Self::create_or_restart) would refuse.
+    /// Refuses whatever [`create_or_restart`](Self::create_or_restart) would refuse.
     ///
     /// # Errors
     /// As [`refuse_taken`](Self::refuse_taken).
@@ -84,11 +84,11 @@ impl RunDir {
         Self::refuse_taken(path)
     }
 
-    /// What [`create`](Self::create) would refuse, and nothing made: to be asked before the data
-    /// is read, which can take long.
+    /// Refuses whatever [`create`](Self::create) would refuse, without creating anything: for a check
+    /// before the data is read, which can take long.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it holds something, [`Error::Io`] where it is no folder.
+    /// [`Error::Refused`] if it is not empty, [`Error::Io`] if it is not a folder.
     pub fn refuse_taken(path: &Path) -> Result<()> {
         match fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
             Ok(false) => Ok(()),
@@ -101,8 +101,8 @@ impl RunDir {
         }
     }
 
-    /// Makes `parent/NAME-NNN` with the next free number; the name is taken atomically, so that
-    /// two runs started at once get two folders.
+    /// Creates `parent/NAME-NNN` with the next free number; the name is claimed atomically, so that two
+    /// runs started at once get two folders.
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be written.
@@ -145,12 +145,12 @@ impl RunDir {
         &self.path
     }
 
-    /// A file in it.
+    /// The path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Writes a whole file, or leaves what was there and tries again with what is written next.
+    /// Writes a whole file, or leaves the old one and retries with the next write.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -158,7 +158,7 @@ impl RunDir {
         self.unwritten.write(self.path.join(name), bytes.into())
     }
 
-    /// Appends a line to `metrics.jsonl`, now or with what is written next.
+    /// Appends a line to `metrics.jsonl`, now or with the next write.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -174,10 +174,10 @@ impl RunDir {
         self.append(EVENTS, row)
     }
 
-    /// Tries again what could not be written.
+    /// Retries all failed writes.
     ///
     /// # Errors
-    /// [`Error::Io`] where something still cannot.
+    /// [`Error::Io`] if a write still fails.
     pub fn write_what_is_left(&mut self) -> Result<()> {
         self.unwritten.flush()
     }
@@ -190,7 +190,7 @@ impl RunDir {
     }
 }
 
-/// Removes what a process that was killed left half-written. Those that stay do no harm.
+/// Removes temporary files that a killed process left half-written. Any that remain do no harm.
 fn remove_temporary(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -200,7 +200,8 @@ fn remove_temporary(folder: &Path) {
     }
 }
 
-/// Cuts a log after its first `rows` lines, and after the last whole one; returns how many it has.
+/// Truncates a log after its first `rows` lines, and after the last complete line; returns how many
+/// lines it has.
 fn keep_lines(path: &Path, rows: u64) -> Result<u64> {
     let fail = |e| Error::io("write", path, e);
     let mut file = OpenOptions::new();
@@ -227,7 +228,7 @@ fn keep_lines(path: &Path, rows: u64) -> Result<u64> {
     Ok(kept)
 }
 
-/// Whether all in the folder was written before a first epoch or snapshot.
+/// Whether everything in the folder was written before the first epoch or snapshot.
 fn has_nothing_to_keep(path: &Path) -> bool {
     let names = |path: &Path| -> Vec<String> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -245,13 +246,13 @@ fn has_nothing_to_keep(path: &Path) -> bool {
     no_row && found.iter().all(known) && names(&path.join("last")).iter().all(only_started)
 }
 
-/// Makes `models_dir` and tries to write there: better found out before a run than after.
+/// Creates `models_dir` and tries to write there, so that a failure shows before the run, not after it.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn prepare_models_dir(models_dir: &Path) -> Result<()> {
     fs::create_dir_all(models_dir).map_err(|e| Error::io("create", models_dir, e))?;
-    // It has no name, and is gone when closed.
+    // The file has no name, and disappears when closed.
     tempfile::tempfile_in(models_dir)
         .map(drop)
         .map_err(|e| Error::io("write to", models_dir, e))

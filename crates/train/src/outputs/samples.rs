@@ -1,4 +1,4 @@
-//! Pictures of predictions: image, mask and answer side by side.
+//! Pictures of predictions: image, mask and prediction side by side.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use engine::evaluation::Evaluator;
 use engine::model::ForwardMode;
 use engine::predictor::classes;
 
-/// Pixels between the three.
+/// Pixels between the three panels.
 const GAP: usize = 4;
 
 /// Colours of classes 1.. in pictures; more classes start over.
@@ -85,7 +85,7 @@ fn save_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<(
     save_png(path, pixels, h, w, image::ExtendedColorType::Rgb8)
 }
 
-/// Writes a PNG by way of a temporary file.
+/// Writes a PNG through a temporary file.
 ///
 /// # Errors
 /// [`Error::Io`].

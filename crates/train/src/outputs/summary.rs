@@ -1,4 +1,4 @@
-//! `summary.json`: what other programs may rely on.
+//! `summary.json`, which other programs may rely on.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ use engine::metrics::ClassScore;
 pub enum Status {
     /// All epochs or steps are done.
     Completed,
-    /// Validation did not improve any more.
+    /// Validation stopped improving.
     EarlyStopped,
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C or SIGTERM ended the run.
     Interrupted,
-    /// The guard saw memory run short, and nothing was left to do about it.
+    /// The guard found memory nearly full, and the ladder had no rung left.
     EmergencyStop,
-    /// An error.
+    /// An error ended the run.
     Failed,
 }
 
@@ -30,7 +30,7 @@ pub enum Status {
 pub struct DeviceInfo {
     /// `cpu` or `cuda`.
     pub kind: &'static str,
-    /// A person's name for it.
+    /// The device's name for people.
     pub name: String,
     /// Bytes of its memory.
     pub total_bytes: Option<u64>,
@@ -39,21 +39,21 @@ pub struct DeviceInfo {
 /// Speed of a run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Throughput {
-    /// Images over time of a step, the median.
+    /// Median over steps of images divided by step time.
     pub images_per_second: Option<f64>,
-    /// Median optimizer step, warm-up left out.
+    /// Median time of an optimizer step, without warm-up.
     pub step_ms_median: Option<f64>,
 }
 
 /// Memory of a run, in bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
-    /// The most that tensors were predicted to hold, in a training step or in validation; `null`
-    /// where the estimator does not know the kernels.
+    /// The predicted peak of tensor bytes, in a training step or in validation; `null` if the
+    /// estimator does not know the kernels.
     pub predicted_peak_bytes: Option<u64>,
-    /// The most that tensors held.
+    /// The peak of tensor bytes.
     pub peak_allocated_bytes: Option<u64>,
-    /// The most that the allocator held; `null` on the CPU.
+    /// The peak of bytes held by the allocator; `null` on the CPU.
     pub peak_reserved_bytes: Option<u64>,
 }
 
@@ -68,13 +68,13 @@ pub struct Validation {
     pub best_threshold: Option<f64>,
     /// IoU at that threshold.
     pub best_threshold_iou: Option<f64>,
-    /// Epoch of it, from 1.
+    /// Epoch of the best validation, from 1.
     pub best_epoch: Option<u32>,
     /// Scores by class.
     pub per_class: Vec<ClassScore>,
 }
 
-/// Files of a run, relative to its folder; those outside of it by their whole path.
+/// Files of a run, relative to its folder; files outside it have absolute paths.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Artifacts {
     /// The resolved configuration.
@@ -85,7 +85,7 @@ pub struct Artifacts {
     pub last: Option<PathBuf>,
     /// One line per epoch.
     pub metrics: Option<PathBuf>,
-    /// What happened.
+    /// The log of events.
     pub events: Option<PathBuf>,
     /// Pictures of predictions.
     pub samples: Option<PathBuf>,
@@ -93,17 +93,17 @@ pub struct Artifacts {
     pub model: Option<PathBuf>,
 }
 
-/// One value that a run did not keep, and what for.
+/// One setting that a run changed, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fallback {
     /// Optimizer steps done by then; 0 before the run.
     pub step: u64,
-    /// What was the matter.
+    /// The reason for the change.
     pub failure: String,
-    /// What was run, as `key = value` before the run.
+    /// The old setting, as `key = value` for a change before the run.
     pub from: String,
-    /// What is run since then.
+    /// The new setting.
     pub to: String,
 }
 
@@ -134,15 +134,15 @@ impl Fallback {
 pub struct Summary {
     /// 1.
     pub schema_version: u32,
-    /// How it ended.
+    /// How the run ended.
     pub status: Status,
-    /// The error, where there was one.
+    /// The error, if any.
     pub error: Option<String>,
-    /// Where it ran.
+    /// The device.
     pub device: DeviceInfo,
-    /// What ran.
+    /// The final configuration.
     pub config: RunConfig,
-    /// `fp32`, `fp16` or `bf16`: what `auto` came to.
+    /// `fp32`, `fp16` or `bf16`; `auto` is resolved.
     pub precision: &'static str,
     /// Epochs finished.
     pub epochs: u32,
@@ -156,7 +156,7 @@ pub struct Summary {
     pub memory: Memory,
     /// Best validation.
     pub validation: Validation,
-    /// What was changed of what was asked for.
+    /// Changes to the requested configuration.
     pub fallbacks: Vec<Fallback>,
     /// Its files.
     pub artifacts: Artifacts,

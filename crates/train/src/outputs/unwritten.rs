@@ -1,5 +1,5 @@
-//! Files that a full disk, a read-only folder or a folder that is gone did not take: they are kept in
-//! memory and tried again, so that a run of days does not end for want of a megabyte.
+//! Writes that failed because of a full disk, a read-only folder or a missing folder: they are kept in
+//! memory and retried, so that a run of days does not end for want of a megabyte.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::weights::write_atomically;
 
-/// What is still to be written. A whole file is kept once, in its newest form.
+/// The pending writes. A whole file is kept once, in its newest form.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     files: BTreeMap<PathBuf, Vec<u8>>,
@@ -17,10 +17,10 @@ pub(super) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Writes a file, after what could not be written before.
+    /// Writes a file, after all pending writes.
     ///
     /// # Errors
-    /// [`Error::Io`] of the first that cannot be written; all others are.
+    /// [`Error::Io`] of the first file that cannot be written; all others are written.
     pub(super) fn write(&mut self, path: PathBuf, bytes: Vec<u8>) -> Result<()> {
         self.files.insert(path, bytes);
         self.flush()
@@ -35,7 +35,7 @@ impl Unwritten {
         self.flush()
     }
 
-    /// Tries all of it.
+    /// Retries all pending writes.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -57,19 +57,19 @@ impl Unwritten {
     }
 }
 
-/// Somebody may have removed it while the run was under way.
+/// Recreates the folder of a file, which may have been removed during the run.
 fn make_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
-/// All of `lines` or none of it, on the disk: a snapshot counts on the lines before it.
+/// Appends all of `lines` to the file on disk, or nothing: a snapshot relies on the lines before it.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     make_folder_of(path)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     let before = file.metadata()?.len();
     let written = file.write_all(lines).and_then(|()| file.sync_data());
     if written.is_err() {
-        // Half a line would be read as a damaged one. That this fails too changes nothing.
+        // Half a line would be read as a damaged line. If the truncation fails too, nothing is worse.
         drop(file.set_len(before));
     }
     written
@@ -83,7 +83,7 @@ mod tests {
     fn what_cannot_be_written_is_written_once_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("run");
-        // A file where the folder should be.
+        // A file stands in the folder's place.
         fs::write(&run, "").unwrap();
         let mut unwritten = Unwritten::default();
         for n in 0..2 {

@@ -1,8 +1,8 @@
-//! Which settings a run may be continued with.
+//! The settings that may change when a run is continued.
 //!
-//! A setting that says what is learnt, from what and how stays: the network, the data's size and
-//! order, the rate, the precision. What may change is how long the run goes on, and how a step is
-//! computed as long as it computes the same.
+//! Settings that determine what is learnt, from which data and how must stay: the network, the data's
+//! size and order, the learning rate, the precision. The length of the run may change, and so may the
+//! way a step is computed, as long as the result is the same.
 
 use config::keys::{KEYS, Key, Resume};
 use config::{Resolved, RunConfig};
@@ -11,19 +11,19 @@ use crate::error::{Error, Result};
 use crate::snapshot::Snapshot;
 use crate::usage::UsageError;
 
-/// The configuration of `snapshot` with what `given` has of flags and of a file, and what was
-/// changed by that, in words.
+/// The configuration of `snapshot` with the flags and the file in `given` applied, and a description
+/// of the resulting changes.
 ///
 /// # Errors
-/// [`Error::Snapshot`] where its own configuration cannot be read, [`Error::Refused`] with the setting
-/// that must not change, [`Error::Config`] where settings contradict each other.
+/// [`Error::Snapshot`] if its own configuration cannot be read, [`Error::Refused`] with the setting
+/// that must not change, [`Error::Config`] if settings contradict each other.
 pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<String>)> {
     let text = &snapshot.state().config;
     let mut table = table(text);
     let now = self::table(&given.config.to_toml());
     let asked = self::table(&snapshot.state().asked);
     let user = |key: &str| given.origins.given_by_user(key);
-    // The keys of checkpointing speak of one thing, and are taken together.
+    // The keys of checkpointing belong together, and are taken together.
     let goes_along = |key: &Key| key.resume == Resume::WithCheckpointing;
     let checkpointing = KEYS.iter().any(|key| goes_along(key) && user(key.name));
     let wanted = |key: &&Key| user(key.name) || (checkpointing && goes_along(key));
@@ -50,7 +50,8 @@ pub fn merged(snapshot: &Snapshot, given: &Resolved) -> Result<(RunConfig, Vec<S
     Ok((RunConfig::from_toml(&table.to_string())?, changes))
 }
 
-/// Of text that `to_toml` wrote; of other text nothing, and `from_toml` says so then.
+/// The table of a text that `to_toml` wrote; an empty table for any other text, which `from_toml`
+/// reports.
 fn table(text: &str) -> toml::Table {
     toml::from_str(text).unwrap_or_default()
 }

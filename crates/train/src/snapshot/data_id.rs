@@ -1,4 +1,4 @@
-//! Which data a run trains on: a snapshot's order of samples means nothing on other data.
+//! The identity of a run's data: a snapshot's sample order is meaningless for other data.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -7,25 +7,25 @@ use super::file::hex;
 use crate::run_data::{Pages, RunData};
 use data::Source;
 
-/// Where data comes from, and which samples it has.
+/// The source of the data and its samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataId {
-    /// Its name in the names of files.
+    /// The name of the data in file names.
     pub name: String,
-    /// The folder, absolute; none for built-in pages.
+    /// The folder, absolute; `None` for built-in pages.
     pub folder: Option<String>,
     /// Training images.
     pub train: u64,
     /// Validation images.
     pub val: u64,
-    /// SHA-256 of the samples' names in their order, training first. Not of the pixels: reading all
-    /// of them would take longer than many a run.
+    /// SHA-256 of the samples' names in order, training first. Pixels are not included: reading all of
+    /// them would take longer than many a run.
     pub names: String,
 }
 
 impl DataId {
-    /// Of `data`, which is called `name` and came from `folder`.
+    /// The identity of `data`, which is called `name` and came from `folder`.
     pub fn of(data: &RunData, name: &str, folder: Option<String>) -> Self {
         let (train, val) = (data.train.source(), data.val.source());
         let mut hash = Sha256::new();
@@ -41,7 +41,7 @@ impl DataId {
         }
     }
 
-    /// The built-in pages of that many.
+    /// This many built-in pages.
     pub fn pages(&self) -> Pages {
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Pages {
@@ -50,7 +50,7 @@ impl DataId {
         }
     }
 
-    /// How `now` is other data than this, in words; the place and the name may be others.
+    /// How `now` differs from this data, in words; the folder and the name may differ.
     pub fn differs_from(&self, now: &Self) -> Option<String> {
         if (self.train, self.val) != (now.train, now.val) {
             return Some(format!(

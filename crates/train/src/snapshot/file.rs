@@ -1,7 +1,7 @@
-//! One snapshot as a file: written in one pass, a tensor at a time, and read with all of it checked.
+//! One snapshot as a file: it is written in one pass, a tensor at a time, and fully checked when read.
 //!
-//! The last tensor is `sha256`, 32 bytes that are the digest of every byte before them. So a snapshot
-//! is a safetensors file like any other, and is hashed while it is written.
+//! The last tensor is `sha256`: 32 bytes with the digest of every byte before them. So a snapshot is an
+//! ordinary safetensors file, and is hashed while it is written.
 
 use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ const VERSION_KEY: &str = "snug_snapshot";
 const STATE_KEY: &str = "snug_state";
 
 /// Writes a snapshot to `out`. Each tensor is copied to the host, written, and dropped before the
-/// next one, so that neither the device nor the host holds more than one beside the run's own.
+/// next one, so that neither the device nor the host holds more than one in addition to the run's own.
 pub(super) fn write(
     out: &mut impl Write,
     state: &State,
     tensors: &[(String, Tensor)],
 ) -> Result<(), WriteError> {
-    // Wider kinds first: each tensor begins at a multiple of its size.
+    // Wider kinds come first, so that each tensor begins at a multiple of its element size.
     let mut order: Vec<&(String, Tensor)> = tensors.iter().collect();
     order.sort_by_key(|(_, t)| std::cmp::Reverse(t.kind().elt_size_in_bytes()));
     let header = header(state, &order)?;
@@ -116,9 +116,9 @@ fn header(state: &State, tensors: &[&(String, Tensor)]) -> Result<Vec<u8>, Write
     Ok(header)
 }
 
-/// Whether the file at `path` says of itself that it is a snapshot, whole or not.
+/// Whether the file at `path` claims to be a snapshot, complete or not.
 pub fn is_snapshot(path: &Path) -> bool {
-    // The metadata stand somewhere in the header, which is far smaller than this.
+    // The metadata are in the header, which is far smaller than this.
     const HEAD: u64 = 1 << 20;
     let mut head = Vec::new();
     let read = std::fs::File::open(path).and_then(|f| f.take(HEAD).read_to_end(&mut head));
@@ -135,7 +135,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads `path` and checks that it is a whole snapshot of this version.
+    /// Reads `path` and checks that it is a complete snapshot of this version.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Snapshot`] with what is wrong.
@@ -144,7 +144,7 @@ impl Snapshot {
         Self::from_bytes(path, bytes)
     }
 
-    /// The same of `bytes`, the contents of `path`.
+    /// Like [`Self::open`], from `bytes`, the contents of `path`.
     ///
     /// # Errors
     /// [`Error::Snapshot`] with what is wrong.
@@ -175,12 +175,12 @@ impl Snapshot {
         })
     }
 
-    /// Where it was read from.
+    /// The file that it was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file is still the one that was read.
+    /// Whether the file has not been replaced since it was read.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -196,15 +196,15 @@ impl Snapshot {
         Ok(self.bytes.ends_with(&digest))
     }
 
-    /// All but the tensors.
+    /// The state without tensors.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The tensor of that name, on the host, which must be like `like`.
+    /// The tensor with this name, on the host; its shape and kind must equal those of `like`.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] where it is missing, or of another shape or kind.
+    /// [`Error::Snapshot`] if it is missing or has another shape or kind.
     pub fn tensor(&self, name: &str, like: &Tensor) -> Result<Tensor> {
         let wrong = |message: String| Error::Snapshot {
             path: self.path.clone(),
@@ -236,7 +236,7 @@ impl Snapshot {
     }
 }
 
-/// The state's text, where the metadata are those of a snapshot of this version.
+/// The state's text, if the metadata belong to a snapshot of this version.
 fn state_text(metadata: &Metadata) -> Result<&str, String> {
     let metadata = metadata.metadata().as_ref();
     let of = |key: &str| metadata.and_then(|m| m.get(key));
@@ -253,7 +253,7 @@ fn state_text(metadata: &Metadata) -> Result<&str, String> {
         .ok_or_else(|| "damaged: it holds no state".to_owned())
 }
 
-/// Lower-case digits.
+/// Lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {

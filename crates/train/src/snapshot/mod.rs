@@ -1,12 +1,12 @@
-//! Snapshots: everything that a run continues from, in one file that is whole or not there.
+//! Snapshots: everything that a run continues from, in one file that is either complete or absent.
 //!
 //! `RUN/last/snapshot.safetensors` is a safetensors file (`file`): tensors by name, the rest of the
 //! state ([`State`]) as TOML in its metadata, because TOML keeps every bit of a float and knows NaN,
-//! and a SHA-256 of all of it at the end. [`Store`] replaces it so that at every moment a valid one
-//! is found, the one before it kept as `previous.safetensors`. `agree` says which
-//! settings a run may be continued with.
+//! and a SHA-256 of the whole file at the end. [`Store`] replaces it so that a valid snapshot exists at
+//! every moment, and keeps the one before it as `previous.safetensors`. `agree` decides which settings
+//! may change when a run is continued.
 //!
-//! What is not here: when one is written (`command::fit`), and bare weights (`weights`).
+//! Elsewhere: when a snapshot is written (`command::fit`), and bare weights (`weights`).
 
 mod agree;
 mod data_id;

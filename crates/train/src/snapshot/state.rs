@@ -1,4 +1,4 @@
-//! The part of a snapshot that is no tensor.
+//! The part of a snapshot besides its tensors.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,44 +6,44 @@ use super::DataId;
 use crate::outputs::Fallback;
 use engine::trainer::{EpochReport, TrainerState};
 
-/// Of the format. A snapshot of another version is refused: to guess what is missing would be no
-/// exact continuation.
+/// The version of the format. A snapshot of another version is refused: with missing state guessed,
+/// the run would not continue exactly.
 pub const VERSION: u32 = 1;
 
-/// What a run is and how far it has come.
+/// A run's identity and its progress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Version of Snug that wrote it.
     pub snug: String,
-    /// Version of libtorch, of which bits depend.
+    /// Version of libtorch, on which bit-identical results depend.
     pub libtorch: String,
     /// `cpu` or `cuda`.
     pub device: String,
     /// `fp32`, `fp16` or `bf16`.
     pub precision: String,
-    /// The configuration that it goes on with, as `config.toml` has it.
+    /// The configuration to continue with, in the form of `config.toml`.
     pub config: String,
-    /// What was asked for when it began, before the advisor and the ladder changed it: what is asked
-    /// for again is no change.
+    /// The configuration requested at the start, before the advisor and the ladder changed it: repeating
+    /// a requested setting is not a change.
     pub asked: String,
-    /// What it trains on.
+    /// The data that the run trains on.
     pub data: DataId,
-    /// Position, scaler.
+    /// The trainer's position and scaler.
     pub trainer: TrainerState,
-    /// What is written down of it so far.
+    /// The record of the run so far.
     pub record: Record,
 }
 
-/// More than any run counts, and far from where counting on would overflow.
+/// More than any run counts, and far below the point where counting further would overflow.
 const MAX_COUNT: u64 = 1 << 48;
 const MAX_EPOCHS: u32 = u32::MAX - 1;
-/// More built-in pages than are ever drawn; each has a place in memory.
+/// More built-in pages than are ever drawn; each takes space in memory.
 const MAX_PAGES: u64 = 1 << 16;
 
 impl State {
-    /// Refuses figures that no run comes to: they were not written by one, and what counts on from
-    /// them, or makes room for that many, would fail.
+    /// Refuses numbers that no run reaches: no run wrote them, and code that counts on from them or
+    /// allocates by them would fail.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self {
             data,
@@ -75,27 +75,27 @@ impl State {
     }
 }
 
-/// What a run's folder and its summary hold at a position.
+/// The contents of a run's folder and summary at a position.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Lines of `metrics.jsonl`: those after it are of steps that are trained again.
+    /// Lines of `metrics.jsonl`; any further lines describe steps that are trained again.
     pub metrics_rows: u64,
     /// Epochs in the summary.
     pub epochs: u32,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// The most that tensors held.
+    /// The peak of tensor bytes.
     pub peak_allocated_bytes: u64,
-    /// The most that the allocator held, on CUDA.
+    /// The peak of bytes held by the allocator, on CUDA.
     pub peak_reserved_bytes: Option<u64>,
-    /// Where a copy of the best weights is to go, absolute.
+    /// The folder for a copy of the best weights, absolute.
     pub models_dir: Option<String>,
     /// The best epoch.
     pub best: Option<EpochReport>,
-    /// What was changed of what was asked for.
+    /// Changes to the requested configuration.
     pub fallbacks: Vec<Fallback>,
-    /// Whether a rung of the run itself led to another recipe: its peak is that of no one recipe.
+    /// Whether a rung of the run itself led to another recipe: its peak does not belong to one recipe.
     #[serde(default)]
     pub is_changed: bool,
 }

@@ -1,10 +1,10 @@
 //! The folder of a run's snapshots, and how one replaces another.
 //!
-//! The new one is written beside (`.snapshot.new`) and synced; the present one is renamed to
-//! `previous.safetensors`; the new one is renamed to its place; the folder is synced. Whatever
-//! moment the power goes, one of the two names holds a whole snapshot: before the first rename the
-//! present one, between the renames the previous one, after the second the new one. Should a file
-//! system keep the second rename and lose the first, both names hold whole ones still.
+//! The new snapshot is written to `.snapshot.new` and synced; the present one is renamed to
+//! `previous.safetensors`; the new one is renamed to the present one's name; the folder is synced.
+//! Whenever the power fails, one of the two names holds a complete snapshot: before the first rename
+//! the present one, between the renames the previous one, after the second rename the new one. If a
+//! file system keeps the second rename but loses the first, both names still hold complete snapshots.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -17,31 +17,31 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::fault;
 
-/// The newest one.
+/// The newest snapshot.
 pub const SNAPSHOT: &str = "snapshot.safetensors";
-/// The one before it.
+/// The snapshot before it.
 pub const PREVIOUS: &str = "previous.safetensors";
-/// One being written. The run's lock sees to it that nobody else writes here.
+/// A snapshot being written. The run's lock ensures that no other process writes here.
 const NEW: &str = ".snapshot.new";
 const FOLDER: &str = "last";
 
-/// Where a run's snapshots go.
+/// The folder of a run's snapshots.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
 }
 
 impl Store {
-    /// In `run/last`; what an earlier process left half-written there is removed.
+    /// The store in `run/last`; a half-written snapshot left there by an earlier process is removed.
     pub fn of_run(run: &Path) -> Self {
         let folder = run.join(FOLDER);
-        // That there is none is usual, and that it stays does no harm: it is overwritten.
+        // Usually there is none; one that cannot be removed does no harm, since it is overwritten.
         drop(fs::remove_file(folder.join(NEW)));
         Self { folder }
     }
 
-    /// Puts the previous snapshot in the newest one's place, which is kept as `set-aside.safetensors`:
-    /// the next write would else move a damaged file over the whole one.
+    /// Replaces the newest snapshot with the previous one, and keeps the newest as
+    /// `set-aside.safetensors`: otherwise the next write would move a damaged file over the good one.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -61,17 +61,17 @@ impl Store {
         self.folder.join(SNAPSHOT)
     }
 
-    /// Writes a snapshot. Where that fails, those that are there are untouched.
+    /// Writes a snapshot. If that fails, the existing snapshots are untouched.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file; what reading a tensor returns.
+    /// [`Error::Io`] with the file; the errors of reading a tensor.
     pub fn write(&self, state: &State, tensors: &[(String, Tensor)]) -> Result<()> {
         let new = self.folder.join(NEW);
         let written = self
             .write_new(&new, state, tensors)
             .and_then(|()| Ok(self.replace(&new)?));
         written.map_err(|error| {
-            // A full disk needs the room.
+            // A full disk needs the space.
             drop(fs::remove_file(&new));
             match error {
                 WriteError::Io(error) => Error::io("write", self.path(), error),
@@ -86,7 +86,7 @@ impl Store {
         state: &State,
         tensors: &[(String, Tensor)],
     ) -> Result<(), WriteError> {
-        // Somebody may have removed the folder of a run under way.
+        // The folder may have been removed during the run.
         fs::create_dir_all(&self.folder)?;
         let mut out = BufWriter::new(File::create(new)?);
         fault::reached("snapshot:created");
@@ -102,7 +102,7 @@ impl Store {
         let present = self.path();
         match fs::rename(&present, self.folder.join(PREVIOUS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            // The first one: its folder is new as well.
+            // This is the first snapshot, so its folder is new as well.
             Err(_) => self.folder.parent().map_or(Ok(()), sync_folder)?,
             Ok(()) => {}
         }
@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-/// Makes renames in `folder` last.
+/// Makes renames in `folder` durable.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
@@ -123,20 +123,20 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a run's folder has to continue from.
+/// The snapshot found in a run's folder.
 #[derive(Debug)]
 pub struct Found {
-    /// The newest valid one.
+    /// The newest valid snapshot.
     pub snapshot: Snapshot,
-    /// Said where it is the previous one.
+    /// A note for the user if it is the previous one.
     pub note: Option<String>,
 }
 
-/// The snapshot that `run` continues from; `None` where it has none. The previous one stands in
-/// where there is no newer, and not where the newer is damaged: who takes a step back should know.
+/// The snapshot that `run` continues from; `None` if it has none. The previous one is used if no
+/// newer one exists, but not if the newer one is damaged: a step back must be the user's decision.
 ///
 /// # Errors
-/// [`Error::Snapshot`] with what is wrong and, where there is one, the previous to take.
+/// [`Error::Snapshot`] with the fault and, if there is one, the previous snapshot to use.
 pub fn find(run: &Path) -> Result<Option<Found>> {
     let folder = run.join(FOLDER);
     let [newest, previous] = [SNAPSHOT, PREVIOUS].map(|name| folder.join(name));
@@ -163,7 +163,7 @@ pub fn find(run: &Path) -> Result<Option<Found>> {
     }))
 }
 
-/// The error, with the previous snapshot as the way out where that one is good.
+/// The error, with a hint to the previous snapshot if that one is valid.
 fn offering(error: Error, previous: &Path) -> Error {
     let Error::Snapshot { path, message, .. } = &error else {
         return error;

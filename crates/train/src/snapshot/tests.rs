@@ -89,7 +89,7 @@ fn every_figure_comes_back_bit_for_bit() {
     let store = Store::of_run(dir.path());
     store.write(&state, &trainer.tensors()).unwrap();
     let snapshot = Snapshot::open(&store.path()).unwrap();
-    // NaN is unequal to itself; its text is not. The texts have every digit that tells floats apart.
+    // NaN is unequal to itself, but its text is equal. The texts have all digits that distinguish floats.
     assert_eq!(format!("{:?}", snapshot.state()), format!("{state:?}"));
     let read = RunConfig::from_toml(&snapshot.state().config).unwrap();
     assert_eq!(read, trainer.config);
@@ -115,7 +115,7 @@ fn the_scaler_goes_on() {
     };
     to.restore(&state, value).unwrap();
     assert_eq!(to.state().unwrap(), state);
-    // A run without a scaler has none to give.
+    // A run without a scaler has no scaler state.
     state.scaler = None;
     assert!(matches!(
         to.restore(&state, value),
@@ -136,12 +136,12 @@ fn at_every_moment_of_a_write_a_whole_one_is_found() {
     assert_eq!(steps(run), Some(3));
     let previous = Snapshot::open(&last.join(PREVIOUS)).unwrap();
     assert_eq!(previous.state().trainer.position.steps, 2);
-    // Cut off while the new one is written: what there is of it does not count, and goes.
+    // Interrupted while the new one is written: the partial file is ignored and removed.
     fs::write(last.join(".snapshot.new"), "half").unwrap();
     assert_eq!(steps(run), Some(3));
     Store::of_run(run);
     assert_eq!(fs::read_dir(&last).unwrap().count(), 2);
-    // Between the renames.
+    // Interrupted between the renames.
     fs::rename(last.join(SNAPSHOT), last.join(PREVIOUS)).unwrap();
     assert_eq!(steps(run), Some(3));
     assert!(find(run).unwrap().unwrap().note.is_some());
@@ -158,7 +158,7 @@ fn one_that_cannot_be_written_leaves_the_others() {
     let trainer = trainer(Precision::Fp32);
     let store = write(run, &trainer, 1);
     let whole = fs::read(store.path()).unwrap();
-    // A folder of its name: nothing can be written there.
+    // A folder with the temporary file's name makes the write fail.
     fs::create_dir(run.join("last/.snapshot.new")).unwrap();
     let error = store
         .write(&state(&trainer, 2), &trainer.tensors())

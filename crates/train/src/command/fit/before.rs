@@ -1,5 +1,5 @@
-//! What is looked at before the first step: whether AMP answers as fp32 does, and in a long run whether
-//! checkpointing and channels-last pay.
+//! Checks before the first step: whether AMP agrees with fp32, and in a long run whether checkpointing
+//! and channels-last pay off.
 
 use super::recorder::Recorder;
 use crate::command::console;
@@ -10,7 +10,7 @@ use engine::interrupt::Interrupt;
 use engine::precision::Precision;
 use engine::trainer::Trainer;
 
-/// Looks, and says what there is to see.
+/// Runs the checks and reports their results.
 pub(super) fn look(
     trainer: &mut Trainer,
     data: &RunData,
@@ -46,7 +46,7 @@ pub(super) fn look(
                 return Err(engine::Error::Interrupted { step });
             }
             num_tries += 1;
-            // One is enough to see that a run is short.
+            // One try is enough to see that a run is short.
             if num_tries == 2 {
                 console::note("timing steps with and without checkpointing and channels-last");
             }

@@ -35,7 +35,7 @@ impl GuardFlags {
     }
 }
 
-/// Says how warm the GPU is, where there is one that says so.
+/// Reports the temperature of the GPU, if it is known.
 pub(super) fn say_temperature(device: Device) {
     if let Some(celsius) = device::temperature(device) {
         console::note(&format!("GPU temperature: {celsius} \u{b0}C"));

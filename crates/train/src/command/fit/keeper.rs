@@ -1,4 +1,4 @@
-//! When a snapshot is written, and what happens when that fails: the run goes on.
+//! When a snapshot is written, and what happens if that fails: the run continues.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ use engine::trainer::{Position, Trainer};
 pub(super) struct Keeper {
     store: Store,
     data: DataId,
-    /// The configuration that was asked for.
+    /// The requested configuration.
     asked: String,
-    /// `None`: at epochs and at the end only.
+    /// The interval; `None` means only at epochs and at the end.
     every: Option<Duration>,
-    /// When one was last tried. A clock that is set back has no part in it.
+    /// The time of the last attempt. The clock is monotonic.
     tried_at: Instant,
     written: Option<Position>,
     is_failing: bool,
 }
 
 impl Keeper {
-    /// For the run in the folder `run`, with a snapshot each `minutes` where that is not 0.
+    /// A keeper for the run in the folder `run`, with a snapshot every `minutes` unless that is 0.
     pub(super) fn new(run: &Path, data: DataId, asked: String, minutes: f64) -> Self {
         Self {
             store: Store::of_run(run),
@@ -40,13 +40,13 @@ impl Keeper {
         }
     }
 
-    /// Whether it is time for one between epochs.
+    /// Whether a snapshot between epochs is due.
     pub(super) fn is_due(&self) -> bool {
         self.every
             .is_some_and(|every| self.tried_at.elapsed() >= every)
     }
 
-    /// Writes one, or warns: the one before stays, and the next is tried in its turn.
+    /// Writes a snapshot, or warns: the previous one stays, and the next attempt comes at its usual time.
     pub(super) fn try_write(&mut self, trainer: &Trainer, record: Record) {
         match self.write(trainer, record) {
             Ok(()) if self.is_failing => {
@@ -65,7 +65,7 @@ impl Keeper {
         }
     }
 
-    /// Writes one, where the position is another than that of the last.
+    /// Writes a snapshot, unless the position has not changed since the last one.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).

@@ -187,7 +187,7 @@ fn warn_about_batch(images: usize, batch: usize) {
     }
 }
 
-/// The banner, and where it runs.
+/// Prints the banner and the device.
 fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 2]) {
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .iter()
@@ -214,12 +214,12 @@ fn say_forecast(forecast: &Forecast) {
     ));
 }
 
-/// Refuses what this build, or this version, does not have.
+/// Refuses whatever this build, or this version, lacks.
 fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
     Ok(compose::require_features(config)?)
 }
 
-/// The folder of a run that goes on, or a new one.
+/// The folder of a resumed run, or a new one.
 fn open_run_dir(args: &FitArgs, start: &Start, trainer: &Trainer, dataset: &str) -> Result<RunDir> {
     let create = match start {
         Start::Exact(exact) => return exact.open(trainer, recorder::BEST, recorder::LAST),
@@ -233,7 +233,8 @@ fn open_run_dir(args: &FitArgs, start: &Start, trainer: &Trainer, dataset: &str)
     }
 }
 
-/// For a snapshot that is read in another folder. What is not UTF-8 has to be named again then.
+/// An absolute path, for a snapshot that is read from another working folder. A path that is not UTF-8
+/// must be given again then.
 fn absolute(path: &Path) -> String {
     let real = path.canonicalize().or_else(|_| std::path::absolute(path));
     real.unwrap_or_else(|_| path.to_owned())
@@ -242,7 +243,7 @@ fn absolute(path: &Path) -> String {
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
-    /// More than any run takes, and well within what a `Duration` holds.
+    /// Longer than any run, and well within the range of a `Duration`.
     const MAX: f64 = 1e6;
     let value: Option<f64> = text.parse().ok();
     value
@@ -250,7 +251,7 @@ fn minutes(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("must be a number from 0 to {MAX}"))
 }
 
-/// Refuses names that are none.
+/// Refuses invalid names.
 fn refuse_names(args: &FitArgs) -> Result<()> {
     for (flag, name) in [("--run-name", &args.run_name), ("--dataset", &args.dataset)] {
         let Some(name) = name else { continue };
@@ -263,7 +264,7 @@ fn refuse_names(args: &FitArgs) -> Result<()> {
     Ok(())
 }
 
-/// Refuses folders that would be refused only once the data is read.
+/// Refuses, early, folders that would otherwise be refused only after the data is read.
 fn refuse_places(args: &FitArgs, may_restart: bool) -> Result<()> {
     let refuse = if may_restart {
         RunDir::refuse_worth_keeping
@@ -278,8 +279,7 @@ fn refuse_places(args: &FitArgs, may_restart: bool) -> Result<()> {
 }
 
 fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
-    /// What one step may cost on a CPU before a person should be told, in FLOPs: more than a
-    /// minute at 100 GFLOP/s.
+    /// The cost of one step on a CPU above which the user is warned, in FLOPs: a minute at 100 GFLOP/s.
     const SLOW_STEP: f64 = 6e12;
     let network = config.network();
     let Ok(flops) = estimator::Flops::per_image(&network, config.img_size) else {

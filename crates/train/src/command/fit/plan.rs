@@ -1,4 +1,4 @@
-//! What to run: the flags that decide it, and the proposal of the advisor.
+//! The plan of a run: the flags that decide it, and the proposal of the advisor.
 
 use advisor::Change;
 use clap::Args;
@@ -32,19 +32,19 @@ pub(super) struct PlanFlags {
     memory_limit: Option<SizeArg>,
 }
 
-/// What runs.
+/// The plan of a run.
 pub(super) struct Plan {
     pub(super) config: RunConfig,
     pub(super) precision: Precision,
     pub(super) data: RunData,
-    /// What it was changed in.
+    /// The changes to the requested configuration.
     pub(super) changes: Vec<Change>,
-    /// For steps that fail; with `--strict` there is none.
+    /// The ladder for failed steps; `None` with `--strict`.
     pub(super) ladder: Option<Ladder>,
 }
 
 impl PlanFlags {
-    /// Sets the limit on a GPU, which has to be there before the first tensor.
+    /// Sets the limit on a GPU, which must be in effect before the first tensor exists.
     pub(super) fn limit_gpu(&self, device: Device) -> Result<()> {
         let (Some(limit), Device::Cuda(n)) = (&self.memory_limit, device) else {
             return Ok(());
@@ -57,8 +57,8 @@ impl PlanFlags {
         Ok(())
     }
 
-    /// Decides what runs of what was asked for (of a run that `is_resumed`, that it goes on as it was),
-    /// and sets the limit on the CPU.
+    /// Decides what to run, given the request, and sets the limit on the CPU. A run that `is_resumed`
+    /// continues unchanged.
     pub(super) fn decide(
         &self,
         asked: RunConfig,
@@ -80,7 +80,7 @@ impl PlanFlags {
             validation: data.val.source().len(),
         };
         let (batch, use_amp) = (asked.batch, asked.use_amp);
-        // A run that goes on does so as it was; the ladder is there for what has changed.
+        // A resumed run continues unchanged; the ladder handles circumstances that have changed.
         let consent = if is_resumed {
             Consent::Force
         } else {

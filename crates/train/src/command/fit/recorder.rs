@@ -1,4 +1,4 @@
-//! Writes down what a run does: progress, logs, weights, and at the end the summary.
+//! Records a run: progress, logs, weights, and at the end the summary.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use engine::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const LAST: &str = "last/weights.safetensors";
 const SAMPLES: &str = "samples";
-/// Pictures of predictions.
+/// The number of sample pictures.
 const NUM_SAMPLES: usize = 4;
 
 /// Observes a run and keeps its folder.
@@ -41,24 +41,24 @@ pub(super) struct Recorder {
     keeper: Keeper,
     device: Device,
     progress: Progress,
-    /// As it was when this process took over.
+    /// The record when this process took over.
     before: Record,
     best: Option<EpochReport>,
     epochs: u32,
     metrics_rows: u64,
     started: Instant,
-    /// Whether something could not be written, and was said to be so.
+    /// Whether a write failed and the user was told.
     is_failing: bool,
     predicted: Predicted,
-    /// A rung of this run led to another recipe.
+    /// Whether a rung of this run led to another recipe.
     is_changed: bool,
     largest_batch: LargestBatch,
-    /// Before the run and in it.
+    /// The fallbacks before and during the run.
     fallbacks: Vec<Fallback>,
 }
 
 impl Recorder {
-    /// Writes the resolved configuration first. `before` is of the run so far.
+    /// Writes the resolved configuration first. `before` is the record of the run so far.
     pub(super) fn new(
         mut dir: RunDir,
         keeper: Keeper,
@@ -102,7 +102,7 @@ impl Recorder {
         })
     }
 
-    /// What a snapshot holds of the files and the summary.
+    /// The part of a snapshot that describes the files and the summary.
     fn record(&self) -> Record {
         let peak = device::peak(self.device);
         let before = &self.before;
@@ -119,8 +119,8 @@ impl Recorder {
         }
     }
 
-    /// Says once that something could not be written. It is tried again with what is written next, and
-    /// is a failure of the run only if it still cannot be at its end.
+    /// Warns once that a write failed. It is retried with the next write, and makes the run fail only if
+    /// it still fails at the end.
     fn warn_unwritten(&mut self, written: Result<()>) {
         match written {
             Err(error) if !self.is_failing => {
@@ -135,12 +135,12 @@ impl Recorder {
         }
     }
 
-    /// Writes the configuration anew, where a warm-up may have changed it.
+    /// Rewrites the configuration, which a warm-up may have changed.
     pub(super) fn write_config(&mut self, trainer: &Trainer) -> Result<()> {
         write_config(&mut self.dir, trainer)
     }
 
-    /// Takes down how AMP compares with fp32.
+    /// Records how AMP compares with fp32.
     pub(super) fn compared(&mut self, precision: Precision, agreement: &Agreement) {
         let line = format!("AMP check ({}): {agreement}", precision.name());
         if agreement.holds() {
@@ -159,7 +159,7 @@ impl Recorder {
         self.warn_unwritten(logged);
     }
 
-    /// Writes the summary, whatever the outcome, and returns what to tell the user.
+    /// Writes the summary, whatever the outcome, and returns the report for the user.
     pub(super) fn finish(
         mut self,
         trainer: &Trainer,
@@ -174,19 +174,19 @@ impl Recorder {
             Ok(_) | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
                 true
             }
-            // It could only be continued to no end.
+            // Continuing from here would be pointless.
             Err(Error::Engine(Engine::NonFiniteLoss {
                 cause: Cause::Weights,
                 ..
             })) => false,
-            // A run that has not begun has nothing to lose.
+            // A run that has not started has nothing to lose.
             Err(_) => step > 0 && !trainer.is_poisoned(),
         };
         if is_worth_it {
             let saved = self.save_last(trainer, outcome.is_err());
             let saved = saved.map_err(|e| e.during_run(step));
             outcome = match outcome {
-                // A stop that promises a state to go on from has failed without one.
+                // This stop promises a state to continue from; without one, it has failed.
                 Ok(_)
                 | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
                     saved.and(outcome)
@@ -194,7 +194,7 @@ impl Recorder {
                 failed => failed,
             };
         }
-        // The pictures and the copy show the weights that the figures are of.
+        // Samples and the published copy use the best weights, which the reported scores describe.
         let (mut samples, mut model) = (None, None);
         if outcome.is_ok() && self.best.is_some() {
             match self.publish(trainer, val, models) {
@@ -225,7 +225,7 @@ impl Recorder {
         remember(&summary, self.device, self.predicted, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
-            // What ended the run says more than that a full disk did not take the summary.
+            // The error that ended the run matters more than a summary that did not fit on a full disk.
             Err(error) => {
                 console::note(&report);
                 Err(error)
@@ -233,9 +233,9 @@ impl Recorder {
         }
     }
 
-    /// What a run ends with that can be continued, and what could not be written before.
+    /// Writes the last state of a run that can be continued, and everything not written before.
     fn save_last(&mut self, trainer: &Trainer, interrupted: bool) -> Result<()> {
-        // First, since it refuses weights that are no numbers.
+        // This comes first, because it refuses non-finite weights.
         self.keeper.write(trainer, self.record())?;
         if interrupted {
             self.dir
@@ -250,7 +250,7 @@ impl Recorder {
         self.dir.write("summary.json", text + "\n")
     }
 
-    /// Draws the samples and copies the weights; returns where both went, as in [`Artifacts`].
+    /// Draws the samples and copies the weights; returns both paths, as in [`Artifacts`].
     fn publish(
         &self,
         trainer: &Trainer,
@@ -342,12 +342,12 @@ impl Observer<Error> for Recorder {
         let step = trainer.steps();
         self.progress.clear();
         console::warn(&in_words(step, failure, rung));
-        // What comes after is another run: this one can still be gone back to.
+        // From here on the results differ: this snapshot preserves the state before the change.
         if !rung.is_bit_exact && step > 0 {
             self.keeper.try_write(trainer, self.record());
         }
         if rung.recipe != trainer.recipe() {
-            // That was of another recipe, and the peak so far stays in the record.
+            // The prediction was for another recipe, and the peak so far stays in the record.
             self.predicted = Predicted::default();
             self.is_changed = true;
         }
@@ -413,8 +413,8 @@ impl Observer<Error> for Recorder {
         }
         self.epochs = report.epoch + 1;
         self.metrics_rows += 1;
-        // In this order: a snapshot counts on the line, and whoever continues from it makes the files
-        // of weights anew (`resume`).
+        // The order matters: a snapshot relies on the line, and a resumed run recreates the weights
+        // files (`resume`).
         let logged = self.dir.log_metrics(&row);
         self.warn_unwritten(logged);
         fault::reached("epoch:logged");

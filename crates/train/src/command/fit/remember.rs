@@ -1,4 +1,4 @@
-//! The line that a run leaves in the ledger: what was predicted of it beside what it took.
+//! The line that a run leaves in the ledger: its predicted and its measured cost.
 
 use advisor::ledger::{
     self, Entry, LargestBatch, Measured, Place, Predicted, SCHEMA_VERSION, Shape,
@@ -11,7 +11,7 @@ use crate::command::console;
 use crate::outputs::{Status, Summary};
 use engine::device;
 
-/// Appends the run, where it made a step and did not fail. That it cannot be is a warning: the run
+/// Appends the run if it made a step and did not fail. A failed write is only a warning: the run
 /// itself is saved by then.
 pub(super) fn remember(
     summary: &Summary,
@@ -28,7 +28,7 @@ pub(super) fn remember(
     }
     let entry = entry(summary, status, on, (predicted, largest_batch));
     match place.keep(&entry) {
-        // Said once: a file outside of the run's folder should surprise nobody.
+        // Reported once, so that a file outside the run's folder is no surprise.
         Ok(Some(kept)) if kept.is_new => console::note(&format!(
             "ledger: predicted and measured memory and speed are kept in `{}`, on this machine \
              alone; `SNUG_LEDGER=off` keeps none, `advisor ledger` reads them",
@@ -58,11 +58,11 @@ fn entry(
 ) -> Entry {
     let now = OffsetDateTime::now_utc();
     let (hour, minute, second) = now.to_hms();
-    // Its own figure of the end of a run, which is the peak as long as nothing was handed back.
+    // The process's own bytes at the end of the run, which are the peak if nothing was released.
     let total_bytes = device::bytes_in_use(on).ok().and_then(|it| it.process);
     Entry {
         schema_version: SCHEMA_VERSION,
-        // RFC 3339. The feature of `time` for it would bring a crate of macros along.
+        // RFC 3339. The feature of `time` for this format would pull in a macro crate.
         date: format!("{}T{hour:02}:{minute:02}:{second:02}Z", now.date()),
         device: described(summary, on),
         libtorch: library::runtime_version(),

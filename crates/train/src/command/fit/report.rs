@@ -1,4 +1,4 @@
-//! What a run tells its user: a rung that it takes, and in the end what it came to.
+//! Messages of a run to its user: each rung taken, and the outcome at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::outputs::{Status, Summary};
 use engine::ladder::{Failure, Rung};
 use engine::trainer::EpochReport;
 
-/// What happened, what is done about it, and what that means.
+/// The failure, the change in response, and its consequences.
 pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
     let Rung {
         from,
@@ -28,7 +28,7 @@ pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
     )
 }
 
-/// What a run came to and which files it left in its folder; the summary itself where it could be
+/// The outcome of a run and the files that it left in its folder, including the summary if it could be
 /// written.
 pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Path) -> String {
     let mut lines = Vec::new();

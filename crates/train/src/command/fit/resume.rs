@@ -1,4 +1,4 @@
-//! `--resume`: where a run starts from, found before anything is read or written.
+//! `--resume`: the starting point of a run, determined before anything is read or written.
 
 use std::path::{Path, PathBuf};
 
@@ -16,20 +16,21 @@ use crate::weights::{self, WeightsFile};
 use engine::precision::Precision;
 use engine::trainer::Trainer;
 
-/// Where a run starts from.
+/// The starting point of a run.
 #[derive(Debug)]
 pub(super) enum Start {
     /// New weights.
     New,
-    /// `--resume auto` with nothing to continue: new weights, in a folder that may hold a beginning.
+    /// `--resume auto` with nothing to continue: new weights, in a folder that may hold a run that barely
+    /// started.
     Again,
-    /// New training of these weights.
+    /// A new run from these weights.
     Warm(WeightsFile),
-    /// The middle of a run.
+    /// A run to be continued.
     Exact(Box<Exact>),
 }
 
-/// A run to go on with.
+/// A run to be continued.
 #[derive(Debug)]
 pub(super) struct Exact {
     /// Its folder.
@@ -37,7 +38,7 @@ pub(super) struct Exact {
     snapshot: Snapshot,
 }
 
-/// The long help of `--resume`; which settings may differ is what the rows of the keys say.
+/// The long help of `--resume`; the rows of the keys say which settings may differ.
 pub(super) fn help() -> String {
     let mut flags: Vec<String> = Vec::new();
     for key in KEYS.iter().filter(|key| key.resume != Resume::Fixed) {
@@ -57,7 +58,7 @@ pub(super) fn help() -> String {
     )
 }
 
-/// What `--resume` means.
+/// Resolves `--resume`.
 pub(super) fn start(args: &FitArgs) -> Result<Start> {
     let Some(resume) = &args.resume else {
         return Ok(Start::New);
@@ -66,7 +67,7 @@ pub(super) fn start(args: &FitArgs) -> Result<Start> {
         return newest(args);
     }
     let (run, snapshot) = if resume.is_dir() {
-        // `RUN/last` is as good as `RUN`.
+        // `RUN/last` means the same as `RUN`.
         let run = match resume.parent() {
             Some(parent) if resume.ends_with("last") => parent,
             _ => resume,
@@ -117,8 +118,8 @@ fn is_same(a: &Path, b: &Path) -> bool {
     real(a) == real(b)
 }
 
-/// The folder that was asked for, or of the runs of this data the one of the highest number, where it
-/// has a snapshot. By number: clocks are set back.
+/// The requested folder, or the run of this data with the highest number, if it has a snapshot. Numbers
+/// decide, because clocks can be set back.
 fn newest(args: &FitArgs) -> Result<Start> {
     let runs = match folder_asked_for(args) {
         Some(run) => vec![run],
@@ -153,12 +154,12 @@ fn numbered(dataset: &str) -> Vec<PathBuf> {
 }
 
 impl Exact {
-    /// What it continues from, tensors aside.
+    /// The state that the run continues from, without tensors.
     pub(super) fn state(&self) -> &State {
         self.snapshot.state()
     }
 
-    /// The run's configuration, with what was given now where that may change.
+    /// The run's configuration, with the settings given now where they may change.
     pub(super) fn config(&self, given: &Resolved) -> Result<RunConfig> {
         let (config, changes) = snapshot::merged(&self.snapshot, given)?;
         let position = &self.state().trainer.position;
@@ -180,12 +181,12 @@ impl Exact {
         self.state().data.pages()
     }
 
-    /// Where its data was.
+    /// The folder of its data.
     pub(super) fn data_folder(&self) -> Option<PathBuf> {
         self.state().data.folder.as_ref().map(PathBuf::from)
     }
 
-    /// Refuses another precision or other data than the run has had so far, `num_batches` to an epoch.
+    /// Refuses a precision or data that differ from the run so far; an epoch has `num_batches`.
     pub(super) fn refuse_others(
         &self,
         precision: Precision,
@@ -227,14 +228,14 @@ impl Exact {
         Ok(())
     }
 
-    /// Puts the state into `trainer`.
+    /// Restores the state into `trainer`.
     pub(super) fn restore(&self, trainer: &mut Trainer) -> Result<()> {
         trainer.restore(&self.state().trainer, |name, like| {
             self.snapshot.tensor(name, like)
         })
     }
 
-    /// Whether the run is over and its summary says so.
+    /// Whether the run is finished and its summary says so.
     pub(super) fn is_finished(&self, trainer: &Trainer) -> bool {
         let text = std::fs::read_to_string(self.run.join("summary.json")).unwrap_or_default();
         let summary: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -242,12 +243,12 @@ impl Exact {
         trainer.ending().is_some() && ["completed", "early-stopped"].contains(&status)
     }
 
-    /// Opens the run's folder, and makes the files of weights those of the snapshot: the process may
-    /// have ended between the two.
+    /// Opens the run's folder, and rewrites the weights files to match the snapshot: the process may have
+    /// ended between writing the two.
     pub(super) fn open(&self, trainer: &Trainer, best: &str, last: &str) -> Result<RunDir> {
         let record = &self.state().record;
         let mut dir = RunDir::reopen(&self.run)?;
-        // Before the lock was taken another process may have gone on with the run.
+        // Another process may have continued the run before this one took the lock.
         if !self.snapshot.is_current()? {
             let run = self.run.clone();
             return Err(UsageError::ContinuedElsewhere { run }.into());
