@@ -16,27 +16,27 @@ use engine::trainer::Cause;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A preset, file or flag is wrong.
+    /// A preset, a file or a flag is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data is wrong, found before the run began.
+    /// The data is wrong, as found before the run started.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The data went wrong while the run was under way.
+    /// The data could not be loaded during the run.
     #[error("the run stopped at step {step}: {source}")]
     DataDuringRun {
         /// Optimizer steps done.
         step: u64,
-        /// What happened to the data.
+        /// The error of the data.
         source: DataError,
     },
     /// A step, a run of steps or an evaluation failed.
     #[error(transparent)]
     Engine(engine::Error),
-    /// A request of the command line that cannot be met.
+    /// A command-line request cannot be met.
     #[error(transparent)]
     Refused(#[from] UsageError),
-    /// A request that cannot be met, with what to do instead.
+    /// A request cannot be met; the hint says what to do instead.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -44,15 +44,15 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-    /// No configuration that may be run is predicted to fit.
+    /// No permitted configuration is predicted to fit.
     #[error("{message}")]
     NothingFits {
-        /// What is predicted, and what there is.
+        /// The prediction and the available memory.
         message: String,
         /// What to do.
         hint: String,
     },
-    /// A weights file that does not fit.
+    /// A weights file does not fit.
     #[error("`{path}`: {message}")]
     Weights {
         /// The file.
@@ -62,7 +62,7 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-    /// A snapshot that a run cannot be continued from.
+    /// A run cannot be continued from this snapshot.
     #[error("`{path}`: {message}")]
     Snapshot {
         /// The file.
@@ -72,19 +72,19 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-    /// A file or folder that cannot be read or written.
+    /// A file or folder cannot be read or written.
     #[error("cannot {action} `{path}`: {source}")]
     Io {
-        /// What was tried, such as "write".
+        /// The action that failed, such as "write".
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
-        /// Whether the run had begun.
+        /// Whether the run had started.
         during_run: bool,
     },
-    /// A benchmark could not be made.
+    /// A benchmark failed.
     #[error(transparent)]
     Bench(#[from] bench::Error),
 }
@@ -114,7 +114,7 @@ impl From<tch::TchError> for Error {
 }
 
 impl Error {
-    /// How the program ends.
+    /// The exit code of the program.
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Config(_)
@@ -145,7 +145,7 @@ impl Error {
         }
     }
 
-    /// What happened, with the causes that the message itself leaves out.
+    /// The message, with the causes that the error itself leaves out.
     pub fn message(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -196,7 +196,7 @@ impl Error {
         matches!(self, Self::Engine(error) if error.is_out_of_memory())
     }
 
-    /// An error of reading or writing before the run began.
+    /// An error of reading or writing before the run started.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {
             action,
@@ -206,7 +206,7 @@ impl Error {
         }
     }
 
-    /// The same, once the run is under way.
+    /// Marks the error as one during the run.
     #[must_use]
     pub fn during_run(self, step: u64) -> Self {
         match self {
@@ -278,7 +278,7 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// For a value that says itself what it should be.
+/// The hint for an error whose message already says what the value should be.
 fn where_to_look(error: &ConfigError) -> String {
     match error.place() {
         Place::Flag(flag) => format!("`train fit --help` describes `{flag}`"),

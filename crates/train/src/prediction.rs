@@ -1,5 +1,5 @@
-//! What the estimator says of a step here, before it runs. The instruments measure steps whose batch is
-//! kept from one to the next; what a run is predicted to take is [`estimator::Forecast`].
+//! The estimator's prediction for a step on this machine, before it runs. The instruments measure steps
+//! that keep their batch from one to the next; the prediction for a run is [`estimator::Forecast`].
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use engine::device;
 /// The peak of a training step that keeps its batch.
 ///
 /// # Errors
-/// As [`Steps::of`], and for a configuration that has no peak.
+/// The errors of [`Steps::of`], and for a configuration that has no peak.
 pub fn peak(config: &RunConfig, device: Device) -> Result<Peak, EstimateError> {
     let steps = Steps::of(config, &device::processor(device))?;
     steps.training.peak(steps.machine, Batch::Kept)
@@ -37,8 +37,8 @@ pub fn evaluation_peak(
     step.peak(steps.machine)
 }
 
-/// In percent of what is measured, how far a prediction for fp32 may be off: one from above for an
-/// upper bound. `None` where nothing is predicted.
+/// How far a prediction for fp32 may be off, in percent of the measured value; for an upper bound, only
+/// upwards. `None` if nothing is predicted.
 pub fn tolerated(config: &RunConfig, device: Device) -> Option<RangeInclusive<f64>> {
     let machine = Machine::of(&device::processor(device), config).ok()?;
     Some(if machine.is_bounded() {

@@ -1,5 +1,5 @@
-//! What to run, given what was asked for: the configuration itself where it is predicted to fit, the
-//! nearest that fits, or the fastest.
+//! What to run for a request: the configuration itself if it is predicted to fit, the nearest one that
+//! fits, or the fastest.
 
 use advisor::ledger::Predicted;
 use advisor::{Change, Fit, Freedom, Target, changes};
@@ -15,56 +15,56 @@ use engine::{checkpointing, compose, device};
 /// What may be done with a configuration before it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consent {
-    /// Adapt it where it is predicted not to fit.
+    /// Adapt it if it is predicted not to fit.
     #[default]
     Adapt,
     /// Take the fastest way to run it.
     Auto,
-    /// Refuse it where it is predicted not to fit.
+    /// Refuse it if it is predicted not to fit.
     Strict,
-    /// Run it as it is.
+    /// Run it unchanged.
     Force,
 }
 
-/// What to run, and what to say of it.
+/// The configuration to run, and what to tell the user about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
-    /// What to run.
+    /// The configuration to run.
     pub config: RunConfig,
-    /// What was changed of what was asked for.
+    /// The changes to the requested configuration.
     pub changes: Vec<Change>,
-    /// For the user.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// What bounds a run beside what is free.
+/// Limits on a run in addition to the free memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Tensors may take so much.
+    /// Upper bound on tensor bytes.
     pub tensors: Option<Bytes>,
-    /// It steps in before memory is full: what it would not let pass is not planned.
+    /// The memory guard; plans stay below its threshold.
     pub guard: Option<Guard>,
 }
 
-/// Images of a run.
+/// The number of images of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Images {
-    /// To train on.
+    /// Training images.
     pub training: usize,
-    /// To validate on.
+    /// Validation images.
     pub validation: usize,
 }
 
-/// Share of a limit that is left free.
+/// One part in this many of a limit is left free.
 const LEFT_OF_LIMIT: u64 = 100;
 
-/// Worth a line: so much faster, as a share.
+/// A speed-up of at least this share is worth a line.
 const WORTH_A_WORD: f64 = 0.05;
 
 /// Decides what to run on `device`, with this many images.
 ///
 /// # Errors
-/// [`Error::NothingFits`] where no configuration that may be taken is predicted to fit.
+/// [`Error::NothingFits`] if no permitted configuration is predicted to fit.
 pub fn propose(
     asked: RunConfig,
     device: Device,
@@ -88,7 +88,7 @@ pub fn propose(
         Consent::Strict if !fits => Ok(None),
         Consent::Adapt | Consent::Strict | Consent::Force => target.nearest(&real, freedom),
     };
-    // Numbers past 64 bits fit nowhere.
+    // Numbers beyond 64 bits fit on no device.
     match fit.unwrap_or(None) {
         Some(fit) => {
             let mut proposal = Proposal::of(&target, &real, cost, fit);
@@ -119,20 +119,20 @@ pub fn propose(
     }
 }
 
-/// The ladder of a run that was proposed.
+/// The ladder of a proposed run.
 pub fn ladder(config: &RunConfig, device: Device, images: Images, limits: Limits) -> Ladder {
     Ladder::new(target(config, device, images, limits), Means::of(device))
 }
 
-/// What a run is predicted to take, as no measurement has corrected it yet; `None` where that is not
-/// predicted.
+/// The predicted cost of a run, not yet corrected by any measurement; `None` if there is no
+/// prediction.
 pub fn forecast(config: &RunConfig, device: Device, images: Images) -> Option<Forecast> {
     let target = target(config, device, images, Limits::default())?;
     target.predict(config).ok().flatten()
 }
 
-/// A forecast as the ledger of runs has it. On a CPU a process holds more than its tensors: that is not
-/// predicted, and speed is where it is not that of another CPU.
+/// A forecast in the form of the ledger of runs. On a CPU a process holds more than its tensors, which
+/// is not predicted; speed is predicted unless the figure belongs to another CPU.
 pub fn in_ledger(forecast: &Forecast, device: Device) -> Predicted {
     let processor = device::processor(device);
     let speed_is_known = Speed::is_known(&processor);
@@ -144,7 +144,7 @@ pub fn in_ledger(forecast: &Forecast, device: Device) -> Predicted {
     }
 }
 
-/// No batch has more images than there are.
+/// The configuration with its batch limited to the number of images.
 fn widest(config: &RunConfig, images: Images) -> RunConfig {
     let images = u32::try_from(images.training.max(1)).unwrap_or(u32::MAX);
     RunConfig {
@@ -153,14 +153,14 @@ fn widest(config: &RunConfig, images: Images) -> RunConfig {
     }
 }
 
-/// The device as the advisor sees it; `None` where nobody has measured the kernels that the
-/// configuration runs there.
+/// The device as the advisor sees it; `None` if the kernels that the configuration uses there have
+/// not been measured.
 fn target(config: &RunConfig, device: Device, images: Images, limits: Limits) -> Option<Target> {
     let processor = device::processor(device);
     Machine::of(&processor, config).ok()?;
     let free = device::free_bytes(device).map(Bytes);
     let target = Target::new(processor, None).with_images(images.training, images.validation);
-    // The context is there already, and no part of what is free.
+    // The context exists already, and is not part of the free memory.
     let context = target.context();
     let target = if processor.is_gpu() {
         target.with_free(Some(free?.checked_add(context)?))
@@ -177,7 +177,7 @@ fn target(config: &RunConfig, device: Device, images: Images, limits: Limits) ->
     })
 }
 
-/// What can be taken before the guard steps in.
+/// Bytes that can be taken before the guard steps in.
 fn room_under_guard(limits: Limits, device: Device) -> Option<Bytes> {
     let guard = limits.guard?;
     let threshold = if device.is_cuda() {
@@ -192,7 +192,7 @@ fn room_under_guard(limits: Limits, device: Device) -> Option<Bytes> {
     Some(less_a_margin(Bytes(room)))
 }
 
-/// Half of it is what predictions have been too low by.
+/// Subtracts a margin; predictions have been too low by half of it.
 fn less_a_margin(bytes: Bytes) -> Bytes {
     Bytes(bytes.0 - bytes.0 / LEFT_OF_LIMIT)
 }
@@ -205,7 +205,7 @@ fn guard_flag(device: Device) -> &'static str {
     }
 }
 
-/// What this program can do, of what may be done.
+/// The permitted changes that this program can make.
 fn freedom(consent: Consent) -> Freedom {
     let is_free = consent != Consent::Strict;
     let has = compose::means();
@@ -285,7 +285,7 @@ impl Proposal {
     }
 
     fn of(target: &Target, asked: &RunConfig, cost: Option<&Forecast>, fit: Fit) -> Self {
-        // Of a policy yet to be chosen there is no cost: beside `off`.
+        // A policy yet to be chosen has no cost, so the comparison is with `off`.
         let before = cost.unwrap_or(&fit.prediction);
         let changes = changes(target, asked, before, &fit).unwrap_or_default();
         let mut notes: Vec<_> = changes

@@ -1,4 +1,4 @@
-//! The data of a run: training and validation images, checked, with what a person should be told.
+//! The data of a run: training and validation images, checked, with notes for the user.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ const PREFETCH: usize = 2;
 /// Built-in pages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pages {
-    /// For training.
+    /// Pages for training.
     pub train: usize,
-    /// For validation, from other seeds.
+    /// Pages for validation, from other seeds.
     pub val: usize,
 }
 
-/// Where samples come from, ready to be read.
+/// The samples of a run, ready to be read.
 #[derive(Debug)]
 pub struct RunData {
-    /// Name of the data in the names of files.
+    /// Name of the data in file names.
     pub name: String,
-    /// Whether it is drawn and not read.
+    /// Whether the data is drawn instead of read.
     pub built_in: bool,
-    /// Training images, shuffled and varied.
+    /// Training images, shuffled and augmented.
     pub train: Loader,
     /// Validation images.
     pub val: Loader,
-    /// What was found.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl RunData {
     /// The same images in batches of another size.
     ///
     /// # Errors
-    /// None but those of [`Loader::new`].
+    /// Only the errors of [`Loader::new`].
     pub fn in_batches(self, config: &RunConfig) -> Result<Self> {
         Ok(Self {
             train: training_loader(Arc::clone(self.train.source()), config)?,
@@ -122,7 +122,7 @@ impl RunData {
     }
 }
 
-/// What data is called in the names of files: as its folder is; the built-in pages of no folder.
+/// The name of the data in file names: the folder's name, or a fixed one for the built-in pages.
 pub(crate) fn name_of(folder: Option<&Path>) -> String {
     let Some(folder) = folder else {
         return "balloons".to_owned();
@@ -132,7 +132,7 @@ pub(crate) fn name_of(folder: Option<&Path>) -> String {
         .unwrap_or_else(|| "data".to_owned())
 }
 
-/// Scans a folder as the configuration says.
+/// Scans a folder according to the configuration.
 pub(crate) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
     if folder.is_file() {
         return Err(UsageError::DataIsAFile {
@@ -171,7 +171,7 @@ fn training_loader(source: Arc<dyn Source>, config: &RunConfig) -> Result<Loader
     Ok(loader)
 }
 
-/// In order, unaugmented, all of it.
+/// The loader configuration for validation: all samples, in order, without augmentation.
 pub(crate) fn validation_loader(config: &RunConfig) -> LoaderConfig {
     LoaderConfig {
         batch: config.batch as usize,

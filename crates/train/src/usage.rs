@@ -26,7 +26,7 @@ pub enum UsageError {
         /// The snapshot.
         path: PathBuf,
     },
-    /// A folder for results beside a run to resume.
+    /// A folder for results was given together with a run to resume.
     #[error("a resumed run keeps its own folder, `{run}`")]
     RunKeepsFolder {
         /// The folder of the run.
@@ -60,7 +60,7 @@ pub enum UsageError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A run folder in which another process works.
+    /// Another process is working in the run folder.
     #[error("another run is at work in `{folder}`")]
     RunFolderLocked {
         /// The folder.
@@ -81,7 +81,7 @@ pub enum UsageError {
     /// Built-in pages for several classes.
     #[error("the built-in pages have one class, not {classes}")]
     ClassesOfPages {
-        /// How many were asked for.
+        /// The requested number of classes.
         classes: u32,
     },
     /// A file where a folder of data belongs.
@@ -146,7 +146,7 @@ pub enum UsageError {
         /// What libtorch uses of the CPU.
         capability: String,
     },
-    /// A budget of no time.
+    /// The time budget is not positive.
     #[error("`--budget-minutes` must be positive, found {found}")]
     NoBudget {
         /// The value.

@@ -86,7 +86,7 @@ impl Epochs {
     }
 }
 
-/// Looks at the clock.
+/// Reads the clock during an epoch.
 struct Watch {
     begin: Instant,
     trained: Option<Instant>,

@@ -22,11 +22,11 @@ use crate::weights::WeightsFile;
 use engine::device::{self, DeviceChoice};
 use engine::precision::{self, CpuSupport, Precision};
 
-/// Answers until `requests` end.
+/// Answers requests until `requests` ends.
 ///
 /// # Errors
-/// Where the first line is no spec, or an answer cannot be written. What goes wrong with a request
-/// is an answer.
+/// If the first line is not a spec, or an answer cannot be written. A failed request is reported in
+/// an answer.
 pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
     let mut lines = requests.lines();
     let mut say = |answer: &Answer| {
@@ -76,7 +76,7 @@ fn failure(error: &Error) -> Answer {
     }
 }
 
-/// What a worker holds.
+/// The state of a worker.
 struct Work {
     spec: Spec,
     config: RunConfig,
@@ -189,7 +189,7 @@ impl Work {
     }
 
     fn host(&mut self, count: u32) -> Result<Answer> {
-        /// Libraries choose and allocate in the first steps.
+        /// Untimed steps: libraries choose algorithms and allocate memory in the first steps.
         const WARM_UP: u32 = 3;
         let probe = self.probe()?;
         let (mut steps, mut hosts) = (Vec::new(), Vec::new());
@@ -240,13 +240,13 @@ fn ready(device: Device) -> Ready {
     }
 }
 
-/// Those that the hardware multiplies.
+/// The precisions that the hardware multiplies.
 fn precisions(device: Device) -> Vec<CasePrecision> {
     use CasePrecision::{Bf16, Fp16, Fp32, Tf32};
     let bf16 = precision::multiplies_bf16(device);
     let all = [
         (Fp32, true),
-        // The same generation of tensor cores.
+        // TF32 came with the same generation of tensor cores as bf16.
         (Tf32, bf16 && device.is_cuda()),
         (Fp16, device.is_cuda() || CpuSupport::detect().fp16),
         (Bf16, bf16),

@@ -37,7 +37,7 @@ pub(super) fn write_batches(path: &Path, config: &RunConfig, count: u32) -> Resu
     write_atomically(path, &bytes)
 }
 
-/// Reads them back, onto `device`.
+/// Reads the batches back onto `device`.
 pub(super) fn read_batches(path: &Path, device: Device) -> Result<Vec<(Tensor, Tensor)>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(path, &e))?;
@@ -62,7 +62,7 @@ pub(super) fn read_batches(path: &Path, device: Device) -> Result<Vec<(Tensor, T
     Ok(batches)
 }
 
-/// Writes pages to train and validate on.
+/// Writes pages for training and validation.
 pub(super) fn write_pages(folder: &Path, size: ImageSize, train: u32, val: u32) -> Result<()> {
     let counts = Counts {
         train: train as usize,

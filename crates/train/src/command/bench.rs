@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 use crate::usage::UsageError;
 use crate::weights::write_atomically;
 
-/// Rounds of a group, and how long a turn of one takes.
+/// Rounds of a group, and the duration of one turn.
 const ROUNDS: (usize, f64) = (9, 1000.0);
 const QUICK: (usize, f64) = (9, 250.0);
-/// No part of a quick run begins after it.
+/// No part of a quick run starts after this many minutes.
 const QUICK_MINUTES: f64 = 2.0;
 
 #[derive(Debug, Args)]
@@ -113,7 +113,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     failed
 }
 
-/// Refuses a place for the figures that would be refused only once all is measured.
+/// Refuses, early, an output path that would otherwise fail only after all measurements.
 fn refuse_no_folder(json: Option<&Path>) -> Result<()> {
     let folder = json.and_then(Path::parent);
     match folder.filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
@@ -126,7 +126,7 @@ fn refuse_no_folder(json: Option<&Path>) -> Result<()> {
     }
 }
 
-/// A row of Snug's own that failed is a failure of the command; PyTorch's are results.
+/// A failed row of Snug's own makes the command fail; PyTorch's failures are results.
 fn failures(results: &Results) -> Result<()> {
     let ours = |who, status| who == Implementation::Snug && status == Status::Failed;
     let steps = results
@@ -168,7 +168,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
             return Err(UsageError::NoBudget { found: minutes }.into());
         }
         Some(minutes) => Some(minutes),
-        // With PyTorch beside it a quick run is as long as its rows.
+        // With PyTorch, a quick run takes as long as its rows need.
         None => (args.quick && !args.against_pytorch).then_some(QUICK_MINUTES),
     };
     if let Some(data) = args.data.as_deref().filter(|data| !is_split(data)) {
@@ -203,7 +203,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         rounds: args.rounds.map_or(rounds, |n| n as usize),
         turn_ms,
         budget: minutes.map(|m| Duration::from_secs_f64(m * 60.0)),
-        // Another process reads it, from another folder perhaps.
+        // Another process reads it, perhaps from another folder.
         data: args
             .data
             .as_ref()
@@ -214,7 +214,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
     })
 }
 
-/// The command line for a file that others read: of paths, the last component.
+/// The command line for a published file: paths are shortened to their last component.
 fn command_line(words: impl Iterator<Item = String>) -> String {
     let shown = |word: String| {
         let (flag, value) = match word.split_once('=') {
@@ -229,7 +229,7 @@ fn command_line(words: impl Iterator<Item = String>) -> String {
     format!("train {}", words.join(" "))
 }
 
-/// A quick run leaves out what the guide's rows say as well.
+/// A quick run leaves out groups that the guide's rows already cover.
 fn groups(args: &BenchArgs) -> Vec<String> {
     if !args.quick || !args.group.is_empty() {
         return args.group.clone();

@@ -20,7 +20,7 @@ use engine::device;
 /// Pause between two lines of progress where stderr is not a terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Of the JSON form.
+/// The version of the JSON form.
 const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     })
 }
 
-/// What `doctor` is doing, on stderr: one line that changes on a terminal, else a line now and then.
+/// Progress of `doctor` on stderr: one changing line on a terminal, otherwise an occasional line.
 struct Progress {
     bar: ProgressBar,
     last_line: Instant,

@@ -119,8 +119,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Takes the network from the file, and the rest from the `config.toml` beside it unless
-    /// `--config`, `--preset` or a flag says otherwise.
+    /// Takes the network from the file, and the rest from the `config.toml` next to it unless `--config`,
+    /// `--preset` or a flag says otherwise.
     pub(super) fn new(
         weights: &WeightsFile,
         path: &Path,
@@ -139,7 +139,7 @@ impl Loaded {
         flags.overrides.width.get_or_insert(network.width);
         flags.overrides.classes.get_or_insert(network.classes);
         let config = flags.resolve()?.config;
-        // Checkpointing is of no account without backward.
+        // Checkpointing is irrelevant without a backward pass.
         let config = RunConfig {
             use_grad_checkpoint: false,
             ..config
@@ -163,7 +163,7 @@ impl Loaded {
         })
     }
 
-    /// The model as it answers.
+    /// An evaluator of the model.
     pub(super) const fn evaluator(&self) -> Evaluator<'_> {
         Evaluator {
             model: &self.model,
@@ -173,7 +173,7 @@ impl Loaded {
     }
 }
 
-/// The `config.toml` of the run that wrote these weights: beside them, or above `last/`.
+/// The `config.toml` of the run that wrote these weights: next to them, or above `last/`.
 fn config_of(weights: &Path) -> Option<PathBuf> {
     let folder = weights.parent()?;
     let above = folder

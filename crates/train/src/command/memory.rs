@@ -1,4 +1,4 @@
-//! `train memory`: one training step's live bytes as a picture, beside the peaks of the policies.
+//! `train memory`: one training step's live bytes as a picture, with the peaks of all policies.
 
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -45,7 +45,7 @@ pub(super) struct MemoryArgs {
     full_size: bool,
 }
 
-/// Here the policy is what is drawn, and has a name of its own.
+/// In this command the policy selects what is drawn, and its flag has a name of its own.
 fn policy(arg: Arg) -> Arg {
     arg.long("policy")
         .visible_alias("grad-checkpoint")
@@ -59,7 +59,7 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     let before = resolved.config.clone();
     let (_, scaled) = scale::to_machine(&mut resolved, Device::Cpu, true, args.full_size);
     let config = resolved.config;
-    // Now, while a wrong path costs nothing.
+    // The file is created now, while a wrong path costs nothing.
     let picture = Picture::begin(&args.out)?;
 
     if scaled.is_some() && (before.width, before.img_size) != (config.width, config.img_size) {
@@ -131,7 +131,7 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
     Ok(())
 }
 
-/// A probe that has run a step: libraries allocate in their first.
+/// A probe that has run a step, because libraries allocate in the first step.
 fn warmed_up(config: &RunConfig, precision: Precision) -> Result<StepProbe> {
     let mut probe = StepProbe::new(config, Device::Cpu, precision)?;
     probe.step()?;
@@ -174,7 +174,7 @@ fn name_of(config: &RunConfig) -> String {
     name
 }
 
-/// What the estimator says of the step, moment by moment, where it knows the kernels.
+/// The estimator's prediction of the step, moment by moment, if it knows the kernels.
 fn predicted_timeline(config: &RunConfig) -> Option<MemoryTimeline> {
     let processor = device::processor(Device::Cpu);
     let Steps {
@@ -267,7 +267,7 @@ fn table(subtitle: &str, timeline: &Timeline, policies: &[Bar], drawn: &str) -> 
         ]);
     }
     let mut held = Table::new(&["held at the peak", "MiB", ""]);
-    // A CPU's kernels have their workspace among the transients.
+    // On a CPU, the kernels' workspace is counted among the transients.
     for category in Category::ALL
         .into_iter()
         .filter(|it| *it != Category::Workspace)
@@ -333,7 +333,7 @@ const fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// A file that is there whole or not at all.
+/// A file that is either complete or absent.
 struct Picture<'a> {
     path: &'a Path,
     file: NamedTempFile,
@@ -357,7 +357,7 @@ impl<'a> Picture<'a> {
             return Err(UsageError::IsAFolder { path }.into());
         }
         let mut builder = tempfile::Builder::new();
-        // As any file that a program makes: the user's mask takes from it.
+        // The usual permissions of a new file, from which the user's mask is subtracted.
         builder.permissions(Permissions::from_mode(0o666));
         let file = builder
             .tempfile_in(folder)

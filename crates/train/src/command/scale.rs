@@ -1,6 +1,6 @@
-//! A first run without a GPU: the preset's shape at the machine's size.
+//! A first run without a GPU: the preset is scaled down to the machine's size.
 //!
-//! Only values that nobody gave are scaled, only on the CPU, and only for built-in data.
+//! Only values that the user did not set are scaled, only on the CPU, and only for built-in data.
 
 use config::{ImageSize, Resolved};
 use tch::Device;
@@ -24,7 +24,7 @@ const SCALED_EPOCHS: u32 = 16;
 /// On small data 1e-3 converges far faster than the preset's 1e-4.
 const SCALED_LR: f64 = 1e-3;
 
-/// Scales what nobody gave and returns the pages to draw, with a line that says so.
+/// Scales values that the user did not set; returns the pages to draw and a line that reports it.
 pub(super) fn to_machine(
     resolved: &mut Resolved,
     device: Device,

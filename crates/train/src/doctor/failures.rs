@@ -1,4 +1,4 @@
-//! Running out of memory is a typed error that leaves nothing behind.
+//! Running out of memory gives a typed error and leaves nothing behind.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Error as TensorError, cuda, meter, segment};
@@ -11,7 +11,8 @@ use engine::precision::Precision;
 /// Fails each allocation of a step in turn, on the CPU: a typed error, the level as before to the
 /// byte, and a retry that is equal bit for bit.
 pub(super) fn every_allocation(policy: Policy, broken: bool) -> Result<Finding> {
-    /// Of all allocations; a library may do without a buffer that it does not get.
+    /// At least this share of allocations must fail the pass; a library may do without a buffer that it
+    /// does not get.
     const FAILING_AT_LEAST: f64 = 0.9;
     let _one_thread = OneThread::begin();
     let mut config = config_of(policy, Precision::Fp32);
@@ -79,7 +80,7 @@ fn failing(tiny: &Tiny, batch: &Batch, countdown: u32) -> engine::Result<()> {
     outcome
 }
 
-/// Asks a GPU for more than it has: a typed error, and the same step as before.
+/// Requests more memory than the GPU has: this gives a typed error, and the step works as before.
 pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     let Device::Cuda(n) = device else {
         return Ok(Finding::skipped("no GPU"));
@@ -133,5 +134,5 @@ pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
     })
 }
 
-/// The same kernels on the same numbers; where atomic additions are among them, another order.
+/// The same kernels run on the same numbers, but atomic additions may change the order.
 const RETRY_TOLERANCE: f64 = 1e-4;

@@ -1,4 +1,4 @@
-//! Pages are drawn, written and read back equal; so are weights.
+//! Pages are drawn, written and read back unchanged; so are weights.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use data::synth::{self, Counts, write_dataset};
 use data::{DataError, decode};
 use engine::precision::Precision;
 
-/// A folder that goes away.
+/// A temporary folder.
 pub(super) fn folder() -> Result<tempfile::TempDir> {
     tempfile::tempdir().map_err(|e| Error::io("create", std::env::temp_dir(), e))
 }
 
-/// A built-in page against its files.
+/// Compares a built-in page with its files.
 pub(super) fn data(broken: bool) -> Result<Finding> {
     const SEED: u64 = 5;
     const SIZE: (u32, u32) = (64, 96);
@@ -52,7 +52,7 @@ fn read_page(part: &Path) -> Result<(Vec<u8>, Vec<u8>), DataError> {
     Ok((image.pixels, mask.pixels))
 }
 
-/// Weights of one network, saved and loaded into another.
+/// Saves the weights of one network and loads them into another.
 pub(super) fn weights(device: Device, broken: bool) -> Result<Finding> {
     let tiny = |seed| {
         let mut config = config_of(OFF, Precision::Fp32);
@@ -60,7 +60,7 @@ pub(super) fn weights(device: Device, broken: bool) -> Result<Finding> {
         Tiny::new(config, device, Precision::Fp32)
     };
     let (mut saved, loaded) = (tiny(1)?, tiny(2)?);
-    // Buffers of batch norm differ from those of a new network then.
+    // After this, the buffers of batch norm differ from those of a new network.
     let batch = saved.batch(1)?;
     saved.gradients(&batch)?;
     saved.update()?;

@@ -1,4 +1,4 @@
-//! What the machine has: libraries, the CPU, room, and the GPU.
+//! What the machine has: libraries, the CPU, memory and disk space, and the GPU.
 
 use std::time::Instant;
 
@@ -44,9 +44,9 @@ const LOOKS: [Look; 16] = [
     ("cudnn", cudnn),
 ];
 
-/// What several lines need.
+/// Facts that several lines need.
 struct Facts {
-    /// The CUDA device that is looked at: the one chosen, or else the first.
+    /// The CUDA device to examine: the chosen one, or else the first.
     gpu: Option<usize>,
     /// Names of the GPUs that NVML sees, or why it sees none.
     seen: Result<Vec<String>, String>,
@@ -159,7 +159,7 @@ impl Facts {
     }
 }
 
-/// The CUDA half of libtorch. Where there is no GPU it is nobody's concern that it lacks what
+/// The CUDA half of libtorch. Without a GPU it does not matter that it lacks libraries that
 /// `cargo xtask setup` did not install.
 fn cuda_library(facts: &Facts) -> Finding {
     const INSTALL: &str = "`cargo xtask setup --cuda` installs it with what it needs";
@@ -176,7 +176,7 @@ fn cuda_library(facts: &Facts) -> Finding {
     }
 }
 
-/// The loader says `libcublas.so.13: cannot open ...`, at times behind a path.
+/// The loader says `libcublas.so.13: cannot open ...`, sometimes after a path.
 fn without_path(why: &str) -> &str {
     why.rsplit_once('/').map_or(why, |(_, name)| name)
 }
@@ -208,7 +208,7 @@ fn gpu(facts: &Facts) -> Finding {
     }
 }
 
-/// `look` at the GPU, where there is one.
+/// Runs `look` on the GPU, if there is one.
 fn on_gpu(facts: &Facts, look: impl FnOnce(usize) -> Option<Finding>) -> Finding {
     let unknown = || Finding::skipped("CUDA does not say");
     match facts.gpu {

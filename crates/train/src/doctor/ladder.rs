@@ -1,4 +1,4 @@
-//! A step that runs out of memory is taken again, and the run is the one that did not.
+//! A step that runs out of memory is retried, and the run equals a run without the failure.
 
 use config::{ImageSize, RunConfig};
 use tch::Device;
@@ -13,10 +13,10 @@ use engine::ladder::{Failure, Ladder, Means, Rung};
 use engine::precision::Precision;
 use engine::trainer::{Observer, Trainer};
 
-/// An allocation in the middle of the second step's forward.
+/// An allocation in the middle of the second step's forward pass.
 const COUNTDOWN: u32 = 50;
 
-/// On the CPU, where an allocation can be made to fail; where `broken`, without a ladder.
+/// Runs on the CPU, where an allocation can be made to fail; without a ladder if `broken`.
 pub(super) fn second_try(broken: bool) -> Result<Finding> {
     let _one_thread = OneThread::begin();
     let config = RunConfig {
@@ -54,7 +54,7 @@ pub(super) fn second_try(broken: bool) -> Result<Finding> {
     })
 }
 
-/// Has an allocation fail after the first step.
+/// Makes an allocation fail after the first step.
 struct Watch {
     fails: bool,
     rungs: Vec<String>,

@@ -1,4 +1,4 @@
-//! What is counted as memory is what there is.
+//! Memory figures agree with the memory in use.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{cuda as cuda_allocator, meter};
@@ -13,7 +13,7 @@ use crate::prediction;
 use engine::precision::Precision;
 use engine::{compose, device};
 
-/// A tensor of known size is seen by the counting allocator, and seen to go.
+/// The counting allocator sees a tensor of known size, and sees it freed.
 pub(super) fn meter(broken: bool) -> Result<Finding> {
     const SHAPE: [i64; 3] = [3, 457, 1021];
     const BYTES: u64 = 3 * 457 * 1021 * 4;
@@ -40,7 +40,7 @@ pub(super) fn meter(broken: bool) -> Result<Finding> {
     })
 }
 
-/// The estimator's peaks against those of steps, under each policy of this build.
+/// Compares the estimator's peaks with measured ones, under each policy of this build.
 pub(super) fn prediction(broken: bool) -> Result<Finding> {
     let mut errors = Vec::new();
     let mut good = true;
@@ -79,16 +79,16 @@ pub(super) fn prediction(broken: bool) -> Result<Finding> {
     })
 }
 
-/// The CUDA allocator's statistics against a tensor of known size, and against NVML.
+/// Compares the CUDA allocator's statistics with a tensor of known size, and with NVML.
 pub(super) fn cuda(device: Device, broken: bool) -> Result<Finding> {
-    /// A multiple of what the allocator rounds to, and too large for a block that it has.
+    /// A multiple of the allocator's rounding, and too large for any block that it has cached.
     const BYTES: u64 = 256 * Bytes::MIB;
-    /// The driver hands out pages of 2 MiB, and other programs live on.
+    /// The driver allocates pages of 2 MiB, and other programs keep running.
     const TOLERANCE: u64 = 32 * Bytes::MIB;
     let Device::Cuda(n) = device else {
         return Ok(Finding::skipped("no GPU"));
     };
-    // The context must be there before.
+    // The context must exist before the measurement.
     let _context = Tensor::f_zeros([1], (Kind::Float, device))?;
     device::synchronize(device);
     cuda_allocator::empty_cache()?;

@@ -1,5 +1,5 @@
-//! What `train doctor` finds on a machine, and whether the techniques work there: the proofs of
-//! the tests in small, on the user's own hardware. Printing is the command's.
+//! What `train doctor` finds on a machine, and whether the techniques work there: the tests' proofs
+//! on a small scale, on the user's own hardware. The command does the printing.
 
 mod failures;
 mod files;
@@ -30,7 +30,7 @@ use works::What;
 pub enum Status {
     /// As it should be.
     Ok,
-    /// Worth a look; nothing is wrong with the results of a run.
+    /// Worth a look, but the results of a run are correct.
     Warn,
     /// Wrong.
     Fail,
@@ -50,7 +50,7 @@ impl Status {
     }
 }
 
-/// Part of the report.
+/// A part of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Section {
@@ -60,7 +60,7 @@ pub enum Section {
     Works,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     status: Status,
@@ -68,7 +68,7 @@ struct Finding {
     hint: Option<String>,
 }
 
-/// What to do about a failure that has no more special remedy.
+/// The hint for a failure without a more specific remedy.
 const REPORT_IT: &str = "do not trust a training run here; report it with the output of `train \
                          doctor --json`";
 
@@ -104,7 +104,7 @@ impl Finding {
         }
     }
 
-    /// Of an error that came out of a check.
+    /// The finding for an error that a check returned.
     fn of_error(error: &Error) -> Self {
         let finding = Self::fail(error.message());
         match error.hint() {
@@ -128,9 +128,9 @@ impl Finding {
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Which part it belongs to.
+    /// The part that it belongs to.
     pub section: Section,
-    /// Stable, in kebab case.
+    /// A stable name, in kebab case.
     pub name: String,
     /// How it ended.
     pub status: Status,
@@ -147,25 +147,25 @@ pub struct Check {
 pub struct Step<'a> {
     /// Name of the check.
     pub name: &'a str,
-    /// Its number in the order of the report, from 1 on.
+    /// Its number in the order of the report, from 1.
     pub number: usize,
     /// How many such checks the report has.
     pub total: usize,
 }
 
-/// The whole of it.
+/// The whole report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What the techniques were tried on.
+    /// The device that the techniques were tried on.
     pub device: Device,
-    /// In order: what was found, then what works.
+    /// The checks in order: what was found, then what works.
     pub checks: Vec<Check>,
-    /// How long all took.
+    /// How long all checks took.
     pub duration: Duration,
 }
 
 impl Report {
-    /// Checks that ended so.
+    /// The number of checks with this status.
     pub fn count(&self, status: Status) -> usize {
         let ended_so = |check: &&Check| check.status == status;
         self.checks.iter().filter(ended_so).count()
@@ -177,13 +177,13 @@ pub fn breakable() -> Vec<String> {
     What::all().iter().map(What::name).collect()
 }
 
-/// Looks at the machine and tries everything on `device`. Checks named in `broken` have what they
-/// look at broken first, so that they must fail. `begins` hears of every check that takes time,
-/// before it starts.
+/// Examines the machine and tries everything on `device`. For checks named in `broken`, the subject
+/// of the check is broken first, so that they must fail. `begins` is called before every check that
+/// takes time.
 pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>)) -> Report {
     let started = Instant::now();
     let mut checks = found::all(device);
-    // A panic inside a check is its result, not for the terminal.
+    // A panic inside a check is its result, and must not reach the terminal.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let trial = Trial::on(device);
@@ -210,11 +210,11 @@ pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>))
     }
 }
 
-/// Runs a check so that whatever it does is a finding, in fp32 that is fp32.
+/// Runs a check so that any outcome becomes a finding, with TF32 off so that fp32 means fp32.
 fn isolated(check: impl FnOnce() -> Result<Finding>) -> Finding {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let _same_bits = cudnn::Scope::enter(cudnn::Choice::REPRODUCIBLE)?;
-        // Left alone, libtorch would take TF32 in convolutions for fp32.
+        // By default libtorch would use TF32 for fp32 convolutions.
         torch_ext::cuda::allow_tf32(false)?;
         check()
     }));
@@ -229,12 +229,12 @@ fn isolated(check: impl FnOnce() -> Result<Finding>) -> Finding {
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    // What libtorch appends to its messages is a stack of its own.
+    // libtorch appends its own stack trace to its messages.
     let first = text.and_then(|text| text.lines().next());
     first.unwrap_or("without words").to_owned()
 }
 
-/// What the checks of what works have in common.
+/// The shared context of the checks of what works.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     device: Device,
@@ -244,8 +244,8 @@ struct Trial {
     bf16: bool,
 }
 
-/// libtorch on one thread, for what is repeated many times: threads that wait for each other spin,
-/// and on a machine that is busy a step of milliseconds then takes a hundred times as long.
+/// Keeps libtorch on one thread for work that is repeated many times: threads that wait for each
+/// other spin, and on a busy machine a step of milliseconds then takes a hundred times as long.
 struct OneThread {
     before: i32,
 }

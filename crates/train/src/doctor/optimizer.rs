@@ -1,4 +1,4 @@
-//! The gradient scaler skips what overflowed, and fused AdamW does not depend on the memory format.
+//! The gradient scaler skips a step that overflowed, and fused AdamW is independent of the memory format.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in, one_value};
@@ -11,15 +11,15 @@ use engine::optimizer::AdamW;
 use engine::precision::Precision;
 use engine::trainer::all_finite;
 
-/// PyTorch's.
+/// PyTorch's initial scale.
 const INIT_SCALE: f64 = 65_536.0;
 
-/// An infinity in one gradient: parameters and optimizer state stay as they are bit for bit, the
+/// With an infinity in one gradient, parameters and optimizer state stay unchanged bit for bit, the
 /// scale is halved, and the next step works.
 pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
     let mut tiny = Tiny::new(config_of(OFF, Precision::Fp32), device, Precision::Fp32)?;
     let batch = tiny.batch(31)?;
-    // The state is not all zeros then.
+    // After this, the state is not all zeros.
     tiny.gradients(&batch)?;
     tiny.update()?;
 
@@ -67,7 +67,7 @@ pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
         "an infinity changed none of {} tensors and halved the scale; the next step changed {moved}",
         before.len()
     );
-    // A gradient that happens to be zero leaves its moments alone.
+    // A gradient that happens to be zero leaves its moments unchanged.
     Ok(if moved > before.len() / 2 {
         Finding::ok(detail)
     } else {
@@ -94,12 +94,12 @@ fn num_differing(a: &[Tensor], b: &[Tensor]) -> Result<usize> {
     Ok(num)
 }
 
-/// The kernel's vectors meet the elements in another order, and round the last ones of a tensor
-/// apart: a few units in the last place.
+/// The kernel's vectors see the elements in a different order, and the last elements of a tensor
+/// round differently, by a few units in the last place.
 const STEP_TOLERANCE: f64 = 1e-6;
 
-/// Steps of fused AdamW on channels-last parameters against contiguous ones. libtorch's kernel
-/// walks memory in order: with state in another format than the parameter's it is silently wrong.
+/// Compares steps of fused AdamW on channels-last and on contiguous parameters. libtorch's kernel walks
+/// memory in order: if the state's format differs from the parameter's, the result is silently wrong.
 pub(super) fn formats(device: Device, broken: bool) -> Result<Finding> {
     const STEPS: i64 = 3;
     let float = (Kind::Float, device);
@@ -115,7 +115,7 @@ pub(super) fn formats(device: Device, broken: bool) -> Result<Finding> {
         }
         let mut optimizer = AdamW::new(vec![parameter.shallow_clone()], 1e-2, 0.01)?;
         if channels_last && late {
-            // The mistake that is easy to make: state first, format after it.
+            // An easy mistake: creating the state before converting the format.
             compose::convert_parameters([&mut parameter], true)?;
         }
         if channels_last != is_contiguous_in(&parameter.f_detach()?, MemoryFormat::ChannelsLast) {

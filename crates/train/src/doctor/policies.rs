@@ -1,4 +1,4 @@
-//! Each checkpoint policy computes what `off` computes, and holds less.
+//! Each checkpoint policy computes the same as `off`, and holds less memory.
 
 use config::ImageSize;
 use schedule::{Op, Statistics};
@@ -18,18 +18,18 @@ use engine::precision::Precision;
 /// Passes that are compared.
 const PASSES: u64 = 2;
 
-/// What another order of additions explains in fp32, relative to the length of all gradients: a few
-/// units in the last place (6e-8) for each of 23 layers, forward and backward.
+/// The difference that another order of additions explains in fp32, relative to the norm of all
+/// gradients: a few units in the last place (6e-8) for each of 23 layers, forward and backward.
 const FP32_ROUNDING: f64 = 1e-4;
 
-/// What a broken policy's weight is off by where bits are compared, and where rounding hides as
-/// much.
+/// The error of a broken policy's weight: for a comparison of bits, and for one where rounding hides
+/// small errors.
 const ALTERED: f64 = 1e-3;
 const ALTERED_BEYOND_ROUNDING: f64 = 1.0;
 
-/// Gradients and BatchNorm's buffers against a plain step, over some passes. On the CPU they are
-/// equal bit for bit. A split concatenation adds in another order than a whole one: `off` with it
-/// is held against `off` within rounding, the other policies against `off` with it.
+/// Compares gradients and BatchNorm's buffers with a plain step, over several passes. On the CPU they
+/// are equal bit for bit. Split concatenation changes the order of additions: `off` with it must equal
+/// `off` within rounding, and the other policies are compared with `off` with it.
 pub(super) fn equal(
     device: Device,
     policy: Policy,
@@ -67,7 +67,7 @@ pub(super) fn equal(
             ours.update()?;
             plain.update()?;
         } else {
-            // A step would turn rounding of gradients near zero into whole steps of the weights.
+            // An update would turn the rounding of gradients near zero into whole steps of the weights.
             ours.clear()?;
             plain.clear()?;
         }
@@ -107,8 +107,8 @@ pub(super) fn equal(
     })
 }
 
-/// The largest relative difference of gradients that is rounding. In fp16 and bf16 it is what
-/// separates the plain step itself from fp32: another order of additions rounds fewer numbers.
+/// The largest relative difference of gradients that counts as rounding. In fp16 and bf16 it is the
+/// plain step's own difference from fp32: another order of additions rounds fewer numbers.
 fn rounding(device: Device, precision: Precision) -> Result<f64> {
     if precision == Precision::Fp32 {
         return Ok(FP32_ROUNDING);
@@ -131,7 +131,7 @@ fn rounding(device: Device, precision: Precision) -> Result<f64> {
     Ok(Comparison::of(&rounded, &plain)?.relative)
 }
 
-/// What one backward runs again, for the end of a sentence.
+/// The parts that one backward pass recomputes, for the end of a sentence.
 fn recomputed(mode: &ForwardMode, num_segments: u64) -> String {
     match &mode.checkpointing {
         Checkpointing::Off => String::new(),
@@ -153,8 +153,8 @@ fn recomputed(mode: &ForwardMode, num_segments: u64) -> String {
     }
 }
 
-/// Peak bytes of a step under each policy, which must be below that under `off`. The network is
-/// large enough that activations, not gradients, make the peak.
+/// Peak bytes of a step under each policy, which must be below the peak under `off`. The network is
+/// large enough that activations, not gradients, dominate the peak.
 pub(super) fn peak(device: Device, precision: Precision, broken: bool) -> Result<Finding> {
     let _one_thread = OneThread::begin();
     let of = |policy: Policy| -> Result<u64> {

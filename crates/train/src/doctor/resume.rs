@@ -1,5 +1,4 @@
-//! A run that is stopped in the middle of an epoch and continued from its snapshot is the run that was
-//! not.
+//! A run stopped in the middle of an epoch and continued from its snapshot equals an uninterrupted run.
 
 use std::path::Path;
 
@@ -16,10 +15,10 @@ use engine::interrupt::Interrupt;
 use engine::precision::Precision;
 use engine::trainer::{Observer, Trainer};
 
-/// Of two epochs of three steps.
+/// The step to stop at, of two epochs with three steps each.
 const STOP_AT: u64 = 4;
 
-/// How far a GPU may be from itself: its sums have no fixed order.
+/// How far two runs on a GPU may differ: its sums have no fixed order.
 const TOLERANCE: f64 = 1e-3;
 
 pub(super) fn exact(device: Device, broken: bool) -> Result<Finding> {
@@ -56,7 +55,7 @@ pub(super) fn exact(device: Device, broken: bool) -> Result<Finding> {
     })?;
     let loaded = Comparison::of(&copies(&stopped)?, &copies(&resumed)?)?;
     if broken {
-        // A run that continues with moments of its own is near to the right one, and not it.
+        // A run that continues with wrong moments is close to the right one, but not equal.
         let moments = resumed.tensors().into_iter();
         let mut moments = moments.filter(|(name, _)| name.starts_with("exp_avg_sq."));
         let (_, mut moment) = moments.next().ok_or_else(|| missing("a moment"))?;
@@ -82,7 +81,7 @@ pub(super) fn exact(device: Device, broken: bool) -> Result<Finding> {
     )
 }
 
-/// What a snapshot of `trainer` is read back as.
+/// Writes a snapshot of `trainer` and reads it back.
 fn saved(trainer: &Trainer, data: &RunData, run: &Path) -> Result<Snapshot> {
     let state = State {
         asked: String::new(),
@@ -105,7 +104,7 @@ pub(super) fn copies(trainer: &Trainer) -> Result<Vec<(String, Tensor)>> {
     tensors.map(|(name, t)| Ok((name, copied(&t)?))).collect()
 }
 
-/// Stops a run at a step, as a signal would.
+/// Stops a run at a step, like a signal.
 struct Until {
     stop_at: Option<u64>,
     interrupt: Interrupt,

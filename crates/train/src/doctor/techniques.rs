@@ -1,4 +1,4 @@
-//! Mixed precision computes in the lower precision and nowhere else; channels-last is kept.
+//! Mixed precision lowers the precision of convolutions only; channels-last is kept.
 
 use config::ImageSize;
 use tch::{Device, Kind, Tensor};
@@ -12,8 +12,8 @@ use engine::compose::{self, Autocast};
 use engine::precision::Precision;
 use engine::trainer::all_finite;
 
-/// Largest difference of logits from fp32, relative to the largest logit: some tens of the steps
-/// of either precision (2^-11, 2^-9), which is what 23 layers make of one.
+/// Largest difference of logits from fp32, relative to the largest logit: a few tens of rounding steps
+/// of either precision (2^-11, 2^-9), to which one step grows over 23 layers.
 const fn logits_tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Fp32 => 0.0,
@@ -77,19 +77,19 @@ pub(super) fn amp(device: Device, precision: Precision, broken: bool) -> Result<
     })
 }
 
-/// Where an image is smaller than the kernel, the backward of a convolution copies the weight to
+/// If an image is smaller than the kernel, the backward pass of a convolution copies the weight to
 /// channels-first on CPUs without AVX512. Four halvings of this size leave 3x4 pixels.
 const LOWEST_LEVEL_3X4: ImageSize = ImageSize::new(48, 64);
 
 /// Every 4-D tensor of a step, forward and backward, is channels-last.
 pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) -> Result<Finding> {
-    // Enough of them to have watched the step at all: 23 convolutions and their backward.
+    // Enough tensors to show that the step was watched: 23 convolutions and their backward passes.
     const AT_LEAST: u64 = 100;
     let watched = |policy| ["selective", "block", "mixed"].contains(&policy);
     let policies = ALL_POLICIES.into_iter().filter(|p| watched(p.name));
     let mut num_images = 0;
     for policy in [OFF].into_iter().chain(policies) {
-        // Without the feature nothing is watched at all.
+        // Without the feature nothing is watched.
         if policy != OFF && compose::missing_feature(&config_of(policy, precision)).is_some() {
             continue;
         }

@@ -1,5 +1,5 @@
-//! A network so small that a step takes milliseconds, and the comparison of what two of them
-//! computed.
+//! A network so small that a step takes milliseconds, and the comparison of the results of two such
+//! networks.
 
 use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
 use tch::{Device, Kind, Tensor};
@@ -12,10 +12,10 @@ use engine::learner::Learner;
 use engine::model::Entry;
 use engine::precision::Precision;
 
-/// Not square, so that height and width cannot be confused.
+/// The size is not square, so that height and width cannot be confused.
 const SIZE: ImageSize = ImageSize::new(32, 48);
 
-/// Keeps the small gradients of fp16 above zero, and is far from its largest number.
+/// Keeps small fp16 gradients above zero, and is far below the largest fp16 number.
 pub(super) const FP16_SCALE: f64 = 1024.0;
 
 /// A checkpoint policy by its name in this report.
@@ -31,7 +31,7 @@ pub(super) const OFF: Policy = whole("off", CheckpointPolicy::Off, false);
 
 pub(super) const OFF_SPLIT: Policy = split("off-split", CheckpointPolicy::Off);
 
-/// All others. Those with a split concatenation come last.
+/// All other policies. Policies with split concatenation come last.
 pub(super) const ALL_POLICIES: [Policy; 9] = [
     whole("selective", CheckpointPolicy::Selective, false),
     whole("block", CheckpointPolicy::Block, false),
@@ -60,7 +60,7 @@ const fn split(name: &'static str, recomputes: CheckpointPolicy) -> Policy {
     }
 }
 
-/// The run that trains so, in the memory format that this build has.
+/// The configuration of a run with this policy and precision, in the memory format of this build.
 pub(super) fn config_of(policy: Policy, precision: Precision) -> RunConfig {
     RunConfig {
         img_size: SIZE,
@@ -100,18 +100,18 @@ impl Tiny {
         Ok(Self { learner, config })
     }
 
-    /// A batch of noise, the same for a seed.
+    /// A batch of noise, determined by `seed`.
     pub(super) fn batch(&self, seed: u64) -> Result<Batch> {
         Ok(self.learner.upload.batch(&noise(&self.config, seed))?)
     }
 
-    /// Forward and backward: gradients are there afterwards.
+    /// Runs forward and backward; gradients exist afterwards.
     pub(super) fn gradients(&self, (images, masks): &Batch) -> engine::Result<()> {
         let whole = [MicroBatch::whole(images, masks)];
         self.learner.accumulate_gradients(whole, &mut ())
     }
 
-    /// Moves the parameters by the present gradients, and clears them.
+    /// Updates the parameters with the present gradients, and clears the gradients.
     pub(super) fn update(&mut self) -> Result<()> {
         self.learner.optimizer_step()?;
         self.clear()
@@ -147,7 +147,7 @@ impl Tiny {
         trainable.map(copy).collect()
     }
 
-    /// Copies of parameters (where `trainable`), or of BatchNorm's buffers, by name.
+    /// Copies of parameters (if `trainable`) or of BatchNorm's buffers, by name.
     pub(super) fn named_state(&self, trainable: bool) -> Result<Vec<(String, Tensor)>> {
         let entries = self.learner.model.parameters().entries().iter();
         let wanted = entries.filter(|entry| entry.spec.role.is_trainable() == trainable);
@@ -172,11 +172,11 @@ pub(super) fn missing(what: &str) -> Error {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Comparison {
     pub(super) num: usize,
-    /// Equal bit for bit.
+    /// The number of tensors that are equal bit for bit.
     pub(super) num_equal: usize,
-    /// Length of the difference of all tensors, seen as one vector, relative to that of the
-    /// second list. A single tensor tells less: the gradient of a bias in front of batch norm is
-    /// nothing but rounding.
+    /// Norm of the difference of all tensors, seen as one vector, relative to the norm of the second
+    /// list. A single tensor says less: the gradient of a bias in front of batch norm is pure
+    /// rounding error.
     pub(super) relative: f64,
 }
 
@@ -203,7 +203,7 @@ impl Comparison {
         self.num_equal == self.num
     }
 
-    /// The one that is further off; one that is no number is.
+    /// The larger of two differences; a non-finite one counts as larger.
     pub(super) fn worse(self, other: Self) -> Self {
         if self.relative >= other.relative || self.relative.is_nan() {
             self

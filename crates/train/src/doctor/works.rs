@@ -24,7 +24,7 @@ pub(super) enum What {
     ChannelsLast(Precision),
     Scaler,
     Optimizer,
-    /// Every allocation of a step fails once, on the CPU.
+    /// Every allocation of a step is made to fail once, on the CPU.
     OutOfMemory(Policy),
     CudaOutOfMemory,
     /// Tensor bytes on the CPU.
@@ -38,7 +38,7 @@ pub(super) enum What {
 }
 
 impl What {
-    /// All, in the order of the report.
+    /// All checks, in the order of the report.
     pub(super) fn all() -> Vec<Self> {
         let each = |what: fn(Precision) -> Self| PRECISIONS.into_iter().map(what);
         let on_each_precision = |policy| PRECISIONS.map(|p| Self::Policy(policy, p));
@@ -97,7 +97,7 @@ impl What {
             || self.precision() == Precision::Fp16
     }
 
-    /// A configuration that needs what this check needs.
+    /// A configuration with the requirements of this check.
     fn needs(&self) -> RunConfig {
         let policy = match self {
             Self::Policy(policy, _) | Self::OutOfMemory(policy) => *policy,
@@ -124,7 +124,7 @@ impl Trial {
         }
     }
 
-    /// Why a check cannot be run here.
+    /// Why a check cannot run here, if it cannot.
     pub(super) fn skip(&self, what: &What) -> Option<Finding> {
         if what.wants_gpu() && !self.device.is_cuda() {
             return Some(if self.any_gpu {
@@ -151,10 +151,10 @@ impl Trial {
         None
     }
 
-    /// Runs a check; where `broken`, with what it looks at broken.
+    /// Runs a check; if `broken`, with its subject broken.
     ///
     /// # Errors
-    /// What goes wrong inside.
+    /// The errors of the check itself.
     pub(super) fn run(&self, what: &What, broken: bool) -> Result<Finding> {
         match *what {
             What::Amp(precision) => techniques::amp(self.device, precision, broken),

@@ -1,5 +1,5 @@
-//! Failures on purpose, for tests of recovery: what `SNUG_FAULT` says, or what a test plants.
-//! CONTRIBUTING lists them. Without either nothing here does anything.
+//! Deliberate failures for tests of recovery, set by `SNUG_FAULT` or planted by a test. CONTRIBUTING
+//! lists them. Without either, nothing here has an effect.
 
 mod parse;
 
@@ -27,12 +27,12 @@ pub const POINTS: &[&str] = &[
     "epoch:best-saved",
 ];
 
-/// Something that goes wrong.
+/// A deliberate failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The process dies when it passes a point of [`POINTS`] for the `nth` time.
     Death {
-        /// Which.
+        /// The point.
         point: &'static str,
         /// From 1.
         nth: u64,
@@ -42,13 +42,13 @@ pub enum Fault {
         /// From 1.
         nth: u64,
     },
-    /// A step goes wrong.
+    /// A step fails.
     Step {
-        /// How.
+        /// How the step fails.
         fault: StepFault,
-        /// The first step that does, from 1.
+        /// The first step that fails, from 1.
         step: u64,
-        /// Attempts that do: those of this step, then those of the next ones.
+        /// The number of attempts that fail, at this step and then at the following ones.
         times: u64,
     },
 }
@@ -60,7 +60,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Whether one of those for which `is_now` is due. Each is asked, and counts.
+    /// Whether `is_now` holds for any fault. Every fault is tested, and counts this pass.
     fn any(&mut self, mut is_now: impl FnMut(&mut Fault) -> bool) -> bool {
         let ask = |any, fault: &mut Fault| is_now(fault) | any;
         self.faults.iter_mut().fold(false, ask)
@@ -81,7 +81,7 @@ impl Pending {
     }
 }
 
-/// Whether this pass is the one that was waited for.
+/// Whether this pass is the awaited one.
 fn countdown(nth: &mut u64) -> bool {
     let is_now = *nth == 1;
     *nth = nth.saturating_sub(1);
@@ -93,10 +93,10 @@ fn planted() -> MutexGuard<'static, Pending> {
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Plants what the environment says.
+/// Plants the faults that the environment names.
 ///
 /// # Errors
-/// [`Error::Usage`] for what is no fault.
+/// [`Error::Usage`] for text that does not name a fault.
 pub fn read_environment() -> Result<()> {
     let Ok(text) = std::env::var(VARIABLE) else {
         return Ok(());
@@ -109,7 +109,7 @@ pub fn read_environment() -> Result<()> {
     Ok(())
 }
 
-/// Plants these, and no others.
+/// Plants these faults in place of all others.
 pub fn plant(faults: &[Fault]) {
     planted().faults = faults.to_vec();
     engine::fault::plant(faults.iter().filter_map(|fault| match *fault {
@@ -118,7 +118,7 @@ pub fn plant(faults: &[Fault]) {
     }));
 }
 
-/// Dies here, where that was planted.
+/// Kills the process here, if that fault is planted.
 pub(crate) fn reached(point: &'static str) {
     debug_assert!(POINTS.contains(&point), "{point} is not listed");
     if planted().dies(point) {
@@ -126,7 +126,7 @@ pub(crate) fn reached(point: &'static str) {
     }
 }
 
-/// An error here, where the disk is to be full.
+/// Returns an error here, if a full disk is planted.
 pub(crate) fn disk() -> io::Result<()> {
     if planted().disk_is_full() {
         return Err(io::ErrorKind::StorageFull.into());
@@ -134,11 +134,11 @@ pub(crate) fn disk() -> io::Result<()> {
     Ok(())
 }
 
-/// No destructor, no flush, no handler runs.
+/// Kills the process without destructors, flushes or handlers.
 #[cfg(unix)]
 fn die() {
     use rustix::process::{Signal, getpid, kill_process};
-    // Where the system refuses, the test sees that nothing died.
+    // If the system refuses, the test sees that the process survived.
     let _refused = kill_process(getpid(), Signal::KILL);
 }
 

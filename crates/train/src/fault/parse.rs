@@ -4,11 +4,11 @@ use engine::fault::StepFault;
 
 use super::{Fault, POINTS};
 
-/// What there is besides points.
+/// The forms of faults besides points.
 pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP`, \
      `nan-loss:TIMES@STEP`, `recompute:TIMES@STEP`, `disk-full@SNAPSHOT`";
 
-/// `oom:30@2,snapshot:written@3`: numbers are 1 where they are left out, and an allocation 0.
+/// `oom:30@2,snapshot:written@3`: omitted numbers default to 1, and an omitted allocation to 0.
 pub(super) fn all(text: &str) -> Result<Vec<Fault>, String> {
     let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
     each.map(fault).collect()

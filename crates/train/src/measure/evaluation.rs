@@ -1,4 +1,4 @@
-//! One batch of a validation outside of a run, by the code of the loop.
+//! One batch of a validation outside a run, with the code of the training loop.
 
 use config::RunConfig;
 use data::Batch;
@@ -16,20 +16,20 @@ use engine::optimizer::AdamW;
 use engine::precision::Precision;
 use engine::predictor::Predictor;
 
-/// A batch of a validation, or of a prediction, to be measured.
+/// A batch of a validation or of a prediction, to be measured.
 #[derive(Debug)]
 pub struct EvaluationProbe {
     upload: Upload,
     precision: Precision,
     model: UNet,
-    /// Held through a validation in `fit`, absent in `evaluate`.
+    /// The optimizer, which `fit` holds during a validation and `evaluate` does not have.
     _optimizer: Option<AdamW>,
     batch: Batch,
     purpose: Purpose,
 }
 
 impl EvaluationProbe {
-    /// Model, what is `resident` with it, and a batch of noise for `config`.
+    /// Builds the model, the `resident` state, and a batch of noise for `config`.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -58,7 +58,7 @@ impl EvaluationProbe {
         })
     }
 
-    /// One batch, from bytes to scores or predictions.
+    /// Processes one batch, from bytes to scores or predictions.
     ///
     /// # Errors
     /// Where memory runs out.
@@ -82,7 +82,7 @@ impl EvaluationProbe {
         Ok(())
     }
 
-    /// The most that tensors hold during one step, and what they hold before it.
+    /// Peak tensor bytes during one step, and tensor bytes before it.
     ///
     /// # Errors
     /// As [`Self::step`].

@@ -1,5 +1,5 @@
-//! One training step outside of a run, for measurements: the [`Learner`] of a run, on images that exist
-//! already, or on bytes in turn. And one batch of a validation.
+//! One training step outside a run, for measurements: a run's [`Learner`], on images that already exist
+//! or on batches of bytes in turn. Also one batch of a validation.
 
 mod evaluation;
 
@@ -27,13 +27,13 @@ pub struct StepProbe {
     input: Input,
 }
 
-/// What it trains on.
+/// The input of a measured step.
 #[derive(Debug)]
 enum Input {
     /// Images `[N, 3, H, W]` in fp32 and masks, the same at each step.
     Images(Tensor, Tensor),
-    /// Bytes `[N, H, W, 3]` and masks on the device, one batch after the other, as the loop gets
-    /// them: becoming images is part of the step.
+    /// Bytes `[N, H, W, 3]` and masks on the device, one batch after the other, as in the training
+    /// loop: the conversion to images is part of the step.
     Bytes {
         batches: Vec<(Tensor, Tensor)>,
         next: usize,
@@ -41,7 +41,7 @@ enum Input {
 }
 
 impl StepProbe {
-    /// Model, optimizer state and a batch of noise for `config`.
+    /// Builds the model, the optimizer state and a batch of noise for `config`.
     ///
     /// # Errors
     /// Where memory runs out, or the checkpoint policy is not chosen yet.
@@ -54,7 +54,7 @@ impl StepProbe {
     /// A step on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`.
     ///
     /// # Errors
-    /// As [`Self::new`], and without a batch.
+    /// The errors of [`Self::new`], and if there is no batch.
     pub fn on_bytes(
         config: &RunConfig,
         device: Device,
@@ -110,8 +110,8 @@ impl StepProbe {
         self.learner.step(micro_batches, hooks)
     }
 
-    /// Milliseconds of each of `count` steps on the CPU; on CUDA, where nobody waits between them,
-    /// their mean.
+    /// Milliseconds of each of `count` steps on the CPU; on CUDA, where the host does not wait between
+    /// steps, their mean.
     ///
     /// # Errors
     /// As [`Self::step`].
@@ -131,8 +131,8 @@ impl StepProbe {
         ])
     }
 
-    /// Time of one step, and of it: on the CPU what passes outside of every operator, on CUDA what
-    /// passes until the last kernel was asked for.
+    /// Time of one step, and the host's part of it: on the CPU the time outside all operators, on CUDA the
+    /// time until the last kernel was launched.
     ///
     /// # Errors
     /// As [`Self::step`].
@@ -155,7 +155,7 @@ impl StepProbe {
     /// One step with every allocation recorded, on the CPU.
     ///
     /// # Errors
-    /// As [`Self::step`], and where another record is open.
+    /// The errors of [`Self::step`], and if another record is open.
     pub fn recorded_step(&mut self) -> Result<Recorded> {
         let parameters = self.learner.model.parameters().entries();
         let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
@@ -191,7 +191,7 @@ impl StepProbe {
         Ok(started.elapsed())
     }
 
-    /// The most that tensors hold during one step, and what they hold before it.
+    /// Peak tensor bytes during one step, and tensor bytes before it.
     ///
     /// # Errors
     /// As [`Self::step`].
@@ -217,7 +217,7 @@ impl StepHooks for LastLoss {
     }
 }
 
-/// Notes how many events each phase begins after.
+/// Notes the number of events before each phase.
 struct Marks<'a> {
     recording: &'a Recording,
     marks: Vec<(Phase, usize)>,
@@ -229,12 +229,12 @@ impl StepHooks for Marks<'_> {
     }
 }
 
-/// What is there before a step.
+/// Bytes held before a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// Weights and the buffers of batch norm.
     pub parameters_bytes: u64,
-    /// All else: moments and step counts of the optimizer, and the scaler.
+    /// Everything else: moments and step counts of the optimizer, and the scaler.
     pub optimizer_bytes: u64,
     /// Images and masks.
     pub batch_bytes: u64,
@@ -243,7 +243,7 @@ pub struct Held {
 /// A step and all its allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// Before it.
+    /// Bytes held before the step.
     pub held: Held,
     /// Each phase with the number of events before it.
     pub marks: Vec<(Phase, usize)>,
@@ -252,7 +252,7 @@ pub struct Recorded {
 }
 
 impl Input {
-    /// The batches of a step of `num` micro-batches; the next step goes on behind them.
+    /// The batches of a step of `num` micro-batches; the next step continues after them.
     fn turns(&mut self, num: usize) -> impl Iterator<Item = Pixels<'_>> {
         let first = match self {
             Self::Images(..) => 0,
@@ -289,8 +289,8 @@ fn bytes_of(tensor: &Tensor) -> u64 {
 /// Tensor bytes of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peak {
-    /// Before and after it: parameters, optimizer state, the batch.
+    /// Bytes held before and after the step: parameters, optimizer state, the batch.
     pub held_bytes: u64,
-    /// The most during it.
+    /// The peak during the step.
     pub peak_bytes: u64,
 }

@@ -1,5 +1,5 @@
-//! What holds the bytes of a training step, moment by moment: a record of allocations sorted into
-//! categories.
+//! The tensors that hold the bytes of a training step, moment by moment: a record of allocations sorted
+//! into categories.
 
 use std::collections::HashMap;
 
@@ -10,31 +10,31 @@ use figures::timeline::{MemoryTimeline, Sample};
 
 use crate::measure::Recorded;
 
-/// Tensors that are there at the peak, by what made them.
+/// Tensors that are live at the peak, by the operation that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The operation, in words where it is of a schedule.
+    /// The operation, in words if it belongs to a schedule.
     pub made_by: String,
-    /// What they are for.
+    /// Their purpose.
     pub category: Category,
-    /// How many.
+    /// The number of tensors.
     pub count: usize,
-    /// All their bytes.
+    /// Their total bytes.
     pub bytes: u64,
 }
 
-/// The moment with the most.
+/// The moment of the peak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peak {
-    /// When.
+    /// The time, in microseconds.
     pub at_us: u64,
-    /// Held then.
+    /// Bytes held at that moment.
     pub bytes: BytesByCategory,
-    /// The operation that asked for the bytes that made it the peak.
+    /// The operation whose allocation made it the peak.
     pub operation: String,
-    /// In which phase.
+    /// The phase.
     pub phase: Phase,
-    /// What holds them, the most first; parameters and optimizer left out.
+    /// The holders, largest first, without parameters and optimizer.
     pub holders: Vec<Holder>,
 }
 
@@ -48,9 +48,9 @@ impl Peak {
 /// A step, moment by moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
-    /// What is held; its first sample is the state before the step.
+    /// The bytes held; the first sample is the state before the step.
     pub memory: MemoryTimeline,
-    /// The moment with the most.
+    /// The moment of the peak.
     pub peak: Peak,
 }
 
@@ -87,7 +87,7 @@ impl Timeline {
         let mut peak = (bytes, None);
         for (index, event) in events.iter().enumerate() {
             if event.released {
-                // What was there before the step and goes in it was counted nowhere.
+                // Memory allocated before the step and freed during it was never counted.
                 if let Some((category, _)) = live.remove(&event.id) {
                     bytes[category.index()] -= event.bytes;
                 }
@@ -123,7 +123,7 @@ impl Timeline {
     }
 }
 
-/// What is live at an event and who made it.
+/// Describes the live tensors at an event and the operations that made them.
 fn describe(
     recorded: &Recorded,
     (bytes, index): (BytesByCategory, Option<usize>),
@@ -177,7 +177,7 @@ fn describe(
     }
 }
 
-/// What a schedule says that it is doing, else the operator.
+/// The schedule's name for the operation, or else the operator.
 fn operation(recorded: &Recorded, index: usize) -> String {
     let event = &recorded.record.events[index];
     let name = |number: u32| {
@@ -194,7 +194,7 @@ fn operation(recorded: &Recorded, index: usize) -> String {
     }
 }
 
-/// A predicted step with the phases that a record has; `seconds` are those of its moments.
+/// A predicted step with the phases of a record; `seconds` are the times of its moments.
 pub fn predicted(memory: &StepMemory, seconds: &[f64]) -> MemoryTimeline {
     let mut phase = Phase::Forward;
     let moments = memory

@@ -1,4 +1,4 @@
-//! What `train accuracy` measures.
+//! The cases that `train accuracy` measures.
 
 use std::fmt;
 
@@ -16,27 +16,27 @@ use engine::precision::Precision;
 pub(super) struct Case {
     pub(super) config: RunConfig,
     pub(super) step: Step,
-    /// Whether a constant of the estimator was read off this shape.
+    /// Whether a constant of the estimator was fitted to this shape.
     pub(super) is_fitted: bool,
 }
 
-/// What is run.
+/// The kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Forward, backward and update.
     Training,
     /// Scores of a batch between epochs.
     Validation,
-    /// Scores of a batch where nobody trains.
+    /// Scores of a batch outside training.
     Evaluation,
-    /// Answers at four times the height and width, as `train predict` gives them.
+    /// Predictions at four times the height and width, as in `train predict`.
     Answers,
 }
 
 /// Width, image, batch, classes, accumulation.
 type Shape = (u32, (u32, u32), u32, u32, u32);
 
-/// The estimator's constants were read off single convolutions and off steps of other images: of
+/// The estimator's constants were fitted to single convolutions and to steps with other image sizes:
 /// 64x64, 64x96, 96x64, 96x96, 96x128, 128x64, 96x160 and 128x192.
 const HELD_OUT: [Shape; 7] = [
     (8, (256, 256), 2, 1, 1),
@@ -48,7 +48,7 @@ const HELD_OUT: [Shape; 7] = [
     (16, (128, 160), 2, 4, 1),
 ];
 
-/// This one helped to find a constant.
+/// This shape was used to fit a constant.
 const FITTED: [Shape; 1] = [(20, (160, 96), 3, 1, 1)];
 
 const POLICIES: [(CheckpointPolicy, bool); 6] = [
@@ -108,7 +108,7 @@ impl Case {
         }
     }
 
-    /// `None` where the kernels are not known.
+    /// The predicted peak; `None` if the kernels are not known.
     pub(super) fn predicted(&self) -> Option<Peak> {
         let config = &self.config;
         let peak = match self.step.evaluation(config) {
@@ -122,7 +122,7 @@ impl Case {
 
     pub(super) fn measured_bytes(&self) -> Result<u64> {
         let (config, precision) = (&self.config, self.precision());
-        // Libraries allocate in their first step.
+        // Libraries allocate in the first step.
         let peak = match self.step.evaluation(config) {
             None => {
                 let mut probe = StepProbe::new(config, Device::Cpu, precision)?;
@@ -150,7 +150,7 @@ impl Step {
         }
     }
 
-    /// `None` for a training step.
+    /// The purpose of an evaluation and its resident state; `None` for a training step.
     fn evaluation(self, config: &RunConfig) -> Option<(Purpose, Resident)> {
         let ImageSize { height, width } = config.img_size;
         match self {
@@ -166,7 +166,7 @@ impl Step {
 }
 
 impl fmt::Display for Case {
-    /// The policy of a training step, else what is run.
+    /// The policy of a training step, or else the kind of step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.step {
             Step::Training => {

@@ -1,4 +1,4 @@
-//! `train accuracy`: predicted peaks beside measured ones, on the CPU.
+//! `train accuracy`: predicted peaks compared with measured ones, on the CPU.
 
 mod cases;
 
@@ -48,7 +48,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
             continue;
         }
         compose::require_features(&case.config)?;
-        // What is not predicted is not measured.
+        // A case without a prediction is not measured.
         let Some(predicted) = case.predicted() else {
             continue;
         };
@@ -73,7 +73,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
 }
 
 impl Row {
-    /// In percent of the measured peak; below zero where the prediction is too low.
+    /// The error in percent of the measured peak; negative if the prediction is too low.
     fn error(&self) -> f64 {
         100.0 * (self.predicted_bytes as f64 / self.measured_bytes as f64 - 1.0)
     }
