@@ -73,7 +73,7 @@ fn a_non_finite_loss_ends_a_run_in_fp32_and_loses_nothing() {
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
     let cases = [
         ("nan-loss@6", "made in the forward pass", 5),
-        // The loss of the step before was still finite.
+        // The loss of the previous step was still finite.
         ("inf-gradients@6", "the weights are no numbers", 6),
     ];
     for (fault, words, steps) in cases {

@@ -1,4 +1,4 @@
-//! What `train` predicts is what everything else forecasts.
+//! The predictions of `train` agree with all other forecasts.
 
 use advisor::explain::{self, On};
 use advisor::{Target, ledger};
@@ -8,7 +8,7 @@ use machine::{Cpu, Device};
 
 use super::Sandbox;
 
-/// The CPU as a sandbox's programs use it.
+/// The CPU in the way a sandbox's programs use it.
 fn here() -> Device {
     Device::Cpu {
         reason: "of a test".to_owned(),
@@ -61,7 +61,7 @@ fn fit_is_told_what_suggest_and_explain_say() {
     assert_eq!(entries.len(), recipes.len());
 }
 
-/// No batch has more images than there are, and validation may have more of them than training.
+/// A batch is limited to the number of images, and validation may have more images than training.
 #[test]
 fn fit_counts_the_images_of_both() {
     let sandbox = Sandbox::with_pages();
@@ -73,8 +73,8 @@ fn fit_counts_the_images_of_both() {
     assert_eq!(said, forecast.map(|forecast| forecast.allocated_bytes));
 }
 
-/// `memory` measures steps that keep their batch, and predicts those; `doctor` and `accuracy` do so by
-/// the same function.
+/// `memory` measures and predicts steps that keep their batch; `doctor` and `accuracy` use the same
+/// function.
 #[test]
 fn memory_predicts_the_step_that_it_measures() {
     let sandbox = Sandbox::with_pages();

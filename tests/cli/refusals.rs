@@ -16,7 +16,7 @@ fn refused(sandbox: &Sandbox, args: &[&str]) -> String {
     run.complaint().to_owned()
 }
 
-/// As [`refused`], for `fit` on `data/`.
+/// Like [`refused`], for `fit` on `data/`.
 fn refused_fit(sandbox: &Sandbox, flags: &[&str]) -> String {
     refused(sandbox, &small(&[&["--data", "data"], flags].concat()))
 }
@@ -263,7 +263,7 @@ fn weights_that_do_not_fit() {
     ");
 }
 
-/// Of a flag given twice the last value counts; a note says so.
+/// If a flag is given twice, the last value counts; a note says so.
 #[test]
 fn a_flag_given_twice() {
     let sandbox = Sandbox::with_pages();

@@ -1,4 +1,4 @@
-//! A run that was stopped and resumed equals one that was not, bit for bit (fp32 on the CPU).
+//! A run that was stopped and resumed equals an uninterrupted one, bit for bit (fp32 on the CPU).
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::{Run, Sandbox, small};
 
 const WEIGHTS: [&str; 2] = ["best.safetensors", "last/weights.safetensors"];
 
-/// So few minutes that a snapshot is written after every step.
+/// An interval so short that a snapshot is written after every step.
 pub(super) const EVERY_STEP: [&str; 2] = ["--snapshot-minutes", "0.0000001"];
 
 /// Keys of a line in `metrics.jsonl` that do not depend on time.
@@ -150,7 +150,7 @@ fn a_run_that_is_stopped_again_and_again_ends_as_if_it_never_was() {
 #[test]
 fn early_stopping_and_the_end_are_remembered() {
     let sandbox = Sandbox::with_pages();
-    // A learning rate too small to learn anything: only the statistics of BatchNorm move.
+    // The learning rate is too small to learn anything: only BatchNorm's statistics change.
     let flags = ["--lr", "1e-30", "--epochs", "40", "--patience", "3"];
     sandbox.fit(&[&flags[..], &["--run-dir", "whole"]].concat());
     let epochs = sandbox.json("whole/summary.json")["epochs"]

@@ -118,7 +118,7 @@ fn a_disk_that_fills_up_loses_nothing() {
 #[test]
 fn a_disk_that_stays_full_is_a_failure_at_the_end() {
     let sandbox = Sandbox::with_pages();
-    // There is room for the logs and one snapshot, but not for the next.
+    // There is space for the logs and one snapshot, but not for the next.
     let script = "mount -t tmpfs -o size=3500k none disk || exit 77
         \"$@\"; code=$?; cp -r disk/run kept; ls -A disk/run/last >&2; exit $code";
     let flags = [&FLAGS[..], &["--run-dir", "disk/run"]].concat();
@@ -136,7 +136,7 @@ fn a_disk_that_stays_full_is_a_failure_at_the_end() {
         "{run:?}"
     );
     assert!(!run.stderr.contains(".snapshot.new"), "{run:?}");
-    // The earlier snapshot is intact, and the run resumes from it once there is room.
+    // The earlier snapshot is intact, and the run resumes from it once there is space.
     sandbox.fit(&[&FLAGS[2..], &["--run-dir", "whole"]].concat());
     sandbox.resume("kept");
     assert_eq!(learnt(&sandbox, "whole"), learnt(&sandbox, "kept"));

@@ -19,7 +19,7 @@ use train::fault::{self, Fault};
 use super::loader_of;
 use crate::techniques::alone;
 
-/// Pseudorandom numbers, the same ones each time.
+/// Pseudorandom numbers, the same in every run.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

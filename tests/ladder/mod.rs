@@ -1,4 +1,4 @@
-//! Runs whose steps fail: the results are as without the failure.
+//! Runs whose steps fail: the results equal those without the failure.
 
 mod before;
 pub(crate) mod faults;

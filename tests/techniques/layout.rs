@@ -6,7 +6,7 @@ use layout::Watch;
 
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies};
 
-/// Where an image is smaller than the kernel, the backward of a convolution copies the weight to
+/// If an image is smaller than the kernel, the backward pass of a convolution copies the weight to
 /// channels-first on CPUs without AVX512. Four halvings of this size leave 3x4 pixels.
 const SIZE: [u32; 2] = [48, 64];
 
@@ -55,7 +55,7 @@ fn the_watch_notices_a_run_without_channels_last() {
     );
 }
 
-/// Other kernels add in another order: fp32 rounding over 23 layers.
+/// Other kernels add in a different order, which gives fp32 rounding differences over 23 layers.
 const TOLERANCE: f64 = 1e-4;
 
 #[test]

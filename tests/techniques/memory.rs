@@ -86,14 +86,14 @@ fn bf16_lowers_the_peak() {
     assert!((bf16 as f64) < 0.75 * fp32 as f64, "{bf16} of {fp32}");
 }
 
-/// What a schedule says that it holds is what it holds, for plans of every kind and in both
-/// formats: never less, and more only by what stands outside of it.
+/// A schedule holds the bytes that it declares, for plans of every kind and in both formats: never
+/// fewer, and more only by the tensors outside the schedule.
 #[test]
 fn a_schedule_holds_what_it_says() {
-    /// In activations of full resolution: a part is a whole one at this size; the loss, gradients
-    /// of weights and what oneDNN allocates for an operation come to less than half of another.
+    /// In activations of full resolution: a part is a whole activation at this size; the loss, weight
+    /// gradients and oneDNN's allocations for an operation add less than half an activation.
     const OUTSIDE: f64 = 1.5;
-    /// oneDNN reorders what is not channels-last, with and without a schedule.
+    /// oneDNN reorders tensors that are not channels-last, with and without a schedule.
     const OUTSIDE_CHANNELS_FIRST: f64 = 10.0;
     let _turn = alone();
     let network = Network::new(4, 1);
@@ -135,7 +135,7 @@ fn a_schedule_holds_what_it_says() {
     }
 }
 
-/// A record of allocations and the meter tell of the same peak.
+/// A record of allocations and the meter report the same peak.
 #[test]
 fn the_record_agrees_with_the_meter() {
     let _turn = alone();

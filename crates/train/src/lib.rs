@@ -1,8 +1,8 @@
-//! Trains the guide's U-Net: data, model, loop, outputs. This crate alone composes the
-//! three techniques (`amp`, `checkpoint`, `layout`), which are features of it.
+//! The program that trains the guide's U-Net: commands, outputs, snapshots. The crate `engine` does the
+//! training and composes the three techniques (`amp`, `checkpoint`, `layout`).
 //!
-//! It is a program first (`train fit`, `evaluate`, `predict`, `synth`); the library is what
-//! the program and its tests share.
+//! It is primarily a program (`train fit`, `evaluate`, `predict`, `synth`); the library is shared by the
+//! program and its tests.
 
 pub mod bench_worker;
 pub mod command;

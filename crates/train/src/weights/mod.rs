@@ -1,4 +1,4 @@
-//! Weights in safetensors, by the names of the script's state dict; read from PyTorch's own files too.
+//! Weights in safetensors, by the names of the script's state dict; PyTorch's own files can be read too.
 
 mod pickle;
 mod pytorch;
@@ -14,11 +14,11 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use engine::model::{Entry, UNet};
 
-/// How the name of a file begins that is not whole yet.
+/// Prefix of the names of files that are not complete yet.
 pub const TEMPORARY: &str = ".snug-";
 
-/// Writes all tensors of `model`, contiguous, to `path`: to a temporary file beside it first,
-/// so that a file that was there is whole or replaced.
+/// Writes all tensors of `model`, contiguous, to `path`, through a temporary file in the same folder,
+/// so that an existing file is either intact or replaced.
 ///
 /// # Errors
 /// [`Error::Io`] with the file.
@@ -26,7 +26,7 @@ pub fn save(model: &UNet, path: &Path) -> Result<()> {
     write_atomically(path, &to_bytes(model)?)
 }
 
-/// What [`save`] writes.
+/// The bytes that [`save`] writes.
 ///
 /// # Errors
 /// Where a tensor cannot be read.
@@ -49,7 +49,7 @@ pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
     safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e.to_string()))
 }
 
-/// Writes `bytes` to `path` by way of a temporary file in the same folder.
+/// Writes `bytes` to `path` through a temporary file in the same folder.
 ///
 /// # Errors
 /// [`Error::Io`] with the file.
@@ -63,7 +63,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         .prefix(TEMPORARY)
         .tempfile_in(folder)
         .map_err(fail)?;
-    // Not on `file` itself, whose errors name the temporary file.
+    // The inner file is used, because errors of `file` itself name the temporary file.
     file.as_file_mut().write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     set_usual_mode(file.as_file()).map_err(fail)?;
@@ -71,7 +71,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Temporary files are private; results are as readable as any file.
+/// Temporary files are private, so this gives a result the usual permissions.
 #[cfg(unix)]
 fn set_usual_mode(file: &std::fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -83,7 +83,7 @@ fn set_usual_mode(_file: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A weights file in memory, checked to be one.
+/// A weights file in memory, with its format checked.
 #[derive(Debug)]
 pub struct WeightsFile {
     path: std::path::PathBuf,
@@ -91,11 +91,11 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Reads `path`: safetensors, or a state dict that PyTorch saved, of which nothing is run. The
-    /// contents say which, not the name.
+    /// Reads `path`: safetensors, or a state dict that PyTorch saved, without running anything in it.
+    /// The contents decide which, not the name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Weights`] where it is a folder or neither.
+    /// [`Error::Io`]; [`Error::Weights`] if it is a folder or has neither format.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Err(Error::Weights {
@@ -108,10 +108,10 @@ impl WeightsFile {
         Self::from_bytes(path, bytes)
     }
 
-    /// The same of `bytes`, the contents of `path`.
+    /// Like [`Self::open`], from `bytes`, the contents of `path`.
     ///
     /// # Errors
-    /// [`Error::Weights`] where they are neither.
+    /// [`Error::Weights`] if they have neither format.
     pub fn from_bytes(path: &Path, mut bytes: Vec<u8>) -> Result<Self> {
         let wrong = |message: &str| Error::Weights {
             path: path.to_owned(),
@@ -138,8 +138,8 @@ impl WeightsFile {
             .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))
     }
 
-    /// The network that it holds, read off the shapes of its first and last convolution; all of it,
-    /// so that a few bytes that speak of a giant make none.
+    /// The network that it holds, inferred from the shapes of its first and last convolution. All
+    /// tensors are checked, so that a few bytes cannot claim a giant network.
     ///
     /// # Errors
     /// [`Error::Weights`]: tensors missing, unexpected, or of another shape.
@@ -214,7 +214,7 @@ impl WeightsFile {
         Ok(())
     }
 
-    /// Copies the tensors into `model`, all or none: as `load_state_dict(strict=True)`.
+    /// Copies all tensors into `model`, or none of them, like `load_state_dict(strict=True)`.
     ///
     /// # Errors
     /// [`Error::Weights`]: another width or number of classes, tensors missing, unexpected, or

@@ -1,8 +1,8 @@
-//! State dicts that PyTorch saved (`.pt`, `.pth`), as the safetensors file that they could have been.
+//! State dicts that PyTorch saved (`.pt`, `.pth`), converted to a safetensors file.
 //!
-//! Since 1.6 such a file is a zip archive without compression: `NAME/data.pkl` says what there is,
-//! `NAME/data/KEY` holds numbers. The state dict may stand in a dict with other things, as scripts save
-//! it.
+//! Since 1.6 such a file is a zip archive without compression: `NAME/data.pkl` describes the contents,
+//! and `NAME/data/KEY` holds numbers. The state dict may be inside a dict with other things, as scripts
+//! save it.
 
 use std::collections::HashSet;
 use std::io::{Cursor, Read as _};
@@ -12,16 +12,16 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Pickle, PickledTensor, Value};
 
-/// How a file begins.
+/// The first bytes of a file.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
-/// How one of before 1.6 begins: a pickle with `MAGIC_NUMBER` of `torch/serialization.py`.
+/// The first bytes of a file from before 1.6: a pickle with `MAGIC_NUMBER` of `torch/serialization.py`.
 pub(super) const OLD_MAGIC: &[u8] = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
 
 /// A parameter that every network of the script has.
 const FIRST: &str = "downs.0.conv.0.weight";
-/// Where scripts put the state dict, the likeliest first.
+/// The keys under which scripts store the state dict, the likeliest first.
 const LIKELY: &[&str] = &["model_state_dict", "state_dict", "model", "net"];
-/// Dicts in dicts that are looked into.
+/// Depth to which nested dicts are searched.
 const MAX_DEPTH: usize = 3;
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
@@ -29,9 +29,9 @@ type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 /// The tensors of the state dict in `file`, as a safetensors file.
 ///
 /// # Errors
-/// What is wrong with it, in words that go on from the file's name.
+/// What is wrong with it, in words that continue the file's name.
 pub(super) fn to_safetensors(file: &[u8]) -> Result<Vec<u8>, String> {
-    // Of an entry there are 46 bytes at least.
+    // An entry takes at least 46 bytes.
     if num_entries(file).is_some_and(|num| num > file.len() as u64 / 46) {
         return Err("not a whole zip archive (it speaks of more than it holds)".to_owned());
     }
@@ -68,8 +68,8 @@ pub(super) fn to_safetensors(file: &[u8]) -> Result<Vec<u8>, String> {
     named.sort_by_key(|(_, tensor)| &tensor.storage.key);
 
     let mut tensors = Vec::new();
-    // Entries of the archive and tensors may share bytes, so that a few become many: those of this
-    // network share none, and neither is read beyond what there is.
+    // Archive entries and tensors may share bytes, so a few bytes could become many. Those of this
+    // network share none, so neither may exceed the file's length in total.
     let (mut left_to_read, mut left_to_make) = (file.len(), file.len());
     for of_storage in named.chunk_by(|(_, a), (_, b)| a.storage.key == b.storage.key) {
         let key = &of_storage[0].1.storage.key;
@@ -91,8 +91,8 @@ pub(super) fn to_safetensors(file: &[u8]) -> Result<Vec<u8>, String> {
     safetensors::serialize(views, None).map_err(|e| e.to_string())
 }
 
-/// Entries that the 64-bit end of an archive speaks of, found as `zip` finds it: that makes room for
-/// as many before it has seen one.
+/// The number of entries that the archive's 64-bit end record claims, found in the same way as `zip`
+/// finds it: `zip` allocates space for this many before it has seen one.
 fn num_entries(file: &[u8]) -> Option<u64> {
     const END: &[u8] = b"PK\x05\x06";
     const LOCATOR: &[u8] = b"PK\x06\x07";
@@ -118,7 +118,7 @@ fn num_entries(file: &[u8]) -> Option<u64> {
     number(at + 32)
 }
 
-/// A file of the archive. Stored, not compressed: no few bytes become many.
+/// A file of the archive. It must be stored, not compressed, so that few bytes cannot become many.
 fn entry(archive: &mut Archive<'_>, name: &str, limit: usize) -> Result<Vec<u8>, String> {
     let unreadable = |e: &dyn std::fmt::Display| format!("`{name}` in it cannot be read ({e})");
     let entry = archive.by_name(name).map_err(|e| unreadable(&e))?;
@@ -136,10 +136,10 @@ fn entry(archive: &mut Archive<'_>, name: &str, limit: usize) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// The dict with the network's parameters, or else the first that holds a tensor at all.
+/// The dict with the network's parameters, or else the first dict that holds any tensor.
 fn state_dict(pickle: &Pickle) -> Option<&[(Value, Value)]> {
     let (mut level, mut fallback) = (vec![pickle.top], None);
-    // A dict that stands in many places is looked into once.
+    // A dict that occurs in many places is searched once.
     let mut seen = HashSet::new();
     for _ in 0..MAX_DEPTH {
         let mut below: Vec<(usize, Value)> = Vec::new();
@@ -181,7 +181,7 @@ fn contiguous(tensor: &PickledTensor, storage: &[u8], limit: usize) -> Result<Ve
         _ => 1,
     };
     let num = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-    // No more numbers than there are, so that a stride of 0 makes no giant of a few bytes.
+    // No more numbers than the storage holds, so that a stride of 0 cannot turn a few bytes into a giant.
     let held = storage.len() / bytes_each;
     let num = num.filter(|&num| num <= held && described.num_elements <= held);
     let num = num.ok_or("is larger than its storage")?;
@@ -201,7 +201,7 @@ fn contiguous(tensor: &PickledTensor, storage: &[u8], limit: usize) -> Result<Ve
     let (mut index, mut at) = (vec![0; shape.len()], *offset);
     for _ in 0..num {
         bytes.extend_from_slice(&storage[at * bytes_each..][..bytes_each]);
-        // The next index: the last dimension runs fastest.
+        // Advance the index: the last dimension runs fastest.
         for d in (0..shape.len()).rev() {
             index[d] += 1;
             at += strides[d];
@@ -243,7 +243,7 @@ mod tests {
         [b"X", &num.to_le_bytes()[..], text.as_bytes()].concat()
     }
 
-    /// A tensor of `num` bytes, all that there are.
+    /// A tensor of `num` bytes, which is all of its storage.
     fn tensor(key: &str, num: u32) -> Vec<u8> {
         let num = [b"J", &num.to_le_bytes()[..]].concat();
         let storage = [b"(", &text("storage")[..], b"ctorch\nByteStorage\n"].concat();
@@ -253,7 +253,7 @@ mod tests {
         [&call[..], b"(", &storage, b"K\x00", &shape, b"\x89Nt", b"R"].concat()
     }
 
-    /// Refused, or made into what `file` says and no more.
+    /// Checks that `file` is either refused, or converted to no more than it holds.
     fn refused(file: &[u8]) -> String {
         to_safetensors(file).unwrap_err()
     }
@@ -284,7 +284,7 @@ mod tests {
         let mut storages: Vec<&[u8]> = vec![&[]; 100];
         storages[0] = &bytes;
         let mut file = archive(&pickle, &storages);
-        // All say of themselves what the first one does: place, sizes, checksum.
+        // Every header repeats the first one's fields: offset, sizes, checksum.
         let entries: Vec<usize> = (0..file.len())
             .filter(|&at| file[at..].starts_with(b"PK\x01\x02"))
             .collect();
@@ -309,7 +309,7 @@ mod tests {
         let mut claims = whole.to_vec();
         claims[at..at + 8].copy_from_slice(&60_000_u64.to_le_bytes());
         assert!(refused(&claims).contains("more than it holds"));
-        // With a comment behind, which moves the locator.
+        // A comment at the end moves the locator.
         claims.extend(b"abc");
         let at = claims.len() - 5;
         claims[at..at + 2].copy_from_slice(&3_u16.to_le_bytes());
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_twice_is_refused() {
-        // Of the fuzz target `pickle`: `safetensors` panics.
+        // Found by the fuzz target `pickle`: `safetensors` panics.
         for names in [["a", "a"], ["a", "module.a"]] {
             let mut pickle = b"\x80\x02}(".to_vec();
             for name in names {

@@ -1,23 +1,23 @@
-//! The stack machine.
+//! The stack machine that reads pickles.
 
 use std::collections::HashMap;
 
 use super::{Global, Object, Pickle, PickledTensor, Storage, Value, global};
 
-/// Far more than a state dict has; the tensors' numbers are not in the pickle.
+/// Far more than a state dict needs; the tensors' numbers are not in the pickle.
 const MAX_BYTES: usize = 64 << 20;
-/// An instruction of a few bytes can name what it takes over and over, so that what it copies is to
-/// be small: bytes of the name of a storage, dimensions of a tensor.
+/// An instruction of a few bytes can refer to the same operands again and again, so whatever it copies
+/// must be small: the bytes of a storage's name and the dimensions of a tensor.
 const MAX_KEY: usize = 64;
 const MAX_DIMS: usize = 64;
 
-/// Why a pickle is refused, in words that go on from "its pickle".
+/// A result, or why a pickle is refused, in words that continue "its pickle".
 type Refused<T> = Result<T, String>;
 
-/// Reads a pickle of protocol 2, which is what `torch.save` writes.
+/// Reads a pickle of protocol 2, the protocol of `torch.save`.
 ///
 /// # Errors
-/// What it asks for that is not known, or where it is broken.
+/// The unknown name or instruction in it, or where it is broken.
 pub(in crate::weights) fn read(bytes: &[u8]) -> Refused<Pickle> {
     if bytes.len() > MAX_BYTES {
         return Err(format!(
@@ -58,7 +58,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Follows an instruction; returns what it puts on the stack.
+    /// Executes an instruction; returns the value that it pushes on the stack.
     fn step(&mut self, code: u8) -> Refused<Option<Value>> {
         Ok(Some(match code {
             // PROTO
@@ -97,7 +97,7 @@ impl Machine<'_> {
             // Memo.
             b'h' => self.recall::<1>()?,
             b'j' => self.recall::<4>()?,
-            // Names, and the little that is made with them.
+            // Names, and the few calls made with them.
             b'c' => self.name()?,
             b'Q' => self.storage()?,
             b'R' => self.call()?,
@@ -121,7 +121,7 @@ impl Machine<'_> {
                 .and_then(|items| self.extend_dict(&items)),
             b'q' => self.memorise::<1>(),
             b'r' => self.memorise::<4>(),
-            // BUILD: what a module's state dict carries beside its items; it is of no use here.
+            // BUILD: attributes of a module's state dict besides its items; they are not needed here.
             b'b' => self.pop().map(drop),
             other => Err(format!(
                 "has the instruction 0x{other:02x}, which no state dict needs"
@@ -152,7 +152,7 @@ impl Machine<'_> {
         Ok(bytes.iter().rev().fold(0, |n, &b| n << 8 | i64::from(b)))
     }
 
-    /// A signed integer of some bytes; of more than eight the value does not matter here.
+    /// A signed integer of several bytes; with more than eight bytes, its value does not matter here.
     fn long(&mut self) -> Refused<i64> {
         let num = usize::from(self.byte()?);
         let bytes = self.take(num)?;
@@ -178,7 +178,7 @@ impl Machine<'_> {
         Value::Object(self.objects.len() - 1)
     }
 
-    /// What is above the last mark can be taken.
+    /// Pops `num` values, which must be above the last mark.
     fn pop_many(&mut self, num: usize) -> Refused<Vec<Value>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let at = self.stack.len().checked_sub(num).filter(|&at| at >= floor);
@@ -247,7 +247,7 @@ impl Machine<'_> {
         };
         let (module, name) = (line()?, line()?);
         let known = global(&module, &name).ok_or_else(|| {
-            // It is a stranger's text, for a terminal.
+            // Untrusted text: escape it before printing.
             let shown: String = format!("{module}.{name}")
                 .escape_default()
                 .take(100)
@@ -271,7 +271,7 @@ impl Machine<'_> {
         }
     }
 
-    /// `('storage', torch.FloatStorage, '0', 'cpu', 64)`: where numbers are.
+    /// `('storage', torch.FloatStorage, '0', 'cpu', 64)`: the place of a tensor's numbers.
     fn storage(&mut self) -> Refused<Value> {
         let id = self.pop()?;
         let storage = match *self.tuple(id)? {
@@ -298,7 +298,7 @@ impl Machine<'_> {
         let arguments = self.tuple(called[1])?;
         let made = match (self.object(called[0]), arguments) {
             (Some(Object::Global(Global::OrderedDict)), []) => Object::Dict(Vec::new()),
-            // A size is its tuple.
+            // A size is represented by its tuple.
             (Some(Object::Global(Global::Size)), [sizes]) => {
                 return self.tuple(*sizes).map(|_is_one| *sizes);
             }
@@ -306,7 +306,7 @@ impl Machine<'_> {
                 Some(Object::Global(Global::RebuildTensor)),
                 [storage, offset, shape, strides, ..],
             ) => Object::Tensor(self.tensor([*storage, *offset, *shape, *strides])?),
-            // A parameter is its data.
+            // A parameter is represented by its data.
             (Some(Object::Global(Global::RebuildParameter)), [data, ..]) => {
                 return Ok(*data);
             }

@@ -3,7 +3,7 @@
 //! A pickle is a program for a stack machine, and Python's own reader calls whatever function it
 //! names. This one knows the instructions and the few names that a dict of tensors and plain values
 //! needs; anything else is refused with its name. All objects live in one list and refer to each other
-//! by index, so that neither depth nor a cycle can hurt; none is made but by bytes of the file.
+//! by index, so that neither depth nor a cycle does harm; every object is paid for by bytes of the file.
 
 mod machine;
 
@@ -21,7 +21,7 @@ pub(super) enum Value {
     Object(usize),
 }
 
-/// What a [`Value`] can refer to.
+/// An object that a [`Value`] can refer to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Object {
     Text(String),
@@ -33,7 +33,7 @@ pub(super) enum Object {
     Tensor(PickledTensor),
 }
 
-/// The names that are known.
+/// The known names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {
     OrderedDict,
@@ -43,7 +43,7 @@ pub(super) enum Global {
     Storage(Dtype),
 }
 
-/// Numbers in a file of their own.
+/// The numbers of tensors, in a file of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Storage {
     pub(super) dtype: Dtype,
@@ -61,7 +61,7 @@ pub(super) struct PickledTensor {
     pub(super) strides: Vec<usize>,
 }
 
-/// What a pickle came to.
+/// The result of reading a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle {
     pub(super) objects: Vec<Object>,
@@ -98,7 +98,7 @@ impl Pickle {
     }
 }
 
-/// The known name, if it is one.
+/// The known name, if this is one.
 fn global(module: &str, name: &str) -> Option<Global> {
     Some(match (module, name) {
         ("collections", "OrderedDict") => Global::OrderedDict,
@@ -155,10 +155,10 @@ mod tests {
         );
         let eval = b"\x80\x02cbuiltins\neval\n.";
         assert!(refused(eval).contains("`builtins.eval`"));
-        // A known name with arguments that it does not have, called on what is no function.
+        // A known name is called with too few arguments, and something is called that is not a function.
         assert!(refused(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.").contains("arguments"));
         assert!(refused(b"\x80\x02K\x01)R.").contains("called"));
-        // INST, OBJ, NEWOBJ, STACK_GLOBAL and what else there is.
+        // INST, OBJ, NEWOBJ, STACK_GLOBAL and all other instructions.
         for code in *b"io\x81\x92\x93\x82PST\x96" {
             let found = refused(&[0x80, 2, code]);
             assert!(found.contains("instruction"), "{code}: {found}");
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_is_named_again_is_not_made_again() {
-        // A tuple of many, as a size and as arguments, over and over.
+        // A tuple of many values is used as a size and as arguments, again and again.
         let many = [&b"\x80\x02("[..], &b"N".repeat(10_000), b"tq\x00"].concat();
         let size = b"ctorch\nSize\nq\x01".to_vec();
         let again = b"h\x01h\x00\x85R".repeat(10_000);
@@ -181,7 +181,7 @@ mod tests {
         let parameter = b"ctorch._utils\n_rebuild_parameter\nq\x01";
         let again = b"h\x01h\x00R".repeat(10_000);
         read(&[&many[..], parameter, &again, b"."].concat()).unwrap();
-        // The name of a storage, and the dimensions of a tensor, are copied: they are short.
+        // The name of a storage and the dimensions of a tensor are copied, so they must be short.
         let key = [&b"X\x41\x00\x00\x00"[..], &[b'0'; 65]].concat();
         let storage = |key: &[u8]| {
             let kind = b"\x80\x02(Nctorch\nFloatStorage\n";
@@ -215,11 +215,11 @@ mod tests {
         assert!(refused(b"\x80\x02h\x05.").contains("memo"));
         assert!(refused(b"\x80\x02X\xff\xff\xff\x7fabc").contains("ends"));
         assert!(refused(b"\x80\x02u.").contains("mark"));
-        // As deep as it gets, and in a cycle.
+        // Extreme nesting, and a cycle.
         let deep: Vec<u8> = [&b"\x80\x02N"[..], &vec![0x85; 1_000_000], b"."].concat();
         read(&deep).unwrap();
         read(b"\x80\x02]q\x00h\x00a.").unwrap();
-        // Every program of three instructions, and every cut of one that is right.
+        // Many programs of three instructions, and every truncation of a valid one.
         for (a, b, c) in (0..=255_u8).flat_map(|a| (0..64).map(move |b| (a, b * 4 + 1, a ^ b))) {
             drop(read(&[0x80, 2, b'}', a, b, c, b'.']));
             drop(read(&[0x80, 2, b'(', b')', b'K', 1, a, b, c, b'.']));
