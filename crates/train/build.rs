@@ -4,7 +4,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=SNUG_RPATH");
-    // `cargo xtask dist` says `none`: what it builds runs on other machines.
+    // `cargo xtask dist` sets `none`, because its programs run on other machines.
     if std::env::var_os("SNUG_RPATH").is_some_and(|it| it == "none") {
         return;
     }

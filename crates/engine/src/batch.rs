@@ -85,7 +85,7 @@ impl Upload {
     /// Images `[N, 3, H, W]` in fp32 and masks `[N, H, W]` in u8, on the device.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn pixels(&self, pixels: &Pixels<'_>) -> Result<(Tensor, Tensor)> {
         match pixels {
             Pixels::Host(batch, part) => self.part(batch, part.clone()),
@@ -97,7 +97,7 @@ impl Upload {
     /// A whole batch in the form that [`Self::pixels`] returns.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn batch(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
         self.part(batch, 0..batch.len)
     }
@@ -105,7 +105,7 @@ impl Upload {
     /// A range of the images of a batch in the form that [`Self::pixels`] returns.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn part(&self, batch: &Batch, part: Range<usize>) -> Result<(Tensor, Tensor)> {
         let pixels = batch.height * batch.width;
         let of = |pixels: usize| part.start * pixels..part.end * pixels;

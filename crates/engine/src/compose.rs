@@ -93,7 +93,7 @@ impl Autocast {
     /// Does nothing.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     #[cfg(not(feature = "amp"))]
     pub fn enter(_device: Device, _precision: Precision) -> Result<Self> {
         Ok(Self {})
@@ -122,7 +122,7 @@ impl Scaler {
     /// A scaler on `device`.
     ///
     /// # Errors
-    /// Where `init_scale` is out of range.
+    /// If `init_scale` is out of range.
     pub fn new(device: Device, precision: Precision, init_scale: f64) -> crate::Result<Self> {
         let config = amp::ScalerConfig {
             init_scale,
@@ -137,24 +137,24 @@ impl Scaler {
     /// The loss to call backward on.
     ///
     /// # Errors
-    /// Where the multiplication fails.
+    /// If the multiplication fails.
     pub fn scale(&self, loss: &Tensor) -> crate::Result<Tensor> {
         Ok(self.inner.scale(loss)?)
     }
 
-    /// One optimizer step, skipped on the device where a gradient overflowed.
+    /// One optimizer step, skipped on the device if a gradient overflowed.
     ///
     /// # Errors
-    /// Where the step fails.
+    /// If the step fails.
     pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
         self.inner.step(optimizer)?;
         Ok(self.inner.update(None)?)
     }
 
-    /// The present scale; `None` where no scaler is active. Waits for the device.
+    /// The present scale; `None` if no scaler is active. Waits for the device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn current(&self) -> crate::Result<Option<f64>> {
         if !self.inner.is_enabled() {
             return Ok(None);
@@ -165,7 +165,7 @@ impl Scaler {
     /// The state to continue from; `None` if no scaler is active. Waits for the device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn state(&self) -> crate::Result<Option<ScalerState>> {
         if !self.inner.is_enabled() {
             return Ok(None);
@@ -180,7 +180,7 @@ impl Scaler {
     /// Continues from `state`.
     ///
     /// # Errors
-    /// Where a value is out of its range.
+    /// If a value is out of its range.
     pub fn load_state(&mut self, state: ScalerState) -> crate::Result<()> {
         let state = amp::ScalerState {
             scale: state.scale,
@@ -227,7 +227,7 @@ impl Scaler {
     /// A no-op.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn new(_device: Device, _precision: Precision, _init_scale: f64) -> crate::Result<Self> {
         Ok(Self {})
     }
@@ -235,7 +235,7 @@ impl Scaler {
     /// The loss itself.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn scale(&self, loss: &Tensor) -> crate::Result<Tensor> {
         Ok(loss.shallow_clone())
     }
@@ -243,7 +243,7 @@ impl Scaler {
     /// One optimizer step.
     ///
     /// # Errors
-    /// Where the step fails.
+    /// If the step fails.
     pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
         Ok(optimizer.fused_step(None, None)?)
     }
@@ -251,7 +251,7 @@ impl Scaler {
     /// `None`.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn current(&self) -> crate::Result<Option<f64>> {
         Ok(None)
     }
@@ -259,7 +259,7 @@ impl Scaler {
     /// `None`.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn state(&self) -> crate::Result<Option<ScalerState>> {
         Ok(None)
     }
@@ -267,7 +267,7 @@ impl Scaler {
     /// Does nothing: without the feature no run has a scaler.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn load_state(&mut self, _state: ScalerState) -> crate::Result<()> {
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Scaler {
 /// Runs `body` as a checkpointed segment; without the feature, runs it plainly.
 ///
 /// # Errors
-/// What `body` returns.
+/// The errors of `body`.
 #[cfg(feature = "checkpoint")]
 pub fn checkpointed<F>(use_reentrant: bool, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
 where
@@ -292,7 +292,7 @@ where
 /// Runs `body` plainly.
 ///
 /// # Errors
-/// What `body` returns.
+/// The errors of `body`.
 #[cfg(not(feature = "checkpoint"))]
 pub fn checkpointed<F>(_use_reentrant: bool, inputs: &[&Tensor], body: F) -> Result<Vec<Tensor>>
 where
@@ -317,7 +317,7 @@ pub fn schedule_target(_device: Device) -> Target {
 /// Logits of `images` from a schedule, which also runs their backward pass.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 #[cfg(feature = "checkpoint")]
 pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Result<Tensor> {
     use checkpoint::scheduled::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
@@ -362,7 +362,7 @@ pub fn scheduled(_schedule: &Arc<Schedule>, _model: &UNet, _images: &Tensor) -> 
 /// Converts parameters to channels-last if `on`.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 #[cfg(feature = "layout")]
 pub fn convert_parameters<'a>(
     parameters: impl IntoIterator<Item = &'a mut Tensor>,
@@ -377,7 +377,7 @@ pub fn convert_parameters<'a>(
 /// Leaves parameters unchanged.
 ///
 /// # Errors
-/// None.
+/// Never.
 #[cfg(not(feature = "layout"))]
 pub fn convert_parameters<'a>(
     _parameters: impl IntoIterator<Item = &'a mut Tensor>,

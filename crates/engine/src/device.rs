@@ -191,7 +191,7 @@ pub fn bytes_in_use(device: Device) -> Result<InUse, String> {
 /// Releases cached memory to the driver, or on the CPU to the system.
 ///
 /// # Errors
-/// Where libtorch refuses.
+/// If libtorch refuses.
 pub fn empty_cache(device: Device) -> Result<()> {
     if device.is_cuda() {
         cuda::empty_cache()?;

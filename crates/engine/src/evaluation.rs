@@ -30,7 +30,7 @@ impl Evaluator<'_> {
     /// Logits of `images` without gradients, under autocast.
     ///
     /// # Errors
-    /// Where the size does not fit, or memory runs out.
+    /// If the size does not fit, or memory runs out.
     pub fn logits(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let _autocast = Autocast::enter(self.upload.device, self.precision)?;

@@ -95,7 +95,7 @@ impl Learner {
     /// A fresh model with its optimizer and scaler.
     ///
     /// # Errors
-    /// Where memory runs out, or the checkpoint policy is not chosen yet.
+    /// If memory runs out, or the checkpoint policy is not chosen yet.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
         tch::Cuda::cudnn_set_benchmark(!config.deterministic);
         let channels_last = config.use_channels_last;
@@ -115,7 +115,7 @@ impl Learner {
     /// of batch norm behind.
     ///
     /// # Errors
-    /// Where memory runs out, a recompute fails, or a hook ends the step.
+    /// If memory runs out, a recompute fails, or a hook ends the step.
     pub fn step<'a>(
         &mut self,
         micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
@@ -132,7 +132,7 @@ impl Learner {
     /// Forward and backward of every micro-batch.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn accumulate_gradients<'a>(
         &self,
         micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
@@ -154,7 +154,7 @@ impl Learner {
     /// backward pass holds only what it needs.
     ///
     /// # Errors
-    /// Where the size does not fit, memory runs out, or a segment fails.
+    /// If the size does not fit, memory runs out, or a segment fails.
     pub fn forward(&self, images: Tensor, masks: Tensor, share: f64) -> Result<Tensor> {
         let logits = self.logits(&images)?;
         let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
@@ -165,7 +165,7 @@ impl Learner {
     /// Logits of `images` in training, under autocast.
     ///
     /// # Errors
-    /// As [`Self::forward`].
+    /// The errors of [`Self::forward`].
     pub fn logits(&self, images: &Tensor) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device(), self.precision)?;
         Ok(self.model.forward(images, &self.mode)?)
@@ -174,7 +174,7 @@ impl Learner {
     /// Adds the gradients of the scaled `loss`.
     ///
     /// # Errors
-    /// Where memory runs out, or a recompute fails.
+    /// If memory runs out, or a recompute fails.
     pub fn backward(&self, loss: &Tensor) -> Result<()> {
         Ok(torch_ext::backward(&self.scaler.scale(loss)?)?)
     }
@@ -185,7 +185,7 @@ impl Learner {
     /// and retries their allocation several times.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn optimizer_step(&mut self) -> Result<()> {
         const TRIES: u32 = 3;
         for _try in 1..TRIES {
@@ -208,7 +208,7 @@ impl Learner {
     /// Uses the checkpoint policy and the memory format of `config` from now on.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The errors of [`Self::new`].
     pub fn adopt(&mut self, config: &RunConfig, precision: Precision) -> Result<()> {
         let device = self.device();
         let upload = Upload::of(config, device);

@@ -12,7 +12,7 @@ const EPS: f64 = 1e-7;
 /// cross-entropy and the mean Dice of the classes. A scalar in fp32.
 ///
 /// # Errors
-/// Where shapes do not fit, or memory runs out.
+/// If shapes do not fit, or memory runs out.
 pub fn segmentation_loss(logits: &Tensor, masks: &Tensor) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
     let classes = logits.size()[1];

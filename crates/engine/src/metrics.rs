@@ -20,11 +20,11 @@ const HALF: usize = 50;
 /// Scores of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
-    /// Class index; 1 is the foreground where there is one class.
+    /// Class index; 1 is the foreground of a one-class network.
     pub class: usize,
-    /// Mean intersection over union; `None` where the class never occurs.
+    /// Mean intersection over union; `None` if the class never occurs.
     pub iou: Option<f64>,
-    /// Mean Dice coefficient; `None` where the class never occurs.
+    /// Mean Dice coefficient; `None` if the class never occurs.
     pub dice: Option<f64>,
 }
 
@@ -97,7 +97,7 @@ impl Counter {
     /// the device once.
     ///
     /// # Errors
-    /// Where shapes do not fit, or memory runs out.
+    /// If shapes do not fit, or memory runs out.
     pub fn add(&mut self, logits: &Tensor, masks: &Tensor) -> Result<()> {
         let logits = logits.f_detach()?.f_to_kind(Kind::Float)?;
         let num = usize::try_from(logits.size()[0]).unwrap_or(0);

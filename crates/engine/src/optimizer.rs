@@ -23,7 +23,7 @@ impl AdamW {
     /// their memory format first.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn new(params: Vec<Tensor>, lr: f64, weight_decay: f64) -> Result<Self> {
         let zeros = |params: &[Tensor]| -> Result<Vec<Tensor>> {
             params
@@ -98,7 +98,7 @@ impl AdamW {
     /// continues with the parameter at which it failed ([`Self::is_under_way`]).
     ///
     /// # Errors
-    /// Where an operand does not fit.
+    /// If an operand does not fit.
     pub fn fused_step(
         &mut self,
         grad_scale: Option<&Tensor>,

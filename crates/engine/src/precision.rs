@@ -1,4 +1,4 @@
-//! In which precision a run computes, and why.
+//! The precision of a run, and the reason for it.
 
 use config::{AmpDtype, RunConfig};
 use machine::Cpu;
@@ -16,12 +16,12 @@ pub enum Precision {
     Bf16,
 }
 
-/// A precision with the reason for it, where one was chosen for the user.
+/// A precision, with a note if it was chosen for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// What was chosen.
+    /// The chosen precision.
     pub precision: Precision,
-    /// Said to the user; `None` where it is just what was asked for.
+    /// A note for the user; `None` if the choice equals the request.
     pub note: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Precision {
     }
 }
 
-/// What the CPU multiplies in hardware.
+/// The half precisions that the CPU multiplies in hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuSupport {
     /// AVX512-BF16 or AMX-BF16.
@@ -55,7 +55,7 @@ pub struct CpuSupport {
 }
 
 impl CpuSupport {
-    /// Asks this machine.
+    /// Detects the support of this machine.
     pub fn detect() -> Self {
         let Cpu { bf16, fp16, .. } = Cpu::detect();
         Self { bf16, fp16 }
@@ -76,8 +76,7 @@ pub fn multiplies_bf16(device: Device) -> bool {
 }
 
 /// The precision of a run on `device`. `auto` is fp16 on CUDA, as in the guide, and on a CPU
-/// bf16 where the hardware has it; a dtype that was asked for is taken, with a word where it
-/// is slow.
+/// bf16 if the hardware supports it; a requested dtype is used, with a note if it is slow.
 pub fn choose(config: &RunConfig, device: Device, cpu: CpuSupport) -> Choice {
     let (precision, note) = match (config.use_amp, config.amp_dtype, device) {
         (false, ..) => (Precision::Fp32, None),

@@ -84,7 +84,7 @@ impl<'a> Predictor<'a> {
     /// Makes one attempt with the present settings.
     ///
     /// # Errors
-    /// Where a tensor operation fails.
+    /// If a tensor operation fails.
     pub fn try_predict(&self, batch: &Batch, original: (usize, usize)) -> Result<Vec<u8>> {
         let (images, _) = self.evaluator.upload.batch(batch)?;
         let logits = self.evaluator.logits(&images, &self.mode)?;
@@ -104,7 +104,7 @@ impl<'a> Predictor<'a> {
 /// Classes that `logits` `[N, C, H, W]` predict: `[N, H, W]` u8 on the CPU, one class at `threshold`.
 ///
 /// # Errors
-/// Where memory runs out.
+/// If memory runs out.
 pub fn classes(logits: &Tensor, threshold: f64) -> Result<Tensor> {
     let logits = logits.f_to_kind(Kind::Float)?;
     let classes = if logits.size()[1] == 1 {

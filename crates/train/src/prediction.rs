@@ -21,7 +21,7 @@ pub fn peak(config: &RunConfig, device: Device) -> Result<Peak, EstimateError> {
 /// The peak of a batch that is evaluated.
 ///
 /// # Errors
-/// As [`peak`].
+/// The errors of [`peak`].
 pub fn evaluation_peak(
     config: &RunConfig,
     device: Device,

@@ -69,13 +69,13 @@ pub enum UsageError {
     /// All numbers of run folders are taken.
     #[error("no free number for a run in `{parent}`")]
     NoFreeRun {
-        /// Where the folder was to be.
+        /// The folder for runs.
         parent: PathBuf,
     },
     /// All numbers of models are taken.
     #[error("no free number for a model in `{models_dir}`")]
     NoFreeModel {
-        /// Where the model was to be.
+        /// The folder for models.
         models_dir: PathBuf,
     },
     /// Built-in pages for several classes.

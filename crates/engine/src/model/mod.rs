@@ -79,7 +79,7 @@ impl UNet {
     /// parameters in channels-last if requested.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn new(network: Network, device: Device, seed: u64, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::initialised(&network, device, seed)?;
         compose::convert_parameters(parameters.tensors_mut(), channels_last)?;
@@ -125,7 +125,7 @@ impl UNet {
     /// Logits of `images`.
     ///
     /// # Errors
-    /// Where the size does not fit, memory runs out, or a segment fails.
+    /// If the size does not fit, memory runs out, or a segment fails.
     pub fn forward(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         match &mode.checkpointing {
             Checkpointing::Scheduled(schedule) if mode.training => {

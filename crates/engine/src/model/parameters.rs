@@ -11,7 +11,7 @@ use torch_ext::Result;
 pub struct Entry {
     /// Name, shape and role.
     pub spec: ParameterSpec,
-    /// The tensor: a leaf that requires grad where the role is trainable.
+    /// The tensor: a leaf that requires grad if its role is trainable.
     pub tensor: Tensor,
 }
 

@@ -102,7 +102,7 @@ pub(super) fn are_numbers(model: &UNet) -> Result<bool> {
 /// Whether every value is finite. Waits for the device.
 ///
 /// # Errors
-/// Where a tensor operation fails.
+/// If a tensor operation fails.
 pub fn all_finite(tensor: &Tensor) -> Result<bool> {
     Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }

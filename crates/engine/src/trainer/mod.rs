@@ -146,7 +146,7 @@ impl Trainer {
     /// Builds model, optimizer and scaler; the optimizer's state exists before step 1.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
         let learner = Learner::new(&config, device, precision)?;
         Ok(Self {

@@ -58,7 +58,7 @@ impl Trainer {
     /// Compares both on a few images of `batch`; `None` for a run in fp32. The trainer stays unchanged.
     ///
     /// # Errors
-    /// Where memory runs out, or a tensor operation fails.
+    /// If memory runs out, or a tensor operation fails.
     pub fn preflight(&mut self, batch: &Batch) -> Result<Option<Agreement>> {
         if self.learner.precision == Precision::Fp32 {
             return Ok(None);

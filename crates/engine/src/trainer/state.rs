@@ -19,7 +19,7 @@ pub struct TrainerState {
     pub num_losses: u64,
     /// How far the run has come.
     pub position: Position,
-    /// The gradient scaler, where one is active.
+    /// The gradient scaler, if one is active.
     pub scaler: Option<ScalerState>,
     /// Images per forward pass.
     pub micro_batch: u32,

@@ -17,7 +17,7 @@ use crate::usage::UsageError;
 use engine::compose::FEATURES;
 use engine::device;
 
-/// Pause between two lines of progress where stderr is not a terminal.
+/// Pause between two lines of progress if stderr is not a terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The version of the JSON form.

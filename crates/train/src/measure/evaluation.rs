@@ -32,7 +32,7 @@ impl EvaluationProbe {
     /// Builds the model, the `resident` state, and a batch of noise for `config`.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn new(
         config: &RunConfig,
         device: Device,
@@ -61,7 +61,7 @@ impl EvaluationProbe {
     /// Processes one batch, from bytes to scores or predictions.
     ///
     /// # Errors
-    /// Where memory runs out.
+    /// If memory runs out.
     pub fn step(&self) -> Result<()> {
         let batch = &self.batch;
         let evaluator = Evaluator {
@@ -85,7 +85,7 @@ impl EvaluationProbe {
     /// Peak tensor bytes during one step, and tensor bytes before it.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn peak_bytes(&self) -> Result<Peak> {
         let device = self.upload.device;
         let held_bytes = device::allocated_bytes(device);

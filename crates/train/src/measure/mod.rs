@@ -44,7 +44,7 @@ impl StepProbe {
     /// Builds the model, the optimizer state and a batch of noise for `config`.
     ///
     /// # Errors
-    /// Where memory runs out, or the checkpoint policy is not chosen yet.
+    /// If memory runs out, or the checkpoint policy is not chosen yet.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
         let learner = Learner::new(config, device, precision)?;
         let (images, masks) = learner.upload.batch(&noise(config, config.seed))?;
@@ -84,7 +84,7 @@ impl StepProbe {
     /// One step, gradients set to none at its end.
     ///
     /// # Errors
-    /// Where memory runs out, or a recompute fails.
+    /// If memory runs out, or a recompute fails.
     pub fn step(&mut self) -> Result<()> {
         self.step_with(&mut ())
     }
@@ -92,7 +92,7 @@ impl StepProbe {
     /// One step, and the loss of its last micro-batch, for which it waits.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn step_with_loss(&mut self) -> Result<f64> {
         let mut loss = LastLoss(f64::NAN);
         self.step_with(&mut loss)?;
@@ -114,7 +114,7 @@ impl StepProbe {
     /// steps, their mean.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn timed_steps(&mut self, count: u32) -> Result<Vec<f64>> {
         if !self.learner.device().is_cuda() {
             let times = (0..count).map(|_| Ok(self.timed_step()?.as_secs_f64() * 1e3));
@@ -135,7 +135,7 @@ impl StepProbe {
     /// time until the last kernel was launched.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn host_time(&mut self) -> Result<(Duration, Duration)> {
         device::synchronize(self.learner.device());
         if self.learner.device().is_cuda() {
@@ -182,7 +182,7 @@ impl StepProbe {
     /// Time of one step, the device's work included.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn timed_step(&mut self) -> Result<Duration> {
         device::synchronize(self.learner.device());
         let started = Instant::now();
@@ -194,7 +194,7 @@ impl StepProbe {
     /// Peak tensor bytes during one step, and tensor bytes before it.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn peak_bytes(&mut self) -> Result<Peak> {
         let held_bytes = device::allocated_bytes(self.learner.device());
         device::reset_peak(self.learner.device());

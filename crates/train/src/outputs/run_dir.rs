@@ -61,7 +61,7 @@ impl RunDir {
     /// anything to keep, so that the same command can be repeated until it succeeds.
     ///
     /// # Errors
-    /// As [`create`](Self::create).
+    /// The errors of [`create`](Self::create).
     pub fn create_or_restart(path: &Path) -> Result<Self> {
         if !has_nothing_to_keep(path) {
             return Self::create(path);
@@ -76,7 +76,7 @@ impl RunDir {
     /// Refuses whatever [`create_or_restart`](Self::create_or_restart) would refuse.
     ///
     /// # Errors
-    /// As [`refuse_taken`](Self::refuse_taken).
+    /// The errors of [`refuse_taken`](Self::refuse_taken).
     pub fn refuse_worth_keeping(path: &Path) -> Result<()> {
         if has_nothing_to_keep(path) {
             return Ok(());
@@ -105,7 +105,7 @@ impl RunDir {
     /// runs started at once get two folders.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written.
+    /// [`Error::Io`] if it cannot be written.
     pub fn create_numbered(parent: &Path, name: &str) -> Result<Self> {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         for number in 1..MAX_NUMBER {

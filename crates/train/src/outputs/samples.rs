@@ -25,7 +25,7 @@ const PALETTE: [[u8; 3]; 6] = [
 /// Writes pictures of the first `num` samples of `source` to `folder`.
 ///
 /// # Errors
-/// Where data, a tensor operation or a file fails.
+/// If data, a tensor operation or a file fails.
 pub fn write(
     evaluator: Evaluator<'_>,
     source: &dyn Source,

@@ -29,7 +29,7 @@ impl Unwritten {
     /// Appends to a file, likewise.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The errors of [`write`](Self::write).
     pub(super) fn append(&mut self, path: PathBuf, line: &[u8]) -> Result<()> {
         self.lines.entry(path).or_default().extend_from_slice(line);
         self.flush()
@@ -38,7 +38,7 @@ impl Unwritten {
     /// Retries all pending writes.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// The errors of [`write`](Self::write).
     pub(super) fn flush(&mut self) -> Result<()> {
         let mut first = None;
         let mut failed = |written: Result<()>| {

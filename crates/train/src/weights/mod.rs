@@ -29,7 +29,7 @@ pub fn save(model: &UNet, path: &Path) -> Result<()> {
 /// The bytes that [`save`] writes.
 ///
 /// # Errors
-/// Where a tensor cannot be read.
+/// If a tensor cannot be read.
 pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
     let path = Path::new("weights");
     let mut buffers = Vec::new();

@@ -159,7 +159,7 @@ impl Exact {
         self.snapshot.state()
     }
 
-    /// The run's configuration, with the settings given now where they may change.
+    /// The run's configuration, with the settings given now as far as they may change.
     pub(super) fn config(&self, given: &Resolved) -> Result<RunConfig> {
         let (config, changes) = snapshot::merged(&self.snapshot, given)?;
         let position = &self.state().trainer.position;
