@@ -1,6 +1,6 @@
-//! Where the three techniques meet: the one file that knows which features this binary was
-//! built with. It offers the same API either way; a technique that is compiled out is
-//! refused by name before a run that asks for it starts ([`require_features`]).
+//! The meeting point of the three techniques: the only file that knows which features this
+//! binary was built with. It offers the same API either way; a technique that is compiled out
+//! is refused by name before a run that requests it starts ([`require_features`]).
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Autocast {
         Ok(Self { _scope: scope })
     }
 
-    /// Does nothing.
+    /// Creates a scope that does nothing.
     ///
     /// # Errors
     /// Never.
@@ -110,7 +110,7 @@ pub struct ScalerState {
     pub growth_tracker: i64,
 }
 
-/// The gradient scaler: active for fp16, else a no-op, so that the loop has no branches.
+/// The gradient scaler: active for fp16, otherwise a no-op, so that the loop has no branches.
 #[derive(Debug)]
 pub struct Scaler {
     #[cfg(feature = "amp")]

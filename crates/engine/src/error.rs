@@ -6,7 +6,7 @@ use torch_ext::BoxError;
 use crate::guard::Pressure;
 use crate::trainer::Cause;
 
-/// A failure of the engine.
+/// An error of the engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// A path where a name belongs.
+    /// A path was given instead of a name.
     #[error("`{flag}` must be a name, found `{found}`")]
     NotAName {
         /// The flag.
@@ -84,7 +84,7 @@ pub enum UsageError {
         /// The requested number of classes.
         classes: u32,
     },
-    /// A file where a folder of data belongs.
+    /// A file was given instead of a folder of data.
     #[error("`{path}` is a file, not a folder")]
     DataIsAFile {
         /// The file.
@@ -134,7 +134,7 @@ pub enum UsageError {
         /// The flag that names the file.
         flag: &'static str,
     },
-    /// A folder where a file belongs.
+    /// A folder was given instead of a file.
     #[error("`{path}` is a folder")]
     IsAFolder {
         /// The folder.

@@ -132,7 +132,7 @@ impl Fallback {
 /// `summary.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// 1.
+    /// Always 1.
     pub schema_version: u32,
     /// How the run ended.
     pub status: Status,
@@ -158,6 +158,6 @@ pub struct Summary {
     pub validation: Validation,
     /// Changes to the requested configuration.
     pub fallbacks: Vec<Fallback>,
-    /// Its files.
+    /// The files of the run.
     pub artifacts: Artifacts,
 }

@@ -142,7 +142,7 @@ impl WeightsFile {
     /// tensors are checked, so that a few bytes cannot claim a giant network.
     ///
     /// # Errors
-    /// [`Error::Weights`]: tensors missing, unexpected, or of another shape.
+    /// [`Error::Weights`]: tensors are missing, unexpected, or have another shape.
     pub fn network(&self) -> Result<Network> {
         let tensors = self.tensors()?;
         let first_dimension = |name: &str| {
@@ -217,8 +217,8 @@ impl WeightsFile {
     /// Copies all tensors into `model`, or none of them, like `load_state_dict(strict=True)`.
     ///
     /// # Errors
-    /// [`Error::Weights`]: another width or number of classes, tensors missing, unexpected, or
-    /// of another shape or dtype.
+    /// [`Error::Weights`]: the width or the number of classes differs, or tensors are missing,
+    /// unexpected, or have another shape or dtype.
     pub fn load_into(&self, model: &UNet) -> Result<()> {
         let (here, there) = (self.network()?, model.network());
         if here != there {
