@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use machine::InstructionSet;
 use serde_json::Value;
 
 use super::{Run, Sandbox};
@@ -87,7 +88,10 @@ fn rows_have_the_keys_that_others_rely_on() {
         // If the kernels of this CPU are known, the peak is predicted.
         if let Some(predicted) = row["predicted_peak_bytes"].as_u64() {
             let error = predicted as f64 / peak.as_u64().unwrap() as f64 - 1.0;
-            assert!((-0.005..=0.03).contains(&error), "{error}: {row}");
+            // On AVX2 it is a bound from above.
+            let is_exact = machine::Cpu::detect().instruction_set == InstructionSet::Avx512;
+            let most = if is_exact { 0.03 } else { 0.2 };
+            assert!((-0.005..=most).contains(&error), "{error}: {row}");
         }
         // The CPU's allocator reserves nothing.
         for key in ["peak_reserved_bytes", "device_total_bytes"] {
