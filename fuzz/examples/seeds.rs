@@ -115,7 +115,7 @@ fn state(trainer: &Trainer) -> State {
         snug: "0.1.0".to_owned(),
         libtorch: "2.11.0".to_owned(),
         device: "cpu".to_owned(),
-        precision: trainer.precision.name().to_owned(),
+        precision: trainer.precision.as_str().to_owned(),
         config: trainer.config.to_toml(),
         asked: trainer.config.to_toml(),
         data: DataId {

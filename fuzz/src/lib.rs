@@ -6,13 +6,12 @@ use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use config::{ImageSize, RunConfig};
+use config::{ImageSize, Precision, RunConfig};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tch::Device;
 use train::Error;
 use engine::model::UNet;
-use engine::precision::Precision;
 use engine::trainer::Trainer;
 use train::weights::WeightsFile;
 use zip::write::FileOptions;

@@ -41,7 +41,7 @@ fn a_step_is_drawn_and_compared_with_the_policies() {
         "stage",
         "selective",
         "mixed",
-        "mixed +split",
+        "mixed + split",
     ] {
         let line = run
             .stdout

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use config::{CheckpointPolicy, RunConfig};
+use config::{CheckpointPolicy, Precision, RunConfig};
 use data::Batch;
 use engine::Error;
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Recipe};
-use engine::precision::Precision;
 use engine::predictor::Predictor;
 use engine::trainer::{Cause, Clock, Trainer};
 use tch::{Device, Tensor};

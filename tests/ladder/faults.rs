@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use config::{CheckpointPolicy, RunConfig};
+use config::{CheckpointPolicy, Precision, RunConfig};
 use data::{DataError, Sample, Source, SynthSource};
 use engine::Result;
 use engine::fault::StepFault;
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
-use engine::precision::Precision;
 use engine::trainer::{EpochReport, Observer, Trainer};
 use tch::Device;
 use torch_ext::meter;

@@ -7,13 +7,12 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
+use config::{Bytes, CheckpointPolicy, ImageSize, Precision, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
 use engine::Result;
 use engine::guard::{Guard, Place, Threshold};
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
-use engine::precision::Precision;
 use engine::trainer::{EpochReport, Observer, Trainer};
 use machine::ram::Ram;
 use tch::{Device, Tensor};
@@ -120,11 +119,7 @@ fn num_differing(a: &End, b: &End) -> usize {
 }
 
 fn policy(policy: CheckpointPolicy) -> RunConfig {
-    RunConfig {
-        use_grad_checkpoint: policy != CheckpointPolicy::Off,
-        grad_checkpoint_policy: Some(policy),
-        ..config()
-    }
+    config().with_policy(policy)
 }
 
 /// Twelve of this many allocations fail, each in a separate run. With

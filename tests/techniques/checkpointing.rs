@@ -1,8 +1,7 @@
 //! Checkpointed runs compute the same as the plain run, bit for bit.
 
-use config::Network;
+use config::{Network, Precision};
 use engine::model::Checkpointing;
-use engine::precision::Precision;
 use schedule::{Op, Plan, Schedule};
 use tch::Device;
 

@@ -1,7 +1,7 @@
 //! The whole network stays in channels-last, forward and backward.
 
+use config::Precision;
 use engine::model::Checkpointing;
-use engine::precision::Precision;
 use layout::Watch;
 
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies};

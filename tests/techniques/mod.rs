@@ -9,13 +9,12 @@ mod segments;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use config::{ImageSize, Network, RunConfig};
+use config::{ImageSize, Network, Precision, RunConfig};
 use engine::Error;
 use engine::batch::{MicroBatch, Upload, noise};
 use engine::learner::Learner;
-use engine::model::{Checkpointing, ForwardMode, UNet, Unit};
-use engine::precision::Precision;
-use schedule::{Plan, Schedule};
+use engine::model::{Checkpointing, ForwardMode, UNet};
+use schedule::{Plan, Schedule, Segment};
 use tch::{Device, Tensor};
 
 /// Not square, so that height and width cannot be confused.
@@ -43,12 +42,12 @@ pub(crate) const PLAIN: Setting = Setting {
     checkpointing: Checkpointing::Off,
     split_concat: false,
 };
-pub(crate) const BLOCK: Checkpointing = segments(Unit::Block, false);
-pub(crate) const REENTRANT: Checkpointing = segments(Unit::Block, true);
-pub(crate) const STAGE: Checkpointing = segments(Unit::Stage, false);
-pub(crate) const STAGE_REENTRANT: Checkpointing = segments(Unit::Stage, true);
+pub(crate) const BLOCK: Checkpointing = segments(Segment::Block, false);
+pub(crate) const REENTRANT: Checkpointing = segments(Segment::Block, true);
+pub(crate) const STAGE: Checkpointing = segments(Segment::Stage, false);
+pub(crate) const STAGE_REENTRANT: Checkpointing = segments(Segment::Stage, true);
 
-const fn segments(unit: Unit, use_reentrant: bool) -> Checkpointing {
+const fn segments(unit: Segment, use_reentrant: bool) -> Checkpointing {
     Checkpointing::Segments {
         unit,
         use_reentrant,

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use config::Network;
-use engine::model::{Checkpointing, ForwardMode, Unit};
-use engine::precision::Precision;
+use config::{Network, Precision};
+use engine::model::{Checkpointing, ForwardMode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use schedule::{Keep, Op, Plan, Schedule, Target};
+use schedule::{Keep, Op, Plan, Schedule, Segment, Target};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -280,11 +279,11 @@ fn a_split_concatenation_is_equal_within_rounding() {
     let network = Network::new(8, 1);
     let plain = gradients(Checkpointing::Off, false);
     let block = Checkpointing::Segments {
-        unit: Unit::Block,
+        unit: Segment::Block,
         use_reentrant: false,
     };
     let stage = Checkpointing::Segments {
-        unit: Unit::Stage,
+        unit: Segment::Stage,
         use_reentrant: false,
     };
     let split_plan = |plan: Plan| scheduled(&plan.with_split_concat(true));

@@ -1,6 +1,6 @@
 //! What a recommendation changes, and why.
 
-use config::{Bytes, RunConfig};
+use config::{Bytes, Checkpointing, RunConfig};
 use estimator::{EstimateError, Forecast};
 
 use crate::fit::Fit;
@@ -104,13 +104,9 @@ pub fn changes(
 }
 
 /// The policy in force, with its plan.
-pub(crate) fn policy(config: &RunConfig) -> String {
-    let policy = config.checkpoint_policy();
-    match &config.grad_checkpoint_plan {
-        Some(stages) if config.use_grad_checkpoint => {
-            let stages: Vec<_> = stages.iter().map(|keep| keep.as_str()).collect();
-            format!("{policy} ({})", stages.join(","))
-        }
-        _ => policy.to_string(),
+fn policy(config: &RunConfig) -> Checkpointing {
+    Checkpointing {
+        split_concat: false,
+        ..config.checkpointing()
     }
 }

@@ -7,7 +7,7 @@
 
 use config::{CheckpointPolicy, RunConfig};
 use estimator::{EstimateError, Forecast};
-use schedule::{Keep, Plan};
+use schedule::{Plan, Recompute};
 
 use crate::search::Search;
 use crate::target::Target;
@@ -106,10 +106,10 @@ impl Search<'_> {
         if !freedom.policy {
             return self.fit_as_it_is(config);
         }
-        let off = with_policy(config, CheckpointPolicy::Off);
+        let off = config.clone().with_policy(CheckpointPolicy::Off);
         let off = self.fit_as_it_is(&off)?;
         let planned = self.fastest_plan(config)?;
-        let selective = with_policy(config, CheckpointPolicy::Selective);
+        let selective = config.clone().with_policy(CheckpointPolicy::Selective);
         let selective = self.fit_as_it_is(&selective)?;
         let all = [off, selective, planned];
         let seconds = |fit: &Fit| fit.prediction.step_seconds;
@@ -245,30 +245,16 @@ impl Search<'_> {
     }
 }
 
-/// Returns the configuration with another policy.
-pub(crate) fn with_policy(config: &RunConfig, policy: CheckpointPolicy) -> RunConfig {
-    let is_on = policy != CheckpointPolicy::Off;
-    RunConfig {
-        use_grad_checkpoint: is_on,
-        grad_checkpoint_policy: is_on.then_some(policy),
-        grad_checkpoint_plan: None,
-        ..config.clone()
-    }
-}
-
 /// Returns the configuration with a plan, under the shortest name that the plan has.
 pub(crate) fn with_plan(config: &RunConfig, plan: &Plan) -> RunConfig {
-    let network = config.network();
-    if plan.stages.iter().all(|keep| *keep == Keep::Convs) {
-        return with_policy(config, CheckpointPolicy::Selective);
-    }
-    let built_in = Plan::mixed(&network, config.split_concat);
-    let named = with_policy(config, CheckpointPolicy::Mixed);
-    if plan.stages == built_in.stages {
-        return named;
-    }
-    RunConfig {
-        grad_checkpoint_plan: Some(plan.stages.clone()),
-        ..named
-    }
+    let is_the_plan_of = |named: &RunConfig| match Recompute::of(named) {
+        Some(Recompute::Plan(other)) => other.stages == plan.stages,
+        _ => false,
+    };
+    let scheduled = CheckpointPolicy::NAMED.iter();
+    let scheduled = scheduled.filter(|policy| !policy.runs_autograd());
+    scheduled
+        .map(|policy| config.clone().with_policy(*policy))
+        .find(is_the_plan_of)
+        .unwrap_or_else(|| config.clone().with_plan(plan.stages.clone()))
 }

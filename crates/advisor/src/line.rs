@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use config::{Overrides, RunConfig, resolve};
+use config::{Checkpointing, Overrides, RunConfig, resolve};
+
+/// Columns that a command may take on a terminal.
+const MAX_COLUMNS: usize = 120;
 
 /// Returns `cargo xtask train` with a flag for each key in which the configuration differs from its preset.
 pub fn line(config: &RunConfig) -> String {
@@ -35,21 +38,69 @@ pub fn line(config: &RunConfig) -> String {
         &on(base.use_channels_last),
         &on(config.use_channels_last),
     );
+    let checkpointing = |config: &RunConfig| match config.checkpointing() {
+        Checkpointing {
+            plan: Some(plan), ..
+        } => plan.to_string(),
+        other => other.policy.to_string(),
+    };
     put(
         "grad-checkpoint",
-        &base.checkpoint_policy(),
-        &config.checkpoint_policy(),
+        &checkpointing(&base),
+        &checkpointing(config),
     );
-    let plan = |config: &RunConfig| {
-        let stages = config.grad_checkpoint_plan.iter().flatten();
-        let stages: Vec<_> = stages.map(|keep| keep.as_str()).collect();
-        stages.join(",")
-    };
-    put("grad-checkpoint-plan", &plan(&base), &plan(config));
     put(
         "split-concat",
         &on(base.split_concat),
         &on(config.split_concat),
     );
     line
+}
+
+/// The same for a terminal, indented: a command that is too wide goes on in the next line, as a shell
+/// reads it.
+pub(crate) fn indented(config: &RunConfig) -> String {
+    let line = line(config);
+    let mut text = String::from(" ");
+    let mut columns = text.len();
+    // A flag stays with its value.
+    for part in line.replace(" --", "\n--").lines() {
+        if columns + " ".len() + part.len() + " \\".len() > MAX_COLUMNS {
+            text.push_str(" \\\n     ");
+            columns = "     ".len();
+        }
+        text.push(' ');
+        text.push_str(part);
+        columns += " ".len() + part.len();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{ImageSize, Keep};
+
+    use super::*;
+
+    #[test]
+    fn a_wide_command_is_broken_between_flags() {
+        let config = RunConfig {
+            img_size: ImageSize::new(1024, 1024),
+            width: 128,
+            classes: 12,
+            batch: 1024,
+            accumulation: 16,
+            split_concat: true,
+            ..RunConfig::default().with_plan(vec![Keep::Nothing; 9])
+        };
+        let text = indented(&config);
+        assert!(text.lines().count() > 1);
+        assert!(text.lines().all(|line| line.len() <= MAX_COLUMNS), "{text}");
+        let joined: Vec<_> = text
+            .replace('\\', " ")
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(joined.join(" "), line(&config));
+    }
 }

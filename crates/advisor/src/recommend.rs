@@ -6,7 +6,7 @@ use estimator::{EstimateError, Forecast};
 use machine::Device;
 
 use crate::changes::{Change, changes};
-use crate::fit::{Fit, Freedom, with_policy};
+use crate::fit::{Fit, Freedom};
 use crate::request::{Goal, Request};
 use crate::search::{Search, Searched};
 use crate::target::Target;
@@ -218,7 +218,7 @@ impl Recipes {
         request: &Request,
     ) -> Result<Self, EstimateError> {
         // The policy is chosen afresh.
-        let config = with_policy(&guide.config, CheckpointPolicy::Off);
+        let config = guide.config.clone().without_checkpointing();
         let Some(balance) = search.fastest_of(&config, Freedom::ALL)? else {
             return Ok(Self {
                 recommended: None,
@@ -245,7 +245,7 @@ impl Recipes {
             Goal::Memory => Some(memory.clone()),
             Goal::Speed => Some(speed.clone()),
         };
-        let selective = with_policy(&config, CheckpointPolicy::Selective);
+        let selective = config.clone().with_policy(CheckpointPolicy::Selective);
         let largest = match search.target().budget() {
             Some(_) => search.largest_batch(&selective, MOST_IMAGES, Freedom::NONE)?,
             // Any batch would fit.

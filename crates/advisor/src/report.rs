@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use config::{AmpDtype, Bytes, RunConfig};
+use config::{Bytes, Precision, RunConfig};
 use estimator::Forecast;
 use figures::Table;
 use machine::Device;
 
-use crate::changes::policy;
 use crate::fit::Fit;
-use crate::line::line;
+use crate::line::indented;
 use crate::recommend::{Advice, Alternative};
 use crate::target::Target;
 
@@ -36,7 +35,7 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
         Some(fit) => {
             push(&mut text, "recommended:");
             push(&mut text, "");
-            push(&mut text, &format!("  {}", line(&fit.config)));
+            push(&mut text, &indented(&fit.config));
         }
         None => push(&mut text, "nothing fits"),
     }
@@ -52,7 +51,7 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     }
     for other in &advice.alternatives {
         push(&mut text, "");
-        push(&mut text, &format!("  {}", line(&other.fit.config)));
+        push(&mut text, &indented(&other.fit.config));
         let than = advice.recommended.as_ref();
         push(&mut text, &format!("    {}", in_short(target, other, than)));
     }
@@ -82,12 +81,7 @@ fn table(target: &Target, advice: &Advice) -> String {
     of_config("effective batch", &|c| c.effective_batch().to_string());
     of_config("AMP", &|c| amp(target, c));
     of_config("channels-last", &|c| on(c.use_channels_last).to_owned());
-    of_config("checkpointing", &|c| {
-        let own = c.use_grad_checkpoint && c.grad_checkpoint_plan.is_some();
-        let own = if own { ", a plan of its own" } else { "" };
-        let split = if c.split_concat { ", split concat" } else { "" };
-        format!("{}{own}{split}", c.checkpoint_policy())
-    });
+    of_config("checkpointing", &|c| c.checkpointing().to_string());
     let mut of_prediction = |label: &str, value: &dyn Fn(&Forecast) -> Option<String>| {
         let none = || "-".to_owned();
         row(
@@ -120,12 +114,10 @@ fn table(target: &Target, advice: &Advice) -> String {
 }
 
 fn amp(target: &Target, config: &RunConfig) -> String {
-    let name = match (config.use_amp, config.amp_dtype) {
-        (false, _) => "off",
-        (true, AmpDtype::Auto) if target.is_cuda() => "fp16",
-        (true, AmpDtype::Auto) if target.has_half() => "bf16",
-        (true, AmpDtype::Auto) => "off (no bf16 here)",
-        (true, dtype) => dtype.as_str(),
+    let name = match target.precision(config) {
+        _ if !config.use_amp => "off",
+        Precision::Fp32 => "off (no bf16 here)",
+        precision => precision.as_str(),
     };
     name.to_owned()
 }
@@ -162,13 +154,6 @@ fn in_short(target: &Target, other: &Alternative, than: Option<&Fit>) -> String 
     }
     if let Some(more) = against(|it| it.images_per_second) {
         let _ = write!(text, " ({more})");
-    }
-    if let config @ RunConfig {
-        use_grad_checkpoint: true,
-        ..
-    } = &other.fit.config
-    {
-        let _ = write!(text, ", checkpointing {}", policy(config));
     }
     text
 }

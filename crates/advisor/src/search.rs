@@ -1,11 +1,11 @@
 //! One search for recipes on a device, over the plans of many configurations. A search caches its
 //! results, since the classes of changes meet the same configurations again and again.
 
-use config::{CheckpointPolicy, RunConfig};
+use config::RunConfig;
 use estimator::{EstimateError, Forecast, Planned, Planner};
 use schedule::Plan;
 
-use crate::fit::{Fit, with_plan, with_policy};
+use crate::fit::{Fit, with_plan};
 use crate::target::Target;
 
 /// How often the search retries with a smaller budget if the allocator cannot place the tensors of a plan.
@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
         &mut self,
         config: &RunConfig,
     ) -> Result<Option<Fit>, EstimateError> {
-        let off = with_policy(config, CheckpointPolicy::Off);
+        let off = config.clone().without_checkpointing();
         if let Some(fit) = self.fastest.get(&off) {
             return Ok(fit.clone());
         }
@@ -155,7 +155,7 @@ impl<'a> Search<'a> {
 
     /// Finds the plan with the lowest peak, whether it fits or not; the policy of `config` is ignored.
     pub(crate) fn smallest_plan(&mut self, config: &RunConfig) -> Result<Plan, EstimateError> {
-        let off = with_policy(config, CheckpointPolicy::Off);
+        let off = config.clone().without_checkpointing();
         if let Some(plan) = self.smallest.get(&off) {
             return Ok(plan.clone());
         }
@@ -168,7 +168,7 @@ impl<'a> Search<'a> {
     }
 
     fn planner(&mut self, config: &RunConfig) -> Result<Option<&mut Planner>, EstimateError> {
-        let off = with_policy(config, CheckpointPolicy::Off);
+        let off = config.clone().without_checkpointing();
         if self.planners.get(&off).is_none() {
             let Some(planner) = if_known(Some(self.target.planner(&off)))? else {
                 return Ok(None);

@@ -1,13 +1,12 @@
 //! A device as the advisor sees it: what computes there, the memory that a run may take, and what
 //! measurements on it have taught.
 
-use config::{Bytes, RunConfig};
+use config::{Bytes, Precision, RunConfig};
 use estimator::{
-    Batch, Cpu, Cuda, EstimateError, Forecast, HalfPrecision, Machine, Planner, Speed, StepMemory,
-    Steps, TrainingStep,
+    Batch, Cpu, Cuda, EstimateError, Forecast, Machine, Planner, Speed, StepMemory, Steps,
+    TrainingStep,
 };
 use machine::{Device, Processor};
-use schedule::Element;
 
 use crate::ledger::{self, Corrections, Fitted};
 use crate::tuned::Tuned;
@@ -147,57 +146,39 @@ impl Target {
         self.processor.is_gpu()
     }
 
-    /// Whether mixed precision halves activations here by itself; on a CPU that cannot multiply bf16
-    /// `auto` stays with fp32.
-    pub const fn has_half(&self) -> bool {
-        match self.processor {
-            Processor::Gpu { .. } => true,
-            Processor::Cpu(cpu) => cpu.bf16,
-        }
-    }
-
     /// Whether mixed precision halves activations here, and what that takes is predicted.
     pub fn predicts_half(&self, config: &RunConfig) -> bool {
         let half = RunConfig {
             use_amp: true,
             ..config.clone()
         };
-        self.half(&half).is_some() && Machine::of(&self.processor, &half).is_ok()
+        self.precision(&half).is_half() && Machine::of(&self.processor, &half).is_ok()
     }
 
-    fn half(&self, config: &RunConfig) -> Option<HalfPrecision> {
-        estimator::half(config, &self.processor)
-    }
-
-    /// In which type activations are.
-    pub fn element(&self, config: &RunConfig) -> Element {
-        match self.half(config) {
-            Some(_) => Element::Half,
-            None => Element::Single,
-        }
+    /// The precision of a configuration here.
+    pub const fn precision(&self, config: &RunConfig) -> Precision {
+        config.precision_on(self.processor.arithmetic())
     }
 
     /// How fast the device computes a step of a configuration.
     pub(crate) fn speed(&self, config: &RunConfig) -> Speed {
-        let speed = Speed::of(&self.processor, self.element(config));
-        let precision = self.precision(config);
-        self.tuned.speed(precision, config.use_channels_last, speed)
+        let precision = self.benchmarked(config);
+        let speed = Speed::of(&self.processor, precision);
+        (self.tuned).speed(precision, config.memory_format(), speed)
     }
 
-    /// As benchmarks name it.
-    fn precision(&self, config: &RunConfig) -> &'static str {
-        match self.half(config) {
-            // libtorch allows it convolutions by itself.
-            None if self.is_cuda() => "tf32",
-            None => "fp32",
-            Some(HalfPrecision::Fp16) => "fp16",
-            Some(HalfPrecision::Bf16) => "bf16",
+    /// The precision that benchmarks list such a step under: by default libtorch allows TF32 for
+    /// convolutions.
+    pub(crate) const fn benchmarked(&self, config: &RunConfig) -> Precision {
+        match self.precision(config) {
+            Precision::Fp32 if self.is_cuda() => Precision::Tf32,
+            precision => precision,
         }
     }
 
     /// Seconds of a step at a given speed. They are known for kernels, too, whose memory is not.
     pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
-        let step = TrainingStep::of(config, self.element(config));
+        let step = TrainingStep::of(config, self.precision(config));
         let step = step.ok_or(EstimateError::PolicyAuto)?;
         let machine: Machine = match self.processor {
             Processor::Gpu {
@@ -244,11 +225,9 @@ impl Target {
         if let Some(cap_bytes) = self.cap(&steps, &forecast) {
             forecast = steps.cap(forecast, cap_bytes)?;
         }
-        let (precision, channels_last) = (self.precision(config), config.use_channels_last);
-        Ok((
-            steps,
-            self.tuned.corrected(&forecast, precision, channels_last),
-        ))
+        let (precision, format) = (self.benchmarked(config), config.memory_format());
+        let forecast = self.tuned.corrected(&forecast, precision, format);
+        Ok((steps, forecast))
     }
 
     /// Predicted seconds of each moment of the step that [`Steps::memory`] or a policy's own walk gave.

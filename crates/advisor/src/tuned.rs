@@ -1,6 +1,6 @@
 //! Adjusts predictions for a device by measurements on it.
 
-use config::Bytes;
+use config::{Bytes, MemoryFormat, Precision};
 use estimator::{Forecast, Speed};
 
 use crate::ledger::{Corrections, Device, Fitted};
@@ -22,15 +22,10 @@ impl Tuned {
             .collect();
     }
 
-    fn fit(&self, precision: &str, channels_last: bool) -> Option<&Fitted> {
-        let format = if channels_last {
-            "channels-last"
-        } else {
-            "channels-first"
-        };
+    fn fit(&self, precision: Precision, format: MemoryFormat) -> Option<&Fitted> {
         self.rates
             .iter()
-            .find(|it| it.precision == precision && it.memory_format == format)
+            .find(|it| it.precision == precision.as_str() && it.memory_format == format.as_str())
     }
 
     /// Whether any prediction for the device was compared with a measurement on it.
@@ -39,13 +34,12 @@ impl Tuned {
     }
 
     /// The fitted speed, or else the given one.
-    pub(crate) fn speed(&self, precision: &str, channels_last: bool, speed: Speed) -> Speed {
-        self.fit(precision, channels_last)
-            .map_or(speed, |fit| Speed {
-                conv_flops: fit.conv_flops,
-                memory_bytes_per_second: fit.memory_bytes_per_second,
-                ..speed
-            })
+    pub(crate) fn speed(&self, precision: Precision, format: MemoryFormat, speed: Speed) -> Speed {
+        self.fit(precision, format).map_or(speed, |fit| Speed {
+            conv_flops: fit.conv_flops,
+            memory_bytes_per_second: fit.memory_bytes_per_second,
+            ..speed
+        })
     }
 
     /// Corrects a prediction. A time from fitted rates stays unchanged, since the ledger's factor
@@ -53,11 +47,11 @@ impl Tuned {
     pub(crate) fn corrected(
         &self,
         prediction: &Forecast,
-        precision: &str,
-        channels_last: bool,
+        precision: Precision,
+        format: MemoryFormat,
     ) -> Forecast {
         let corrections = &self.corrections;
-        let factor = match self.fit(precision, channels_last) {
+        let factor = match self.fit(precision, format) {
             Some(_) => 1.0,
             None => corrections.time_factor.unwrap_or(1.0),
         };
@@ -149,24 +143,25 @@ mod tests {
     #[test]
     fn by_default_nothing_changes() {
         let tuned = Tuned::default();
-        assert_eq!(tuned.corrected(&forecast(), "fp16", true), forecast());
+        let fp16 = tuned.corrected(&forecast(), Precision::Fp16, MemoryFormat::ChannelsLast);
+        assert_eq!(fp16, forecast());
         assert!(tuned.notes().is_empty() && !tuned.is_compared());
     }
 
     /// Fitted rates and the ledger's factor describe the same steps, so time is corrected only once.
     #[test]
     fn the_ledgers_factor_is_for_what_is_not_calibrated() {
-        let of = |precision, channels_last| {
-            let it = tuned().corrected(&forecast(), precision, channels_last);
+        let of = |precision, format| {
+            let it = tuned().corrected(&forecast(), precision, format);
             assert_eq!(
                 (it.allocated_bytes, it.reserved_bytes, it.total_bytes),
                 (100, Some(210), 330)
             );
             (it.step_seconds, it.images_per_second)
         };
-        assert!(of("fp16", true) == (1.0, 8.0));
-        assert!(of("fp16", false) == (2.0, 4.0));
-        assert!(of("tf32", true) == (2.0, 4.0));
+        assert!(of(Precision::Fp16, MemoryFormat::ChannelsLast) == (1.0, 8.0));
+        assert!(of(Precision::Fp16, MemoryFormat::ChannelsFirst) == (2.0, 4.0));
+        assert!(of(Precision::Tf32, MemoryFormat::ChannelsLast) == (2.0, 4.0));
         assert_eq!(tuned().notes().len(), 2);
     }
 }

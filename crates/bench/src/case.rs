@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use config::{CheckpointPolicy, ImageSize};
+use config::{CheckpointPolicy, ImageSize, MemoryFormat, Precision};
 use serde::{Deserialize, Serialize};
 
 /// The program that computes the step. `bench/pytorch/README.md` describes each PyTorch variant.
@@ -56,65 +56,14 @@ impl Implementation {
     }
 }
 
-/// The precision in which convolutions are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// fp32, with TF32 switched off.
-    Fp32,
-    /// fp32 tensors with products in TF32; only on CUDA.
-    Tf32,
-    /// Autocast to fp16 with a gradient scaler.
-    Fp16,
-    /// Autocast to bf16.
-    Bf16,
-}
-
-impl Precision {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Tf32 => "tf32",
-            Self::Fp16 => "fp16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// Whether autocast is on.
-    pub const fn is_amp(self) -> bool {
-        matches!(self, Self::Fp16 | Self::Bf16)
-    }
-
-    /// The relative difference up to which the losses of two programs count as the same work. It
-    /// allows for rounding over a few steps in this precision. Different work (another loss, another
-    /// mask format, a missing batch) differs by more than a tenth.
-    pub const fn loss_tolerance(self) -> f64 {
-        match self {
-            Self::Fp32 => 2e-3,
-            Self::Tf32 => 1e-2,
-            Self::Fp16 | Self::Bf16 => 3e-2,
-        }
-    }
-}
-
-/// The layout of images in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemoryFormat {
-    /// NHWC.
-    ChannelsLast,
-    /// NCHW.
-    ChannelsFirst,
-}
-
-impl MemoryFormat {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ChannelsLast => "channels-last",
-            Self::ChannelsFirst => "channels-first",
-        }
+/// The relative difference up to which the losses of two programs count as the same work. It
+/// allows for rounding over a few steps in this precision. Different work (another loss, another
+/// mask format, a missing batch) differs by more than a tenth.
+pub(crate) const fn loss_tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::Fp32 => 2e-3,
+        Precision::Tf32 => 1e-2,
+        Precision::Fp16 | Precision::Bf16 => 3e-2,
     }
 }
 
@@ -164,7 +113,7 @@ pub(crate) fn recipe(
     policy: &str,
     split_concat: bool,
 ) -> String {
-    let mut text = format!("{} {}", precision.name(), memory_format.name());
+    let mut text = format!("{precision} {memory_format}");
     if policy != CheckpointPolicy::Off.as_str() {
         text.push(' ');
         text.push_str(policy);
@@ -198,19 +147,6 @@ mod tests {
         for implementation in Implementation::ALL {
             let json = serde_json::to_string(&implementation).unwrap();
             assert_eq!(json, format!("\"{}\"", implementation.name()));
-        }
-        for precision in [
-            Precision::Fp32,
-            Precision::Tf32,
-            Precision::Fp16,
-            Precision::Bf16,
-        ] {
-            let json = serde_json::to_string(&precision).unwrap();
-            assert_eq!(json, format!("\"{}\"", precision.name()));
-        }
-        for format in [MemoryFormat::ChannelsLast, MemoryFormat::ChannelsFirst] {
-            let json = serde_json::to_string(&format).unwrap();
-            assert_eq!(json, format!("\"{}\"", format.name()));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Judges the guide's claims ([`config::guide`]) by measurements: the rows of the group `guide` are
 //! either within a claim's range or not.
 
-use config::CheckpointPolicy;
 use config::guide::{BASELINE, Claim, Quantity, Setup, Stated, TABLE, Verdict};
+use config::{CheckpointPolicy, MemoryFormat};
 
-use crate::case::{Implementation, MemoryFormat};
+use crate::case::Implementation;
 use crate::matrix::Work;
 use crate::results::{Results, Row, Status};
 
@@ -82,7 +82,7 @@ fn row<'a>(results: &'a Results, setup: &Setup) -> Option<&'a Row> {
         row.implementation == Implementation::Snug
             && row.status == Status::Ok
             && (row.img_size, row.batch) == (first.img_size, first.batch)
-            && row.precision.is_amp() == setup.use_amp
+            && row.precision.is_half() == setup.use_amp
             && (row.policy != CheckpointPolicy::Off.as_str()) == setup.use_grad_checkpoint
             && (row.memory_format == MemoryFormat::ChannelsLast) == setup.use_channels_last
     })

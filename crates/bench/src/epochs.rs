@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use config::CheckpointPolicy;
+use config::{CheckpointPolicy, MemoryFormat};
 
-use crate::case::{Case, Implementation, MemoryFormat};
+use crate::case::{Case, Implementation, loss_tolerance};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::protocol::{Answer, Epoch, Request, Spec};
@@ -207,7 +207,7 @@ impl Entry {
         };
         self.val_loss = Some(loss);
         let reference = others.iter().find_map(|other| other.val_loss);
-        let tolerance = self.case.case.precision.loss_tolerance();
+        let tolerance = loss_tolerance(self.case.case.precision);
         let same = |other: f64| (loss - other).abs() <= tolerance * other.abs();
         if let Some(other) = reference.filter(|other| !same(*other)) {
             self.fail(&Failure::Failed(format!(

@@ -1,8 +1,8 @@
 //! A small benchmark for tests of the reports.
 
-use config::{Bytes, CheckpointPolicy, ImageSize};
+use config::{Bytes, CheckpointPolicy, ImageSize, MemoryFormat, Precision};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::{Case, Implementation};
 use crate::protocol::Epoch;
 use crate::results::{Device, EpochRow, GroupInfo, HostRow, Results, Row, SCHEMA_VERSION, Status};
 use crate::statistics::Ratio;

@@ -1,9 +1,9 @@
 //! Chooses the cases to measure, in groups that are timed in turns.
 
 use config::guide::{self, Setup};
-use config::{CheckpointPolicy, ImageSize};
+use config::{Arithmetic, CheckpointPolicy, ImageSize, MemoryFormat, Precision};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::{Case, Implementation};
 
 /// The size of the work that groups are built around. The guide's own is 512x512, batch 8, width 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,14 @@ pub struct Matrix {
 impl Matrix {
     /// The half precision of the device: fp16 on CUDA as in the guide, bf16 on the CPU.
     pub fn half(&self) -> Option<Precision> {
-        let order = if self.cuda {
-            [Precision::Fp16, Precision::Bf16]
-        } else {
-            [Precision::Bf16, Precision::Fp16]
+        let has = |precision| self.precisions.contains(&precision);
+        let cpu = Arithmetic::Cpu {
+            bf16: has(Precision::Bf16),
+            fp16: has(Precision::Fp16),
         };
-        order.into_iter().find(|p| self.precisions.contains(p))
+        let auto = if self.cuda { Arithmetic::Cuda } else { cpu };
+        let others = [Precision::Bf16, Precision::Fp16].into_iter();
+        auto.half().into_iter().chain(others).find(|p| has(*p))
     }
 
     /// The precision without mixed precision: TF32 if the device has it, since PyTorch's
@@ -150,11 +152,7 @@ impl Matrix {
                 CheckpointPolicy::Off
             };
             let (img_size, batch) = self.work.scaled(recipe);
-            let memory_format = if recipe.use_channels_last {
-                MemoryFormat::ChannelsLast
-            } else {
-                MemoryFormat::ChannelsFirst
-            };
+            let memory_format = MemoryFormat::of(recipe.use_channels_last);
             let case = Case {
                 img_size,
                 batch,
@@ -174,15 +172,14 @@ impl Matrix {
     }
 
     fn policies(&self) -> Group {
-        use CheckpointPolicy::{Block, Mixed, Off, Selective, Stage};
-        let mut cases = vec![
-            self.case(self.full(), Off),
-            self.case(self.full(), Selective),
-        ];
+        let brief = [CheckpointPolicy::Off, CheckpointPolicy::Selective];
+        let mut cases = brief.map(|it| self.case(self.full(), it)).to_vec();
+        let all = CheckpointPolicy::NAMED.iter();
         if let Some(half) = self.half() {
-            cases.extend([Off, Selective, Block, Stage, Mixed].map(|p| self.case(half, p)));
+            cases.extend(all.map(|it| self.case(half, *it)));
         } else {
-            cases.extend([Block, Stage, Mixed].map(|p| self.case(self.full(), p)));
+            let others = all.filter(|it| !brief.contains(it));
+            cases.extend(others.map(|it| self.case(self.full(), *it)));
         }
         let split = cases.last().map(|case| Case {
             split_concat: true,
@@ -246,7 +243,7 @@ impl Matrix {
         }));
         Some(Group {
             name: name.to_owned(),
-            title: format!("Beside PyTorch, {}", precision.name()),
+            title: format!("Beside PyTorch, {precision}"),
             cases,
         })
     }

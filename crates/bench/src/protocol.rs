@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
-use config::{AmpDtype, CheckpointPolicy, ConfigError, ImageSize, RunConfig};
+use config::{CheckpointPolicy, ConfigError, ImageSize, MemoryFormat, Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::{Case, Implementation};
 
 /// What a worker builds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,14 +93,7 @@ impl Spec {
             batch: self.batch,
             width: self.width,
             classes: 1,
-            use_amp: self.precision.is_amp(),
-            amp_dtype: match self.precision {
-                Precision::Fp16 => AmpDtype::Fp16,
-                _ => AmpDtype::Bf16,
-            },
-            use_channels_last: self.memory_format == MemoryFormat::ChannelsLast,
-            use_grad_checkpoint: policy != CheckpointPolicy::Off,
-            grad_checkpoint_policy: Some(policy),
+            use_channels_last: self.memory_format.is_channels_last(),
             split_concat: self.split_concat,
             lr: self.lr,
             weight_decay: self.weight_decay,
@@ -109,8 +102,9 @@ impl Spec {
             epochs: 1,
             patience: 0,
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
-            ..RunConfig::default()
-        })
+            ..RunConfig::default().with_policy(policy)
+        }
+        .with_precision(self.precision))
     }
 }
 

@@ -87,7 +87,7 @@ pub fn brief(files: &[(String, Results)], folder: &str) -> String {
             if let (Some(ratio), Some((ours, theirs))) = (ratio, bytes) {
                 table.row(vec![
                     format!("`{}`", row.implementation.name()),
-                    row.precision.name().to_owned(),
+                    row.precision.to_string(),
                     format!("{:.2}", ratio.median),
                     format!("{:.2}", ours as f64 / theirs as f64),
                 ]);
@@ -114,7 +114,7 @@ fn rows(results: &Results, group: &str, table: &mut Table) {
         let bytes = snug.peak_allocated_bytes.zip(row.peak_allocated_bytes);
         table.row(vec![
             format!("`{}`", row.implementation.name()),
-            row.precision.name().to_owned(),
+            row.precision.to_string(),
             format!("{} x {}, width {}", row.batch, row.size(), row.width),
             snug.policy.clone(),
             ratio.map_or_else(dash, |r| interval(&r)),

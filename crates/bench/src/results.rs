@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use config::{CheckpointPolicy, ImageSize, RunConfig};
+use config::{CheckpointPolicy, ImageSize, MemoryFormat, Precision, RunConfig};
 use figures::numbers::{median, quantile};
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision, recipe};
+use crate::case::{Case, Implementation, recipe};
 use crate::error::{Error, Result};
 use crate::protocol::Epoch;
 use crate::statistics::Ratio;
@@ -219,7 +219,7 @@ impl Row {
             img_size: self.size(),
             width: self.width,
             batch: self.batch,
-            use_amp: self.precision.is_amp(),
+            use_amp: self.precision.is_half(),
             use_channels_last: self.memory_format == MemoryFormat::ChannelsLast,
             use_grad_checkpoint: is_on,
             grad_checkpoint_policy: is_on.then_some(policy),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use config::{CheckpointPolicy, ImageSize};
+use config::{CheckpointPolicy, ImageSize, MemoryFormat, Precision};
 use tempfile::TempDir;
 
-use crate::case::{Case, Implementation, MemoryFormat, Precision};
+use crate::case::{Case, Implementation};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, Part};
 use crate::matrix::{Group, Matrix, NAMES, Work};

@@ -1,11 +1,11 @@
 //! Draws a benchmark as memory against speed, with the Pareto fronts.
 
-use config::Bytes;
+use config::{Bytes, Precision};
 use figures::Color;
 use figures::numbers::{median, short};
 use figures::scatter::{self, Better, Group, Mark, Scatter};
 
-use crate::case::{Implementation, Precision};
+use crate::case::Implementation;
 use crate::results::{Results, Row, Status};
 
 /// The point of a recipe. All points are of the same work.
@@ -72,7 +72,7 @@ fn label(row: &Row) -> String {
         other => format!(
             "{} {}",
             other.name().trim_start_matches("pytorch-"),
-            row.precision.name()
+            row.precision
         ),
     }
 }
@@ -112,7 +112,7 @@ pub fn svg(results: &Results) -> String {
         axis: "images per second".to_owned(),
         better: Better::More,
         colors: precisions
-            .map(|it| (color(it), it.name().to_owned()))
+            .map(|it| (color(it), it.as_str().to_owned()))
             .collect(),
         groups,
         room_bytes: None,

@@ -7,7 +7,7 @@ use config::Bytes;
 use figures::numbers::median;
 use machine::nvml::{self, InUse};
 
-use crate::case::{Case, Implementation, Precision};
+use crate::case::{Case, Implementation, loss_tolerance};
 use crate::error::Result;
 use crate::journal::Part;
 use crate::matrix::Group;
@@ -335,10 +335,7 @@ fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> 
         let why = "nothing to compare with: Snug has no successful row on the same batches";
         return case.implementation.is_pytorch().then(|| why.to_owned());
     };
-    let tolerance = case
-        .precision
-        .loss_tolerance()
-        .max(reference.case.precision.loss_tolerance());
+    let tolerance = loss_tolerance(case.precision).max(loss_tolerance(reference.case.precision));
     let off = losses
         .iter()
         .zip(&reference.row.losses)
@@ -399,11 +396,7 @@ fn count_of(steps: f64) -> u32 {
 fn at_most_bytes(case: &Case) -> u64 {
     let width = f64::from(case.width) / 64.0;
     let pixels = f64::from(case.img_size.height) * f64::from(case.img_size.width) / (512.0 * 512.0);
-    let half = if matches!(case.precision, Precision::Fp16 | Precision::Bf16) {
-        0.6
-    } else {
-        1.0
-    };
+    let half = if case.precision.is_half() { 0.6 } else { 1.0 };
     let activations = 1450.0 * width * pixels * f64::from(case.batch) * half;
     let bytes = (355.0 * width * width + activations) * Bytes::MIB as f64;
     #[expect(
@@ -417,9 +410,7 @@ fn at_most_bytes(case: &Case) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use config::{CheckpointPolicy, ImageSize};
-
-    use crate::case::MemoryFormat;
+    use config::{CheckpointPolicy, ImageSize, MemoryFormat, Precision};
 
     use super::*;
 

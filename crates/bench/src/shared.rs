@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use config::{CheckpointPolicy, ImageSize};
+use config::{CheckpointPolicy, ImageSize, Precision};
 
-use crate::case::{Case, Implementation, Precision};
+use crate::case::{Case, Implementation};
 use crate::error::{Error, Result};
 use crate::protocol::{Request, Spec};
 use crate::worker::{Failure, Programs, Worker};

@@ -1,13 +1,6 @@
 //! The types of keys that have named choices.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Serialize, Serializer};
-
-use crate::error::ConfigError;
-
-/// Defines an enum of named choices with `as_str`, `Display`, `FromStr`, `ALL`.
+/// Defines an enum of named choices with `as_str`, `ALL`, `Display`, `FromStr` and serde's traits.
 macro_rules! choices {
     ($(#[$meta:meta])* $name:ident, $what:literal, $list:literal {
         $($(#[$doc:meta])* $variant:ident = $text:literal,)+
@@ -20,26 +13,36 @@ macro_rules! choices {
             /// Every choice, in the order in which help texts list them.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
+            #[allow(dead_code, reason = "only keys with such a value show it")]
+            pub(crate) const LIST: &str = $list;
+
             /// The name in TOML and on the command line.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
 
-        impl FromStr for $name {
-            type Err = ConfigError;
+        impl std::str::FromStr for $name {
+            type Err = crate::error::ConfigError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::ALL
@@ -47,12 +50,15 @@ macro_rules! choices {
                     .copied()
                     .find(|choice| choice.as_str() == text)
                     .ok_or_else(|| {
-                        ConfigError::not_a_choice($what, $list, text, [$($text,)+].into_iter())
+                        let choices = [$($text,)+].into_iter();
+                        crate::error::ConfigError::not_a_choice($what, Self::LIST, text, choices)
                     })
             }
         }
     };
 }
+
+pub(crate) use choices;
 
 choices! {
     /// The half precision type of autocast.
@@ -82,6 +88,33 @@ choices! {
         Mixed = "mixed",
         /// The cheapest segments whose predicted peak fits the memory.
         Auto = "auto",
+    }
+}
+
+impl CheckpointPolicy {
+    /// The policies under which a step can run: all but `auto`, which stands for one of them.
+    pub const NAMED: &[Self] = match Self::ALL {
+        [named @ .., Self::Auto] => named,
+        _ => panic!("`auto` is listed last"),
+    };
+
+    /// Whether autograd runs the step: as a whole, or in segments that it runs again.
+    pub const fn runs_autograd(self) -> bool {
+        matches!(self, Self::Off | Self::Block | Self::Stage)
+    }
+
+    /// Whether the policy has a reentrant and a non-reentrant form.
+    pub const fn has_segments(self) -> bool {
+        matches!(self, Self::Block | Self::Stage)
+    }
+
+    /// The policy to try if this one runs out of memory and no prediction is available.
+    pub const fn next_smaller(self) -> Option<Self> {
+        match self {
+            Self::Off | Self::Block | Self::Stage => Some(Self::Selective),
+            Self::Selective => Some(Self::Mixed),
+            Self::Mixed | Self::Auto => None,
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use std::str::FromStr;
 
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::ConfigError;
+use crate::network::Network;
 use crate::overrides::Overrides;
+use crate::plan_letters::PlanLetters;
 
 /// The value of `--amp`: off, or on with a data type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,21 +62,41 @@ impl FromStr for AmpFlag {
     }
 }
 
-/// The value of `--grad-checkpoint`: a policy, which may be `off`.
+/// The value of `--grad-checkpoint`: a policy, which may be `off`, or the letters of a plan, which
+/// stand for `mixed` with that plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointFlag(pub CheckpointPolicy);
+pub enum CheckpointFlag {
+    /// A policy by its name.
+    Policy(CheckpointPolicy),
+    /// What each stage keeps.
+    Plan([Keep; NUM_STAGES]),
+}
+
+/// Stages of the network, each with a letter in a plan.
+const NUM_STAGES: usize = Network::new(1, 1).num_stages();
 
 impl CheckpointFlag {
-    /// Sets `use_grad_checkpoint` and `grad_checkpoint_policy` so that they agree.
+    /// Sets `use_grad_checkpoint`, `grad_checkpoint_policy` and, for a plan, `grad_checkpoint_plan`
+    /// so that they agree.
     pub fn apply(self, overrides: &mut Overrides) {
-        overrides.use_grad_checkpoint = Some(self.0 != CheckpointPolicy::Off);
-        overrides.grad_checkpoint_policy = Some(self.0);
+        let policy = match self {
+            Self::Policy(policy) => policy,
+            Self::Plan(stages) => {
+                overrides.grad_checkpoint_plan = Some(stages.to_vec());
+                CheckpointPolicy::Mixed
+            }
+        };
+        overrides.use_grad_checkpoint = Some(policy != CheckpointPolicy::Off);
+        overrides.grad_checkpoint_policy = Some(policy);
     }
 }
 
 impl fmt::Display for CheckpointFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Policy(policy) => policy.fmt(f),
+            Self::Plan(stages) => PlanLetters(stages.to_vec()).fmt(f),
+        }
     }
 }
 
@@ -82,26 +104,11 @@ impl FromStr for CheckpointFlag {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-/// The value of `--grad-checkpoint-plan`: what each stage keeps, separated by commas.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanFlag(pub Vec<Keep>);
-
-impl FromStr for PlanFlag {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let stages = text.split(',').map(|stage| stage.trim().parse());
-        stages.collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl From<PlanFlag> for Vec<Keep> {
-    fn from(plan: PlanFlag) -> Self {
-        plan.0
+        let letters = PlanLetters::of_letters(text);
+        match letters.and_then(|plan| plan.0.try_into().ok()) {
+            Some(stages) => Ok(Self::Plan(stages)),
+            None => text.parse().map(Self::Policy),
+        }
     }
 }
 
@@ -114,6 +121,12 @@ mod tests {
         for text in ["off", "auto", "fp16", "bf16"] {
             assert_eq!(text.parse::<AmpFlag>().unwrap().to_string(), text);
         }
+        for text in ["off", "mixed", "NNNNNNLNC"] {
+            let flag: CheckpointFlag = text.parse().unwrap();
+            assert_eq!(flag.to_string(), text);
+        }
+        // A plan has a letter for each of the network's nine stages.
+        assert!("NNN".parse::<CheckpointFlag>().is_err());
     }
 
     #[test]

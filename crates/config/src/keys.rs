@@ -69,7 +69,8 @@ macro_rules! with_rows {
                     "POLICY",
                     "Gradient checkpointing: off, selective (keeps convolution outputs: half the memory \
                      for almost no time), block (each double convolution, as in the guide), stage, mixed \
-                     (the least memory), or auto (`train fit` only: the fastest that fits the free memory)",
+                     (the least memory), nine letters (`mixed` with that plan, as in NNNNNNLNC), or auto (`train \
+                     fit` only: the fastest that fits the free memory)",
                     CheckpointFlag::apply
                 ),
                 commands: [Memory, Explain],
@@ -136,7 +137,7 @@ macro_rules! with_rows {
             }
             /// Type of mixed precision.
             amp_dtype: AmpDtype = AmpDtype::Auto => {
-                accepts: Accepts::any("`auto`, `fp16` or `bf16`"),
+                accepts: Accepts::any(AmpDtype::LIST),
                 flag: "--amp",
                 resume: Fixed,
                 banner: ("precision:               ", "演算精度:                "),
@@ -149,7 +150,7 @@ macro_rules! with_rows {
             }
             /// What gradient checkpointing recomputes; `None` lets the switch decide.
             grad_checkpoint_policy: CheckpointPolicy as Option = None => {
-                accepts: Accepts::any("`off`, `selective`, `block`, `stage`, `mixed` or `auto`"),
+                accepts: Accepts::any(CheckpointPolicy::LIST),
                 flag: "--grad-checkpoint",
                 resume: WithCheckpointing,
                 banner: ("checkpoint policy:       ", "再計算の方針:            "),
@@ -157,14 +158,15 @@ macro_rules! with_rows {
             /// What each stage keeps under the policy `mixed`; `None` means the built-in plan.
             grad_checkpoint_plan: Vec<Keep> as Option = None => {
                 accepts: Accepts::new(
-                    "nine of `everything`, `convs`, `last-conv` and `nothing`, one per stage",
+                    "nine letters such as `NNNNNNLNC` (E everything, C convs, L last-conv, N nothing), or nine such \
+                     names, one per stage",
                     |plan: &Vec<Keep>| plan.len() == Network::new(1, 1).num_stages(),
                 ),
                 flag: "--grad-checkpoint-plan" (
-                    PlanFlag,
+                    PlanLetters,
                     "STAGES",
-                    "For `mixed`: what each of the nine stages keeps (everything, convs, last-conv or \
-                     nothing), separated by commas"
+                    "For `mixed`: what each of the nine stages keeps, a letter for each (E everything, C convs, \
+                     L last-conv, N nothing), such as NNNNNNLNC, or the names separated by commas"
                 ),
                 commands: [Memory, Explain],
                 resume: WithCheckpointing,

@@ -22,6 +22,19 @@ pub struct Network {
     pub depth: u32,
 }
 
+/// The sizes of a stage: a double convolution with the operations that lead to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageShape {
+    /// Halvings of the image; 0 is full resolution.
+    pub level: u32,
+    /// The stage whose output is concatenated to this one's input, if it is an up.
+    pub skip: Option<usize>,
+    /// Channels that the first convolution reads.
+    pub in_channels: u32,
+    /// Channels of both convolutions' outputs.
+    pub channels: u32,
+}
+
 /// One step of the forward pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
@@ -150,51 +163,59 @@ impl Network {
         self.width.saturating_mul(2_u32.saturating_pow(level))
     }
 
+    /// The sizes of a stage, by its number in the order in which stages run.
+    pub const fn stage(&self, stage: usize) -> StageShape {
+        let depth = self.depth as usize;
+        let skip = if stage > depth {
+            Some((2 * depth).saturating_sub(stage))
+        } else {
+            None
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "at most the depth")]
+        let level = match skip {
+            Some(skip) => skip as u32,
+            None => stage as u32,
+        };
+        let channels = self.channels(level);
+        let in_channels = match (skip, level) {
+            (Some(_), _) => channels.saturating_mul(2),
+            (None, 0) => self.in_channels,
+            (None, _) => self.channels(level - 1),
+        };
+        StageShape {
+            level,
+            skip,
+            in_channels,
+            channels,
+        }
+    }
+
     /// The blocks in the order in which they run.
     pub fn blocks(&self) -> Vec<Block> {
-        let double = |name: String, in_channels, out_channels| DoubleConv {
+        let double = |name: String, stage: StageShape| DoubleConv {
             name,
-            in_channels,
-            out_channels,
+            in_channels: stage.in_channels,
+            out_channels: stage.channels,
         };
-        let downs = (0..self.depth).map(|level| {
-            let in_channels = match level {
-                0 => self.in_channels,
-                _ => self.channels(level - 1),
-            };
-            let name = format!("downs.{level}.conv");
-            Block::Down {
-                level,
-                conv: double(name, in_channels, self.channels(level)),
-            }
+        let depth = self.depth as usize;
+        let downs = (0..depth).map(|index| Block::Down {
+            level: self.stage(index).level,
+            conv: double(format!("downs.{index}.conv"), self.stage(index)),
         });
-        let below = match self.depth {
-            0 => self.in_channels,
-            depth => self.channels(depth - 1),
-        };
         let bottleneck = Block::Bottleneck {
             level: self.depth,
-            conv: double(
-                "bottleneck.conv".to_owned(),
-                below,
-                self.channels(self.depth),
-            ),
+            conv: double("bottleneck.conv".to_owned(), self.stage(depth)),
         };
-        let ups = (0..self.depth).map(|index| {
-            let level = self.depth - 1 - index;
-            let (deep, here) = (self.channels(level + 1), self.channels(level));
+        let ups = (0..depth).map(|index| {
+            let stage = self.stage(depth + 1 + index);
             Block::Up {
-                level,
+                level: stage.level,
                 transpose: ConvTranspose {
                     name: format!("ups_tr.{index}"),
-                    in_channels: deep,
-                    out_channels: here,
+                    in_channels: self.stage(depth + index).channels,
+                    out_channels: stage.channels,
                 },
-                conv: double(
-                    format!("up_convs.{index}.conv"),
-                    here.saturating_mul(2),
-                    here,
-                ),
+                conv: double(format!("up_convs.{index}.conv"), stage),
             }
         });
         let head = Block::Head {

@@ -258,11 +258,7 @@ fn agree(
              `grad_checkpoint_policy = \"mixed\"`, or `--grad-checkpoint mixed`",
         );
     }
-    let whole_segments = matches!(
-        policy,
-        CheckpointPolicy::Off | CheckpointPolicy::Block | CheckpointPolicy::Stage
-    );
-    if config.use_reentrant && !whole_segments {
+    if config.use_reentrant && !policy.runs_autograd() {
         return refuse(
             "use_reentrant",
             format!(

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
 use crate::error::ConfigError;
 use crate::image_size::ImageSize;
+use crate::plan_letters::{PlanLetters, WirePlan};
 
 /// The values that a key accepts, and their description, worded to follow "must be".
 #[derive(Clone, Copy, Debug)]
@@ -195,15 +196,14 @@ impl Value for ImageSize {
 }
 
 impl Value for Vec<Keep> {
-    type Wire = Vec<String>;
+    type Wire = WirePlan;
 
-    fn read(wire: Vec<String>) -> Result<Self, Refused> {
-        wire.iter().map(|stage| choice(stage)).collect()
+    fn read(WirePlan(stages): WirePlan) -> Result<Self, Refused> {
+        stages.iter().map(|stage| choice(stage)).collect()
     }
 
     fn written(&self) -> String {
-        let stages: Vec<_> = self.iter().map(|keep| format!("\"{keep}\"")).collect();
-        format!("[{}]", stages.join(", "))
+        format!("\"{}\"", PlanLetters(self.clone()))
     }
 
     fn refused(&self) -> Refused {

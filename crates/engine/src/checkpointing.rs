@@ -4,28 +4,25 @@
 use std::sync::Arc;
 
 use config::{CheckpointPolicy, RunConfig};
-use schedule::{Plan, Schedule};
+use schedule::{Plan, Recompute, Schedule};
 use tch::Device;
 
 use crate::compose;
 use crate::error::{Error, Result};
-use crate::model::{Checkpointing, ForwardMode, Unit};
+use crate::model::{Checkpointing, ForwardMode};
 
 /// The forward mode of training under `config` on `device`.
 ///
 /// # Errors
 /// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
-    let segments = |unit| Checkpointing::Segments {
-        unit,
-        use_reentrant: config.use_reentrant,
-    };
-    let checkpointing = match config.checkpoint_policy() {
-        CheckpointPolicy::Off => Checkpointing::Off,
-        CheckpointPolicy::Block => segments(Unit::Block),
-        CheckpointPolicy::Stage => segments(Unit::Stage),
-        CheckpointPolicy::Selective | CheckpointPolicy::Mixed => scheduled(config, device)?,
-        CheckpointPolicy::Auto => return Err(Error::PolicyNotChosen),
+    let checkpointing = match Recompute::of(config).ok_or(Error::PolicyNotChosen)? {
+        Recompute::Off => Checkpointing::Off,
+        Recompute::Segments(unit) => Checkpointing::Segments {
+            unit,
+            use_reentrant: config.use_reentrant,
+        },
+        Recompute::Plan(plan) => scheduled(config, &plan, device)?,
     };
     Ok(ForwardMode {
         training: true,
@@ -45,15 +42,9 @@ pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
     }
 }
 
-fn scheduled(config: &RunConfig, device: Device) -> Result<Checkpointing> {
-    let network = config.network();
-    let plan = match (&config.grad_checkpoint_plan, config.checkpoint_policy()) {
-        (Some(stages), _) => Plan::new(stages.clone()),
-        (None, CheckpointPolicy::Selective) => Plan::selective(&network),
-        (None, _) => Plan::mixed(&network, config.split_concat),
-    };
-    let plan = plan.with_split_concat(config.split_concat);
-    let schedule = Schedule::compile(&network, &plan, compose::schedule_target(device));
+fn scheduled(config: &RunConfig, plan: &Plan, device: Device) -> Result<Checkpointing> {
+    let target = compose::schedule_target(device);
+    let schedule = Schedule::compile(&config.network(), plan, target);
     Ok(Checkpointing::Scheduled(Arc::new(
         schedule.map_err(Error::Plan)?,
     )))

@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use advisor::Freedom;
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use schedule::{Schedule, Target};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
 use crate::model::UNet;
 use crate::optimizer::AdamW;
-use crate::precision::Precision;
 
 /// The techniques compiled in, by the names of their features.
 pub const FEATURES: &[&str] = &[
@@ -25,6 +24,15 @@ pub const FEATURES: &[&str] = &[
     #[cfg(feature = "layout")]
     "layout",
 ];
+
+/// The dtype of autocast in a precision; `None` without autocast.
+pub const fn autocast_kind(precision: Precision) -> Option<Kind> {
+    match precision {
+        Precision::Fp32 | Precision::Tf32 => None,
+        Precision::Fp16 => Some(Kind::Half),
+        Precision::Bf16 => Some(Kind::BFloat16),
+    }
+}
 
 /// The changes that the techniques compiled in allow.
 pub fn means() -> Freedom {
@@ -75,8 +83,7 @@ impl Autocast {
     /// For a device without autocast.
     #[cfg(feature = "amp")]
     pub fn enter(device: Device, precision: Precision) -> Result<Self> {
-        let scope = precision
-            .autocast_kind()
+        let scope = autocast_kind(precision)
             .map(|dtype| {
                 let config = amp::AutocastConfig {
                     device,

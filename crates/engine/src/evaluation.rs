@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::loss::segmentation_loss;
 use crate::metrics::{Counter, Scores};
 use crate::model::{ForwardMode, UNet};
-use crate::precision::Precision;
+use config::Precision;
 use data::{Batch, Loader};
 
 /// A model in evaluation, in one precision on one device.

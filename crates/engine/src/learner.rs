@@ -4,7 +4,7 @@
 //!
 //! It knows nothing of epochs and retries, which belong to the [trainer](crate::trainer), or of files.
 
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use tch::{Device, Tensor};
 use torch_ext::ops::{MemoryFormat, contiguous_in, mul_scalar};
 
@@ -16,7 +16,6 @@ use crate::evaluation::Evaluator;
 use crate::loss::segmentation_loss;
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::AdamW;
-use crate::precision::Precision;
 
 /// A model in training, and how it computes.
 #[derive(Debug)]

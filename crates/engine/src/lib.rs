@@ -19,7 +19,6 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod optimizer;
-pub mod precision;
 pub mod predictor;
 pub mod trainer;
 

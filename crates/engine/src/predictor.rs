@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::evaluation::Evaluator;
 use crate::ladder::Means;
 use crate::model::ForwardMode;
-use crate::precision::Precision;
 
 /// Predicts images, and descends a ladder of its own if memory runs out: a retry, separate halves of
 /// concatenations, AMP. A rung stays in effect once taken.
@@ -73,7 +72,7 @@ impl<'a> Predictor<'a> {
         }
         let means = Means::of(self.evaluator.upload.device);
         match means.amp.filter(|_| means.freedom.amp) {
-            Some(amp) if self.evaluator.precision == Precision::Fp32 => {
+            Some(amp) if !self.evaluator.precision.is_half() => {
                 self.evaluator.precision = amp;
                 Some("with AMP: rounding differs")
             }

@@ -4,11 +4,10 @@
 //! step and a validation batch. Only this file builds one from a device, so that all code that
 //! predicts, plans or explains a run uses the same steps, or gives the same reason why it cannot.
 
-use config::{AmpDtype, RunConfig};
+use config::{Precision, RunConfig};
 use machine::{InstructionSet, Processor};
-use schedule::Element;
 
-use crate::step::{Batch, Cpu, Cuda, HalfPrecision, Isa, Machine, MemoryFormat, Purpose, Resident};
+use crate::step::{Batch, Cpu, Cuda, Isa, Machine, Purpose, Resident};
 use crate::{EstimateError, EvaluationStep, Peak, Speed, StepMemory, TrainingStep};
 
 /// Why memory is not predicted: the kernels have not been measured. The message is a fragment after
@@ -30,19 +29,6 @@ pub enum Unknown {
     Amx,
 }
 
-/// The type in which AMP computes on a device; `None` without AMP, and if `auto` stays with fp32
-/// because the CPU cannot multiply bf16.
-pub fn half(config: &RunConfig, on: &Processor) -> Option<HalfPrecision> {
-    match (config.use_amp, config.amp_dtype, on) {
-        (false, ..) => None,
-        (true, AmpDtype::Fp16, _) | (true, AmpDtype::Auto, Processor::Gpu { .. }) => {
-            Some(HalfPrecision::Fp16)
-        }
-        (true, AmpDtype::Auto, Processor::Cpu(cpu)) if !cpu.bf16 => None,
-        (true, AmpDtype::Bf16 | AmpDtype::Auto, _) => Some(HalfPrecision::Bf16),
-    }
-}
-
 impl Machine {
     /// Whether peaks are upper bounds rather than the measured figures.
     pub const fn is_bounded(self) -> bool {
@@ -57,14 +43,13 @@ impl Machine {
     /// # Errors
     /// [`Unknown`] if the memory that the kernels allocate has not been measured.
     pub fn of(on: &Processor, config: &RunConfig) -> Result<Self, Unknown> {
-        let half = half(config, on);
+        let memory_format = config.memory_format();
         let cpu = match on {
             Processor::Gpu {
                 compute_capability, ..
             } => {
                 return Ok(Self::Cuda(Cuda {
-                    half: half.unwrap_or(HalfPrecision::Fp16),
-                    channels_last: config.use_channels_last,
+                    memory_format,
                     ..Cuda::new(*compute_capability)
                 }));
             }
@@ -76,18 +61,14 @@ impl Machine {
             InstructionSet::Other => return Err(Unknown::InstructionSet),
         };
         let emulates_bf16 = !cpu.bf16 || isa == Isa::Avx2;
-        match half {
-            Some(HalfPrecision::Fp16) => Err(Unknown::Fp16),
-            Some(HalfPrecision::Bf16) if cpu.amx_bf16 => Err(Unknown::Amx),
-            Some(HalfPrecision::Bf16) if emulates_bf16 => Err(Unknown::EmulatedBf16),
-            Some(HalfPrecision::Bf16) | None => Ok(Self::Cpu(Cpu {
+        match config.precision_on(on.arithmetic()) {
+            Precision::Fp16 => Err(Unknown::Fp16),
+            Precision::Bf16 if cpu.amx_bf16 => Err(Unknown::Amx),
+            Precision::Bf16 if emulates_bf16 => Err(Unknown::EmulatedBf16),
+            Precision::Bf16 | Precision::Fp32 | Precision::Tf32 => Ok(Self::Cpu(Cpu {
                 threads: cpu.threads,
                 isa,
-                memory_format: if config.use_channels_last {
-                    MemoryFormat::ChannelsLast
-                } else {
-                    MemoryFormat::ChannelsFirst
-                },
+                memory_format,
             })),
         }
     }
@@ -137,16 +118,13 @@ impl Steps {
     /// first.
     pub fn of(config: &RunConfig, on: &Processor) -> Result<Self, EstimateError> {
         let machine = Machine::of(on, config)?;
-        let element = match half(config, on) {
-            Some(_) => Element::Half,
-            None => Element::Single,
-        };
-        let training = TrainingStep::of(config, element).ok_or(EstimateError::PolicyAuto)?;
+        let precision = config.precision_on(on.arithmetic());
+        let training = TrainingStep::of(config, precision).ok_or(EstimateError::PolicyAuto)?;
         let validation = EvaluationStep {
             network: training.network,
             size: training.size,
             batch: training.batch,
-            element,
+            precision,
             purpose: Purpose::Scores,
             resident: Resident::Training,
         };
@@ -241,7 +219,7 @@ impl Forecast {
     /// The same as [`Steps::of`] and [`TrainingStep::peak`].
     pub fn of(config: &RunConfig, on: &Processor) -> Result<Self, EstimateError> {
         let steps = Steps::of(config, on)?;
-        steps.forecast(&Speed::of(on, steps.training.element))
+        steps.forecast(&Speed::of(on, steps.training.precision))
     }
 
     /// The higher of the two peaks.

@@ -8,8 +8,9 @@
 //! upper figure. The crate does not need libtorch.
 //!
 //! ```
-//! use config::{ImageSize, Network};
-//! use estimator::{Batch, Cpu, Flops, Recompute, StaticBytes, TrainingStep};
+//! use config::{ImageSize, Network, Precision};
+//! use estimator::{Batch, Cpu, Flops, StaticBytes, TrainingStep};
+//! use schedule::Recompute;
 //!
 //! let network = Network::new(64, 1);
 //! assert_eq!(StaticBytes::of(&network)?.parameters.to_string(), "118.4 MiB");
@@ -20,7 +21,7 @@
 //!     network,
 //!     size: ImageSize::new(512, 512),
 //!     batch: 8,
-//!     element: schedule::Element::Single,
+//!     precision: Precision::Fp32,
 //!     recompute: Recompute::Off,
 //!     split_concat: false,
 //!     accumulation: 1,
@@ -47,12 +48,12 @@ mod time;
 
 pub use caching_allocator::{BlockId, CachingAllocator, OutOfMemory};
 pub use flops::Flops;
-pub use forecast::{Forecast, Steps, Unknown, half};
+pub use forecast::{Forecast, Steps, Unknown};
 pub use planner::{Planned, Planner};
 pub use static_bytes::{StaticBytes, num_parameters};
 pub use step::{
-    At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, HalfPrecision, Isa, Machine, MemoryFormat,
-    Moment, Peak, Purpose, Recompute, Resident, Segment, StepMemory, TrainingStep, Workspace,
+    At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, Isa, Machine, Moment, Peak, Purpose, Resident,
+    StepMemory, TrainingStep, Workspace,
 };
 pub use time::Speed;
 

@@ -26,4 +26,4 @@ pub use cards::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use cpu::{Cpu, InstructionSet};
 pub use device::{Device, select};
 pub use gpu::{Facts, Gpu, Instance, Inventory, PeakRates, Process};
-pub use processor::Processor;
+pub use processor::{BF16_FROM, Processor};

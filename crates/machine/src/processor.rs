@@ -1,6 +1,6 @@
 //! The processor of a step: the properties of a device that determine its kernels and its speed.
 
-use config::Bytes;
+use config::{Arithmetic, Bytes};
 
 use crate::cards::{Hardware, Rates};
 use crate::cpu::Cpu;
@@ -23,6 +23,9 @@ pub enum Processor {
 /// Compute capability to assume if a card's is unknown: that of [`Hardware::typical`].
 const TYPICAL_CAPABILITY: (u32, u32) = (8, 6);
 
+/// The major compute capability from which a GPU multiplies bf16 and TF32.
+pub const BF16_FROM: u32 = 8;
+
 impl Processor {
     /// A GPU. If its compute capability is unknown, that of a typical card is assumed.
     pub fn gpu(compute_capability: Option<(u32, u32)>, rates: Option<Rates>) -> Self {
@@ -41,6 +44,28 @@ impl Processor {
     /// Whether it is a GPU.
     pub const fn is_gpu(&self) -> bool {
         matches!(self, Self::Gpu { .. })
+    }
+
+    /// The arithmetic by which AMP chooses a precision here.
+    pub const fn arithmetic(&self) -> Arithmetic {
+        match self {
+            Self::Gpu { .. } => Arithmetic::Cuda,
+            Self::Cpu(Cpu { bf16, fp16, .. }) => Arithmetic::Cpu {
+                bf16: *bf16,
+                fp16: *fp16,
+            },
+        }
+    }
+
+    /// Whether it multiplies bf16 in hardware.
+    pub const fn multiplies_bf16(&self) -> bool {
+        match self {
+            Self::Gpu {
+                compute_capability: (major, _),
+                ..
+            } => *major >= BF16_FROM,
+            Self::Cpu(cpu) => cpu.bf16,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use config::{Keep, Network};
+use config::{Keep, Network, PlanLetters};
 
 use crate::ScheduleError;
 
@@ -88,13 +88,10 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// The stages, separated by commas.
+    /// A letter for each stage: `NNNNNNLNC`, `NNNNNNLNC + split`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.stages.iter().map(|keep| keep.as_str()).collect();
-        f.write_str(&names.join(", "))?;
-        if self.split_concat {
-            f.write_str("; split concat")?;
-        }
-        Ok(())
+        let letters = PlanLetters(self.stages.clone());
+        let split = if self.split_concat { " + split" } else { "" };
+        write!(f, "{letters}{split}")
     }
 }

@@ -93,13 +93,13 @@ pub fn calibrate(files: &[Results]) -> Result<Vec<Group>, EstimateError> {
             let same = all.iter().position(|it| {
                 it.device.is_like(&device)
                     && (it.precision.as_str(), it.memory_format.as_str())
-                        == (row.precision.name(), row.memory_format.name())
+                        == (row.precision.as_str(), row.memory_format.as_str())
             });
             let index = same.unwrap_or_else(|| {
                 all.push(Rows {
                     device: device.clone(),
-                    precision: row.precision.name().to_owned(),
-                    memory_format: row.memory_format.name().to_owned(),
+                    precision: row.precision.as_str().to_owned(),
+                    memory_format: row.memory_format.as_str().to_owned(),
                     date: String::new(),
                     target: target(&results.device),
                     measured: Vec::new(),
@@ -231,12 +231,5 @@ impl Errors {
 }
 
 fn recipe(config: &RunConfig) -> String {
-    let split = if config.split_concat { "+split" } else { "" };
-    format!(
-        "{}{split}, {} x {}, width {}",
-        config.checkpoint_policy(),
-        config.batch,
-        config.img_size,
-        config.width
-    )
+    format!("{}, {}", config.workload(), config.checkpointing())
 }

@@ -4,8 +4,8 @@ mod svg;
 
 use std::fmt::Write as _;
 
-use config::{Bytes, RunConfig};
-use estimator::{At, Breakdown, EstimateError, Forecast, HalfPrecision, StepMemory};
+use config::{Bytes, Precision, RunConfig};
+use estimator::{At, Breakdown, EstimateError, Forecast, StepMemory};
 use figures::Table;
 use machine::{Device, Processor};
 use serde_json::{Value, json};
@@ -20,8 +20,7 @@ pub struct On {
     /// Name of a GPU.
     name: String,
     processor: Processor,
-    /// `fp32`, `fp16` or `bf16`.
-    precision: &'static str,
+    precision: Precision,
     forecast: Forecast,
     context: Bytes,
     speed_is_known: bool,
@@ -42,11 +41,7 @@ impl On {
         let on = Self {
             name: name.unwrap_or_else(|| "an NVIDIA GPU".to_owned()),
             processor: *target.processor(),
-            precision: match estimator::half(config, target.processor()) {
-                None => "fp32",
-                Some(HalfPrecision::Fp16) => "fp16",
-                Some(HalfPrecision::Bf16) => "bf16",
-            },
+            precision: target.precision(config),
             context: target.context(),
             speed_is_known: target.speed_is_known(),
             forecast,
@@ -70,12 +65,8 @@ impl On {
         } else {
             ""
         };
-        let format = if config.use_channels_last {
-            "last"
-        } else {
-            "first"
-        };
-        format!("{bytes} bytes of {step} on {place}, channels-{format}{bound}")
+        let format = config.memory_format();
+        format!("{bytes} bytes of {step} on {place}, {format}{bound}")
     }
 
     fn context_bytes(&self) -> Option<u64> {
@@ -127,23 +118,18 @@ pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
 
 /// The network and its input.
 fn network(config: &RunConfig, on: &On) -> String {
-    let images = if config.batch == 1 { "image" } else { "images" };
-    format!(
-        "U-Net of width {}, {} {images} of {}, {}",
-        config.width, config.batch, config.img_size, on.precision
-    )
+    format!("{}, {}", config.workload(), on.precision)
 }
 
 /// The recipe that it runs with.
 fn recipe(config: &RunConfig, on: &On) -> String {
-    let split = if config.split_concat { " +split" } else { "" };
     let threads = match &on.processor {
         Processor::Cpu(cpu) => format!(", {} threads", cpu.threads),
         Processor::Gpu { .. } => String::new(),
     };
     format!(
-        "policy {}{split}, accumulation {}{threads}",
-        config.checkpoint_policy(),
+        "policy {}, accumulation {}{threads}",
+        config.checkpointing(),
         config.accumulation
     )
 }

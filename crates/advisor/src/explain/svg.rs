@@ -5,17 +5,7 @@ use estimator::{Batch, EstimateError, StepMemory};
 use figures::timeline::{Chart, MemoryTimeline, Panel, Panels, Sample};
 
 use super::{On, network, phase, recipe};
-use crate::fit::with_policy;
 use crate::target::Target;
-
-/// The named policies, in the order of the picture.
-const POLICIES: [CheckpointPolicy; 5] = [
-    CheckpointPolicy::Off,
-    CheckpointPolicy::Selective,
-    CheckpointPolicy::Block,
-    CheckpointPolicy::Stage,
-    CheckpointPolicy::Mixed,
-];
 
 /// Turns a predicted step into a timeline; `seconds` are the durations of its moments.
 fn timeline(memory: &StepMemory, seconds: &[f64]) -> MemoryTimeline {
@@ -76,8 +66,8 @@ pub fn policies_to_svg(
     target: &Target,
 ) -> Result<String, EstimateError> {
     let mut panels = Vec::new();
-    for policy in POLICIES {
-        let config = with_policy(config, policy);
+    for policy in CheckpointPolicy::NAMED {
+        let config = config.clone().with_policy(*policy);
         let steps = target.steps(&config)?;
         let memory = steps.training.memory(steps.machine, Batch::HandedOver)?;
         let seconds = target.moment_seconds(&config, &memory)?;

@@ -1,6 +1,6 @@
 //! A line of the ledger: one training run.
 
-use config::RunConfig;
+use config::{MemoryFormat, Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 
 /// The schema of the lines that are written and understood.
@@ -58,10 +58,10 @@ pub struct Shape {
     pub batch: u32,
     /// Forwards per optimizer step.
     pub accumulation: u32,
-    /// `fp32`, `fp16` or `bf16`.
-    pub precision: String,
-    /// `channels-last` or `channels-first`.
-    pub memory_format: String,
+    /// The precision of convolutions and activations.
+    pub precision: Precision,
+    /// The memory format of images, weights and activations.
+    pub memory_format: MemoryFormat,
     /// The checkpoint policy.
     pub policy: String,
     /// What each stage keeps under the policy `mixed`; `null` is the built-in plan.
@@ -175,12 +175,7 @@ impl Device {
 
 impl Shape {
     /// The shape of a configuration whose precision is already chosen.
-    pub fn of(config: &RunConfig, precision: &str, largest_batch: LargestBatch) -> Self {
-        let memory_format = if config.use_channels_last {
-            "channels-last"
-        } else {
-            "channels-first"
-        };
+    pub fn of(config: &RunConfig, precision: Precision, largest_batch: LargestBatch) -> Self {
         let plan = config.grad_checkpoint_plan.as_ref();
         Self {
             img_size: [config.img_size.height, config.img_size.width],
@@ -188,8 +183,8 @@ impl Shape {
             classes: config.classes,
             batch: config.batch,
             accumulation: config.accumulation,
-            precision: precision.to_owned(),
-            memory_format: memory_format.to_owned(),
+            precision,
+            memory_format: config.memory_format(),
             policy: config.checkpoint_policy().to_string(),
             plan: plan.map(|stages| stages.iter().map(ToString::to_string).collect()),
             split_concat: config.split_concat,

@@ -132,7 +132,11 @@ pub(super) mod tests {
             date: "2026-01-02T03:04:05Z".to_owned(),
             device: Device::cpu("cpu", "AVX512", 2),
             libtorch: "2.11.0".to_owned(),
-            shape: Shape::of(&RunConfig::default(), "bf16", LargestBatch::of(12, 5, 20)),
+            shape: Shape::of(
+                &RunConfig::default(),
+                config::Precision::Bf16,
+                LargestBatch::of(12, 5, 20),
+            ),
             predicted: Predicted {
                 allocated_bytes: Some(predicted),
                 ..Predicted::default()

@@ -4,11 +4,11 @@
 mod svg;
 mod text;
 
-use config::{Bytes, CheckpointPolicy, Keep, RunConfig};
+use config::{Bytes, CheckpointPolicy, Keep, PlanLetters, RunConfig};
 use estimator::EstimateError;
 use serde::Serialize;
 
-use crate::fit::{with_plan, with_policy};
+use crate::fit::with_plan;
 use crate::target::Target;
 
 pub use svg::to_svg;
@@ -54,15 +54,6 @@ pub struct Pareto {
     pub is_exact: bool,
 }
 
-/// The policies of `--grad-checkpoint`, except `auto`, which stands for one of the others.
-const POLICIES: [CheckpointPolicy; 5] = [
-    CheckpointPolicy::Off,
-    CheckpointPolicy::Selective,
-    CheckpointPolicy::Block,
-    CheckpointPolicy::Stage,
-    CheckpointPolicy::Mixed,
-];
-
 /// Each plan is smaller than the one before by at least this share. A smaller gain is useless, and
 /// on steps so small that most plans take the same time the search would never end.
 const STEP: f64 = 0.002;
@@ -72,7 +63,7 @@ const STEP: f64 = 0.002;
 /// # Errors
 /// Fails as [`Target::predict`] does.
 pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateError> {
-    let config = with_policy(config, CheckpointPolicy::Off);
+    let config = config.clone().without_checkpointing();
     let without_limit = target.with_free(None);
     let point = |config: &RunConfig| -> Result<Point, EstimateError> {
         let prediction = without_limit
@@ -97,8 +88,8 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
     for planned in planner.front(STEP)? {
         all.push(point(&with_plan(&config, &planned.plan))?);
     }
-    for policy in POLICIES {
-        let policy = point(&with_policy(&config, policy))?;
+    for policy in CheckpointPolicy::NAMED {
+        let policy = point(&config.clone().with_policy(*policy))?;
         // A plan may already have this name.
         all.retain(|it| it.policy != policy.policy);
         all.push(policy);
@@ -138,21 +129,11 @@ pub fn pareto(target: &Target, config: &RunConfig) -> Result<Pareto, EstimateErr
 impl Point {
     /// The policy's name, or a letter for each stage.
     pub fn name(&self) -> String {
-        let letters = |plan: &Vec<Keep>| plan.iter().copied().map(letter).collect();
         match (self.policy, &self.plan) {
             (Some(policy), _) => policy.to_string(),
-            (None, Some(plan)) => letters(plan),
+            (None, Some(plan)) => PlanLetters(plan.clone()).to_string(),
             (None, None) => String::new(),
         }
-    }
-}
-
-const fn letter(keep: Keep) -> char {
-    match keep {
-        Keep::Everything => 'E',
-        Keep::Convs => 'C',
-        Keep::LastConv => 'L',
-        Keep::Nothing => 'N',
     }
 }
 
@@ -182,7 +163,7 @@ mod tests {
             assert!(pair[0].step_seconds <= pair[1].step_seconds);
             assert!(pair[0].allocated_bytes > pair[1].allocated_bytes);
         }
-        assert_eq!(found.policies.len(), POLICIES.len());
+        assert_eq!(found.policies.len(), CheckpointPolicy::NAMED.len());
         for policy in found.policies.iter().filter(|it| !it.on_front) {
             assert!(found.front.iter().any(|it| {
                 it.step_seconds <= policy.step_seconds

@@ -19,21 +19,9 @@ const SHOWN: usize = 15;
 /// The network, the batch and the switches.
 pub(super) fn work(target: &Target, pareto: &Pareto) -> String {
     let config = &pareto.config;
-    let precision = match (target.element(config), target.is_cuda()) {
-        (schedule::Element::Single, _) => "fp32",
-        (schedule::Element::Half, true) => "fp16",
-        (schedule::Element::Half, false) => "bf16",
-    };
-    let images = if config.batch == 1 { "image" } else { "images" };
-    let split = if config.split_concat {
-        ", split concat"
-    } else {
-        ""
-    };
-    format!(
-        "U-Net of width {}, {} {images} of {}, {precision}{split}",
-        config.width, config.batch, config.img_size
-    )
+    let precision = target.precision(config);
+    let split = if config.split_concat { ", split" } else { "" };
+    format!("{}, {precision}{split}", config.workload())
 }
 
 /// Formats a table from the largest to the smallest: the policies, and some of the plans between them.

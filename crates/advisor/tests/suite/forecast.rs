@@ -10,14 +10,6 @@ use estimator::{EstimateError, Forecast, Unknown};
 use machine::{Cpu, Device, Hardware, InstructionSet};
 use serde_json::Value;
 
-const POLICIES: [CheckpointPolicy; 5] = [
-    CheckpointPolicy::Off,
-    CheckpointPolicy::Selective,
-    CheckpointPolicy::Block,
-    CheckpointPolicy::Stage,
-    CheckpointPolicy::Mixed,
-];
-
 /// Recipes for a step: precision, format and policy.
 fn recipes() -> Vec<RunConfig> {
     let precisions = [
@@ -29,7 +21,7 @@ fn recipes() -> Vec<RunConfig> {
     let mut all = Vec::new();
     for (use_amp, amp_dtype) in precisions {
         for use_channels_last in [true, false] {
-            for policy in POLICIES {
+            for policy in CheckpointPolicy::NAMED {
                 all.push(RunConfig {
                     width: 8,
                     img_size: ImageSize::new(64, 96),
@@ -37,10 +29,8 @@ fn recipes() -> Vec<RunConfig> {
                     use_amp,
                     amp_dtype,
                     use_channels_last,
-                    use_grad_checkpoint: policy != CheckpointPolicy::Off,
-                    grad_checkpoint_policy: Some(policy),
-                    split_concat: policy == CheckpointPolicy::Mixed,
-                    ..RunConfig::default()
+                    split_concat: *policy == CheckpointPolicy::Mixed,
+                    ..RunConfig::default().with_policy(*policy)
                 });
             }
         }

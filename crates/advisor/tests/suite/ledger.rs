@@ -35,7 +35,11 @@ fn run(device: Device, predicted: Predicted, measured: Measured) -> Entry {
         date: "2026-01-02T03:04:05Z".to_owned(),
         device,
         libtorch: "2.11.0".to_owned(),
-        shape: Shape::of(&RunConfig::default(), "bf16", LargestBatch::of(12, 100, 10)),
+        shape: Shape::of(
+            &RunConfig::default(),
+            config::Precision::Bf16,
+            LargestBatch::of(12, 100, 10),
+        ),
         predicted,
         measured,
         steps: 40,

@@ -1,7 +1,7 @@
 //! Tests the advice for made-up devices by snapshots.
 
-use advisor::{Request, Target, advise, to_json, to_text};
-use config::Bytes;
+use advisor::{Goal, Request, Target, advise, to_json, to_text};
+use config::{Bytes, ImageSize};
 use machine::{Cpu, Device, Gpu};
 
 fn text(device: &Device) -> String {
@@ -62,4 +62,39 @@ fn json() {
         let value = to_json(&device, &target, &advice);
         insta::assert_snapshot!(name, format!("{value:#}"));
     }
+}
+
+/// No line is wider than a terminal, least of all a command to copy.
+#[test]
+fn every_line_has_at_most_120_columns() {
+    let requests = [Goal::Balance, Goal::Memory, Goal::Speed].map(|goal| Request {
+        goal,
+        ..Request::default()
+    });
+    let large = Request {
+        img_size: Some(ImageSize::new(1024, 1536)),
+        width: Some(128),
+        classes: Some(12),
+        target_batch: Some(256),
+        ..Request::default()
+    };
+    let most = Request {
+        max_batch: true,
+        ..Request::default()
+    };
+    let devices = [4, 8, 12, 24, 80].map(card);
+    let mut num_commands = 0;
+    for device in devices.into_iter().chain([found(), cpu()]) {
+        let target = Target::of(&device);
+        for request in requests.iter().chain([&large, &most]) {
+            let Ok(advice) = advise(&device, &target, request) else {
+                continue;
+            };
+            let text = to_text(&device, &target, &advice);
+            num_commands += text.matches("cargo xtask train").count();
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(120), "{widest:?}: {text}");
+        }
+    }
+    assert!(num_commands > 80, "{num_commands}");
 }

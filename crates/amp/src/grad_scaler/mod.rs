@@ -283,11 +283,6 @@ impl GradScaler {
         Ok(())
     }
 
-    /// Forgets the checks since the last update, so that a step can be abandoned.
-    pub fn abandon_step(&mut self) {
-        self.per_optimizer.clear();
-    }
-
     /// The current scale (1 if disabled). Waits for the device.
     ///
     /// # Errors
@@ -298,21 +293,6 @@ impl GradScaler {
         } else {
             Ok(1.0)
         }
-    }
-
-    /// Whether the steps since the last update overflowed. Waits for the device.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn found_inf_since_update(&self) -> Result<bool> {
-        for state in self.per_optimizer.values() {
-            if let Some(found) = &state.found_inf
-                && found.f_double_value(&[0])? != 0.0
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The state to save. Waits for the device.

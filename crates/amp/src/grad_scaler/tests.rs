@@ -114,7 +114,6 @@ proptest! {
                 scaler.unscale_(&optimizer).unwrap();
             }
             scaler.step(&mut optimizer).unwrap();
-            prop_assert_eq!(scaler.found_inf_since_update().unwrap(), overflow);
             scaler.update(None).unwrap();
             reference.update(overflow);
             good += usize::from(!overflow);

@@ -8,10 +8,11 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, value_parser};
 
 use crate::choices::Switch;
 use crate::error::ConfigError;
-use crate::flags::{AmpFlag, CheckpointFlag, PlanFlag};
+use crate::flags::{AmpFlag, CheckpointFlag};
 use crate::image_size::ImageSize;
 use crate::keys::{self, Command, with_rows};
 use crate::overrides::Overrides;
+use crate::plan_letters::PlanLetters;
 use crate::resolve::{Resolved, resolve};
 
 /// A command line that offers flags for keys.

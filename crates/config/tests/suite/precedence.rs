@@ -135,7 +135,7 @@ prop_compose! {
             weight_decay, val_percent, deterministic, ..Overrides::default()
         };
         if let Some(policy) = checkpoint {
-            CheckpointFlag(policy).apply(&mut values);
+            CheckpointFlag::Policy(policy).apply(&mut values);
         }
         values
     }
@@ -222,10 +222,10 @@ fn a_plan_goes_with_its_policy() {
     let plan = Some(vec![Keep::Convs; 9]);
     assert_eq!(with(None).grad_checkpoint_plan, plan);
     assert!(with(None).split_concat);
-    let mixed = with(Some(CheckpointFlag(CheckpointPolicy::Mixed)));
+    let mixed = with(Some(CheckpointFlag::Policy(CheckpointPolicy::Mixed)));
     assert_eq!(mixed.grad_checkpoint_plan, plan);
     for policy in [CheckpointPolicy::Off, CheckpointPolicy::Selective] {
-        let other = with(Some(CheckpointFlag(policy)));
+        let other = with(Some(CheckpointFlag::Policy(policy)));
         assert_eq!(other.grad_checkpoint_plan, None, "{policy}");
         assert_eq!(other.checkpoint_policy(), policy);
     }

@@ -1,7 +1,7 @@
 //! Rungs for a step that runs out of memory.
 
 use advisor::{Fit, Freedom};
-use config::{Bytes, CheckpointPolicy, RunConfig};
+use config::{Bytes, RunConfig};
 
 use super::{Ladder, Recipe, Rung};
 use crate::guard::Place;
@@ -92,21 +92,12 @@ impl Ladder {
     /// Without a prediction: the policies from most to least memory.
     fn next_smaller(&self, recipe: &Recipe) -> Option<Rung> {
         let config = &recipe.config;
-        let policy = |policy| RunConfig {
-            use_grad_checkpoint: true,
-            grad_checkpoint_policy: Some(policy),
-            grad_checkpoint_plan: None,
-            use_reentrant: false,
-            ..config.clone()
-        };
-        let smaller = match config.checkpoint_policy() {
-            _ if !self.means.freedom.policy => None,
-            CheckpointPolicy::Off | CheckpointPolicy::Block | CheckpointPolicy::Stage => {
-                Some(policy(CheckpointPolicy::Selective))
-            }
-            CheckpointPolicy::Selective => Some(policy(CheckpointPolicy::Mixed)),
-            CheckpointPolicy::Mixed | CheckpointPolicy::Auto => None,
-        };
+        let smaller = (config.checkpoint_policy().next_smaller())
+            .filter(|_| self.means.freedom.policy)
+            .map(|policy| RunConfig {
+                use_reentrant: false,
+                ..config.clone().with_policy(policy)
+            });
         let split = || {
             (self.means.freedom.split_concat && !config.split_concat).then(|| RunConfig {
                 split_concat: true,
@@ -160,17 +151,5 @@ impl Ladder {
 
 fn in_words(config: &RunConfig) -> String {
     let amp = if config.use_amp { ", AMP" } else { "" };
-    let split = if config.split_concat {
-        ", split concat"
-    } else {
-        ""
-    };
-    let plan = config.grad_checkpoint_plan.iter().flatten();
-    let stages: Vec<_> = plan.map(|keep| keep.as_str()).collect();
-    let plan = if stages.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", stages.join(","))
-    };
-    format!("{}{plan}{split}{amp}", config.checkpoint_policy())
+    format!("{}{amp}", config.checkpointing())
 }

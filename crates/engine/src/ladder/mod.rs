@@ -22,12 +22,11 @@ mod speed;
 mod tests;
 
 use advisor::{Freedom, Target};
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::compose;
-use crate::precision::{self, Precision};
+use crate::{compose, device};
 
 pub use failure::Failure;
 
@@ -101,15 +100,11 @@ pub struct Means {
 impl Means {
     /// The means on `device`.
     pub fn of(device: Device) -> Self {
-        let has_bf16 = precision::multiplies_bf16(device);
-        let amp = match device {
-            Device::Cuda(_) => Some(Precision::Fp16),
-            _ => has_bf16.then_some(Precision::Bf16),
-        };
+        let processor = device::processor(device);
         Self {
             is_cuda: device.is_cuda(),
-            has_bf16,
-            amp,
+            has_bf16: processor.multiplies_bf16(),
+            amp: processor.arithmetic().half(),
             freedom: compose::means(),
         }
     }

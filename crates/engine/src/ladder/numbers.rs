@@ -1,9 +1,8 @@
 //! Rungs for overflowing gradients, for a non-finite loss, and for checkpointing that fails.
 
-use config::{AmpDtype, CheckpointPolicy, RunConfig};
+use config::{Precision, RunConfig};
 
 use super::{Ladder, Recipe, Rung};
-use crate::precision::Precision;
 
 /// The guide's lower scale (its Q2), in place of 2^16.
 const LOWER_SCALE: f64 = 1024.0;
@@ -11,7 +10,7 @@ const LOWER_SCALE: f64 = 1024.0;
 impl Ladder {
     /// A precision with a wider range. `scale` is the scaler's scale if gradients overflow.
     pub(super) fn less_range(&mut self, recipe: &Recipe, scale: Option<f64>) -> Option<Rung> {
-        if recipe.precision == Precision::Fp32 {
+        if !recipe.precision.is_half() {
             return None;
         }
         if let Some(scale) = scale.filter(|scale| *scale > LOWER_SCALE)
@@ -33,32 +32,31 @@ impl Ladder {
         }
         if recipe.precision == Precision::Fp16 && self.means.has_bf16 {
             let bf16 = Recipe {
-                config: RunConfig {
-                    amp_dtype: AmpDtype::Bf16,
-                    ..recipe.config.clone()
-                },
+                config: recipe.config.clone().with_precision(Precision::Bf16),
                 precision: Precision::Bf16,
                 ..recipe.clone()
             };
             return Some(Rung::to(bf16, "AMP", "fp16", "bf16", false));
         }
         let off = Recipe {
-            config: RunConfig {
-                use_amp: false,
-                ..recipe.config.clone()
-            },
+            config: recipe.config.clone().with_precision(Precision::Fp32),
             precision: Precision::Fp32,
             ..recipe.clone()
         };
         // Activations double in size; if they no longer fit, the memory rungs take over.
-        Some(Rung::to(off, "AMP", recipe.precision.name(), "off", false))
+        Some(Rung::to(
+            off,
+            "AMP",
+            recipe.precision.as_str(),
+            "off",
+            false,
+        ))
     }
 
     /// The other form of checkpointing, then no checkpointing.
     pub(super) fn other_checkpointing(&mut self, recipe: &Recipe) -> Option<Rung> {
         let policy = recipe.config.checkpoint_policy();
-        let has_forms = matches!(policy, CheckpointPolicy::Block | CheckpointPolicy::Stage);
-        if has_forms && !self.taken.is_form_changed {
+        if policy.has_segments() && !self.taken.is_form_changed {
             self.taken.is_form_changed = true;
             let use_reentrant = !recipe.config.use_reentrant;
             let other = Recipe {

@@ -12,12 +12,7 @@ impl Ladder {
             return None;
         }
         let off = Recipe {
-            config: RunConfig {
-                use_grad_checkpoint: false,
-                grad_checkpoint_policy: None,
-                grad_checkpoint_plan: None,
-                ..recipe.config.clone()
-            },
+            config: recipe.config.clone().without_checkpointing(),
             ..recipe.clone()
         };
         self.may_fit(&off)

@@ -1,13 +1,12 @@
 //! The order of the rungs, and proof that the ladder ends.
 
 use advisor::{Freedom, Target};
-use config::{Bytes, CheckpointPolicy, ImageSize, RunConfig};
+use config::{Bytes, CheckpointPolicy, ImageSize, Precision, RunConfig};
 use machine::{Cpu, Processor};
 use proptest::prelude::*;
 
 use super::{Failure, Ladder, Means, Recipe, Rung};
 use crate::guard::Place;
-use crate::precision::Precision;
 
 const MEANS: Means = Means {
     is_cuda: false,

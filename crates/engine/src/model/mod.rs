@@ -7,7 +7,7 @@ mod stage;
 use std::sync::Arc;
 
 use config::{Block, Network};
-use schedule::Schedule;
+use schedule::{Schedule, Segment};
 use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::{Error, Result};
@@ -38,22 +38,12 @@ pub enum Checkpointing {
     /// Segments of autograd's graph.
     Segments {
         /// The extent of one segment.
-        unit: Unit,
+        unit: Segment,
         /// Whether to use the reentrant form.
         use_reentrant: bool,
     },
     /// Forward and backward follow a schedule.
     Scheduled(Arc<Schedule>),
-}
-
-/// The extent of one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A double convolution, as in the guide.
-    Block,
-    /// A double convolution with the pooling after it, or with the transposed convolution and the
-    /// concatenation before it.
-    Stage,
 }
 
 impl ForwardMode {

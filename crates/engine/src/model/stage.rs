@@ -2,12 +2,13 @@
 //! segment of `block` is a part of it.
 
 use config::Block;
+use schedule::Segment;
 use tch::Tensor;
 use torch_ext::conv::Conv;
 use torch_ext::segment::Pass;
 use torch_ext::{Error, Result};
 
-use super::{Checkpointing, DoubleConv, ForwardMode, Parameters, Unit};
+use super::{Checkpointing, DoubleConv, ForwardMode, Parameters};
 use crate::compose;
 
 /// A transposed or a pointwise convolution.
@@ -73,7 +74,7 @@ impl Stage {
             });
         };
         match unit {
-            Unit::Block => self.run(inputs, mode.split_concat, |conv, x| {
+            Segment::Block => self.run(inputs, mode.split_concat, |conv, x| {
                 let handles = conv.shallow_clone();
                 let inputs: Vec<&Tensor> = x.iter().collect();
                 let mut out = compose::checkpointed(use_reentrant, &inputs, move |x, pass| {
@@ -81,7 +82,7 @@ impl Stage {
                 })?;
                 out.pop().ok_or_else(no_output)
             }),
-            Unit::Stage => {
+            Segment::Stage => {
                 let (handles, split_concat) = (self.shallow_clone(), mode.split_concat);
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
                 compose::checkpointed(use_reentrant, &inputs, move |inputs, pass| {

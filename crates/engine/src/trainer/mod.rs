@@ -11,7 +11,7 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -23,7 +23,6 @@ use crate::ladder::{Failure, Ladder, Rung};
 use crate::learner::Learner;
 use crate::metrics::Scores;
 use crate::optimizer::cosine_lr;
-use crate::precision::Precision;
 use data::{Batch, Loader};
 pub use divergence::Cause;
 use divergence::LossWatch;

@@ -9,7 +9,7 @@ use super::divergence::all_finite;
 use crate::error::Result;
 use crate::evaluation::Evaluator;
 use crate::model::{Checkpointing, ForwardMode};
-use crate::precision::Precision;
+use config::Precision;
 use data::Batch;
 
 /// This many images are enough for the comparison.
@@ -60,7 +60,7 @@ impl Trainer {
     /// # Errors
     /// If memory runs out, or a tensor operation fails.
     pub fn preflight(&mut self, batch: &Batch) -> Result<Option<Agreement>> {
-        if self.learner.precision == Precision::Fp32 {
+        if !self.learner.precision.is_half() {
             return Ok(None);
         }
         self.saved.save()?;

@@ -1,23 +1,29 @@
 //! Compares the searches with an exhaustive one over every plan.
 
-use config::{ImageSize, Network};
+use config::{ImageSize, Network, Precision};
 use proptest::prelude::*;
-use schedule::{Element, Plan};
+use schedule::{Plan, Recompute};
 
 use super::{KEEPS, Planned, Planner};
-use crate::step::{Batch, Cpu, Recompute, TrainingStep};
+use crate::step::{Batch, Cpu, TrainingStep};
 use crate::time::Speed;
 
 const CPU: Cpu = Cpu::avx512(2);
 
-fn step(depth: u32, width: u32, batch: u32, element: Element, split_concat: bool) -> TrainingStep {
+fn step(
+    depth: u32,
+    width: u32,
+    batch: u32,
+    precision: Precision,
+    split_concat: bool,
+) -> TrainingStep {
     let mut network = Network::new(width, 1);
     network.depth = depth;
     TrainingStep {
         network,
         size: ImageSize::new(64, 96),
         batch,
-        element,
+        precision,
         recompute: Recompute::Off,
         split_concat,
         accumulation: 1,
@@ -25,7 +31,7 @@ fn step(depth: u32, width: u32, batch: u32, element: Element, split_concat: bool
 }
 
 fn planner(step: &TrainingStep) -> Planner {
-    Planner::new(step, CPU, Batch::Kept, Speed::of_cpu(2, step.element)).unwrap()
+    Planner::new(step, CPU, Batch::Kept, Speed::of_cpu(2, step.precision)).unwrap()
 }
 
 fn every_plan(step: &TrainingStep) -> impl Iterator<Item = Plan> {
@@ -39,13 +45,13 @@ fn every_plan(step: &TrainingStep) -> impl Iterator<Item = Plan> {
 
 #[test]
 fn the_fastest_of_every_plan() {
-    for (depth, split, element, width) in [
-        (1, false, Element::Single, 16),
-        (2, false, Element::Half, 8),
-        (2, true, Element::Single, 24),
-        (3, false, Element::Half, 16),
+    for (depth, split, precision, width) in [
+        (1, false, Precision::Fp32, 16),
+        (2, false, Precision::Bf16, 8),
+        (2, true, Precision::Fp32, 24),
+        (3, false, Precision::Bf16, 16),
     ] {
-        let step = step(depth, width, 3, element, split);
+        let step = step(depth, width, 3, precision, split);
         let mut planner = planner(&step);
         let all: Vec<Planned> = every_plan(&step)
             .map(|plan| planner.cost(plan).unwrap())
@@ -78,7 +84,7 @@ fn the_fastest_of_every_plan() {
 
 #[test]
 fn a_search_in_less_finds_what_a_new_one_does() {
-    let step = step(3, 16, 3, Element::Half, true);
+    let step = step(3, 16, 3, Precision::Bf16, true);
     let mut falling = planner(&step);
     let mut budget = u64::MAX;
     let mut num_found = 0;
@@ -98,7 +104,7 @@ fn a_search_in_less_finds_what_a_new_one_does() {
 
 #[test]
 fn the_front_has_no_better_plan_beside_it() {
-    let step = step(2, 16, 2, Element::Half, false);
+    let step = step(2, 16, 2, Precision::Bf16, false);
     let mut planner = planner(&step);
     let front = planner.front(0.0).unwrap();
     for pair in front.windows(2) {
@@ -116,7 +122,7 @@ fn the_front_has_no_better_plan_beside_it() {
 
 #[test]
 fn five_levels_at_the_guides_size() {
-    let mut step = step(4, 64, 8, Element::Half, false);
+    let mut step = step(4, 64, 8, Precision::Bf16, false);
     step.size = ImageSize::new(512, 512);
     let mut planner = planner(&step);
     let mixed = planner.cost(Plan::mixed(&step.network, false)).unwrap();
@@ -126,19 +132,19 @@ fn five_levels_at_the_guides_size() {
 }
 
 fn any_step() -> impl Strategy<Value = (TrainingStep, u64)> {
-    let elements = prop_oneof![Just(Element::Single), Just(Element::Half)];
+    let precisions = prop_oneof![Just(Precision::Fp32), Just(Precision::Bf16)];
     let step = (
         1_u32..5,
         1_u32..40,
         1_u32..9,
-        elements,
+        precisions,
         any::<bool>(),
         1_u32..4,
     )
         .prop_map(
-            |(depth, width, batch, element, split, accumulation)| TrainingStep {
+            |(depth, width, batch, precision, split, accumulation)| TrainingStep {
                 accumulation,
-                ..step(depth, width, batch, element, split)
+                ..step(depth, width, batch, precision, split)
             },
         );
     (step, any::<u64>())
@@ -148,7 +154,7 @@ proptest! {
     #[test]
     fn a_plan_costs_what_its_step_holds((step, code) in any_step(), kept in any::<bool>()) {
         let batch = if kept { Batch::Kept } else { Batch::HandedOver };
-        let speed = Speed::of_cpu(2, step.element);
+        let speed = Speed::of_cpu(2, step.precision);
         let mut planner = Planner::new(&step, CPU, batch, speed).unwrap();
         let plan = planner.stages.plan(code).clone();
         let walked = TrainingStep { recompute: Recompute::Plan(plan.clone()), ..step };

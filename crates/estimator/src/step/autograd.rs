@@ -1,9 +1,8 @@
 //! A step as autograd runs it, under the policies `off`, `block` and `stage`: which tensors each
 //! node saves and receives, and when they are freed, by the formulas of libtorch 2.11.
 
-use schedule::{Nth, Op, Statistics};
+use schedule::{Nth, Op, Segment, Statistics};
 
-use super::Segment;
 use super::books::Books;
 use super::sizes::ConvSize;
 use super::tape::{At, Held};

@@ -6,13 +6,13 @@
 
 use std::ops::ControlFlow;
 
-use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Value, Visitor, visit};
+use schedule::{Alive, Half, Nth, Op, Plan, Recompute, Statistics, Value, Visitor, visit};
 
 use super::books::Books;
 use super::scheduled::Walk;
 use super::sizes::Sizes;
 use super::work::{asks_for, work};
-use super::{Batch, Machine, Recompute, TrainingStep};
+use super::{Batch, Machine, TrainingStep};
 use crate::time::Speed;
 use crate::{EstimateError, StaticBytes};
 

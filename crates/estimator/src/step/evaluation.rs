@@ -3,8 +3,8 @@
 //! `evaluation.rs`, `loss.rs` and `metrics.rs` tensor by tensor. No tensor is saved, so each
 //! activation is freed after its last use.
 
-use config::{ImageSize, Network};
-use schedule::{Element, Nth, Op, Statistics};
+use config::{ImageSize, Network, Precision};
+use schedule::{Nth, Op, Statistics};
 
 use super::books::Books;
 use super::sizes::{ConvSize, Sizes};
@@ -39,8 +39,8 @@ pub struct EvaluationStep {
     pub size: ImageSize,
     /// Images per forward.
     pub batch: u32,
-    /// Type of activations.
-    pub element: Element,
+    /// Precision of convolutions and activations.
+    pub precision: Precision,
     /// The purpose of the logits.
     pub purpose: Purpose,
     /// The tensors that are held in addition to the step's.
@@ -65,12 +65,12 @@ impl EvaluationStep {
     pub fn memory(&self, on: impl Into<Machine>) -> Result<StepMemory, EstimateError> {
         // This refuses sizes that cannot run, and figures that exceed 64 bits.
         Flops::per_image(&self.network, self.size)?;
-        let machine = known(on, self.element)?;
+        let machine = known(on, self.precision)?;
         let sizes = Sizes {
             network: self.network,
             size: self.size,
             batch: u64::from(self.batch),
-            element: self.element,
+            precision: self.precision,
         };
         let mut books = Books::new(sizes, machine, machine.allocator());
         books.hold_fixed(self.resident)?;

@@ -18,40 +18,20 @@ mod tape;
 mod tests;
 mod work;
 
-use config::{Category, CheckpointPolicy, ImageSize, Network, RunConfig};
-use schedule::{Alive, Element, Nth, Op, Plan, Schedule};
+use config::{Category, ImageSize, Network, Precision, RunConfig};
+use schedule::{Alive, Nth, Op, Recompute, Schedule};
 
 use crate::{EstimateError, Flops, Speed, StaticBytes};
 
 pub(crate) use effects::Plans;
 pub use evaluation::{EvaluationStep, Purpose, Resident};
-pub use kernels::{Cpu, Cuda, HalfPrecision, Isa, Machine, MemoryFormat, Workspace};
+pub use kernels::{Cpu, Cuda, Isa, Machine, Workspace};
 pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 
 use books::Books;
 use sizes::Sizes;
 use tape::{Held, Tape};
 pub(crate) use work::Work;
-
-/// What backward rebuilds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recompute {
-    /// Nothing.
-    Off,
-    /// Segments of autograd's graph.
-    Segments(Segment),
-    /// The tensors that a plan does not keep.
-    Plan(Plan),
-}
-
-/// The contents of one segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// A double convolution.
-    Block,
-    /// A double convolution with its pooling, or with its transposed convolution and concatenation.
-    Stage,
-}
 
 /// Who holds images and masks once the forward has read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +51,8 @@ pub struct TrainingStep {
     pub size: ImageSize,
     /// Images per forward.
     pub batch: u32,
-    /// Type of activations.
-    pub element: Element,
+    /// Of convolutions and activations.
+    pub precision: Precision,
     /// What backward rebuilds.
     pub recompute: Recompute,
     /// Whether to convolve the halves of each concatenation separately.
@@ -84,24 +64,13 @@ pub struct TrainingStep {
 impl TrainingStep {
     /// The step of a configuration whose precision is chosen. `None` for the policy `auto`, for
     /// which a policy must be chosen first.
-    pub fn of(config: &RunConfig, element: Element) -> Option<Self> {
-        let network = config.network();
-        let plan = |plan: Plan| Recompute::Plan(plan.with_split_concat(config.split_concat));
-        let recompute = match (&config.grad_checkpoint_plan, config.checkpoint_policy()) {
-            (_, CheckpointPolicy::Off) => Recompute::Off,
-            (_, CheckpointPolicy::Block) => Recompute::Segments(Segment::Block),
-            (_, CheckpointPolicy::Stage) => Recompute::Segments(Segment::Stage),
-            (Some(stages), CheckpointPolicy::Mixed) => plan(Plan::new(stages.clone())),
-            (_, CheckpointPolicy::Selective) => plan(Plan::selective(&network)),
-            (None, CheckpointPolicy::Mixed) => plan(Plan::mixed(&network, config.split_concat)),
-            (_, CheckpointPolicy::Auto) => return None,
-        };
+    pub fn of(config: &RunConfig, precision: Precision) -> Option<Self> {
         Some(Self {
-            network,
+            network: config.network(),
             size: config.img_size,
             batch: config.batch,
-            element,
-            recompute,
+            precision,
+            recompute: Recompute::of(config)?,
             split_concat: config.split_concat,
             accumulation: config.accumulation,
         })
@@ -129,7 +98,7 @@ impl TrainingStep {
         on: impl Into<Machine>,
         batch: Batch,
     ) -> Result<StepMemory, EstimateError> {
-        let machine = known(on, self.element)?;
+        let machine = known(on, self.precision)?;
         let (mut books, schedule) = self.begin(machine, batch)?;
         self.walk(&mut books, batch, schedule.as_ref())?;
         if let Machine::Cuda(_) = machine {
@@ -255,15 +224,15 @@ impl TrainingStep {
             network: self.network,
             size: self.size,
             batch: u64::from(self.batch),
-            element: self.element,
+            precision: self.precision,
         }
     }
 }
 
 /// Returns an error for kernels whose memory is unknown.
-fn known(on: impl Into<Machine>, element: Element) -> Result<Machine, EstimateError> {
+fn known(on: impl Into<Machine>, precision: Precision) -> Result<Machine, EstimateError> {
     let machine = on.into();
-    if machine.knows(element) {
+    if machine.knows(precision) {
         Ok(machine)
     } else {
         Err(EstimateError::Kernels)
@@ -322,9 +291,8 @@ impl Books {
             tape.keep(4, Category::Optimizer);
         }
         // The gradient scaler's scale and growth tracker.
-        let scales =
-            matches!(self.machine, Machine::Cuda(cuda) if cuda.half == HalfPrecision::Fp16);
-        if trains && scales && self.sizes.is_half() {
+        let scales = self.sizes.precision == Precision::Fp16;
+        if trains && scales {
             tape.keep(4, Category::Optimizer);
             tape.keep(4, Category::Optimizer);
         }

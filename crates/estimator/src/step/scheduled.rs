@@ -279,7 +279,7 @@ impl<'a> Walk<'a> {
 
     /// Indices of a pooled part, with eight bytes per element.
     fn indices_of(&self, pooled_bytes: u64) -> u64 {
-        (pooled_bytes / self.books.sizes.element.bytes()).saturating_mul(8)
+        (pooled_bytes / self.books.sizes.precision.activation_bytes()).saturating_mul(8)
     }
 
     fn skip(&self, stage: usize) -> usize {

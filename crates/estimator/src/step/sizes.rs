@@ -1,7 +1,7 @@
 //! Bytes of the tensors of a step.
 
-use config::{ImageSize, Network};
-use schedule::{Element, Nth, Value};
+use config::{ImageSize, Network, Precision};
+use schedule::{Nth, Value};
 
 /// The sizes of a step's tensors.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +9,7 @@ pub(super) struct Sizes {
     pub(super) network: Network,
     pub(super) size: ImageSize,
     pub(super) batch: u64,
-    pub(super) element: Element,
+    pub(super) precision: Precision,
 }
 
 /// One convolution, described by the larger of its two images.
@@ -23,13 +23,18 @@ pub(super) struct ConvSize {
     /// Elements of the kernel: 9, 4 or 1.
     pub(super) taps: u64,
     pub(super) stride: u64,
-    pub(super) element_bytes: u64,
+    pub(super) precision: Precision,
 }
 
 impl ConvSize {
+    /// Bytes of one number of an activation.
+    pub(super) const fn element_bytes(&self) -> u64 {
+        self.precision.activation_bytes()
+    }
+
     /// Bytes of the weight in the type of activations.
     pub(super) const fn weight_bytes(&self) -> u64 {
-        self.weight_elements().saturating_mul(self.element_bytes)
+        self.weight_elements().saturating_mul(self.element_bytes())
     }
 
     /// Bytes of the weight in fp32, like the parameter.
@@ -59,7 +64,7 @@ impl ConvSize {
     pub(super) const fn is_small(&self) -> bool {
         const FEW: u64 = 20_480;
         let pixels = self.height.saturating_mul(self.width) / (self.stride * self.stride);
-        self.element_bytes == 4 && self.batch == 1 && self.inputs.saturating_mul(pixels) <= FEW
+        !self.precision.is_half() && self.batch == 1 && self.inputs.saturating_mul(pixels) <= FEW
     }
 
     /// Whether a row of a block of input and gradient fits the cache size that oneDNN plans for.
@@ -80,30 +85,24 @@ impl Sizes {
 
     /// The stage whose output an up's skip is.
     pub(super) const fn skip_of(&self, up: usize) -> usize {
-        2 * self.depth() - up
+        match self.network.stage(up).skip {
+            Some(skip) => skip,
+            None => up,
+        }
     }
 
     /// How many times the image is halved at a stage.
-    pub(super) fn level(&self, stage: usize) -> u32 {
-        let level = if stage > self.depth() {
-            self.skip_of(stage)
-        } else {
-            stage
-        };
-        u32::try_from(level).unwrap_or(u32::MAX)
+    pub(super) const fn level(&self, stage: usize) -> u32 {
+        self.network.stage(stage).level
     }
 
     pub(super) fn channels(&self, stage: usize) -> u64 {
-        u64::from(self.network.channels(self.level(stage)))
+        self.network.stage(stage).channels.into()
     }
 
     /// Channels that a stage's first convolution reads.
     pub(super) fn inputs(&self, stage: usize) -> u64 {
-        match stage {
-            0 => u64::from(self.network.in_channels),
-            s if s <= self.depth() => self.channels(s - 1),
-            s => self.channels(s).saturating_mul(2),
-        }
+        self.network.stage(stage).in_channels.into()
     }
 
     fn numbers(&self, level: u32, channels: u64) -> u64 {
@@ -114,7 +113,7 @@ impl Sizes {
     /// A tensor with the image size of a stage.
     pub(super) fn map(&self, stage: usize, channels: u64) -> u64 {
         self.numbers(self.level(stage), channels)
-            .saturating_mul(self.element.bytes())
+            .saturating_mul(self.precision.activation_bytes())
     }
 
     /// The input of a stage's first convolution.
@@ -146,10 +145,7 @@ impl Sizes {
 
     /// Images in the type of activations.
     pub(super) fn cast_images(&self) -> u64 {
-        match self.element {
-            Element::Single => 0,
-            Element::Half => self.images() / 2,
-        }
+        if self.is_half() { self.images() / 2 } else { 0 }
     }
 
     /// Logits or probabilities in fp32.
@@ -159,11 +155,11 @@ impl Sizes {
     }
 
     pub(super) fn logits(&self) -> u64 {
-        self.logits_fp32() / 4 * self.element.bytes()
+        self.logits_fp32() / 4 * self.precision.activation_bytes()
     }
 
     pub(super) const fn is_half(&self) -> bool {
-        matches!(self.element, Element::Half)
+        self.precision.is_half()
     }
 
     fn conv_of(&self, stage: usize, taps: u64, inputs: u64, outputs: u64) -> ConvSize {
@@ -177,7 +173,7 @@ impl Sizes {
             width: side(self.size.width),
             taps,
             stride: if taps == 4 { 2 } else { 1 },
-            element_bytes: self.element.bytes(),
+            precision: self.precision,
         }
     }
 

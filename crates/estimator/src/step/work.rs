@@ -1,8 +1,7 @@
 //! The operations and the bytes of each step operation: the two numbers of a roofline model.
 
-use schedule::{Alive, Half, Nth, Op, Plan, Statistics, Target, Value, Visitor, visit};
+use schedule::{Alive, Half, Nth, Op, Plan, Segment, Statistics, Target, Value, Visitor, visit};
 
-use super::Segment;
 use super::sizes::{ConvSize, Sizes};
 use crate::EstimateError;
 use crate::time::Speed;
@@ -42,7 +41,7 @@ impl Work {
         let maps = pixels * (conv.inputs as f64 / small + conv.outputs as f64);
         Self {
             flops: 2.0 * pixels * taps * padded(conv.inputs) * padded(conv.outputs),
-            bytes: maps * conv.element_bytes as f64 + conv.weight_bytes() as f64,
+            bytes: maps * conv.element_bytes() as f64 + conv.weight_bytes() as f64,
             kernels: 1.0,
         }
     }

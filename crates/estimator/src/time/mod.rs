@@ -4,9 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use config::Network;
+use config::{Network, Precision};
 use machine::{Hardware, InstructionSet, Processor, Rates};
-use schedule::Element;
 
 use crate::static_bytes::num_parameters;
 use crate::step::Work;
@@ -52,12 +51,12 @@ const CPU_KERNEL_SECONDS: f64 = 20e-6;
 impl Speed {
     /// The speed of a device. A GPU with unknown rates gets those of a typical card, and a CPU gets
     /// the speed of one with AVX512 and the same number of threads; see [`Self::is_known`].
-    pub fn of(on: &Processor, element: Element) -> Self {
+    pub fn of(on: &Processor, precision: Precision) -> Self {
         match on {
             Processor::Gpu { rates, .. } => {
-                Self::of_gpu(&rates.unwrap_or_else(typical_rates), element)
+                Self::of_gpu(&rates.unwrap_or_else(typical_rates), precision)
             }
-            Processor::Cpu(cpu) => Self::of_cpu(cpu.threads, element),
+            Processor::Cpu(cpu) => Self::of_cpu(cpu.threads, precision),
         }
     }
 
@@ -73,13 +72,13 @@ impl Speed {
 
     /// The speed of a GPU, from its peak rates. Half precision runs on tensor cores if the GPU has
     /// them; fp32 runs in TF32, which libtorch allows for convolutions by default.
-    pub fn of_gpu(rates: &Rates, element: Element) -> Self {
-        let conv_flops = match element {
-            Element::Single => match rates.tf32_flops {
+    pub fn of_gpu(rates: &Rates, precision: Precision) -> Self {
+        let conv_flops = match precision {
+            Precision::Fp32 | Precision::Tf32 => match rates.tf32_flops {
                 Some(peak) => CONV_SHARE * peak,
                 None => CORES_SHARE * rates.fp32_flops,
             },
-            Element::Half => {
+            Precision::Fp16 | Precision::Bf16 => {
                 let peak = rates.fp16_flops.or(rates.bf16_flops);
                 CONV_SHARE * peak.unwrap_or(rates.fp32_flops)
             }
@@ -92,10 +91,10 @@ impl Speed {
     }
 
     /// The speed of a CPU with AVX512 that can multiply bf16.
-    pub fn of_cpu(threads: u32, element: Element) -> Self {
-        let of_thread = match element {
-            Element::Single => CPU_THREAD_FLOPS,
-            Element::Half => CPU_THREAD_HALF_FLOPS,
+    pub fn of_cpu(threads: u32, precision: Precision) -> Self {
+        let of_thread = match precision {
+            Precision::Fp32 | Precision::Tf32 => CPU_THREAD_FLOPS,
+            Precision::Fp16 | Precision::Bf16 => CPU_THREAD_HALF_FLOPS,
         };
         Self {
             conv_flops: of_thread * f64::from(threads.max(1)),

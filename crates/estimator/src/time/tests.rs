@@ -1,9 +1,8 @@
 //! Compares predictions with measured steps: ours on a CPU, and steps that NVIDIA published.
 
 use config::CheckpointPolicy::{self, Block, Mixed, Off, Selective, Stage};
-use config::{ImageSize, RunConfig};
+use config::{ImageSize, Precision, RunConfig};
 use machine::Hardware;
-use schedule::Element;
 
 use super::Speed;
 use crate::{Cpu, Cuda, Flops, TrainingStep};
@@ -13,35 +12,45 @@ struct Measured {
     width: u32,
     size: (u32, u32),
     batch: u32,
-    element: Element,
+    precision: Precision,
     policy: CheckpointPolicy,
     split: bool,
     seconds: f64,
 }
 
-const fn narrow(element: Element, policy: CheckpointPolicy, split: bool, seconds: f64) -> Measured {
+const fn narrow(
+    precision: Precision,
+    policy: CheckpointPolicy,
+    split: bool,
+    seconds: f64,
+) -> Measured {
     Measured {
         width: 16,
         size: (256, 256),
         batch: 4,
-        element,
+        precision,
         policy,
         split,
         seconds,
     }
 }
 
-const fn wide(element: Element, policy: CheckpointPolicy, split: bool, seconds: f64) -> Measured {
+const fn wide(
+    precision: Precision,
+    policy: CheckpointPolicy,
+    split: bool,
+    seconds: f64,
+) -> Measured {
     Measured {
         width: 64,
         size: (512, 512),
         batch: 2,
-        ..narrow(element, policy, split, seconds)
+        ..narrow(precision, policy, split, seconds)
     }
 }
 
-const FULL: Element = Element::Single;
-const HALF: Element = Element::Half;
+const FULL: Precision = Precision::Fp32;
+const HALF: Precision = Precision::Bf16;
 
 /// `docs/measurements/2026-11-25-amd-epyc-bench.md`: medians over its tables.
 const NARROW: [Measured; 8] = [
@@ -72,19 +81,16 @@ const WIDE: [Measured; 8] = [
 const TOLERANCE: f64 = 0.25;
 
 fn predicted(measured: &Measured) -> f64 {
-    let is_on = measured.policy != Off;
     let config = RunConfig {
         width: measured.width,
         img_size: ImageSize::new(measured.size.0, measured.size.1),
         batch: measured.batch,
-        use_amp: measured.element == Element::Half,
-        use_grad_checkpoint: is_on,
-        grad_checkpoint_policy: is_on.then_some(measured.policy),
+        use_amp: measured.precision == Precision::Bf16,
         split_concat: measured.split,
-        ..RunConfig::default()
+        ..RunConfig::default().with_policy(measured.policy)
     };
-    let step = TrainingStep::of(&config, measured.element).unwrap();
-    let speed = Speed::of_cpu(2, measured.element);
+    let step = TrainingStep::of(&config, measured.precision).unwrap();
+    let speed = Speed::of_cpu(2, measured.precision);
     step.seconds(Cpu::avx512(2), &speed).unwrap()
 }
 
@@ -93,7 +99,7 @@ fn measured_steps_of_a_cpu() {
     let mut squares = 0.0;
     for measured in NARROW.iter().chain(&WIDE) {
         let ratio = predicted(measured) / measured.seconds;
-        let name = (measured.width, measured.element, measured.policy);
+        let name = (measured.width, measured.precision, measured.policy);
         assert!((ratio - 1.0).abs() < TOLERANCE, "{name:?}: {ratio:.3}");
         squares += ratio.ln().powi(2);
     }
@@ -109,7 +115,8 @@ fn policies_in_the_order_of_their_time() {
         let times: Vec<f64> = [Off, Selective, Mixed, Block, Stage]
             .into_iter()
             .map(|policy| {
-                let is_it = |it: &&Measured| it.element == HALF && it.policy == policy && !it.split;
+                let is_it =
+                    |it: &&Measured| it.precision == HALF && it.policy == policy && !it.split;
                 predicted(all.iter().find(is_it).unwrap())
             })
             .collect();
@@ -147,21 +154,21 @@ fn published_steps_of_two_gpus() {
     assert_eq!(unpadded_forward(572) / 1_000_000_000, 301);
     let size = ImageSize::new(512, 512);
     let mut ratios = Vec::new();
-    for (name, element, images_per_second) in [
-        ("A100-SXM4-40GB", Element::Half, 119.0),
-        ("A100-SXM4-40GB", Element::Single, 46.3),
-        ("V100-SXM2-16GB", Element::Half, 59.6),
-        ("V100-SXM2-16GB", Element::Single, 17.9),
+    for (name, precision, images_per_second) in [
+        ("A100-SXM4-40GB", Precision::Fp16, 119.0),
+        ("A100-SXM4-40GB", Precision::Tf32, 46.3),
+        ("V100-SXM2-16GB", Precision::Fp16, 59.6),
+        ("V100-SXM2-16GB", Precision::Fp32, 17.9),
     ] {
         let card = Hardware::lookup(name).unwrap();
         let config = RunConfig {
             img_size: size,
             batch: 8,
-            use_amp: element == Element::Half,
+            use_amp: precision == Precision::Fp16,
             ..RunConfig::default()
         };
-        let step = TrainingStep::of(&config, element).unwrap();
-        let speed = Speed::of_gpu(&card.rates, element);
+        let step = TrainingStep::of(&config, precision).unwrap();
+        let speed = Speed::of_gpu(&card.rates, precision);
         let seconds = step
             .seconds(Cuda::new(card.compute_capability), &speed)
             .unwrap();
@@ -169,16 +176,16 @@ fn published_steps_of_two_gpus() {
         let ours = flops as f64 * f64::from(config.batch) / seconds;
         let theirs = 3.0 * unpadded_forward(572) as f64 * images_per_second;
         let ratio = ours / theirs;
-        let said = format!("{name}, {element:?}: {ratio:.2}");
+        let said = format!("{name}, {precision:?}: {ratio:.2}");
         assert!((1.0 / FACTOR..FACTOR).contains(&ratio), "{said}");
         ratios.push(said);
     }
     // The comments of the constants state these figures.
     let expected = [
-        "A100-SXM4-40GB, Half: 1.08",
-        "A100-SXM4-40GB, Single: 1.41",
-        "V100-SXM2-16GB, Half: 0.98",
-        "V100-SXM2-16GB, Single: 0.83",
+        "A100-SXM4-40GB, Fp16: 1.08",
+        "A100-SXM4-40GB, Tf32: 1.41",
+        "V100-SXM2-16GB, Fp16: 0.98",
+        "V100-SXM2-16GB, Fp32: 0.83",
     ];
     assert_eq!(ratios, expected);
 }

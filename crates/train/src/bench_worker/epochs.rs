@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bench::protocol::Epoch;
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use tch::Device;
 
 use crate::error::Result;
@@ -12,7 +12,6 @@ use crate::run_data::RunData;
 use data::DEFAULT_CACHE_BYTES;
 use engine::interrupt::Interrupt;
 use engine::model::UNet;
-use engine::precision::Precision;
 use engine::trainer::{EpochReport, Observer, Trainer};
 
 pub(super) struct Epochs {

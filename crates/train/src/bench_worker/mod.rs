@@ -7,9 +7,8 @@ mod shared;
 use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
-use bench::case::Precision as CasePrecision;
 use bench::protocol::{Answer, Peak, Ready, Request, Spec};
-use config::{ImageSize, RunConfig};
+use config::{ImageSize, Precision, RunConfig};
 use figures::numbers::median;
 use machine::{Cpu, nvml};
 use tch::Device;
@@ -20,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::measure::StepProbe;
 use crate::weights::WeightsFile;
 use engine::device::{self, DeviceChoice};
-use engine::precision::{self, CpuSupport, Precision};
 
 /// Answers requests until `requests` ends.
 ///
@@ -93,9 +91,9 @@ impl Work {
             hint: "`cpu` or `cuda:N`".to_owned(),
         })?;
         let device = choice.resolve()?;
-        torch_ext::cuda::allow_tf32(spec.precision == CasePrecision::Tf32)?;
+        torch_ext::cuda::allow_tf32(spec.precision == Precision::Tf32)?;
         let config = config_of(spec)?;
-        let precision = precision_of(spec.precision);
+        let precision = spec.precision;
         let (mut probe, mut epochs) = (None, None);
         if let Some(data) = &spec.data {
             epochs = Some(Epochs::new(
@@ -241,26 +239,18 @@ fn ready(device: Device) -> Ready {
 }
 
 /// The precisions that the hardware multiplies.
-fn precisions(device: Device) -> Vec<CasePrecision> {
-    use CasePrecision::{Bf16, Fp16, Fp32, Tf32};
-    let bf16 = precision::multiplies_bf16(device);
+fn precisions(device: Device) -> Vec<Precision> {
+    use Precision::{Bf16, Fp16, Fp32, Tf32};
+    let bf16 = device::processor(device).multiplies_bf16();
     let all = [
         (Fp32, true),
         // TF32 came with the same generation of tensor cores as bf16.
         (Tf32, bf16 && device.is_cuda()),
-        (Fp16, device.is_cuda() || CpuSupport::detect().fp16),
+        (Fp16, device.is_cuda() || Cpu::detect().fp16),
         (Bf16, bf16),
     ];
     let there = all.into_iter().filter(|(_, there)| *there);
     there.map(|(precision, _)| precision).collect()
-}
-
-fn precision_of(precision: CasePrecision) -> Precision {
-    match precision {
-        CasePrecision::Fp32 | CasePrecision::Tf32 => Precision::Fp32,
-        CasePrecision::Fp16 => Precision::Fp16,
-        CasePrecision::Bf16 => Precision::Bf16,
-    }
 }
 
 fn config_of(spec: &Spec) -> Result<RunConfig> {

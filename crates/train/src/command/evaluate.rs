@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use config::RunConfig;
 use config::cli::{Evaluate, KeyFlags};
+use config::{Precision, RunConfig};
 
 use super::console;
 use super::flags::DeviceFlag;
@@ -15,12 +15,11 @@ use crate::usage::UsageError;
 use crate::weights::WeightsFile;
 use data::{FolderSource, Loader, Source};
 use engine::batch::Upload;
-use engine::compose;
 use engine::evaluation::Evaluator;
 use engine::interrupt::Interrupt;
 use engine::metrics::Scores;
 use engine::model::UNet;
-use engine::precision::{self, CpuSupport, Precision};
+use engine::{compose, device};
 
 /// Images of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,8 +145,9 @@ impl Loaded {
         };
         compose::require_features(&config)?;
         let device = device.device.resolve()?;
-        let choice = precision::choose(&config, device, CpuSupport::detect());
-        choice.note.iter().for_each(|line| console::note(line));
+        let arithmetic = device::processor(device).arithmetic();
+        let note = config.precision_note(arithmetic);
+        note.into_iter().for_each(console::note);
         let model = UNet::new(
             config.network(),
             device,
@@ -156,10 +156,10 @@ impl Loaded {
         )?;
         weights.load_into(&model)?;
         Ok(Self {
+            precision: config.precision_on(arithmetic),
             model,
             upload: Upload::of(&config, device),
             config,
-            precision: choice.precision,
         })
     }
 
@@ -193,7 +193,7 @@ fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String
         "{} images at {}, {}: IoU {:.4}, Dice {:.4}",
         scores.num_images,
         config.img_size,
-        precision.name(),
+        precision.as_str(),
         scores.iou,
         scores.dice
     )];

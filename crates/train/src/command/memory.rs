@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
-use config::{Bytes, Category, CheckpointPolicy, RunConfig};
+use config::{Bytes, Category, Precision, RunConfig};
 use estimator::{Batch, Speed, Steps};
 use figures::Table;
 use figures::numbers::change;
@@ -16,6 +16,7 @@ use serde_json::json;
 use tch::Device;
 use tempfile::NamedTempFile;
 
+use super::accuracy::policies;
 use super::{console, scale};
 use crate::error::{Error, Result};
 use crate::measure::StepProbe;
@@ -23,7 +24,6 @@ use crate::memory::{self, Timeline};
 use crate::prediction;
 use crate::usage::UsageError;
 use engine::learner::Phase;
-use engine::precision::{self, CpuSupport, Precision};
 use engine::{checkpointing, compose, device};
 
 #[derive(Debug, Args)]
@@ -69,11 +69,13 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
             config.width, config.img_size
         ));
     }
-    let choice = precision::choose(&config, Device::Cpu, CpuSupport::detect());
-    choice.note.iter().for_each(|line| console::note(line));
+    let arithmetic = device::processor(Device::Cpu).arithmetic();
+    let precision = config.precision_on(arithmetic);
+    let note = config.precision_note(arithmetic);
+    note.into_iter().for_each(console::note);
 
     let name = name_of(&config);
-    let timeline = Timeline::of(&warmed_up(&config, choice.precision)?.recorded_step()?);
+    let timeline = Timeline::of(&warmed_up(&config, precision)?.recorded_step()?);
     let predicted = |config: &RunConfig| {
         let peak = prediction::peak(config, Device::Cpu).ok();
         peak.map(|peak| peak.bytes)
@@ -94,24 +96,17 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
         console::note(&format!("measuring {}", name_of(other)));
         policies.push(Bar {
             name: name_of(other),
-            bytes: warmed_up(other, choice.precision)?.peak_bytes()?.peak_bytes,
+            bytes: warmed_up(other, precision)?.peak_bytes()?.peak_bytes,
             predicted_bytes: predicted(other),
             is_drawn: false,
         });
     }
     policies.sort_by_key(|it| std::cmp::Reverse(it.bytes));
 
-    let format = if config.use_channels_last {
-        "last"
-    } else {
-        "first"
-    };
     let subtitle = format!(
-        "U-Net of width {}, {} images of {}, {}, channels-{format}, on {} ({})",
-        config.width,
-        config.batch,
-        config.img_size,
-        choice.precision.name(),
+        "{}, {precision}, {}, on {} ({})",
+        config.workload(),
+        config.memory_format(),
         device::name(Device::Cpu),
         torch_ext::library::cpu_capability(),
     );
@@ -123,7 +118,7 @@ pub(super) fn run(args: &MemoryArgs) -> Result<()> {
         &policies,
     ))?;
     if args.json {
-        console::print(&to_json(&config, choice.precision, &timeline, &policies).to_string());
+        console::print(&to_json(&config, precision, &timeline, &policies).to_string());
     } else {
         console::print(table(&subtitle, &timeline, &policies, &name).trim_end());
     }
@@ -140,38 +135,22 @@ fn warmed_up(config: &RunConfig, precision: Precision) -> Result<StepProbe> {
 
 /// The same step under every policy of this build.
 fn others(config: &RunConfig) -> Vec<RunConfig> {
-    let with = |policy, split_concat| RunConfig {
-        use_grad_checkpoint: policy != CheckpointPolicy::Off,
-        grad_checkpoint_policy: Some(policy),
-        grad_checkpoint_plan: None,
+    let with = |(policy, split_concat)| RunConfig {
         use_reentrant: false,
         split_concat,
-        ..config.clone()
+        ..config.clone().with_policy(policy)
     };
-    let all = [
-        with(CheckpointPolicy::Off, false),
-        with(CheckpointPolicy::Block, false),
-        with(CheckpointPolicy::Stage, false),
-        with(CheckpointPolicy::Selective, false),
-        with(CheckpointPolicy::Mixed, false),
-        with(CheckpointPolicy::Mixed, true),
-    ];
     let possible = |config: &RunConfig| compose::missing_feature(config).is_none();
-    all.into_iter().filter(possible).collect()
+    policies().map(with).filter(possible).collect()
 }
 
 fn name_of(config: &RunConfig) -> String {
-    let mut name = config.checkpoint_policy().to_string();
-    if config.grad_checkpoint_plan.is_some() {
-        name.push_str(" (own plan)");
-    }
-    if config.use_reentrant && config.use_grad_checkpoint {
-        name.push_str(" reentrant");
-    }
-    if config.split_concat {
-        name.push_str(" +split");
-    }
-    name
+    let reentrant = if config.use_reentrant && config.use_grad_checkpoint {
+        ", reentrant"
+    } else {
+        ""
+    };
+    format!("{}{reentrant}", config.checkpointing())
 }
 
 /// The estimator's prediction of the step, moment by moment, if it knows the kernels.
@@ -181,7 +160,7 @@ fn predicted_timeline(config: &RunConfig) -> Option<MemoryTimeline> {
         machine, training, ..
     } = Steps::of(config, &processor).ok()?;
     let predicted = training.memory(machine, Batch::Kept).ok()?;
-    let speed = Speed::of(&processor, training.element);
+    let speed = Speed::of(&processor, training.precision);
     let seconds = training.moment_seconds(machine, &predicted, &speed).ok()?;
     Some(memory::predicted(&predicted, &seconds))
 }
@@ -297,7 +276,7 @@ fn to_json(
         "device": device::name(Device::Cpu),
         "cpu_capability": torch_ext::library::cpu_capability(),
         "config": config,
-        "precision": precision.name(),
+        "precision": precision,
         "policy": name_of(config),
         "peak_bytes": peak.total(),
         "peak_at": {

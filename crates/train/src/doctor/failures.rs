@@ -6,7 +6,7 @@ use torch_ext::{Error as TensorError, cuda, meter, segment};
 use super::tiny::{Batch, Comparison, OFF, Policy, Tiny, config_of};
 use super::{Finding, OneThread};
 use crate::error::Result;
-use engine::precision::Precision;
+use config::Precision;
 
 /// Fails each allocation of a step in turn, on the CPU: a typed error, the level as before to the
 /// byte, and a retry that is equal bit for bit.

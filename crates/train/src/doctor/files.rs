@@ -8,9 +8,9 @@ use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
 use crate::weights::{self, WeightsFile};
+use config::Precision;
 use data::synth::{self, Counts, write_dataset};
 use data::{DataError, decode};
-use engine::precision::Precision;
 
 /// A temporary folder.
 pub(super) fn folder() -> Result<tempfile::TempDir> {

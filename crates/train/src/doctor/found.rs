@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use machine::nvml;
+use machine::{BF16_FROM, Cpu, nvml};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
 use torch_ext::{cuda, device_info};
@@ -10,7 +10,6 @@ use torch_ext::{cuda, device_info};
 use super::{Check, Finding, Section};
 use engine::compose::FEATURES;
 use engine::device;
-use engine::precision::{BF16_FROM, CpuSupport};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -50,7 +49,7 @@ struct Facts {
     gpu: Option<usize>,
     /// Names of the GPUs that NVML sees, or why it sees none.
     seen: Result<Vec<String>, String>,
-    cpu: CpuSupport,
+    cpu: Cpu,
 }
 
 /// All lines, in order.
@@ -62,7 +61,7 @@ pub(super) fn all(device: Device) -> Vec<Check> {
     let facts = Facts {
         gpu,
         seen: nvml::all_gpus().map(|gpus| gpus.into_iter().map(|gpu| gpu.name).collect()),
-        cpu: CpuSupport::detect(),
+        cpu: Cpu::detect(),
     };
     LOOKS
         .into_iter()

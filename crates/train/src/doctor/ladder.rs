@@ -1,6 +1,6 @@
 //! A step that runs out of memory is retried, and the run equals a run without the failure.
 
-use config::{ImageSize, RunConfig};
+use config::{ImageSize, Precision, RunConfig};
 use tch::Device;
 use torch_ext::meter;
 
@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::run_data::{Pages, RunData};
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
-use engine::precision::Precision;
 use engine::trainer::{Observer, Trainer};
 
 /// An allocation in the middle of the second step's forward pass.

@@ -3,14 +3,13 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{cuda as cuda_allocator, meter};
 
-use config::{Bytes, ImageSize, RunConfig};
+use config::{Bytes, ImageSize, Precision, RunConfig};
 
 use super::Finding;
-use super::tiny::{ALL_POLICIES, OFF, config_of};
+use super::tiny::{OFF, Policy, config_of};
 use crate::error::Result;
 use crate::measure::StepProbe;
 use crate::prediction;
-use engine::precision::Precision;
 use engine::{compose, device};
 
 /// The counting allocator sees a tensor of known size, and sees it freed.
@@ -44,7 +43,7 @@ pub(super) fn meter(broken: bool) -> Result<Finding> {
 pub(super) fn prediction(broken: bool) -> Result<Finding> {
     let mut errors = Vec::new();
     let mut good = true;
-    for policy in [OFF].into_iter().chain(ALL_POLICIES) {
+    for policy in [OFF].into_iter().chain(Policy::all()) {
         let config = RunConfig {
             img_size: ImageSize::new(96, 128),
             use_channels_last: true,

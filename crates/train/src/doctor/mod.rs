@@ -174,7 +174,7 @@ impl Report {
 
 /// Names of the checks of what works that can be broken on purpose.
 pub fn breakable() -> Vec<String> {
-    What::all().iter().map(What::name).collect()
+    What::all().into_iter().map(What::name).collect()
 }
 
 /// Examines the machine and tries everything on `device`. For checks named in `broken`, the subject
@@ -188,14 +188,15 @@ pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>))
     std::panic::set_hook(Box::new(|_| ()));
     let trial = Trial::on(device);
     let all = What::all();
-    for (index, what) in all.iter().enumerate() {
+    let total = all.len();
+    for (index, what) in all.into_iter().enumerate() {
         let begun = Instant::now();
         let name = what.name();
         let finding = trial.skip(what).unwrap_or_else(|| {
             begins(&Step {
                 name: &name,
                 number: index + 1,
-                total: all.len(),
+                total,
             });
             let is_broken = broken.contains(&name);
             isolated(|| trial.run(what, is_broken))
@@ -270,7 +271,7 @@ mod tests {
 
     #[test]
     fn names_are_in_kebab_case_and_told_apart() {
-        let mut names: Vec<String> = What::all().iter().map(What::name).collect();
+        let mut names: Vec<String> = What::all().into_iter().map(What::name).collect();
         let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         assert!(
             names.iter().all(|name| name.chars().all(kebab)),

@@ -6,9 +6,9 @@ use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in, one_value};
 use super::Finding;
 use super::tiny::{OFF, Tiny, config_of, copied, missing, relative_difference};
 use crate::error::Result;
+use config::Precision;
 use engine::compose::{self, Scaler};
 use engine::optimizer::AdamW;
-use engine::precision::Precision;
 use engine::trainer::all_finite;
 
 /// PyTorch's initial scale.

@@ -1,19 +1,16 @@
 //! Each checkpoint policy computes the same as `off`, and holds less memory.
 
-use config::ImageSize;
+use config::{ImageSize, Precision};
 use schedule::{Op, Statistics};
 use tch::Device;
 use torch_ext::ops::mul_scalar_;
 use torch_ext::segment;
 
-use super::tiny::{
-    ALL_POLICIES, Comparison, FP16_SCALE, OFF, OFF_SPLIT, Policy, Tiny, config_of, zeros_among,
-};
+use super::tiny::{Comparison, FP16_SCALE, OFF, OFF_SPLIT, Policy, Tiny, config_of, zeros_among};
 use super::{Finding, OneThread};
 use crate::error::Result;
 use crate::measure::StepProbe;
 use engine::model::{Checkpointing, ForwardMode};
-use engine::precision::Precision;
 
 /// Passes that are compared.
 const PASSES: u64 = 2;
@@ -80,7 +77,7 @@ pub(super) fn equal(
     let recomputed = recomputed(&ours.learner.mode, num_segments);
     let counts = format!(
         "{} of {} gradients and {} of {} buffers equal bit for bit to `{}`",
-        gradients.num_equal, gradients.num, buffers.num_equal, buffers.num, reference.name
+        gradients.num_equal, gradients.num, buffers.num_equal, buffers.num, reference
     );
     if gradients.all_equal() && buffers.all_equal() {
         return Ok(if policy == OFF_SPLIT {
@@ -97,8 +94,7 @@ pub(super) fn equal(
     let rounding = rounding(device, precision)?;
     Ok(if worst <= rounding {
         Finding::ok(format!(
-            "equal to `{}` within rounding: {difference}, {rounding:.1e} allowed{recomputed}",
-            reference.name
+            "equal to `{reference}` within rounding: {difference}, {rounding:.1e} allowed{recomputed}"
         ))
     } else {
         Finding::fail(format!(
@@ -173,15 +169,11 @@ pub(super) fn peak(device: Device, precision: Precision, broken: bool) -> Result
     let plain = of(OFF)?;
     let mut ratios = Vec::new();
     let mut too_high = Vec::new();
-    for policy in ALL_POLICIES.into_iter().filter(|p| !p.split_concat) {
+    for policy in Policy::all().filter(|p| !p.split_concat) {
         let bytes = of(if broken { OFF } else { policy })?;
-        ratios.push(format!(
-            "{} {:.2}",
-            policy.name,
-            bytes as f64 / plain as f64
-        ));
+        ratios.push(format!("{policy} {:.2}", bytes as f64 / plain as f64));
         if bytes >= plain {
-            too_high.push(policy.name);
+            too_high.push(policy.to_string());
         }
     }
     let plain_mib = plain as f64 / f64::from(1 << 20);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{ImageSize, RunConfig};
+use config::{ImageSize, Precision, RunConfig};
 use tch::{Device, Tensor};
 
 use super::Finding;
@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::run_data::{Pages, RunData};
 use crate::snapshot::{DataId, Record, Snapshot, State, Store};
 use engine::interrupt::Interrupt;
-use engine::precision::Precision;
 use engine::trainer::{Observer, Trainer};
 
 /// The step to stop at, of two epochs with three steps each.
@@ -88,7 +87,7 @@ fn saved(trainer: &Trainer, data: &RunData, run: &Path) -> Result<Snapshot> {
         snug: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: torch_ext::library::runtime_version(),
         device: engine::device::kind(trainer.learner.device()).to_owned(),
-        precision: trainer.learner.precision.name().to_owned(),
+        precision: trainer.learner.precision.as_str().to_owned(),
         config: trainer.config.to_toml(),
         data: DataId::of(data, &data.name, None),
         trainer: trainer.state()?,

@@ -1,22 +1,21 @@
 //! Mixed precision lowers the precision of convolutions only; channels-last is kept.
 
-use config::ImageSize;
+use config::{CheckpointPolicy, ImageSize, Precision};
 use tch::{Device, Kind, Tensor};
 use torch_ext::autocast;
 use torch_ext::conv::Conv;
 
 use super::Finding;
-use super::tiny::{ALL_POLICIES, OFF, Tiny, config_of, relative_difference};
+use super::tiny::{OFF, Policy, Tiny, config_of, relative_difference};
 use crate::error::Result;
 use engine::compose::{self, Autocast};
-use engine::precision::Precision;
 use engine::trainer::all_finite;
 
 /// Largest difference of logits from fp32, relative to the largest logit: a few tens of rounding steps
 /// of either precision (2^-11, 2^-9), to which one step grows over 23 layers.
 const fn logits_tolerance(precision: Precision) -> f64 {
     match precision {
-        Precision::Fp32 => 0.0,
+        Precision::Fp32 | Precision::Tf32 => 0.0,
         Precision::Fp16 => 0.02,
         Precision::Bf16 => 0.1,
     }
@@ -33,7 +32,7 @@ pub(super) fn amp(device: Device, precision: Precision, broken: bool) -> Result<
         let _autocast = Autocast::enter(device, entered)?;
         Conv::SAME_3X3.forward(&images, &weight, None)?
     };
-    if Some(out.kind()) != precision.autocast_kind() {
+    if Some(out.kind()) != compose::autocast_kind(precision) {
         return Ok(Finding::fail(format!(
             "a convolution computed in {:?}",
             out.kind()
@@ -64,7 +63,7 @@ pub(super) fn amp(device: Device, precision: Precision, broken: bool) -> Result<
     }
     let detail = format!(
         "convolutions in {}, logits within {difference:.1e} of fp32's, {} gradients finite",
-        precision.name(),
+        precision.as_str(),
         gradients.len()
     );
     Ok(if difference <= logits_tolerance(precision) {
@@ -85,10 +84,14 @@ const LOWEST_LEVEL_3X4: ImageSize = ImageSize::new(48, 64);
 pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) -> Result<Finding> {
     // Enough tensors to show that the step was watched: 23 convolutions and their backward passes.
     const AT_LEAST: u64 = 100;
-    let watched = |policy| ["selective", "block", "mixed"].contains(&policy);
-    let policies = ALL_POLICIES.into_iter().filter(|p| watched(p.name));
+    let watched = [
+        CheckpointPolicy::Off,
+        CheckpointPolicy::Selective,
+        CheckpointPolicy::Block,
+        CheckpointPolicy::Mixed,
+    ];
     let mut num_images = 0;
-    for policy in [OFF].into_iter().chain(policies) {
+    for policy in watched.map(Policy::of) {
         // Without the feature nothing is watched.
         if policy != OFF && compose::missing_feature(&config_of(policy, precision)).is_some() {
             continue;
@@ -103,7 +106,7 @@ pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) 
             return Ok(Finding::fail(format!(
                 "under `{}` {num} outputs of `{operator}` are not channels-last ({} operators in \
                  all)",
-                policy.name,
+                policy,
                 seen.offenders.len()
             ))
             .hinted("`--channels-last off` trains without it"));
@@ -111,7 +114,7 @@ pub(super) fn channels_last(device: Device, precision: Precision, broken: bool) 
         if seen.num_images < AT_LEAST {
             return Ok(Finding::fail(format!(
                 "only {} tensors were seen under `{}`",
-                seen.num_images, policy.name
+                seen.num_images, policy
             )));
         }
         num_images += seen.num_images;

@@ -1,7 +1,9 @@
 //! A network so small that a step takes milliseconds, and the comparison of the results of two such
 //! networks.
 
-use config::{AmpDtype, CheckpointPolicy, ImageSize, RunConfig};
+use std::fmt;
+
+use config::{CheckpointPolicy, ImageSize, Precision, RunConfig};
 use tch::{Device, Kind, Tensor};
 use torch_ext::ops::add_scalar_;
 
@@ -10,7 +12,6 @@ use engine::batch::{MicroBatch, noise};
 use engine::compose::FEATURES;
 use engine::learner::Learner;
 use engine::model::Entry;
-use engine::precision::Precision;
 
 /// The size is not square, so that height and width cannot be confused.
 const SIZE: ImageSize = ImageSize::new(32, 48);
@@ -18,45 +19,60 @@ const SIZE: ImageSize = ImageSize::new(32, 48);
 /// Keeps small fp16 gradients above zero, and is far below the largest fp16 number.
 pub(super) const FP16_SCALE: f64 = 1024.0;
 
-/// A checkpoint policy by its name in this report.
+/// A checkpoint policy in one of its forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
-    pub(super) name: &'static str,
     pub(super) recomputes: CheckpointPolicy,
     pub(super) use_reentrant: bool,
     pub(super) split_concat: bool,
 }
 
-pub(super) const OFF: Policy = whole("off", CheckpointPolicy::Off, false);
+pub(super) const OFF: Policy = Policy::of(CheckpointPolicy::Off);
+pub(super) const OFF_SPLIT: Policy = OFF.with_split();
+pub(super) const SELECTIVE: Policy = Policy::of(CheckpointPolicy::Selective);
 
-pub(super) const OFF_SPLIT: Policy = split("off-split", CheckpointPolicy::Off);
+impl Policy {
+    pub(super) const fn of(recomputes: CheckpointPolicy) -> Self {
+        Self {
+            recomputes,
+            use_reentrant: false,
+            split_concat: false,
+        }
+    }
 
-/// All other policies. Policies with split concatenation come last.
-pub(super) const ALL_POLICIES: [Policy; 9] = [
-    whole("selective", CheckpointPolicy::Selective, false),
-    whole("block", CheckpointPolicy::Block, false),
-    whole("block-reentrant", CheckpointPolicy::Block, true),
-    whole("stage", CheckpointPolicy::Stage, false),
-    whole("stage-reentrant", CheckpointPolicy::Stage, true),
-    whole("mixed", CheckpointPolicy::Mixed, false),
-    OFF_SPLIT,
-    split("selective-split", CheckpointPolicy::Selective),
-    split("mixed-split", CheckpointPolicy::Mixed),
-];
+    const fn with_split(self) -> Self {
+        Self {
+            split_concat: true,
+            ..self
+        }
+    }
 
-const fn whole(name: &'static str, recomputes: CheckpointPolicy, use_reentrant: bool) -> Policy {
-    Policy {
-        name,
-        recomputes,
-        use_reentrant,
-        split_concat: false,
+    /// All except [`OFF`]. Those with split concatenation come last.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let named = || CheckpointPolicy::NAMED.iter().copied().map(Self::of);
+        let forms = named().filter(|policy| *policy != OFF).flat_map(|policy| {
+            let reentrant = policy.recomputes.has_segments().then_some(Self {
+                use_reentrant: true,
+                ..policy
+            });
+            [policy].into_iter().chain(reentrant)
+        });
+        let without_segments = named().filter(|policy| !policy.recomputes.has_segments());
+        forms.chain(without_segments.map(Self::with_split))
     }
 }
 
-const fn split(name: &'static str, recomputes: CheckpointPolicy) -> Policy {
-    Policy {
-        split_concat: true,
-        ..whole(name, recomputes, false)
+/// The name in the report, such as `block-reentrant`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.recomputes.as_str())?;
+        if self.use_reentrant {
+            f.write_str("-reentrant")?;
+        }
+        if self.split_concat {
+            f.write_str("-split")?;
+        }
+        Ok(())
     }
 }
 
@@ -68,20 +84,14 @@ pub(super) fn config_of(policy: Policy, precision: Precision) -> RunConfig {
         width: 4,
         seed: 7,
         lr: 1e-3,
-        use_amp: precision != Precision::Fp32,
-        amp_dtype: match precision {
-            Precision::Fp16 => AmpDtype::Fp16,
-            _ => AmpDtype::Bf16,
-        },
-        use_grad_checkpoint: policy.recomputes != CheckpointPolicy::Off,
-        grad_checkpoint_policy: Some(policy.recomputes),
         use_reentrant: policy.use_reentrant,
         split_concat: policy.split_concat,
         use_channels_last: FEATURES.contains(&"layout"),
         init_scale: FP16_SCALE,
         deterministic: true,
-        ..RunConfig::default()
+        ..RunConfig::default().with_policy(policy.recomputes)
     }
+    .with_precision(precision)
 }
 
 /// Images `[N, 3, H, W]` and masks `[N, H, W]`.

@@ -1,17 +1,16 @@
 //! The checks of what works: their names, their order, and which of them this build and this
 //! machine can run.
 
-use config::RunConfig;
+use config::{CheckpointPolicy, Precision, RunConfig};
 use tch::Device;
 use torch_ext::cuda;
 
-use super::tiny::{ALL_POLICIES, OFF, Policy, config_of};
+use super::tiny::{OFF, Policy, SELECTIVE, config_of};
 use super::{
     Finding, Trial, failures, files, ladder, memory, optimizer, policies, resume, techniques,
 };
 use crate::error::Result;
-use engine::compose;
-use engine::precision::{self, Precision};
+use engine::{compose, device};
 
 const PRECISIONS: [Precision; 3] = [Precision::Fp32, Precision::Bf16, Precision::Fp16];
 
@@ -42,14 +41,13 @@ impl What {
     pub(super) fn all() -> Vec<Self> {
         let each = |what: fn(Precision) -> Self| PRECISIONS.into_iter().map(what);
         let on_each_precision = |policy| PRECISIONS.map(|p| Self::Policy(policy, p));
-        let failing = ALL_POLICIES.into_iter();
-        let failing = failing.filter(|policy| ["block", "selective"].contains(&policy.name));
+        let failing = [OFF, SELECTIVE, Policy::of(CheckpointPolicy::Block)];
         let mut all: Vec<Self> = each(Self::Amp).skip(1).collect();
-        all.extend(ALL_POLICIES.into_iter().flat_map(on_each_precision));
+        all.extend(Policy::all().flat_map(on_each_precision));
         all.extend(each(Self::Peak));
         all.extend(each(Self::ChannelsLast));
         all.extend([Self::Scaler, Self::Optimizer]);
-        all.extend([OFF].into_iter().chain(failing).map(Self::OutOfMemory));
+        all.extend(failing.map(Self::OutOfMemory));
         all.extend([
             Self::CudaOutOfMemory,
             Self::Meter,
@@ -63,17 +61,17 @@ impl What {
         all
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(super) fn name(self) -> String {
         match self {
-            Self::Amp(precision) => format!("amp-{}", precision.name()),
+            Self::Amp(precision) => format!("amp-{precision}"),
             Self::Policy(policy, precision) => {
-                format!("policy-{}-{}", policy.name, precision.name())
+                format!("policy-{policy}-{precision}")
             }
-            Self::Peak(precision) => format!("peak-{}", precision.name()),
-            Self::ChannelsLast(precision) => format!("channels-last-{}", precision.name()),
+            Self::Peak(precision) => format!("peak-{precision}"),
+            Self::ChannelsLast(precision) => format!("channels-last-{precision}"),
             Self::Scaler => "scaler".to_owned(),
             Self::Optimizer => "optimizer".to_owned(),
-            Self::OutOfMemory(policy) => format!("out-of-memory-{}", policy.name),
+            Self::OutOfMemory(policy) => format!("out-of-memory-{policy}"),
             Self::CudaOutOfMemory => "cuda-out-of-memory".to_owned(),
             Self::Meter => "memory-meter".to_owned(),
             Self::CudaMemory => "cuda-memory".to_owned(),
@@ -85,23 +83,23 @@ impl What {
         }
     }
 
-    fn precision(&self) -> Precision {
+    fn precision(self) -> Precision {
         match self {
-            Self::Amp(p) | Self::Policy(_, p) | Self::Peak(p) | Self::ChannelsLast(p) => *p,
+            Self::Amp(p) | Self::Policy(_, p) | Self::Peak(p) | Self::ChannelsLast(p) => p,
             _ => Precision::Fp32,
         }
     }
 
-    fn wants_gpu(&self) -> bool {
+    fn wants_gpu(self) -> bool {
         matches!(self, Self::CudaOutOfMemory | Self::CudaMemory)
             || self.precision() == Precision::Fp16
     }
 
     /// A configuration with the requirements of this check.
-    fn needs(&self) -> RunConfig {
+    fn needs(self) -> RunConfig {
         let policy = match self {
-            Self::Policy(policy, _) | Self::OutOfMemory(policy) => *policy,
-            Self::Peak(_) => ALL_POLICIES[0],
+            Self::Policy(policy, _) | Self::OutOfMemory(policy) => policy,
+            Self::Peak(_) => SELECTIVE,
             _ => OFF,
         };
         let mut needs = config_of(policy, self.precision());
@@ -116,7 +114,7 @@ impl What {
 
 impl Trial {
     pub(super) fn on(device: Device) -> Self {
-        let bf16 = precision::multiplies_bf16(device);
+        let bf16 = device::processor(device).multiplies_bf16();
         Self {
             device,
             any_gpu: cuda::is_available(),
@@ -125,7 +123,7 @@ impl Trial {
     }
 
     /// Why a check cannot run here, if it cannot.
-    pub(super) fn skip(&self, what: &What) -> Option<Finding> {
+    pub(super) fn skip(&self, what: What) -> Option<Finding> {
         if what.wants_gpu() && !self.device.is_cuda() {
             return Some(if self.any_gpu {
                 Finding::skipped("the device is the CPU").hinted("`--device cuda` checks the GPU")
@@ -155,8 +153,8 @@ impl Trial {
     ///
     /// # Errors
     /// The errors of the check itself.
-    pub(super) fn run(&self, what: &What, broken: bool) -> Result<Finding> {
-        match *what {
+    pub(super) fn run(&self, what: What, broken: bool) -> Result<Finding> {
+        match what {
             What::Amp(precision) => techniques::amp(self.device, precision, broken),
             What::ChannelsLast(precision) => {
                 techniques::channels_last(self.device, precision, broken)

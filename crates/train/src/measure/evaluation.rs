@@ -1,6 +1,6 @@
 //! One batch of a validation outside a run, with the code of the training loop.
 
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use data::Batch;
 use estimator::{Purpose, Resident};
 use tch::Device;
@@ -13,7 +13,6 @@ use engine::evaluation::Evaluator;
 use engine::metrics::Counter;
 use engine::model::UNet;
 use engine::optimizer::AdamW;
-use engine::precision::Precision;
 use engine::predictor::Predictor;
 
 /// A batch of a validation or of a prediction, to be measured.

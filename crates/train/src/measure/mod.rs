@@ -5,7 +5,7 @@ mod evaluation;
 
 use std::time::{Duration, Instant};
 
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use tch::{Device, Tensor};
 use torch_ext::probe::OperatorTime;
 use torch_ext::record::{Record, Recording};
@@ -15,7 +15,6 @@ use engine::batch::{MicroBatch, Pixels, noise};
 use engine::device;
 use engine::learner::{Learner, Phase, StepHooks};
 use engine::model::UNet;
-use engine::precision::Precision;
 
 pub use evaluation::EvaluationProbe;
 

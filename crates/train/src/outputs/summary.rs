@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use advisor::Change;
-use config::RunConfig;
+use config::{Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 
 use engine::ladder::{Failure, Rung};
@@ -142,8 +142,8 @@ pub struct Summary {
     pub device: DeviceInfo,
     /// The final configuration.
     pub config: RunConfig,
-    /// `fp32`, `fp16` or `bf16`; `auto` is resolved.
-    pub precision: &'static str,
+    /// The precision of the run; `auto` is resolved.
+    pub precision: Precision,
     /// Epochs finished.
     pub epochs: u32,
     /// Optimizer steps done.

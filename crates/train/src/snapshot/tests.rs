@@ -1,13 +1,12 @@
 use std::fs;
 use std::path::Path;
 
-use config::{ImageSize, Overrides, RunConfig, resolve};
+use config::{ImageSize, Overrides, Precision, RunConfig, resolve};
 use tch::Device;
 
 use super::*;
 use crate::error::Error;
 use engine::metrics::Scores;
-use engine::precision::Precision;
 use engine::trainer::{EpochReport, Trainer};
 
 fn config() -> RunConfig {
@@ -30,7 +29,7 @@ fn state(trainer: &Trainer, steps: u64) -> State {
         snug: "0".to_owned(),
         libtorch: "2.11.0".to_owned(),
         device: "cpu".to_owned(),
-        precision: trainer.learner.precision.name().to_owned(),
+        precision: trainer.learner.precision.as_str().to_owned(),
         config: trainer.config.to_toml(),
         asked: trainer.config.to_toml(),
         data: DataId {

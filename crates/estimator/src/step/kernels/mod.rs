@@ -3,10 +3,11 @@
 mod cpu;
 mod cuda;
 
-pub use cpu::{Cpu, Isa, MemoryFormat};
-pub use cuda::{Cuda, HalfPrecision, Workspace};
+pub use cpu::{Cpu, Isa};
+pub use cuda::{Cuda, Workspace};
 
-use schedule::{Element, Target};
+use config::Precision;
+use schedule::Target;
 
 use super::sizes::{ConvSize, Sizes};
 use crate::CachingAllocator;
@@ -88,15 +89,15 @@ impl Machine {
     /// Whether images are channels-last.
     pub(super) const fn is_channels_last(self) -> bool {
         match self {
-            Self::Cpu(cpu) => matches!(cpu.memory_format, MemoryFormat::ChannelsLast),
-            Self::Cuda(cuda) => cuda.channels_last,
+            Self::Cpu(cpu) => cpu.memory_format.is_channels_last(),
+            Self::Cuda(cuda) => cuda.memory_format.is_channels_last(),
         }
     }
 
-    /// Whether the memory of the kernels in this type is known.
-    pub(super) const fn knows(self, element: Element) -> bool {
+    /// Whether the memory of the kernels in this precision is known.
+    pub(super) const fn knows(self, precision: Precision) -> bool {
         match self {
-            Self::Cpu(cpu) => cpu.knows(element),
+            Self::Cpu(cpu) => cpu.knows(precision),
             Self::Cuda(_) => true,
         }
     }

@@ -1,11 +1,10 @@
 //! Steps on CUDA. No figure here was measured on a GPU.
 
+use config::{MemoryFormat, Precision};
 use proptest::prelude::*;
-use schedule::{Element, Nth, Op, Plan};
+use schedule::{Nth, Op, Plan, Recompute, Segment};
 
-use super::super::{
-    At, Batch, Cpu, Cuda, HalfPrecision, Machine, Peak, Recompute, Segment, TrainingStep, Workspace,
-};
+use super::super::{At, Batch, Cpu, Cuda, Machine, Peak, TrainingStep, Workspace};
 use super::{policies, step};
 use crate::{EstimateError, StaticBytes};
 
@@ -33,14 +32,14 @@ fn sum(peak: &Peak) -> u64 {
 fn the_simulated_figures() {
     const OFF_BY: f64 = 0.001;
     let block = || Recompute::Segments(Segment::Block);
-    for (element, recompute, batch, mib) in [
-        (Element::Single, Recompute::Off, 8, 11_859.0),
-        (Element::Single, Recompute::Off, 2, 355.2 + 2.0 * 1_438.0),
-        (Element::Half, Recompute::Off, 8, 6_434.0),
-        (Element::Single, block(), 8, 7_539.0),
-        (Element::Half, block(), 8, 4_209.0),
+    for (precision, recompute, batch, mib) in [
+        (Precision::Fp32, Recompute::Off, 8, 11_859.0),
+        (Precision::Fp32, Recompute::Off, 2, 355.2 + 2.0 * 1_438.0),
+        (Precision::Fp16, Recompute::Off, 8, 6_434.0),
+        (Precision::Fp32, block(), 8, 7_539.0),
+        (Precision::Fp16, block(), 8, 4_209.0),
     ] {
-        let mut step = step(64, (512, 512), batch, element);
+        let mut step = step(64, (512, 512), batch, precision);
         step.recompute = recompute;
         let peak = step.peak(BARE, Batch::Kept).unwrap();
         let error = peak.bytes as f64 / (mib * 1_048_576.0) - 1.0;
@@ -53,9 +52,13 @@ fn the_simulated_figures() {
 /// gradient.
 #[test]
 fn plans_take_more_than_on_the_cpu() {
-    let mut step = step(64, (512, 512), 8, Element::Half);
+    let mut step = step(64, (512, 512), 8, Precision::Fp16);
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
-    let cpu = step.peak(Cpu::avx512(1), Batch::Kept).unwrap();
+    let bf16 = TrainingStep {
+        precision: Precision::Bf16,
+        ..step.clone()
+    };
+    let cpu = bf16.peak(Cpu::avx512(1), Batch::Kept).unwrap();
     let cuda = step.peak(BARE, Batch::Kept).unwrap();
     // On the CPU the concatenation is freed before the gradient in its shape is allocated: 512 MiB
     // less, and the peak is elsewhere.
@@ -63,19 +66,15 @@ fn plans_take_more_than_on_the_cpu() {
     let last = step.network.num_stages() - 1;
     assert_eq!(cuda.at, At::Backward(Op::ConvInput(last, Nth::First)));
     // With bf16 batch norm runs in parts, with fp16 in one piece.
-    let bf16 = Cuda {
-        half: HalfPrecision::Bf16,
-        ..BARE
-    };
-    let bf16 = step.peak(bf16, Batch::Kept).unwrap();
+    let bf16 = bf16.peak(BARE, Batch::Kept).unwrap();
     assert!(bf16.bytes <= cuda.bytes);
 }
 
 #[test]
 fn channels_first_is_copied_for_tensor_cores() {
-    let step = step(64, (512, 512), 8, Element::Half);
-    let gpu = |channels_last| Cuda {
-        channels_last,
+    let step = step(64, (512, 512), 8, Precision::Fp16);
+    let gpu = |memory_format| Cuda {
+        memory_format,
         ..Cuda::new((9, 0))
     };
     let reserved = |gpu: Cuda| {
@@ -83,23 +82,26 @@ fn channels_first_is_copied_for_tensor_cores() {
         peak.reserved_bytes.unwrap()
     };
     // The input and the output of the last stage's first convolution take 768 MiB.
-    assert!(reserved(gpu(false)) > reserved(gpu(true)) + (512 << 20));
+    assert!(
+        reserved(gpu(MemoryFormat::ChannelsFirst))
+            > reserved(gpu(MemoryFormat::ChannelsLast)) + (512 << 20)
+    );
     // Without tensor cores nothing is copied.
     let pascal = Cuda {
         compute_capability: (6, 1),
-        channels_last: false,
+        memory_format: MemoryFormat::ChannelsFirst,
         workspace: Workspace {
             winograd_bytes: 0,
             ..Workspace::DERIVED
         },
         ..Cuda::new((6, 1))
     };
-    assert!(reserved(pascal) < reserved(gpu(false)));
+    assert!(reserved(pascal) < reserved(gpu(MemoryFormat::ChannelsFirst)));
 }
 
 #[test]
 fn a_total_holds_the_context() {
-    let step = step(16, (64, 64), 1, Element::Single);
+    let step = step(16, (64, 64), 1, Precision::Fp32);
     let gpu = Cuda::new((8, 9));
     let peak = step.peak(gpu, Batch::Kept).unwrap();
     let reserved = peak.reserved_bytes.unwrap();
@@ -117,7 +119,7 @@ fn a_total_holds_the_context() {
 /// cuDNN use less workspace; a cap below the tensors' bytes is an error.
 #[test]
 fn a_cap_is_kept() {
-    let mut step = step(32, (256, 256), 4, Element::Half);
+    let mut step = step(32, (256, 256), 4, Precision::Fp16);
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
     let gpu = Cuda::new((8, 6));
     let free = step.peak(gpu, Batch::HandedOver).unwrap();
@@ -147,7 +149,7 @@ fn absurd_input_is_an_error() {
         (64, (512, 512), u32::MAX),
         (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
-        let mut step = step(width, size, batch, Element::Half);
+        let mut step = step(width, size, batch, Precision::Fp16);
         step.network.classes = 4;
         for (name, recompute) in policies(&step.network) {
             let step = TrainingStep {
@@ -164,13 +166,8 @@ fn absurd_input_is_an_error() {
 
 fn any_gpu() -> impl Strategy<Value = Cuda> {
     let capability = prop_oneof![Just((6, 1)), Just((7, 5)), Just((8, 6)), Just((10, 0))];
-    (capability, any::<bool>(), any::<bool>()).prop_map(|(capability, bf16, channels_last)| Cuda {
-        half: if bf16 {
-            HalfPrecision::Bf16
-        } else {
-            HalfPrecision::Fp16
-        },
-        channels_last,
+    (capability, any::<bool>()).prop_map(|(capability, channels_last)| Cuda {
+        memory_format: MemoryFormat::of(channels_last),
         ..Cuda::new(capability)
     })
 }
@@ -180,13 +177,12 @@ prop_compose! {
         width in 1..48_u32,
         (rows, columns) in (1..12_u32, 1..12_u32),
         batch in 1..9_u32,
-        half: bool,
+        precision in prop::sample::select(Precision::ALL),
         policy in 0..5_usize,
         split_concat: bool,
         accumulation in 1..3_u32,
     ) -> TrainingStep {
-        let element = if half { Element::Half } else { Element::Single };
-        let mut step = step(width, (rows * 16, columns * 16), batch, element);
+        let mut step = step(width, (rows * 16, columns * 16), batch, precision);
         step.recompute = policies(&step.network).swap_remove(policy).1;
         if let Recompute::Plan(plan) = step.recompute {
             step.recompute = Recompute::Plan(plan.with_split_concat(split_concat));

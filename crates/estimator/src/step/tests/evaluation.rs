@@ -1,18 +1,23 @@
 //! Steps without gradients.
 
-use config::{ImageSize, Network};
+use config::{ImageSize, Network, Precision};
 use proptest::prelude::*;
-use schedule::{Element, Op};
+use schedule::Op;
 
 use super::TWO_THREADS;
 use crate::{At, EstimateError, EvaluationStep, Purpose, Resident, StaticBytes};
 
-fn step(width: u32, (height, columns): (u32, u32), batch: u32, element: Element) -> EvaluationStep {
+fn step(
+    width: u32,
+    (height, columns): (u32, u32),
+    batch: u32,
+    precision: Precision,
+) -> EvaluationStep {
     EvaluationStep {
         network: Network::new(width, 1),
         size: ImageSize::new(height, columns),
         batch,
-        element,
+        precision,
         purpose: Purpose::Scores,
         resident: Resident::Parameters,
     }
@@ -25,18 +30,18 @@ fn step(width: u32, (height, columns): (u32, u32), batch: u32, element: Element)
 fn recorded_peaks() {
     /// The error from scalars, which are not counted.
     const TOLERATED: std::ops::RangeInclusive<f64> = -0.001..=0.001;
-    let half = Element::Half;
-    let answers = |classes, element| EvaluationStep {
+    let half = Precision::Bf16;
+    let answers = |classes, precision| EvaluationStep {
         network: Network::new(4, classes),
         purpose: Purpose::Answers(ImageSize::new(256, 384)),
-        ..step(4, (64, 96), 1, element)
+        ..step(4, (64, 96), 1, precision)
     };
     for (step, measured) in [
-        (step(16, (128, 192), 2, Element::Single), 21_010_132),
+        (step(16, (128, 192), 2, Precision::Fp32), 21_010_132),
         (step(16, (128, 192), 2, half), 14_718_676),
-        (answers(1, Element::Single), 1_475_984),
+        (answers(1, Precision::Fp32), 1_475_984),
         (answers(1, half), 1_463_696),
-        (answers(4, Element::Single), 3_122_624),
+        (answers(4, Precision::Fp32), 3_122_624),
         (answers(4, half), 3_073_472),
     ] {
         let peak = step.peak(TWO_THREADS).unwrap();
@@ -47,16 +52,16 @@ fn recorded_peaks() {
 
 #[test]
 fn scores_outweigh_a_narrow_network() {
-    let narrow = step(2, (256, 384), 1, Element::Half);
+    let narrow = step(2, (256, 384), 1, Precision::Bf16);
     assert_eq!(narrow.peak(TWO_THREADS).unwrap().at, At::Scores);
-    let wide = step(16, (256, 384), 1, Element::Half);
+    let wide = step(16, (256, 384), 1, Precision::Bf16);
     let at = wide.peak(TWO_THREADS).unwrap().at;
     assert!(matches!(at, At::Forward(Op::Norm { .. })), "{at:?}");
 }
 
 #[test]
 fn the_optimizer_is_there_in_training_alone() {
-    let alone = step(16, (64, 96), 2, Element::Single);
+    let alone = step(16, (64, 96), 2, Precision::Fp32);
     let beside = EvaluationStep {
         resident: Resident::Training,
         ..alone
@@ -72,7 +77,7 @@ fn the_optimizer_is_there_in_training_alone() {
 
 #[test]
 fn the_timeline_holds_the_peak() {
-    let memory = step(16, (64, 96), 2, Element::Half)
+    let memory = step(16, (64, 96), 2, Precision::Bf16)
         .memory(TWO_THREADS)
         .unwrap();
     let most = memory.timeline.iter().map(|moment| moment.bytes).max();
@@ -88,13 +93,13 @@ fn absurd_input_is_an_error() {
         (u32::MAX, (512, 512), 1),
         (1 << 20, (1 << 16, 1 << 16), u32::MAX),
     ] {
-        let peak = step(width, size, batch, Element::Half).peak(TWO_THREADS);
+        let peak = step(width, size, batch, Precision::Bf16).peak(TWO_THREADS);
         assert!(peak.is_err(), "{width} {size:?} {batch}: {peak:?}");
     }
     let answers = EvaluationStep {
         purpose: Purpose::Answers(ImageSize::new(u32::MAX, u32::MAX)),
         batch: u32::MAX,
-        ..step(8, (64, 64), 1, Element::Single)
+        ..step(8, (64, 64), 1, Precision::Fp32)
     };
     let peak = answers.peak(TWO_THREADS);
     assert!(matches!(peak, Err(EstimateError::TooLarge { .. })));
@@ -113,9 +118,9 @@ proptest! {
         half: bool,
         answers: bool,
     ) {
-        let element = if half { Element::Half } else { Element::Single };
+        let precision = if half { Precision::Bf16 } else { Precision::Fp32 };
         let bytes = |width, (rows, columns): (u32, u32), batch| {
-            let mut step = step(width, (rows * 16, columns * 16), batch, element);
+            let mut step = step(width, (rows * 16, columns * 16), batch, precision);
             step.network.classes = classes;
             if answers {
                 step.purpose = Purpose::Answers(ImageSize::new(rows * 40, columns * 40));

@@ -1,14 +1,11 @@
 //! Kernels for which only a bound is known, and kernels that are unknown.
 
-use config::{ImageSize, Network};
+use config::{ImageSize, MemoryFormat, Network, Precision};
 use proptest::prelude::*;
-use schedule::{Element, Plan};
+use schedule::{Plan, Recompute, Segment};
 
 use super::step;
-use crate::{
-    Batch, Cpu, EstimateError, EvaluationStep, Isa, MemoryFormat, Purpose, Recompute, Resident,
-    Segment, TrainingStep,
-};
+use crate::{Batch, Cpu, EstimateError, EvaluationStep, Isa, Purpose, Resident, TrainingStep};
 
 const fn cpu(isa: Isa, memory_format: MemoryFormat) -> Cpu {
     Cpu {
@@ -22,12 +19,12 @@ const AVX512_FIRST: Cpu = cpu(Isa::Avx512, MemoryFormat::ChannelsFirst);
 const AVX2: Cpu = cpu(Isa::Avx2, MemoryFormat::ChannelsLast);
 const AVX2_FIRST: Cpu = cpu(Isa::Avx2, MemoryFormat::ChannelsFirst);
 
-fn evaluation(width: u32, size: (u32, u32), batch: u32, element: Element) -> EvaluationStep {
+fn evaluation(width: u32, size: (u32, u32), batch: u32, precision: Precision) -> EvaluationStep {
     EvaluationStep {
         network: Network::new(width, 1),
         size: ImageSize::new(size.0, size.1),
         batch,
-        element,
+        precision,
         purpose: Purpose::Scores,
         resident: Resident::Parameters,
     }
@@ -36,21 +33,21 @@ fn evaluation(width: u32, size: (u32, u32), batch: u32, element: Element) -> Eva
 /// Peaks of two images of 64x96 at width 16 under `off`, under `selective` and in evaluation, as
 /// the counting allocator recorded them with two threads on an AMD EPYC with AVX512-BF16; for AVX2
 /// with `ATEN_CPU_CAPABILITY=avx2` and `ONEDNN_MAX_CPU_ISA=AVX2`.
-const RECORDED: [(Cpu, Element, [u64; 3]); 4] = [
+const RECORDED: [(Cpu, Precision, [u64; 3]); 4] = [
     (
         AVX512_FIRST,
-        Element::Single,
+        Precision::Fp32,
         [41_991_868, 35_956_668, 11_929_172],
     ),
     (
         AVX512_FIRST,
-        Element::Half,
+        Precision::Bf16,
         [38_069_664, 34_074_464, 11_118_676],
     ),
-    (AVX2, Element::Single, [43_791_548, 38_218_684, 11_892_356]),
+    (AVX2, Precision::Fp32, [43_791_548, 38_218_684, 11_892_356]),
     (
         AVX2_FIRST,
-        Element::Single,
+        Precision::Fp32,
         [41_598_076, 35_956_668, 11_929_172],
     ),
 ];
@@ -58,12 +55,12 @@ const RECORDED: [(Cpu, Element, [u64; 3]); 4] = [
 #[test]
 fn bounds_hold() {
     const ABOVE: f64 = 0.2;
-    for (cpu, element, [off, selective, evaluated]) in RECORDED {
-        let mut step = step(16, (64, 96), 2, element);
+    for (cpu, precision, [off, selective, evaluated]) in RECORDED {
+        let mut step = step(16, (64, 96), 2, precision);
         let plain = step.peak(cpu, Batch::Kept).unwrap().bytes;
         step.recompute = Recompute::Plan(Plan::selective(&step.network));
         let less = step.peak(cpu, Batch::Kept).unwrap().bytes;
-        let without = evaluation(16, (64, 96), 2, element)
+        let without = evaluation(16, (64, 96), 2, precision)
             .peak(cpu)
             .unwrap()
             .bytes;
@@ -71,7 +68,7 @@ fn bounds_hold() {
             let error = bound as f64 / measured as f64 - 1.0;
             assert!(
                 (0.0..=ABOVE).contains(&error),
-                "{cpu:?} {element:?}: {error}"
+                "{cpu:?} {precision:?}: {error}"
             );
         }
         assert!(cpu.is_bounded());
@@ -104,7 +101,7 @@ fn bounds_hold_of_narrow_networks() {
     for Narrow(cpu, width, size, batch, recompute, measured) in recorded_narrow() {
         let step = TrainingStep {
             recompute,
-            ..step(width, size, batch, Element::Single)
+            ..step(width, size, batch, Precision::Fp32)
         };
         let bound = step.peak(cpu, Batch::Kept).unwrap().bytes;
         let error = bound as f64 / measured as f64 - 1.0;
@@ -115,9 +112,9 @@ fn bounds_hold_of_narrow_networks() {
 #[test]
 fn what_avx2_takes_in_half_precision_is_not_known() {
     for cpu in [AVX2, AVX2_FIRST] {
-        let step = step(16, (64, 96), 2, Element::Half);
+        let step = step(16, (64, 96), 2, Precision::Bf16);
         assert_eq!(step.peak(cpu, Batch::Kept), Err(EstimateError::Kernels));
-        let evaluation = evaluation(16, (64, 96), 2, Element::Half);
+        let evaluation = evaluation(16, (64, 96), 2, Precision::Bf16);
         assert_eq!(evaluation.peak(cpu), Err(EstimateError::Kernels));
     }
 }
@@ -132,15 +129,15 @@ proptest! {
         batch in 2..9_u32,
         half: bool,
     ) {
-        let element = if half { Element::Half } else { Element::Single };
+        let precision = if half { Precision::Bf16 } else { Precision::Fp32 };
         for cpu in [AVX512_FIRST, AVX2, AVX2_FIRST] {
-            if !cpu.knows(element) {
+            if !cpu.knows(precision) {
                 continue;
             }
             let bytes = |(rows, columns): (u32, u32), batch| {
                 let size = (rows * 16, columns * 16);
-                let trained = step(width, size, batch, element).peak(cpu, Batch::HandedOver);
-                let evaluated = evaluation(width, size, batch, element).peak(cpu);
+                let trained = step(width, size, batch, precision).peak(cpu, Batch::HandedOver);
+                let evaluated = evaluation(width, size, batch, precision).peak(cpu);
                 (trained.unwrap().bytes, evaluated.unwrap().bytes)
             };
             let here = bytes((rows, columns), batch);

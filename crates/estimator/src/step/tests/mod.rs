@@ -4,21 +4,21 @@ mod cuda;
 mod evaluation;
 mod kernels;
 
-use config::{ImageSize, Network};
+use config::{ImageSize, Network, Precision};
 use proptest::prelude::*;
-use schedule::{Element, Plan};
+use schedule::{Plan, Recompute, Segment};
 
-use super::{At, Batch, Cpu, Recompute, Segment, TrainingStep};
+use super::{At, Batch, Cpu, TrainingStep};
 use crate::{EstimateError, StaticBytes};
 
 const TWO_THREADS: Cpu = Cpu::avx512(2);
 
-fn step(width: u32, size: (u32, u32), batch: u32, element: Element) -> TrainingStep {
+fn step(width: u32, size: (u32, u32), batch: u32, precision: Precision) -> TrainingStep {
     TrainingStep {
         network: Network::new(width, 1),
         size: ImageSize::new(size.0, size.1),
         batch,
-        element,
+        precision,
         recompute: Recompute::Off,
         split_concat: false,
         accumulation: 1,
@@ -51,8 +51,8 @@ fn recorded_peaks() {
     const BELOW: f64 = 0.005;
     const ABOVE: f64 = 0.005;
     for (name, single, half) in RECORDED {
-        for (element, measured) in [(Element::Single, single), (Element::Half, half)] {
-            let mut step = step(16, (128, 192), 2, element);
+        for (precision, measured) in [(Precision::Fp32, single), (Precision::Bf16, half)] {
+            let mut step = step(16, (128, 192), 2, precision);
             let policies = policies(&step.network);
             let (_, recompute) = policies.into_iter().find(|(n, _)| *n == name).unwrap();
             step.recompute = recompute;
@@ -60,7 +60,7 @@ fn recorded_peaks() {
             let error = peak.bytes as f64 / measured as f64 - 1.0;
             assert!(
                 (-BELOW..=ABOVE).contains(&error),
-                "{name} {element:?}: {error}"
+                "{name} {precision:?}: {error}"
             );
         }
     }
@@ -68,7 +68,7 @@ fn recorded_peaks() {
 
 #[test]
 fn the_breakdown_is_the_peak() {
-    let step = step(16, (64, 96), 2, Element::Half);
+    let step = step(16, (64, 96), 2, Precision::Bf16);
     let peak = step.peak(TWO_THREADS, Batch::Kept).unwrap();
     let parts = peak.breakdown;
     let sum = parts.parameters_bytes
@@ -91,7 +91,7 @@ fn the_timeline_holds_the_peak() {
     for (name, recompute) in policies(&Network::new(16, 1)) {
         let step = TrainingStep {
             recompute,
-            ..step(16, (64, 96), 2, Element::Single)
+            ..step(16, (64, 96), 2, Precision::Fp32)
         };
         let memory = step.memory(TWO_THREADS, Batch::HandedOver).unwrap();
         let most = memory.timeline.iter().map(|moment| moment.bytes).max();
@@ -104,7 +104,7 @@ fn the_timeline_holds_the_peak() {
 
 #[test]
 fn accumulation_holds_all_gradients_through_the_second_micro_batch() {
-    let one = step(16, (256, 256), 2, Element::Single);
+    let one = step(16, (256, 256), 2, Precision::Fp32);
     let two = TrainingStep {
         accumulation: 2,
         ..one.clone()
@@ -134,7 +134,7 @@ fn absurd_input_is_an_error() {
         // One such image fits 64 bits, so every sum has to be checked.
         (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
-        let mut step = step(width, size, batch, Element::Half);
+        let mut step = step(width, size, batch, Precision::Bf16);
         step.network.classes = 4;
         for (name, recompute) in policies(&step.network) {
             let step = TrainingStep {
@@ -147,7 +147,7 @@ fn absurd_input_is_an_error() {
     }
     let other = TrainingStep {
         recompute: Recompute::Plan(Plan::new(vec![])),
-        ..step(8, (64, 64), 1, Element::Single)
+        ..step(8, (64, 64), 1, Precision::Fp32)
     };
     let refused = other.peak(TWO_THREADS, Batch::Kept);
     assert_eq!(refused, Err(EstimateError::Schedule));
@@ -166,9 +166,9 @@ proptest! {
         policy in 0..5_usize,
         split_concat: bool,
     ) {
-        let element = if half { Element::Half } else { Element::Single };
+        let precision = if half { Precision::Bf16 } else { Precision::Fp32 };
         let bytes = |width, (rows, columns): (u32, u32), batch| {
-            let mut step = step(width, (rows * 16, columns * 16), batch, element);
+            let mut step = step(width, (rows * 16, columns * 16), batch, precision);
             step.recompute = policies(&step.network).swap_remove(policy).1;
             step.split_concat = split_concat;
             step.peak(TWO_THREADS, Batch::HandedOver).unwrap().bytes

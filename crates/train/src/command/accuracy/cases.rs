@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use config::{CheckpointPolicy, ImageSize, RunConfig};
+use config::{CheckpointPolicy, ImageSize, Precision, RunConfig};
 use estimator::{Peak, Purpose, Resident};
 use tch::Device;
 
 use crate::error::Result;
 use crate::measure::{EvaluationProbe, StepProbe};
 use crate::prediction;
-use engine::precision::Precision;
 
 /// A step of a configuration.
 #[derive(Debug)]
@@ -51,16 +50,15 @@ const HELD_OUT: [Shape; 7] = [
 /// This shape was used to fit a constant.
 const FITTED: [Shape; 1] = [(20, (160, 96), 3, 1, 1)];
 
-const POLICIES: [(CheckpointPolicy, bool); 6] = [
-    (CheckpointPolicy::Off, false),
-    (CheckpointPolicy::Block, false),
-    (CheckpointPolicy::Stage, false),
-    (CheckpointPolicy::Selective, false),
-    (CheckpointPolicy::Mixed, false),
-    (CheckpointPolicy::Mixed, true),
-];
-
 const EVALUATIONS: [Step; 3] = [Step::Validation, Step::Evaluation, Step::Answers];
+
+/// Each policy, those that autograd runs first, then `mixed` with split concatenations.
+pub(in crate::command) fn policies() -> impl Iterator<Item = (CheckpointPolicy, bool)> {
+    let mut policies = CheckpointPolicy::NAMED.to_vec();
+    policies.sort_by_key(|policy| !policy.runs_autograd());
+    let whole = policies.into_iter().map(|policy| (policy, false));
+    whole.chain([(CheckpointPolicy::Mixed, true)])
+}
 
 /// Training steps of each shape under each policy, then its evaluations; each in both precisions.
 pub(super) fn all(channels_last: bool) -> Vec<Case> {
@@ -78,15 +76,13 @@ pub(super) fn all(channels_last: bool) -> Vec<Case> {
             classes,
             accumulation,
             use_amp,
-            use_grad_checkpoint: policy != CheckpointPolicy::Off,
-            grad_checkpoint_policy: Some(policy),
             split_concat,
             use_channels_last: channels_last,
-            ..RunConfig::default()
+            ..RunConfig::default().with_policy(policy)
         };
-        let trained = POLICIES.map(|(policy, split)| (policy, split, Step::Training));
+        let trained = policies().map(|(policy, split)| (policy, split, Step::Training));
         let evaluated = EVALUATIONS.map(|step| (CheckpointPolicy::Off, false, step));
-        for (policy, split_concat, step) in trained.into_iter().chain(evaluated) {
+        for (policy, split_concat, step) in trained.chain(evaluated) {
             for use_amp in [false, true] {
                 cases.push(Case {
                     config: config(policy, split_concat, use_amp),
@@ -169,14 +165,7 @@ impl fmt::Display for Case {
     /// The policy of a training step, or else the kind of step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.step {
-            Step::Training => {
-                let split = if self.config.split_concat {
-                    " +split"
-                } else {
-                    ""
-                };
-                write!(f, "{}{split}", self.config.checkpoint_policy())
-            }
+            Step::Training => self.config.checkpointing().fmt(f),
             step => write!(f, "({})", step.name()),
         }
     }

@@ -5,14 +5,16 @@ mod cases;
 use std::fmt::Write as _;
 
 use clap::Args;
-use config::{Bytes, Switch};
+use config::{Bytes, MemoryFormat, Switch};
+use machine::Cpu;
 use tch::Device;
 
 use super::console;
 use crate::error::Result;
 use crate::usage::UsageError;
-use engine::precision::CpuSupport;
 use engine::{compose, device};
+
+pub(super) use cases::policies;
 
 use cases::Case;
 
@@ -44,7 +46,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
         if !args.width.is_empty() && !args.width.contains(&case.config.width) {
             continue;
         }
-        if case.config.use_amp && !CpuSupport::detect().bf16 {
+        if case.config.use_amp && !Cpu::detect().bf16 {
             continue;
         }
         compose::require_features(&case.config)?;
@@ -87,7 +89,7 @@ fn table(rows: &[Row], channels_last: bool) -> String {
         device::name(Device::Cpu),
         torch_ext::library::cpu_capability(),
         tch::get_num_threads(),
-        if channels_last { "last" } else { "first" },
+        MemoryFormat::of(channels_last),
     );
     for row in rows {
         let config = &row.case.config;
@@ -105,7 +107,7 @@ fn table(rows: &[Row], channels_last: bool) -> String {
             } else {
                 "held out"
             },
-            row.case.precision().name(),
+            row.case.precision().as_str(),
             row.case,
             Bytes(row.measured_bytes).as_mib(),
             Bytes(row.predicted_bytes).as_mib(),
@@ -152,7 +154,7 @@ fn figures(rows: &[Row], channels_last: bool) -> serde_json::Value {
                 "config": row.case.config,
                 "step": row.case.step.name(),
                 "is_fitted": row.case.is_fitted,
-                "precision": row.case.precision().name(),
+                "precision": row.case.precision().as_str(),
                 "peak_bytes": row.measured_bytes,
                 "predicted_peak_bytes": row.predicted_bytes,
             })

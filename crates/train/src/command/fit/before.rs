@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::run_data::RunData;
 use data::Batch;
 use engine::interrupt::Interrupt;
-use engine::precision::Precision;
 use engine::trainer::Trainer;
 
 /// Runs the checks and reports their results.
@@ -20,7 +19,7 @@ pub(super) fn look(
     let position = *trainer.position();
     let num_steps = trainer.steps_left(data.train.num_batches());
     let is_timed = position.steps == 0 && trainer.may_warm_up(num_steps);
-    if trainer.learner.precision == Precision::Fp32 && !is_timed {
+    if !trainer.learner.precision.is_half() && !is_timed {
         return Ok(());
     }
     let first = usize::try_from(position.micro_batches).unwrap_or(usize::MAX);

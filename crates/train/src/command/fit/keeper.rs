@@ -78,7 +78,7 @@ impl Keeper {
             snug: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: library::runtime_version(),
             device: device::kind(trainer.learner.device()).to_owned(),
-            precision: trainer.learner.precision.name().to_owned(),
+            precision: trainer.learner.precision.as_str().to_owned(),
             config: trainer.config.to_toml(),
             asked: self.asked.clone(),
             data: self.data.clone(),

@@ -20,7 +20,6 @@ use crate::snapshot::{DataId, Record};
 use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
-use engine::precision::{self, CpuSupport};
 use engine::trainer::Trainer;
 use engine::{compose, device};
 
@@ -95,9 +94,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         scaled = line;
         (resolved.config, pages)
     };
-    let choice = precision::choose(&config, device, CpuSupport::detect());
+    let arithmetic = device::processor(device).arithmetic();
+    let note = config.precision_note(arithmetic).map(str::to_owned);
 
-    say_what_runs(&config, device, [scaled, choice.note]);
+    say_what_runs(&config, device, [scaled, note]);
     let data = match &folder {
         Some(folder) => RunData::of_folder(folder, &config, DEFAULT_CACHE_BYTES)?,
         None => RunData::built_in(&config, pages)?,
@@ -111,9 +111,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         _ => (false, config.to_toml()),
     };
     let guard = args.guard.guard();
+    let precision = config.precision_on(arithmetic);
     let plan = args
         .plan
-        .decide(config, device, choice.precision, data, &guard, is_resumed)?;
+        .decide(config, device, precision, data, &guard, is_resumed)?;
     let Plan {
         precision,
         data,

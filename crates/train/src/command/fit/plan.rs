@@ -2,7 +2,7 @@
 
 use advisor::Change;
 use clap::Args;
-use config::{Bytes, RunConfig, SizeArg};
+use config::{Bytes, Precision, RunConfig, SizeArg};
 use tch::Device;
 use torch_ext::{cuda, meter};
 
@@ -10,9 +10,9 @@ use crate::command::console;
 use crate::error::Result;
 use crate::proposal::{Consent, Images, Limits, ladder, propose};
 use crate::run_data::RunData;
+use engine::device;
 use engine::guard::Guard;
 use engine::ladder::Ladder;
-use engine::precision::{self, CpuSupport, Precision};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanFlags {
@@ -95,7 +95,7 @@ impl PlanFlags {
         let precision = if config.use_amp == use_amp {
             precision
         } else {
-            precision::choose(&config, device, CpuSupport::detect()).precision
+            config.precision_on(device::processor(device).arithmetic())
         };
         Ok(Plan {
             ladder: (self.consent() != Consent::Strict)

@@ -23,9 +23,9 @@ use crate::outputs::{
 };
 use crate::snapshot::Record;
 use crate::weights::{self, WeightsFile};
+use config::Precision;
 use data::Source;
 use engine::ladder::{Failure, Rung};
-use engine::precision::Precision;
 use engine::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
 
 pub(super) const BEST: &str = "best.safetensors";
@@ -72,7 +72,7 @@ impl Recorder {
         std::fs::create_dir_all(&last).map_err(|e| Error::io("create", last, e))?;
         let steps = trainer.steps();
         let event = if steps == 0 { "started" } else { "resumed" };
-        let precision = trainer.learner.precision.name();
+        let precision = trainer.learner.precision.as_str();
         dir.log_event(&json!({"event": event, "precision": precision, "step": steps}))?;
         for change in changes {
             dir.log_event(&json!({"event": "changed", "change": change}))?;
@@ -142,7 +142,7 @@ impl Recorder {
 
     /// Records how AMP compares with fp32.
     pub(super) fn compared(&mut self, precision: Precision, agreement: &Agreement) {
-        let line = format!("AMP check ({}): {agreement}", precision.name());
+        let line = format!("AMP check ({}): {agreement}", precision.as_str());
         if agreement.holds() {
             console::note(&line);
         } else {
@@ -150,7 +150,7 @@ impl Recorder {
         }
         let event = json!({
             "event": "amp-check",
-            "precision": precision.name(),
+            "precision": precision.as_str(),
             "holds": agreement.holds(),
             "mean_difference": agreement.mean,
             "largest_difference": agreement.largest,
@@ -302,7 +302,7 @@ impl Recorder {
                 total_bytes: device::total_bytes(self.device),
             },
             config: trainer.config.clone(),
-            precision: trainer.learner.precision.name(),
+            precision: trainer.learner.precision,
             epochs: self.epochs,
             steps: trainer.steps(),
             seconds: record.seconds,

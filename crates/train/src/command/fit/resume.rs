@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use config::keys::{KEYS, Resume};
-use config::{Resolved, RunConfig};
+use config::{Precision, Resolved, RunConfig};
 
 use super::FitArgs;
 use crate::command::console;
@@ -13,7 +13,6 @@ use crate::run_data::{self, Pages};
 use crate::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
 use crate::usage::UsageError;
 use crate::weights::{self, WeightsFile};
-use engine::precision::Precision;
 use engine::trainer::Trainer;
 
 /// The starting point of a run.
@@ -201,12 +200,12 @@ impl Exact {
                 hint: hint.to_owned(),
             })
         };
-        if state.precision != precision.name() {
+        if state.precision != precision.as_str() {
             return wrong(
                 format!(
                     "the run is in {}, this machine would go on in {}",
                     state.precision,
-                    precision.name()
+                    precision.as_str()
                 ),
                 "`--resume FILE` starts a new run from its weights",
             );

@@ -64,7 +64,7 @@ impl Cpu {
     /// Copies of the input and of the gradient, from which the weight gradient is computed.
     pub(super) fn blocked_operands(self, conv: &ConvSize) -> u64 {
         let gradient = self.blocked(conv, conv.outputs, 1);
-        let few = if conv.element_bytes == 2 {
+        let few = if conv.element_bytes() == 2 {
             self.isa.block() - 1
         } else {
             FEW
@@ -87,7 +87,7 @@ impl Cpu {
             padded(conv.inputs, block),
             padded(conv.outputs, block),
             conv.taps,
-            conv.element_bytes,
+            conv.element_bytes(),
         ])
     }
 
@@ -103,7 +103,7 @@ impl Cpu {
         };
         let result = self.blocked(conv, written.0, written.1);
         // In a pointwise convolution in half precision, each thread accumulates an image in fp32.
-        let sums = if conv.taps == 1 && conv.element_bytes == 2 {
+        let sums = if conv.taps == 1 && conv.element_bytes() == 2 {
             let channels = padded(written.0, self.isa.block());
             product(&[self.num_threads(), channels, conv.height, conv.width, 4])
         } else {
@@ -126,7 +126,7 @@ impl Cpu {
             channels,
             conv.height,
             conv.width,
-            conv.element_bytes,
+            conv.element_bytes(),
         ])
     }
 }

@@ -10,7 +10,7 @@
 mod blocks;
 mod weight_gradient;
 
-use schedule::Element;
+use config::{MemoryFormat, Precision};
 
 use super::super::sizes::ConvSize;
 
@@ -32,15 +32,6 @@ pub enum Isa {
     Avx512,
     /// AVX2, only in fp32.
     Avx2,
-}
-
-/// The order in which the elements of an image are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryFormat {
-    /// Pixel by pixel.
-    ChannelsLast,
-    /// Channel by channel; libtorch's default.
-    ChannelsFirst,
 }
 
 /// The CPU that a step runs on, and the memory format there.
@@ -102,9 +93,12 @@ impl Cpu {
         }
     }
 
-    /// Whether the memory of the kernels in this type is known.
-    pub const fn knows(self, element: Element) -> bool {
-        matches!((self.isa, element), (Isa::Avx512, _) | (_, Element::Single))
+    /// Whether the memory of the kernels in this precision is known.
+    pub const fn knows(self, precision: Precision) -> bool {
+        matches!(
+            (self.isa, precision),
+            (Isa::Avx512, Precision::Bf16) | (_, Precision::Fp32 | Precision::Tf32)
+        )
     }
 
     /// Whether peaks are upper bounds rather than the measured figures.
@@ -178,8 +172,8 @@ impl Cpu {
         if conv.is_small() {
             return Self::columns(conv);
         }
-        let image = product(&[conv.outputs, conv.height, conv.width, conv.element_bytes]);
-        let (of_thread, beside) = if conv.element_bytes == 2 {
+        let image = product(&[conv.outputs, conv.height, conv.width, conv.element_bytes()]);
+        let (of_thread, beside) = if conv.element_bytes() == 2 {
             UP_HALF_BYTES
         } else {
             UP_BYTES
@@ -206,7 +200,7 @@ impl Cpu {
     /// A copy of the weight, in blocks of the written channels; in half precision, the read
     /// channels are in pairs.
     fn weight_copy(self, read: u64, written: u64, conv: &ConvSize) -> u64 {
-        let read = if conv.element_bytes == 2 {
+        let read = if conv.element_bytes() == 2 {
             read.next_multiple_of(2)
         } else {
             read
@@ -215,7 +209,7 @@ impl Cpu {
             read,
             self.isa.written(written),
             conv.taps,
-            conv.element_bytes,
+            conv.element_bytes(),
         ])
     }
 

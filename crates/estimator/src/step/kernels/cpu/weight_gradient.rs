@@ -36,7 +36,7 @@ impl Cpu {
             .saturating_add(scratch);
         // In half precision the bias gradient of a transposed convolution is summed from an fp32
         // copy.
-        let bias = if conv.stride == 2 && conv.element_bytes == 2 {
+        let bias = if conv.stride == 2 && conv.element_bytes() == 2 {
             product(&[conv.batch, conv.outputs, conv.height, conv.width, 4])
         } else {
             0
@@ -58,7 +58,7 @@ impl Cpu {
     /// do not fill a block.
     fn unfolds(self, conv: &ConvSize) -> bool {
         self.in_blocks(conv)
-            && conv.element_bytes == 2
+            && conv.element_bytes() == 2
             && conv.stride == 1
             && conv.taps > 1
             && conv.inputs < BLOCK
@@ -88,7 +88,7 @@ impl Cpu {
                 .saturating_mul(threads)
                 .saturating_add(BARRIERS_BYTES);
         }
-        if conv.element_bytes > 2 {
+        if conv.element_bytes() > 2 {
             // If images and rows are divided among threads, each thread except one accumulates in
             // its own buffer; if channels are divided, none does. The larger figure is taken.
             let barriers = if conv.taps == 1 || self.in_blocks(conv) {

@@ -10,19 +10,11 @@ mod workspace;
 
 pub use workspace::Workspace;
 
-use schedule::Element;
+use config::{MemoryFormat, Precision};
 
 use super::super::sizes::{ConvSize, Sizes};
 #[cfg(doc)]
 use crate::EstimateError;
-
-/// Which number autocast computes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum HalfPrecision {
-    Fp16,
-    Bf16,
-}
 
 /// The NVIDIA GPU that a step runs on, and how libtorch uses it.
 ///
@@ -35,10 +27,8 @@ pub enum HalfPrecision {
 pub struct Cuda {
     /// Major and minor, as `nvidia-smi --query-gpu=compute_cap` shows them.
     pub compute_capability: (u32, u32),
-    /// The meaning of [`Element::Half`]. cuDNN's batch norm does not support bf16.
-    pub half: HalfPrecision,
-    /// Whether images and weights are channels-last.
-    pub channels_last: bool,
+    /// The memory format of images and weights.
+    pub memory_format: MemoryFormat,
     /// The workspace of cuDNN's convolutions.
     pub workspace: Workspace,
     /// The most that the allocator may take: free memory minus [`Self::context_bytes`]. If that
@@ -49,12 +39,11 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// A GPU that uses fp16 with AMP, and channels-last.
+    /// Channels-last, with the workspaces that follow from cuDNN's sources.
     pub const fn new(compute_capability: (u32, u32)) -> Self {
         Self {
             compute_capability,
-            half: HalfPrecision::Fp16,
-            channels_last: true,
+            memory_format: MemoryFormat::ChannelsLast,
             workspace: Workspace::DERIVED,
             cap_bytes: None,
         }
@@ -81,20 +70,19 @@ impl Cuda {
 
     /// Whether cuDNN runs batch norm (`_select_batch_norm_backend` of `Normalization.cpp`; the
     /// machine code of 2.11 shows that it excludes bf16).
-    fn has_cudnn_norm(self, sizes: &Sizes, stage: usize) -> bool {
-        let is_bf16 = sizes.element == Element::Half && self.half == HalfPrecision::Bf16;
-        let numbers = sizes.output_map(stage) / sizes.element.bytes();
-        !is_bf16 && numbers < i32::MAX.unsigned_abs().into()
+    fn has_cudnn_norm(sizes: &Sizes, stage: usize) -> bool {
+        let numbers = sizes.output_map(stage) / sizes.precision.activation_bytes();
+        sizes.precision != Precision::Bf16 && numbers < i32::MAX.unsigned_abs().into()
     }
 
     /// The size of a part in which a stage's output is processed (`checkpoint`'s `Parts`): the
     /// whole output if cuDNN has to rebuild it, because its statistics cover the whole batch.
     pub(super) fn part(self, sizes: &Sizes, stage: usize, is_rebuilt: bool) -> u64 {
         const PART_BYTES: u64 = 128 << 20;
-        if is_rebuilt && self.has_cudnn_norm(sizes, stage) {
+        if is_rebuilt && Self::has_cudnn_norm(sizes, stage) {
             return sizes.output_map(stage);
         }
-        if self.channels_last {
+        if self.memory_format.is_channels_last() {
             return sizes.part(stage, PART_BYTES);
         }
         let image = sizes.output_map(stage) / sizes.batch.max(1);
@@ -115,7 +103,7 @@ impl Cuda {
     /// Whether convolutions run on tensor cores: fp16 from Volta on, bf16 and TF32 (on by default
     /// for cuDNN: `allow_tf32_cudnn` of `Context.h`) from Ampere on.
     fn has_tensor_cores(self, conv: &ConvSize) -> bool {
-        let is_fp16 = conv.element_bytes == 2 && self.half == HalfPrecision::Fp16;
+        let is_fp16 = conv.precision == Precision::Fp16;
         self.compute_capability.0 >= if is_fp16 { 7 } else { 8 }
     }
 }

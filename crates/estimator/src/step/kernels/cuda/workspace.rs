@@ -78,8 +78,10 @@ impl Workspace {
         if !self.copies {
             return 0;
         }
-        let unit = 16 / conv.element_bytes;
-        let is_copied = |channels: u64| !cuda.channels_last || !channels.is_multiple_of(unit);
+        let unit = 16 / conv.element_bytes();
+        let is_copied = |channels: u64| {
+            !cuda.memory_format.is_channels_last() || !channels.is_multiple_of(unit)
+        };
         let padded = |channels: u64| channels.div_ceil(unit).saturating_mul(unit);
         let mut sum = 0_u64;
         for (channels, pixels) in [
@@ -96,7 +98,7 @@ impl Workspace {
                 .saturating_mul(conv.taps);
             sum = sum.saturating_add(weight);
         }
-        sum.saturating_mul(conv.element_bytes)
+        sum.saturating_mul(conv.element_bytes())
     }
 
     /// Non-fused Winograd for 3x3: 36 elements for each 16 of an image and each 9 of the weight.
@@ -119,6 +121,8 @@ impl Workspace {
 
 #[cfg(test)]
 mod tests {
+    use config::{MemoryFormat, Precision};
+
     use super::*;
 
     /// A 3x3 convolution at 512x512 in half precision, with eight images.
@@ -131,13 +135,13 @@ mod tests {
             width: 512,
             taps: 9,
             stride: 1,
-            element_bytes: 2,
+            precision: Precision::Fp16,
         }
     }
 
     fn copies_mib(channels_last: bool, conv: &ConvSize) -> u64 {
         let cuda = Cuda {
-            channels_last,
+            memory_format: MemoryFormat::of(channels_last),
             ..Cuda::new((9, 0))
         };
         let bytes = Workspace::DERIVED.convolution(cuda, conv);

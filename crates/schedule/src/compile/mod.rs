@@ -11,6 +11,9 @@
 //!   into the concatenation part by part;
 //! * batch norm and ReLU compute their gradients in place.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 
 use config::{Keep, Network};
@@ -45,10 +48,10 @@ impl Target {
 /// A training step of one network under one plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    pub(crate) forward: Vec<Op>,
-    pub(crate) backward: Vec<Op>,
-    pub(crate) depth: usize,
-    pub(crate) target: Target,
+    forward: Vec<Op>,
+    backward: Vec<Op>,
+    network: Network,
+    target: Target,
 }
 
 impl Schedule {
@@ -62,7 +65,7 @@ impl Schedule {
         Ok(Self {
             forward: ops.forward,
             backward: ops.backward.unwrap_or_default(),
-            depth: network.depth as usize,
+            network: *network,
             target,
         })
     }
@@ -79,7 +82,7 @@ impl Schedule {
 
     /// The stage whose output is this stage's skip; `None` for a stage without a skip.
     pub fn skip_of(&self, stage: usize) -> Option<usize> {
-        skip_of(self.depth, stage)
+        self.network.stage(stage).skip
     }
 }
 
@@ -110,7 +113,7 @@ pub fn visit(
     let mut compiler = Compiler {
         plan,
         target,
-        depth: network.depth as usize,
+        network: *network,
         num_stages: network.num_stages(),
         alive: Alive::new(network.num_stages()),
         visitor,
@@ -138,14 +141,10 @@ impl Visitor for Listed {
     }
 }
 
-pub(crate) fn skip_of(depth: usize, stage: usize) -> Option<usize> {
-    (stage > depth).then(|| 2 * depth - stage)
-}
-
 struct Compiler<'a, V> {
     plan: &'a Plan,
     target: Target,
-    depth: usize,
+    network: Network,
     num_stages: usize,
     alive: Alive,
     visitor: &'a mut V,
@@ -167,7 +166,7 @@ impl<V: Visitor> Compiler<'_, V> {
             self.make(Value::Conv(stage, Nth::Second));
             self.release(Value::Act(stage, Nth::First));
             // The output of a down's second convolution serves as its skip until the concatenation.
-            let last_use = stage >= self.depth && keep == Keep::Nothing;
+            let last_use = stage >= self.depth() && keep == Keep::Nothing;
             self.norm(stage, Nth::Second, Statistics::Batch, last_use);
             if stage + 1 < self.num_stages {
                 self.enter(stage + 1);
@@ -181,7 +180,7 @@ impl<V: Visitor> Compiler<'_, V> {
     /// Forward, from the previous stage's activation to the input of this stage's convolution.
     fn enter(&mut self, stage: usize) {
         let before = Value::Act(stage - 1, Nth::Second);
-        let Some(skip) = skip_of(self.depth, stage) else {
+        let Some(skip) = self.skip_of(stage) else {
             self.emit(Op::Pool(stage));
             self.make(Value::Input(stage));
             self.release(before);
@@ -227,7 +226,7 @@ impl<V: Visitor> Compiler<'_, V> {
 
     /// The first convolution, whose input is alive (in forward) or rebuilt (in backward).
     fn first_conv(&mut self, stage: usize) {
-        let Some(skip) = skip_of(self.depth, stage).filter(|_| self.plan.split_concat) else {
+        let Some(skip) = self.skip_of(stage).filter(|_| self.plan.split_concat) else {
             self.input(stage);
             self.emit(Op::Conv(stage, Nth::First));
             self.make(Value::Conv(stage, Nth::First));
@@ -283,7 +282,7 @@ impl<V: Visitor> Compiler<'_, V> {
     fn norm_backward(&mut self, stage: usize, nth: Nth) {
         self.conv(stage, nth);
         // In backward, pooling comes before the second norm of every down and applies the mask.
-        let masked = nth == Nth::Second && stage < self.depth;
+        let masked = nth == Nth::Second && stage < self.depth();
         self.emit(Op::NormBackward { stage, nth, masked });
         self.alive.remove(Value::GradAct(stage, nth));
         self.make(Value::GradConv(stage, nth));
@@ -293,7 +292,7 @@ impl<V: Visitor> Compiler<'_, V> {
 
     fn first_conv_backward(&mut self, stage: usize) {
         let grad = Value::GradConv(stage, Nth::First);
-        match skip_of(self.depth, stage) {
+        match self.skip_of(stage) {
             _ if stage == 0 => {
                 self.emit(Op::ConvWeight(0, Nth::First));
                 self.free(grad);
@@ -380,7 +379,7 @@ impl<V: Visitor> Compiler<'_, V> {
                 // A pooled input is half as large as the output that is made from it, so it is
                 // worth holding if the stage's own backward comes next. A concatenation is twice
                 // as large as its output.
-                if skip_of(self.depth, stage).is_some() || !self.holds(stage) {
+                if self.skip_of(stage).is_some() || !self.holds(stage) {
                     self.release_of(stage, Value::Input(stage));
                 }
             }
@@ -398,7 +397,7 @@ impl<V: Visitor> Compiler<'_, V> {
         if stage == 0 || self.is_alive(Value::Input(stage)) {
             return;
         }
-        let Some(skip) = skip_of(self.depth, stage) else {
+        let Some(skip) = self.skip_of(stage) else {
             self.act_or_conv(stage - 1);
             self.emit(Op::Pool(stage));
             self.make(Value::Input(stage));
@@ -450,9 +449,17 @@ impl<V: Visitor> Compiler<'_, V> {
         is_last && self.keep(stage) == Keep::Convs && !self.plan.split_concat
     }
 
+    const fn depth(&self) -> usize {
+        self.network.depth as usize
+    }
+
+    const fn skip_of(&self, stage: usize) -> Option<usize> {
+        self.network.stage(stage).skip
+    }
+
     /// How many times the image is halved at a stage.
-    fn level(&self, stage: usize) -> usize {
-        skip_of(self.depth, stage).unwrap_or(stage)
+    const fn level(&self, stage: usize) -> u32 {
+        self.network.stage(stage).level
     }
 
     fn keep(&self, stage: usize) -> Keep {
