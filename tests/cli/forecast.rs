@@ -56,7 +56,7 @@ fn fit_is_told_what_suggest_and_explain_say() {
         });
         assert_eq!(said, explained.flatten(), "{recipe:?}");
     }
-    let entries = ledger::Place::File(sandbox.path(super::LEDGER)).read();
+    let entries = ledger::LedgerPlace::File(sandbox.path(super::LEDGER)).read();
     let entries = entries.unwrap_or_else(|error| panic!("{error}")).entries;
     assert_eq!(entries.len(), recipes.len());
 }

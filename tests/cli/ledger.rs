@@ -1,6 +1,6 @@
 //! The line that a run adds to the ledger, and runs that add none.
 
-use advisor::ledger::{Contents, Place};
+use advisor::ledger::{Contents, LedgerPlace};
 use serde_json::Value;
 
 use super::{LEDGER, Run, Sandbox, small};
@@ -8,7 +8,7 @@ use super::{LEDGER, Run, Sandbox, small};
 const ONE_STEP: &[&str] = &["--data", "data", "--max-steps", "1"];
 
 fn contents(sandbox: &Sandbox) -> Contents {
-    Place::File(sandbox.path(LEDGER)).read().unwrap()
+    LedgerPlace::File(sandbox.path(LEDGER)).read().unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use config::{CheckpointPolicy, Precision, RunConfig};
 use data::Batch;
 use engine::Error;
 use engine::interrupt::Interrupt;
-use engine::ladder::{Failure, Recipe};
+use engine::ladder::{Failure, StepRecipe};
 use engine::predictor::Predictor;
 use engine::trainer::{Cause, Clock, Trainer};
 use tch::{Device, Tensor};
@@ -59,7 +59,7 @@ struct Speeds {
 }
 
 impl Speeds {
-    fn of(&self, recipe: &Recipe) -> Duration {
+    fn of(&self, recipe: &StepRecipe) -> Duration {
         let pick = |[with, without]: [u64; 2], is_on| if is_on { with } else { without };
         let config = &recipe.config;
         let checkpointing = pick(self.checkpointing, config.use_grad_checkpoint);

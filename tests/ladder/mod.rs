@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use config::{Bytes, CheckpointPolicy, ImageSize, Precision, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
 use engine::Result;
-use engine::guard::{Guard, Place, Threshold};
+use engine::guard::{FillLimit, Guard, MemoryPlace};
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
 use engine::trainer::{EpochReport, Observer, Trainer};
@@ -209,8 +209,8 @@ fn the_guard_takes_a_rung_before_anything_fails() {
     // The guard allows nine tenths of this to be in use, which is three quarters of the peak.
     MACHINE.store((level + peak * 3 / 4) * 10 / 9, Ordering::SeqCst);
     let guard = Guard {
-        gpu: Threshold::OFF,
-        ram: Threshold::RAM,
+        gpu: FillLimit::OFF,
+        ram: FillLimit::RAM,
         every: NonZeroU64::MIN,
         read_ram: machine,
     };
@@ -236,7 +236,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
     assert!(matches!(
         first,
         Failure::MemoryPressure {
-            place: Place::Ram,
+            place: MemoryPlace::Ram,
             ..
         }
     ));

@@ -98,10 +98,10 @@ pub(crate) struct Bench {
 pub(crate) struct Ci {
     /// Run only this step; may be repeated
     #[arg(long, value_name = "STEP", value_enum)]
-    pub(crate) only: Vec<Step>,
+    pub(crate) only: Vec<CiStep>,
     /// Skip this step; may be repeated
     #[arg(long, value_name = "STEP", value_enum)]
-    pub(crate) skip: Vec<Step>,
+    pub(crate) skip: Vec<CiStep>,
 }
 
 #[derive(Debug, Default, Args)]
@@ -114,7 +114,7 @@ pub(crate) struct Dist {
 /// The steps of `cargo xtask ci`, in the order in which they run. Steps that need no
 /// libtorch and take seconds come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Step {
+pub(crate) enum CiStep {
     /// `cargo fmt --check`
     Fmt,
     /// Check which crate depends on which (`docs/architecture.md`)

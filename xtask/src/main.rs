@@ -23,7 +23,7 @@ use clap::Parser;
 use crate::console::Console;
 use crate::error::Error;
 use crate::flags::{Command, Xtask};
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 fn main() -> ExitCode {
     let console = Console::default();
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
-    let workspace = Workspace::find();
+    let workspace = Checkout::find();
     match command {
         Command::Setup(flags) => setup::run(&workspace, &flags, console),
         Command::Train(flags) => train::run(&workspace, &flags, console),

@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use launcher::program;
 
 use crate::error::Error;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 pub(crate) use launcher::program::last_lines;
 
 /// The cargo that started xtask.
-pub(crate) fn cargo(workspace: &Workspace) -> Command {
+pub(crate) fn cargo(workspace: &Checkout) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     for name in workspace.cargo_env() {

@@ -4,11 +4,11 @@ use std::process::{Command, ExitCode};
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 use crate::{flags, run, setup};
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Test,
     console: &Console,
 ) -> Result<ExitCode, Error> {
@@ -16,7 +16,7 @@ pub(crate) fn run(
     run::replace_by(command(workspace).args(&flags.args))
 }
 
-pub(crate) fn command(workspace: &Workspace) -> Command {
+pub(crate) fn command(workspace: &Checkout) -> Command {
     let mut cargo = run::cargo(workspace);
     cargo.current_dir(workspace.root());
     cargo.args(["test", "--workspace", "--features", "train/full"]);

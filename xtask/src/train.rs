@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 use crate::{flags, run, setup};
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Train,
     console: &Console,
 ) -> Result<ExitCode, Error> {

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
-pub(crate) struct Workspace {
+pub(crate) struct Checkout {
     root: PathBuf,
 }
 
-impl Workspace {
+impl Checkout {
     /// When cargo runs xtask, it passes the path of xtask's package. If the binary is
     /// started by hand, the path known at compile time is used instead.
     pub(crate) fn find() -> Self {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn cargos_own_libtorch_does_not_count() {
-        let workspace = Workspace {
+        let workspace = Checkout {
             root: PathBuf::from("/snug"),
         };
         let chosen = |value: &str| workspace.chosen_by_user(value.into());

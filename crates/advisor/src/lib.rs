@@ -39,7 +39,7 @@ pub use changes::{Change, changes};
 pub use fit::{Fit, Freedom};
 pub use json::to_json;
 pub use line::line;
-pub use recommend::{Advice, AdviceError, Alternative, Start, advise};
+pub use recommend::{Advice, AdviceError, Alternative, StartingPoint, advise};
 pub use report::to_text;
 pub use request::{Goal, Request};
 pub use search::Searched;

@@ -13,7 +13,7 @@ use crate::target::Target;
 
 /// The guide's recommendation, and its cost on this device.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Start {
+pub struct StartingPoint {
     /// The configuration, with the requested values applied.
     pub config: RunConfig,
     /// The part of the guide that it comes from, as a noun phrase.
@@ -28,7 +28,7 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
     /// The starting point.
-    pub guide: Start,
+    pub guide: StartingPoint,
     /// The recipe that fits; `None` if nothing fits.
     pub recommended: Option<Fit>,
     /// The changes from the guide's recipe to the recommended one.
@@ -130,7 +130,7 @@ fn start(
     device: &Device,
     target: &Target,
     request: &Request,
-) -> Result<(Start, Option<String>), AdviceError> {
+) -> Result<(StartingPoint, Option<String>), AdviceError> {
     let (preset, recipe, from) = choose(device.memory());
     let flags = Overrides {
         img_size: request.img_size.or(recipe.map(|recipe| recipe.img_size)),
@@ -155,7 +155,7 @@ fn start(
         prediction = target.predict(&config);
     }
     let prediction = prediction?.ok_or(EstimateError::PolicyAuto)?;
-    let start = Start {
+    let start = StartingPoint {
         fits: target.fits(&prediction),
         config,
         from,
@@ -214,7 +214,7 @@ const WORTH_WEIGHING: f64 = 0.05;
 impl Recipes {
     fn find(
         search: &mut Search<'_>,
-        guide: &Start,
+        guide: &StartingPoint,
         request: &Request,
     ) -> Result<Self, EstimateError> {
         // The policy is chosen afresh.

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind};
 use torch_ext::Result;
-use torch_ext::autocast::{Guard, State};
+use torch_ext::autocast::{AutocastGuard, State};
 
 /// Settings of an autocast scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct AutocastConfig {
 #[derive(Debug)]
 #[must_use = "autocast ends when this is dropped"]
 pub struct Autocast {
-    _guard: Guard,
+    _guard: AutocastGuard,
 }
 
 impl Autocast {
@@ -41,7 +41,7 @@ impl Autocast {
             cache_enabled: config.cache_enabled,
         };
         Ok(Self {
-            _guard: Guard::enter(config.device, state)?,
+            _guard: AutocastGuard::enter(config.device, state)?,
         })
     }
 }

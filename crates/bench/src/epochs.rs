@@ -7,7 +7,7 @@ use config::{CheckpointPolicy, MemoryFormat};
 use crate::case::{Case, Implementation, loss_tolerance};
 use crate::error::Result;
 use crate::matrix::Matrix;
-use crate::protocol::{Answer, Epoch, Request, Spec};
+use crate::protocol::{Answer, Epoch, Spec, WorkerRequest};
 use crate::results::{EpochRow, Status};
 use crate::session::Session;
 use crate::statistics::Ratio;
@@ -56,7 +56,7 @@ pub(crate) fn cases(matrix: &Matrix) -> Vec<Vec<EpochCase>> {
 }
 
 /// A case that is being measured.
-struct Entry {
+struct EpochTimes {
     case: EpochCase,
     row: EpochRow,
     worker: Option<Worker>,
@@ -96,10 +96,10 @@ fn together(
     session: &mut Session<'_>,
     cases: &[EpochCase],
     data: &Path,
-) -> Result<Option<Vec<Entry>>> {
+) -> Result<Option<Vec<EpochTimes>>> {
     let mut entries = Vec::new();
     for case in cases {
-        let entry = Entry::start(session, case, data, &entries)?;
+        let entry = EpochTimes::start(session, case, data, &entries)?;
         if entry.row.status == Status::Oom && !entries.is_empty() {
             return Ok(None);
         }
@@ -120,11 +120,15 @@ fn together(
 }
 
 /// Runs the workers one after the other.
-fn one_by_one(session: &mut Session<'_>, cases: &[EpochCase], data: &Path) -> Result<Vec<Entry>> {
+fn one_by_one(
+    session: &mut Session<'_>,
+    cases: &[EpochCase],
+    data: &Path,
+) -> Result<Vec<EpochTimes>> {
     (session.say)("epochs: one worker at a time");
     let mut entries = Vec::new();
     for case in cases {
-        let mut entry = Entry::start(session, case, data, &entries)?;
+        let mut entry = EpochTimes::start(session, case, data, &entries)?;
         for _ in 0..EPOCHS {
             entry.epoch();
         }
@@ -134,7 +138,7 @@ fn one_by_one(session: &mut Session<'_>, cases: &[EpochCase], data: &Path) -> Re
     Ok(entries)
 }
 
-impl Entry {
+impl EpochTimes {
     /// Builds the worker, compares its work with the work of `others`, and trains the first epoch.
     fn start(
         session: &mut Session<'_>,
@@ -200,7 +204,7 @@ impl Entry {
         let Some(worker) = &mut self.worker else {
             return;
         };
-        let loss = match worker.ask(&Request::Validate) {
+        let loss = match worker.ask(&WorkerRequest::Validate) {
             Ok(Answer::Losses { losses }) if losses.len() == 1 => losses[0],
             Ok(other) => return self.fail(&Failure::misplaced(&other)),
             Err(failure) => return self.fail(&failure),
@@ -221,7 +225,7 @@ impl Entry {
         let Some(worker) = &mut self.worker else {
             return;
         };
-        match worker.ask(&Request::Epoch) {
+        match worker.ask(&WorkerRequest::Epoch) {
             Ok(Answer::Epoch(epoch)) => self.row.epochs.push(epoch),
             Ok(other) => self.fail(&Failure::misplaced(&other)),
             Err(failure) => self.fail(&failure),

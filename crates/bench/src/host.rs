@@ -5,7 +5,7 @@ use config::{CheckpointPolicy, ImageSize};
 use crate::case::Case;
 use crate::error::Result;
 use crate::matrix::Matrix;
-use crate::protocol::{Answer, Request, Spec};
+use crate::protocol::{Answer, Spec, WorkerRequest};
 use crate::results::HostRow;
 use crate::session::Session;
 use crate::worker::{Failure, Worker};
@@ -69,7 +69,7 @@ fn ask(session: &Session<'_>, case: &Case, count: u32) -> Result<Result<(f64, f6
         Ok(worker) => worker,
         Err(failure) => return Ok(Err(failure)),
     };
-    Ok(match worker.ask(&Request::Host { count }) {
+    Ok(match worker.ask(&WorkerRequest::Host { count }) {
         Ok(Answer::Host { step_ms, host_ms }) => Ok((step_ms, host_ms)),
         Ok(other) => Err(Failure::misplaced(&other)),
         Err(failure) => Err(failure),

@@ -1,5 +1,5 @@
 //! The protocol between driver and worker. The first line of a worker's stdin is a [`Spec`], each
-//! further line is a [`Request`], and each line of its stdout is an [`Answer`].
+//! further line is a [`WorkerRequest`], and each line of its stdout is an [`Answer`].
 //! `bench/pytorch/worker.py` speaks the same protocol.
 
 use std::path::PathBuf;
@@ -111,7 +111,7 @@ impl Spec {
 /// A request to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum WorkerRequest {
     /// Train this many steps and report their losses.
     Losses {
         /// Steps.
@@ -160,21 +160,21 @@ pub enum Request {
 pub enum Answer {
     /// The first answer: the case is built.
     Ready(Ready),
-    /// The answer to [`Request::Losses`] and [`Request::Validate`].
+    /// The answer to [`WorkerRequest::Losses`] and [`WorkerRequest::Validate`].
     Losses {
         /// The loss of each step.
         losses: Vec<f64>,
     },
-    /// The answer to [`Request::Times`].
+    /// The answer to [`WorkerRequest::Times`].
     Times {
         /// Milliseconds of each step on the CPU; on CUDA, their mean.
         step_ms: Vec<f64>,
     },
-    /// The answer to [`Request::Peak`].
+    /// The answer to [`WorkerRequest::Peak`].
     Peak(Peak),
-    /// The answer to [`Request::Epoch`].
+    /// The answer to [`WorkerRequest::Epoch`].
     Epoch(Epoch),
-    /// The answer to [`Request::Host`].
+    /// The answer to [`WorkerRequest::Host`].
     Host {
         /// The median milliseconds of a step.
         step_ms: f64,
@@ -270,10 +270,10 @@ mod tests {
     fn requests_are_lines_that_python_reads() {
         let line = |request| serde_json::to_string(&request).unwrap();
         assert_eq!(
-            line(Request::Times { count: 5 }),
+            line(WorkerRequest::Times { count: 5 }),
             r#"{"do":"times","count":5}"#
         );
-        assert_eq!(line(Request::Peak), r#"{"do":"peak"}"#);
+        assert_eq!(line(WorkerRequest::Peak), r#"{"do":"peak"}"#);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::journal::Part;
 use crate::matrix::Group;
 use crate::prediction;
-use crate::protocol::{Answer, Peak, Ready, Request, Spec};
+use crate::protocol::{Answer, Peak, Ready, Spec, WorkerRequest};
 use crate::results::{GroupInfo, Row, Status};
 use crate::shared::Shared;
 use crate::statistics::Ratio;
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Session<'_> {
 }
 
 /// A case that is being measured.
-struct Entry {
+struct RunningCase {
     case: Case,
     row: Row,
     /// The number of steps in a turn.
@@ -78,7 +78,7 @@ struct Prepared {
     count: u32,
 }
 
-impl Entry {
+impl RunningCase {
     fn new(group: &str, case: &Case) -> Self {
         Self {
             case: *case,
@@ -163,15 +163,15 @@ impl Session<'_> {
 
     /// Builds every worker in turn until the time budget runs out. Workers stay alive as long as all fit
     /// in memory at once.
-    fn prepare_all(&mut self, group: &Group) -> Result<(Vec<Entry>, bool)> {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn prepare_all(&mut self, group: &Group) -> Result<(Vec<RunningCase>, bool)> {
+        let mut entries: Vec<RunningCase> = Vec::new();
         let mut together = true;
         let mut used = 0_u64;
         for case in &group.cases {
             if self.out_of_time() && !entries.is_empty() {
                 break;
             }
-            let mut entry = Entry::new(&group.name, case);
+            let mut entry = RunningCase::new(&group.name, case);
             entry.row.predicted_peak_bytes = prediction::peak_bytes(case, self.ready);
             (self.say)(&format!("{}: {case}", group.name));
             // If free memory is unknown, one worker runs at a time.
@@ -230,10 +230,11 @@ impl Session<'_> {
     }
 
     fn examine(&self, mut worker: Worker, before: Option<u64>) -> Result<Prepared, Failure> {
-        let Answer::Losses { losses } = worker.ask(&Request::Losses { count: LOSSES })? else {
+        let Answer::Losses { losses } = worker.ask(&WorkerRequest::Losses { count: LOSSES })?
+        else {
             return Err(off_the_point());
         };
-        let Answer::Peak(peak) = worker.ask(&Request::Peak)? else {
+        let Answer::Peak(peak) = worker.ask(&WorkerRequest::Peak)? else {
             return Err(off_the_point());
         };
         // In a container NVML does not know the worker's process id. The figure is then the growth
@@ -271,7 +272,7 @@ impl Session<'_> {
     }
 
     /// Runs one turn of a case. After a failure its worker is gone.
-    fn turn(&mut self, entry: &mut Entry, together: bool) -> Result<Result<(), Failure>> {
+    fn turn(&mut self, entry: &mut RunningCase, together: bool) -> Result<Result<(), Failure>> {
         let mut worker = match entry.worker.take() {
             Some(worker) => worker,
             None => match Worker::start(self.programs, &self.spec(&entry.case)?)? {
@@ -292,14 +293,14 @@ impl Session<'_> {
 }
 
 /// Ends the workers.
-fn dismiss(entries: &mut [Entry]) {
+fn dismiss(entries: &mut [RunningCase]) {
     for entry in entries {
         entry.worker = None;
     }
 }
 
 fn time(worker: &mut Worker, count: u32) -> Result<f64, Failure> {
-    let Answer::Times { step_ms } = worker.ask(&Request::Times { count })? else {
+    let Answer::Times { step_ms } = worker.ask(&WorkerRequest::Times { count })? else {
         return Err(off_the_point());
     };
     median(&step_ms).ok_or_else(off_the_point)
@@ -319,17 +320,17 @@ fn fail(row: &mut Row, failure: &Failure) {
 
 /// Explains why `losses` come from different work, if they do. They are compared with Snug's row on
 /// the same batches, in the same precision if possible, otherwise in any precision.
-fn other_work(entries: &[Entry], case: &Case, losses: &[f64]) -> Option<String> {
+fn other_work(entries: &[RunningCase], case: &Case, losses: &[f64]) -> Option<String> {
     if let Some(bad) = losses.iter().find(|loss| !loss.is_finite()) {
         return Some(format!("a loss of {bad}"));
     }
-    let of_same_work = |entry: &&Entry| {
+    let of_same_work = |entry: &&RunningCase| {
         entry.case.implementation == Implementation::Snug
             && entry.row.status == Status::Ok
             && entry.case.work() == case.work()
     };
-    let candidates: Vec<&Entry> = entries.iter().filter(of_same_work).collect();
-    let same = |entry: &&&Entry| entry.case.precision == case.precision;
+    let candidates: Vec<&RunningCase> = entries.iter().filter(of_same_work).collect();
+    let same = |entry: &&&RunningCase| entry.case.precision == case.precision;
     let Some(reference) = candidates.iter().find(same).or(candidates.first()) else {
         // Snug's first row for a workload is the reference.
         let why = "nothing to compare with: Snug has no successful row on the same batches";
@@ -358,7 +359,7 @@ fn listed(losses: &[f64]) -> String {
     texts.join(", ")
 }
 
-fn finished(entries: Vec<Entry>) -> Vec<Row> {
+fn finished(entries: Vec<RunningCase>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for mut entry in entries {
         if entry.row.status == Status::Ok {
@@ -414,7 +415,7 @@ mod tests {
 
     use super::*;
 
-    fn entry(precision: Precision, losses: &[f64]) -> Entry {
+    fn entry(precision: Precision, losses: &[f64]) -> RunningCase {
         let case = Case {
             implementation: Implementation::Snug,
             img_size: ImageSize::new(32, 48),
@@ -428,9 +429,9 @@ mod tests {
         let mut row = Row::new("group", &case);
         row.status = Status::Ok;
         row.losses = losses.to_vec();
-        Entry {
+        RunningCase {
             row,
-            ..Entry::new("group", &case)
+            ..RunningCase::new("group", &case)
         }
     }
 

@@ -8,7 +8,7 @@ use config::{CheckpointPolicy, ImageSize, Precision};
 
 use crate::case::{Case, Implementation};
 use crate::error::{Error, Result};
-use crate::protocol::{Request, Spec};
+use crate::protocol::{Spec, WorkerRequest};
 use crate::worker::{Failure, Programs, Worker};
 
 /// The number of batches that steps take in turn. They are bytes of images and masks that stay on the device.
@@ -61,7 +61,7 @@ impl Shared {
             weights: name("weights"),
             batches: name("batches"),
         };
-        let request = Request::Export {
+        let request = WorkerRequest::Export {
             weights: files.weights.clone(),
             batches: files.batches.clone(),
             count: BATCHES,
@@ -77,7 +77,7 @@ impl Shared {
     /// Fails as [`Self::files`] does.
     pub fn pages(&self, case: &Case) -> Result<PathBuf> {
         let folder = self.folder.join("pages");
-        let request = Request::Pages {
+        let request = WorkerRequest::Pages {
             folder: folder.clone(),
             train: PAGES.0,
             val: PAGES.1,
@@ -86,7 +86,7 @@ impl Shared {
         Ok(folder)
     }
 
-    fn ask(&self, case: &Case, request: &Request) -> Result<()> {
+    fn ask(&self, case: &Case, request: &WorkerRequest) -> Result<()> {
         let snug = Case {
             implementation: Implementation::Snug,
             precision: Precision::Fp32,

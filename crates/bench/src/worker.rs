@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::Implementation;
 use crate::error::{Error, Result};
-use crate::protocol::{Answer, Ready, Request, Spec};
+use crate::protocol::{Answer, Ready, Spec, WorkerRequest};
 
 /// The time limit for building a worker, which creates the CUDA context and reads and checks data.
 const READY_IN: Duration = Duration::from_secs(900);
@@ -152,10 +152,10 @@ impl Worker {
     ///
     /// # Errors
     /// Fails with a [`Failure`], after which the worker is unusable.
-    pub fn ask(&mut self, request: &Request) -> std::result::Result<Answer, Failure> {
+    pub fn ask(&mut self, request: &WorkerRequest) -> std::result::Result<Answer, Failure> {
         let line = serde_json::to_string(request).unwrap_or_default();
         let within = match request {
-            Request::Epoch => EPOCH_IN,
+            WorkerRequest::Epoch => EPOCH_IN,
             _ => ANSWER_IN,
         };
         self.say_and_hear(&line, within)

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::Sample;
-use super::random::{Purpose, stream};
+use super::random::{RandomUse, stream};
 
 /// Contrast is scaled about mid-gray by a factor between 1 - `CONTRAST` and 1 + `CONTRAST`.
 const MAX_CONTRAST: f32 = 0.05;
@@ -32,7 +32,7 @@ pub struct Augmentation {
 impl Augmentation {
     /// The variation of sample `index` in `epoch`, a function of the arguments only.
     pub fn draw(seed: u64, epoch: u64, index: usize, height: usize, width: usize) -> Self {
-        let mut rng = stream(Purpose::Augment, seed, epoch, index as u64);
+        let mut rng = stream(RandomUse::Augment, seed, epoch, index as u64);
         let coin = |rng: &mut ChaCha8Rng| rng.random::<bool>();
         Self {
             flip_horizontal: coin(&mut rng),

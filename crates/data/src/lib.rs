@@ -27,4 +27,4 @@ mod verify;
 pub use error::DataError;
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig, default_workers, sample_order};
 pub use source::{DEFAULT_CACHE_BYTES, FolderSource, Sample, Source, SynthSource};
-pub use verify::{Summary, verify};
+pub use verify::{Verified, verify};

@@ -13,7 +13,7 @@ const MAX_SHOWN: usize = 8;
 
 /// A summary of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct Verified {
     /// Number of samples.
     pub samples: usize,
     /// Pixels of each class at the training size, by class; at least two entries.
@@ -26,7 +26,7 @@ pub struct Summary {
     pub max_size: (usize, usize),
 }
 
-impl Summary {
+impl Verified {
     /// Share of pixels that are not background, 0 to 1.
     pub fn foreground(&self) -> f64 {
         let all: u64 = self.class_pixels.iter().sum();
@@ -94,7 +94,7 @@ pub fn verify(
     source: &dyn Source,
     workers: usize,
     progress: impl Fn(usize, usize) + Sync,
-) -> Result<Summary, DataError> {
+) -> Result<Verified, DataError> {
     let workers = if workers == 0 {
         default_workers()
     } else {
@@ -102,7 +102,7 @@ pub fn verify(
     };
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
-        let mut summary = Summary::default();
+        let mut summary = Verified::default();
         let mut errors = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -117,9 +117,9 @@ pub fn verify(
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, source.len());
         }
     };
-    let mut summary = Summary {
+    let mut summary = Verified {
         class_pixels: vec![0; 2],
-        ..Summary::default()
+        ..Verified::default()
     };
     let mut errors = Vec::new();
     thread::scope(|scope| {

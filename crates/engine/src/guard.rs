@@ -20,9 +20,9 @@ use crate::error::{Error, Result};
 
 /// The share of a memory above which the guard steps in; above 1 it never does.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Threshold(f64);
+pub struct FillLimit(f64);
 
-impl Threshold {
+impl FillLimit {
     /// The GPU threshold of the guide's script.
     pub const GPU: Self = Self(0.95);
     /// The threshold of the guide's script for the machine's memory.
@@ -41,7 +41,7 @@ impl Threshold {
     }
 }
 
-impl FromStr for Threshold {
+impl FromStr for FillLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -58,7 +58,7 @@ impl FromStr for Threshold {
 
 /// Which memory is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum MemoryPlace {
     /// The run's GPU.
     Gpu,
     /// The memory of the machine or the container.
@@ -69,7 +69,7 @@ pub enum Place {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pressure {
     /// Which memory is short.
-    pub place: Place,
+    pub place: MemoryPlace,
     /// Bytes in use by all processes.
     pub used: Bytes,
     /// Total bytes of this memory.
@@ -79,7 +79,7 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    fn of(place: Place, free: u64, total: u64, threshold: Threshold) -> Option<Self> {
+    fn of(place: MemoryPlace, free: u64, total: u64, threshold: FillLimit) -> Option<Self> {
         let allowed = threshold.of(total)?;
         let used = total.saturating_sub(free);
         (used > allowed).then_some(Self {
@@ -96,7 +96,7 @@ impl Pressure {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for MemoryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gpu => "the GPU",
@@ -125,9 +125,9 @@ impl fmt::Display for Pressure {
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
     /// The threshold for the GPU's memory.
-    pub gpu: Threshold,
+    pub gpu: FillLimit,
     /// The threshold for the machine's memory.
-    pub ram: Threshold,
+    pub ram: FillLimit,
     /// Steps from one check to the next.
     pub every: NonZeroU64,
     /// Reads the machine's memory: [`machine::ram::read`], except in tests.
@@ -150,12 +150,12 @@ impl Guard {
                 device::obtainable_bytes(device)?,
                 device::total_bytes(device)?,
             );
-            Pressure::of(Place::Gpu, free, total, self.gpu)
+            Pressure::of(MemoryPlace::Gpu, free, total, self.gpu)
         };
         let on_machine = || {
             let ram = (self.read_ram)()?;
             let free = ram.available.0.saturating_sub(still_to_come);
-            Pressure::of(Place::Ram, free, ram.total.0, self.ram)
+            Pressure::of(MemoryPlace::Ram, free, ram.total.0, self.ram)
         };
         let gpu = device.is_cuda().then(on_gpu).flatten();
         match gpu.or_else(on_machine) {
@@ -173,29 +173,32 @@ mod tests {
 
     #[test]
     fn thresholds_are_shares() {
-        assert_eq!("0.9".parse(), Ok(Threshold::RAM));
-        assert_eq!("off".parse(), Ok(Threshold::OFF));
+        assert_eq!("0.9".parse(), Ok(FillLimit::RAM));
+        assert_eq!("off".parse(), Ok(FillLimit::OFF));
         for wrong in ["0", "-1", "1.5", "90", "90%", "nan", "inf", ""] {
-            assert!(wrong.parse::<Threshold>().is_err(), "{wrong}");
+            assert!(wrong.parse::<FillLimit>().is_err(), "{wrong}");
         }
-        assert_eq!(Threshold::RAM.of(1000), Some(900));
-        assert_eq!(Threshold::OFF.of(1000), None);
+        assert_eq!(FillLimit::RAM.of(1000), Some(900));
+        assert_eq!(FillLimit::OFF.of(1000), None);
     }
 
     #[test]
     fn pressure_begins_above_the_threshold() {
-        let of = |free| Pressure::of(Place::Ram, free, 1000, Threshold::RAM);
+        let of = |free| Pressure::of(MemoryPlace::Ram, free, 1000, FillLimit::RAM);
         assert_eq!(of(100), None);
         let pressure = of(60).unwrap();
         assert_eq!(pressure.excess_bytes(), 40);
-        assert_eq!(Pressure::of(Place::Gpu, 0, 1000, Threshold::OFF), None);
+        assert_eq!(
+            Pressure::of(MemoryPlace::Gpu, 0, 1000, FillLimit::OFF),
+            None
+        );
     }
 
     #[test]
     fn what_is_still_to_come_counts() {
         let guard = Guard {
-            gpu: Threshold::OFF,
-            ram: Threshold::RAM,
+            gpu: FillLimit::OFF,
+            ram: FillLimit::RAM,
             every: NonZeroU64::MIN,
             read_ram: || {
                 Some(Ram {
@@ -212,8 +215,8 @@ mod tests {
     #[test]
     fn a_machine_is_never_empty() {
         let guard = Guard {
-            gpu: Threshold::OFF,
-            ram: Threshold(1e-9),
+            gpu: FillLimit::OFF,
+            ram: FillLimit(1e-9),
             every: NonZeroU64::new(3).unwrap(),
             read_ram: ram::read,
         };

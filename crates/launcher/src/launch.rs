@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use crate::error::{Error, Result};
 use crate::program;
-use crate::search::Search;
+use crate::search::LibtorchSearch;
 use crate::torch::Torch;
 
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
@@ -32,14 +32,14 @@ pub fn folder() -> Result<PathBuf> {
 /// On Unix this returns on failure only.
 ///
 /// # Errors
-/// As [`Search::find`]; [`Error::NoProgram`] or [`Error::Start`] if the program is missing or
+/// As [`LibtorchSearch::find`]; [`Error::NoProgram`] or [`Error::Start`] if the program is missing or
 /// cannot be started.
 pub fn launch(folder: &Path, args: Vec<OsString>) -> Result<ExitCode> {
     let path = folder.join("libexec").join("train");
     if !path.is_file() {
         return Err(Error::NoProgram { path });
     }
-    let search = Search::of_process(path, folder.to_path_buf());
+    let search = LibtorchSearch::of_process(path, folder.to_path_buf());
     let torch = search.find()?;
     let mut command = Command::new(&search.program);
     command.args(args).env(LIBRARY_PATH, library_path(&torch));

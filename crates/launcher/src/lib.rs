@@ -25,6 +25,6 @@ mod torch;
 
 pub use error::{Error, Result, with_causes};
 pub use launch::{folder, launch};
-pub use python::{Answer, Python, candidates};
-pub use search::{Place, Search, Tried, Why};
+pub use python::{Python, PythonAnswer, candidates};
+pub use search::{LibtorchSearch, SearchPlace, Tried, Why};
 pub use torch::{Flaw, Torch, Use, VERSION, inspect};

@@ -32,7 +32,7 @@ pub struct Python {
 
 /// What a Python reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct PythonAnswer {
     /// The interpreter that answered.
     pub executable: PathBuf,
     /// The folder of its torch, if it has one.
@@ -62,7 +62,7 @@ impl Python {
     ///
     /// # Errors
     /// If the Python does not exist or does not answer.
-    pub fn ask(&self) -> Result<Answer> {
+    pub fn ask(&self) -> Result<PythonAnswer> {
         let said = program::stdout_of(self.command().args(["-c", TORCH_SCRIPT]))?;
         Ok(parse_answer(&said))
     }
@@ -110,11 +110,11 @@ pub fn candidates() -> Vec<Python> {
 }
 
 /// Reads the last two lines, because a Python may be configured to print a greeting.
-fn parse_answer(said: &str) -> Answer {
+fn parse_answer(said: &str) -> PythonAnswer {
     let said = said.strip_suffix('\n').unwrap_or(said);
     let mut lines = said.rsplit('\n').map(str::trim);
     let torch = lines.next().unwrap_or_default();
-    Answer {
+    PythonAnswer {
         executable: PathBuf::from(lines.next().unwrap_or_default()),
         torch: (!torch.is_empty()).then(|| PathBuf::from(torch)),
     }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        let answer = |executable: &str, torch: Option<&str>| Answer {
+        let answer = |executable: &str, torch: Option<&str>| PythonAnswer {
             executable: executable.into(),
             torch: torch.map(PathBuf::from),
         };

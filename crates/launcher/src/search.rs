@@ -16,7 +16,7 @@ const BESIDE: [&str; 2] = ["libtorch", "torch"];
 
 /// Where to look, and for which program.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub struct LibtorchSearch {
     /// The program that needs libtorch.
     pub program: PathBuf,
     /// `LIBTORCH`. If it is set, the search looks nowhere else.
@@ -31,7 +31,7 @@ pub struct Search {
 #[derive(Debug)]
 pub struct Tried {
     /// The place.
-    pub place: Place,
+    pub place: SearchPlace,
     /// Why it was skipped.
     pub why: Why,
 }
@@ -39,7 +39,7 @@ pub struct Tried {
 /// A place to look in.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Place {
+pub enum SearchPlace {
     /// The environment variable `LIBTORCH`.
     Variable,
     /// The torch of a Python.
@@ -83,14 +83,14 @@ pub enum Why {
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Variable => write!(f, "`LIBTORCH`: {}", self.why),
-            Place::Python(python) => write!(f, "`{python}`: {}", self.why),
-            Place::Beside(dir) => write!(f, "`{}`: {}", dir.display(), self.why),
+            SearchPlace::Variable => write!(f, "`LIBTORCH`: {}", self.why),
+            SearchPlace::Python(python) => write!(f, "`{python}`: {}", self.why),
+            SearchPlace::Beside(dir) => write!(f, "`{}`: {}", dir.display(), self.why),
         }
     }
 }
 
-impl Search {
+impl LibtorchSearch {
     /// The places that this process's environment names.
     pub fn of_process(program: PathBuf, folder: PathBuf) -> Self {
         Self {
@@ -118,14 +118,14 @@ impl Search {
             });
         }
         let mut tried = vec![Tried {
-            place: Place::Variable,
+            place: SearchPlace::Variable,
             why: Why::NotSet,
         }];
         for python in &self.pythons {
             match self.of_python(python)? {
                 Ok(torch) => return Ok(torch),
                 Err(why) => tried.push(Tried {
-                    place: Place::Python(python.clone()),
+                    place: SearchPlace::Python(python.clone()),
                     why,
                 }),
             }
@@ -137,7 +137,7 @@ impl Search {
                 Err(flaw) => Why::Folder(flaw),
             };
             tried.push(Tried {
-                place: Place::Beside(dir),
+                place: SearchPlace::Beside(dir),
                 why,
             });
         }

@@ -25,13 +25,13 @@ pub struct State {
 /// earlier state; the outermost scope clears the cast cache.
 #[derive(Debug)]
 #[must_use = "the scope ends when this is dropped"]
-pub struct Guard {
+pub struct AutocastGuard {
     previous: ffi::Autocast,
     /// The state belongs to the thread, so the guard may not leave it.
     not_send: PhantomData<*const ()>,
 }
 
-impl Guard {
+impl AutocastGuard {
     /// Enters a scope for the device type of `device`.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for AutocastGuard {
     fn drop(&mut self) {
         // SAFETY: `previous` is what `enter` wrote. Restoring thread-local values
         // cannot fail, and a destructor could not report it.

@@ -158,7 +158,7 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
-    use crate::autocast::{Guard, State};
+    use crate::autocast::{AutocastGuard, State};
 
     /// Input `[2, 4, 6, 10]`, weight and bias of a transposed convolution, all requiring gradients.
     fn leaves(channels_last: bool) -> [Tensor; 3] {
@@ -209,7 +209,7 @@ mod tests {
                     dtype,
                     cache_enabled: false,
                 };
-                Guard::enter(Device::Cpu, state).unwrap()
+                AutocastGuard::enter(Device::Cpu, state).unwrap()
             });
             let (ours, theirs) = (leaves(channels_last), leaves(channels_last));
             let [input, weight, bias] = &ours;

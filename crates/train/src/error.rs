@@ -9,7 +9,7 @@ use config::{ConfigError, Place};
 use crate::usage::UsageError;
 use data::DataError;
 use engine::Error as Engine;
-use engine::guard::Place as Full;
+use engine::guard::MemoryPlace as Full;
 use engine::trainer::Cause;
 
 /// Failure of a command.

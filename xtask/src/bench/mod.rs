@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 use crate::{flags, run, setup};
 
 const AGAINST: &str = "--against-pytorch";
@@ -19,7 +19,7 @@ const PYTHON: &str = "--python";
 const HELP: [&str; 2] = ["--help", "-h"];
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Bench,
     console: &Console,
 ) -> Result<ExitCode, Error> {

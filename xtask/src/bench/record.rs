@@ -11,7 +11,7 @@ use bench::{markdown, scatter};
 use crate::console::Console;
 use crate::error::Error;
 use crate::files::{sorted, unreadable, unwritable};
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 /// The pages with figures, where the measurements are as seen from each, and what makes its figures.
 const PAGES: [(&str, &str, Figures); 2] = [
@@ -22,7 +22,7 @@ const PAGES: [(&str, &str, Figures); 2] = [
 type Figures = fn(&[(String, Results)], &str) -> String;
 
 /// Copies a file of results into `docs/measurements`, and updates the figures of the README.
-pub(super) fn take(workspace: &Workspace, file: &Path, console: &Console) -> Result<(), Error> {
+pub(super) fn take(workspace: &Checkout, file: &Path, console: &Console) -> Result<(), Error> {
     let results = Results::read(file)?;
     let path = folder(workspace).join(format!("{}.json", stem(&results)));
     refuse_to_lose(&path, &results)?;
@@ -56,7 +56,7 @@ fn refuse_to_lose(path: &Path, new: &Results) -> Result<(), Error> {
 }
 
 /// Remakes pages, pictures and the README's figures from the files.
-pub(super) fn refresh(workspace: &Workspace, console: &Console) -> Result<(), Error> {
+pub(super) fn refresh(workspace: &Checkout, console: &Console) -> Result<(), Error> {
     for (path, wanted) in wanted(workspace)? {
         if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
             write(&path, &wanted)?;
@@ -67,7 +67,7 @@ pub(super) fn refresh(workspace: &Workspace, console: &Console) -> Result<(), Er
 }
 
 /// Every file that differs from what `docs/measurements` would make, one line each.
-pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
+pub(crate) fn check(workspace: &Checkout) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     for (path, wanted) in wanted(workspace)? {
         if fs::read_to_string(&path).ok().as_ref() != Some(&wanted) {
@@ -82,7 +82,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
 }
 
 /// Every file that is made from measurements, with its text.
-fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
+fn wanted(workspace: &Checkout) -> Result<Vec<(PathBuf, String)>, Error> {
     let mut wanted = Vec::new();
     let mut all = Vec::new();
     for path in sorted(&folder(workspace))? {
@@ -115,7 +115,7 @@ fn wanted(workspace: &Workspace) -> Result<Vec<(PathBuf, String)>, Error> {
     Ok(wanted)
 }
 
-fn folder(workspace: &Workspace) -> PathBuf {
+fn folder(workspace: &Checkout) -> PathBuf {
     workspace.root().join("docs").join("measurements")
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::error::Error;
 use crate::run;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 /// A rule: the dependency tree of a package must not contain the named packages.
 struct Rule {
@@ -80,7 +80,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// All violations, one line each.
-pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
+pub(super) fn check(workspace: &Checkout) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     for rule in RULES {
         let tree = tree(workspace, rule)?;
@@ -89,7 +89,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
     Ok(violations)
 }
 
-fn tree(workspace: &Workspace, rule: &Rule) -> Result<String, Error> {
+fn tree(workspace: &Checkout, rule: &Rule) -> Result<String, Error> {
     let mut cargo = run::cargo(workspace);
     cargo
         .current_dir(workspace.root())

@@ -11,8 +11,8 @@ use clap::ValueEnum as _;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::flags::{self, Step};
-use crate::workspace::Workspace;
+use crate::flags::{self, CiStep};
+use crate::workspace::Checkout;
 use crate::{run, setup, test};
 
 /// All features, so that code behind any of them is checked.
@@ -31,11 +31,11 @@ const COMBINATIONS: [&str; 8] = [
 ];
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Ci,
     console: &Console,
 ) -> Result<ExitCode, Error> {
-    let steps: Vec<Step> = Step::value_variants()
+    let steps: Vec<CiStep> = CiStep::value_variants()
         .iter()
         .copied()
         .filter(|step| flags.only.is_empty() || flags.only.contains(step))
@@ -54,7 +54,7 @@ pub(crate) fn run(
             console.error(&error);
             false
         });
-        table.push(Row {
+        table.push(Outcome {
             name,
             ok,
             took: start.elapsed(),
@@ -73,13 +73,13 @@ pub(crate) fn run(
 }
 
 #[derive(Debug)]
-struct Row {
+struct Outcome {
     name: String,
     ok: bool,
     took: Duration,
 }
 
-impl std::fmt::Display for Row {
+impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let verdict = if self.ok { "ok" } else { "FAILED" };
         write!(
@@ -91,39 +91,39 @@ impl std::fmt::Display for Row {
     }
 }
 
-fn name(step: Step) -> String {
+fn name(step: CiStep) -> String {
     step.to_possible_value()
         .map_or_else(String::new, |it| it.get_name().to_owned())
 }
 
-fn needs_libtorch(step: Step) -> bool {
+fn needs_libtorch(step: CiStep) -> bool {
     match step {
-        Step::Fmt | Step::Invariants | Step::Sources | Step::Figures => false,
-        Step::Clippy | Step::Features | Step::Docs | Step::Tests => true,
+        CiStep::Fmt | CiStep::Invariants | CiStep::Sources | CiStep::Figures => false,
+        CiStep::Clippy | CiStep::Features | CiStep::Docs | CiStep::Tests => true,
     }
 }
 
-fn run_step(step: Step, workspace: &Workspace, console: &Console) -> Result<bool, Error> {
+fn run_step(step: CiStep, workspace: &Checkout, console: &Console) -> Result<bool, Error> {
     match step {
-        Step::Fmt => cargo(workspace, &["fmt", "--all", "--check"], &[]),
-        Step::Invariants => Ok(report(&invariants::check(workspace)?, console)),
-        Step::Sources => Ok(report(&sources::check(workspace)?, console)),
-        Step::Figures => Ok(report(&crate::bench::check(workspace)?, console)),
-        Step::Clippy => {
+        CiStep::Fmt => cargo(workspace, &["fmt", "--all", "--check"], &[]),
+        CiStep::Invariants => Ok(report(&invariants::check(workspace)?, console)),
+        CiStep::Sources => Ok(report(&sources::check(workspace)?, console)),
+        CiStep::Figures => Ok(report(&crate::bench::check(workspace)?, console)),
+        CiStep::Clippy => {
             let mut args = vec!["clippy", "--workspace", "--all-targets", "--features", FULL];
             args.extend(["--keep-going", "--", "--deny", "warnings"]);
             cargo(workspace, &args, &[])
         }
-        Step::Features => features(workspace, console),
-        Step::Docs => {
+        CiStep::Features => features(workspace, console),
+        CiStep::Docs => {
             let args = ["doc", "--workspace", "--no-deps", "--features", FULL];
             cargo(workspace, &args, &[("RUSTDOCFLAGS", "--deny warnings")])
         }
-        Step::Tests => run::succeeds(&mut test::command(workspace)),
+        CiStep::Tests => run::succeeds(&mut test::command(workspace)),
     }
 }
 
-fn features(workspace: &Workspace, console: &Console) -> Result<bool, Error> {
+fn features(workspace: &Checkout, console: &Console) -> Result<bool, Error> {
     let mut all_ok = true;
     for combination in COMBINATIONS {
         let args = ["check", "--package", "train", "--features", combination];
@@ -149,7 +149,7 @@ fn report(violations: &[String], console: &Console) -> bool {
     violations.is_empty()
 }
 
-fn cargo(workspace: &Workspace, args: &[&str], env: &[(&str, &str)]) -> Result<bool, Error> {
+fn cargo(workspace: &Checkout, args: &[&str], env: &[(&str, &str)]) -> Result<bool, Error> {
     let mut command = run::cargo(workspace);
     command
         .current_dir(workspace.root())
@@ -177,7 +177,7 @@ mod tests {
     fn summary_lines_stand_in_columns() {
         let row = |name: &str, ok| {
             let took = Duration::from_millis(12_340);
-            Row {
+            Outcome {
                 name: name.to_owned(),
                 ok,
                 took,

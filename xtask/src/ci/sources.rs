@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::error::Error;
 use crate::run;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 use super::rust_code;
 
@@ -34,7 +34,7 @@ const REGISTRY_HOSTS: [&str; 6] = [
 const LOCK_FILES: [&str; 2] = ["Cargo.lock", "fuzz/Cargo.lock"];
 
 /// All violations, one line each.
-pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
+pub(super) fn check(workspace: &Checkout) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
     let mut composing = Vec::new();
     for path in files(workspace)? {
@@ -67,7 +67,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>, Error> {
 }
 
 /// Files that git tracks or would track, relative to the root.
-fn files(workspace: &Workspace) -> Result<Vec<String>, Error> {
+fn files(workspace: &Checkout) -> Result<Vec<String>, Error> {
     let mut git = Command::new("git");
     git.current_dir(workspace.root());
     git.args([

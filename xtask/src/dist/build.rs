@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::console::Console;
 use crate::error::Error;
 use crate::run;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 /// The paths of the programs.
 #[derive(Debug)]
-pub(crate) struct Programs {
+pub(crate) struct Binaries {
     pub(crate) train: PathBuf,
     pub(crate) launcher: PathBuf,
     pub(crate) advisor: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) struct Programs {
 
 /// Compiles them in their own target folder: they need other compiler flags than the rest of the
 /// checkout, and in a shared folder each build would invalidate the other.
-pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Programs, Error> {
+pub(crate) fn programs(workspace: &Checkout, console: &Console) -> Result<Binaries, Error> {
     console.say("dist: building the programs (takes minutes the first time)");
     let target_dir = workspace.root().join("target").join("dist-build");
     let mut cargo = run::cargo(workspace);
@@ -44,7 +44,7 @@ pub(crate) fn programs(workspace: &Workspace, console: &Console) -> Result<Progr
         return Err(Error::Build);
     }
     let program = |name: &str| target_dir.join("release").join(name);
-    Ok(Programs {
+    Ok(Binaries {
         train: program("train"),
         launcher: program("snug-launcher"),
         advisor: program("advisor"),

@@ -7,9 +7,9 @@ use config::Bytes;
 
 use crate::error::Error;
 use crate::files::{copy, sorted, unreadable, unwritable};
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
-use super::build::Programs;
+use super::build::Binaries;
 
 /// Folders of the checkout that are included, if they exist.
 const FOLDERS: [&str; 2] = ["presets", "bench/pytorch"];
@@ -17,7 +17,7 @@ const FILES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 /// A program or a folder, and its size.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct DistPart {
     pub(crate) name: &'static str,
     pub(crate) bytes: u64,
 }
@@ -25,13 +25,13 @@ pub(crate) struct Part {
 /// Fills `folder` with everything but the README, which describes the rest.
 pub(crate) fn lay_out(
     folder: &Path,
-    workspace: &Workspace,
-    programs: &Programs,
-) -> Result<Vec<Part>, Error> {
+    workspace: &Checkout,
+    programs: &Binaries,
+) -> Result<Vec<DistPart>, Error> {
     let mut parts = Vec::new();
     let mut done = |name: &'static str| -> Result<(), Error> {
         let bytes = bytes_in(&folder.join(name))?;
-        parts.push(Part { name, bytes });
+        parts.push(DistPart { name, bytes });
         Ok(())
     };
     for (name, from) in PROGRAMS.into_iter().zip(programs.in_order()) {
@@ -58,7 +58,7 @@ pub(crate) fn lay_out(
 /// The launcher gets the name that people call.
 const PROGRAMS: [&str; 3] = ["train", "libexec/train", "advisor"];
 
-impl Programs {
+impl Binaries {
     fn in_order(&self) -> [&Path; 3] {
         [&self.launcher, &self.train, &self.advisor]
     }
@@ -70,7 +70,7 @@ pub(crate) fn programs(folder: &Path) -> [PathBuf; 3] {
 }
 
 /// One line for each part, and the total.
-pub(crate) fn table(parts: &[Part]) -> String {
+pub(crate) fn table(parts: &[DistPart]) -> String {
     let total = parts.iter().map(|it| it.bytes).sum();
     let lines = parts.iter().map(|it| (it.name, it.bytes));
     lines
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn sizes() {
         let parts = [("train", 1 << 10), ("libexec/train", 10 << 20)];
-        let parts = parts.map(|(name, bytes)| Part { name, bytes });
+        let parts = parts.map(|(name, bytes)| DistPart { name, bytes });
         assert_eq!(
             table(&parts),
             "train              1.0 KiB\n\

@@ -19,14 +19,14 @@ use config::Bytes;
 use crate::console::Console;
 use crate::error::Error;
 use crate::files::{remove, unwritable};
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 use crate::{flags, setup};
 
 /// Largest allowed size of a distribution, unpacked.
 const LIMIT_BYTES: u64 = 40 * Bytes::MIB;
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Dist,
     console: &Console,
 ) -> Result<ExitCode, Error> {

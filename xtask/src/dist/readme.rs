@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::files::{unreadable, unwritable};
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
-use super::contents::{self, Part};
+use super::contents::{self, DistPart};
 use super::elf::Needs;
 
 const TEMPLATE: &str = include_str!("readme.md");
@@ -17,8 +17,8 @@ const EXIT_CODES: &str = "docs/guide/runs.md";
 /// Writes the README into `folder`.
 pub(crate) fn write(
     folder: &Path,
-    workspace: &Workspace,
-    parts: &[Part],
+    workspace: &Checkout,
+    parts: &[DistPart],
     needs: &Needs,
 ) -> Result<(), Error> {
     let of_checkout = workspace.root().join(EXIT_CODES);

@@ -11,16 +11,16 @@ use crate::error::Error;
 
 use super::pip::Dependencies;
 use super::requirements::{self, Requirement};
-use super::store::{Installed, Source, Stage, Store};
-use super::{Half, pip, toolchain, verify};
+use super::store::{InstallStage, Installed, LibtorchStore, Origin};
+use super::{LibtorchHalf, pip, toolchain, verify};
 
 const GIB: u64 = 1 << 30;
 
 /// Installs torch and the libraries of `half`, and replaces an earlier installation.
 pub(crate) fn from_nothing(
-    store: &Store,
+    store: &LibtorchStore,
     python: &Python,
-    half: Half,
+    half: LibtorchHalf,
     console: &Console,
 ) -> Result<Installed, Error> {
     toolchain::check_disk(store.dir(), needed_bytes(half))?;
@@ -52,14 +52,14 @@ pub(crate) fn from_nothing(
 
 /// Adds the CUDA libraries to an installed torch.
 pub(crate) fn add_cuda(
-    store: &Store,
+    store: &LibtorchStore,
     python: &Python,
     installed: &Installed,
     console: &Console,
 ) -> Result<Installed, Error> {
     toolchain::check_disk(
         store.dir(),
-        needed_bytes(Half::Cuda) - needed_bytes(Half::Cpu),
+        needed_bytes(LibtorchHalf::Cuda) - needed_bytes(LibtorchHalf::Cpu),
     )?;
     console.say(format_args!(
         "libtorch: adding the CUDA libraries to {}",
@@ -70,24 +70,24 @@ pub(crate) fn add_cuda(
         python,
         &stage,
         &metadata(store.dir(), "torch-")?,
-        Half::Cuda,
+        LibtorchHalf::Cuda,
         console,
     )?;
     store.publish(&stage, |name| name.starts_with("nvidia"))?;
-    let installed = finish(store, Half::Cuda)?;
-    verify::load(&installed.torch, python, Half::Cuda)
+    let installed = finish(store, LibtorchHalf::Cuda)?;
+    verify::load(&installed.torch, python, LibtorchHalf::Cuda)
         .map_err(|flaw| Error::BadInstall { flaw })?;
     Ok(installed)
 }
 
-fn finish(store: &Store, half: Half) -> Result<Installed, Error> {
+fn finish(store: &LibtorchStore, half: LibtorchHalf) -> Result<Installed, Error> {
     let torch = verify::inspect(&store.dir().join("torch"))
         .and_then(|torch| verify::compare_with_records(store.dir()).map(|()| torch))
         .map_err(|flaw| Error::BadInstall { flaw })?;
     let installed = Installed {
         torch,
         half,
-        source: Source::Pip,
+        source: Origin::Pip,
     };
     store.mark(&installed)?;
     Ok(installed)
@@ -95,9 +95,9 @@ fn finish(store: &Store, half: Half) -> Result<Installed, Error> {
 
 fn install_nvidia(
     python: &Python,
-    stage: &Stage,
+    stage: &InstallStage,
     of_torch: &[Requirement],
-    half: Half,
+    half: LibtorchHalf,
     console: &Console,
 ) -> Result<(), Error> {
     let mut of_toolkit = Vec::new();
@@ -155,9 +155,9 @@ fn metadata(target: &Path, prefix: &str) -> Result<Vec<Requirement>, Error> {
 
 /// Space for the wheels, their unpacked files, and pip's own copy of the wheels. `.libtorch`
 /// was measured at its largest, 1.7 GiB and 5.6 GiB; the copy adds 0.5 and 2.2 GiB.
-fn needed_bytes(half: Half) -> u64 {
+fn needed_bytes(half: LibtorchHalf) -> u64 {
     match half {
-        Half::Cpu => 3 * GIB,
-        Half::Cuda => 9 * GIB,
+        LibtorchHalf::Cpu => 3 * GIB,
+        LibtorchHalf::Cuda => 9 * GIB,
     }
 }

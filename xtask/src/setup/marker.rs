@@ -1,18 +1,18 @@
 //! The marker `installed.toml`: it says which half of libtorch is in `.libtorch`, and
 //! where it came from.
 
-use super::Half;
-use super::store::{Installed, Source};
+use super::LibtorchHalf;
+use super::store::{Installed, Origin};
 
 pub(super) fn text(installed: &Installed) -> String {
     let half = match installed.half {
-        Half::Cpu => "cpu",
-        Half::Cuda => "cuda",
+        LibtorchHalf::Cpu => "cpu",
+        LibtorchHalf::Cuda => "cuda",
     };
     let source = match &installed.source {
-        Source::Pip => "pip".to_owned(),
-        Source::Python(python) => format!("python {python}"),
-        Source::Flag => "--libtorch".to_owned(),
+        Origin::Pip => "pip".to_owned(),
+        Origin::Python(python) => format!("python {python}"),
+        Origin::Flag => "--libtorch".to_owned(),
     };
     format!(
         "# Written last by `cargo xtask setup`, which removes it first.\n\
@@ -21,7 +21,7 @@ pub(super) fn text(installed: &Installed) -> String {
     )
 }
 
-pub(super) fn parse(text: &str) -> (Option<Half>, Option<Source>) {
+pub(super) fn parse(text: &str) -> (Option<LibtorchHalf>, Option<Origin>) {
     let value = |key: &str| {
         let line = text
             .lines()
@@ -29,16 +29,16 @@ pub(super) fn parse(text: &str) -> (Option<Half>, Option<Source>) {
         line.strip_suffix('\'')
     };
     let half = match value("half") {
-        Some("cpu") => Some(Half::Cpu),
-        Some("cuda") => Some(Half::Cuda),
+        Some("cpu") => Some(LibtorchHalf::Cpu),
+        Some("cuda") => Some(LibtorchHalf::Cuda),
         _ => None,
     };
     let source = match value("source") {
-        Some("pip") => Some(Source::Pip),
-        Some("--libtorch") => Some(Source::Flag),
+        Some("pip") => Some(Origin::Pip),
+        Some("--libtorch") => Some(Origin::Flag),
         Some(other) => other
             .strip_prefix("python ")
-            .map(|it| Source::Python(it.to_owned())),
+            .map(|it| Origin::Python(it.to_owned())),
         None => None,
     };
     (half, source)
@@ -54,11 +54,11 @@ mod tests {
     #[test]
     fn a_marker_is_read_back() {
         for source in [
-            Source::Pip,
-            Source::Flag,
-            Source::Python("/a b/it's/python".to_owned()),
+            Origin::Pip,
+            Origin::Flag,
+            Origin::Python("/a b/it's/python".to_owned()),
         ] {
-            for half in [Half::Cpu, Half::Cuda] {
+            for half in [LibtorchHalf::Cpu, LibtorchHalf::Cuda] {
                 let torch = Torch {
                     dir: PathBuf::new(),
                     version: "2.11.0+cu130".to_owned(),

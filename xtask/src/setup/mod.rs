@@ -23,21 +23,21 @@ use launcher::{Flaw, Python, Torch};
 use crate::console::Console;
 use crate::error::Error;
 use crate::flags;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
 pub(crate) use self::packages::python_with_torch;
 
-use self::store::{Installed, Source, State, Store};
+use self::store::{Installed, LibtorchStore, Origin, StoreState};
 
 /// How much of libtorch works. The wheel is always the same, but the NVIDIA libraries
 /// that it needs at run time differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Half {
+pub(crate) enum LibtorchHalf {
     Cpu,
     Cuda,
 }
 
-impl fmt::Display for Half {
+impl fmt::Display for LibtorchHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cpu => "CPU",
@@ -47,7 +47,7 @@ impl fmt::Display for Half {
 }
 
 pub(crate) fn run(
-    workspace: &Workspace,
+    workspace: &Checkout,
     flags: &flags::Setup,
     console: &Console,
 ) -> Result<ExitCode, Error> {
@@ -57,17 +57,17 @@ pub(crate) fn run(
 
 /// Sets up, unless a complete libtorch is already installed; this check takes
 /// milliseconds. `train`, `test` and `ci` start here.
-pub(crate) fn ensure(workspace: &Workspace, console: &Console) -> Result<(), Error> {
+pub(crate) fn ensure(workspace: &Checkout, console: &Console) -> Result<(), Error> {
     if let Some(dir) = workspace.user_libtorch() {
         return given(&dir, "LIBTORCH").map(drop);
     }
-    if let State::Ready(_) = Store::new(workspace.store()).state()? {
+    if let StoreState::Ready(_) = LibtorchStore::new(workspace.store()).state()? {
         return Ok(());
     }
     set_up(workspace, &flags::Setup::default(), console)
 }
 
-fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Result<(), Error> {
+fn set_up(workspace: &Checkout, flags: &flags::Setup, console: &Console) -> Result<(), Error> {
     toolchain::check_compiler()?;
     if let Some(dir) = workspace.user_libtorch() {
         if flags.libtorch.is_some() {
@@ -80,7 +80,7 @@ fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Res
         ));
         return Ok(());
     }
-    let store = Store::new(workspace.store());
+    let store = LibtorchStore::new(workspace.store());
     let _lock = store.lock(console)?;
     store.sweep(console);
 
@@ -93,38 +93,42 @@ fn set_up(workspace: &Workspace, flags: &flags::Setup, console: &Console) -> Res
     Ok(())
 }
 
-fn wanted(flags: &flags::Setup, console: &Console) -> Half {
+fn wanted(flags: &flags::Setup, console: &Console) -> LibtorchHalf {
     if flags.cuda {
-        return Half::Cuda;
+        return LibtorchHalf::Cuda;
     }
     if flags.cpu {
-        return Half::Cpu;
+        return LibtorchHalf::Cpu;
     }
     match toolchain::gpu() {
         Some(name) => {
             console.say(format_args!("libtorch: found a GPU ({name})"));
-            Half::Cuda
+            LibtorchHalf::Cuda
         }
-        None => Half::Cpu,
+        None => LibtorchHalf::Cpu,
     }
 }
 
-fn find_or_install(store: &Store, want: Half, console: &Console) -> Result<Installed, Error> {
+fn find_or_install(
+    store: &LibtorchStore,
+    want: LibtorchHalf,
+    console: &Console,
+) -> Result<Installed, Error> {
     let installed = match store.state()? {
-        State::Ready(installed) if installed.half >= want => {
+        StoreState::Ready(installed) if installed.half >= want => {
             store.mark(&installed)?;
             return Ok(installed);
         }
-        State::Ready(installed) => Some(installed),
-        State::Absent => None,
-        State::Broken(flaw) => {
+        StoreState::Ready(installed) => Some(installed),
+        StoreState::Absent => None,
+        StoreState::Broken(flaw) => {
             console.say(format_args!(
                 "libtorch: the installation in `.libtorch` is broken ({flaw}); repairing it"
             ));
             None
         }
     };
-    if let Some(installed) = installed.filter(|it| it.source == Source::Pip) {
+    if let Some(installed) = installed.filter(|it| it.source == Origin::Pip) {
         let python = find::python_with_pip()?;
         return install::add_cuda(store, &python, &installed, console);
     }
@@ -139,9 +143,9 @@ fn find_or_install(store: &Store, want: Half, console: &Console) -> Result<Insta
 /// Links the torch of `python`, if it has a usable one. If it cannot be used, a line
 /// says why, because the user would wonder.
 fn link_python(
-    store: &Store,
+    store: &LibtorchStore,
     python: &Python,
-    want: Half,
+    want: LibtorchHalf,
     console: &Console,
 ) -> Result<Option<Installed>, Error> {
     let torch = python.ask().ok().and_then(|it| it.torch);
@@ -154,7 +158,7 @@ fn link_python(
     });
     match usable {
         Ok(torch) => store
-            .link(&torch, want, Source::Python(python.to_string()))
+            .link(&torch, want, Origin::Python(python.to_string()))
             .map(Some),
         Err(flaw) => {
             console.say(format_args!(
@@ -165,9 +169,13 @@ fn link_python(
     }
 }
 
-fn link_given(store: &Store, dir: &Path, flags: &flags::Setup) -> Result<Installed, Error> {
+fn link_given(store: &LibtorchStore, dir: &Path, flags: &flags::Setup) -> Result<Installed, Error> {
     let torch = given(dir, "--libtorch")?;
-    let half = if flags.cuda { Half::Cuda } else { Half::Cpu };
+    let half = if flags.cuda {
+        LibtorchHalf::Cuda
+    } else {
+        LibtorchHalf::Cpu
+    };
     // Loading it needs a Python, which `--libtorch` does not require.
     if let Some(python) = find::pythons()
         .ok()
@@ -179,7 +187,7 @@ fn link_given(store: &Store, dir: &Path, flags: &flags::Setup) -> Result<Install
             flaw,
         })?;
     }
-    store.link(&torch, half, Source::Flag)
+    store.link(&torch, half, Origin::Flag)
 }
 
 fn given(dir: &Path, given_by: &'static str) -> Result<Torch, Error> {

@@ -8,9 +8,9 @@ use launcher::{Python, VERSION};
 use crate::console::Console;
 use crate::error::Error;
 use crate::run;
-use crate::workspace::Workspace;
+use crate::workspace::Checkout;
 
-use super::store::Store;
+use super::store::LibtorchStore;
 use super::{find, pip, toolchain};
 
 const GIB: u64 = 1 << 30;
@@ -57,10 +57,10 @@ impl PythonWithTorch {
 
 /// Finds a Python that has both, or installs what the best candidate lacks.
 pub(crate) fn python_with_torch(
-    workspace: &Workspace,
+    workspace: &Checkout,
     console: &Console,
 ) -> Result<PythonWithTorch, Error> {
-    let store = Store::new(workspace.pytorch());
+    let store = LibtorchStore::new(workspace.pytorch());
     let path = store.dir().is_dir().then(|| store.dir().to_path_buf());
     let mut best: Option<(Python, Vec<&str>)> = None;
     for python in find::pythons()? {
@@ -101,7 +101,7 @@ fn missing(python: &Python, path: Option<&Path>) -> Vec<&'static str> {
 }
 
 fn install(
-    store: &Store,
+    store: &LibtorchStore,
     python: &Python,
     missing: &[&str],
     console: &Console,

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::run;
 
-use super::store::Stage;
+use super::store::InstallStage;
 
 /// How often to check whether pip has finished, and how often to count its files.
 const POLL: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ pub(crate) enum Dependencies {
 /// folder of the target that an earlier call has filled.
 pub(crate) fn install(
     python: &Python,
-    stage: &Stage,
+    stage: &InstallStage,
     target: &Path,
     requirements: &[String],
     dependencies: Dependencies,
@@ -73,7 +73,12 @@ pub(crate) fn install(
     })
 }
 
-fn command(python: &Python, stage: &Stage, target: &Path, requirements: &[String]) -> Command {
+fn command(
+    python: &Python,
+    stage: &InstallStage,
+    target: &Path,
+    requirements: &[String],
+) -> Command {
     let mut command = python.command();
     command.args(["-m", "pip", "install", "--progress-bar", "off", "--target"]);
     command.arg(target).args(requirements);

@@ -4,7 +4,7 @@
 //! All names and versions come from there; xtask contains none. Markers about the
 //! platform stay in the requirement, where pip evaluates them.
 
-use super::Half;
+use super::LibtorchHalf;
 
 /// The extras of `cuda-toolkit` that even the CPU library is linked against: in a wheel
 /// with CUDA its profiler is built on CUPTI.
@@ -39,7 +39,7 @@ pub(crate) fn toolkit(of_torch: &[Requirement]) -> Option<&Requirement> {
 pub(crate) fn nvidia(
     of_torch: &[Requirement],
     of_toolkit: &[Requirement],
-    half: Half,
+    half: LibtorchHalf,
 ) -> Vec<String> {
     let mut wanted = Vec::new();
     let extras = toolkit(of_torch)
@@ -47,11 +47,11 @@ pub(crate) fn nvidia(
         .unwrap_or_default();
     for extra in extras
         .iter()
-        .filter(|it| half == Half::Cuda || CPU_EXTRAS.contains(&it.as_str()))
+        .filter(|it| half == LibtorchHalf::Cuda || CPU_EXTRAS.contains(&it.as_str()))
     {
         wanted.extend(of_toolkit.iter().filter_map(|it| it.for_extra(extra)));
     }
-    if half == Half::Cuda {
+    if half == LibtorchHalf::Cuda {
         let direct = of_torch.iter().filter(|it| it.name.starts_with("nvidia-"));
         wanted.extend(
             direct
@@ -151,14 +151,14 @@ Requires-Dist: nvidia-cuda-cupti==13.0.85.*; (sys_platform == 'linux') and extra
 Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
 ";
 
-    fn wanted(half: Half) -> Vec<String> {
+    fn wanted(half: LibtorchHalf) -> Vec<String> {
         nvidia(&parse(TORCH), &parse(TOOLKIT.trim_start()), half)
     }
 
     #[test]
     fn cpu_half_is_cupti_and_the_runtime() {
         assert_eq!(
-            wanted(Half::Cpu),
+            wanted(LibtorchHalf::Cpu),
             [
                 "nvidia-cuda-runtime==13.0.96.*; (sys_platform == 'linux' or sys_platform == 'win32')",
                 "nvidia-cuda-cupti==13.0.85.*; (sys_platform == 'linux')",
@@ -169,7 +169,7 @@ Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
     #[test]
     fn cuda_half_is_every_nvidia_package() {
         assert_eq!(
-            wanted(Half::Cuda),
+            wanted(LibtorchHalf::Cuda),
             [
                 "nvidia-cublas==13.1.0.3.*; (sys_platform == 'linux' or sys_platform == 'win32')",
                 "nvidia-cuda-runtime==13.0.96.*; (sys_platform == 'linux' or sys_platform == 'win32')",
@@ -194,7 +194,11 @@ Requires-Dist: nvidia-nvtx==13.0.85.*; extra == 'nvtx'
     #[test]
     fn a_torch_without_cuda_requires_nothing() {
         assert_eq!(
-            nvidia(&parse("Requires-Dist: sympy>=1.13.3\n"), &[], Half::Cuda),
+            nvidia(
+                &parse("Requires-Dist: sympy>=1.13.3\n"),
+                &[],
+                LibtorchHalf::Cuda
+            ),
             [""; 0]
         );
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use launcher::{Flaw, Python, Torch, Use};
 
-use super::Half;
+use super::LibtorchHalf;
 
 /// Checks the version, libraries and headers. This takes milliseconds.
 pub(crate) fn inspect(dir: &Path) -> Result<Torch, Flaw> {
@@ -17,9 +17,9 @@ pub(crate) fn inspect(dir: &Path) -> Result<Torch, Flaw> {
 
 /// Loads what a program of this half loads, so that a missing library is found now and
 /// not at the first run.
-pub(crate) fn load(torch: &Torch, python: &Python, half: Half) -> Result<(), Flaw> {
+pub(crate) fn load(torch: &Torch, python: &Python, half: LibtorchHalf) -> Result<(), Flaw> {
     let mut libraries = vec![torch.library("torch_cpu")];
-    if half == Half::Cuda {
+    if half == LibtorchHalf::Cuda {
         let cuda = torch.library("torch_cuda");
         if !cuda.is_file() {
             return Err(Flaw::NoCuda);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use advisor::calibrate;
-use advisor::ledger::{LedgerError, Place};
+use advisor::ledger::{LedgerError, LedgerPlace};
 use bench::results::Results;
 
 use super::{A_BENCHMARK, log, print, refuse};
@@ -54,8 +54,8 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
 }
 
 fn write(groups: &[calibrate::Group]) -> Result<(), ExitCode> {
-    let place = Place::of_environment();
-    let Place::File(path) = &place else {
+    let place = LedgerPlace::of_environment();
+    let LedgerPlace::File(path) = &place else {
         let hint = "`SNUG_LEDGER=FILE` names one";
         return Err(refuse(
             "there is no ledger to keep the rates in",

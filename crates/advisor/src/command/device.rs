@@ -4,7 +4,7 @@ use std::env;
 use std::process::ExitCode;
 
 use advisor::Target;
-use advisor::ledger::{self, Contents, Corrections, Place};
+use advisor::ledger::{self, Contents, Corrections, LedgerPlace};
 use config::SizeArg;
 use machine::nvml::detect;
 use machine::{Device, Hardware};
@@ -81,7 +81,7 @@ pub(super) fn tuned(device: &Device) -> Target {
     let Some(device) = ledger::Device::of(device) else {
         return target;
     };
-    let place = Place::of_environment();
+    let place = LedgerPlace::of_environment();
     if let Some(note) = earlier_calibration(&place) {
         log(&format!("note: {note}"));
     }
@@ -96,13 +96,13 @@ pub(super) fn tuned(device: &Device) -> Target {
 }
 
 /// Names the calibration that an earlier version kept in a separate file, if there is one.
-fn earlier_calibration(place: &Place) -> Option<String> {
+fn earlier_calibration(place: &LedgerPlace) -> Option<String> {
     const INSTEAD: &str =
         "is no longer read: `advisor calibrate FILE... --write` adds the rates to the ledger";
     if env::var_os("SNUG_CALIBRATION").is_some_and(|value| !value.is_empty()) {
         return Some(format!("`SNUG_CALIBRATION` {INSTEAD}"));
     }
-    let Place::File(ledger) = place else {
+    let LedgerPlace::File(ledger) = place else {
         return None;
     };
     let file = ledger.with_file_name("calibration.json");

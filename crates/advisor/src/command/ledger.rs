@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use advisor::ledger::{Place, to_json, to_text};
+use advisor::ledger::{LedgerPlace, to_json, to_text};
 use config::cli::{Exit, console};
 
 use super::print;
@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
-    let place = Place::of_environment();
+    let place = LedgerPlace::of_environment();
     let contents = match place.read() {
         Ok(contents) => contents,
         Err(error) => {

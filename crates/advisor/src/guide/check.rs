@@ -15,7 +15,7 @@ const WIDTHS: std::ops::RangeInclusive<u32> = 1..=256;
 /// The part of the guide that a recipe comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum GuidePart {
     /// A worked example.
     Example,
     /// A row of the table.
@@ -26,9 +26,9 @@ pub enum Part {
 
 /// A recipe of the guide, with its prediction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct GuideRow {
     /// The part of the guide that it comes from.
-    pub part: Part,
+    pub part: GuidePart,
     /// Its name there.
     pub name: String,
     /// The recipe.
@@ -82,13 +82,13 @@ pub struct Measurements<'a> {
 
 /// The whole guide, checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
+pub struct GuideCheck {
     /// Channels of the first level.
     pub width: u32,
     /// The smallest and the largest width at which the table's first row holds.
     pub baseline_holds_at: Option<(u32, u32)>,
     /// The recipes, part by part of the guide.
-    pub rows: Vec<Row>,
+    pub rows: Vec<GuideRow>,
     /// The claims.
     pub claims: Vec<ClaimCheck>,
 }
@@ -101,7 +101,7 @@ pub fn check(
     target: &Target,
     width: u32,
     measured: Option<&Results>,
-) -> Result<Check, AdviceError> {
+) -> Result<GuideCheck, AdviceError> {
     let checker = Checker {
         target,
         without_limit: target.with_free(None),
@@ -116,7 +116,7 @@ pub fn check(
             ", the most"
         };
         rows.push(checker.row(
-            Part::Example,
+            GuidePart::Example,
             format!("{} GB card{name}", example.card_gb),
             example.recipe,
             None,
@@ -125,15 +125,21 @@ pub fn check(
     }
     for row in TABLE {
         let (stated, card) = (Some(row.stated_gb), Some(row.card_gb));
-        rows.push(checker.row(Part::Table, row.name.to_owned(), row.recipe, stated, card)?);
+        rows.push(checker.row(
+            GuidePart::Table,
+            row.name.to_owned(),
+            row.recipe,
+            stated,
+            card,
+        )?);
     }
     for preset in presets() {
         let config = resolve(Some(preset), None, Overrides::default())?.config;
         let recipe = Setup::of(&config);
-        rows.push(checker.row(Part::Preset, preset.to_owned(), recipe, None, None)?);
+        rows.push(checker.row(GuidePart::Preset, preset.to_owned(), recipe, None, None)?);
     }
     let claims = CLAIMS.iter().map(|claim| checker.claim(claim));
-    Ok(Check {
+    Ok(GuideCheck {
         width,
         baseline_holds_at: checker.baseline_holds_at()?,
         rows,
@@ -152,17 +158,17 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn row(
         &self,
-        part: Part,
+        part: GuidePart,
         name: String,
         recipe: Setup,
         stated_gb: Option<f64>,
         card_gb: Option<u32>,
-    ) -> Result<Row, AdviceError> {
+    ) -> Result<GuideRow, AdviceError> {
         let config = recipe.config(self.width)?;
         let prediction = self.predict(&config)?;
         let fits = |target: &Target| Ok::<_, AdviceError>(target.fit_as_it_is(&config)?.is_some());
         let its_card = |gb: u32| self.target.with_free(Some(Bytes(u64::from(gb) * GB)));
-        Ok(Row {
+        Ok(GuideRow {
             part,
             name,
             recipe,
@@ -275,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    fn of(width: u32) -> Check {
+    fn of(width: u32) -> GuideCheck {
         let card = machine::Hardware::typical().unwrap();
         let device = Device::Given {
             memory: card.memory,
@@ -323,7 +329,7 @@ mod tests {
     fn every_part_of_the_guide_is_there() {
         let check = of(64);
         let count = |part| check.rows.iter().filter(|row| row.part == part).count();
-        let counts = [Part::Example, Part::Table, Part::Preset].map(count);
+        let counts = [GuidePart::Example, GuidePart::Table, GuidePart::Preset].map(count);
         assert_eq!(counts, [EXAMPLES.len(), TABLE.len(), presets().len()]);
         assert_eq!(check.claims.len(), CLAIMS.len());
     }

@@ -3,15 +3,15 @@
 use machine::Device;
 use serde_json::{Value, json};
 
-use super::check::{Check, Measurements};
+use super::check::{GuideCheck, Measurements};
 use crate::json::describe;
 use crate::target::Target;
 
-/// The object that `advisor guide --json` prints, schema 1. It has the fields of [`Check`].
+/// The object that `advisor guide --json` prints, schema 1. It has the fields of [`GuideCheck`].
 pub fn to_json(
     device: &Device,
     target: &Target,
-    check: &Check,
+    check: &GuideCheck,
     measured: Option<Measurements<'_>>,
 ) -> Value {
     let measured = measured.map(|Measurements { name, results }| {

@@ -5,6 +5,6 @@ mod check;
 mod json;
 mod text;
 
-pub use check::{Check, ClaimCheck, Measurements, Part, Row, check};
+pub use check::{ClaimCheck, GuideCheck, GuidePart, GuideRow, Measurements, check};
 pub use json::to_json;
 pub use text::to_text;

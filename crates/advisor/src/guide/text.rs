@@ -7,7 +7,7 @@ use config::guide::{Stated, Verdict};
 use figures::Table;
 use machine::Device;
 
-use super::check::{Check, ClaimCheck, Measurements, Part, Row};
+use super::check::{ClaimCheck, GuideCheck, GuidePart, GuideRow, Measurements};
 use crate::report::describe;
 use crate::target::Target;
 
@@ -15,7 +15,7 @@ use crate::target::Target;
 pub fn to_text(
     device: &Device,
     target: &Target,
-    check: &Check,
+    check: &GuideCheck,
     measured: Option<Measurements<'_>>,
 ) -> String {
     let width = check.width;
@@ -29,9 +29,9 @@ pub fn to_text(
         let _ = writeln!(text, "measured: `{name}`, {device}, {date}");
     }
     for (part, title) in [
-        (Part::Example, "its examples"),
-        (Part::Table, "its table"),
-        (Part::Preset, "its presets"),
+        (GuidePart::Example, "its examples"),
+        (GuidePart::Table, "its table"),
+        (GuidePart::Preset, "its presets"),
     ] {
         let _ = writeln!(text, "\n{title}:");
         let mut table = Table::new(&heading(measured.is_some()));
@@ -72,7 +72,7 @@ pub fn to_text(
     text
 }
 
-fn has_measured(check: &Check) -> bool {
+fn has_measured(check: &GuideCheck) -> bool {
     check.rows.iter().any(|row| row.measured_bytes.is_some())
         || check.claims.iter().any(|it| it.measured_percent.is_some())
 }
@@ -95,7 +95,7 @@ fn heading(measured: bool) -> Vec<&'static str> {
     cells
 }
 
-fn cells(row: &Row, measured: bool) -> Vec<String> {
+fn cells(row: &GuideRow, measured: bool) -> Vec<String> {
     let gib = |bytes: u64| format!("{:.2}", Bytes(bytes).as_gib());
     let none = || "-".to_owned();
     let fits = |fits: bool| if fits { "fits" } else { "no" };
@@ -121,7 +121,7 @@ fn cells(row: &Row, measured: bool) -> Vec<String> {
 }
 
 /// The verdict on the stated memory if there is one, otherwise on the card.
-fn verdict(row: &Row) -> String {
+fn verdict(row: &GuideRow) -> String {
     let (fits, whose) = match row.fits_its_card {
         Some(fits) => (fits, "its"),
         None => (row.fits_here, "this"),

@@ -15,7 +15,7 @@ use super::fitted::Fitted;
 /// Where the ledger is. Two variables and a default need only `std`; a crate for standard folders
 /// (`etcetera`, `directories`) would add nothing on Linux but support for other systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum LedgerPlace {
     /// This file, whether it exists or not.
     File(PathBuf),
     /// Nowhere: `SNUG_LEDGER` is `off`.
@@ -55,7 +55,7 @@ pub struct LedgerError {
     source: io::Error,
 }
 
-impl Place {
+impl LedgerPlace {
     /// `SNUG_LEDGER`, a path or `off`; otherwise `snug/ledger.jsonl` in `XDG_DATA_HOME`, or else in
     /// `~/.local/share`.
     pub fn of_environment() -> Self {
@@ -220,9 +220,9 @@ mod tests {
     use crate::ledger::fitted::tests::rates;
     use crate::ledger::statistics::tests::entry;
 
-    fn place(variables: &[(&str, &str)], home: Option<&str>) -> Place {
+    fn place(variables: &[(&str, &str)], home: Option<&str>) -> LedgerPlace {
         let find = |name: &str| variables.iter().find(|(key, _)| *key == name);
-        Place::of(
+        LedgerPlace::of(
             |name| find(name).map(|(_, value)| value.into()),
             home.map(PathBuf::from),
         )
@@ -230,10 +230,13 @@ mod tests {
 
     #[test]
     fn places() {
-        let file = |path: &str| Place::File(path.into());
+        let file = |path: &str| LedgerPlace::File(path.into());
         let xdg = ("XDG_DATA_HOME", "/data");
         let home = Some("/home/x");
-        assert_eq!(place(&[("SNUG_LEDGER", "off"), xdg], home), Place::Off);
+        assert_eq!(
+            place(&[("SNUG_LEDGER", "off"), xdg], home),
+            LedgerPlace::Off
+        );
         assert_eq!(
             place(&[("SNUG_LEDGER", "a.jsonl"), xdg], home),
             file("a.jsonl")
@@ -247,20 +250,20 @@ mod tests {
         ] {
             assert_eq!(place(&[ignored], home), default);
         }
-        assert_eq!(place(&[], None), Place::Homeless);
-        assert_eq!(place(&[], Some("")), Place::Homeless);
+        assert_eq!(place(&[], None), LedgerPlace::Homeless);
+        assert_eq!(place(&[], Some("")), LedgerPlace::Homeless);
     }
 
     #[test]
     fn runs_come_back_as_they_were_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::File(dir.path().join("a/b/ledger.jsonl"));
+        let place = LedgerPlace::File(dir.path().join("a/b/ledger.jsonl"));
         assert_eq!(place.read().unwrap(), Contents::default());
         let (first, second) = (entry(100, 100), entry(200, 190));
         assert!(place.keep(&first).unwrap().unwrap().is_new);
         assert!(!place.keep(&second).unwrap().unwrap().is_new);
         assert_eq!(place.read().unwrap().entries, [first, second]);
-        assert_eq!(Place::Off.keep(&entry(1, 1)).unwrap(), None);
+        assert_eq!(LedgerPlace::Off.keep(&entry(1, 1)).unwrap(), None);
     }
 
     #[test]
@@ -275,7 +278,7 @@ mod tests {
         // A torn line, as a full disk leaves it at the end.
         bytes.extend(&good.as_bytes()[..good.len() / 2]);
         fs::write(&path, bytes).unwrap();
-        let place = Place::File(path);
+        let place = LedgerPlace::File(path);
         place.keep(&entry(7, 7)).unwrap();
         let contents = place.read().unwrap();
         assert_eq!(contents.entries.len(), 3);
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn newer_rates_replace_older_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::File(dir.path().join("ledger.jsonl"));
+        let place = LedgerPlace::File(dir.path().join("ledger.jsonl"));
         place.keep(&entry(1, 1)).unwrap();
         let kept = [
             ("a", "fp16", 1.0),
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn runs_at_once_do_not_mix_lines() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::File(dir.path().join("ledger.jsonl"));
+        let place = LedgerPlace::File(dir.path().join("ledger.jsonl"));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -331,8 +334,8 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let message = |place: &Place| place.keep(&entry(1, 1)).unwrap_err().to_string();
-        let folder = Place::File(dir.path().to_owned());
+        let message = |place: &LedgerPlace| place.keep(&entry(1, 1)).unwrap_err().to_string();
+        let folder = LedgerPlace::File(dir.path().to_owned());
         assert!(message(&folder).starts_with("cannot append to `"));
         assert!(
             folder
@@ -341,10 +344,10 @@ mod tests {
                 .to_string()
                 .starts_with("cannot read `")
         );
-        let full = message(&Place::File("/dev/full".into()));
+        let full = message(&LedgerPlace::File("/dev/full".into()));
         assert!(full.starts_with("cannot append to `/dev/full`"), "{full}");
         let under_a_file = dir.path().join("file");
         fs::write(&under_a_file, "").unwrap();
-        message(&Place::File(under_a_file.join("ledger.jsonl")));
+        message(&LedgerPlace::File(under_a_file.join("ledger.jsonl")));
     }
 }

@@ -2,7 +2,7 @@
 //! and measured figures, from which corrections follow. The ledger also holds the rates that were
 //! fitted to benchmarks. It never leaves the machine.
 //!
-//! `SNUG_LEDGER` names the file, or is `off`; see [`Place`].
+//! `SNUG_LEDGER` names the file, or is `off`; see [`LedgerPlace`].
 //!
 //! ```
 //! use advisor::ledger::{Corrections, Device};
@@ -21,7 +21,7 @@ mod statistics;
 
 pub use corrections::{Corrections, MIN_RUNS};
 pub use entry::{Device, Entry, LargestBatch, Measured, Predicted, SCHEMA_VERSION, Shape};
-pub use file::{Contents, Kept, LedgerError, Place};
+pub use file::{Contents, Kept, LedgerError, LedgerPlace};
 pub use fitted::{Fitted, Source};
 pub use report::{to_json, to_text};
 pub use statistics::{Spread, Statistics};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::corrections::MIN_RUNS;
 use super::entry::Device;
-use super::file::{Contents, Place};
+use super::file::{Contents, LedgerPlace};
 use super::fitted::Fitted;
 use super::statistics::{Spread, Statistics};
 
@@ -19,13 +19,13 @@ const LEGEND: &str = "(errors are of the predicted bytes, speed is the measured 
                       predicted)";
 
 /// The text for a terminal. `like` selects the devices with this in their name, whatever the case.
-pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String {
+pub fn to_text(place: &LedgerPlace, contents: &Contents, like: Option<&str>) -> String {
     let mut text = match place {
-        Place::File(path) => format!("ledger: `{}`", path.display()),
-        Place::Off => "ledger: off, as `SNUG_LEDGER` says".to_owned(),
-        Place::Homeless => "ledger: none, as there is no home folder".to_owned(),
+        LedgerPlace::File(path) => format!("ledger: `{}`", path.display()),
+        LedgerPlace::Off => "ledger: off, as `SNUG_LEDGER` says".to_owned(),
+        LedgerPlace::Homeless => "ledger: none, as there is no home folder".to_owned(),
     };
-    if matches!(place, Place::File(_)) {
+    if matches!(place, LedgerPlace::File(_)) {
         let _ = match contents.entries.len() {
             0 => write!(text, ", no runs yet: `train fit` adds one when it ends"),
             1 => write!(text, ", 1 run"),
@@ -70,10 +70,10 @@ pub fn to_text(place: &Place, contents: &Contents, like: Option<&str>) -> String
 }
 
 /// The object that `advisor ledger --json` prints, schema 1. An error is predicted over measured, minus 1.
-pub fn to_json(place: &Place, contents: &Contents, like: Option<&str>) -> Value {
+pub fn to_json(place: &LedgerPlace, contents: &Contents, like: Option<&str>) -> Value {
     let path = match place {
-        Place::File(path) => Some(path.display().to_string()),
-        Place::Off | Place::Homeless => None,
+        LedgerPlace::File(path) => Some(path.display().to_string()),
+        LedgerPlace::Off | LedgerPlace::Homeless => None,
     };
     let all = Statistics::of(&contents.entries);
     json!({

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use advisor::ledger::{
-    Device, Entry, LargestBatch, Measured, Place, Predicted, SCHEMA_VERSION, Shape,
+    Device, Entry, LargestBatch, LedgerPlace, Measured, Predicted, SCHEMA_VERSION, Shape,
 };
 use config::RunConfig;
 
@@ -83,7 +83,7 @@ fn on_gpu(reserved: u64, speed: f64) -> Entry {
 #[test]
 fn runs_of_two_devices() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::File(dir.path().join("runs.jsonl"));
+    let place = LedgerPlace::File(dir.path().join("runs.jsonl"));
     for entry in [
         on_cpu(Some(101 * MIB), 100 * MIB),
         on_gpu(4400, 16.0),

@@ -21,7 +21,7 @@ use crate::augment::Augmentation;
 use crate::{DataError, Source};
 
 /// The content of an epoch.
-pub(super) struct Plan {
+pub(super) struct EpochPlan {
     /// Indices of the samples of each batch.
     pub(super) batches: Vec<Vec<usize>>,
     /// Seed and epoch of the augmentation, if any.
@@ -31,16 +31,16 @@ pub(super) struct Plan {
 
 type Made = (usize, Result<Batch, DataError>);
 
-struct Shared {
+struct WorkerShare {
     source: Arc<dyn Source>,
-    plan: Plan,
+    plan: EpochPlan,
     stop: AtomicBool,
 }
 
 /// The batches of one epoch, in order. It ends after an error. Dropping it stops each worker
 /// after its current sample, and waits for them.
 pub struct EpochIter {
-    shared: Arc<Shared>,
+    shared: Arc<WorkerShare>,
     numbers: Option<Sender<usize>>,
     made: Receiver<Made>,
     waiting: BTreeMap<usize, Result<Batch, DataError>>,
@@ -54,14 +54,14 @@ pub struct EpochIter {
 impl EpochIter {
     pub(super) fn start(
         source: Arc<dyn Source>,
-        plan: Plan,
+        plan: EpochPlan,
         workers: usize,
         prefetch: usize,
     ) -> Self {
         let (numbers, tasks) = unbounded();
         let (results, made) = unbounded();
         let num_batches = plan.batches.len();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WorkerShare {
             source,
             plan,
             stop: AtomicBool::new(false),
@@ -185,7 +185,7 @@ impl fmt::Debug for EpochIter {
     }
 }
 
-impl Shared {
+impl WorkerShare {
     fn work(&self, tasks: &Receiver<usize>, results: &Sender<Made>) {
         while let Ok(number) = tasks.recv() {
             let Some(result) = self.make(number) else {

@@ -15,7 +15,7 @@ pub use batch::Batch;
 pub use epoch::EpochIter;
 pub(crate) use epoch::panicked;
 
-use super::random::{Purpose, stream};
+use super::random::{RandomUse, stream};
 use super::{DataError, Source};
 use batch::Pool;
 
@@ -66,7 +66,7 @@ pub fn default_workers() -> usize {
 pub fn sample_order(seed: u64, epoch: u64, len: usize, shuffle: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     if shuffle {
-        order.shuffle(&mut stream(Purpose::Order, seed, epoch, 0));
+        order.shuffle(&mut stream(RandomUse::Order, seed, epoch, 0));
     }
     order
 }
@@ -143,7 +143,7 @@ impl Loader {
             .map(<[usize]>::to_vec)
             .collect();
         let augment = self.config.augment.then_some((self.config.seed, epoch));
-        let plan = epoch::Plan {
+        let plan = epoch::EpochPlan {
             batches,
             augment,
             pool: self.pool.clone(),

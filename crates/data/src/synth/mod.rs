@@ -19,7 +19,7 @@ use rand::RngExt as _;
 
 pub use dataset::{Counts, write_dataset};
 
-use super::random::{Purpose, stream};
+use super::random::{RandomUse, stream};
 use super::{DataError, decode};
 use canvas::Canvas;
 
@@ -50,7 +50,7 @@ pub fn test_seed(seed: u64) -> u64 {
 /// # Panics
 /// If a side is outside the range that [`SynthSource::new`](super::SynthSource::new) checks.
 pub fn page(seed: u64, index: u64, height: u32, width: u32) -> Page {
-    let mut rng = stream(Purpose::Page, seed, index, 0);
+    let mut rng = stream(RandomUse::Page, seed, index, 0);
     let mut canvas = Canvas::new(height, width);
     let (across, down) = canvas.size();
     let style = panel::Style::draw(&mut rng);

@@ -5,7 +5,7 @@ use std::fmt;
 use config::Bytes;
 
 use crate::error::Error;
-use crate::guard::Place;
+use crate::guard::MemoryPlace;
 use crate::trainer::Cause;
 
 /// A failure that the ladder has rungs for.
@@ -26,7 +26,7 @@ pub enum Failure {
     /// The GPU or the machine is nearly full.
     MemoryPressure {
         /// Which of the two.
-        place: Place,
+        place: MemoryPlace,
         /// Bytes in use beyond the allowed ones.
         excess_bytes: u64,
     },

@@ -3,8 +3,8 @@
 use advisor::{Fit, Freedom};
 use config::{Bytes, RunConfig};
 
-use super::{Ladder, Recipe, Rung};
-use crate::guard::Place;
+use super::{Ladder, Rung, StepRecipe};
+use crate::guard::MemoryPlace;
 
 /// A recipe must be predicted to take at least 1/50 less memory than the one that failed.
 const LESS: u64 = 50;
@@ -22,7 +22,7 @@ const CLASSES: [Freedom; 3] = {
 impl Ladder {
     pub(super) fn less_memory(
         &mut self,
-        recipe: &Recipe,
+        recipe: &StepRecipe,
         shortfall_bytes: Option<u64>,
     ) -> Option<Rung> {
         if !self.taken.is_retry_spent {
@@ -35,8 +35,8 @@ impl Ladder {
     /// Rungs for memory that other programs use as well; `None` if this run cannot free that much.
     pub(super) fn relieve(
         &mut self,
-        recipe: &Recipe,
-        place: Place,
+        recipe: &StepRecipe,
+        place: MemoryPlace,
         excess_bytes: u64,
     ) -> Option<Rung> {
         if !self.taken.is_patience_spent {
@@ -44,7 +44,7 @@ impl Ladder {
             return Some(Self::once_more(recipe));
         }
         // On a GPU, a step takes the same amount of the machine's memory with every recipe.
-        let is_elsewhere = place == Place::Ram && self.means.is_cuda;
+        let is_elsewhere = place == MemoryPlace::Ram && self.means.is_cuda;
         let taken = self.predicted_bytes(recipe);
         if is_elsewhere || taken.is_some_and(|taken| taken < excess_bytes) {
             return None;
@@ -52,11 +52,11 @@ impl Ladder {
         self.smaller(recipe, Some(excess_bytes))
     }
 
-    fn once_more(recipe: &Recipe) -> Rung {
+    fn once_more(recipe: &StepRecipe) -> Rung {
         Rung::to(recipe.clone(), "step", "as it is", "once more", true)
     }
 
-    fn smaller(&self, recipe: &Recipe, shortfall_bytes: Option<u64>) -> Option<Rung> {
+    fn smaller(&self, recipe: &StepRecipe, shortfall_bytes: Option<u64>) -> Option<Rung> {
         let smaller = match &self.target {
             Some(_) => self.predicted_smaller(recipe, shortfall_bytes.unwrap_or(0)),
             None => self.next_smaller(recipe),
@@ -65,7 +65,7 @@ impl Ladder {
     }
 
     /// A rung from the first class of changes with a recipe that is predicted to save enough memory.
-    fn predicted_smaller(&self, recipe: &Recipe, shortfall: u64) -> Option<Rung> {
+    fn predicted_smaller(&self, recipe: &StepRecipe, shortfall: u64) -> Option<Rung> {
         let target = self.target.as_ref()?;
         let now = recipe.as_predicted();
         let taken = self.predicted_bytes(recipe)?;
@@ -90,7 +90,7 @@ impl Ladder {
     }
 
     /// Without a prediction: the policies from most to least memory.
-    fn next_smaller(&self, recipe: &Recipe) -> Option<Rung> {
+    fn next_smaller(&self, recipe: &StepRecipe) -> Option<Rung> {
         let config = &recipe.config;
         let smaller = (config.checkpoint_policy().next_smaller())
             .filter(|_| self.means.freedom.policy)
@@ -110,7 +110,7 @@ impl Ladder {
     }
 
     /// The rung to the advisor's choice, whose batch is the micro-batch.
-    fn rung_to(&self, recipe: &Recipe, chosen: &RunConfig) -> Rung {
+    fn rung_to(&self, recipe: &StepRecipe, chosen: &RunConfig) -> Rung {
         let config = RunConfig {
             batch: recipe.config.batch,
             accumulation: recipe.config.accumulation,
@@ -120,7 +120,7 @@ impl Ladder {
         let splits = config.split_concat && !recipe.config.split_concat;
         let is_bit_exact = !turns_amp_on && !splits;
         let (from, to) = (in_words(&recipe.config), in_words(&config));
-        let next = Recipe {
+        let next = StepRecipe {
             precision: self
                 .means
                 .amp
@@ -134,13 +134,13 @@ impl Ladder {
 
     /// Half as many images at a time, or the next smaller number that divides the batch: otherwise the
     /// loss would be a mean over micro-batches of unequal size.
-    fn smaller_micro_batch(recipe: &Recipe) -> Option<Rung> {
+    fn smaller_micro_batch(recipe: &StepRecipe) -> Option<Rung> {
         let batch = recipe.config.batch;
         let half = recipe.micro_batch.min(batch) / 2;
         let micro_batch = (1..=half)
             .rev()
             .find(|micro| batch.is_multiple_of(*micro))?;
-        let next = Recipe {
+        let next = StepRecipe {
             micro_batch,
             ..recipe.clone()
         };

@@ -1,7 +1,7 @@
 //! The fallback ladder: what a run changes when a step fails, so that the same step can be retried.
 //!
 //! The failure is classified ([`Failure`]), the partial step is undone, and the next [`Rung`] for this
-//! kind of failure changes the [`Recipe`]. Rungs that keep results bit-identical come first:
+//! kind of failure changes the [`StepRecipe`]. Rungs that keep results bit-identical come first:
 //!
 //! | failure | rungs, in order |
 //! |---|---|
@@ -32,7 +32,7 @@ pub use failure::Failure;
 
 /// How a run computes. It does not include the training data or their order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
+pub struct StepRecipe {
     /// Policy, split concatenation, AMP, scale.
     pub config: RunConfig,
     /// The precision of convolutions.
@@ -45,7 +45,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rung {
     /// The recipe to use from now on.
-    pub recipe: Recipe,
+    pub recipe: StepRecipe,
     /// The new scale, if the scale is what changes.
     pub scale: Option<f64>,
     /// What the change replaces, in words.
@@ -121,7 +121,7 @@ impl Ladder {
     }
 
     /// The predicted peak bytes of a step, if a prediction exists.
-    pub(crate) fn predicted_bytes(&self, recipe: &Recipe) -> Option<u64> {
+    pub(crate) fn predicted_bytes(&self, recipe: &StepRecipe) -> Option<u64> {
         let prediction = self.target.as_ref()?.predict(&recipe.as_predicted());
         Some(prediction.ok().flatten()?.total_bytes)
     }
@@ -145,7 +145,7 @@ impl Ladder {
     }
 
     /// The next rung for a failure; `None` if no rung is left.
-    pub fn next(&mut self, failure: &Failure, recipe: &Recipe) -> Option<Rung> {
+    pub fn next(&mut self, failure: &Failure, recipe: &StepRecipe) -> Option<Rung> {
         match failure {
             Failure::OutOfMemory { shortfall_bytes } => self.less_memory(recipe, *shortfall_bytes),
             Failure::MemoryPressure {
@@ -161,7 +161,7 @@ impl Ladder {
     }
 }
 
-impl Recipe {
+impl StepRecipe {
     /// This recipe as a configuration that the advisor can predict: its batch is the micro-batch.
     fn as_predicted(&self) -> RunConfig {
         let batch = self.config.batch.max(1);
@@ -179,12 +179,12 @@ impl Recipe {
 
 impl Rung {
     /// Validation takes fewer images at a time; training continues unchanged.
-    pub(crate) fn of_validation(recipe: Recipe, before: usize, now: usize) -> Self {
+    pub(crate) fn of_validation(recipe: StepRecipe, before: usize, now: usize) -> Self {
         let what = "validation, images at a time:";
         Self::to(recipe, what, &before.to_string(), &now.to_string(), true)
     }
 
-    fn to(recipe: Recipe, what: &str, from: &str, to: &str, is_bit_exact: bool) -> Self {
+    fn to(recipe: StepRecipe, what: &str, from: &str, to: &str, is_bit_exact: bool) -> Self {
         Self {
             recipe,
             scale: None,

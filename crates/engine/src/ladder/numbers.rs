@@ -2,14 +2,14 @@
 
 use config::{Precision, RunConfig};
 
-use super::{Ladder, Recipe, Rung};
+use super::{Ladder, Rung, StepRecipe};
 
 /// The guide's lower scale (its Q2), in place of 2^16.
 const LOWER_SCALE: f64 = 1024.0;
 
 impl Ladder {
     /// A precision with a wider range. `scale` is the scaler's scale if gradients overflow.
-    pub(super) fn less_range(&mut self, recipe: &Recipe, scale: Option<f64>) -> Option<Rung> {
+    pub(super) fn less_range(&mut self, recipe: &StepRecipe, scale: Option<f64>) -> Option<Rung> {
         if !recipe.precision.is_half() {
             return None;
         }
@@ -17,7 +17,7 @@ impl Ladder {
             && !self.taken.is_scale_lowered
         {
             self.taken.is_scale_lowered = true;
-            let lower = Recipe {
+            let lower = StepRecipe {
                 config: RunConfig {
                     init_scale: LOWER_SCALE,
                     ..recipe.config.clone()
@@ -31,14 +31,14 @@ impl Ladder {
             });
         }
         if recipe.precision == Precision::Fp16 && self.means.has_bf16 {
-            let bf16 = Recipe {
+            let bf16 = StepRecipe {
                 config: recipe.config.clone().with_precision(Precision::Bf16),
                 precision: Precision::Bf16,
                 ..recipe.clone()
             };
             return Some(Rung::to(bf16, "AMP", "fp16", "bf16", false));
         }
-        let off = Recipe {
+        let off = StepRecipe {
             config: recipe.config.clone().with_precision(Precision::Fp32),
             precision: Precision::Fp32,
             ..recipe.clone()
@@ -54,12 +54,12 @@ impl Ladder {
     }
 
     /// The other form of checkpointing, then no checkpointing.
-    pub(super) fn other_checkpointing(&mut self, recipe: &Recipe) -> Option<Rung> {
+    pub(super) fn other_checkpointing(&mut self, recipe: &StepRecipe) -> Option<Rung> {
         let policy = recipe.config.checkpoint_policy();
         if policy.has_segments() && !self.taken.is_form_changed {
             self.taken.is_form_changed = true;
             let use_reentrant = !recipe.config.use_reentrant;
-            let other = Recipe {
+            let other = StepRecipe {
                 config: RunConfig {
                     use_reentrant,
                     ..recipe.config.clone()

@@ -2,16 +2,16 @@
 
 use config::{CheckpointPolicy, RunConfig};
 
-use super::{Ladder, Recipe, Rung};
+use super::{Ladder, Rung, StepRecipe};
 
 impl Ladder {
     /// Keeps all activations, if they are predicted to fit or memory is not predicted.
-    pub(crate) fn without_checkpointing(&self, recipe: &Recipe) -> Option<Rung> {
+    pub(crate) fn without_checkpointing(&self, recipe: &StepRecipe) -> Option<Rung> {
         let policy = recipe.config.checkpoint_policy();
         if policy == CheckpointPolicy::Off {
             return None;
         }
-        let off = Recipe {
+        let off = StepRecipe {
             config: recipe.config.clone().without_checkpointing(),
             ..recipe.clone()
         };
@@ -20,11 +20,11 @@ impl Ladder {
     }
 
     /// Drops channels-last. Kernels sum in a different order in the other memory format.
-    pub(crate) fn without_channels_last(&self, recipe: &Recipe) -> Option<Rung> {
+    pub(crate) fn without_channels_last(&self, recipe: &StepRecipe) -> Option<Rung> {
         if !recipe.config.use_channels_last {
             return None;
         }
-        let first = Recipe {
+        let first = StepRecipe {
             config: RunConfig {
                 use_channels_last: false,
                 ..recipe.config.clone()
@@ -35,7 +35,7 @@ impl Ladder {
             .then(|| Rung::to(first, "channels-last", "on", "off", false))
     }
 
-    fn may_fit(&self, recipe: &Recipe) -> bool {
+    fn may_fit(&self, recipe: &StepRecipe) -> bool {
         self.target.as_ref().is_none_or(|target| {
             let cost = target.predict(&recipe.as_predicted()).ok().flatten();
             cost.is_none_or(|cost| target.fits(&cost))

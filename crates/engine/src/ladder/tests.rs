@@ -5,8 +5,8 @@ use config::{Bytes, CheckpointPolicy, ImageSize, Precision, RunConfig};
 use machine::{Cpu, Processor};
 use proptest::prelude::*;
 
-use super::{Failure, Ladder, Means, Recipe, Rung};
-use crate::guard::Place;
+use super::{Failure, Ladder, Means, Rung, StepRecipe};
+use crate::guard::MemoryPlace;
 
 const MEANS: Means = Means {
     is_cuda: false,
@@ -22,7 +22,7 @@ fn target() -> Target {
     Target::new(Processor::Cpu(Cpu::avx512(2)), Some(Bytes(Bytes::GIB)))
 }
 
-fn recipe(precision: Precision) -> Recipe {
+fn recipe(precision: Precision) -> StepRecipe {
     let config = RunConfig {
         width: 8,
         img_size: ImageSize::new(64, 64),
@@ -30,7 +30,7 @@ fn recipe(precision: Precision) -> Recipe {
         use_amp: precision != Precision::Fp32,
         ..RunConfig::default()
     };
-    Recipe {
+    StepRecipe {
         micro_batch: config.batch,
         config,
         precision,
@@ -38,7 +38,7 @@ fn recipe(precision: Precision) -> Recipe {
 }
 
 /// All rungs for one persistent failure, from this recipe down.
-fn descend(ladder: &mut Ladder, failure: Failure, mut recipe: Recipe) -> Vec<Rung> {
+fn descend(ladder: &mut Ladder, failure: Failure, mut recipe: StepRecipe) -> Vec<Rung> {
     const MANY: usize = 1000;
     let mut rungs = Vec::new();
     while let Some(rung) = ladder.next(&failure, &recipe) {
@@ -152,7 +152,7 @@ fn checkpointing_changes_its_form_and_then_goes() {
 #[test]
 fn a_machine_that_fills_up_is_given_what_this_run_has() {
     let pressure = |excess_bytes| Failure::MemoryPressure {
-        place: Place::Ram,
+        place: MemoryPlace::Ram,
         excess_bytes,
     };
     let mut ladder = Ladder::new(Some(target()), MEANS);
@@ -198,7 +198,7 @@ proptest! {
                 1 => Failure::Overflow { scale: 65_536.0 },
                 2 => Failure::NonFiniteLoss,
                 3 => Failure::MemoryPressure {
-                    place: Place::Ram,
+                    place: MemoryPlace::Ram,
                     excess_bytes: 1000,
                 },
                 _ => Failure::Checkpointing,

@@ -15,12 +15,12 @@ const EPS: f64 = 1e-5;
 /// Handles on the tensors of one DoubleConv.
 #[derive(Debug)]
 pub struct DoubleConv {
-    layers: [Layer; 2],
+    layers: [ConvLayer; 2],
 }
 
 /// A convolution with its batch norm.
 #[derive(Debug)]
-pub struct Layer {
+pub struct ConvLayer {
     /// `[C_out, C_in, 3, 3]`.
     pub weight: Tensor,
     /// `[C_out]`.
@@ -33,7 +33,7 @@ impl DoubleConv {
     pub(super) fn new(name: &str, parameters: &Parameters) -> Self {
         let layer = |conv: usize, norm: usize| {
             let of = |i: usize, member: &str| parameters.handle(&format!("{name}.{i}.{member}"));
-            Layer {
+            ConvLayer {
                 weight: of(conv, "weight"),
                 bias: of(conv, "bias"),
                 norm: BatchNorm {
@@ -62,7 +62,7 @@ impl DoubleConv {
     }
 
     /// Its two layers.
-    pub fn layers(&self) -> &[Layer; 2] {
+    pub fn layers(&self) -> &[ConvLayer; 2] {
         &self.layers
     }
 
@@ -76,7 +76,7 @@ impl DoubleConv {
     }
 }
 
-impl Layer {
+impl ConvLayer {
     fn run(&self, inputs: &[Tensor], training: bool, pass: Pass) -> Result<Tensor> {
         let y = self.convolve(inputs)?;
         let mut y = batch_norm(&y, &self.norm, training, pass)?;

@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::{Error, Result};
 
-pub use double_conv::{DoubleConv, Layer};
+pub use double_conv::{ConvLayer, DoubleConv};
 pub use parameters::{Entry, Parameters};
 pub use stage::{ConvHandles, Stage};
 

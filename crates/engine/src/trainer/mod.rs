@@ -30,7 +30,7 @@ pub use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
 pub use state::TrainerState;
-use step::Saved;
+use step::BeforeStep;
 pub use warm_up::Clock;
 use watch::ScaleWatch;
 
@@ -52,7 +52,7 @@ pub struct Trainer {
     /// The fallback ladder; without one, a failed step ends the run.
     ladder: Option<Ladder>,
     guard: Option<Guard>,
-    saved: Saved,
+    saved: BeforeStep,
     scale_watch: ScaleWatch,
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
@@ -152,7 +152,7 @@ impl Trainer {
             micro_batch: config.batch,
             ladder: None,
             guard: None,
-            saved: Saved::of(&learner)?,
+            saved: BeforeStep::of(&learner)?,
             scale_watch: ScaleWatch::new(config.init_scale, 0),
             loss_watch: LossWatch::default(),
             is_poisoned: false,

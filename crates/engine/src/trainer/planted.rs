@@ -10,11 +10,11 @@ use crate::optimizer::AdamW;
 
 /// What goes wrong in this attempt. Faults that have not happened by its end are dropped.
 #[derive(Debug, Default)]
-pub(super) struct Planted {
+pub(super) struct PlantedFaults {
     faults: Vec<StepFault>,
 }
 
-impl Planted {
+impl PlantedFaults {
     /// The faults for an attempt at `step`, counted from 1.
     pub(super) fn in_step(step: u64) -> Self {
         let faults = fault::of_attempt(step);
@@ -47,7 +47,7 @@ impl Planted {
     }
 }
 
-impl Drop for Planted {
+impl Drop for PlantedFaults {
     fn drop(&mut self) {
         if !self.faults.is_empty() {
             meter::fail_after(None);

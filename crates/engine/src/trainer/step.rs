@@ -8,24 +8,24 @@
 use data::Batch;
 use tch::Tensor;
 
-use super::planted::Planted;
+use super::planted::PlantedFaults;
 use super::watch::{ScaleWatch, StepWatch};
 use super::{Observer, Trainer};
 use crate::batch::micro_batches;
 use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::ladder::{Ladder, Recipe};
+use crate::ladder::{Ladder, StepRecipe};
 use crate::learner::Learner;
 
 /// Tensors that a step changes in place, with copies from before the step.
 #[derive(Debug)]
-pub(super) struct Saved {
+pub(super) struct BeforeStep {
     live: Vec<Tensor>,
     copies: Vec<Tensor>,
 }
 
-impl Saved {
+impl BeforeStep {
     /// Copies the buffers of the model and the step counts of the optimizer. Allocates once.
     pub(super) fn of(learner: &Learner) -> Result<Self> {
         let entries = learner.model.parameters().entries().iter();
@@ -109,7 +109,7 @@ impl Trainer {
     }
 
     fn try_step(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let planted = Planted::in_step(self.position.steps + 1);
+        let planted = PlantedFaults::in_step(self.position.steps + 1);
         let mut watch = StepWatch::new(self, batches.len(), planted);
         let micro_batches = micro_batches(batches, self.micro_batch);
         self.learner.step(micro_batches, &mut watch)?;
@@ -120,7 +120,7 @@ impl Trainer {
 
     /// Only the forward and backward passes of a step. Returns the loss of each batch.
     pub(super) fn accumulate_gradients(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let mut watch = StepWatch::new(self, batches.len(), Planted::default());
+        let mut watch = StepWatch::new(self, batches.len(), PlantedFaults::default());
         let micro_batches = micro_batches(batches, self.micro_batch);
         self.learner
             .accumulate_gradients(micro_batches, &mut watch)?;
@@ -141,8 +141,8 @@ impl Trainer {
     }
 
     /// Uses this recipe from now on, with a new scaler if `scale` is given.
-    pub(super) fn adopt(&mut self, recipe: Recipe, scale: Option<f64>) -> Result<()> {
-        let Recipe {
+    pub(super) fn adopt(&mut self, recipe: StepRecipe, scale: Option<f64>) -> Result<()> {
+        let StepRecipe {
             config,
             precision,
             micro_batch,
@@ -160,8 +160,8 @@ impl Trainer {
     }
 
     /// How the trainer computes at present.
-    pub fn recipe(&self) -> Recipe {
-        Recipe {
+    pub fn recipe(&self) -> StepRecipe {
+        StepRecipe {
             config: self.config.clone(),
             precision: self.learner.precision,
             micro_batch: self.micro_batch,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Observer, Trainer};
 use crate::device;
 use crate::error::Result;
-use crate::ladder::{Failure, Ladder, Recipe, Rung};
+use crate::ladder::{Failure, Ladder, Rung, StepRecipe};
 use data::Batch;
 
 /// Timed tries of each recipe, after an untimed one; the fastest counts.
@@ -18,7 +18,7 @@ const LEAST_TIME: Duration = Duration::from_secs(180);
 const WORTH_IT: f64 = 0.1;
 
 /// The techniques that may be dropped, in this order.
-const WAYS: [fn(&Ladder, &Recipe) -> Option<Rung>; 2] =
+const WAYS: [fn(&Ladder, &StepRecipe) -> Option<Rung>; 2] =
     [Ladder::without_checkpointing, Ladder::without_channels_last];
 
 /// Measures the time of a step with the trainer's present recipe.
@@ -83,7 +83,7 @@ impl Trainer {
     /// By what share of a step's time `other` is faster. `None` if it does not fit.
     fn gain_of(
         &mut self,
-        other: &Recipe,
+        other: &StepRecipe,
         batches: &[Batch],
         clock: &mut Clock<'_>,
     ) -> Result<Option<f64>> {
@@ -142,7 +142,7 @@ impl Trainer {
     }
 
     /// Switches to another recipe, and releases the memory that the allocator has cached for this one.
-    fn adopt_anew(&mut self, recipe: Recipe) -> Result<()> {
+    fn adopt_anew(&mut self, recipe: StepRecipe) -> Result<()> {
         device::empty_cache(self.learner.device())?;
         self.adopt(recipe, None)
     }

@@ -6,7 +6,7 @@ use torch_ext::ops::mul_scalar;
 
 use super::Trainer;
 use super::divergence::LossWatch;
-use super::planted::Planted;
+use super::planted::PlantedFaults;
 use crate::batch::MicroBatch;
 use crate::device;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) struct StepWatch {
     num_batches: usize,
     /// Optimizer steps done.
     steps: u64,
-    planted: Planted,
+    planted: PlantedFaults,
     /// Present if the losses of this step are read.
     loss_watch: Option<LossWatch>,
     /// Present if memory is checked in this step.
@@ -39,7 +39,7 @@ pub(super) struct StepWatch {
 
 impl StepWatch {
     /// Hooks for the next step of `trainer`, on this many batches.
-    pub(super) fn new(trainer: &Trainer, num_batches: usize, planted: Planted) -> Self {
+    pub(super) fn new(trainer: &Trainer, num_batches: usize, planted: PlantedFaults) -> Self {
         let steps = trainer.position.steps;
         let is_cuda = trainer.learner.device().is_cuda();
         let is_looked_at = !is_cuda || steps.is_multiple_of(LOOK_EVERY);

@@ -3,7 +3,7 @@
 
 /// A part of a segment; `prev` and `next` are its neighbours' indices in `blocks`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
+pub(super) struct CachedBlock {
     pub(super) size: u64,
     pub(super) segment: u64,
     pub(super) offset: u64,
@@ -13,7 +13,7 @@ pub(super) struct Block {
     pub(super) is_allocated: bool,
 }
 
-impl Block {
+impl CachedBlock {
     pub(super) fn is_split(&self) -> bool {
         self.prev.is_some() || self.next.is_some()
     }

@@ -12,7 +12,7 @@
 mod blocks;
 mod sizes;
 
-use blocks::{Block, FreeBlocks};
+use blocks::{CachedBlock, FreeBlocks};
 use config::Bytes;
 
 /// `one_exa_bytes`: a request of this size is refused outright. As it also bounds
@@ -47,7 +47,7 @@ pub struct CachingAllocator {
     cap_bytes: u64,
     allocated: Meter,
     reserved: Meter,
-    blocks: Vec<Block>,
+    blocks: Vec<CachedBlock>,
     /// Indices in `blocks` that can be reused.
     vacant: Vec<usize>,
     small_pool: FreeBlocks,
@@ -242,7 +242,7 @@ impl CachingAllocator {
         self.reserved.add(segment_bytes);
         let segment = self.num_segments_ever;
         self.num_segments_ever += 1;
-        Ok(self.place(Block {
+        Ok(self.place(CachedBlock {
             size: segment_bytes,
             segment,
             offset: 0,
@@ -261,7 +261,7 @@ impl CachingAllocator {
         if !sizes::is_worth_a_block(rest_bytes, block.is_small) {
             return;
         }
-        let rest = Block {
+        let rest = CachedBlock {
             size: rest_bytes,
             offset: block.offset + size,
             prev: Some(index),
@@ -277,7 +277,7 @@ impl CachingAllocator {
     }
 
     /// Removes a free neighbour from its pool and from `blocks`.
-    fn take_free(&mut self, index: Option<usize>) -> Option<Block> {
+    fn take_free(&mut self, index: Option<usize>) -> Option<CachedBlock> {
         let index = index?;
         let block = self.blocks[index];
         if block.is_allocated {
@@ -288,7 +288,7 @@ impl CachingAllocator {
         Some(block)
     }
 
-    fn place(&mut self, block: Block) -> usize {
+    fn place(&mut self, block: CachedBlock) -> usize {
         if let Some(index) = self.vacant.pop() {
             self.blocks[index] = block;
             return index;

@@ -11,11 +11,11 @@ use crate::step::Plans;
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     seconds: f64,
-    stages: Vec<[Choice; KEEPS.len()]>,
+    stages: Vec<[StageChoice; KEEPS.len()]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Choice {
+struct StageChoice {
     /// Additional time, relative to the plan that keeps everything.
     seconds: f64,
     /// Change in the bytes that the stage keeps: at most 0.
@@ -57,7 +57,7 @@ impl Bounds {
         let all = plans.outcome(everything)?;
         let mut bounds = Self {
             seconds: all.seconds,
-            stages: vec![[Choice::default(); KEEPS.len()]; everything.stages.len()],
+            stages: vec![[StageChoice::default(); KEEPS.len()]; everything.stages.len()],
         };
         for (stage, choices) in bounds.stages.iter_mut().enumerate() {
             for (choice, keep) in choices.iter_mut().zip(KEEPS) {
@@ -102,7 +102,7 @@ impl Sum {
     }
 
     /// Adds the previous stage.
-    fn and(self, choice: Choice) -> Self {
+    fn and(self, choice: StageChoice) -> Self {
         let kept_bytes = self.kept_bytes + choice.kept_bytes;
         Self {
             seconds: self.seconds + choice.seconds,

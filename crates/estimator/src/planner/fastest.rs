@@ -27,7 +27,7 @@ pub(super) struct Walked {
 }
 
 /// The result of a search.
-pub(super) struct Found {
+pub(super) struct Cheapest {
     pub(super) best: Option<Walked>,
     /// Whether it examined every plan that it had to.
     pub(super) is_exact: bool,
@@ -57,7 +57,7 @@ impl Fastest {
         bounds: &Bounds,
         plans: &mut Plans,
         stages: &mut Stages,
-    ) -> Result<Found, EstimateError> {
+    ) -> Result<Cheapest, EstimateError> {
         self.lower(budget_bytes);
         let mut best = None;
         for walked in &self.walked {
@@ -68,7 +68,7 @@ impl Fastest {
             let is_slower = best.is_some_and(|best| candidate.seconds > best.seconds);
             if is_slower || num_walks == MOST_WALKS {
                 self.waiting.push(candidate);
-                return Ok(Found {
+                return Ok(Cheapest {
                     best,
                     is_exact: is_slower,
                     num_walks,
@@ -86,7 +86,7 @@ impl Fastest {
                 take_better(&mut best, walked);
             }
         }
-        Ok(Found {
+        Ok(Cheapest {
             best,
             is_exact: true,
             num_walks,

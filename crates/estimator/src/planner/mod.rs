@@ -23,7 +23,7 @@ use crate::EstimateError;
 use crate::step::{Batch, Machine, Plans, TrainingStep};
 use crate::time::Speed;
 use candidates::{Bounds, Candidates};
-use fastest::{Fastest, Found};
+use fastest::{Cheapest, Fastest};
 
 /// A plan and what it costs.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +122,7 @@ impl Planner {
             .filter(|fastest| !fastest.is_past(budget_bytes))
             .unwrap_or_else(|| Fastest::new(&self.bounds, budget_bytes));
         let (bounds, stages) = (&self.bounds, &mut self.stages);
-        let Found {
+        let Cheapest {
             best,
             is_exact,
             num_walks,

@@ -74,16 +74,16 @@ impl EvaluationStep {
         };
         let mut books = Books::new(sizes, machine, machine.allocator());
         books.hold_fixed(self.resident)?;
-        Walk { books: &mut books }.run(self.purpose);
+        EvaluationWalk { books: &mut books }.run(self.purpose);
         books.tape.finish(self.network.width)
     }
 }
 
-struct Walk<'a> {
+struct EvaluationWalk<'a> {
     books: &'a mut Books,
 }
 
-impl Walk<'_> {
+impl EvaluationWalk<'_> {
     fn run(&mut self, purpose: Purpose) {
         let (images, masks) = self.upload();
         let mut held = vec![images];

@@ -117,12 +117,12 @@ pub(super) fn seconds_of_plan(
     target: Target,
     speed: &Speed,
 ) -> Result<f64, EstimateError> {
-    struct Sum<'a> {
+    struct StepSum<'a> {
         sizes: &'a Sizes,
         speed: &'a Speed,
         seconds: f64,
     }
-    impl Visitor for Sum<'_> {
+    impl Visitor for StepSum<'_> {
         fn op(&mut self, op: Op, alive: &Alive) {
             self.seconds += self.speed.seconds(work(self.sizes, op, alive));
         }
@@ -130,7 +130,7 @@ pub(super) fn seconds_of_plan(
             self.seconds += self.speed.loss_seconds(self.sizes.logits_fp32());
         }
     }
-    let mut sum = Sum {
+    let mut sum = StepSum {
         sizes,
         speed,
         seconds: 0.0,

@@ -10,7 +10,7 @@ const NETWORK: Network = Network::new(64, 1);
 
 impl Schedule {
     /// What an operation does to the tensors that are alive.
-    fn effect(&self, op: Op, alive: &Alive) -> Effect {
+    fn effect(&self, op: Op, alive: &Alive) -> Effects {
         use Value::{Act, Conv, GradAct, GradConv, GradInput, GradUp, Input, Up};
         let skip = |stage| self.skip_of(stage).unwrap_or(0);
         let one_of = |a: Value, b: Value| if alive.contains(a) { a } else { b };
@@ -26,73 +26,73 @@ impl Schedule {
             Half::Skip => Act(skip(stage), Nth::Second),
         };
         match op {
-            Op::Conv(s, n) => Effect::new([input(s, n)]).makes(Conv(s, n)),
-            Op::ConvHalf(s, h @ Half::Up) => Effect::new([half(s, h)]).makes(Conv(s, Nth::First)),
-            Op::ConvHalf(s, h @ Half::Skip) => Effect::new([half(s, h), Conv(s, Nth::First)]),
+            Op::Conv(s, n) => Effects::new([input(s, n)]).makes(Conv(s, n)),
+            Op::ConvHalf(s, h @ Half::Up) => Effects::new([half(s, h)]).makes(Conv(s, Nth::First)),
+            Op::ConvHalf(s, h @ Half::Skip) => Effects::new([half(s, h), Conv(s, Nth::First)]),
             Op::Norm {
                 stage,
                 nth,
                 in_place,
                 ..
             } => {
-                let effect = Effect::new([Conv(stage, nth)]).makes(Act(stage, nth));
+                let effect = Effects::new([Conv(stage, nth)]).makes(Act(stage, nth));
                 if in_place {
                     effect.takes(Conv(stage, nth))
                 } else {
                     effect
                 }
             }
-            Op::Pool(s) => Effect::new([source(s - 1)]).makes(Input(s)),
-            Op::Up(s) => Effect::new([Act(s - 1, Nth::Second)]).makes(Up(s)),
-            Op::Concat(s) => Effect::new([Up(s), source(skip(s))]).makes(Input(s)),
-            Op::ConcatSkip(s) => Effect::new([source(skip(s))]).makes(Input(s)),
-            Op::ConcatUp(s) => Effect::new([Up(s), Input(s)]),
-            Op::Head => Effect::new([Act(last, Nth::Second)]).makes(Value::Logits),
-            Op::HeadWeight => Effect::new([Act(last, Nth::Second), Value::GradLogits]),
-            Op::HeadInput => Effect::new([Conv(last, Nth::Second), Value::GradLogits])
+            Op::Pool(s) => Effects::new([source(s - 1)]).makes(Input(s)),
+            Op::Up(s) => Effects::new([Act(s - 1, Nth::Second)]).makes(Up(s)),
+            Op::Concat(s) => Effects::new([Up(s), source(skip(s))]).makes(Input(s)),
+            Op::ConcatSkip(s) => Effects::new([source(skip(s))]).makes(Input(s)),
+            Op::ConcatUp(s) => Effects::new([Up(s), Input(s)]),
+            Op::Head => Effects::new([Act(last, Nth::Second)]).makes(Value::Logits),
+            Op::HeadWeight => Effects::new([Act(last, Nth::Second), Value::GradLogits]),
+            Op::HeadInput => Effects::new([Conv(last, Nth::Second), Value::GradLogits])
                 .makes(GradAct(last, Nth::Second)),
             Op::NormBackward {
                 stage: s, nth: n, ..
-            } => Effect::new([GradAct(s, n), Conv(s, n)])
+            } => Effects::new([GradAct(s, n), Conv(s, n)])
                 .makes(GradConv(s, n))
                 .takes(GradAct(s, n)),
-            Op::ConvWeight(s, n) => Effect::new([input(s, n), GradConv(s, n)]),
+            Op::ConvWeight(s, n) => Effects::new([input(s, n), GradConv(s, n)]),
             Op::ConvInput(s, Nth::Second) => {
-                Effect::new([GradConv(s, Nth::Second), Conv(s, Nth::First)])
+                Effects::new([GradConv(s, Nth::Second), Conv(s, Nth::First)])
                     .makes(GradAct(s, Nth::First))
             }
             Op::ConvInput(s, Nth::First) => {
-                let effect = Effect::new([GradConv(s, Nth::First)]).makes(GradInput(s));
+                let effect = Effects::new([GradConv(s, Nth::First)]).makes(GradInput(s));
                 if self.target.shapeless_input_grad {
                     effect
                 } else {
                     effect.reads(Input(s))
                 }
             }
-            Op::ConvWeightHalf(s, h) => Effect::new([half(s, h), GradConv(s, Nth::First)]),
+            Op::ConvWeightHalf(s, h) => Effects::new([half(s, h), GradConv(s, Nth::First)]),
             Op::ConvInputHalf(s, h) => {
                 let grad = match h {
                     Half::Up => GradUp(s),
                     Half::Skip => GradAct(skip(s), Nth::Second),
                 };
-                Effect::new([GradConv(s, Nth::First)]).makes(grad)
+                Effects::new([GradConv(s, Nth::First)]).makes(grad)
             }
             Op::PoolBackward(s) => {
-                Effect::new([GradInput(s), source(s - 1), GradAct(s - 1, Nth::Second)])
+                Effects::new([GradInput(s), source(s - 1), GradAct(s - 1, Nth::Second)])
             }
-            Op::TakeUp(s) => Effect::new([GradInput(s)]).makes(GradUp(s)),
-            Op::TakeSkip(s) => Effect::new([GradInput(s)]).makes(GradAct(skip(s), Nth::Second)),
-            Op::UpWeight(s) => Effect::new([GradUp(s), Act(s - 1, Nth::Second)]),
-            Op::UpInput(s) => Effect::new([GradUp(s), Conv(s - 1, Nth::Second)])
+            Op::TakeUp(s) => Effects::new([GradInput(s)]).makes(GradUp(s)),
+            Op::TakeSkip(s) => Effects::new([GradInput(s)]).makes(GradAct(skip(s), Nth::Second)),
+            Op::UpWeight(s) => Effects::new([GradUp(s), Act(s - 1, Nth::Second)]),
+            Op::UpInput(s) => Effects::new([GradUp(s), Conv(s - 1, Nth::Second)])
                 .makes(GradAct(s - 1, Nth::Second)),
-            Op::Free(value) => Effect::new([value]),
+            Op::Free(value) => Effects::new([value]),
         }
     }
 }
 
 /// What an operation needs and changes.
 #[derive(Debug, Default)]
-struct Effect {
+struct Effects {
     /// Tensors that must be alive before it.
     reads: Vec<Value>,
     /// Tensors that are alive from here on.
@@ -101,7 +101,7 @@ struct Effect {
     takes: Vec<Value>,
 }
 
-impl Effect {
+impl Effects {
     fn new<const N: usize>(reads: [Value; N]) -> Self {
         Self {
             reads: reads.to_vec(),

@@ -55,7 +55,7 @@ impl Epochs {
 
     /// One epoch, validation included.
     pub(super) fn epoch(&mut self) -> Result<Epoch> {
-        let mut watch = Watch {
+        let mut watch = LossWatch {
             begin: Instant::now(),
             trained: None,
             report: None,
@@ -86,13 +86,13 @@ impl Epochs {
 }
 
 /// Reads the clock during an epoch.
-struct Watch {
+struct LossWatch {
     begin: Instant,
     trained: Option<Instant>,
     report: Option<EpochReport>,
 }
 
-impl Observer for Watch {
+impl Observer for LossWatch {
     fn validation_started(&mut self) {
         self.trained = Some(Instant::now());
     }

@@ -7,7 +7,7 @@ mod shared;
 use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
-use bench::protocol::{Answer, Peak, Ready, Request, Spec};
+use bench::protocol::{Answer, Peak, Ready, Spec, WorkerRequest};
 use config::{ImageSize, Precision, RunConfig};
 use figures::numbers::median;
 use machine::{Cpu, nvml};
@@ -41,7 +41,7 @@ pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
         message: format!("no spec of a benchmark: {e}"),
         hint: "`train bench` starts its workers by itself".to_owned(),
     })?;
-    let mut work = match Work::build(&spec) {
+    let mut work = match Assignment::build(&spec) {
         Ok((work, ready)) => {
             say(&Answer::Ready(ready))?;
             work
@@ -75,7 +75,7 @@ fn failure(error: &Error) -> Answer {
 }
 
 /// The state of a worker.
-struct Work {
+struct Assignment {
     spec: Spec,
     config: RunConfig,
     device: Device,
@@ -83,7 +83,7 @@ struct Work {
     epochs: Option<Epochs>,
 }
 
-impl Work {
+impl Assignment {
     fn build(spec: &Spec) -> Result<(Self, Ready)> {
         let begin = Instant::now();
         let choice: DeviceChoice = spec.device.parse().map_err(|message| Error::Usage {
@@ -131,31 +131,31 @@ impl Work {
         Ok((work, ready))
     }
 
-    fn answer(&mut self, request: &Request) -> Result<Answer> {
+    fn answer(&mut self, request: &WorkerRequest) -> Result<Answer> {
         Ok(match request {
-            Request::Losses { count } => {
+            WorkerRequest::Losses { count } => {
                 let probe = self.probe()?;
                 let losses = (0..*count).map(|_| probe.step_with_loss());
                 Answer::Losses {
                     losses: losses.collect::<engine::Result<_>>()?,
                 }
             }
-            Request::Times { count } => Answer::Times {
+            WorkerRequest::Times { count } => Answer::Times {
                 step_ms: self.probe()?.timed_steps(*count)?,
             },
-            Request::Peak => Answer::Peak(self.peak()?),
-            Request::Host { count } => self.host(*count)?,
-            Request::Epoch => {
+            WorkerRequest::Peak => Answer::Peak(self.peak()?),
+            WorkerRequest::Host { count } => self.host(*count)?,
+            WorkerRequest::Epoch => {
                 let epochs = self.epochs.as_mut().ok_or_else(|| misplaced("epoch"))?;
                 Answer::Epoch(epochs.epoch()?)
             }
-            Request::Validate => {
+            WorkerRequest::Validate => {
                 let epochs = self.epochs.as_mut().ok_or_else(|| misplaced("validate"))?;
                 Answer::Losses {
                     losses: vec![epochs.validate()?],
                 }
             }
-            Request::Export {
+            WorkerRequest::Export {
                 weights,
                 batches,
                 count,
@@ -164,7 +164,7 @@ impl Work {
                 shared::write_batches(batches, &self.config, *count)?;
                 Answer::Done
             }
-            Request::Pages { folder, train, val } => {
+            WorkerRequest::Pages { folder, train, val } => {
                 let size = ImageSize::new(self.spec.img_size[0], self.spec.img_size[1]);
                 shared::write_pages(folder, size, *train, *val)?;
                 Answer::Done

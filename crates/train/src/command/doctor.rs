@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::console;
 use super::flags::DeviceFlag;
-use crate::doctor::{self, Check, Report, Section, Status, Step};
+use crate::doctor::{self, Check, CheckStep, Report, Section, Status};
 use crate::error::Result;
 use crate::usage::UsageError;
 use engine::compose::FEATURES;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         .into());
     }
     let device = args.device.device.resolve()?;
-    let mut progress = Progress::new();
+    let mut progress = CheckProgress::new();
     let report = doctor::run(device, &args.sabotage, |step| progress.begins(step));
     progress.bar.finish_and_clear();
     console::print(&if args.json {
@@ -61,12 +61,12 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 }
 
 /// Progress of `doctor` on stderr: one changing line on a terminal, otherwise an occasional line.
-struct Progress {
+struct CheckProgress {
     bar: ProgressBar,
     last_line: Instant,
 }
 
-impl Progress {
+impl CheckProgress {
     fn new() -> Self {
         let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{msg} ({elapsed})") {
@@ -78,7 +78,7 @@ impl Progress {
         }
     }
 
-    fn begins(&mut self, step: &Step<'_>) {
+    fn begins(&mut self, step: &CheckStep<'_>) {
         let text = format!("checking {}/{}: {}", step.number, step.total, step.name);
         if std::io::stderr().is_terminal() {
             self.bar.set_message(text);

@@ -18,7 +18,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 const LITTLE_MEMORY: u64 = 2 << 30;
 const LITTLE_DISK: u64 = 1 << 30;
 
-type Look = (&'static str, fn(&Facts) -> Finding);
+type Look = (&'static str, fn(&Examined) -> Finding);
 
 const LOOKS: [Look; 16] = [
     ("libtorch", |_| libtorch()),
@@ -44,7 +44,7 @@ const LOOKS: [Look; 16] = [
 ];
 
 /// Facts that several lines need.
-struct Facts {
+struct Examined {
     /// The CUDA device to examine: the chosen one, or else the first.
     gpu: Option<usize>,
     /// Names of the GPUs that NVML sees, or why it sees none.
@@ -58,7 +58,7 @@ pub(super) fn all(device: Device) -> Vec<Check> {
         Device::Cuda(n) => Some(n),
         _ => cuda::is_available().then_some(0),
     };
-    let facts = Facts {
+    let facts = Examined {
         gpu,
         seen: nvml::all_gpus().map(|gpus| gpus.into_iter().map(|gpu| gpu.name).collect()),
         cpu: Cpu::detect(),
@@ -152,7 +152,7 @@ fn disk() -> Finding {
     }
 }
 
-impl Facts {
+impl Examined {
     fn sees_a_gpu(&self) -> bool {
         self.seen.as_ref().is_ok_and(|names| !names.is_empty())
     }
@@ -160,7 +160,7 @@ impl Facts {
 
 /// The CUDA half of libtorch. Without a GPU it does not matter that it lacks libraries that
 /// `cargo xtask setup` did not install.
-fn cuda_library(facts: &Facts) -> Finding {
+fn cuda_library(facts: &Examined) -> Finding {
     const INSTALL: &str = "`cargo xtask setup --cuda` installs it with what it needs";
     match library::open_cuda() {
         CudaLibrary::Open => Finding::ok("open"),
@@ -180,7 +180,7 @@ fn without_path(why: &str) -> &str {
     why.rsplit_once('/').map_or(why, |(_, name)| name)
 }
 
-fn nvml_state(facts: &Facts) -> Finding {
+fn nvml_state(facts: &Examined) -> Finding {
     match &facts.seen {
         Ok(names) if names.is_empty() => Finding::skipped("no GPU; NVML is there and sees none"),
         Ok(names) => Finding::ok(format!("sees {}", names.join(", "))),
@@ -192,7 +192,7 @@ fn nvml_state(facts: &Facts) -> Finding {
     }
 }
 
-fn gpu(facts: &Facts) -> Finding {
+fn gpu(facts: &Examined) -> Finding {
     match facts.gpu {
         Some(n) => Finding::ok(format!(
             "{}, `cuda:{n}` of {}",
@@ -208,7 +208,7 @@ fn gpu(facts: &Facts) -> Finding {
 }
 
 /// Runs `look` on the GPU, if there is one.
-fn on_gpu(facts: &Facts, look: impl FnOnce(usize) -> Option<Finding>) -> Finding {
+fn on_gpu(facts: &Examined, look: impl FnOnce(usize) -> Option<Finding>) -> Finding {
     let unknown = || Finding::skipped("CUDA does not say");
     match facts.gpu {
         Some(n) => look(n).unwrap_or_else(unknown),
@@ -216,14 +216,14 @@ fn on_gpu(facts: &Facts, look: impl FnOnce(usize) -> Option<Finding>) -> Finding
     }
 }
 
-fn compute_capability(facts: &Facts) -> Finding {
+fn compute_capability(facts: &Examined) -> Finding {
     on_gpu(facts, |n| {
         Some(Finding::ok(device_info::compute_capability(n)?.to_string()))
     })
 }
 
 /// Tensor cores multiply fp16 from 7.0 on, bf16 and TF32 from 8.0 on.
-fn gpu_precision(facts: &Facts) -> Finding {
+fn gpu_precision(facts: &Examined) -> Finding {
     const FP16_FROM: u32 = 7;
     on_gpu(facts, |n| {
         let major = device_info::compute_capability(n)?.major;
@@ -237,7 +237,7 @@ fn gpu_precision(facts: &Facts) -> Finding {
     })
 }
 
-fn gpu_memory(facts: &Facts) -> Finding {
+fn gpu_memory(facts: &Examined) -> Finding {
     on_gpu(facts, |n| {
         let memory = match cuda::memory(n) {
             Ok(memory) => memory,
@@ -251,7 +251,7 @@ fn gpu_memory(facts: &Facts) -> Finding {
     })
 }
 
-fn driver(facts: &Facts) -> Finding {
+fn driver(facts: &Examined) -> Finding {
     on_gpu(facts, |_| {
         let version = nvml::driver_version().unwrap_or_else(|_| "of unknown version".to_owned());
         let cuda = device_info::cuda_driver_version()?;
@@ -259,7 +259,7 @@ fn driver(facts: &Facts) -> Finding {
     })
 }
 
-fn cuda_runtime(facts: &Facts) -> Finding {
+fn cuda_runtime(facts: &Examined) -> Finding {
     on_gpu(facts, |_| {
         let runtime = device_info::cuda_runtime_version()?;
         let driver = device_info::cuda_driver_version();
@@ -273,7 +273,7 @@ fn cuda_runtime(facts: &Facts) -> Finding {
     })
 }
 
-fn cudnn(facts: &Facts) -> Finding {
+fn cudnn(facts: &Examined) -> Finding {
     on_gpu(facts, |_| device_info::cudnn_version().map(Finding::ok))
 }
 

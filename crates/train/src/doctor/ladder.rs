@@ -25,12 +25,12 @@ pub(super) fn second_try(broken: bool) -> Result<Finding> {
         ..config_of(OFF, Precision::Fp32)
     };
     let data = RunData::built_in(&config, Pages { train: 6, val: 2 })?;
-    let fit = |fails: bool| -> Result<(Trainer, Watch)> {
+    let fit = |fails: bool| -> Result<(Trainer, RungWatch)> {
         let mut trainer = Trainer::new(config.clone(), Device::Cpu, Precision::Fp32)?;
         if !broken {
             trainer = trainer.with_ladder(Ladder::new(None, Means::of(Device::Cpu)));
         }
-        let mut watch = Watch {
+        let mut watch = RungWatch {
             fails,
             rungs: Vec::new(),
         };
@@ -54,12 +54,12 @@ pub(super) fn second_try(broken: bool) -> Result<Finding> {
 }
 
 /// Makes an allocation fail after the first step.
-struct Watch {
+struct RungWatch {
     fails: bool,
     rungs: Vec<String>,
 }
 
-impl Observer for Watch {
+impl Observer for RungWatch {
     fn step_done(&mut self, trainer: &Trainer, _is_last: bool) {
         if self.fails && trainer.steps() == 1 {
             meter::fail_after(Some(COUNTDOWN));

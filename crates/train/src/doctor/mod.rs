@@ -144,7 +144,7 @@ pub struct Check {
 
 /// A check of what works that is about to run.
 #[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
+pub struct CheckStep<'a> {
     /// Name of the check.
     pub name: &'a str,
     /// Its number in the order of the report, from 1.
@@ -180,7 +180,7 @@ pub fn breakable() -> Vec<String> {
 /// Examines the machine and tries everything on `device`. For checks named in `broken`, the subject
 /// of the check is broken first, so that they must fail. `begins` is called before every check that
 /// takes time.
-pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>)) -> Report {
+pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&CheckStep<'_>)) -> Report {
     let started = Instant::now();
     let mut checks = found::all(device);
     // A panic inside a check is its result, and must not reach the terminal.
@@ -193,7 +193,7 @@ pub fn run(device: Device, broken: &[String], mut begins: impl FnMut(&Step<'_>))
         let begun = Instant::now();
         let name = what.name();
         let finding = trial.skip(what).unwrap_or_else(|| {
-            begins(&Step {
+            begins(&CheckStep {
                 name: &name,
                 number: index + 1,
                 total,

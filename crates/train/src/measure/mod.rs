@@ -159,7 +159,7 @@ impl StepProbe {
         let parameters = self.learner.model.parameters().entries();
         let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
         let batch_bytes = self.input.bytes();
-        let held = Held {
+        let held = HeldBytes {
             parameters_bytes,
             batch_bytes,
             optimizer_bytes: device::allocated_bytes(self.learner.device())
@@ -230,7 +230,7 @@ impl StepHooks for Marks<'_> {
 
 /// Bytes held before a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldBytes {
     /// Weights and the buffers of batch norm.
     pub parameters_bytes: u64,
     /// Everything else: moments and step counts of the optimizer, and the scaler.
@@ -243,7 +243,7 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// Bytes held before the step.
-    pub held: Held,
+    pub held: HeldBytes,
     /// Each phase with the number of events before it.
     pub marks: Vec<(Phase, usize)>,
     /// The events.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use torch_ext::record::{Event, Record};
 
 use super::*;
-use crate::measure::Held;
+use crate::measure::HeldBytes;
 
 fn event(at: u64, id: u64, bytes: u64, released: bool, operator: u32, label: u32) -> Event {
     Event {
@@ -20,7 +20,7 @@ fn event(at: u64, id: u64, bytes: u64, released: bool, operator: u32, label: u32
 fn step() -> Recorded {
     let names = ["", "aten::conv2d", "aten::convolution_backward", "rebuilt"];
     Recorded {
-        held: Held {
+        held: HeldBytes {
             parameters_bytes: 100,
             optimizer_bytes: 200,
             batch_bytes: 10,

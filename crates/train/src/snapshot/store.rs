@@ -125,7 +125,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// The snapshot found in a run's folder.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundSnapshot {
     /// The newest valid snapshot.
     pub snapshot: Snapshot,
     /// A note for the user if it is the previous one.
@@ -137,12 +137,12 @@ pub struct Found {
 ///
 /// # Errors
 /// [`Error::Snapshot`] with the fault and, if there is one, the previous snapshot to use.
-pub fn find(run: &Path) -> Result<Option<Found>> {
+pub fn find(run: &Path) -> Result<Option<FoundSnapshot>> {
     let folder = run.join(FOLDER);
     let [newest, previous] = [SNAPSHOT, PREVIOUS].map(|name| folder.join(name));
     if newest.exists() {
         return match Snapshot::open(&newest) {
-            Ok(snapshot) => Ok(Some(Found {
+            Ok(snapshot) => Ok(Some(FoundSnapshot {
                 snapshot,
                 note: None,
             })),
@@ -157,7 +157,7 @@ pub fn find(run: &Path) -> Result<Option<Found>> {
         "resume: the run ended while it replaced its snapshot; taking `{}`",
         previous.display()
     );
-    Ok(Some(Found {
+    Ok(Some(FoundSnapshot {
         snapshot,
         note: Some(note),
     }))

@@ -18,18 +18,18 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::files::{remove, unwritable};
 
-use super::{Half, marker, verify};
+use super::{LibtorchHalf, marker, verify};
 
 const MARKER: &str = "installed.toml";
 const PARTIAL: &str = "partial-";
 
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct LibtorchStore {
     dir: PathBuf,
 }
 
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum StoreState {
     Absent,
     Ready(Installed),
     Broken(Flaw),
@@ -39,12 +39,12 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Installed {
     pub(crate) torch: Torch,
-    pub(crate) half: Half,
-    pub(crate) source: Source,
+    pub(crate) half: LibtorchHalf,
+    pub(crate) source: Origin,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Origin {
     /// Installed here by `cargo xtask setup`.
     Pip,
     /// A link to the torch of this Python.
@@ -62,16 +62,16 @@ impl fmt::Display for Installed {
         } = self;
         write!(f, "{torch} ({half}), ")?;
         match source {
-            Source::Pip => f.write_str("installed by pip in `.libtorch`"),
-            Source::Python(python) => {
+            Origin::Pip => f.write_str("installed by pip in `.libtorch`"),
+            Origin::Python(python) => {
                 write!(f, "the one of `{python}`: `{}`", torch.dir.display())
             }
-            Source::Flag => write!(f, "given by `--libtorch`: `{}`", torch.dir.display()),
+            Origin::Flag => write!(f, "given by `--libtorch`: `{}`", torch.dir.display()),
         }
     }
 }
 
-impl Store {
+impl LibtorchStore {
     pub(crate) fn new(dir: PathBuf) -> Self {
         Self { dir }
     }
@@ -80,11 +80,11 @@ impl Store {
         &self.dir
     }
 
-    pub(crate) fn state(&self) -> Result<State, Error> {
+    pub(crate) fn state(&self) -> Result<StoreState, Error> {
         let link = self.dir.join("torch");
         let is_link = match link.symlink_metadata() {
             Ok(found) => found.is_symlink(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StoreState::Absent),
             Err(source) => return Err(Error::Unreadable { path: link, source }),
         };
         let whole = verify::inspect(&link).and_then(|torch| {
@@ -95,7 +95,7 @@ impl Store {
         });
         let torch = match whole {
             Ok(torch) => torch,
-            Err(flaw) => return Ok(State::Broken(flaw)),
+            Err(flaw) => return Ok(StoreState::Broken(flaw)),
         };
         let text = fs::read_to_string(self.dir.join(MARKER)).unwrap_or_default();
         let (half, source) = marker::parse(&text);
@@ -103,17 +103,17 @@ impl Store {
         // have just shown that nothing is missing, so the installation is kept.
         let half = half.unwrap_or_else(|| {
             if self.has("nvidia_cudnn") {
-                Half::Cuda
+                LibtorchHalf::Cuda
             } else {
-                Half::Cpu
+                LibtorchHalf::Cpu
             }
         });
         let source = if is_link {
-            source.unwrap_or(Source::Flag)
+            source.unwrap_or(Origin::Flag)
         } else {
-            Source::Pip
+            Origin::Pip
         };
-        Ok(State::Ready(Installed {
+        Ok(StoreState::Ready(Installed {
             torch,
             half,
             source,
@@ -146,20 +146,20 @@ impl Store {
     }
 
     /// An empty folder to install into, on the same file system.
-    pub(crate) fn stage(&self) -> Result<Stage, Error> {
+    pub(crate) fn stage(&self) -> Result<InstallStage, Error> {
         let dir = self.dir.join(format!("{PARTIAL}{}", process::id()));
         for part in ["target", "toolkit", "tmp"] {
             let dir = dir.join(part);
             fs::create_dir_all(&dir).map_err(|it| unwritable(&dir, it))?;
         }
-        Ok(Stage { dir })
+        Ok(InstallStage { dir })
     }
 
     /// Moves a finished stage into place: everything in it replaces its namesake, and
     /// everything else that `replaces` names is removed as well.
     pub(crate) fn publish(
         &self,
-        stage: &Stage,
+        stage: &InstallStage,
         replaces: impl Fn(&str) -> bool,
     ) -> Result<(), Error> {
         self.clear(replaces)?;
@@ -182,8 +182,8 @@ impl Store {
     pub(crate) fn link(
         &self,
         torch: &Torch,
-        half: Half,
-        source: Source,
+        half: LibtorchHalf,
+        source: Origin,
     ) -> Result<Installed, Error> {
         self.clear(|_| true)?;
         let link = self.dir.join("torch");
@@ -237,11 +237,11 @@ impl Store {
 
 /// A folder that an installation is built in. Dropping the value removes it.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct InstallStage {
     dir: PathBuf,
 }
 
-impl Stage {
+impl InstallStage {
     /// The files that become part of `.libtorch`.
     pub(crate) fn target(&self) -> PathBuf {
         self.dir.join("target")
@@ -263,7 +263,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for InstallStage {
     fn drop(&mut self) {
         // The next `setup` removes anything that is left.
         remove(&self.dir).ok();

@@ -34,15 +34,15 @@ fn fill(target: &Path) {
     write(&dist_info.join("RECORD"), &record.join("\n"));
 }
 
-fn store() -> (TempDir, Store) {
+fn store() -> (TempDir, LibtorchStore) {
     let dir = TempDir::new().unwrap();
-    let store = Store::new(dir.path().join(".libtorch"));
+    let store = LibtorchStore::new(dir.path().join(".libtorch"));
     (dir, store)
 }
 
-fn ready(store: &Store) -> Installed {
+fn ready(store: &LibtorchStore) -> Installed {
     match store.state().unwrap() {
-        State::Ready(installed) => installed,
+        StoreState::Ready(installed) => installed,
         other => panic!("{other:?}"),
     }
 }
@@ -50,7 +50,7 @@ fn ready(store: &Store) -> Installed {
 #[test]
 fn a_new_store_is_empty() {
     let (_dir, store) = store();
-    assert!(matches!(store.state().unwrap(), State::Absent));
+    assert!(matches!(store.state().unwrap(), StoreState::Absent));
 }
 
 #[test]
@@ -69,15 +69,15 @@ fn a_published_stage_is_complete_and_removed() {
     let installed = ready(&store);
     assert_eq!(
         (installed.half, &installed.source),
-        (Half::Cpu, &Source::Pip)
+        (LibtorchHalf::Cpu, &Origin::Pip)
     );
     store
         .mark(&Installed {
-            half: Half::Cuda,
+            half: LibtorchHalf::Cuda,
             ..installed
         })
         .unwrap();
-    assert_eq!(ready(&store).half, Half::Cuda);
+    assert_eq!(ready(&store).half, LibtorchHalf::Cuda);
     assert!(!store.has(PARTIAL) && !store.dir().join("torch/old.txt").exists());
 }
 
@@ -89,13 +89,13 @@ fn truncated_and_missing_files_are_found() {
         let path = store.dir().join(path);
         fs::write(&path, "_").unwrap();
         assert!(
-            matches!(store.state().unwrap(), State::Broken(_)),
+            matches!(store.state().unwrap(), StoreState::Broken(_)),
             "{}",
             path.display()
         );
         fs::remove_file(&path).unwrap();
         assert!(
-            matches!(store.state().unwrap(), State::Broken(_)),
+            matches!(store.state().unwrap(), StoreState::Broken(_)),
             "{}",
             path.display()
         );
@@ -105,7 +105,7 @@ fn truncated_and_missing_files_are_found() {
     fs::remove_dir_all(store.dir().join("torch-2.11.0.dist-info")).unwrap();
     assert!(matches!(
         store.state().unwrap(),
-        State::Broken(Flaw::Missing(_))
+        StoreState::Broken(Flaw::Missing(_))
     ));
 }
 
@@ -131,14 +131,14 @@ fn a_link_replaces_an_installation_and_breaks_with_its_target() {
     fill(&elsewhere);
     let torch = verify::inspect(&elsewhere.join("torch")).unwrap();
     assert!(!store.owns(&torch.dir));
-    store.link(&torch, Half::Cpu, Source::Flag).unwrap();
+    store.link(&torch, LibtorchHalf::Cpu, Origin::Flag).unwrap();
     assert!(!store.dir().join("nvidia").exists());
-    assert_eq!(ready(&store).source, Source::Flag);
+    assert_eq!(ready(&store).source, Origin::Flag);
 
     fs::remove_dir_all(&elsewhere).unwrap();
     assert!(matches!(
         store.state().unwrap(),
-        State::Broken(Flaw::Missing(_))
+        StoreState::Broken(Flaw::Missing(_))
     ));
 }
 

@@ -14,14 +14,14 @@ use crate::prediction;
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) config: RunConfig,
-    pub(super) step: Step,
+    pub(super) step: StepKind,
     /// Whether a constant of the estimator was fitted to this shape.
     pub(super) is_fitted: bool,
 }
 
 /// The kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum StepKind {
     /// Forward, backward and update.
     Training,
     /// Scores of a batch between epochs.
@@ -50,7 +50,11 @@ const HELD_OUT: [Shape; 7] = [
 /// This shape was used to fit a constant.
 const FITTED: [Shape; 1] = [(20, (160, 96), 3, 1, 1)];
 
-const EVALUATIONS: [Step; 3] = [Step::Validation, Step::Evaluation, Step::Answers];
+const EVALUATIONS: [StepKind; 3] = [
+    StepKind::Validation,
+    StepKind::Evaluation,
+    StepKind::Answers,
+];
 
 /// Each policy, those that autograd runs first, then `mixed` with split concatenations.
 pub(in crate::command) fn policies() -> impl Iterator<Item = (CheckpointPolicy, bool)> {
@@ -80,7 +84,7 @@ pub(super) fn all(channels_last: bool) -> Vec<Case> {
             use_channels_last: channels_last,
             ..RunConfig::default().with_policy(policy)
         };
-        let trained = policies().map(|(policy, split)| (policy, split, Step::Training));
+        let trained = policies().map(|(policy, split)| (policy, split, StepKind::Training));
         let evaluated = EVALUATIONS.map(|step| (CheckpointPolicy::Off, false, step));
         for (policy, split_concat, step) in trained.chain(evaluated) {
             for use_amp in [false, true] {
@@ -136,7 +140,7 @@ impl Case {
     }
 }
 
-impl Step {
+impl StepKind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
@@ -165,7 +169,7 @@ impl fmt::Display for Case {
     /// The policy of a training step, or else the kind of step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.step {
-            Step::Training => self.config.checkpointing().fmt(f),
+            StepKind::Training => self.config.checkpointing().fmt(f),
             step => write!(f, "({})", step.name()),
         }
     }

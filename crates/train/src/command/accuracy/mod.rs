@@ -33,7 +33,7 @@ pub(super) struct AccuracyArgs {
 
 /// A step and both of its peaks.
 #[derive(Debug)]
-struct Row {
+struct AccuracyRow {
     case: Case,
     predicted_bytes: u64,
     measured_bytes: u64,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
         let Some(predicted) = case.predicted() else {
             continue;
         };
-        rows.push(Row {
+        rows.push(AccuracyRow {
             measured_bytes: case.measured_bytes()?,
             predicted_bytes: predicted.bytes,
             case,
@@ -74,14 +74,14 @@ pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
     Ok(())
 }
 
-impl Row {
+impl AccuracyRow {
     /// The error in percent of the measured peak; negative if the prediction is too low.
     fn error(&self) -> f64 {
         100.0 * (self.predicted_bytes as f64 / self.measured_bytes as f64 - 1.0)
     }
 }
 
-fn table(rows: &[Row], channels_last: bool) -> String {
+fn table(rows: &[AccuracyRow], channels_last: bool) -> String {
     let mut text = format!(
         "peak of tensor bytes of a step on {} ({}, {} threads), channels-{}\n\n\
          | width | image | batch | classes | accumulation | constants | precision | policy | \
@@ -120,12 +120,13 @@ fn table(rows: &[Row], channels_last: bool) -> String {
         ("training steps of a fitted shape", true, true),
         ("evaluations of a fitted shape", true, false),
     ] {
-        let of = |row: &&Row| {
-            row.case.is_fitted == is_fitted && (row.case.step == cases::Step::Training) == trains
+        let of = |row: &&AccuracyRow| {
+            row.case.is_fitted == is_fitted
+                && (row.case.step == cases::StepKind::Training) == trains
         };
         text.push_str(&summary(
             name,
-            rows.iter().filter(of).map(Row::error).collect(),
+            rows.iter().filter(of).map(AccuracyRow::error).collect(),
         ));
     }
     text
@@ -146,7 +147,7 @@ fn summary(name: &str, mut errors: Vec<f64>) -> String {
     )
 }
 
-fn figures(rows: &[Row], channels_last: bool) -> serde_json::Value {
+fn figures(rows: &[AccuracyRow], channels_last: bool) -> serde_json::Value {
     let rows: Vec<_> = rows
         .iter()
         .map(|row| {

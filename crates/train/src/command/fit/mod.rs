@@ -34,7 +34,7 @@ mod resume;
 
 use guarded::{GuardFlags, say_temperature};
 use keeper::Keeper;
-use plan::{Plan, PlanFlags};
+use plan::{PlanFlags, RunPlan};
 use recorder::Recorder;
 use resume::Start;
 
@@ -115,7 +115,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let plan = args
         .plan
         .decide(config, device, precision, data, &guard, is_resumed)?;
-    let Plan {
+    let RunPlan {
         precision,
         data,
         changes,

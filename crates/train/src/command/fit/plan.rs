@@ -33,7 +33,7 @@ pub(super) struct PlanFlags {
 }
 
 /// The plan of a run.
-pub(super) struct Plan {
+pub(super) struct RunPlan {
     pub(super) config: RunConfig,
     pub(super) precision: Precision,
     pub(super) data: RunData,
@@ -67,7 +67,7 @@ impl PlanFlags {
         data: RunData,
         guard: &Guard,
         is_resumed: bool,
-    ) -> Result<Plan> {
+    ) -> Result<RunPlan> {
         if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
             console::note(note);
         }
@@ -97,7 +97,7 @@ impl PlanFlags {
         } else {
             config.precision_on(device::processor(device).arithmetic())
         };
-        Ok(Plan {
+        Ok(RunPlan {
             ladder: (self.consent() != Consent::Strict)
                 .then(|| ladder(&config, device, images, limits)),
             precision,

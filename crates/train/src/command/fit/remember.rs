@@ -1,7 +1,7 @@
 //! The line that a run leaves in the ledger: its predicted and its measured cost.
 
 use advisor::ledger::{
-    self, Entry, LargestBatch, Measured, Place, Predicted, SCHEMA_VERSION, Shape,
+    self, Entry, LargestBatch, LedgerPlace, Measured, Predicted, SCHEMA_VERSION, Shape,
 };
 use tch::Device;
 use time::OffsetDateTime;
@@ -22,8 +22,8 @@ pub(super) fn remember(
     let Some(status) = status(summary.status).filter(|_| summary.steps > 0) else {
         return;
     };
-    let place = Place::of_environment();
-    if place == Place::Off {
+    let place = LedgerPlace::of_environment();
+    if place == LedgerPlace::Off {
         return;
     }
     let entry = entry(summary, status, on, (predicted, largest_batch));

@@ -25,7 +25,7 @@ pub(in crate::weights) fn read(bytes: &[u8]) -> Refused<Pickle> {
             bytes.len()
         ));
     }
-    let mut machine = Machine {
+    let mut machine = StackMachine {
         bytes,
         at: 0,
         objects: Vec::new(),
@@ -47,7 +47,7 @@ pub(in crate::weights) fn read(bytes: &[u8]) -> Refused<Pickle> {
     }
 }
 
-struct Machine<'a> {
+struct StackMachine<'a> {
     bytes: &'a [u8],
     at: usize,
     objects: Vec<Object>,
@@ -57,7 +57,7 @@ struct Machine<'a> {
     memo: HashMap<i64, Value>,
 }
 
-impl Machine<'_> {
+impl StackMachine<'_> {
     /// Executes an instruction; returns the value that it pushes on the stack.
     fn step(&mut self, code: u8) -> Refused<Option<Value>> {
         Ok(Some(match code {
