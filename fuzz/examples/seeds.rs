@@ -12,7 +12,7 @@ use png::{BitDepth, ColorType};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use tch::Kind;
-use train::snapshot::{DataId, Record, State};
+use train::run::snapshot::{DataId, Record, State};
 use engine::trainer::Trainer;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -134,10 +134,10 @@ fn snapshot() {
     // `train` itself writes `State` as TOML, together with the tensors.
     let trainer = fuzz::trainer();
     let run = fuzz::folder();
-    train::snapshot::Store::of_run(&run)
+    train::run::snapshot::Store::of_run(&run)
         .write(&state(&trainer), &[])
         .expect("it can be written");
-    let bytes = fs::read(run.join("last").join(train::snapshot::SNAPSHOT)).expect("it is there");
+    let bytes = fs::read(run.join("last").join(train::run::snapshot::SNAPSHOT)).expect("it is there");
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).expect("it is whole");
     let text = &metadata.metadata().as_ref().expect("it has some")["snug_state"];
     put("snapshot", "empty.safetensors", &bytes);

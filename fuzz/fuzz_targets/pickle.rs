@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use train::weights::WeightsFile;
+use train::run::weights::WeightsFile;
 
 fuzz_target!(|pickle: &[u8]| {
     let archive = fuzz::archive(&[

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use train::weights::WeightsFile;
+use train::run::weights::WeightsFile;
 
 fuzz_target!(|bytes: &[u8]| fuzz::weights(WeightsFile::from_bytes(
     Path::new("weights.safetensors"),

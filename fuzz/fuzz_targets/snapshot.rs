@@ -8,7 +8,7 @@ use std::path::Path;
 
 use config::{Overrides, RunConfig, resolve};
 use libfuzzer_sys::fuzz_target;
-use train::snapshot::{Snapshot, merged};
+use train::run::snapshot::{Snapshot, merged};
 use engine::trainer::Trainer;
 
 thread_local! {

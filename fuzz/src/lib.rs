@@ -13,7 +13,7 @@ use tch::Device;
 use train::Error;
 use engine::model::UNet;
 use engine::trainer::Trainer;
-use train::weights::WeightsFile;
+use train::run::weights::WeightsFile;
 use zip::write::FileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 

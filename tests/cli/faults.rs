@@ -32,7 +32,7 @@ fn weights(sandbox: &Sandbox, dir: &str) -> Vec<u8> {
 fn repairable_faults_leave_every_bit_unchanged() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
-    let once = "step as it is -> step once more";
+    let once = "step failed -> step retried";
     let form = "use_reentrant false -> use_reentrant true";
     let cases: [(&str, &str, &[&str]); 5] = [
         ("oom:30@3", "off", &[once]),

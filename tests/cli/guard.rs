@@ -50,7 +50,7 @@ fn a_full_machine_stops_a_run_which_can_be_resumed() {
         // No rung would have freed enough memory, so the run only waited.
         let fallbacks = summary["fallbacks"].as_array().unwrap();
         assert!(fallbacks.len() <= 1, "{fallbacks:?}");
-        assert!(fallbacks.iter().all(|rung| rung["to"] == "step once more"));
+        assert!(fallbacks.iter().all(|rung| rung["to"] == "step retried"));
         fit(&sandbox, &[&into[..], &["--max-steps", "8"]].concat()).ok();
         let weights = |dir: &str| sandbox.read(&format!("{dir}/last/weights.safetensors"));
         assert_eq!(weights("whole"), weights(&dir), "stopped after {steps}");

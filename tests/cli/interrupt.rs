@@ -1,7 +1,7 @@
 //! Signals: a run that is told to stop saves its state.
 
-use train::snapshot::Snapshot;
-use train::weights::WeightsFile;
+use train::run::snapshot::Snapshot;
+use train::run::weights::WeightsFile;
 
 use super::running::Running;
 use super::{LEDGER, Sandbox};

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use train::fault::POINTS;
-use train::snapshot::{PREVIOUS, SNAPSHOT, Snapshot};
-use train::weights::WeightsFile;
+use train::lab::fault::POINTS;
+use train::run::snapshot::{PREVIOUS, SNAPSHOT, Snapshot};
+use train::run::weights::WeightsFile;
 
 use super::resume::{EVERY_STEP, assert_same};
 use super::{Run, Sandbox, small};

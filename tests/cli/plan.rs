@@ -98,8 +98,8 @@ fn a_run_that_does_not_fit_is_refused_or_forced() {
     // The run starts unchanged. When it runs out of memory, the ladder takes over.
     let forced = limited(&sandbox, peak / 2, &["--run-dir", "forced", "--force"]).ok();
     for words in [
-        "run all the same (`--force`)",
-        "step 1: out of memory; step as it is -> step once more",
+        "run anyway (`--force`)",
+        "step 1: out of memory; step failed -> step retried",
         "step 1: out of memory; checkpointing off -> checkpointing mixed",
         "every bit stays as it would have been",
     ] {

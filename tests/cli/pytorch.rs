@@ -6,7 +6,7 @@ use std::process::Command;
 use engine::model::{ForwardMode, UNet};
 use serde_json::Value;
 use tch::{Device, Tensor};
-use train::weights::WeightsFile;
+use train::run::weights::WeightsFile;
 
 use super::{Run, Sandbox};
 use crate::techniques::alone;

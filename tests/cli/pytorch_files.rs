@@ -5,7 +5,7 @@ use std::process::Command;
 
 use engine::model::UNet;
 use tch::{Device, Kind, Tensor};
-use train::weights::WeightsFile;
+use train::run::weights::WeightsFile;
 
 use super::{Run, Sandbox, small};
 use crate::techniques::alone;

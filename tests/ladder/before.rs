@@ -11,7 +11,7 @@ use engine::predictor::Predictor;
 use engine::trainer::{Cause, Clock, Trainer};
 use tch::{Device, Tensor};
 use torch_ext::{Error as TensorError, meter};
-use train::proposal::{Limits, ladder};
+use train::run::proposal::{Limits, ladder};
 
 use super::{IMAGES, Watch, config, loader, policy};
 use crate::techniques::alone;
@@ -261,7 +261,7 @@ fn an_image_is_predicted_in_less_memory() {
     meter::fail_after(Some(20));
     let (again, rungs) = answer(&mut new());
     assert_eq!(again.unwrap(), plain);
-    assert_eq!(rungs, ["once more as it is"]);
+    assert_eq!(rungs, ["again, unchanged"]);
 
     // Less and less memory, until nothing fits.
     let mut ended = false;

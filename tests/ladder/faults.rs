@@ -13,7 +13,7 @@ use engine::ladder::{Failure, Ladder, Means, Rung};
 use engine::trainer::{EpochReport, Observer, Trainer};
 use tch::Device;
 use torch_ext::meter;
-use train::fault::{self, Fault};
+use train::lab::fault::{self, Fault};
 
 use super::loader_of;
 use crate::techniques::alone;

@@ -17,7 +17,7 @@ use engine::trainer::{EpochReport, Observer, Trainer};
 use machine::ram::Ram;
 use tch::{Device, Tensor};
 use torch_ext::meter;
-use train::proposal::{self, Images, Limits};
+use train::run::proposal::{self, Images, Limits};
 
 use crate::techniques::alone;
 
@@ -183,7 +183,7 @@ fn a_run_that_is_squeezed_takes_another_policy_and_keeps_its_bits() {
         .iter()
         .map(|(_, rung)| rung.to.as_str())
         .collect();
-    assert_eq!(words, ["step once more", "checkpointing selective"]);
+    assert_eq!(words, ["step retried", "checkpointing selective"]);
     assert_eq!(num_differing(&plain, &squeezed), 0);
 }
 
@@ -230,7 +230,7 @@ fn the_guard_takes_a_rung_before_anything_fails() {
         .iter()
         .map(|(failure, rung)| (failure, rung.to.as_str(), rung.is_bit_exact))
         .collect();
-    let [(first, "step once more", true), (second, to, true), ..] = kinds[..] else {
+    let [(first, "step retried", true), (second, to, true), ..] = kinds[..] else {
         panic!("{kinds:?}");
     };
     assert!(matches!(

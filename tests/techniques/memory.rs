@@ -4,9 +4,9 @@ use config::{CheckpointPolicy, ImageSize, Keep, Network, Precision, RunConfig};
 use engine::model::Checkpointing;
 use tch::Device;
 use torch_ext::meter;
-use train::measure::StepProbe;
-use train::memory::Timeline;
-use train::prediction;
+use train::lab::measure::StepProbe;
+use train::lab::memory::Timeline;
+use train::lab::prediction;
 
 use super::{PLAIN, Run, Setting, alone, batch, batch_of, policies};
 

@@ -64,11 +64,11 @@ impl<'a> Predictor<'a> {
     fn step_down(&mut self) -> Option<&'static str> {
         if !self.is_retry_spent {
             self.is_retry_spent = true;
-            return Some("once more as it is");
+            return Some("again, unchanged");
         }
         if !self.mode.split_concat {
             self.mode.split_concat = true;
-            return Some("with the halves of concatenations apart: rounding differs");
+            return Some("with split concatenations, which changes rounding");
         }
         let means = Means::of(self.evaluator.upload.device);
         match means.amp.filter(|_| means.freedom.amp) {

@@ -4,20 +4,11 @@
 //! It is primarily a program (`train fit`, `evaluate`, `predict`, `synth`); the library is shared by the
 //! program and its tests.
 
-pub mod bench_worker;
 pub mod command;
-pub mod doctor;
 mod error;
-pub mod fault;
-pub mod measure;
-pub mod memory;
-pub mod outputs;
-pub mod prediction;
-pub mod proposal;
-pub mod run_data;
-pub mod snapshot;
+pub mod lab;
+pub mod run;
 mod usage;
-pub mod weights;
 
 pub use error::{Error, Result};
 pub use usage::UsageError;

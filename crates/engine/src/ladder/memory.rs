@@ -53,7 +53,7 @@ impl Ladder {
     }
 
     fn once_more(recipe: &StepRecipe) -> Rung {
-        Rung::to(recipe.clone(), "step", "as it is", "once more", true)
+        Rung::to(recipe.clone(), "step", "failed", "retried", true)
     }
 
     fn smaller(&self, recipe: &StepRecipe, shortfall_bytes: Option<u64>) -> Option<Rung> {

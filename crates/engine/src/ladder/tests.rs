@@ -159,7 +159,7 @@ fn a_machine_that_fills_up_is_given_what_this_run_has() {
     let start = recipe(Precision::Fp32);
     let taken = target().predict(&start.as_predicted()).unwrap().unwrap();
     let rungs = descend(&mut ladder, pressure(taken.total_bytes / 4), start.clone());
-    assert_eq!(rungs[0].to, "step once more");
+    assert_eq!(rungs[0].to, "step retried");
     let next = target()
         .predict(&rungs[1].recipe.as_predicted())
         .unwrap()

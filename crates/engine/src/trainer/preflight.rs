@@ -42,8 +42,12 @@ impl Agreement {
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.fp32_is_finite, self.half_is_finite) {
-            (false, _) => f.write_str("even fp32 gives no numbers on the first images"),
-            (true, false) => f.write_str("it gives no numbers on the first images, and fp32 does"),
+            (false, _) => {
+                f.write_str("even in fp32 the outputs for the first images are not finite")
+            }
+            (true, false) => {
+                f.write_str("its outputs for the first images are not finite; those in fp32 are")
+            }
             (true, true) => write!(
                 f,
                 "probabilities on the first images differ from fp32 by {:.4} on average, {:.4} at the \

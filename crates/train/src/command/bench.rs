@@ -17,8 +17,8 @@ use tch::Device;
 use super::console;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
+use crate::run::weights::write_atomically;
 use crate::usage::UsageError;
-use crate::weights::write_atomically;
 
 /// Rounds of a group, and the duration of one turn.
 const ROUNDS: (usize, f64) = (9, 1000.0);
@@ -85,7 +85,7 @@ fn variant_names() -> Vec<&'static str> {
 
 /// Answers a driver.
 pub(super) fn serve() -> Result<()> {
-    crate::bench_worker::serve(BufReader::new(stdin()), stdout().lock())
+    crate::lab::bench_worker::serve(BufReader::new(stdin()), stdout().lock())
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
@@ -105,7 +105,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     }
     console::print(&markdown::tables(results));
     console::note(&format!(
-        "written to `{}`, beside it the page and the picture",
+        "written to `{}`, with the page and the picture in the same folder",
         name("json").display()
     ));
     let failed = failures(results);

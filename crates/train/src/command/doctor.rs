@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::console;
 use super::flags::DeviceFlag;
-use crate::doctor::{self, Check, CheckStep, Report, Section, Status};
 use crate::error::Result;
+use crate::lab::doctor::{self, Check, CheckStep, Report, Section, Status};
 use crate::usage::UsageError;
 use engine::compose::FEATURES;
 use engine::device;

@@ -10,9 +10,9 @@ use config::{Precision, RunConfig};
 use super::console;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
-use crate::run_data;
+use crate::run::run_data;
+use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use crate::weights::WeightsFile;
 use data::{FolderSource, Loader, Source};
 use engine::batch::Upload;
 use engine::evaluation::Evaluator;
@@ -129,7 +129,7 @@ impl Loaded {
         if flags.config.is_none() && flags.overrides.preset.is_none() {
             flags.config = config_of(path);
             let settings = flags.config.as_ref().map_or_else(
-                || "the defaults, since no `config.toml` is beside the weights".to_owned(),
+                || "the defaults, since the folder of the weights has no `config.toml`".to_owned(),
                 |file| file.display().to_string(),
             );
             console::note(&format!("settings: {settings}"));

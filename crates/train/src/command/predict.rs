@@ -12,9 +12,9 @@ use super::console;
 use super::evaluate::Loaded;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
-use crate::outputs::samples::save_png;
+use crate::run::outputs::samples::save_png;
+use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use crate::weights::WeightsFile;
 use data::{Batch, Sample, decode, resize};
 use engine::predictor::Predictor;
 
@@ -124,7 +124,7 @@ fn predict(
 ) -> Result<()> {
     let decoded = decode::image(image)?;
     let original = (decoded.height, decoded.width);
-    let (height, width) = crate::run_data::size_of(config);
+    let (height, width) = crate::run::run_data::size_of(config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;
     let mut batch = Batch::new(height, width);
     batch.push(

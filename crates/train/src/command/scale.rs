@@ -5,7 +5,7 @@
 use config::{ImageSize, Resolved};
 use tch::Device;
 
-use crate::run_data::Pages;
+use crate::run::run_data::Pages;
 
 /// Pages of an unscaled run.
 const FULL: Pages = Pages {
@@ -58,7 +58,7 @@ pub(super) fn to_machine(
     }
     let line = format!(
         "no GPU: scaled to this machine ({}; {} + {} built-in pages); `--full-size` runs the \
-         preset as it is",
+         preset unchanged",
         changes.join(", "),
         SCALED.train,
         SCALED.val

@@ -7,8 +7,8 @@ use estimator::{Peak, Purpose, Resident};
 use tch::Device;
 
 use crate::error::Result;
-use crate::measure::{EvaluationProbe, StepProbe};
-use crate::prediction;
+use crate::lab::measure::{EvaluationProbe, StepProbe};
+use crate::lab::prediction;
 
 /// A step of a configuration.
 #[derive(Debug)]

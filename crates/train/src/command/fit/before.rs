@@ -4,7 +4,7 @@
 use super::recorder::Recorder;
 use crate::command::console;
 use crate::error::Result;
-use crate::run_data::RunData;
+use crate::run::run_data::RunData;
 use data::Batch;
 use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;

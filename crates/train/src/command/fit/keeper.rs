@@ -7,7 +7,7 @@ use torch_ext::library;
 
 use crate::command::console;
 use crate::error::Result;
-use crate::snapshot::{DataId, Record, State, Store};
+use crate::run::snapshot::{DataId, Record, State, Store};
 use engine::device;
 use engine::trainer::{Position, Trainer};
 

@@ -8,8 +8,8 @@ use torch_ext::{cuda, meter};
 
 use crate::command::console;
 use crate::error::Result;
-use crate::proposal::{Consent, Images, Limits, ladder, propose};
-use crate::run_data::RunData;
+use crate::run::proposal::{Consent, Images, Limits, ladder, propose};
+use crate::run::run_data::RunData;
 use engine::device;
 use engine::guard::Guard;
 use engine::ladder::Ladder;

@@ -16,13 +16,13 @@ use engine::Error as Engine;
 use engine::device;
 
 use crate::error::{Error, Result};
-use crate::fault;
-use crate::outputs::{
+use crate::lab::fault;
+use crate::run::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
     Validation, samples, save_to_models_dir,
 };
-use crate::snapshot::Record;
-use crate::weights::{self, WeightsFile};
+use crate::run::snapshot::Record;
+use crate::run::weights::{self, WeightsFile};
 use config::Precision;
 use data::Source;
 use engine::ladder::{Failure, Rung};

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use torch_ext::library;
 
 use crate::command::console;
-use crate::outputs::{Status, Summary};
+use crate::run::outputs::{Status, Summary};
 use engine::device;
 
 /// Appends the run if it made a step and did not fail. A failed write is only a warning: the run

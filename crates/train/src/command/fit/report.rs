@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::outputs::{Status, Summary};
+use crate::run::outputs::{Status, Summary};
 use engine::ladder::{Failure, Rung};
 use engine::trainer::EpochReport;
 

@@ -8,11 +8,11 @@ use config::{Precision, Resolved, RunConfig};
 use super::FitArgs;
 use crate::command::console;
 use crate::error::{Error, Result};
-use crate::outputs::RunDir;
-use crate::run_data::{self, Pages};
-use crate::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
+use crate::run::outputs::RunDir;
+use crate::run::run_data::{self, Pages};
+use crate::run::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
+use crate::run::weights::{self, WeightsFile};
 use crate::usage::UsageError;
-use crate::weights::{self, WeightsFile};
 use engine::trainer::Trainer;
 
 /// The starting point of a run.

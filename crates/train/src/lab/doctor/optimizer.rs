@@ -59,7 +59,7 @@ pub(super) fn scaler(device: Device, broken: bool) -> Result<Finding> {
     for tensor in &after {
         if !all_finite(tensor)? {
             return Ok(Finding::fail(
-                "the step after it made a number that is none",
+                "the step after the update produced a non-finite parameter",
             ));
         }
     }

@@ -7,7 +7,7 @@ use torch_ext::meter;
 use super::tiny::{Comparison, OFF, config_of};
 use super::{Finding, OneThread, resume};
 use crate::error::Result;
-use crate::run_data::{Pages, RunData};
+use crate::run::run_data::{Pages, RunData};
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
 use engine::trainer::{Observer, Trainer};

@@ -15,7 +15,7 @@ use tch::Tensor;
 use super::file::{self, Snapshot, WriteError};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::fault;
+use crate::lab::fault;
 
 /// The newest snapshot.
 pub const SNAPSHOT: &str = "snapshot.safetensors";

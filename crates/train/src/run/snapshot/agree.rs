@@ -8,7 +8,7 @@ use config::keys::{KEYS, Key, Resume};
 use config::{Resolved, RunConfig};
 
 use crate::error::{Error, Result};
-use crate::snapshot::Snapshot;
+use crate::run::snapshot::Snapshot;
 use crate::usage::UsageError;
 
 /// The configuration of `snapshot` with the flags and the file in `given` applied, and a description

@@ -248,18 +248,19 @@ fn nothing_fits(
         || "more than can be counted".to_owned(),
         |cost| Bytes(cost.total_bytes).to_string(),
     );
-    let message = format!("this run is predicted to take {predicted}, and {budget} may be taken");
+    let message =
+        format!("this run is predicted to take {predicted}, but only {budget} may be used");
     let nearest = match consent {
         Consent::Strict => target.nearest(asked, Freedom::ALL).ok().flatten(),
         _ => None,
     };
     let hint = match nearest {
         Some(fit) => format!(
-            "without `--strict` it would run as `{}`; `--force` runs it as it is",
+            "without `--strict` it would run as `{}`; `--force` runs it unchanged",
             advisor::line(&fit.config)
         ),
-        None => "no other recipe fits either: a smaller `--width` or `--img-size` is left; \
-                 `--force` runs it as it is"
+        None => "no other recipe fits either: reduce `--width` or `--img-size`; `--force` runs it \
+                 unchanged"
             .to_owned(),
     };
     Error::NothingFits { message, hint }
@@ -272,7 +273,7 @@ impl Proposal {
             && !target.fits(cost)
         {
             notes.push(format!(
-                "memory: predicted to take {}, where {budget} may be taken; run all the same \
+                "memory: predicted to take {}, but only {budget} may be used; run anyway \
                  (`--force`)",
                 Bytes(cost.total_bytes)
             ));

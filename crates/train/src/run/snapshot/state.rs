@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::DataId;
-use crate::outputs::Fallback;
+use crate::run::outputs::Fallback;
 use engine::trainer::{EpochReport, TrainerState};
 
 /// The version of the format. A snapshot of another version is refused: with missing state guessed,

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::weights::write_atomically;
+use crate::run::weights::write_atomically;
 use data::synth::{self, Counts};
 use data::{Source, SynthSource};
 

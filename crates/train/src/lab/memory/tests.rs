@@ -3,7 +3,7 @@ use std::time::Duration;
 use torch_ext::record::{Event, Record};
 
 use super::*;
-use crate::measure::HeldBytes;
+use crate::lab::measure::HeldBytes;
 
 fn event(at: u64, id: u64, bytes: u64, released: bool, operator: u32, label: u32) -> Event {
     Event {

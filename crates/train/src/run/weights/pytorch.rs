@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn room_is_made_for_no_more_entries_than_there_can_be() {
-        let whole = include_bytes!("../../../../tests/reference/fixtures/checkpoint.pt");
+        let whole = include_bytes!("../../../../../tests/reference/fixtures/checkpoint.pt");
         let num = num_entries(whole).unwrap();
         assert!((100..200).contains(&num), "{num}");
         to_safetensors(whole).unwrap();

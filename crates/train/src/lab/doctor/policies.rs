@@ -9,7 +9,7 @@ use torch_ext::segment;
 use super::tiny::{Comparison, FP16_SCALE, OFF, OFF_SPLIT, Policy, Tiny, config_of, zeros_among};
 use super::{Finding, OneThread};
 use crate::error::Result;
-use crate::measure::StepProbe;
+use crate::lab::measure::StepProbe;
 use engine::model::{Checkpointing, ForwardMode};
 
 /// Passes that are compared.

@@ -8,7 +8,7 @@ use config::{Precision, RunConfig};
 use tch::Device;
 
 use crate::error::Result;
-use crate::run_data::RunData;
+use crate::run::run_data::RunData;
 use data::DEFAULT_CACHE_BYTES;
 use engine::interrupt::Interrupt;
 use engine::model::UNet;

@@ -8,7 +8,7 @@ use engine::learner::Phase;
 use estimator::{At, StepMemory};
 use figures::timeline::{MemoryTimeline, Sample};
 
-use crate::measure::Recorded;
+use crate::lab::measure::Recorded;
 
 /// Tensors that are live at the peak, by the operation that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::file::hex;
-use crate::run_data::{Pages, RunData};
+use crate::run::run_data::{Pages, RunData};
 use data::Source;
 
 /// The source of the data and its samples.

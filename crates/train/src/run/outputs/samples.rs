@@ -101,5 +101,5 @@ pub fn save_png(
     image::codecs::png::PngEncoder::new(&mut bytes)
         .write_image(pixels, width, height, colour)
         .map_err(|e| Error::io("write", path, std::io::Error::other(e)))?;
-    crate::weights::write_atomically(path, &bytes)
+    crate::run::weights::write_atomically(path, &bytes)
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::lock::Lock;
 use super::unwritten::Unwritten;
 use crate::error::{Error, Result};
+use crate::run::weights::{TEMPORARY, write_atomically};
 use crate::usage::UsageError;
-use crate::weights::{TEMPORARY, write_atomically};
 
 /// Numbers tried for a free name.
 const MAX_NUMBER: u32 = 100_000;

@@ -16,8 +16,8 @@ use torch_ext::device_info;
 
 use self::epochs::Epochs;
 use crate::error::{Error, Result};
-use crate::measure::StepProbe;
-use crate::weights::WeightsFile;
+use crate::lab::measure::StepProbe;
+use crate::run::weights::WeightsFile;
 use engine::device::{self, DeviceChoice};
 
 /// Answers requests until `requests` ends.
@@ -38,7 +38,7 @@ pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
     };
     let first = first.map_err(|e| Error::io("read", "stdin", e))?;
     let spec: Spec = serde_json::from_str(&first).map_err(|e| Error::Usage {
-        message: format!("no spec of a benchmark: {e}"),
+        message: format!("not a benchmark specification: {e}"),
         hint: "`train bench` starts its workers by itself".to_owned(),
     })?;
     let mut work = match Assignment::build(&spec) {
@@ -160,7 +160,7 @@ impl Assignment {
                 batches,
                 count,
             } => {
-                crate::weights::save(self.probe()?.model(), weights)?;
+                crate::run::weights::save(self.probe()?.model(), weights)?;
                 shared::write_batches(batches, &self.config, *count)?;
                 Answer::Done
             }

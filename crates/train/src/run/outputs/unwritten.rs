@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::weights::write_atomically;
+use crate::run::weights::write_atomically;
 
 /// The pending writes. A whole file is kept once, in its newest form.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use tch::{Kind, Tensor};
 
 use super::state::{State, VERSION};
 use crate::error::{Error, Result};
-use crate::fault;
+use crate::lab::fault;
 
 /// Bytes of the digest.
 const DIGEST: usize = 32;
@@ -46,7 +46,7 @@ pub(super) fn write(
             fault::reached("snapshot:half-written");
             fault::disk()?;
         }
-        out.write_all(&crate::weights::tensor_bytes(tensor)?)?;
+        out.write_all(&crate::run::weights::tensor_bytes(tensor)?)?;
     }
     let digest = out.hash.finalize();
     Ok(out.out.write_all(&digest)?)

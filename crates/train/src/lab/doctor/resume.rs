@@ -9,8 +9,8 @@ use super::Finding;
 use super::files::folder;
 use super::tiny::{Comparison, OFF, config_of, copied, missing};
 use crate::error::Result;
-use crate::run_data::{Pages, RunData};
-use crate::snapshot::{DataId, Record, Snapshot, State, Store};
+use crate::run::run_data::{Pages, RunData};
+use crate::run::snapshot::{DataId, Record, Snapshot, State, Store};
 use engine::interrupt::Interrupt;
 use engine::trainer::{Observer, Trainer};
 

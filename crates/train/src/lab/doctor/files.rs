@@ -7,7 +7,7 @@ use tch::Device;
 use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
-use crate::weights::{self, WeightsFile};
+use crate::run::weights::{self, WeightsFile};
 use config::Precision;
 use data::synth::{self, Counts, write_dataset};
 use data::{DataError, decode};

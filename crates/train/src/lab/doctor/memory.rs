@@ -8,8 +8,8 @@ use config::{Bytes, ImageSize, Precision, RunConfig};
 use super::Finding;
 use super::tiny::{OFF, Policy, config_of};
 use crate::error::Result;
-use crate::measure::StepProbe;
-use crate::prediction;
+use crate::lab::measure::StepProbe;
+use crate::lab::prediction;
 use engine::{compose, device};
 
 /// The counting allocator sees a tensor of known size, and sees it freed.

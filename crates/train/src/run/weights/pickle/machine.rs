@@ -18,7 +18,7 @@ type Refused<T> = Result<T, String>;
 ///
 /// # Errors
 /// The unknown name or instruction in it, or where it is broken.
-pub(in crate::weights) fn read(bytes: &[u8]) -> Refused<Pickle> {
+pub(in crate::run::weights) fn read(bytes: &[u8]) -> Refused<Pickle> {
     if bytes.len() > MAX_BYTES {
         return Err(format!(
             "has {} bytes, more than any state dict",

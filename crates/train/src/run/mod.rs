@@ -1,0 +1,7 @@
+//! A run: its data, the recipe that it was proposed, and the files that it reads and leaves.
+
+pub mod outputs;
+pub mod proposal;
+pub mod run_data;
+pub mod snapshot;
+pub mod weights;
