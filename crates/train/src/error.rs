@@ -36,14 +36,6 @@ pub enum Error {
     /// A command-line request cannot be met.
     #[error(transparent)]
     Refused(#[from] UsageError),
-    /// A request cannot be met; the hint says what to do instead.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong.
-        message: String,
-        /// What to do.
-        hint: String,
-    },
     /// No permitted configuration is predicted to fit.
     #[error("{message}")]
     NothingFits {
@@ -127,7 +119,6 @@ impl Error {
                 | Engine::CudaUnavailable { .. },
             )
             | Self::Refused(_)
-            | Self::Usage { .. }
             | Self::Weights { .. }
             | Self::Snapshot { .. }
             | Self::Bench(
@@ -174,8 +165,7 @@ impl Error {
             }
             Self::Engine(error) => hint_of_engine(error),
             Self::Refused(error) => Some(error.hint()),
-            Self::Usage { hint, .. }
-            | Self::NothingFits { hint, .. }
+            Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
             | Self::Snapshot { hint, .. }
             | Self::Bench(bench::Error::Usage { hint, .. }) => Some(hint.clone()),

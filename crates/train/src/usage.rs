@@ -169,6 +169,22 @@ pub enum UsageError {
         /// The names of the checks.
         known: Vec<String>,
     },
+    /// A faulty list of faults to plant.
+    #[error("`{variable}`: {problem}")]
+    NotAFault {
+        /// The environment variable.
+        variable: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+        /// The forms that it may have.
+        forms: String,
+    },
+    /// A benchmark worker that was not started by a benchmark.
+    #[error("this worker got {problem}")]
+    NotFromABenchmark {
+        /// What is wrong with the request.
+        problem: String,
+    },
 }
 
 impl UsageError {
@@ -215,6 +231,8 @@ impl UsageError {
                  since PyTorch reads the same files"
             }
             Self::VariantAlone => "add `--against-pytorch`",
+            Self::NotAFault { forms, .. } => forms,
+            Self::NotFromABenchmark { .. } => "`train bench` starts its workers by itself",
             Self::NoSuchCheck { known, .. } => return format!("one of {}", known.join(", ")),
         };
         hint.to_owned()

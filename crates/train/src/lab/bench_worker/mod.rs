@@ -18,6 +18,7 @@ use self::epochs::Epochs;
 use crate::error::{Error, Result};
 use crate::lab::measure::StepProbe;
 use crate::run::weights::WeightsFile;
+use crate::usage::UsageError;
 use engine::device::{self, DeviceChoice};
 
 /// Answers requests until `requests` ends.
@@ -37,10 +38,8 @@ pub fn serve(requests: impl BufRead, mut answers: impl Write) -> Result<()> {
         return Ok(());
     };
     let first = first.map_err(|e| Error::io("read", "stdin", e))?;
-    let spec: Spec = serde_json::from_str(&first).map_err(|e| Error::Usage {
-        message: format!("not a benchmark specification: {e}"),
-        hint: "`train bench` starts its workers by itself".to_owned(),
-    })?;
+    let spec: Spec = serde_json::from_str(&first)
+        .map_err(|e| not_from_a_benchmark(format!("no valid specification: {e}")))?;
     let mut work = match Assignment::build(&spec) {
         Ok((work, ready)) => {
             say(&Answer::Ready(ready))?;
@@ -86,10 +85,7 @@ struct Assignment {
 impl Assignment {
     fn build(spec: &Spec) -> Result<(Self, Ready)> {
         let begin = Instant::now();
-        let choice: DeviceChoice = spec.device.parse().map_err(|message| Error::Usage {
-            message,
-            hint: "`cpu` or `cuda:N`".to_owned(),
-        })?;
+        let choice: DeviceChoice = spec.device.parse().map_err(not_from_a_benchmark)?;
         let device = choice.resolve()?;
         torch_ext::cuda::allow_tf32(spec.precision == Precision::Tf32)?;
         let config = config_of(spec)?;
@@ -206,10 +202,11 @@ impl Assignment {
 }
 
 fn misplaced(what: &str) -> Error {
-    Error::Usage {
-        message: format!("this worker was not built for `{what}`"),
-        hint: "`train bench` starts its workers by itself".to_owned(),
-    }
+    not_from_a_benchmark(format!("`{what}`, for which it was not prepared"))
+}
+
+fn not_from_a_benchmark(problem: String) -> Error {
+    UsageError::NotFromABenchmark { problem }.into()
 }
 
 fn ready(device: Device) -> Ready {

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::fault::{Planted, StepFault};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::usage::UsageError;
 
 /// The environment variable: faults, separated by commas.
 pub const VARIABLE: &str = "SNUG_FAULT";
@@ -96,14 +97,15 @@ fn planted() -> MutexGuard<'static, Pending> {
 /// Plants the faults that the environment names.
 ///
 /// # Errors
-/// [`Error::Usage`] for text that does not name a fault.
+/// [`UsageError::NotAFault`] for text that does not name a fault.
 pub fn read_environment() -> Result<()> {
     let Ok(text) = std::env::var(VARIABLE) else {
         return Ok(());
     };
-    let faults = parse::all(&text).map_err(|message| Error::Usage {
-        message: format!("`{VARIABLE}`: {message}"),
-        hint: format!("{}; or a point: {}", parse::FORMS, POINTS.join(", ")),
+    let faults = parse::all(&text).map_err(|problem| UsageError::NotAFault {
+        variable: VARIABLE,
+        problem,
+        forms: format!("{}; or a point: {}", parse::FORMS, POINTS.join(", ")),
     })?;
     plant(&faults);
     Ok(())
