@@ -12,6 +12,8 @@ mod faults;
 mod fit;
 // One forecast: `fit`, `memory`, `suggest` and `explain` say the same.
 mod forecast;
+// Runs on libtorch's CUDA half, on a stand-in for a GPU.
+mod gpu;
 // The memory guard: a run stops before the machine's memory is full.
 mod guard;
 // Signals that end a run.

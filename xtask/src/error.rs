@@ -82,6 +82,9 @@ pub(crate) enum Error {
     #[error("the new results lack `{parts}`, which `{}` has", .path.display())]
     WouldLose { path: PathBuf, parts: String },
 
+    #[error("`{}` is no measurement: {device} computes nothing", .path.display())]
+    NoMeasurement { path: PathBuf, device: String },
+
     /// A file of measurements.
     #[error(transparent)]
     Bench(#[from] bench::Error),
@@ -175,6 +178,7 @@ impl Error {
             }
             Self::NoMarks { .. } => "put both lines back around the figures".to_owned(),
             Self::WouldLose { .. } => "measure everything, or remove the old file first".to_owned(),
+            Self::NoMeasurement { .. } => "measure on a GPU, or on the CPU".to_owned(),
             Self::Bench(_) => {
                 "`cargo xtask bench --record` writes the files of `docs/measurements`".to_owned()
             }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use tch::Tensor;
+use torch_ext::cuda;
 
 use crate::batch::Upload;
 use crate::compose::Autocast;
@@ -61,6 +62,7 @@ impl Evaluator<'_> {
             while done < batch.len {
                 let part = done..batch.len.min(done.saturating_add(*at_a_time));
                 let num = part.len();
+                cuda::watch_refusals();
                 match self.score(&batch, part, &mut counter) {
                     Ok(loss) => {
                         loss_sum += loss * num as f64;

@@ -7,6 +7,7 @@
 use config::{Precision, RunConfig};
 use tch::{Device, Tensor};
 use torch_ext::ops::{MemoryFormat, contiguous_in, mul_scalar};
+use torch_ext::{cuda, cudnn};
 
 use crate::batch::{MicroBatch, Upload};
 use crate::checkpointing;
@@ -96,7 +97,10 @@ impl Learner {
     /// # Errors
     /// If memory runs out, or the checkpoint policy is not chosen yet.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
-        tch::Cuda::cudnn_set_benchmark(!config.deterministic);
+        cudnn::set(cudnn::Choice {
+            deterministic: config.deterministic,
+            benchmark: !config.deterministic,
+        })?;
         let channels_last = config.use_channels_last;
         let model = UNet::new(config.network(), device, config.seed, channels_last)?;
         let parameters = model.parameters().trainable();
@@ -137,6 +141,7 @@ impl Learner {
         micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
         hooks: &mut impl StepHooks,
     ) -> Result<()> {
+        cuda::watch_refusals();
         for micro in micro_batches {
             hooks.phase_begins(Phase::Forward);
             let (images, masks) = self.upload.pixels(&micro.pixels)?;

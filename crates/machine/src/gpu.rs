@@ -4,6 +4,15 @@ use config::Bytes;
 
 use crate::cards::{Hardware, Observed, Rates, cores_per_sm};
 
+/// What the name of a GPU ends with if the project's tests only pretend that it is there (crate
+/// `standin`): nothing that runs on it is a measurement.
+pub const STAND_IN: &str = "(stand-in)";
+
+/// Whether a GPU with this name is only pretended.
+pub fn is_stand_in(name: &str) -> bool {
+    name.ends_with(STAND_IN)
+}
+
 /// One GPU, or one MIG instance of a GPU, as NVML describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gpu {

@@ -25,5 +25,5 @@ pub mod select;
 pub use cards::{Card, Hardware, Observed, Rates, cores_per_sm};
 pub use cpu::{Cpu, InstructionSet};
 pub use device::{Device, select};
-pub use gpu::{Facts, Gpu, Instance, Inventory, PeakRates, Process};
+pub use gpu::{Facts, Gpu, Instance, Inventory, PeakRates, Process, STAND_IN, is_stand_in};
 pub use processor::{BF16_FROM, Processor};

@@ -60,7 +60,9 @@ int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out) {
   return snug::guarded([&] {
     const auto index = static_cast<c10::DeviceIndex>(device);
     auto& allocator = cuda_allocator();
-    const auto stats = allocator.getDeviceStats(index);
+    // Statistics exist from the first tensor on; until then they are zero, as in Python.
+    const auto stats =
+        allocator.initialized() ? allocator.getDeviceStats(index) : c10::CachingDeviceAllocator::DeviceStats{};
     constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
     out->allocated_bytes = bytes(stats.allocated_bytes[all].current);
     out->peak_allocated_bytes = bytes(stats.allocated_bytes[all].peak);
@@ -77,8 +79,10 @@ int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out) {
 }
 
 int32_t snug_cuda_reset_peak(int32_t device) {
-  return snug::guarded(
-      [&] { cuda_allocator().resetPeakStats(static_cast<c10::DeviceIndex>(device)); });
+  return snug::guarded([&] {
+    auto& allocator = cuda_allocator();
+    if (allocator.initialized()) allocator.resetPeakStats(static_cast<c10::DeviceIndex>(device));
+  });
 }
 
 int32_t snug_cuda_empty_cache(void) {

@@ -301,6 +301,9 @@ void Frame::recompute() {
 
 extern "C" {
 
+void snug_install_engine(void) { snug::install_engine(); }
+
+
 void* snug_outputs_new(void) { return new std::vector<at::Tensor>(); }
 void snug_outputs_delete(void* outputs) { delete static_cast<std::vector<at::Tensor>*>(outputs); }
 void snug_outputs_push(void* outputs, SnugTensor* owned) {
@@ -328,7 +331,6 @@ int32_t snug_segment_forward(
   return snug::guarded([&] {
     // This comes first, so that the closure has an owner from here on.
     const auto closure = snug::own(*segment);
-    snug::install_engine();
     snug::Tensors kept;
     for (size_t i = 0; i < num_inputs; ++i)
       kept.push_back(*reinterpret_cast<at::Tensor*>(inputs[i]));

@@ -119,6 +119,10 @@ int32_t snug_cuda_set_fraction(double fraction);
 // Sets whether fp32 convolutions and matrix products may use TF32, in cuDNN and cuBLAS.
 int32_t snug_allow_tf32(int32_t allow);
 
+// ---- autograd ----------------------------------------------------------------
+// Makes autograd's engine the one whose saved-tensor hooks segments use. Before any backward.
+void snug_install_engine(void);
+
 // ---- cuDNN -------------------------------------------------------------------
 typedef struct SnugCudnnChoice {
   int32_t deterministic;  // 1: only algorithms that give the same bits each time

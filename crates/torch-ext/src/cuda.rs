@@ -1,5 +1,7 @@
 //! The CUDA caching allocator, as `torch.cuda.memory_stats` reports it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result, device_info, error::check, ffi};
@@ -54,6 +56,33 @@ pub fn memory(device: usize) -> Result<DeviceMemory> {
         free_bytes: raw.free_bytes,
         total_bytes: raw.total_bytes,
     })
+}
+
+/// Refused allocations that are accounted for.
+static REFUSALS: AtomicU64 = AtomicU64::new(0);
+
+/// Refused allocations of all devices so far.
+fn refusals() -> u64 {
+    if !is_available() {
+        return 0;
+    }
+    let devices = 0..usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+    devices
+        .filter_map(|it| memory(it).ok())
+        .map(|it| it.num_ooms)
+        .sum()
+}
+
+/// Starts to watch for refused allocations. libtorch hides some of them and reports that a convolution
+/// has no algorithm; after this call such a report counts as out of memory if an allocation was
+/// refused in between. Call it before each step.
+pub fn watch_refusals() {
+    REFUSALS.store(refusals(), Ordering::Relaxed);
+}
+
+/// Whether an allocation was refused since the last [`watch_refusals`].
+pub(crate) fn has_refused() -> bool {
+    refusals() > REFUSALS.load(Ordering::Relaxed)
 }
 
 /// Sets the peaks to the current levels.

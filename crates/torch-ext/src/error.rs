@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use tch::TchError;
 
-use crate::ffi;
+use crate::{cuda, ffi};
 
 /// The error type of a segment's closure.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -62,41 +62,44 @@ impl Error {
     }
 
     /// The failure that libtorch reported with this text.
-    fn from_text(message: String) -> Self {
-        if !text_is_out_of_memory(&message) {
-            return Self::Torch(message);
+    fn from_text(message: &str) -> Self {
+        let ran_out = text_is_out_of_memory(message);
+        if !(ran_out || lacks_engine(message) && cuda::has_refused()) {
+            return Self::Torch(first_lines(message));
         }
         let refusal =
             crate::meter::take_refusal().filter(|_| message.contains("CPU out of memory"));
         let (requested_bytes, free_bytes) = match refusal {
             Some((requested, free)) => (Some(requested), Some(free)),
             None => (
-                size_after(&message, "Tried to allocate "),
-                size_before(&message, " is free"),
+                size_after(message, "Tried to allocate "),
+                size_before(message, " is free"),
             ),
         };
         Self::OutOfMemory {
             requested_bytes,
             free_bytes,
-            message: first_lines(&message),
+            message: first_lines(message),
         }
     }
 }
 
 impl From<TchError> for Error {
     fn from(error: TchError) -> Self {
-        Self::from_text(match error {
-            TchError::Torch(text) => text,
-            other => other.to_string(),
-        })
+        match error {
+            TchError::Torch(text) => Self::from_text(&text),
+            other => Self::from_text(&other.to_string()),
+        }
     }
 }
 
 /// Phrases by which the libraries below report that memory ran out.
-const OUT_OF_MEMORY_TEXTS: [&str; 5] = [
+const OUT_OF_MEMORY_TEXTS: [&str; 7] = [
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "can't allocate memory",
     "std::bad_alloc",
 ];
@@ -105,13 +108,22 @@ fn text_is_out_of_memory(text: &str) -> bool {
     OUT_OF_MEMORY_TEXTS.iter().any(|t| text.contains(t))
 }
 
-/// Drops the C++ stack that libtorch appends to its messages.
+/// Whether no plan of a convolution could run. libtorch skips a plan whose workspace does not fit,
+/// so the reason may be memory or a kernel that this GPU does not have.
+fn lacks_engine(text: &str) -> bool {
+    text.contains("unable to find an engine to execute this computation")
+}
+
+/// Drops what libtorch appends to its messages: the C++ stack, and advice for its developers.
 fn first_lines(text: &str) -> String {
-    text.split("\nException raised from")
-        .next()
-        .unwrap_or(text)
-        .trim()
-        .to_owned()
+    const APPENDED: [&str; 3] = [
+        "\nException raised from",
+        "\nSearch for `cudaError",
+        "\nCUDA kernel errors might be asynchronously reported",
+    ];
+    let ends = APPENDED.iter().filter_map(|it| text.find(it));
+    let end = ends.min().unwrap_or(text.len());
+    text[..end].trim().to_owned()
 }
 
 /// `2.50 GiB` after `marker`, in bytes.
@@ -195,7 +207,7 @@ pub(crate) fn check(status: i32) -> Result<()> {
             }
         }
         ffi::FAILURE_MISMATCH => Error::RecomputeMismatch(message),
-        _ => Error::from_text(message),
+        _ => Error::from_text(&message),
     })
 }
 
@@ -211,7 +223,7 @@ mod tests {
             requested_bytes,
             free_bytes,
             ..
-        } = Error::from_text(text.into())
+        } = Error::from_text(text)
         else {
             panic!("not recognised")
         };
@@ -220,8 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn cudnns_words_for_a_full_device_are_known() {
+        for side in ["DEVICE", "HOST"] {
+            let text = format!("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_{side}_ALLOCATION_FAILED");
+            assert!(Error::from_text(&text).is_out_of_memory());
+        }
+        // Without a refused allocation it is not memory that was missing.
+        let text = "GET was unable to find an engine to execute this computation";
+        assert!(!Error::from_text(text).is_out_of_memory());
+    }
+
+    #[test]
+    fn a_message_is_its_first_sentences() {
+        let text = "CUDA error: an illegal memory access was encountered\n\
+                    Search for `cudaErrorIllegalAddress' in a page for more information.\n\
+                    CUDA kernel errors might be asynchronously reported at some other API call\n\
+                    Exception raised from c10_cuda_check_implementation at file:44\nframe #0: f";
+        let error = Error::from_text(text);
+        let message = "CUDA error: an illegal memory access was encountered";
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
     fn other_messages_stay_unchanged() {
-        let error = Error::from_text("mat1 and mat2 shapes cannot be multiplied".into());
+        let error = Error::from_text("mat1 and mat2 shapes cannot be multiplied");
         assert!(!error.is_out_of_memory());
         assert!(matches!(error, Error::Torch(_)));
     }

@@ -186,6 +186,8 @@ unsafe extern "C" {
     pub(crate) fn snug_cuda_set_fraction(fraction: f64) -> i32;
     pub(crate) fn snug_allow_tf32(allow: i32) -> i32;
 
+    pub(crate) fn snug_install_engine();
+
     pub(crate) fn snug_cudnn_set_choice(wanted: CudnnChoice, previous: *mut CudnnChoice) -> i32;
 
     pub(crate) fn snug_autocast_enter(state: *const Autocast, previous: *mut Autocast) -> i32;

@@ -59,14 +59,17 @@ pub use backward::{backward, backward_with};
 pub use error::{BoxError, Error, Result};
 
 /// Prepares the process: checks the version of the linked libtorch, installs the
-/// counting CPU allocator and opens the CUDA half where it is installed. Call it
-/// before the first tensor is made; calling it again does nothing.
+/// counting CPU allocator and the autograd engine that segments need, and opens the CUDA half
+/// where it is installed. Call it before the first tensor is made and before the first backward,
+/// since libtorch starts its threads for the engine that it finds then; calling it again does
+/// nothing.
 ///
 /// # Errors
 /// [`Error::Version`] if the loaded libtorch is not the version that this was built for.
 pub fn init() -> Result<()> {
     library::check_version()?;
     meter::install()?;
+    segment::install_engine();
     library::open_cuda();
     Ok(())
 }

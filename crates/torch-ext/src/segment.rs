@@ -268,6 +268,12 @@ pub struct Stats {
     pub depth: u64,
 }
 
+/// Makes autograd use the engine that segments need.
+pub(crate) fn install_engine() {
+    // SAFETY: takes no arguments; libtorch only stores a pointer to a function.
+    unsafe { ffi::snug_install_engine() }
+}
+
 /// Reads the counters.
 pub fn stats() -> Stats {
     let mut raw = ffi::SegmentStats::default();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bench::readme;
 use bench::results::Results;
 use bench::{markdown, scatter};
+use machine::is_stand_in;
 
 use crate::console::Console;
 use crate::error::Error;
@@ -24,6 +25,12 @@ type Figures = fn(&[(String, Results)], &str) -> String;
 /// Copies a file of results into `docs/measurements`, and updates the figures of the README.
 pub(super) fn take(workspace: &Checkout, file: &Path, console: &Console) -> Result<(), Error> {
     let results = Results::read(file)?;
+    if is_stand_in(&results.device.name) {
+        return Err(Error::NoMeasurement {
+            path: file.to_path_buf(),
+            device: results.device.name,
+        });
+    }
     let path = folder(workspace).join(format!("{}.json", stem(&results)));
     refuse_to_lose(&path, &results)?;
     write(&path, &results.to_json())?;

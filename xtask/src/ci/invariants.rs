@@ -58,6 +58,10 @@ const RULES: &[Rule] = &[
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),
     rule("xtask", LIBTORCH),
+    // The stand-in GPU is for tests, and in no program.
+    rule("train", &["standin"]),
+    rule("advisor", &["standin"]),
+    rule("launcher", &["standin"]),
     // The engine knows nothing of the program around it.
     rule("engine", &["train", "amp", "checkpoint", "layout"]),
     // A technique that is off is not compiled.

@@ -11,7 +11,11 @@ use crate::workspace::Checkout;
 use super::rust_code;
 
 const UNSAFE_CRATE: &str = "crates/torch-ext/";
-const CPP_FOLDERS: [&str; 2] = ["crates/torch-ext/shim/", "xtask/before-setup/"];
+const CPP_FOLDERS: [&str; 3] = [
+    "crates/torch-ext/shim/",
+    "crates/standin/runtime/",
+    "xtask/before-setup/",
+];
 const CPP_EXTENSIONS: [&str; 8] = ["c", "cc", "cpp", "cxx", "h", "hpp", "cu", "cuh"];
 /// Crates with features, of which one file is about features.
 const COMPOSING_CRATES: [&str; 2] = ["crates/engine/", "crates/train/"];

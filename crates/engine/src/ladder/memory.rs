@@ -1,6 +1,6 @@
 //! Rungs for a step that runs out of memory.
 
-use advisor::{Fit, Freedom};
+use advisor::{Fit, Freedom, Target};
 use config::{Bytes, RunConfig};
 
 use super::{Ladder, Rung, StepRecipe};
@@ -8,6 +8,9 @@ use crate::guard::MemoryPlace;
 
 /// A recipe must be predicted to take at least 1/50 less memory than the one that failed.
 const LESS: u64 = 50;
+
+/// How many budgets are tried, in equal steps down.
+const BUDGETS: u64 = 16;
 
 /// Classes of changes, ordered so that each leaves as much as possible unchanged.
 const CLASSES: [Freedom; 3] = {
@@ -65,15 +68,26 @@ impl Ladder {
     }
 
     /// A rung from the first class of changes with a recipe that is predicted to save enough memory.
+    ///
+    /// A budget also limits what the allocator may cache, so the recipe that just failed can be
+    /// predicted to fit. Only a recipe whose tensors take less is a rung, and the budget falls until
+    /// there is one.
     fn predicted_smaller(&self, recipe: &StepRecipe, shortfall: u64) -> Option<Rung> {
         let target = self.target.as_ref()?;
-        let now = recipe.as_predicted();
         let taken = self.predicted_bytes(recipe)?;
-        let budget = taken
+        let first = taken
             .saturating_sub(shortfall)
             .saturating_sub(taken / LESS)
             .min(target.budget().map_or(u64::MAX, |budget| budget.0));
-        let target = target.clone().with_budget(Bytes(budget));
+        let mut budgets = (0..BUDGETS).map(|nth| first - first / BUDGETS * nth);
+        let within =
+            |budget| self.smaller_within(&target.clone().with_budget(Bytes(budget)), recipe);
+        budgets.find_map(within)
+    }
+
+    fn smaller_within(&self, target: &Target, recipe: &StepRecipe) -> Option<Rung> {
+        let now = recipe.as_predicted();
+        let held = target.predict(&now).ok().flatten()?.allocated_bytes;
         for class in CLASSES {
             let freedom = Freedom {
                 policy: class.policy && self.means.freedom.policy,
@@ -82,7 +96,9 @@ impl Ladder {
                 accumulation: false,
                 batch: false,
             };
-            if let Ok(Some(Fit { config, .. })) = target.fastest_of(&now, freedom) {
+            if let Ok(Some(Fit { config, prediction })) = target.fastest_of(&now, freedom)
+                && prediction.allocated_bytes < held
+            {
                 return Some(self.rung_to(recipe, &config));
             }
         }

@@ -146,6 +146,14 @@ impl Ladder {
 
     /// The next rung for a failure; `None` if no rung is left.
     pub fn next(&mut self, failure: &Failure, recipe: &StepRecipe) -> Option<Rung> {
+        let taken = self.taken;
+        let rung = self.rung_for(failure, recipe)?;
+        // A rung that changes nothing would be taken for ever. A retry can be taken once.
+        let changes = rung.recipe != *recipe || rung.scale.is_some() || self.taken != taken;
+        changes.then_some(rung)
+    }
+
+    fn rung_for(&mut self, failure: &Failure, recipe: &StepRecipe) -> Option<Rung> {
         match failure {
             Failure::OutOfMemory { shortfall_bytes } => self.less_memory(recipe, *shortfall_bytes),
             Failure::MemoryPressure {

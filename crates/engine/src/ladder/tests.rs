@@ -213,3 +213,38 @@ proptest! {
         prop_assert!(num_rungs < 80);
     }
 }
+
+/// On a GPU the allocator's cache makes the recipe that failed look as if it fitted.
+#[test]
+fn under_pressure_on_a_gpu_each_rung_takes_less() {
+    let gpu = Processor::gpu_named("RTX 3060", Bytes(12 * Bytes::GIB), Some((8, 6)));
+    for free_mib in [200, 400, 800, 1600] {
+        let target = Target::new(gpu, Some(Bytes(free_mib << 20)));
+        let means = Means {
+            is_cuda: true,
+            amp: Some(Precision::Fp16),
+            ..MEANS
+        };
+        let mut ladder = Ladder::new(Some(target.clone()), means);
+        let failure = Failure::MemoryPressure {
+            place: MemoryPlace::Gpu,
+            excess_bytes: 7 << 20,
+        };
+        let mut first = recipe(Precision::Fp16);
+        first.config.width = 32;
+        first.config.img_size = ImageSize::new(128, 128);
+        let rungs = descend(&mut ladder, failure, first);
+        assert!(rungs.len() > 2, "{rungs:#?}");
+        let held = |rung: &Rung| {
+            let forecast = target
+                .predict(&rung.recipe.as_predicted())
+                .unwrap()
+                .unwrap();
+            forecast.allocated_bytes
+        };
+        // The first is the retry.
+        for pair in rungs.windows(2).skip(1) {
+            assert!(held(&pair[1]) < held(&pair[0]), "{pair:#?}");
+        }
+    }
+}

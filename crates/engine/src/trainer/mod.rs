@@ -315,7 +315,7 @@ impl Trainer {
             if group.is_empty() {
                 break;
             }
-            let losses = self.step(&group, observer)?;
+            let losses = self.step(&group, observer, interrupt)?;
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;

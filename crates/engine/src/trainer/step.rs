@@ -15,6 +15,7 @@ use crate::batch::micro_batches;
 use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::ladder::{Ladder, StepRecipe};
 use crate::learner::Learner;
 
@@ -68,6 +69,7 @@ impl Trainer {
         &mut self,
         batches: &[Batch],
         observer: &mut dyn Observer<E>,
+        interrupt: &Interrupt,
     ) -> Result<Vec<Tensor>> {
         if self.ladder.is_none() && self.guard.is_none() {
             let outcome = self.try_step(batches);
@@ -93,6 +95,12 @@ impl Trainer {
                 return Err(error);
             }
             self.undo().inspect_err(|_| self.is_poisoned = true)?;
+            if interrupt.requested() {
+                // The undone step is the one that a resumed run takes next.
+                return Err(Error::Interrupted {
+                    step: self.position.steps,
+                });
+            }
             let Some(failure) = error.failure() else {
                 return Err(error);
             };

@@ -79,6 +79,7 @@ impl Hardware {
     /// matches no card or several. Among cards that differ only in memory, returns the commoner
     /// one.
     pub fn lookup(name: &str) -> Option<&'static Card> {
+        let name = name.strip_suffix(crate::STAND_IN).unwrap_or(name);
         lookup::lookup(rows::CARDS, name)
     }
 

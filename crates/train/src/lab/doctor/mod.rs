@@ -241,6 +241,8 @@ struct Trial {
     device: Device,
     /// Whether this program sees any GPU, chosen or not.
     any_gpu: bool,
+    /// Whether `device` only stands in for a GPU.
+    is_stand_in: bool,
     /// Whether `device` multiplies bf16 in hardware.
     bf16: bool,
 }

@@ -205,7 +205,7 @@ impl Comparison {
         Ok(Self {
             num: ours.len(),
             num_equal,
-            relative: (difference / length).sqrt(),
+            relative: (difference / length.max(f64::MIN_POSITIVE)).sqrt(),
         })
     }
 

@@ -2,6 +2,7 @@
 //! machine can run.
 
 use config::{CheckpointPolicy, Precision, RunConfig};
+use machine::is_stand_in;
 use tch::Device;
 use torch_ext::cuda;
 
@@ -90,6 +91,19 @@ impl What {
         }
     }
 
+    /// Whether the check compares values, which a stand-in for a GPU does not compute.
+    fn compares_values(self) -> bool {
+        matches!(
+            self,
+            Self::Amp(_)
+                | Self::Policy(..)
+                | Self::Scaler
+                | Self::Optimizer
+                | Self::Weights
+                | Self::Resume
+        )
+    }
+
     fn wants_gpu(self) -> bool {
         matches!(self, Self::CudaOutOfMemory | Self::CudaMemory)
             || self.precision() == Precision::Fp16
@@ -118,6 +132,7 @@ impl Trial {
         Self {
             device,
             any_gpu: cuda::is_available(),
+            is_stand_in: is_stand_in(&device::name(device)),
             bf16,
         }
     }
@@ -130,6 +145,9 @@ impl Trial {
             } else {
                 Finding::skipped("no GPU")
             });
+        }
+        if self.is_stand_in && what.compares_values() {
+            return Some(Finding::skipped("this stand-in for a GPU computes nothing"));
         }
         if let Some(feature) = compose::missing_feature(&what.needs()) {
             return Some(

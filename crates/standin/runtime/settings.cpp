@@ -1,0 +1,74 @@
+// Settings and the journal.
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <sstream>
+
+#include "standin.h"
+
+namespace standin {
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+uint64_t number(const std::string& text) { return std::strtoull(text.c_str(), nullptr, 10); }
+
+// `name|8.6|bytes`.
+Card card(const std::string& text) {
+  const auto parts = split(text, '|');
+  Card card;
+  if (parts.size() != 3) return card;
+  card.name = parts[0];
+  std::sscanf(parts[1].c_str(), "%d.%d", &card.major, &card.minor);
+  card.total_bytes = number(parts[2]);
+  return card;
+}
+
+Settings read() {
+  Settings settings;
+  const char* text = std::getenv("SNUG_STANDIN");
+  for (const auto& pair : split(text ? text : "", ';')) {
+    const auto equals = pair.find('=');
+    if (equals == std::string::npos) continue;
+    const auto key = pair.substr(0, equals), value = pair.substr(equals + 1);
+    if (key == "card") settings.cards.push_back(card(value));
+    if (key == "context") settings.context_bytes = number(value);
+    if (key == "driver") settings.driver = static_cast<int>(number(value));
+    if (key == "others") settings.others = value;
+    if (key == "journal") settings.journal = value;
+    if (key == "fail-allocation") settings.fail_first = number(value);
+    if (key == "fail-count") settings.fail_count = number(value);
+    if (key == "break-at-launch") settings.break_at_launch = number(value);
+    if (key == "workspaces") settings.workspaces = value;
+  }
+  return settings;
+}
+
+}  // namespace
+
+const Settings& settings() {
+  // Never destroyed: threads of libtorch may ask while the process ends.
+  static const Settings& settings = *new Settings(read());
+  return settings;
+}
+
+void journal(const char* format, ...) {
+  static std::mutex& lock = *new std::mutex;
+  static FILE* file = settings().journal.empty() ? nullptr : std::fopen(settings().journal.c_str(), "a");
+  if (!file) return;
+  const std::lock_guard<std::mutex> guard(lock);
+  va_list arguments;
+  va_start(arguments, format);
+  std::vfprintf(file, format, arguments);
+  va_end(arguments);
+  std::fputc('\n', file);
+  std::fflush(file);
+}
+
+}  // namespace standin

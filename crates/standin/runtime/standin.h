@@ -1,0 +1,70 @@
+// A stand-in for the CUDA runtime, cuDNN and NVML, for tests on machines without a GPU. It accepts
+// what libtorch asks of them, keeps account of device memory, and computes nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace standin {
+
+// Values of `cudaError_t`.
+enum Status : int {
+  kSuccess = 0,
+  kInvalidValue = 1,
+  kOutOfMemory = 2,
+  kInsufficientDriver = 35,
+  kNoDevice = 100,
+  kInvalidDevice = 101,
+  kNotReady = 600,
+  kIllegalAddress = 700,
+  kNotSupported = 801,
+  kStreamCaptureUnsupported = 900,
+};
+
+struct Card {
+  std::string name;
+  int major = 8, minor = 6;
+  size_t total_bytes = 0;
+};
+
+// What a test asks for, from the environment variable `SNUG_STANDIN`: `key=value` pairs, separated
+// by `;`. `crates/standin/src/lib.rs` lists the keys.
+struct Settings {
+  std::vector<Card> cards;
+  size_t context_bytes = 0;
+  int driver = 13000;
+  // A file with the bytes that other programs hold, read at each question.
+  std::string others;
+  std::string journal;
+  // The numbers of device allocations to refuse, from 1: `first` and the `count - 1` after it.
+  uint64_t fail_first = 0, fail_count = 0;
+  // The kernel launch from which the device is broken; 0 for never.
+  uint64_t break_at_launch = 0;
+  // Lines of `operation precision format ... = bytes`, see `cudnn.cpp`.
+  std::string workspaces;
+};
+
+const Settings& settings();
+int current_device();
+
+// Memory of the current device.
+Status device_malloc(void** out, size_t bytes);
+Status device_free(void* pointer);
+Status host_malloc(void** out, size_t bytes);
+Status host_free(void* pointer);
+void memory_info(int device, size_t* free_bytes, size_t* total_bytes);
+size_t held_bytes(int device);
+
+// Bytes from `pointer` to the end of the block that it lies in; 0 outside of device memory.
+size_t room_at(const void* pointer, int* device = nullptr);
+bool is_pinned(const void* pointer);
+
+void journal(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+// Kernels.
+void register_kernel(const void* function, const char* name);
+void launched(const void* function, void** arguments);
+
+}  // namespace standin

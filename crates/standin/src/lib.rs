@@ -1,0 +1,157 @@
+//! A GPU for tests on machines without one: libtorch's own CUDA half runs on a stand-in for the
+//! CUDA runtime, cuDNN and NVML.
+//!
+//! Real are libtorch's dispatcher, its caching allocator with its statistics and its refusals at the
+//! card's capacity, autograd's device threads, autocast, events, streams and pinned memory: bytes and
+//! control flow. Not real are kernels, which are accepted and not run, and hence values and times;
+//! and what NVIDIA's libraries do by themselves, except for the workspaces that cuDNN asks for.
+//! Nothing that runs here is a measurement, and the card's name says so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every card's name ends with, so that no output is taken for a measurement.
+pub const MARK: &str = "(stand-in)";
+
+/// A card to stand in for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The name, without [`MARK`].
+    pub name: String,
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+/// A machine with these cards, for a program that a test starts.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    cards: Vec<Card>,
+    settings: Vec<(&'static str, String)>,
+}
+
+/// The library that stands in, or why there is none.
+///
+/// # Errors
+/// The reason for which a test that needs it is skipped.
+pub fn library() -> Result<&'static Path, &'static str> {
+    match option_env!("SNUG_STANDIN_LIBRARY") {
+        Some(path) => Ok(Path::new(path)),
+        None => Err(option_env!("SNUG_STANDIN_MISSING").unwrap_or("it was not built")),
+    }
+}
+
+impl Machine {
+    /// A machine with one card.
+    pub fn with(card: Card) -> Self {
+        Self::default().and(card)
+    }
+
+    /// The same with one more card.
+    #[must_use]
+    pub fn and(mut self, card: Card) -> Self {
+        self.cards.push(card);
+        self
+    }
+
+    fn set(mut self, key: &'static str, value: &dyn ToString) -> Self {
+        self.settings.push((key, value.to_string()));
+        self
+    }
+
+    /// Bytes that a context takes as soon as a program uses a card.
+    #[must_use]
+    pub fn context(self, bytes: u64) -> Self {
+        self.set("context", &bytes)
+    }
+
+    /// A file with the bytes that other programs hold on the first card. It is read at each
+    /// question, so a test can write to it while the program runs.
+    #[must_use]
+    pub fn others(self, file: &Path) -> Self {
+        self.set("others", &file.display())
+    }
+
+    /// The version of CUDA that the driver knows, such as 12080; libtorch needs 13000.
+    #[must_use]
+    pub fn driver(self, version: u32) -> Self {
+        self.set("driver", &version)
+    }
+
+    /// Refuses device allocations number `first` (from 1) and the `count - 1` after it.
+    #[must_use]
+    pub fn refuse_allocations(self, first: u64, count: u64) -> Self {
+        self.set("fail-allocation", &first)
+            .set("fail-count", &count)
+    }
+
+    /// Breaks the device at this kernel launch, from 1: every later call reports an illegal address.
+    #[must_use]
+    pub fn break_at_launch(self, number: u64) -> Self {
+        self.set("break-at-launch", &number)
+    }
+
+    /// A file to which each allocation, release, refusal and convolution is appended.
+    #[must_use]
+    pub fn journal(self, file: &Path) -> Self {
+        self.set("journal", &file.display())
+    }
+
+    /// A file with the engines and workspaces of convolutions, as `runtime/cudnn.cpp` describes.
+    #[must_use]
+    pub fn workspaces(self, file: &Path) -> Self {
+        self.set("workspaces", &file.display())
+    }
+
+    /// Lets a program run on this machine.
+    ///
+    /// # Errors
+    /// As [`library`].
+    pub fn run(&self, command: &mut Command) -> Result<(), &'static str> {
+        let library = library()?;
+        let folder = library.parent().map(PathBuf::from).unwrap_or_default();
+        command.env("LD_PRELOAD", library);
+        command.env("LD_LIBRARY_PATH", folder);
+        command.env("SNUG_STANDIN", self.to_setting());
+        command.env_remove("CUDA_VISIBLE_DEVICES");
+        Ok(())
+    }
+
+    fn to_setting(&self) -> String {
+        let cards = self.cards.iter().map(|card| {
+            let (major, minor) = card.capability;
+            format!(
+                "card={} {MARK}|{major}.{minor}|{}",
+                card.name, card.memory_bytes
+            )
+        });
+        let settings = self
+            .settings
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        cards.chain(settings).collect::<Vec<_>>().join(";")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_one_variable() {
+        let card = Card {
+            name: "NVIDIA GeForce RTX 3060".to_owned(),
+            capability: (8, 6),
+            memory_bytes: 12 << 30,
+        };
+        let machine = Machine::with(card)
+            .context(1 << 20)
+            .refuse_allocations(3, 2);
+        assert_eq!(
+            machine.to_setting(),
+            "card=NVIDIA GeForce RTX 3060 (stand-in)|8.6|12884901888;context=1048576;\
+             fail-allocation=3;fail-count=2"
+        );
+    }
+}

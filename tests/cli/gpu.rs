@@ -1,0 +1,242 @@
+//! Whole runs on libtorch's CUDA half, on a stand-in for a GPU (crate `standin`): real are bytes and
+//! control flow, not values or times. Where no stand-in can be built the tests are skipped.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use machine::{STAND_IN, is_stand_in};
+use standin::{Card, Machine};
+
+use super::{Run, Sandbox, small};
+
+const GIB: u64 = 1 << 30;
+
+fn card(name: &str, capability: (u32, u32), gib: u64) -> Card {
+    Card {
+        name: name.to_owned(),
+        capability,
+        memory_bytes: gib * GIB,
+    }
+}
+
+/// A machine with the guide's card, and this much memory on it.
+fn with_memory(gib: u64) -> Machine {
+    Machine::with(card("NVIDIA GeForce RTX 3060", (8, 6), gib)).context(300 << 20)
+}
+
+/// `train` on a machine; `None` where there is no stand-in.
+fn train(machine: &Machine, sandbox: &Sandbox, arguments: &[&str]) -> Option<Run> {
+    let mut command = sandbox.command();
+    on(machine, command.args(arguments)).then(|| Run::of(&mut command))
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn on(machine: &Machine, command: &mut Command) -> bool {
+    match machine.run(command) {
+        Ok(()) => true,
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            false
+        }
+    }
+}
+
+/// `train fit` on `data/`, a short run in `run/`.
+fn fit(machine: &Machine, sandbox: &Sandbox, more: &[&str]) -> Option<Run> {
+    let flags = [
+        &["--data", "data", "--device", "cuda", "--run-dir", "run"],
+        more,
+    ]
+    .concat();
+    train(machine, sandbox, &small(&flags))
+}
+
+#[test]
+fn the_mark_of_a_stand_in_is_known() {
+    assert_eq!(standin::MARK, STAND_IN);
+    assert!(is_stand_in("NVIDIA GeForce RTX 3060 (stand-in)"));
+}
+
+#[test]
+fn a_run_is_predicted_and_ends() {
+    let sandbox = Sandbox::with_pages();
+    let Some(run) = fit(&with_memory(12), &sandbox, &["--epochs", "1"]) else {
+        return;
+    };
+    run.ok();
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["device"]["kind"], "cuda");
+    assert_eq!(
+        summary["device"]["name"],
+        "NVIDIA GeForce RTX 3060 (stand-in)"
+    );
+    assert!(summary["memory"]["predicted_peak_bytes"].as_u64() > Some(0));
+    assert!(summary["memory"]["peak_reserved_bytes"].as_u64() > Some(0));
+    assert_eq!(summary["fallbacks"], serde_json::json!([]));
+}
+
+#[test]
+fn every_policy_trains_in_every_precision() {
+    let sandbox = Sandbox::with_pages();
+    for policy in ["off", "selective", "block", "stage", "mixed"] {
+        for amp in ["off", "fp16", "bf16"] {
+            let flags = [
+                "--grad-checkpoint",
+                policy,
+                "--amp",
+                amp,
+                "--max-steps",
+                "2",
+            ];
+            let Some(run) = fit(&with_memory(12), &sandbox, &flags) else {
+                return;
+            };
+            run.ok();
+            assert_eq!(
+                sandbox.json("run/summary.json")["fallbacks"],
+                serde_json::json!([])
+            );
+            fs::remove_dir_all(sandbox.path("run")).unwrap();
+        }
+    }
+}
+
+/// A prediction exists before the first tensor is made, so that runs are limited, refused and adapted.
+#[test]
+fn memory_is_predicted_before_the_first_tensor() {
+    let sandbox = Sandbox::with_pages();
+    let large = ["--width", "256", "--batch", "96", "--img-size", "512x512"];
+    let Some(run) = fit(
+        &with_memory(12),
+        &sandbox,
+        &[&large[..], &["--strict"]].concat(),
+    ) else {
+        return;
+    };
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert!(
+        run.complaint().contains("predicted to take"),
+        "{}",
+        run.stderr
+    );
+
+    let limited = ["--memory-limit", "8GiB", "--max-steps", "2"];
+    fit(&with_memory(12), &sandbox, &limited).unwrap().ok();
+}
+
+#[test]
+fn doctor_finds_nothing_wrong() {
+    let sandbox = Sandbox::empty();
+    let arguments = ["doctor", "--device", "cuda", "--json"];
+    let Some(run) = train(&with_memory(12), &sandbox, &arguments) else {
+        return;
+    };
+    let run = run.ok();
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let count = |status| {
+        checks
+            .iter()
+            .filter(|check| check["status"] == status)
+            .count()
+    };
+    assert_eq!(count("fail"), 0, "{}", run.stdout);
+    assert!(count("ok") > 25, "{}", run.stdout);
+}
+
+#[test]
+fn a_broken_device_is_said_in_one_sentence() {
+    let sandbox = Sandbox::with_pages();
+    let machine = with_memory(12).break_at_launch(2_000);
+    let Some(run) = fit(&machine, &sandbox, &[]) else {
+        return;
+    };
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let last = run.stderr.lines().rfind(|line| line.starts_with("error: "));
+    let words = "error: CUDA error: an illegal memory access was encountered";
+    assert_eq!(last, Some(words), "{}", run.stderr);
+    assert!(!run.stderr.contains("frame #"), "{}", run.stderr);
+}
+
+/// Another program takes nearly all memory in mid-run: a rung, an emergency stop or a failure, but soon.
+#[test]
+fn a_neighbour_that_grows_ends_in_a_few_rungs() {
+    let sandbox = Sandbox::with_pages();
+    let others = sandbox.write("others", "0");
+    let machine = with_memory(12).others(&others);
+    let flags = [
+        "--data",
+        "data",
+        "--device",
+        "cuda",
+        "--run-dir",
+        "run",
+        "--width",
+        "32",
+    ];
+    let mut command = sandbox.command();
+    command.args(small(&flags)).args(["--epochs", "100000"]);
+    if !on(&machine, &mut command) {
+        return;
+    }
+    let mut child = command
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = sandbox.path("run/metrics.jsonl");
+    wait_until("an epoch is done", || metrics.exists());
+    fs::write(&others, (11 * GIB + GIB / 2).to_string()).unwrap();
+    let mut status = None;
+    wait_until("the run ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some() || sandbox.rows("run/events.jsonl").len() > 100
+    });
+    drop(child.kill());
+    let code = status.expect("it ends by itself").code();
+    assert!(matches!(code, Some(1 | 4)), "{code:?}");
+    let rungs = sandbox.rows("run/events.jsonl");
+    let rungs: Vec<_> = rungs
+        .iter()
+        .filter(|row| row["event"] == "fallback")
+        .collect();
+    for pair in rungs.windows(2) {
+        assert_ne!(pair[0]["fallback"]["to"], pair[1]["fallback"]["to"]);
+    }
+}
+
+/// Every device allocation of a run is refused once, in turn.
+#[test]
+fn a_refused_allocation_is_retried() {
+    let sandbox = Sandbox::with_pages();
+    for number in 1..=24 {
+        let machine = with_memory(12).refuse_allocations(number, 2);
+        let Some(run) = fit(&machine, &sandbox, &["--amp", "fp16", "--max-steps", "3"]) else {
+            return;
+        };
+        assert!(
+            matches!(run.code, Some(0 | 1)),
+            "{number}: {:?} {}",
+            run.code,
+            run.stderr
+        );
+        if run.code == Some(1) {
+            assert!(
+                run.complaint().contains("out of memory"),
+                "{number}: {}",
+                run.stderr
+            );
+        }
+        drop(fs::remove_dir_all(sandbox.path("run")));
+    }
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        sleep(Duration::from_millis(20));
+    }
+}
