@@ -160,6 +160,49 @@ fn a_broken_device_is_said_in_one_sentence() {
     assert!(!run.stderr.contains("frame #"), "{}", run.stderr);
 }
 
+/// A GPU that cannot be used is named, with what it lacks; nothing uses the CPU without a word.
+#[test]
+fn a_gpu_that_is_not_used_is_named() {
+    let sandbox = Sandbox::with_pages();
+    let old_driver = with_memory(12).driver(12_080);
+    let old_card = Machine::with(card("Tesla P100-PCIE-16GB", (6, 0), 16));
+    for (machine, reason) in [
+        (
+            old_driver,
+            "supports CUDA up to 12.8, and libtorch needs CUDA 13.0",
+        ),
+        (
+            old_card,
+            "compute capability is 6.0, and libtorch needs 7.5",
+        ),
+    ] {
+        let Some(refused) = fit(&machine, &sandbox, &["--max-steps", "1"]) else {
+            return;
+        };
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        assert!(refused.complaint().contains(reason), "{}", refused.stderr);
+
+        let auto = [
+            "--data",
+            "data",
+            "--device",
+            "auto",
+            "--max-steps",
+            "1",
+            "--run-dir",
+            "run",
+        ];
+        let run = train(&machine, &sandbox, &small(&auto)).unwrap().ok();
+        assert!(
+            run.stderr.contains("is not used: its") && run.stderr.contains(reason),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(sandbox.json("run/summary.json")["device"]["kind"], "cpu");
+        fs::remove_dir_all(sandbox.path("run")).unwrap();
+    }
+}
+
 /// Another program takes nearly all memory in mid-run: a rung, an emergency stop or a failure, but soon.
 #[test]
 fn a_neighbour_that_grows_ends_in_a_few_rungs() {

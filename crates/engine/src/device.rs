@@ -48,9 +48,12 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         match self {
-            Self::Auto if cuda::is_available() => Ok(Device::Cuda(0)),
+            Self::Auto if cuda::is_available() && too_old(0).is_none() => Ok(Device::Cuda(0)),
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(n) if n < num_cuda => Ok(Device::Cuda(n)),
+            Self::Cuda(n) if n < num_cuda => match too_old(n) {
+                Some(reason) => Err(Error::CudaUnavailable { reason }),
+                None => Ok(Device::Cuda(n)),
+            },
             Self::Cuda(index) if num_cuda > 0 => Err(Error::NoSuchGpu {
                 index,
                 num_gpus: num_cuda,
@@ -62,9 +65,53 @@ impl DeviceChoice {
     }
 }
 
+/// Why a run uses the CPU although this machine has a GPU; `None` if it has none.
+pub fn unused_gpu() -> Option<String> {
+    let gpus = nvml::inventory(&nvml::environment(None)).ok()?.gpus;
+    let name = &gpus.first()?.name;
+    Some(format!(
+        "{name} is not used: {}",
+        too_old(0).unwrap_or_else(why_no_cuda)
+    ))
+}
+
+/// The version of CUDA that this libtorch is built for, and the first driver that supports it.
+const CUDA_VERSION: (u32, u32) = (13, 0);
+const DRIVER_VERSION: u32 = 580;
+
+/// The oldest compute capability that this libtorch has kernels for.
+const OLDEST: (u32, u32) = (7, 5);
+
+/// Why libtorch has no kernels for a GPU, if it is too old.
+fn too_old(device: usize) -> Option<String> {
+    let found = device_info::compute_capability(device)?;
+    let is_too_old = (found.major, found.minor) < OLDEST;
+    is_too_old.then(|| {
+        let (major, minor) = OLDEST;
+        format!("its compute capability is {found}, and libtorch needs {major}.{minor} or newer")
+    })
+}
+
+/// What is wrong with the driver, if it does not support libtorch's version of CUDA.
+fn old_driver() -> Option<String> {
+    let inventory = nvml::inventory(&nvml::environment(None)).ok()?;
+    let (driver, cuda) = (inventory.driver?, inventory.cuda?);
+    let (major, minor) = cuda.split_once('.')?;
+    let found: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    (found < CUDA_VERSION).then(|| {
+        let (major, minor) = CUDA_VERSION;
+        format!(
+            "its driver {driver} supports CUDA up to {cuda}, and libtorch needs CUDA {major}.{minor}: \
+             install driver {DRIVER_VERSION} or newer"
+        )
+    })
+}
+
 fn why_no_cuda() -> String {
     match open_cuda() {
-        CudaLibrary::Open => "no GPU, or no driver for it, was found".to_owned(),
+        CudaLibrary::Open => old_driver().unwrap_or_else(|| {
+            "no GPU that CUDA may use was found (`advisor gpus` lists them)".to_owned()
+        }),
         CudaLibrary::Broken(why) => format!(
             "the CUDA half of libtorch cannot be opened ({why}); `cargo xtask setup --cuda` \
              installs what it needs"

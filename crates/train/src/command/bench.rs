@@ -89,7 +89,7 @@ pub(super) fn serve() -> Result<()> {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
-    let device = args.device.device.resolve()?;
+    let device = args.device.resolve()?;
     let settings = settings(args, device)?;
     refuse_no_folder(args.json.as_deref())?;
     let finished = bench::run(&settings, &mut |line| console::note(line))?;

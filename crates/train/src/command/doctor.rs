@@ -44,7 +44,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         }
         .into());
     }
-    let device = args.device.device.resolve()?;
+    let device = args.device.resolve()?;
     let mut progress = CheckProgress::new();
     let report = doctor::run(device, &args.sabotage, |step| progress.begins(step));
     progress.bar.finish_and_clear();

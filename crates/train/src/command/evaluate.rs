@@ -144,7 +144,7 @@ impl Loaded {
             ..config
         };
         compose::require_features(&config)?;
-        let device = device.device.resolve()?;
+        let device = device.resolve()?;
         let arithmetic = device::processor(device).arithmetic();
         let note = config.precision_note(arithmetic);
         note.into_iter().for_each(console::note);

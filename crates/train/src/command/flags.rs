@@ -1,13 +1,32 @@
 //! The device's flag, shared by the subcommands. The keys' flags are `config`'s.
 
 use clap::Args;
+use tch::Device;
 
-use engine::device::DeviceChoice;
+use super::console;
+use crate::error::Result;
+use engine::device::{self, DeviceChoice};
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct DeviceFlag {
     /// Where to compute: auto, cpu or cuda[:N]
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub(super) device: DeviceChoice,
+    device: DeviceChoice,
+}
+
+impl DeviceFlag {
+    /// The device; a GPU that the user did not get is named.
+    ///
+    /// # Errors
+    /// As [`DeviceChoice::resolve`].
+    pub(super) fn resolve(self) -> Result<Device> {
+        let device = self.device.resolve()?;
+        if self.device == DeviceChoice::Auto && !device.is_cuda() {
+            device::unused_gpu()
+                .iter()
+                .for_each(|note| console::note(note));
+        }
+        Ok(device)
+    }
 }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     fault::read_environment()?;
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
-    let device = args.device.device.resolve()?;
+    let device = args.device.resolve()?;
     args.plan.limit_gpu(device)?;
     refuse_names(args)?;
     let start = resume::start(args)?;
