@@ -2,6 +2,7 @@
 //! control flow, not values or times. Where no stand-in can be built the tests are skipped.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use machine::{STAND_IN, is_stand_in};
 use standin::{Card, Machine};
 
-use super::{Run, Sandbox, small};
+use super::{LEDGER, Run, Sandbox, small};
 
 const GIB: u64 = 1 << 30;
 
@@ -158,6 +159,46 @@ fn a_broken_device_is_said_in_one_sentence() {
     let words = "error: CUDA error: an illegal memory access was encountered";
     assert_eq!(last, Some(words), "{}", run.stderr);
     assert!(!run.stderr.contains("frame #"), "{}", run.stderr);
+}
+
+/// Predictions, against libtorch's own caching allocator with the workspaces that cuDNN itself names
+/// for these convolutions (`workspaces-8.6.txt`, made by `crates/standin/tools/workspaces.py`).
+#[test]
+fn predictions_hold_on_libtorchs_allocator() {
+    let workspaces = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/cli/workspaces-8.6.txt"
+    );
+    let sandbox = Sandbox::with_pages();
+    for amp in ["off", "fp16", "bf16"] {
+        for policy in ["off", "selective", "block", "mixed"] {
+            let recipe = ["--amp", amp, "--grad-checkpoint", policy, "--width", "32"];
+            let size = [
+                "--img-size",
+                "128x192",
+                "--deterministic",
+                "--max-steps",
+                "2",
+            ];
+            let machine = with_memory(12).workspaces(Path::new(workspaces));
+            let Some(run) = fit(&machine, &sandbox, &[&recipe[..], &size].concat()) else {
+                return;
+            };
+            run.ok();
+            let rows = sandbox.rows(LEDGER);
+            let row = rows.last().unwrap();
+            let error = |figure: &str| {
+                let of = |side: &str| row[side][figure].as_f64().unwrap();
+                100.0 * (of("predicted") / of("measured") - 1.0)
+            };
+            let (allocated, reserved) = (error("allocated_bytes"), error("reserved_bytes"));
+            let all =
+                format!("{amp} {policy}: {allocated:+.2} % allocated, {reserved:+.2} % reserved");
+            assert!((-2.0..=4.0).contains(&allocated), "{all}");
+            assert!((-3.0..=12.0).contains(&reserved), "{all}");
+            fs::remove_dir_all(sandbox.path("run")).unwrap();
+        }
+    }
 }
 
 /// A GPU that cannot be used is named, with what it lacks; nothing uses the CPU without a word.

@@ -122,7 +122,7 @@ impl Machine {
     pub(super) fn input_gradient(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.input_gradient(conv),
-            Self::Cuda(cuda) => cuda.convolution(conv),
+            Self::Cuda(cuda) => cuda.input_gradient(conv),
         }
     }
 
@@ -146,7 +146,7 @@ impl Machine {
     pub(super) fn transposed(self, conv: &ConvSize) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.transposed(conv),
-            Self::Cuda(cuda) => cuda.convolution(conv),
+            Self::Cuda(cuda) => cuda.transposed(conv),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod workspace;
 
+use workspace::Operation;
 pub use workspace::Workspace;
 
 use config::{MemoryFormat, Precision};
@@ -39,12 +40,12 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Channels-last, with the workspaces that follow from cuDNN's sources.
+    /// Channels-last, with the workspaces of cuDNN's first choices.
     pub const fn new(compute_capability: (u32, u32)) -> Self {
         Self {
             compute_capability,
             memory_format: MemoryFormat::ChannelsLast,
-            workspace: Workspace::DERIVED,
+            workspace: Workspace::Heuristics,
             cap_bytes: None,
         }
     }
@@ -90,14 +91,26 @@ impl Cuda {
         image.saturating_mul(images.clamp(1, sizes.batch.max(1)))
     }
 
-    /// Forward, or gradient of the input, which is the transpose of the forward: cuDNN has the same
-    /// algorithms for both.
     pub(super) fn convolution(self, conv: &ConvSize) -> u64 {
-        self.workspace.convolution(self, conv)
+        self.workspace.bytes(self, conv, Operation::Forward)
+    }
+
+    /// The gradient of the input; of a transposed convolution, that is a convolution.
+    pub(super) fn input_gradient(self, conv: &ConvSize) -> u64 {
+        let operation = if conv.stride == 2 {
+            Operation::Forward
+        } else {
+            Operation::InputGradient
+        };
+        self.workspace.bytes(self, conv, operation)
+    }
+
+    pub(super) fn transposed(self, conv: &ConvSize) -> u64 {
+        self.workspace.bytes(self, conv, Operation::InputGradient)
     }
 
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
-        self.workspace.weight_gradient(self, conv)
+        self.workspace.bytes(self, conv, Operation::WeightGradient)
     }
 
     /// Whether convolutions run on tensor cores: fp16 from Volta on, bf16 and TF32 (on by default
