@@ -74,7 +74,7 @@ fn a_non_finite_loss_ends_a_run_in_fp32_and_loses_nothing() {
     let cases = [
         ("nan-loss@6", "made in the forward pass", 5),
         // The loss of the previous step was still finite.
-        ("inf-gradients@6", "the weights are no numbers", 6),
+        ("inf-gradients@6", "the weights are no longer finite", 6),
     ];
     for (fault, words, steps) in cases {
         let dir = fault.replace('@', "-");

@@ -30,7 +30,7 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Weights => f.write_str("the weights are no numbers any more"),
+            Self::Weights => f.write_str("the weights are no longer finite"),
             Self::Explosion { times } => {
                 write!(f, "it had grown to {times:.0} times what it was at first")
             }

@@ -22,10 +22,11 @@ impl DeviceFlag {
     /// As [`DeviceChoice::resolve`].
     pub(super) fn resolve(self) -> Result<Device> {
         let device = self.device.resolve()?;
-        if self.device == DeviceChoice::Auto && !device.is_cuda() {
-            device::unused_gpu()
-                .iter()
-                .for_each(|note| console::note(note));
+        if self.device == DeviceChoice::Auto
+            && !device.is_cuda()
+            && let Some(note) = device::unused_gpu()
+        {
+            console::note(&note);
         }
         Ok(device)
     }
