@@ -8,14 +8,20 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use machine::{STAND_IN, is_stand_in};
-use standin::{Card, Machine};
+use standin::{PretendedCard, StandIn};
 
 use super::{LEDGER, Run, Sandbox, small};
 
 const GIB: u64 = 1 << 30;
 
-fn card(name: &str, capability: (u32, u32), gib: u64) -> Card {
-    Card {
+/// Engines and workspaces of convolutions, as cuDNN names them for compute capability 8.6.
+const WORKSPACES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/cli/workspaces-8.6.txt"
+);
+
+fn card(name: &str, capability: (u32, u32), gib: u64) -> PretendedCard {
+    PretendedCard {
         name: name.to_owned(),
         capability,
         memory_bytes: gib * GIB,
@@ -23,18 +29,18 @@ fn card(name: &str, capability: (u32, u32), gib: u64) -> Card {
 }
 
 /// A machine with the guide's card, and this much memory on it.
-fn with_memory(gib: u64) -> Machine {
-    Machine::with(card("NVIDIA GeForce RTX 3060", (8, 6), gib)).context(300 << 20)
+fn with_memory(gib: u64) -> StandIn {
+    StandIn::with(card("NVIDIA GeForce RTX 3060", (8, 6), gib)).context(300 << 20)
 }
 
 /// `train` on a machine; `None` where there is no stand-in.
-fn train(machine: &Machine, sandbox: &Sandbox, arguments: &[&str]) -> Option<Run> {
+fn train(machine: &StandIn, sandbox: &Sandbox, arguments: &[&str]) -> Option<Run> {
     let mut command = sandbox.command();
     on(machine, command.args(arguments)).then(|| Run::of(&mut command))
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn on(machine: &Machine, command: &mut Command) -> bool {
+fn on(machine: &StandIn, command: &mut Command) -> bool {
     match machine.run(command) {
         Ok(()) => true,
         Err(reason) => {
@@ -45,7 +51,7 @@ fn on(machine: &Machine, command: &mut Command) -> bool {
 }
 
 /// `train fit` on `data/`, a short run in `run/`.
-fn fit(machine: &Machine, sandbox: &Sandbox, more: &[&str]) -> Option<Run> {
+fn fit(machine: &StandIn, sandbox: &Sandbox, more: &[&str]) -> Option<Run> {
     let flags = [
         &["--data", "data", "--device", "cuda", "--run-dir", "run"],
         more,
@@ -165,10 +171,6 @@ fn a_broken_device_is_said_in_one_sentence() {
 /// for these convolutions (`workspaces-8.6.txt`, made by `crates/standin/tools/workspaces.py`).
 #[test]
 fn predictions_hold_on_libtorchs_allocator() {
-    let workspaces = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/cli/workspaces-8.6.txt"
-    );
     let sandbox = Sandbox::with_pages();
     for amp in ["off", "fp16", "bf16"] {
         for policy in ["off", "selective", "block", "mixed"] {
@@ -180,7 +182,7 @@ fn predictions_hold_on_libtorchs_allocator() {
                 "--max-steps",
                 "2",
             ];
-            let machine = with_memory(12).workspaces(Path::new(workspaces));
+            let machine = with_memory(12).workspaces(Path::new(WORKSPACES));
             let Some(run) = fit(&machine, &sandbox, &[&recipe[..], &size].concat()) else {
                 return;
             };
@@ -201,12 +203,65 @@ fn predictions_hold_on_libtorchs_allocator() {
     }
 }
 
+/// Batches go to the GPU from pinned memory, so that the host does not wait for them.
+#[test]
+fn batches_are_uploaded_from_pinned_memory() {
+    let sandbox = Sandbox::with_pages();
+    let journal = sandbox.path("journal");
+    let machine = with_memory(12).journal(&journal);
+    let Some(run) = fit(&machine, &sandbox, &["--max-steps", "2", "--amp", "fp16"]) else {
+        return;
+    };
+    run.ok();
+    let journal = fs::read_to_string(journal).unwrap();
+    // Four images of 64x64 and their masks.
+    let uploads = |bytes: &str| {
+        let of = |line: &&str| line.starts_with(&format!("upload {bytes} "));
+        journal
+            .lines()
+            .filter(of)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for bytes in ["49152", "16384"] {
+        let uploads = uploads(bytes);
+        assert!(uploads.len() >= 2, "{journal}");
+        assert!(
+            uploads.iter().all(|line| line.ends_with(" pinned")),
+            "{uploads:?}"
+        );
+    }
+}
+
+/// The workspaces that cuDNN tries in the first step are no part of a run's peak.
+#[test]
+fn the_search_for_algorithms_is_told_apart() {
+    let sandbox = Sandbox::with_pages();
+    let machine = with_memory(12).workspaces(Path::new(WORKSPACES));
+    let flags = ["--width", "32", "--img-size", "256x256", "--max-steps", "4"];
+    let Some(run) = fit(&machine, &sandbox, &flags) else {
+        return;
+    };
+    run.ok();
+    let events = sandbox.rows("run/events.jsonl");
+    let search = events
+        .iter()
+        .find(|row| row["event"] == "algorithm-search")
+        .unwrap();
+    let summary = sandbox.json("run/summary.json");
+    let peak = summary["memory"]["peak_allocated_bytes"].as_u64();
+    assert!(
+        search["peak_allocated_bytes"].as_u64() > peak,
+        "{search} {peak:?}"
+    );
+}
+
 /// A GPU that cannot be used is named, with what it lacks; nothing uses the CPU without a word.
 #[test]
 fn a_gpu_that_is_not_used_is_named() {
     let sandbox = Sandbox::with_pages();
     let old_driver = with_memory(12).driver(12_080);
-    let old_card = Machine::with(card("Tesla P100-PCIE-16GB", (6, 0), 16));
+    let old_card = StandIn::with(card("Tesla P100-PCIE-16GB", (6, 0), 16));
     for (machine, reason) in [
         (
             old_driver,

@@ -90,7 +90,7 @@ fn a_run_that_does_not_fit_is_refused_or_forced() {
     let nothing = limited(&sandbox, 1 << 20, &["--run-dir", "nothing"]);
     assert_eq!(nothing.code, Some(3), "{nothing:?}");
     assert!(
-        nothing.complaint().contains("a smaller `--width`"),
+        nothing.complaint().contains("reduce `--width`"),
         "{nothing:?}"
     );
     assert_eq!(before, sandbox.tree());

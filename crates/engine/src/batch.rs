@@ -114,13 +114,26 @@ impl Upload {
         let bytes = Tensor::f_from_data_size(images, &[n, h, w, 3], Kind::Uint8)?;
         let images = self.images(&bytes)?;
         let masks = Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?;
-        Ok((images, masks.f_to_device(self.device)?))
+        Ok((images, self.uploaded(&masks)?))
+    }
+
+    /// Moves bytes from the host to the device. To a GPU they go from pinned memory, so that the host
+    /// does not wait for the copy; libtorch keeps that memory until the copy is done.
+    fn uploaded(&self, bytes: &Tensor) -> Result<Tensor> {
+        const ASYNCHRONOUS: bool = true;
+        if !self.device.is_cuda() || bytes.device().is_cuda() {
+            return Ok(bytes.f_to_device(self.device)?);
+        }
+        // Pinned memory is scarce on some machines; a copy from ordinary memory only waits.
+        let pinned = bytes.f_pin_memory(self.device);
+        let from = pinned.as_ref().unwrap_or(bytes);
+        Ok(from.f_to_device_(self.device, bytes.kind(), ASYNCHRONOUS, false)?)
     }
 
     /// Converts image bytes, `[N, H, W, 3]`, to the network's input: `[N, 3, H, W]`, fp32 in [0, 1].
     /// The bytes are in channels-last order already; the other format needs a copy.
     fn images(&self, bytes: &Tensor) -> Result<Tensor> {
-        let images = bytes.f_to_device(self.device)?.f_permute([0, 3, 1, 2])?;
+        let images = self.uploaded(bytes)?.f_permute([0, 3, 1, 2])?;
         let mut images = images.f_to_kind(Kind::Float)?;
         // Like torchvision's `to_tensor`: a division, not a multiplication by the inverse.
         let images = images.f_div_(&one_value(255.0, self.device)?)?;

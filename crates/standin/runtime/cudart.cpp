@@ -228,6 +228,9 @@ int cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 }
 
 int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void*) {
+  if (bytes > kUploaded && room_at(to) && !room_at(from)) {
+    journal("upload %zu %s", bytes, is_pinned(from) ? "pinned" : "pageable");
+  }
   if (!is_broken) copy(to, from, bytes);
   return result(kSuccess);
 }

@@ -15,7 +15,7 @@ pub const MARK: &str = "(stand-in)";
 
 /// A card to stand in for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
+pub struct PretendedCard {
     /// The name, without [`MARK`].
     pub name: String,
     /// Compute capability, major and minor.
@@ -26,8 +26,8 @@ pub struct Card {
 
 /// A machine with these cards, for a program that a test starts.
 #[derive(Debug, Clone, Default)]
-pub struct Machine {
-    cards: Vec<Card>,
+pub struct StandIn {
+    cards: Vec<PretendedCard>,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -42,15 +42,15 @@ pub fn library() -> Result<&'static Path, &'static str> {
     }
 }
 
-impl Machine {
+impl StandIn {
     /// A machine with one card.
-    pub fn with(card: Card) -> Self {
+    pub fn with(card: PretendedCard) -> Self {
         Self::default().and(card)
     }
 
     /// The same with one more card.
     #[must_use]
-    pub fn and(mut self, card: Card) -> Self {
+    pub fn and(mut self, card: PretendedCard) -> Self {
         self.cards.push(card);
         self
     }
@@ -140,12 +140,12 @@ mod tests {
 
     #[test]
     fn a_machine_is_one_variable() {
-        let card = Card {
+        let card = PretendedCard {
             name: "NVIDIA GeForce RTX 3060".to_owned(),
             capability: (8, 6),
             memory_bytes: 12 << 30,
         };
-        let machine = Machine::with(card)
+        let machine = StandIn::with(card)
             .context(1 << 20)
             .refuse_allocations(3, 2);
         assert_eq!(

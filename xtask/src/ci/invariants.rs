@@ -58,10 +58,11 @@ const RULES: &[Rule] = &[
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),
     rule("xtask", LIBTORCH),
-    // The stand-in GPU is for tests, and in no program.
-    rule("train", &["standin"]),
+    // The stand-in GPU is for tests of the programs.
+    rule("engine", &["standin"]),
     rule("advisor", &["standin"]),
     rule("launcher", &["standin"]),
+    rule("xtask", &["standin"]),
     // The engine knows nothing of the program around it.
     rule("engine", &["train", "amp", "checkpoint", "layout"]),
     // A technique that is off is not compiled.
@@ -83,26 +84,31 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// Rules for what is in a program, without its tests.
+const PROGRAM_RULES: &[Rule] = &[rule("train", &["standin"])];
+
 /// All violations, one line each.
 pub(super) fn check(workspace: &Checkout) -> Result<Vec<String>, Error> {
     let mut violations = Vec::new();
-    for rule in RULES {
-        let tree = tree(workspace, rule)?;
+    // Including tests and build scripts, which link as well.
+    let all = RULES.iter().map(|rule| (rule, "all"));
+    let programs = PROGRAM_RULES.iter().map(|rule| (rule, "normal,build"));
+    for (rule, edges) in all.chain(programs) {
+        let tree = tree(workspace, rule, edges)?;
         violations.extend(broken(rule, &parse_tree(&tree)));
     }
     Ok(violations)
 }
 
-fn tree(workspace: &Checkout, rule: &Rule) -> Result<String, Error> {
+fn tree(workspace: &Checkout, rule: &Rule, edges: &str) -> Result<String, Error> {
     let mut cargo = run::cargo(workspace);
     cargo
         .current_dir(workspace.root())
         .args(["tree", "--package", rule.package]);
     cargo.args(["--features", rule.features]);
-    // On every platform, including tests and build scripts, which link as well.
-    cargo.args([
-        "--target", "all", "--edges", "all", "--prefix", "none", "--format", "{p}",
-    ]);
+    // On every platform.
+    cargo.args(["--target", "all", "--edges", edges]);
+    cargo.args(["--prefix", "none", "--format", "{p}"]);
     run::stdout_of(&mut cargo)
 }
 

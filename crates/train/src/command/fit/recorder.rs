@@ -55,6 +55,8 @@ pub(super) struct Recorder {
     largest_batch: LargestBatch,
     /// The fallbacks before and during the run.
     fallbacks: Vec<Fallback>,
+    /// The first step, in which a GPU tries algorithms, is done.
+    is_search_over: bool,
 }
 
 impl Recorder {
@@ -99,7 +101,24 @@ impl Recorder {
             before,
             largest_batch,
             fallbacks,
+            is_search_over: false,
         })
+    }
+
+    /// The first step on a GPU tries algorithms, in workspaces that no later step needs: its peak is
+    /// logged, and is no part of the run's.
+    fn end_search(&mut self, trainer: &Trainer) {
+        if !self.device.is_cuda() || trainer.config.deterministic {
+            return;
+        }
+        let peak = device::peak(self.device);
+        let logged = self.dir.log_event(&json!({
+            "event": "algorithm-search",
+            "peak_allocated_bytes": peak.allocated_bytes,
+            "peak_reserved_bytes": peak.reserved_bytes,
+        }));
+        self.warn_unwritten(logged);
+        device::reset_peak(self.device);
     }
 
     /// The part of a snapshot that describes the files and the summary.
@@ -372,6 +391,10 @@ impl Observer<Error> for Recorder {
     }
 
     fn step_done(&mut self, trainer: &Trainer, is_last: bool) {
+        if !self.is_search_over && !is_last {
+            self.is_search_over = true;
+            self.end_search(trainer);
+        }
         if is_last || self.keeper.is_due() {
             self.keeper.try_write(trainer, self.record());
         }
