@@ -7,7 +7,7 @@ use data::{Batch, Sample};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
-use torch_ext::ops::one_value;
+use torch_ext::ops::{one_value, pinned};
 
 use crate::error::Result;
 
@@ -125,7 +125,7 @@ impl Upload {
             return Ok(bytes.f_to_device(self.device)?);
         }
         // Pinned memory is scarce on some machines; a copy from ordinary memory only waits.
-        let pinned = bytes.f_pin_memory(self.device);
+        let pinned = pinned(bytes);
         let from = pinned.as_ref().unwrap_or(bytes);
         Ok(from.f_to_device_(self.device, bytes.kind(), ASYNCHRONOUS, false)?)
     }

@@ -54,6 +54,10 @@ auto containing(Blocks& blocks, const void* pointer) {
 }  // namespace
 
 Status device_malloc(void** out, size_t bytes) {
+  if (bytes == 0) {
+    *out = nullptr;
+    return kSuccess;
+  }
   auto& all = memory();
   const std::lock_guard<std::mutex> guard(all.lock);
   const int device = current_device();

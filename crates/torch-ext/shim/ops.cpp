@@ -107,6 +107,12 @@ int32_t snug_is_contiguous_in(SnugTensor* t, int32_t format) {
   }
 }
 
+int32_t snug_pinned(SnugTensor* t, SnugTensor** out) {
+  return snug::guarded([&] {
+    *out = reinterpret_cast<SnugTensor*>(new at::Tensor(tensor(t).pin_memory()));
+  });
+}
+
 int32_t snug_to_memory_format(SnugTensor* t, int32_t format, SnugTensor** out) {
   return snug::guarded([&] {
     *out = reinterpret_cast<SnugTensor*>(

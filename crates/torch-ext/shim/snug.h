@@ -172,6 +172,8 @@ int32_t snug_clear_grad(SnugTensor* tensor);
 int32_t snug_scalar_op(SnugTensor* tensor, int32_t op, double value, SnugTensor** out);
 // 1 if `tensor` is contiguous in the given format: 0 contiguous, 1 channels-last.
 int32_t snug_is_contiguous_in(SnugTensor* tensor, int32_t format);
+// A copy (owned by the caller) in pinned host memory.
+int32_t snug_pinned(SnugTensor* tensor, SnugTensor** out);
 // A new tensor (owned by the caller) in the given format. It shares storage with
 // `tensor` if that already has the format.
 int32_t snug_to_memory_format(SnugTensor* tensor, int32_t format, SnugTensor** out);

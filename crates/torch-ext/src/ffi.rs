@@ -219,6 +219,7 @@ unsafe extern "C" {
         out: *mut *mut RawTensor,
     ) -> i32;
     pub(crate) fn snug_is_contiguous_in(tensor: *mut RawTensor, format: i32) -> i32;
+    pub(crate) fn snug_pinned(tensor: *mut RawTensor, out: *mut *mut RawTensor) -> i32;
     pub(crate) fn snug_to_memory_format(
         tensor: *mut RawTensor,
         format: i32,

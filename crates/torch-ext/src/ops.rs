@@ -248,6 +248,19 @@ pub fn is_contiguous_in(tensor: &Tensor, format: MemoryFormat) -> bool {
     unsafe { ffi::snug_is_contiguous_in(raw(tensor), format.code()) != 0 }
 }
 
+/// `tensor.pin_memory()`: a copy in host memory from which a GPU reads while the host goes on.
+///
+/// # Errors
+/// Without CUDA, or if the system pins no more memory.
+#[doc(alias = "pin_memory")]
+pub fn pinned(tensor: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor borrowed for the call; `out` is valid for writes.
+    check(unsafe { ffi::snug_pinned(raw(tensor), &raw mut out) })?;
+    // SAFETY: the shim made a new tensor, whose owner is now the caller.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
 /// `tensor.contiguous(memory_format=format)`: shares the storage if `tensor` already has
 /// this format.
 ///

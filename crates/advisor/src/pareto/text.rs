@@ -20,7 +20,7 @@ const SHOWN: usize = 15;
 pub(super) fn work(target: &Target, pareto: &Pareto) -> String {
     let config = &pareto.config;
     let precision = target.precision(config);
-    let split = if config.split_concat { ", split" } else { "" };
+    let split = if config.split_concat { " + split" } else { "" };
     format!("{}, {precision}{split}", config.workload())
 }
 
