@@ -83,7 +83,7 @@ impl AccuracyRow {
 
 fn table(rows: &[AccuracyRow], channels_last: bool) -> String {
     let mut text = format!(
-        "peak of tensor bytes of a step on {} ({}, {} threads), channels-{}\n\n\
+        "peak of tensor bytes of a step on {} ({}, {} threads), {}\n\n\
          | width | image | batch | classes | accumulation | constants | precision | policy | \
          measured MiB | predicted MiB | error % |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         device::name(Device::Cpu),
