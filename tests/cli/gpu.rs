@@ -50,14 +50,15 @@ fn on(machine: &StandIn, command: &mut Command) -> bool {
     }
 }
 
-/// `train fit` on `data/`, a short run in `run/`.
+/// The flags of a short run on `data/` in `run/`, with more.
+fn run_flags<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let flags = ["--data", "data", "--device", "cuda", "--run-dir", "run"];
+    small(&[&flags[..], more].concat())
+}
+
+/// `train fit` with [`run_flags`].
 fn fit(machine: &StandIn, sandbox: &Sandbox, more: &[&str]) -> Option<Run> {
-    let flags = [
-        &["--data", "data", "--device", "cuda", "--run-dir", "run"],
-        more,
-    ]
-    .concat();
-    train(machine, sandbox, &small(&flags))
+    train(machine, sandbox, &run_flags(more))
 }
 
 #[test]
@@ -305,18 +306,8 @@ fn a_neighbour_that_grows_ends_in_a_few_rungs() {
     let sandbox = Sandbox::with_pages();
     let others = sandbox.write("others", "0");
     let machine = with_memory(12).others(&others);
-    let flags = [
-        "--data",
-        "data",
-        "--device",
-        "cuda",
-        "--run-dir",
-        "run",
-        "--width",
-        "32",
-    ];
     let mut command = sandbox.command();
-    command.args(small(&flags)).args(["--epochs", "100000"]);
+    command.args(run_flags(&["--width", "32", "--epochs", "100000"]));
     if !on(&machine, &mut command) {
         return;
     }
@@ -362,17 +353,7 @@ fn a_refused_allocation_is_a_rung_or_a_clear_failure() {
         let machine = with_memory(12).refuse_allocations(number, 1);
         let mut command = sandbox.command();
         command.env("PYTORCH_NO_CUDA_MEMORY_CACHING", "1");
-        let flags = [
-            "--data",
-            "data",
-            "--device",
-            "cuda",
-            "--run-dir",
-            "run",
-            "--amp",
-            "fp16",
-        ];
-        command.args(small(&flags)).args(["--max-steps", "3"]);
+        command.args(run_flags(&["--amp", "fp16", "--max-steps", "3"]));
         if !on(&machine, &mut command) {
             return;
         }

@@ -14,7 +14,7 @@ thread_local int device = 0;
 thread_local int last_error = kSuccess;
 std::atomic<bool> is_broken{false};
 
-// Fills and copies up to this size are made; larger ones would fill pages that nobody reads.
+// Fills and copies are carried out up to this size. Larger ones would only touch pages that are never read.
 constexpr size_t kMoved = 4 << 20;
 // From the host only numbers are copied. The rest of device memory stays zero, so that what the host
 // reads back of a kernel's result is zero and not what was there before.

@@ -53,14 +53,18 @@ size_t element_bytes(const char* type) {
   }
 }
 
+template <typename T>
+T argument(void** arguments, int index) {
+  T value;
+  std::memcpy(&value, arguments[index], sizeof value);
+  return value;
+}
+
 // `(int count, function, array of pointers, ...)`: the first pointer is the result's. Only single
 // numbers are set: their memory is used again, and several could be read as a large one.
 void elementwise(const char* name, void** arguments) {
-  int count;
-  void* result;
-  std::memcpy(&count, arguments[0], sizeof count);
-  std::memcpy(&result, arguments[2], sizeof result);
-  if (count != 1 || !room_at(result)) return;
+  auto* result = argument<void*>(arguments, 2);
+  if (argument<int>(arguments, 0) != 1 || !room_at(result)) return;
   constexpr char kFill[] = "FillFunctorI";
   if (const char* fill = std::strstr(name, kFill)) {
     const size_t bytes = element_bytes(fill + sizeof kFill - 1);
@@ -69,13 +73,6 @@ void elementwise(const char* name, void** arguments) {
   }
   const bool is_truth = has(name, "CompareEq") || has(name, "MulFunctorIb");
   set(result, is_truth ? 1 : 4, is_truth ? 1 : 0);
-}
-
-template <typename T>
-T argument(void** arguments, int index) {
-  T value;
-  std::memcpy(&value, arguments[index], sizeof value);
-  return value;
 }
 
 // The gradient scaler's own kernel, since runs save and show its scale.

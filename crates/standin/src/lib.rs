@@ -31,7 +31,7 @@ pub struct StandIn {
     settings: Vec<(&'static str, String)>,
 }
 
-/// The library that stands in, or why there is none.
+/// The path of the stand-in library.
 ///
 /// # Errors
 /// The reason for which a test that needs it is skipped.
@@ -48,7 +48,7 @@ impl StandIn {
         Self::default().and(card)
     }
 
-    /// The same with one more card.
+    /// Adds a card.
     #[must_use]
     pub fn and(mut self, card: PretendedCard) -> Self {
         self.cards.push(card);

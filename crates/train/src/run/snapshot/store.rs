@@ -35,7 +35,7 @@ impl Store {
     /// The store in `run/last`; a half-written snapshot left there by an earlier process is removed.
     pub fn of_run(run: &Path) -> Self {
         let folder = run.join(FOLDER);
-        // Usually there is none; one that cannot be removed does no harm, since it is overwritten.
+        // Usually the file does not exist. If it cannot be removed, it is overwritten later.
         drop(fs::remove_file(folder.join(NEW)));
         Self { folder }
     }
