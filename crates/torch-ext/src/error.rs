@@ -73,7 +73,7 @@ impl Error {
             Some((requested, free)) => (Some(requested), Some(free)),
             None => (
                 size_after(message, "Tried to allocate "),
-                size_before(message, " is free"),
+                free_bytes_in(message),
             ),
         };
         Self::OutOfMemory {
@@ -124,6 +124,24 @@ fn first_lines(text: &str) -> String {
     let ends = APPENDED.iter().filter_map(|it| text.find(it));
     let end = ends.min().unwrap_or(text.len());
     text[..end].trim().to_owned()
+}
+
+/// The bytes that an allocation could have had: those that are free on the device, or fewer under a limit
+/// on this process, in which case the message says how much is allowed.
+fn free_bytes_in(message: &str) -> Option<u64> {
+    let free = size_before(message, " is free")?;
+    let Some(allowed) = size_before(message, " allowed; ") else {
+        return Some(free);
+    };
+    let markers = [
+        " is allocated by PyTorch",
+        " is reserved by PyTorch but unallocated",
+    ];
+    let held = markers
+        .iter()
+        .filter_map(|it| size_before(message, it))
+        .sum();
+    Some(free.min(allowed.saturating_sub(held)))
 }
 
 /// `2.50 GiB` after `marker`, in bytes.
@@ -194,7 +212,7 @@ pub(crate) fn check(status: i32) -> Result<()> {
                 .or_else(|| size_after(&message, "Tried to allocate ")),
             free_bytes: u64::try_from(failure.free_bytes)
                 .ok()
-                .or_else(|| size_before(&message, " is free")),
+                .or_else(|| free_bytes_in(&message)),
             message,
         },
         ffi::FAILURE_CLOSURE if !failure.payload.is_null() => {
@@ -229,6 +247,14 @@ mod tests {
         };
         assert_eq!(requested_bytes, Some(5 << 29));
         assert_eq!(free_bytes, Some(512 << 20));
+    }
+
+    #[test]
+    fn under_a_limit_less_than_the_devices_free_bytes_counts() {
+        let text = "CUDA out of memory. Tried to allocate 1.00 GiB. GPU 0 has a total capacity of 80.00 \
+                    GiB of which 70.00 GiB is free. 5.00 GiB allowed; Of the allocated memory 4.00 GiB is \
+                    allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated.";
+        assert_eq!(free_bytes_in(text), Some(512 << 20));
     }
 
     #[test]
