@@ -71,24 +71,42 @@ fn repairable_faults_leave_every_bit_unchanged() {
 fn a_non_finite_loss_ends_a_run_in_fp32_and_loses_nothing() {
     let sandbox = Sandbox::with_pages();
     sandbox.fit(&[&FLAGS[..], &["--run-dir", "whole"]].concat());
-    let cases = [
-        ("nan-loss@6", "made in the forward pass", 5),
-        // The loss of the previous step was still finite.
-        ("inf-gradients@6", "the weights are no longer finite", 6),
-    ];
-    for (fault, words, steps) in cases {
-        let dir = fault.replace('@', "-");
-        let more = [&["--run-dir", &dir], &EVERY_STEP[..]].concat();
-        let failed = fit(&sandbox, fault, &more);
-        assert_eq!(failed.code, Some(1), "{failed:?}");
-        assert!(failed.complaint().contains(words), "{failed:?}");
-        let summary = sandbox.json(&format!("{dir}/summary.json"));
-        assert_eq!(summary["status"], "failed");
-        assert_eq!(summary["steps"], steps, "{fault}");
-        // The run resumes from before the fault, which does not return.
-        sandbox.resume(&dir);
-        assert_same(&sandbox, "whole", &dir);
+    let more = [&["--run-dir", "run"], &EVERY_STEP[..]].concat();
+    let failed = fit(&sandbox, "nan-loss@6", &more);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let complaint = failed.complaint();
+    assert!(complaint.contains("made in the forward pass"), "{failed:?}");
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["status"], "failed");
+    assert_eq!(summary["steps"], 5);
+    // The run resumes from before the fault, which does not return.
+    sandbox.resume("run");
+    assert_same(&sandbox, "whole", "run");
+}
+
+#[test]
+fn infinite_gradients_never_reach_the_weights_in_fp32() {
+    let sandbox = Sandbox::with_pages();
+    let run = fit(&sandbox, "inf-gradients:2@4", &["--run-dir", "two"]).ok();
+    let summary = sandbox.json("two/summary.json");
+    assert_eq!(summary["steps"], 8);
+    assert_eq!(summary["skipped_updates"], 2, "{summary}");
+    assert_eq!(rungs(&summary), [""; 0]);
+    // Four steps to an epoch.
+    for words in [
+        "epoch 1: 1 of its updates skipped",
+        "epoch 2: 1 of its updates",
+    ] {
+        assert!(run.stderr.contains(words), "{run:?}");
     }
+    // Without end: no scale and no precision can repair that.
+    let failed = fit(&sandbox, "inf-gradients:6@2", &["--run-dir", "six"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let words = "gradients are not finite, step after step";
+    assert!(failed.complaint().contains(words), "{failed:?}");
+    let summary = sandbox.json("six/summary.json");
+    assert_eq!(summary["skipped_updates"], 4, "{summary}");
+    assert_eq!(summary["steps"], 5, "the fifth is undone");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use machine::{STAND_IN, is_stand_in};
 use standin::{PretendedCard, StandIn};
 
+use super::running::Running;
 use super::{LEDGER, Run, Sandbox, small};
 
 const GIB: u64 = 1 << 30;
@@ -197,8 +198,9 @@ fn predictions_hold_on_libtorchs_allocator() {
             let (allocated, reserved) = (error("allocated_bytes"), error("reserved_bytes"));
             let all =
                 format!("{amp} {policy}: {allocated:+.2} % allocated, {reserved:+.2} % reserved");
-            assert!((-1.5..=1.0).contains(&allocated), "{all}");
-            assert!((-2.0..=11.0).contains(&reserved), "{all}");
+            assert!((-0.5..=0.5).contains(&allocated), "{all}");
+            // In recipes as small as these, a workspace of a few MiB more is another segment of 20 MiB.
+            assert!((-19.5..=6.0).contains(&reserved), "{all}");
             fs::remove_dir_all(sandbox.path("run")).unwrap();
         }
     }
@@ -300,6 +302,22 @@ fn a_gpu_that_is_not_used_is_named() {
     }
 }
 
+/// A precision that the card has no arithmetic for is refused; cuDNN would have no kernel for it.
+#[test]
+fn a_card_without_bf16_says_so() {
+    let sandbox = Sandbox::with_pages();
+    let machine = StandIn::with(card("Tesla T4", (7, 5), 16));
+    let Some(refused) = fit(&machine, &sandbox, &["--amp", "bf16", "--max-steps", "1"]) else {
+        return;
+    };
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let words = "computes no bf16";
+    assert!(refused.complaint().contains(words), "{refused:?}");
+    fit(&machine, &sandbox, &["--amp", "fp16", "--max-steps", "1"])
+        .unwrap()
+        .ok();
+}
+
 /// Another program takes nearly all memory in mid-run: a rung, an emergency stop or a failure, but soon.
 #[test]
 fn a_neighbour_that_grows_ends_in_a_few_rungs() {
@@ -335,6 +353,138 @@ fn a_neighbour_that_grows_ends_in_a_few_rungs() {
     for pair in rungs.windows(2) {
         assert_ne!(pair[0]["fallback"]["to"], pair[1]["fallback"]["to"]);
     }
+}
+
+/// Everything around a run works on a GPU: interrupt, resume, scores, masks and a benchmark.
+#[test]
+fn a_run_is_interrupted_resumed_scored_and_used() {
+    let sandbox = Sandbox::with_pages();
+    let machine = with_memory(12);
+    let mut command = sandbox.command();
+    // Without a scaler, whose scale nobody computes here.
+    let endless = ["--amp", "bf16", "--epochs", "100000", "--patience", "0"];
+    command.args(run_flags(&endless));
+    if !on(&machine, &mut command) {
+        return;
+    }
+    let mut run = Running::of(&mut command);
+    run.wait_for("epoch      1/");
+    assert!(run.signal("-TERM"));
+    assert_eq!(run.end(), Some(130), "{}", run.text);
+    let steps = sandbox.json("run/summary.json")["steps"].as_u64().unwrap();
+
+    let more = (steps + 3).to_string();
+    let resume = [
+        "fit",
+        "--resume",
+        "run",
+        "--max-steps",
+        &more,
+        "--device",
+        "cuda",
+    ];
+    train(&machine, &sandbox, &resume).unwrap().ok();
+    assert_eq!(sandbox.json("run/summary.json")["steps"], steps + 3);
+
+    let weights = ["--weights", "run/best.safetensors", "--device", "cuda"];
+    let evaluate = [&["evaluate", "--data", "data", "--json"], &weights[..]].concat();
+    let scored = train(&machine, &sandbox, &evaluate).unwrap().ok();
+    let scores: serde_json::Value = serde_json::from_str(&scored.stdout).unwrap();
+    assert_eq!(scores["num_images"], 4, "{scores}");
+    let images = ["predict", "--input", "data/val/images", "--out", "masks"];
+    train(&machine, &sandbox, &[&images, &weights[..]].concat())
+        .unwrap()
+        .ok();
+    assert!(sandbox.path("masks").read_dir().unwrap().count() > 0);
+
+    let bench = [
+        "bench", "--device", "cuda", "--rounds", "0", "--group", "policies", "--out", "bench",
+    ];
+    let work = ["--width", "8", "--img-size", "64x96", "--batch", "2"];
+    train(&machine, &sandbox, &[&bench[..], &work].concat())
+        .unwrap()
+        .ok();
+    let results = sandbox.json("bench/results.json");
+    let name = results["device"]["name"].as_str().unwrap();
+    assert!(is_stand_in(name), "{name}");
+    for row in results["rows"].as_array().unwrap() {
+        assert_eq!(row["status"], "ok", "{row}");
+        assert!(row["peak_reserved_bytes"].as_u64() > Some(0), "{row}");
+    }
+}
+
+/// The card that `CUDA_VISIBLE_DEVICES` shows is the one whose name, memory and bytes count.
+#[test]
+fn of_two_cards_the_visible_one_counts() {
+    let sandbox = Sandbox::with_pages();
+    let machine = with_memory(12).and(card("NVIDIA GeForce RTX 4090", (8, 9), 24));
+    for (visible, flag, name) in [
+        (None, "cuda:1", "RTX 4090"),
+        (Some("1"), "cuda:0", "RTX 4090"),
+        (Some("1,0"), "cuda:1", "RTX 3060"),
+    ] {
+        let mut command = sandbox.command();
+        command.args(run_flags(&["--max-steps", "1"]));
+        command.args(["--device", flag]);
+        if !on(&machine, &mut command) {
+            return;
+        }
+        if let Some(visible) = visible {
+            command.env("CUDA_VISIBLE_DEVICES", visible);
+        }
+        Run::of(&mut command).ok();
+        let device = &sandbox.json("run/summary.json")["device"];
+        let said = device["name"].as_str().unwrap();
+        assert!(said.contains(name), "{visible:?} {flag}: {device}");
+        let gib = if name == "RTX 4090" { 24 } else { 12 };
+        assert_eq!(device["total_bytes"], gib * GIB, "{visible:?} {flag}");
+        fs::remove_dir_all(sandbox.path("run")).unwrap();
+    }
+    let mut command = sandbox.command();
+    command.args(run_flags(&["--max-steps", "1"]));
+    command.args(["--device", "cuda:1"]);
+    machine.run(&mut command).unwrap();
+    command.env("CUDA_VISIBLE_DEVICES", "0");
+    let refused = Run::of(&mut command);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.complaint().contains("no `cuda:1`"), "{refused:?}");
+}
+
+/// Everything that only a GPU can tell, rehearsed: the parts run in order and are kept.
+#[test]
+fn a_session_on_a_gpu_keeps_what_its_parts_leave() {
+    let sandbox = Sandbox::empty();
+    let session = ["gpu", "--out", "session"];
+    let parts = [
+        "--part", "refused", "--part", "limited", "--part", "search-1",
+    ];
+    let machine = with_memory(12);
+    let Some(run) = train(&machine, &sandbox, &[&session[..], &parts].concat()) else {
+        return;
+    };
+    let run = run.ok();
+    let archive = sandbox.json("session/gpu.json");
+    let parts = archive["parts"].as_array().unwrap();
+    let names: Vec<_> = parts
+        .iter()
+        .map(|part| part["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["pages", "refused", "limited", "search-1"],
+        "{run:?}"
+    );
+    assert_eq!(parts[1]["ending"]["exit"], 3);
+    assert!(parts[3]["summary"]["memory"]["peak_reserved_bytes"].as_u64() > Some(0));
+    assert!(parts[3]["ledger"]["predicted"]["reserved_bytes"].as_u64() > Some(0));
+    let page = String::from_utf8(sandbox.read("session/gpu.md")).unwrap();
+    assert!(
+        page.starts_with("# NVIDIA GeForce RTX 3060 (stand-in)"),
+        "{page}"
+    );
+    let again = train(&machine, &sandbox, &session).unwrap();
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.complaint().contains("is not empty"), "{again:?}");
 }
 
 /// Device allocations of a run are refused, one in each run: without the cache, each tensor is one. By

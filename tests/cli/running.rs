@@ -23,9 +23,12 @@ impl Drop for Running {
 impl Running {
     /// `train fit` with these flags and [`super::SMALL`].
     pub(super) fn start(sandbox: &Sandbox, flags: &[&str]) -> Self {
-        let mut child = sandbox
-            .command()
-            .args(small(flags))
+        Self::of(sandbox.command().args(small(flags)))
+    }
+
+    /// A program that is not started yet.
+    pub(super) fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use config::{Bytes, CheckpointPolicy, ImageSize, Precision, RunConfig};
 use data::{Loader, LoaderConfig, Source, SynthSource};
 use engine::Result;
+use engine::fault::StepFault;
 use engine::guard::{FillLimit, Guard, MemoryPlace};
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Ladder, Means, Rung};
@@ -17,6 +18,7 @@ use engine::trainer::{EpochReport, Observer, Trainer};
 use machine::ram::Ram;
 use tch::{Device, Tensor};
 use torch_ext::meter;
+use train::lab::fault::{self, Fault};
 use train::run::proposal::{self, Images, Limits};
 
 use crate::techniques::alone;
@@ -296,7 +298,9 @@ fn a_scale_that_is_far_too_high_is_lowered() {
     };
     let end = fit(&config, Precision::Fp16, None).unwrap();
     let (failure, rung) = &end.watch.rungs[0];
-    assert!(matches!(failure, Failure::Overflow { scale } if *scale < config.init_scale));
+    assert!(
+        matches!(failure, Failure::Overflow { scale: Some(scale) } if *scale < config.init_scale)
+    );
     assert_eq!(rung.to, "scale 1024");
     assert_eq!(end.watch.rungs.len(), 1);
     assert_eq!(end.watch.num_batches, 8, "each batch is trained once");
@@ -316,4 +320,48 @@ fn without_a_ladder_a_failure_ends_the_run() {
     meter::fail_after(None);
     assert!(outcome.is_err());
     assert!(watch.rungs.is_empty());
+}
+
+/// In every precision, an update with an infinite gradient leaves weights, optimizer and batch norm as they
+/// were.
+#[test]
+fn a_skipped_update_leaves_no_trace() {
+    let _turn = alone();
+    let means = Means::of(Device::Cpu);
+    let precisions = [Precision::Fp32, Precision::Fp16, Precision::Bf16];
+    for precision in precisions
+        .into_iter()
+        .filter(|it| *it != Precision::Bf16 || means.has_bf16)
+    {
+        for kind in [CheckpointPolicy::Off, CheckpointPolicy::Block] {
+            let steps = |max_steps| {
+                let config = RunConfig {
+                    init_scale: 1.0,
+                    max_steps: Some(max_steps),
+                    ..policy(kind).with_precision(precision)
+                };
+                let mut trainer = Trainer::new(config.clone(), Device::Cpu, precision).unwrap();
+                let (train, val) = (loader(&config, 1, true), loader(&config, 2, false));
+                let mut watch = Watch::default();
+                trainer
+                    .fit(&train, &val, &mut watch, &Interrupt::default())
+                    .unwrap();
+                trainer
+            };
+            let one = steps(1);
+            fault::plant(&[Fault::Step {
+                fault: StepFault::InfiniteGradients,
+                step: 2,
+                times: 1,
+            }]);
+            let two = steps(2);
+            fault::plant(&[]);
+            assert_eq!((two.steps(), two.skipped_updates().unwrap()), (2, 1));
+            let (before, after) = (one.learner.tensors(), two.learner.tensors());
+            assert_eq!(before.len(), after.len());
+            for ((name, before), (_, after)) in before.iter().zip(&after) {
+                assert!(before.equal(after), "{name} in {precision:?} with {kind:?}");
+            }
+        }
+    }
 }

@@ -143,7 +143,7 @@ impl Run {
     }
 
     pub(crate) fn update(&mut self) {
-        self.learner.optimizer_step().unwrap();
+        let _is_skipped = self.learner.optimizer_step().unwrap();
         self.clear();
     }
 

@@ -179,6 +179,9 @@ impl Error {
             Self::NoMarks { .. } => "put both lines back around the figures".to_owned(),
             Self::WouldLose { .. } => "measure everything, or remove the old file first".to_owned(),
             Self::NoMeasurement { .. } => "measure on a GPU, or on the CPU".to_owned(),
+            Self::Bench(bench::Error::NotASession { .. }) => {
+                "`cargo xtask gpu` writes `runs/gpu/gpu.json`".to_owned()
+            }
             Self::Bench(_) => {
                 "`cargo xtask bench --record` writes the files of `docs/measurements`".to_owned()
             }

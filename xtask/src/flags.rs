@@ -30,6 +30,10 @@ pub(crate) enum Command {
     /// Passes every other argument to `train bench`; `train bench --help` lists them.
     /// `--against-pytorch` compares with PyTorch.
     Bench(Bench),
+    /// Try everything that only a real GPU can tell, in eight minutes (runs `setup` if needed)
+    ///
+    /// Passes every other argument to `train gpu`; `train gpu --help` lists them.
+    Gpu(Gpu),
     /// Make a folder and an archive that run without a checkout (runs `setup` if needed)
     ///
     /// Its programs need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the active
@@ -86,6 +90,20 @@ pub(crate) struct Bench {
     #[arg(long, conflicts_with = "record")]
     pub(crate) refresh: bool,
     /// Arguments of `train bench`; put `--record` before them
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Gpu {
+    /// Run nothing; copy this file of `train gpu`, from another machine, into `docs/measurements`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) take: Option<PathBuf>,
+    /// Arguments of `train gpu`
     #[arg(
         value_name = "ARGS",
         trailing_var_arg = true,

@@ -1,4 +1,4 @@
-//! The commands of a checkout: `cargo xtask setup | train | test | bench | ci | dist`.
+//! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | dist`.
 //!
 //! This file only dispatches. xtask never links libtorch: it installs libtorch, so it
 //! must build without it.
@@ -10,6 +10,7 @@ mod dist;
 mod error;
 mod files;
 mod flags;
+mod gpu;
 mod run;
 mod setup;
 mod test;
@@ -48,6 +49,7 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Train(flags) => train::run(&workspace, &flags, console),
         Command::Test(flags) => test::run(&workspace, &flags, console),
         Command::Bench(flags) => bench::run(&workspace, &flags, console),
+        Command::Gpu(flags) => gpu::run(&workspace, &flags, console),
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
         Command::Dist(flags) => dist::run(&workspace, &flags, console),
     }

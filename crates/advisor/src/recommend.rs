@@ -104,6 +104,12 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
     let searched = search.searched();
     let mut warnings = warnings(target, request, recommended.as_ref());
     warnings.extend(note);
+    let largest = target.largest_batch(&guide.config);
+    if u64::from(guide.config.batch) > largest {
+        warnings.push(format!(
+            "batches above {largest} have tensors of 2^31 numbers, which are not measured on a GPU: none is recommended"
+        ));
+    }
     if target.is_cuda() && !target.is_compared() {
         warnings.push(
             "no prediction for this GPU has been compared with a measurement yet: `train fit` says \

@@ -88,11 +88,14 @@ impl<'a> Search<'a> {
         searched
     }
 
-    /// See [`Target::fit_as_it_is`].
+    /// See [`Target::fit_as_it_is`]; `None` as well for a batch above [`Target::largest_batch`].
     pub(crate) fn fit_as_it_is(
         &mut self,
         config: &RunConfig,
     ) -> Result<Option<Fit>, EstimateError> {
+        if u64::from(config.batch) > self.target.largest_batch(config) {
+            return Ok(None);
+        }
         let prediction = self.predict(config)?;
         Ok(prediction.and_then(|prediction| self.target.fit_of(config, &prediction)))
     }
@@ -188,6 +191,19 @@ impl Target {
     pub fn fit_as_it_is(&self, config: &RunConfig) -> Result<Option<Fit>, EstimateError> {
         let prediction = self.predict(config)?;
         Ok(prediction.and_then(|prediction| self.fit_of(config, &prediction)))
+    }
+
+    /// The largest batch that is recommended. On a GPU its tensors, of which the concatenation of the first level is
+    /// the largest, have fewer than 2^31 numbers: above that, libtorch and cuDNN split the batch or take kernels with
+    /// wider indices, which have not been measured.
+    pub(crate) fn largest_batch(&self, config: &RunConfig) -> u64 {
+        const NUMBERS: u64 = 1 << 31;
+        if !self.is_cuda() {
+            return u64::MAX;
+        }
+        let pixels = u64::from(config.img_size.height) * u64::from(config.img_size.width);
+        let image = pixels.saturating_mul(2 * u64::from(config.width));
+        (NUMBERS - 1) / image.max(1)
     }
 
     fn fit_of(&self, config: &RunConfig, prediction: &Forecast) -> Option<Fit> {

@@ -24,6 +24,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A file is not a session on a GPU.
+    #[error("`{}` is not a session of `train gpu`: {message}", .path.display())]
+    NotASession {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// Our own worker failed, so there is nothing to compare with.
     #[error("snug's own worker failed: {message}")]
     Worker {

@@ -16,6 +16,7 @@
 //! | [`session`] | the rounds of a group |
 //! | [`journal`] | completed parts, for a run that was interrupted |
 //! | [`results`] | rows and the file that holds them |
+//! | [`gpu`] | everything that only a real GPU can tell, in one run |
 //! | [`claims`] | which of the guide's claims hold |
 //! | [`markdown`], [`scatter`], [`readme`] | reports for people |
 //!
@@ -33,6 +34,7 @@ mod epochs;
 mod error;
 #[cfg(test)]
 mod fixture;
+pub mod gpu;
 mod host;
 pub mod journal;
 pub mod markdown;

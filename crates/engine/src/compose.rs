@@ -149,13 +149,19 @@ impl Scaler {
         Ok(self.inner.scale(loss)?)
     }
 
-    /// One optimizer step, skipped on the device if a gradient overflowed.
+    /// One optimizer step, skipped on the device if a gradient is not finite: then the result is 1 (fp32,
+    /// one element, on the device), otherwise 0.
     ///
     /// # Errors
     /// If the step fails.
-    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
+    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<Tensor> {
+        if !self.inner.is_enabled() {
+            return Ok(optimizer.step_if_finite()?);
+        }
         self.inner.step(optimizer)?;
-        Ok(self.inner.update(None)?)
+        let found_inf = self.inner.found_inf(optimizer)?;
+        self.inner.update(None)?;
+        Ok(found_inf)
     }
 
     /// The present scale; `None` if no scaler is active. Waits for the device.
@@ -247,12 +253,13 @@ impl Scaler {
         Ok(loss.shallow_clone())
     }
 
-    /// One optimizer step.
+    /// One optimizer step, skipped on the device if a gradient is not finite: then the result is 1 (fp32,
+    /// one element, on the device), otherwise 0.
     ///
     /// # Errors
     /// If the step fails.
-    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<()> {
-        Ok(optimizer.fused_step(None, None)?)
+    pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<Tensor> {
+        Ok(optimizer.step_if_finite()?)
     }
 
     /// `None`.

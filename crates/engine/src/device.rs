@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use config::Bytes;
+use config::{Bytes, Precision};
 use machine::nvml::{self, InUse};
 use machine::{Cpu, InstructionSet, Processor, ram};
 use tch::Device;
@@ -118,6 +118,20 @@ fn why_no_cuda() -> String {
         ),
         _ => "this libtorch has no CUDA half".to_owned(),
     }
+}
+
+/// Refuses a precision that a GPU has no arithmetic for.
+///
+/// # Errors
+/// [`Error::NoSuchPrecision`].
+pub fn require_precision(device: Device, precision: Precision) -> Result<()> {
+    if device.is_cuda() && precision == Precision::Bf16 && !processor(device).multiplies_bf16() {
+        return Err(Error::NoSuchPrecision {
+            name: name(device),
+            precision,
+        });
+    }
+    Ok(())
 }
 
 /// `cpu` or `cuda`.

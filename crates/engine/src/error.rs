@@ -4,6 +4,7 @@ use data::DataError;
 use torch_ext::BoxError;
 
 use crate::guard::Pressure;
+use crate::ladder::Failure;
 use crate::trainer::Cause;
 
 /// An error of the engine.
@@ -39,6 +40,14 @@ pub enum Error {
         /// Why it is not available.
         reason: String,
     },
+    /// The GPU has no arithmetic for a precision.
+    #[error("{name} computes no {precision}: it needs a compute capability of {major}.0 or newer", major = machine::BF16_FROM)]
+    NoSuchPrecision {
+        /// The GPU.
+        name: String,
+        /// The precision.
+        precision: config::Precision,
+    },
     /// The loss is no longer finite.
     #[error("the loss is not finite after step {step}: {cause}")]
     NonFiniteLoss {
@@ -50,11 +59,11 @@ pub enum Error {
     /// The GPU or the machine is nearly full.
     #[error("emergency stop: {0}")]
     MemoryPressure(Pressure),
-    /// Consecutive steps were skipped because gradients contained infinities.
-    #[error("gradients overflow step after step, at a scale of {scale}")]
+    /// Consecutive updates were skipped because gradients were not finite.
+    #[error("{}", Failure::Overflow { scale: *scale })]
     GradientOverflow {
-        /// The scale that is left.
-        scale: f64,
+        /// The scale that is left, if a scaler is active.
+        scale: Option<f64>,
     },
     /// Ctrl-C or SIGTERM arrived.
     #[error("interrupted at step {step}")]

@@ -115,7 +115,7 @@ impl Learner {
     }
 
     /// One optimizer step over these micro-batches. A step that fails leaves gradients and statistics
-    /// of batch norm behind.
+    /// of batch norm behind. Returns what [`Self::optimizer_step`] returns.
     ///
     /// # Errors
     /// If memory runs out, a recompute fails, or a hook ends the step.
@@ -123,13 +123,14 @@ impl Learner {
         &mut self,
         micro_batches: impl IntoIterator<Item = MicroBatch<'a>>,
         hooks: &mut impl StepHooks,
-    ) -> Result<()> {
+    ) -> Result<Tensor> {
         self.accumulate_gradients(micro_batches, hooks)?;
         // Several ranks would average their gradients here.
         hooks.before_update(self)?;
         hooks.phase_begins(Phase::Update);
-        self.optimizer_step()?;
-        self.zero_grad()
+        let is_skipped = self.optimizer_step()?;
+        self.zero_grad()?;
+        Ok(is_skipped)
     }
 
     /// Forward and backward of every micro-batch.
@@ -183,14 +184,16 @@ impl Learner {
         Ok(torch_ext::backward(&self.scaler.scale(loss)?)?)
     }
 
-    /// Unscales the gradients, updates the parameters unless a gradient overflowed, and updates the scale.
+    /// Unscales the gradients, updates the parameters unless a gradient is not finite, and updates the
+    /// scale. Returns 1 (fp32, one element, on the device) if the update was skipped, otherwise 0; the host
+    /// does not wait for the device. Statistics of batch norm are not restored after a skipped update.
     ///
     /// A parameter update that fails half-way cannot be undone; it needs a few bytes for each parameter,
     /// and retries their allocation several times.
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn optimizer_step(&mut self) -> Result<()> {
+    pub fn optimizer_step(&mut self) -> Result<Tensor> {
         const TRIES: u32 = 3;
         for _try in 1..TRIES {
             match self.scaler.step(&mut self.optimizer) {

@@ -1,7 +1,7 @@
 //! `torch.optim.AdamW(fused=True)`: the state is created before the first step, so that the first
 //! step already shows the peak.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::Result;
 use torch_ext::ops::{self, AdamWTensors};
 
@@ -12,6 +12,10 @@ pub struct AdamW {
     exp_avgs: Vec<Tensor>,
     exp_avg_sqs: Vec<Tensor>,
     steps: Vec<Tensor>,
+    /// All of `steps` in one tensor.
+    step_counts: Tensor,
+    /// Gradients are checked with this factor, fp32, one element.
+    one: Tensor,
     hyper: ops::AdamW,
     num_moves: u64,
     /// Parameters that the present step has updated.
@@ -31,11 +35,15 @@ impl AdamW {
                 .map(|p| Ok(p.f_detach()?.f_zeros_like()?))
                 .collect()
         };
-        let steps = params
-            .iter()
-            .map(|p| Ok(Tensor::f_zeros([1], (Kind::Float, p.device()))?))
+        let num = i64::try_from(params.len()).unwrap_or(i64::MAX);
+        let device = params.first().map_or(Device::Cpu, Tensor::device);
+        let step_counts = Tensor::f_zeros([num], (Kind::Float, device))?;
+        let steps = (0..num)
+            .map(|i| Ok(step_counts.f_narrow(0, i, 1)?.f_data()?))
             .collect::<Result<_>>()?;
         Ok(Self {
+            one: ops::one_value(1.0, device)?,
+            step_counts,
             exp_avgs: zeros(&params)?,
             exp_avg_sqs: zeros(&params)?,
             steps,
@@ -69,9 +77,9 @@ impl AdamW {
         lists.into_iter().flatten().map(Tensor::shallow_clone)
     }
 
-    /// Handles on its step counts, one for each parameter.
-    pub fn step_counts(&self) -> impl Iterator<Item = Tensor> {
-        self.steps.iter().map(Tensor::shallow_clone)
+    /// A handle on its step counts, one for each parameter.
+    pub fn step_counts(&self) -> Tensor {
+        self.step_counts.shallow_clone()
     }
 
     /// Handles on its state by kind, each list in the order of the parameters.
@@ -90,6 +98,20 @@ impl AdamW {
             .map(Tensor::grad)
             .filter(Tensor::defined)
             .collect()
+    }
+
+    /// One step over the parameters that have a gradient, skipped on the device if a gradient is not
+    /// finite. Returns 1 (fp32, one element, on the device) if it was skipped, otherwise 0; the host does
+    /// not wait for the device.
+    ///
+    /// # Errors
+    /// The errors of [`Self::fused_step`].
+    pub fn step_if_finite(&mut self) -> Result<Tensor> {
+        let found_inf = self.one.f_zeros_like()?;
+        let gradients = self.defined_gradients();
+        ops::amp_non_finite_check_and_unscale(&gradients, &found_inf, &self.one)?;
+        self.fused_step(None, Some(&found_inf))?;
+        Ok(found_inf)
     }
 
     /// One step over the parameters that have a gradient.

@@ -149,8 +149,7 @@ impl Steps {
     /// # Errors
     /// The same as [`TrainingStep::peak`].
     pub fn forecast(&self, speed: &Speed) -> Result<Forecast, EstimateError> {
-        let training = self.training.peak(self.machine, Batch::HandedOver)?;
-        let validation = self.validation.peak(self.machine)?;
+        let (training, validation) = self.training.peaks_with(&self.validation, self.machine)?;
         let step_seconds = self.training.seconds(self.machine, speed)?;
         let images = f64::from(self.training.batch) * f64::from(self.training.accumulation);
         let of_steps = Forecast {

@@ -1,5 +1,6 @@
 // The functions of the CUDA runtime that have to answer. `build.rs` writes the others, which return
 // success. Offsets are those of `cuda_runtime_api.h` 13.0.
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -31,7 +32,9 @@ void put(void* base, size_t offset, T value) {
   std::memcpy(static_cast<char*>(base) + offset, &value, sizeof value);
 }
 
-size_t num_devices() { return settings().cards.size(); }
+size_t num_devices() { return settings().visible.size(); }
+
+int card_of(int device) { return settings().visible.at(device); }
 
 struct Dim3 {
   unsigned x, y, z;
@@ -69,7 +72,7 @@ void handle(void** out) { *out = std::calloc(1, 64); }
 }  // namespace
 
 namespace standin {
-int current_device() { return device; }
+int current_card() { return card_of(device); }
 }  // namespace standin
 
 extern "C" {
@@ -108,10 +111,10 @@ int cudaRuntimeGetVersion(int* version) {
 
 int cudaGetDeviceProperties(void* out, int index) {
   if (static_cast<size_t>(index) >= num_devices()) return result(kInvalidDevice);
-  const Card& card = settings().cards[index];
+  const Card& card = settings().cards.at(card_of(index));
   std::memset(out, 0, 1008);
   std::strncpy(static_cast<char*>(out), card.name.c_str(), 255);
-  put(out, 256, 0x5453'4755'4e53ull + (static_cast<uint64_t>(index) << 56));
+  put(out, 256, 0x5453'4755'4e53ull + (static_cast<uint64_t>(card_of(index)) << 56));
   put(out, 288, card.total_bytes);
   put(out, 296, size_t{48 << 10});         // sharedMemPerBlock
   put(out, 304, 65536);                    // regsPerBlock
@@ -128,7 +131,7 @@ int cudaGetDeviceProperties(void* out, int index) {
   put(out, 368, size_t{512});              // textureAlignment
   put(out, 384, 28);                       // multiProcessorCount
   put(out, 560, 1);                        // concurrentKernels
-  put(out, 568, index + 1);                // pciBusID
+  put(out, 568, card_of(index) + 1);       // pciBusID
   put(out, 584, 2);                        // asyncEngineCount
   put(out, 588, 1);                        // unifiedAddressing
   put(out, 592, 192);                      // memoryBusWidth
@@ -145,7 +148,7 @@ int cudaGetDeviceProperties(void* out, int index) {
 
 int cudaDeviceGetAttribute(int* value, int attribute, int index) {
   if (static_cast<size_t>(index) >= num_devices()) return result(kInvalidDevice);
-  const Card& card = settings().cards[index];
+  const Card& card = settings().cards.at(card_of(index));
   switch (attribute) {
     case 1: *value = 1024; break;               // MaxThreadsPerBlock
     case 8: *value = 48 << 10; break;           // MaxSharedMemoryPerBlock
@@ -163,7 +166,7 @@ int cudaDeviceGetAttribute(int* value, int attribute, int index) {
 }
 
 int cudaDeviceGetPCIBusId(char* out, int length, int index) {
-  std::snprintf(out, length, "0000:%02x:00.0", index + 1);
+  std::snprintf(out, length, "0000:%02x:00.0", card_of(index) + 1);
   return result(kSuccess);
 }
 
@@ -223,7 +226,7 @@ int cudaHostAlloc(void** out, size_t bytes, unsigned) { return result(host_mallo
 int cudaFreeHost(void* pointer) { return result(host_free(pointer)); }
 
 int cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
-  memory_info(device, free_bytes, total_bytes);
+  memory_info(current_card(), free_bytes, total_bytes);
   return result(kSuccess);
 }
 
@@ -252,10 +255,11 @@ int cudaMemset(void* to, int value, size_t bytes) { return cudaMemsetAsync(to, v
 
 int cudaPointerGetAttributes(void* out, const void* pointer) {
   std::memset(out, 0, 88);
-  int of = 0;
-  if (room_at(pointer, &of)) {
+  int card = 0;
+  if (room_at(pointer, &card)) {
+    const auto& visible = settings().visible;
     put(out, 0, 2);
-    put(out, 4, of);
+    put(out, 4, static_cast<int>(std::find(visible.begin(), visible.end(), card) - visible.begin()));
     put(out, 8, pointer);
   } else if (is_pinned(pointer)) {
     put(out, 0, 1);
@@ -369,7 +373,7 @@ int cudaLaunchKernelExC(const void*, const void* function, void** arguments) {
 }
 
 int cudaFuncGetAttributes(void* out, const void*) {
-  const Card& card = settings().cards.at(device);
+  const Card& card = settings().cards.at(current_card());
   std::memset(out, 0, 144);
   put(out, 24, 1024);                            // maxThreadsPerBlock
   put(out, 28, 32);                              // numRegs

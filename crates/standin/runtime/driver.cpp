@@ -16,7 +16,7 @@ int cuGetErrorString(int, const char** text) {
 
 int cuDevicePrimaryCtxGetState(int device, unsigned* flags, int* active) {
   *flags = 0;
-  *active = held_bytes(device) > 0;
+  *active = held_bytes(settings().visible.at(device)) > 0;
   return 0;
 }
 

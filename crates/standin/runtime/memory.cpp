@@ -12,7 +12,7 @@ namespace standin {
 namespace {
 
 struct Block {
-  size_t bytes;
+  size_t bytes, asked;
   int device;
 };
 
@@ -60,7 +60,7 @@ Status device_malloc(void** out, size_t bytes) {
   }
   auto& all = memory();
   const std::lock_guard<std::mutex> guard(all.lock);
-  const int device = current_device();
+  const int device = current_card();
   const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
   const uint64_t number = ++all.allocations;
   const bool planted = settings().fail_first && number >= settings().fail_first &&
@@ -76,8 +76,8 @@ Status device_malloc(void** out, size_t bytes) {
     return kOutOfMemory;
   }
   held += size;
-  all.blocks[reinterpret_cast<uintptr_t>(pointer)] = {size, device};
-  journal("allocate %zu device %d held %zu", size, device, held);
+  all.blocks[reinterpret_cast<uintptr_t>(pointer)] = {size, bytes, device};
+  journal("allocate %zu device %d held %zu asked %zu", size, device, held, bytes);
   *out = pointer;
   return kSuccess;
 }
@@ -92,7 +92,7 @@ Status device_free(void* pointer) {
   all.held[block.device] -= block.bytes;
   munmap(pointer, block.bytes);
   all.blocks.erase(it);
-  journal("free %zu device %d held %zu", block.bytes, block.device, all.held[block.device]);
+  journal("free %zu device %d held %zu asked %zu", block.bytes, block.device, all.held[block.device], block.asked);
   return kSuccess;
 }
 

@@ -30,6 +30,23 @@ Card card(const std::string& text) {
   return card;
 }
 
+// Numbers in a list; as in CUDA, the first one that is no card ends it.
+std::vector<int> visible(size_t num_cards) {
+  std::vector<int> all;
+  const char* text = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (!text) {
+    for (size_t index = 0; index < num_cards; ++index) all.push_back(static_cast<int>(index));
+    return all;
+  }
+  for (const auto& part : split(text, ',')) {
+    char* end = nullptr;
+    const long index = std::strtol(part.c_str(), &end, 10);
+    if (end == part.c_str() || index < 0 || static_cast<size_t>(index) >= num_cards) break;
+    all.push_back(static_cast<int>(index));
+  }
+  return all;
+}
+
 Settings read() {
   Settings settings;
   const char* text = std::getenv("SNUG_STANDIN");
@@ -47,6 +64,7 @@ Settings read() {
     if (key == "break-at-launch") settings.break_at_launch = number(value);
     if (key == "workspaces") settings.workspaces = value;
   }
+  settings.visible = visible(settings.cards.size());
   return settings;
 }
 

@@ -33,6 +33,8 @@ struct Card {
 // by `;`. `crates/standin/src/lib.rs` lists the keys.
 struct Settings {
   std::vector<Card> cards;
+  // The cards that CUDA shows, in its order, as `CUDA_VISIBLE_DEVICES` names them; NVML shows all.
+  std::vector<int> visible;
   size_t context_bytes = 0;
   int driver = 13000;
   // A file with the bytes that other programs hold, read at each question.
@@ -47,7 +49,8 @@ struct Settings {
 };
 
 const Settings& settings();
-int current_device();
+// The card of the thread's current device. Everything but the CUDA runtime counts all cards.
+int current_card();
 
 // Memory of the current device.
 Status device_malloc(void** out, size_t bytes);

@@ -7,6 +7,8 @@
 //! and what NVIDIA's libraries do by themselves, except for the workspaces that cuDNN asks for.
 //! Nothing that runs here is a measurement, and the card's name says so.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -115,6 +117,7 @@ impl StandIn {
         command.env("LD_LIBRARY_PATH", folder);
         command.env("SNUG_STANDIN", self.to_setting());
         command.env_remove("CUDA_VISIBLE_DEVICES");
+        count();
         Ok(())
     }
 
@@ -132,6 +135,18 @@ impl StandIn {
             .map(|(key, value)| format!("{key}={value}"));
         cards.chain(settings).collect::<Vec<_>>().join(";")
     }
+}
+
+/// Adds the running test, after which its thread is named, to the file that `cargo xtask test` counts.
+fn count() {
+    let Some(file) = std::env::var_os("SNUG_STANDIN_TESTS") else {
+        return;
+    };
+    let thread = std::thread::current();
+    let line = format!("{}\n", thread.name().unwrap_or("unnamed"));
+    let file = OpenOptions::new().create(true).append(true).open(file);
+    // One write, so that lines of several tests do not mix; a count is worth no failure.
+    drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
 }
 
 #[cfg(test)]

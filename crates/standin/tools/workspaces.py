@@ -52,6 +52,8 @@ class Cudnn:
     def __init__(self, folder):
         self.lib = ctypes.CDLL(f"{folder}/libcudnn.so.9", mode=ctypes.RTLD_GLOBAL)
         self.lib.cudnnGetErrorString.restype = ctypes.c_char_p
+        # The descriptors of one convolution.
+        self.made = []
 
     def check(self, status, what):
         if status:
@@ -60,6 +62,8 @@ class Cudnn:
     def make(self, kind, **attributes):
         descriptor = ctypes.c_void_p()
         self.check(self.lib.cudnnBackendCreateDescriptor(kind, ctypes.byref(descriptor)), "create")
+        if kind != DEVICE:
+            self.made.append(descriptor)
         return descriptor
 
     def set(self, descriptor, attribute, kind, values):
@@ -111,7 +115,15 @@ class Cudnn:
         self.set(device, 2702, CHAR, (ctypes.c_char * len(text))(*text))
         return self.finalize(device)
 
-    def engines(self, device, line):
+    def engines(self, device, line, most=64):
+        """The engines of a convolution, in order; `most` of them are enough."""
+        found = self.find(device, line, most)
+        for descriptor in self.made:
+            self.check(self.lib.cudnnBackendDestroyDescriptor(descriptor), "destroy")
+        self.made.clear()
+        return found
+
+    def find(self, device, line, most):
         operation, kind, channels_last, n, c, h, w, k, r, stride = map(int, line.split())
         pad = (r - 1) // 2 if stride == 1 else 0
         out_h, out_w = (h, w) if stride == 1 else (h // stride, w // stride)
@@ -143,10 +155,13 @@ class Cudnn:
             self.choice(heuristics, 200, HEUR_MODE, mode)
             self.link(heuristics, 204, device)
             self.finalize(heuristics)
-            # More than heuristics ever offer.
-            configs = (ctypes.c_void_p * 64)(*[self.make(CONFIG).value for _ in range(64)])
+            # More than heuristics ever offer, or more than can fail before the first `most`: fewer are faster.
+            room = min(64, 8 * most)
+            configs = (ctypes.c_void_p * room)(*[self.make(CONFIG).value for _ in range(room)])
             num = self.get(heuristics, 202, DESCRIPTOR, configs)
             for config in configs[:num]:
+                if len(found) == most:
+                    return found
                 engine = self.plan(device, ctypes.c_void_p(config))
                 if engine is not None:
                     found.append(engine)

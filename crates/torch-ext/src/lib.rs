@@ -13,6 +13,7 @@
 //! | [`cudnn`] | which algorithms cuDNN may choose from |
 //! | [`device_info`] | versions of CUDA and cuDNN, compute capability, PCI bus id |
 //! | [`autocast`] | a guard for the thread's autocast state |
+//! | [`nvrtc`] | CUDA's compiler at run time, opened where cuDNN finds it |
 //! | [`ops`] | fused `AdamW`, gradient unscaling, clearing gradients, memory format |
 //! | [`backward()`] | backward with typed errors that leaves nothing behind |
 //! | [`norm`] | BatchNorm that knows whether it runs in forward or recompute, and its parts |
@@ -50,6 +51,7 @@ pub mod function;
 pub mod library;
 pub mod meter;
 pub mod norm;
+pub mod nvrtc;
 pub mod ops;
 pub mod probe;
 pub mod record;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
-use crate::{Error, Result, ffi};
+use crate::{Error, Result, ffi, nvrtc};
 
 /// `major.minor.patch` of the libtorch that is loaded.
 pub fn runtime_version() -> String {
@@ -70,6 +70,8 @@ pub enum CudaLibrary {
 /// The linker drops the CUDA half from a binary that uses none of its symbols, and
 /// CUDA then looks unavailable. Because the library is opened at run time, before the
 /// first query about CUDA, one binary serves machines with and without a GPU.
+///
+/// [NVRTC](crate::nvrtc) is opened before it.
 pub fn open_cuda() -> &'static CudaLibrary {
     static STATE: OnceLock<CudaLibrary> = OnceLock::new();
     STATE.get_or_init(|| {
@@ -78,6 +80,9 @@ pub fn open_cuda() -> &'static CudaLibrary {
         };
         if !path.exists() {
             return CudaLibrary::Absent;
+        }
+        if let Some(folder) = path.parent() {
+            nvrtc::open(folder);
         }
         // SAFETY: libtorch's own library, from the folder of the one already loaded;
         // its initialisers register operators and nothing else.

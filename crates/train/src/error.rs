@@ -79,6 +79,12 @@ pub enum Error {
     /// A benchmark failed.
     #[error(transparent)]
     Bench(#[from] bench::Error),
+    /// Parts of a session on a GPU did not end as they should.
+    #[error("not as expected: {names}")]
+    GpuParts {
+        /// Their names.
+        names: String,
+    },
 }
 
 /// Result of a command.
@@ -116,7 +122,8 @@ impl Error {
                 | Engine::PolicyNotChosen
                 | Engine::Plan(_)
                 | Engine::NoSuchGpu { .. }
-                | Engine::CudaUnavailable { .. },
+                | Engine::CudaUnavailable { .. }
+                | Engine::NoSuchPrecision { .. },
             )
             | Self::Refused(_)
             | Self::Weights { .. }
@@ -124,6 +131,7 @@ impl Error {
             | Self::Bench(
                 bench::Error::Usage { .. }
                 | bench::Error::NotABenchmark { .. }
+                | bench::Error::NotASession { .. }
                 | bench::Error::Io { .. },
             )
             | Self::Io {
@@ -244,6 +252,7 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
              the least memory"
         }
         Engine::Plan(_) => "one of `everything`, `convs`, `last-conv`, `nothing` for each stage",
+        Engine::NoSuchPrecision { .. } => "`--amp fp16`, or `--amp off`",
         Engine::CudaUnavailable { .. } => "`--device cpu` runs the same on the CPU",
         Engine::NonFiniteLoss {
             cause: Cause::Weights | Cause::Explosion { .. },

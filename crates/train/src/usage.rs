@@ -152,6 +152,15 @@ pub enum UsageError {
         /// The value.
         found: f64,
     },
+    /// A session on a GPU was asked for on the CPU.
+    #[error("this command needs a GPU")]
+    NoGpuChosen,
+    /// A folder for results that holds something.
+    #[error("the folder `{folder}` is not empty")]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Data for a benchmark that PyTorch could not read.
     #[error("`{data}` has no `train/images` and `val/images`")]
     NotSplit {
@@ -226,6 +235,8 @@ impl UsageError {
             Self::IsAFolder { .. } => "`--out` takes a file, such as `timeline.svg`",
             Self::NothingPredicted { .. } => "`train memory` measures on any CPU",
             Self::NoBudget { .. } => "leave it out for no limit",
+            Self::NoGpuChosen => "choose one with `--device cuda:N`",
+            Self::NotEmpty { .. } => "choose another `--out`; nothing is overwritten",
             Self::NotSplit { .. } => {
                 "the epochs take a folder with `train/` and `val/`, each with `images/` and `masks/`, \
                  since PyTorch reads the same files"

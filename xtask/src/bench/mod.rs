@@ -3,11 +3,11 @@
 
 mod record;
 
-pub(crate) use record::check;
+pub(crate) use record::{check, take_session};
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::console::Console;
 use crate::error::Error;
@@ -15,8 +15,8 @@ use crate::workspace::Checkout;
 use crate::{flags, run, setup};
 
 const AGAINST: &str = "--against-pytorch";
-const PYTHON: &str = "--python";
-const HELP: [&str; 2] = ["--help", "-h"];
+pub(crate) const PYTHON: &str = "--python";
+pub(crate) const HELP: [&str; 2] = ["--help", "-h"];
 
 pub(crate) fn run(
     workspace: &Checkout,
@@ -37,11 +37,7 @@ pub(crate) fn run(
     cargo.arg("bench").args(&flags.args);
     let has = |name: &str| flags.args.iter().any(|arg| is_flag(arg, name));
     if has(AGAINST) && !has(PYTHON) && !HELP.into_iter().any(has) {
-        let python = setup::python_with_torch(workspace, console)?;
-        cargo.arg(PYTHON).arg(python.program());
-        if let Some(path) = python.path() {
-            cargo.env("PYTHONPATH", path);
-        }
+        add_python(&mut cargo, workspace, console)?;
     }
     if !flags.record {
         return run::replace_by(&mut cargo);
@@ -54,8 +50,22 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Adds the Python that has torch, which may have to be installed first.
+pub(crate) fn add_python(
+    cargo: &mut Command,
+    workspace: &Checkout,
+    console: &Console,
+) -> Result<(), Error> {
+    let python = setup::python_with_torch(workspace, console)?;
+    cargo.arg(PYTHON).arg(python.program());
+    if let Some(path) = python.path() {
+        cargo.env("PYTHONPATH", path);
+    }
+    Ok(())
+}
+
 /// `--name` or `--name=VALUE`.
-fn is_flag(arg: &OsStr, name: &str) -> bool {
+pub(crate) fn is_flag(arg: &OsStr, name: &str) -> bool {
     let arg = arg.to_string_lossy();
     arg.strip_prefix(name)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bench::gpu::{self, Archive};
 use bench::readme;
 use bench::results::Results;
 use bench::{markdown, scatter};
@@ -20,22 +21,59 @@ const PAGES: [(&str, &str, Figures); 2] = [
     ("docs/guide/benchmarks.md", "../measurements", readme::block),
 ];
 
+/// What the names of files end with.
+const BENCH: &str = "-bench";
+const SESSION: &str = "-gpu";
+
 type Figures = fn(&[(String, Results)], &str) -> String;
 
 /// Copies a file of results into `docs/measurements`, and updates the figures of the README.
 pub(super) fn take(workspace: &Checkout, file: &Path, console: &Console) -> Result<(), Error> {
     let results = Results::read(file)?;
-    if is_stand_in(&results.device.name) {
-        return Err(Error::NoMeasurement {
-            path: file.to_path_buf(),
-            device: results.device.name,
-        });
+    refuse_stand_in(file, &results.device.name)?;
+    keep(workspace, &results, console)?;
+    refresh(workspace, console)
+}
+
+/// Copies a session on a GPU into `docs/measurements`, with its benchmark, and updates the figures of the
+/// README.
+pub(crate) fn take_session(
+    workspace: &Checkout,
+    file: &Path,
+    console: &Console,
+) -> Result<(), Error> {
+    let archive = Archive::read(file)?;
+    refuse_stand_in(file, &archive.device.name)?;
+    if let Some(results) = &archive.bench {
+        keep(workspace, results, console)?;
     }
-    let path = folder(workspace).join(format!("{}.json", stem(&results)));
-    refuse_to_lose(&path, &results)?;
-    write(&path, &results.to_json())?;
+    let name = format!(
+        "{}{SESSION}.json",
+        stem(&archive.date, &archive.device.name)
+    );
+    let path = folder(workspace).join(name);
+    write(&path, &archive.to_json())?;
     console.say(format_args!("measurements: wrote `{}`", path.display()));
     refresh(workspace, console)
+}
+
+fn refuse_stand_in(file: &Path, device: &str) -> Result<(), Error> {
+    if is_stand_in(device) {
+        return Err(Error::NoMeasurement {
+            path: file.to_path_buf(),
+            device: device.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn keep(workspace: &Checkout, results: &Results, console: &Console) -> Result<(), Error> {
+    let name = format!("{}{BENCH}.json", stem(&results.date, &results.device.name));
+    let path = folder(workspace).join(name);
+    refuse_to_lose(&path, results)?;
+    write(&path, &results.to_json())?;
+    console.say(format_args!("measurements: wrote `{}`", path.display()));
+    Ok(())
 }
 
 /// A partial benchmark must not replace a complete one of the same day.
@@ -96,12 +134,19 @@ fn wanted(workspace: &Checkout) -> Result<Vec<(PathBuf, String)>, Error> {
         if path.extension().is_none_or(|it| it != "json") {
             continue;
         }
-        let results = Results::read(&path)?;
-        let picture = path.with_extension("svg");
         let name = |path: &Path| {
             let name = path.file_name().unwrap_or_default();
             name.to_string_lossy().into_owned()
         };
+        if let Some(stem) = name(&path).strip_suffix(&format!("{SESSION}.json")) {
+            let archive = Archive::read(&path)?;
+            let bench_page = format!("{stem}{BENCH}.md");
+            let page = gpu::page(&archive, Some(&bench_page));
+            wanted.push((path.with_extension("md"), page));
+            continue;
+        }
+        let results = Results::read(&path)?;
+        let picture = path.with_extension("svg");
         wanted.push((
             path.with_extension("md"),
             markdown::report(&results, &name(&picture)),
@@ -126,10 +171,10 @@ fn folder(workspace: &Checkout) -> PathBuf {
     workspace.root().join("docs").join("measurements")
 }
 
-/// `2026-11-25-amd-epyc-9b45-bench`.
-fn stem(results: &Results) -> String {
+/// `2026-11-25-amd-epyc-9b45`.
+fn stem(date: &str, device: &str) -> String {
     const MOST: usize = 40;
-    let device = results.device.name.to_lowercase();
+    let device = device.to_lowercase();
     let words = device
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty() && !["r", "tm", "cpu", "processor"].contains(word));
@@ -143,7 +188,7 @@ fn stem(results: &Results) -> String {
         }
         slug.push_str(word);
     }
-    format!("{}-{slug}-bench", results.date)
+    format!("{date}-{slug}")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
@@ -152,35 +197,12 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use bench::results::{Device, SCHEMA_VERSION};
-
     use super::*;
 
     #[test]
     fn files_are_named_by_day_and_device() {
-        let mut results = Results {
-            schema_version: SCHEMA_VERSION,
-            device: Device {
-                kind: "cpu".to_owned(),
-                name: "Intel(R) Xeon(R) CPU @ 2.20GHz".to_owned(),
-                total_bytes: None,
-                driver: None,
-                cpu_capability: "AVX2".to_owned(),
-                threads: 2,
-            },
-            libtorch: "2.11.0".to_owned(),
-            pytorch: None,
-            snug: "0.1.0".to_owned(),
-            date: "2026-11-25".to_owned(),
-            command: "train bench".to_owned(),
-            groups: Vec::new(),
-            rows: Vec::new(),
-            epochs: Vec::new(),
-            host: Vec::new(),
-            left_out: Vec::new(),
-        };
-        assert_eq!(stem(&results), "2026-11-25-intel-xeon-2-20ghz-bench");
-        "NVIDIA H200".clone_into(&mut results.device.name);
-        assert_eq!(stem(&results), "2026-11-25-nvidia-h200-bench");
+        let name = stem("2026-11-25", "Intel(R) Xeon(R) CPU @ 2.20GHz");
+        assert_eq!(name, "2026-11-25-intel-xeon-2-20ghz");
+        assert_eq!(stem("2026-11-25", "NVIDIA H200"), "2026-11-25-nvidia-h200");
     }
 }

@@ -360,7 +360,13 @@ impl GradScaler {
         self.per_optimizer.entry(optimizer.id()).or_default()
     }
 
-    fn found_inf(&self, optimizer: &dyn Optimizer) -> Result<Tensor> {
+    /// Whether a gradient of `optimizer` held an infinity or NaN since the last update: 1 or 0 (fp32, one
+    /// element, on the device). Does not wait for the device.
+    ///
+    /// # Errors
+    /// [`Error::NothingChecked`] if the scaler is disabled, or no gradient was checked.
+    #[doc(alias = "_found_inf_per_device")]
+    pub fn found_inf(&self, optimizer: &dyn Optimizer) -> Result<Tensor> {
         self.per_optimizer
             .get(&optimizer.id())
             .and_then(|s| s.found_inf.as_ref())

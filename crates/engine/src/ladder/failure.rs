@@ -16,10 +16,10 @@ pub enum Failure {
         /// Bytes requested beyond those that were free, if the allocator reported them.
         shortfall_bytes: Option<u64>,
     },
-    /// Consecutive steps were skipped because gradients contained infinities.
+    /// Consecutive updates were skipped because gradients were not finite.
     Overflow {
-        /// The scale that is left.
-        scale: f64,
+        /// The scale that is left, if a scaler is active.
+        scale: Option<f64>,
     },
     /// The forward pass produced a non-finite loss from finite weights.
     NonFiniteLoss,
@@ -77,10 +77,13 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfMemory { .. } => f.write_str("out of memory"),
-            Self::Overflow { scale } => write!(
+            Self::Overflow { scale: Some(scale) } => write!(
                 f,
                 "gradients overflow step after step, at a scale of {scale}"
             ),
+            Self::Overflow { scale: None } => {
+                f.write_str("gradients are not finite, step after step")
+            }
             Self::NonFiniteLoss => f.write_str("the loss is not finite"),
             Self::MemoryPressure {
                 place,

@@ -160,7 +160,7 @@ impl Ladder {
                 place,
                 excess_bytes,
             } => self.relieve(recipe, *place, *excess_bytes),
-            Failure::Overflow { scale } => self.less_range(recipe, Some(*scale)),
+            Failure::Overflow { scale } => self.less_range(recipe, *scale),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),
             // The warm-up measures this before a run, and requests its rungs by name.

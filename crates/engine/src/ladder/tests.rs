@@ -107,7 +107,9 @@ fn a_program_without_the_techniques_takes_fewer_images_at_a_time() {
 #[test]
 fn overflow_lowers_the_scale_and_then_leaves_fp16() {
     let mut ladder = Ladder::new(None, MEANS);
-    let failure = Failure::Overflow { scale: 4096.0 };
+    let failure = Failure::Overflow {
+        scale: Some(4096.0),
+    };
     let rungs = descend(&mut ladder, failure, recipe(Precision::Fp16));
     let words: Vec<_> = rungs.iter().map(|rung| rung.to.as_str()).collect();
     assert_eq!(words, ["scale 1024", "AMP bf16", "AMP off"]);
@@ -118,7 +120,7 @@ fn overflow_lowers_the_scale_and_then_leaves_fp16() {
         ..MEANS
     };
     let mut ladder = Ladder::new(None, without);
-    let failure = Failure::Overflow { scale: 2.0 };
+    let failure = Failure::Overflow { scale: Some(2.0) };
     let rungs = descend(&mut ladder, failure, recipe(Precision::Fp16));
     assert_eq!(rungs.len(), 1);
     assert_eq!(rungs[0].recipe.precision, Precision::Fp32);
@@ -195,7 +197,9 @@ proptest! {
         for failure in failures {
             let failure = match failure {
                 0 => OUT_OF_MEMORY,
-                1 => Failure::Overflow { scale: 65_536.0 },
+                1 => Failure::Overflow {
+                    scale: Some(65_536.0),
+                },
                 2 => Failure::NonFiniteLoss,
                 3 => Failure::MemoryPressure {
                     place: MemoryPlace::Ram,

@@ -28,13 +28,9 @@ impl MeanLoss {
     }
 
     /// Adds the loss of a batch in place: only the copy of the loss can run out of memory here. A
-    /// non-finite loss counts as 0 if `may_be_none`.
-    pub(super) fn add(&mut self, loss: &Tensor, may_be_none: bool) -> Result<()> {
-        let _sum = if may_be_none {
-            self.sum.f_add_(&loss.f_nan_to_num(0.0, 0.0, 0.0)?)?
-        } else {
-            self.sum.f_add_(loss)?
-        };
+    /// non-finite loss counts as 0, as its update is skipped.
+    pub(super) fn add(&mut self, loss: &Tensor) -> Result<()> {
+        let _sum = self.sum.f_add_(&loss.f_nan_to_num(0.0, 0.0, 0.0)?)?;
         self.count += 1;
         Ok(())
     }

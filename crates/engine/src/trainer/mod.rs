@@ -4,6 +4,7 @@ mod divergence;
 mod mean_loss;
 mod planted;
 mod preflight;
+mod skips;
 mod state;
 mod step;
 mod warm_up;
@@ -29,10 +30,10 @@ use divergence::LossWatch;
 pub use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
+use skips::Skips;
 pub use state::TrainerState;
 use step::BeforeStep;
 pub use warm_up::Clock;
-use watch::ScaleWatch;
 
 /// Steps that are not timed: libraries choose algorithms and allocate memory in them.
 const WARM_UP_STEPS: usize = 3;
@@ -53,7 +54,7 @@ pub struct Trainer {
     ladder: Option<Ladder>,
     guard: Option<Guard>,
     saved: BeforeStep,
-    scale_watch: ScaleWatch,
+    skips: Skips,
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
     is_poisoned: bool,
@@ -110,6 +111,9 @@ pub struct EpochReport {
     pub lr: f64,
     /// Scale of the gradient scaler after the epoch, if one is active.
     pub scale: Option<f64>,
+    /// Updates so far that were skipped because a gradient was not finite.
+    #[serde(default)]
+    pub skipped_updates: u64,
     /// Share of the epoch's training time spent waiting for data.
     pub data_wait: f64,
     /// Optimizer steps so far.
@@ -148,12 +152,13 @@ impl Trainer {
     /// If memory runs out.
     pub fn new(config: RunConfig, device: Device, precision: Precision) -> Result<Self> {
         let learner = Learner::new(&config, device, precision)?;
+        let skips = Skips::new(device)?;
         Ok(Self {
             micro_batch: config.batch,
             ladder: None,
             guard: None,
-            saved: BeforeStep::of(&learner)?,
-            scale_watch: ScaleWatch::new(config.init_scale, 0),
+            saved: BeforeStep::of(&learner, &skips)?,
+            skips,
             loss_watch: LossWatch::default(),
             is_poisoned: false,
             is_peak_kept: false,
@@ -223,6 +228,7 @@ impl Trainer {
                 is_best,
                 lr: self.learner.optimizer.lr(),
                 scale: self.learner.scaler.current()?,
+                skipped_updates: self.skipped_updates()?,
                 data_wait,
                 steps,
                 scores,
@@ -319,10 +325,8 @@ impl Trainer {
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
-            // The scaler skips a step with a non-finite loss, and the host does not wait to see it.
-            let skips = device.is_cuda() && self.learner.precision == Precision::Fp16;
             for loss in &losses {
-                self.losses.add(loss, skips)?;
+                self.losses.add(loss)?;
             }
             let images: usize = group.iter().map(|batch| batch.len).sum();
             let time = step_started.elapsed();
@@ -375,6 +379,14 @@ impl Trainer {
     /// Whether a step failed half-way and could not be undone: the run must not be continued from here.
     pub const fn is_poisoned(&self) -> bool {
         self.is_poisoned
+    }
+
+    /// Updates so far that were skipped because a gradient was not finite. Waits for the device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn skipped_updates(&self) -> Result<u64> {
+        Ok(self.skips.read()?.0)
     }
 
     /// The present position of the run.

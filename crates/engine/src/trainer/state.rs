@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::divergence::are_numbers;
-use super::watch::ScaleWatch;
 use super::{Cause, Position, Trainer};
 use crate::compose::ScalerState;
 use crate::error::{Error, Result};
@@ -23,9 +22,12 @@ pub struct TrainerState {
     pub scaler: Option<ScalerState>,
     /// Images per forward pass.
     pub micro_batch: u32,
-    /// Consecutive skipped steps up to this point.
+    /// Consecutive skipped updates up to this point.
     #[serde(default)]
     pub skips: u32,
+    /// All skipped updates.
+    #[serde(default)]
+    pub skipped_updates: u64,
     /// Rungs taken, if the run has a ladder.
     pub rungs: Option<Taken>,
 }
@@ -38,12 +40,14 @@ impl Trainer {
     pub fn state(&self) -> Result<TrainerState> {
         self.finite(self.losses.read()?)?;
         self.refuse_spoilt_weights()?;
+        let (skipped_updates, skips) = self.skips.read()?;
         Ok(TrainerState {
             num_losses: self.losses.count,
             position: self.position,
             scaler: self.learner.scaler.state()?,
             micro_batch: self.micro_batch,
-            skips: self.scale_watch.num_skips(),
+            skips,
+            skipped_updates,
             rungs: self.ladder.as_ref().map(Ladder::taken),
         })
     }
@@ -87,9 +91,7 @@ impl Trainer {
             }
             None => {}
         }
-        if let Some(scale) = self.learner.scaler.current()? {
-            self.scale_watch = ScaleWatch::new(scale, state.skips);
-        }
+        self.skips.restore(state.skipped_updates, state.skips)?;
         self.losses.count = state.num_losses;
         self.micro_batch = state.micro_batch.clamp(1, self.config.batch);
         if let (Some(ladder), Some(rungs)) = (&mut self.ladder, state.rungs) {

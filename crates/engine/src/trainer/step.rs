@@ -4,12 +4,16 @@
 //! failure, and the buffers of batch norm. These buffers, and the optimizer's step counts for a failure
 //! within the optimizer, are restored from copies allocated once. The batches stay on the host as bytes
 //! until the step is done.
+//!
+//! An update that is skipped because a gradient is not finite leaves no trace either: the device restores
+//! the buffers by itself, so that the host need not wait for it.
 
 use data::Batch;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::planted::PlantedFaults;
-use super::watch::{ScaleWatch, StepWatch};
+use super::skips::Skips;
+use super::watch::StepWatch;
 use super::{Observer, Trainer};
 use crate::batch::micro_batches;
 use crate::compose::Scaler;
@@ -22,23 +26,34 @@ use crate::learner::Learner;
 /// Tensors that a step changes in place, with copies from before the step.
 #[derive(Debug)]
 pub(super) struct BeforeStep {
-    live: Vec<Tensor>,
-    copies: Vec<Tensor>,
+    live: [Tensor; 4],
+    copies: [Tensor; 4],
+    /// Whether the update was skipped: bool, one element.
+    is_skipped: Tensor,
+    zero: Tensor,
 }
 
+/// The first of the tensors in [`BeforeStep`] are the model's buffers.
+const NUM_BUFFERS: usize = 2;
+
 impl BeforeStep {
-    /// Copies the buffers of the model and the step counts of the optimizer. Allocates once.
-    pub(super) fn of(learner: &Learner) -> Result<Self> {
-        let entries = learner.model.parameters().entries().iter();
-        let buffers = entries.filter(|entry| !entry.spec.role.is_trainable());
-        let live: Vec<_> = buffers
-            .map(|entry| entry.tensor.shallow_clone())
-            .chain(learner.optimizer.step_counts())
-            .collect();
-        let copies = live.iter().map(Tensor::f_empty_like);
+    /// Copies the buffers of the model, the step counts of the optimizer and the counts of skipped
+    /// updates. Allocates once.
+    pub(super) fn of(learner: &Learner, skips: &Skips) -> Result<Self> {
+        let [statistics, counters] = learner.model.parameters().buffers();
+        let zero = Tensor::f_zeros([1], (Kind::Float, learner.device()))?;
+        let live = [
+            statistics,
+            counters,
+            learner.optimizer.step_counts(),
+            skips.tensor(),
+        ];
+        let [a, b, c, d] = live.each_ref().map(Tensor::f_empty_like);
         Ok(Self {
-            copies: copies.collect::<Result<_, _>>()?,
+            copies: [a?, b?, c?, d?],
             live,
+            is_skipped: zero.f_to_kind(Kind::Bool)?,
+            zero,
         })
     }
 
@@ -46,6 +61,17 @@ impl BeforeStep {
         let _no_grad = tch::no_grad_guard();
         for (copy, live) in self.copies.iter_mut().zip(&self.live) {
             copy.f_copy_(live)?;
+        }
+        Ok(())
+    }
+
+    /// Restores the model's buffers on the device if `is_skipped` is 1. Allocates nothing: the parameters
+    /// may be updated already, and a failure could not be undone.
+    fn restore_buffers_if(&self, is_skipped: &Tensor) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let is_skipped = is_skipped.f_ne_tensor_out(&self.is_skipped, &self.zero)?;
+        for (live, copy) in self.live.iter().zip(&self.copies).take(NUM_BUFFERS) {
+            let _restored = copy.f_where_self_out(live, &is_skipped, live)?;
         }
         Ok(())
     }
@@ -71,12 +97,12 @@ impl Trainer {
         observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
     ) -> Result<Vec<Tensor>> {
+        self.saved.save()?;
         if self.ladder.is_none() && self.guard.is_none() {
             let outcome = self.try_step(batches);
             self.is_poisoned = outcome.is_err();
             return outcome;
         }
-        self.saved.save()?;
         loop {
             let moves = self.learner.optimizer.num_moves();
             let error = match self.try_step(batches) {
@@ -87,7 +113,7 @@ impl Trainer {
                 Err(error) => error,
             };
             let optimizer = &self.learner.optimizer;
-            // A step skipped by the scaler left the parameters untouched.
+            // A skipped update left the parameters untouched.
             let has_moved =
                 optimizer.num_moves() != moves && !matches!(error, Error::GradientOverflow { .. });
             self.is_poisoned = has_moved || optimizer.is_under_way();
@@ -120,9 +146,14 @@ impl Trainer {
         let planted = PlantedFaults::in_step(self.position.steps + 1);
         let mut watch = StepWatch::new(self, batches.len(), planted);
         let micro_batches = micro_batches(batches, self.micro_batch);
-        self.learner.step(micro_batches, &mut watch)?;
+        let is_skipped = self.learner.step(micro_batches, &mut watch)?;
+        self.saved.restore_buffers_if(&is_skipped)?;
+        self.skips.count(&is_skipped)?;
         self.is_peak_kept = cfg!(target_env = "gnu");
-        watch.check_scale(&self.learner, &mut self.scale_watch)?;
+        if watch.is_looked_at() && self.skips.are_too_many()? {
+            let scale = self.learner.scaler.current()?;
+            return Err(Error::GradientOverflow { scale });
+        }
         Ok(watch.losses)
     }
 
@@ -159,7 +190,7 @@ impl Trainer {
         if scale.is_some() || precision != learner.precision {
             let scale = scale.unwrap_or(config.init_scale);
             learner.scaler = Scaler::new(learner.device(), precision, scale)?;
-            self.scale_watch = ScaleWatch::new(scale, 0);
+            self.skips.begin_row()?;
         }
         learner.adopt(&config, precision)?;
         self.config = config;

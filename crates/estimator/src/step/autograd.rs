@@ -39,6 +39,7 @@ impl<'a> Autograd<'a> {
     /// Runs forward, loss and backward.
     pub(super) fn run(books: &'a mut Books, segment: Option<Segment>, split_concat: bool) {
         let num = books.sizes.num_stages();
+        books.is_autograd = true;
         let none = || (0..num).map(|_| None).collect::<Vec<_>>();
         let mut step = Self {
             books,
@@ -55,13 +56,8 @@ impl<'a> Autograd<'a> {
             let mut saved = Saved::default();
             step.enter_stage(stage, &mut saved);
             if segment.is_some() {
-                step.forward_segment(stage);
                 // The first segment casts the images itself; its input is the uncast images.
-                let cast = step.images.take();
-                step.release(cast);
-                if segment == Some(Segment::Stage) {
-                    step.leave_input(stage, &mut saved);
-                }
+                step.forward_segment(stage, &mut saved);
             } else {
                 step.forward(stage, &mut saved);
             }
@@ -81,6 +77,7 @@ impl<'a> Autograd<'a> {
         step.books.tape.release(turned);
         step.books.tape.release(gradient);
         step.release(weight);
+        step.books.settle();
         for stage in (0..num).rev() {
             out = step.backward(stage, out);
         }
@@ -101,6 +98,10 @@ impl<'a> Autograd<'a> {
             self.at(Op::Pool(stage));
             saved.input = Some(self.books.map(sizes.input_map(stage)));
             saved.indices = Some(self.books.map(sizes.indices(stage)));
+            if self.saves_nothing() {
+                let indices = saved.indices.take();
+                self.release(indices);
+            }
             return;
         }
         self.at(Op::Up(stage));
@@ -108,6 +109,11 @@ impl<'a> Autograd<'a> {
         saved.weights.extend(self.cast(&conv));
         let up = self.books.map(sizes.map(stage, conv.outputs));
         self.books.work(self.books.machine.transposed(&conv));
+        if self.saves_nothing() {
+            for weight in saved.weights.drain(..) {
+                self.books.tape.release(weight);
+            }
+        }
         if self.split_concat {
             self.ups[stage] = Some(up);
         } else {
@@ -117,24 +123,20 @@ impl<'a> Autograd<'a> {
         }
     }
 
-    /// In a segment of the policy `stage`, the operations before the convolution save nothing.
+    /// Whether this is the forward of a segment of the policy `stage`, in which the operations before the
+    /// convolution save nothing.
+    fn saves_nothing(&self) -> bool {
+        self.segment == Some(Segment::Stage) && !self.in_backward
+    }
+
+    /// Frees what the first layer of such a segment has read. What the previous segment pooled is an input of
+    /// this one, and stays.
     fn leave_input(&mut self, stage: usize, saved: &mut Saved) {
-        let (input, indices, up) = (
-            saved.input.take(),
-            saved.indices.take(),
-            self.ups[stage].take(),
-        );
-        let sizes = self.books.sizes;
-        if stage <= sizes.depth() && stage > 0 {
-            // The previous segment pooled it, and it is an input of this segment.
-            saved.input = input;
-        } else {
-            self.release(input);
-        }
-        self.release(indices);
-        self.release(up);
-        for weight in saved.weights.drain(..) {
-            self.books.tape.release(weight);
+        if self.saves_nothing() && stage > self.books.sizes.depth() {
+            let read = [saved.input.take(), self.ups[stage].take()];
+            for it in read {
+                self.release(it);
+            }
         }
     }
 
@@ -152,7 +154,7 @@ impl<'a> Autograd<'a> {
     }
 
     /// Runs both layers of a segment, of which only the output stays.
-    fn forward_segment(&mut self, stage: usize) {
+    fn forward_segment(&mut self, stage: usize, saved: &mut Saved) {
         let bytes = self.books.sizes.output_map(stage);
         let mut weights = Vec::new();
         let mut input: Option<Held> = None;
@@ -160,14 +162,18 @@ impl<'a> Autograd<'a> {
             self.convolve(stage, nth, &mut weights);
             let y = self.books.map(bytes);
             self.convolved(stage, nth);
+            // Nothing is saved: casts end with the convolution.
+            let images = self.images.take();
+            self.release(images);
+            for weight in weights.drain(..) {
+                self.books.tape.release(weight);
+            }
             self.at_norm(stage, nth);
             let z = self.books.map(bytes);
             self.books.tape.release(y);
             let before = input.replace(z);
             self.release(before);
-        }
-        for weight in weights {
-            self.books.tape.release(weight);
+            self.leave_input(stage, saved);
         }
         self.outputs[stage] = input;
     }
@@ -232,13 +238,7 @@ impl<'a> Autograd<'a> {
             self.at(Op::ConvInput(stage, nth));
             gradient = self.layer_backward(stage, nth, passed, &mut saved);
         }
-        gradient = self.leave_stage(stage, gradient, &mut saved);
-        if self.segment == Some(Segment::Stage) && stage > sizes.depth() {
-            // The skip was an input of the segment.
-            let skip = self.outputs[sizes.skip_of(stage)].take();
-            self.release(skip);
-        }
-        gradient
+        self.leave_stage(stage, gradient, &mut saved)
     }
 
     fn layer_backward(
@@ -259,13 +259,32 @@ impl<'a> Autograd<'a> {
             Nth::Second => Some(sizes.output_map(stage)),
         };
         let out = self.conv_backward(&conv, input);
-        self.books.tape.release(passed);
         let weight = saved.weights.pop();
-        self.release(weight);
-        if nth == Nth::First {
-            let input = saved.input.take();
-            self.release(input);
+        let input = if nth == Nth::First {
+            saved.input.take()
+        } else {
+            None
+        };
+        let is_up = stage > sizes.depth();
+        let freed = match self.segment {
+            None => [Some(passed), input, weight],
+            // The cast of the images belongs to the segment.
+            Some(_) if stage == 0 && nth == Nth::First => {
+                [weight, self.images.take(), Some(passed)]
+            }
+            // The concatenation belongs to the segment.
+            Some(Segment::Stage) if is_up => [weight, input, Some(passed)],
+            Some(_) => [weight, Some(passed), input],
+        };
+        for held in freed {
+            self.release(held);
         }
+        if self.segment == Some(Segment::Stage) && is_up && nth == Nth::First && !sizes.is_half() {
+            // Without casts nothing else holds the skip, an input of the segment.
+            let skip = self.outputs[sizes.skip_of(stage)].take();
+            self.release(skip);
+        }
+        self.books.settle();
         out
     }
 
@@ -287,6 +306,7 @@ impl<'a> Autograd<'a> {
         for held in [saved.weights.pop(), self.ups[stage].take()] {
             self.release(held);
         }
+        self.books.settle();
         out
     }
 
@@ -331,7 +351,24 @@ impl<'a> Autograd<'a> {
         let out = self.conv_backward(&conv, Some(sizes.map(stage - 1, conv.inputs)));
         self.release(dense);
         let weight = saved.weights.pop();
-        self.release(weight);
+        // Only this convolution has saved the output of the segment before it.
+        let before = self.segment.and_then(|_| self.outputs[stage - 1].take());
+        match self.segment {
+            None => self.release(weight),
+            Some(Segment::Block) => {
+                for it in [before, weight] {
+                    self.release(it);
+                }
+            }
+            Some(Segment::Stage) => {
+                // The skip was an input of the segment.
+                let skip = self.outputs[sizes.skip_of(stage)].take();
+                for it in [weight, before, skip] {
+                    self.release(it);
+                }
+            }
+        }
+        self.books.settle();
         out
     }
 
@@ -344,8 +381,15 @@ impl<'a> Autograd<'a> {
         self.at(Op::PoolBackward(stage));
         let sizes = self.books.sizes;
         let spread = self.books.transient(sizes.output_map(stage - 1));
-        self.release(gradient);
-        self.release(indices);
+        let freed = match self.segment {
+            None => [gradient, None, indices],
+            // The pooling has saved the output of the segment before it.
+            Some(Segment::Block) => [gradient, self.outputs[stage - 1].take(), indices],
+            Some(Segment::Stage) => [indices, None, gradient],
+        };
+        for it in freed {
+            self.release(it);
+        }
         spread
     }
 

@@ -19,6 +19,11 @@ pub(super) struct Books {
     pub(super) handed_over: Vec<Held>,
     /// Gradients of parameters, held until the optimizer's step.
     pub(super) gradients: Vec<Held>,
+    /// On CUDA under autograd, gradients that are converted (to this many bytes) or added to existing ones
+    /// once their convolution's node has released what it saved.
+    pub(super) unsettled: Vec<(Held, Option<u64>)>,
+    /// Whether autograd runs the step.
+    pub(super) is_autograd: bool,
 }
 
 /// The tensors that the loss holds until its backward.
@@ -66,7 +71,9 @@ impl Books {
     }
 
     fn weight_gradient_of(&mut self, conv: &ConvSize, parameter_bytes: u64, slice_bytes: u64) {
-        let slice = self.transient(slice_bytes);
+        // A schedule on a GPU makes its slice itself.
+        let is_made = self.tape.has_blocks() && !self.is_autograd;
+        let slice = self.transient(if is_made { 0 } else { slice_bytes });
         if let Some(columns) = self.machine.columns(conv) {
             self.gradient(parameter_bytes);
             self.tape.touch(columns);
@@ -109,10 +116,21 @@ impl Books {
         }
         let made = self.transient(conv.weight_bytes());
         self.work(scratch);
-        if !is_taken {
-            self.gradient(parameter_bytes);
+        self.unsettled
+            .push((made, (!is_taken).then_some(parameter_bytes)));
+        if !self.is_autograd {
+            self.settle();
         }
-        self.tape.release(made);
+    }
+
+    /// Converts or adds the gradients that a convolution's node has computed.
+    pub(super) fn settle(&mut self) {
+        for (made, converted_bytes) in std::mem::take(&mut self.unsettled) {
+            if let Some(bytes) = converted_bytes {
+                self.gradient(bytes);
+            }
+            self.tape.release(made);
+        }
     }
 
     /// Gradients of batch norm's scale and shift.
@@ -152,15 +170,15 @@ impl Books {
         // Probabilities are held; their product with the targets is not.
         held.push(self.map(one));
         self.tape.touch(one);
-        for batch in std::mem::take(&mut self.handed_over) {
-            self.tape.release(batch);
-        }
         let logits = if let Some(cast) = cast {
             self.tape.release(logits);
             cast
         } else {
             logits
         };
+        for batch in std::mem::take(&mut self.handed_over) {
+            self.tape.release(batch);
+        }
         // Backward reads the logits only for one class; with several, it reads `log_softmax` and
         // the probabilities.
         if classes > 1 {
@@ -176,7 +194,10 @@ impl Books {
         self.tape.enter(At::Loss);
         let one = self.sizes.logits_fp32();
         // Backward goes through a product and a sum, then the probabilities and the entropy.
-        self.tape.touch_all([one; 2], 0);
+        let first = self.transient(one);
+        self.tape.touch(one);
+        self.tape.touch(one);
+        self.tape.release(first);
         let gradient = self.transient(one);
         for held in loss.0 {
             self.tape.release(held);
@@ -189,10 +210,11 @@ impl Books {
         cast
     }
 
-    /// A copy of the gradient of several classes' logits, which is channels-first, in the format
-    /// that the head's kernels read.
+    /// A copy of the gradient of the logits in the format that the head's kernels read: of several classes
+    /// it is channels-first, and of one class cuDNN takes its strides for that.
     pub(super) fn turned_gradient(&mut self) -> Held {
-        let turns = self.sizes.network.classes > 1 && self.machine.is_channels_last();
+        let is_turned = self.sizes.network.classes > 1 || self.tape.has_blocks();
+        let turns = is_turned && self.machine.is_channels_last();
         self.transient(if turns { self.sizes.logits() } else { 0 })
     }
 

@@ -74,8 +74,14 @@ impl EvaluationStep {
         };
         let mut books = Books::new(sizes, machine, machine.allocator());
         books.hold_fixed(self.resident)?;
-        EvaluationWalk { books: &mut books }.run(self.purpose);
+        self.walk(&mut books);
         books.tape.finish(self.network.width)
+    }
+
+    /// Walks the step with the tensors that `books` hold, and with the cache of earlier steps.
+    pub(super) fn walk(&self, books: &mut Books) {
+        books.sizes.batch = u64::from(self.batch);
+        EvaluationWalk { books }.run(self.purpose);
     }
 }
 
@@ -110,6 +116,9 @@ impl EvaluationWalk<'_> {
     fn upload(&mut self) -> (Held, Held) {
         let sizes = self.books.sizes;
         self.books.tape.enter(At::Upload);
+        if self.books.tape.has_blocks() {
+            return self.books.uploaded();
+        }
         let bytes = self.books.transient(sizes.images() / 4);
         let mut images = self.books.map(sizes.images());
         if !self.books.machine.is_channels_last() {
@@ -147,8 +156,10 @@ impl EvaluationWalk<'_> {
         }
         self.at(Op::Head);
         let conv = sizes.head();
+        let weight = self.cast(&conv);
         let logits = self.books.map(sizes.logits());
-        self.convolve(&conv, 0);
+        self.books.work(self.books.machine.convolution(&conv));
+        self.books.tape.release(weight);
         self.release(x);
         logits
     }
@@ -158,9 +169,10 @@ impl EvaluationWalk<'_> {
         let sizes = self.books.sizes;
         self.at(Op::Up(stage));
         let conv = sizes.up(stage);
+        let weight = self.cast(&conv);
         let up = self.books.map(sizes.map(stage, conv.outputs));
-        let scratch = self.books.machine.transposed(&conv);
-        self.touch(scratch.saturating_add(self.cast(&conv)));
+        self.books.work(self.books.machine.transposed(&conv));
+        self.books.tape.release(weight);
         self.release(x);
         self.at(Op::Concat(stage));
         let joined = self.books.map(sizes.input_map(stage));
@@ -181,13 +193,17 @@ impl EvaluationWalk<'_> {
     fn layer(&mut self, stage: usize, nth: Nth) -> Held {
         let sizes = self.books.sizes;
         self.at(Op::Conv(stage, nth));
-        let convolved = self.books.map(sizes.output_map(stage));
-        let cast = if stage == 0 && nth == Nth::First {
+        let conv = sizes.conv(stage, nth);
+        let images = self.books.transient(if stage == 0 && nth == Nth::First {
             sizes.cast_images()
         } else {
             0
-        };
-        self.convolve(&sizes.conv(stage, nth), cast);
+        });
+        let weight = self.cast(&conv);
+        let convolved = self.books.map(sizes.output_map(stage));
+        self.books.work(self.books.machine.convolution(&conv));
+        self.books.tape.release(images);
+        self.books.tape.release(weight);
         self.at(Op::Norm {
             stage,
             nth,
@@ -202,12 +218,6 @@ impl EvaluationWalk<'_> {
         out
     }
 
-    fn convolve(&mut self, conv: &ConvSize, cast_input: u64) {
-        let cast = self.cast(conv).saturating_add(cast_input);
-        let scratch = self.books.machine.convolution(conv);
-        self.touch(scratch.saturating_add(cast));
-    }
-
     fn loss(&mut self) {
         self.books.tape.enter(At::Loss);
         let sizes = self.books.sizes;
@@ -220,8 +230,9 @@ impl EvaluationWalk<'_> {
         } else {
             0
         };
-        self.touch(one.saturating_mul(3).saturating_add(indices));
-        self.books.tape.release(logits);
+        let tape = &mut self.books.tape;
+        tape.touch_all([one, one, one, indices], 0);
+        tape.release(logits);
     }
 
     fn scores(&mut self) {
@@ -233,19 +244,22 @@ impl EvaluationWalk<'_> {
         // Numbers of eight bytes: answers, masks, their product and a sum, then counts. One class
         // needs bins for answers, in addition to probabilities and their hundredths.
         let classes = u64::from(sizes.network.classes);
-        let (of_pixel, of_image) = if classes == 1 {
-            (4 * 8 + 2 * 4, THRESHOLDS * 2 * 8)
+        let (probability, of_image) = if classes == 1 {
+            (sizes.masks().saturating_mul(4), THRESHOLDS * 2 * 8)
         } else {
-            (4 * 8, classes.saturating_mul(classes).saturating_mul(8))
+            (0, classes.saturating_mul(classes).saturating_mul(8))
         };
         let counts = sizes.batch.saturating_mul(of_image);
-        self.touch(
-            sizes
-                .masks()
-                .saturating_mul(of_pixel)
-                .saturating_add(counts),
-        );
-        self.books.tape.release(logits);
+        let number = sizes.masks().saturating_mul(8);
+        let (two, four) = ([probability; 2], [number; 4]);
+        let held = two.map(|bytes| self.books.transient(bytes));
+        let held = held
+            .into_iter()
+            .chain(four.map(|bytes| self.books.transient(bytes)));
+        let held: Vec<_> = held.chain([self.books.transient(counts), logits]).collect();
+        for held in held {
+            self.books.tape.release(held);
+        }
     }
 
     fn answers(&mut self, size: ImageSize) {
@@ -271,12 +285,11 @@ impl EvaluationWalk<'_> {
         self.books.transient(bytes)
     }
 
-    fn cast(&self, conv: &ConvSize) -> u64 {
-        if self.books.sizes.is_half() {
-            conv.weight_bytes()
-        } else {
-            0
-        }
+    /// The weight in half precision.
+    fn cast(&mut self, conv: &ConvSize) -> Held {
+        let is_half = self.books.sizes.is_half();
+        self.books
+            .transient(if is_half { conv.weight_bytes() } else { 0 })
     }
 
     fn at(&mut self, op: Op) {

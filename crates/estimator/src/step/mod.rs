@@ -109,6 +109,32 @@ impl TrainingStep {
         books.tape.finish(self.network.width)
     }
 
+    /// The peaks of a run: of training, and of a validation between its steps. On CUDA the validation finds the
+    /// allocator's cache as training has left it, and may need more segments.
+    ///
+    /// # Errors
+    /// The same as [`Self::peak`].
+    pub(crate) fn peaks_with(
+        &self,
+        validation: &EvaluationStep,
+        on: impl Into<Machine>,
+    ) -> Result<(Peak, Peak), EstimateError> {
+        let machine = known(on, self.precision)?;
+        if !matches!(machine, Machine::Cuda(_)) {
+            let training = self.peak(machine, Batch::HandedOver)?;
+            return Ok((training, validation.peak(machine)?));
+        }
+        Flops::per_image(&validation.network, validation.size)?;
+        let (mut books, schedule) = self.begin(machine, Batch::HandedOver)?;
+        self.walk(&mut books, Batch::HandedOver, schedule.as_ref())?;
+        books.tape.begin_again();
+        self.walk(&mut books, Batch::HandedOver, schedule.as_ref())?;
+        let training = books.tape.peak(self.network.width)?;
+        books.tape.begin_again();
+        validation.walk(&mut books);
+        Ok((training, books.tape.peak(self.network.width)?))
+    }
+
     /// The tensors that exist before the first step, and the plan's schedule.
     fn begin(
         &self,
@@ -253,11 +279,14 @@ impl Books {
             accumulates: false,
             handed_over: Vec::new(),
             gradients: Vec::new(),
+            unsettled: Vec::new(),
+            is_autograd: false,
         }
     }
 
     /// Puts the tensors that persist between steps on the tape: parameters, buffers and, in
-    /// training, the optimizer's state. `AdamW` keeps a step count for each parameter.
+    /// training, the optimizer's state. `AdamW` keeps a step count for each parameter, and the factor by
+    /// which it checks gradients.
     fn hold_fixed(&mut self, resident: Resident) -> Result<(), EstimateError> {
         let network = &self.sizes.network;
         let tensors = network.parameters();
@@ -270,24 +299,49 @@ impl Books {
             tape.keep(fixed.parameters.0, Category::Parameters);
             tape.keep(fixed.buffers.0, Category::Parameters);
             if trains {
-                tape.keep(fixed.optimizer.0, Category::Optimizer);
+                tape.keep(fixed.optimizer.0 + 4, Category::Optimizer);
             }
             tape.keep(4 * trainable().count() as u64, Category::Optimizer);
             return Ok(());
         }
-        // Each tensor is a block. `StaticBytes` has checked that no product is too large.
+        // Each tensor is a block, and so are the statistics of batch norm, their counters and the step
+        // counts. `StaticBytes` has checked that no product is too large.
         let bytes = |shape: &[u64]| shape.iter().product::<u64>().saturating_mul(4);
-        for tensor in &tensors {
-            let counter = tensor.role == config::Role::BnNumBatchesTracked;
-            let bytes = if counter { 8 } else { bytes(&tensor.shape) };
-            tape.keep(bytes, Category::Parameters);
+        let is_counter = |role| role == config::Role::BnNumBatchesTracked;
+        let counters = tensors.iter().filter(|it| is_counter(it.role)).count() as u64 * 8;
+        tape.keep(
+            fixed.buffers.0.saturating_sub(counters),
+            Category::Parameters,
+        );
+        tape.keep(counters, Category::Parameters);
+        let parameters = tensors.iter().filter(|it| it.role.is_trainable());
+        let mut made: Vec<_> = parameters
+            .map(|it| {
+                let bytes = bytes(&it.shape);
+                (
+                    it.shape.len(),
+                    bytes,
+                    tape.hold(bytes, Category::Parameters),
+                )
+            })
+            .collect();
+        if self.machine.is_channels_last() {
+            // Weights of convolutions are converted one by one.
+            for (_, bytes, held) in made.iter_mut().filter(|(dim, ..)| *dim == 4) {
+                let converted = tape.hold(*bytes, Category::Parameters);
+                tape.release(std::mem::replace(held, converted));
+            }
+        }
+        for (.., held) in made {
+            let Held { .. } = held;
         }
         for _moment in 0..2 {
             for tensor in trainable() {
                 tape.keep(bytes(&tensor.shape), Category::Optimizer);
             }
         }
-        for _parameter in trainable() {
+        if trains {
+            tape.keep(4 * trainable().count() as u64, Category::Optimizer);
             tape.keep(4, Category::Optimizer);
         }
         // The gradient scaler's scale and growth tracker.
@@ -306,13 +360,28 @@ impl Books {
         self.tape.keep(masks, Category::Activations);
     }
 
+    /// Images and masks, from bytes. On a CPU the bytes are the host's, and not counted.
+    pub(super) fn uploaded(&mut self) -> (Held, Held) {
+        if !self.tape.has_blocks() {
+            return (self.map(self.sizes.images()), self.map(self.sizes.masks()));
+        }
+        let bytes = self.transient(self.sizes.images() / 4);
+        let mut images = self.map(self.sizes.images());
+        if !self.machine.is_channels_last() {
+            // The bytes are channels-last.
+            let copy = self.map(self.sizes.images());
+            self.tape.release(std::mem::replace(&mut images, copy));
+        }
+        self.tape.release(bytes);
+        (images, self.map(self.sizes.masks()))
+    }
+
     /// Puts images and masks on the tape. Returns the tensors that the step holds until its end.
     fn take_batch(&mut self, batch: Batch, recompute: &Recompute) -> Vec<Held> {
         if batch == Batch::Kept {
             return vec![];
         }
-        let images = self.map(self.sizes.images());
-        let masks = self.map(self.sizes.masks());
+        let (images, masks) = self.uploaded();
         // Autograd saves images that are not cast; for a segment they are its input, and a schedule
         // holds them by name.
         if self.sizes.is_half() && *recompute == Recompute::Off {

@@ -82,22 +82,23 @@ impl<'a> Walk<'a> {
                 } else {
                     0
                 };
-                self.make(Value::Conv(s, n));
                 let scratch = self.books.machine.convolution(&conv);
-                self.touch_all([self.cast(&conv), cast], scratch);
+                let casts = [cast, self.cast(&conv)];
+                self.made_from(casts, Value::Conv(s, n), scratch);
             }
             Op::ConvHalf(s, half) => {
                 let conv = sizes.half_conv(s);
-                let (slice, cast) = (conv.parameter_bytes(), self.cast(&conv));
                 let scratch = self.books.machine.convolution(&conv);
+                let weight = self.slice(&conv);
                 match half {
                     Half::Up => {
                         self.make(Value::Conv(s, Nth::First));
-                        self.touch_all([slice, cast], scratch);
+                        self.books.work(scratch);
                     }
                     // It is a separate tensor until it is added.
-                    Half::Skip => self.touch_all([slice, cast, sizes.output_map(s)], scratch),
+                    Half::Skip => self.touch_all([sizes.output_map(s)], scratch),
                 }
+                self.release_all(weight);
             }
             Op::Norm {
                 stage,
@@ -123,10 +124,9 @@ impl<'a> Walk<'a> {
                 self.touch_all([part, pooled, self.indices_of(pooled)], 0);
             }
             Op::Up(s) => {
-                self.make(Value::Up(s));
                 let conv = sizes.up(s);
                 let scratch = self.books.machine.transposed(&conv);
-                self.touch_all([self.cast(&conv)], scratch);
+                self.made_from([self.cast(&conv)], Value::Up(s), scratch);
             }
             Op::Concat(s) | Op::ConcatSkip(s) => {
                 self.make(Value::Input(s));
@@ -201,24 +201,36 @@ impl<'a> Walk<'a> {
             }
             Op::ConvWeightHalf(s, half) => {
                 let conv = sizes.half_conv(s);
-                let shape = self.books.transient(self.cast(&conv));
+                let shape = if self.books.tape.has_blocks() {
+                    self.slice(&conv)
+                } else {
+                    vec![self.books.transient(self.cast(&conv))]
+                };
                 self.books.half_weight_gradient(&conv, half == Half::Up);
-                self.books.tape.release(shape);
+                self.release_all(shape);
             }
             Op::ConvInputHalf(s, half) => {
                 let conv = sizes.half_conv(s);
-                let slice = self.books.transient(conv.parameter_bytes());
-                let out = match half {
+                let weight = self.slice(&conv);
+                self.make(match half {
                     Half::Up => Value::GradUp(s),
                     Half::Skip => Value::GradAct(self.skip(s), Nth::Second),
-                };
-                self.input_gradient(&conv, out);
-                self.books.tape.release(slice);
+                });
+                self.books.work(self.books.machine.input_gradient(&conv));
+                self.release_all(weight);
             }
             Op::PoolBackward(s) => {
                 let part = self.rebuilt_part(s - 1);
                 let whole = self.part(s - 1);
-                self.touch_all([part, self.indices_of(whole / 4), whole], 0);
+                let indices = self.indices_of(whole / 4);
+                if !self.books.tape.has_blocks() {
+                    self.touch_all([part, indices, whole], 0);
+                    return Ok(());
+                }
+                let held = [part, indices].map(|bytes| self.books.transient(bytes));
+                self.touch_all([whole / 4], 0);
+                self.touch_all([whole], 0);
+                self.release_all(held.into());
             }
             Op::TakeUp(s) => self.make(Value::GradUp(s)),
             Op::TakeSkip(s) => self.make(Value::GradAct(self.skip(s), Nth::Second)),
@@ -249,9 +261,38 @@ impl<'a> Walk<'a> {
     }
 
     fn input_gradient(&mut self, conv: &ConvSize, out: Value) {
-        self.make(out);
         let scratch = self.books.machine.input_gradient(conv);
-        self.touch_all([self.cast(conv)], scratch);
+        self.made_from([self.cast(conv)], out, scratch);
+    }
+
+    /// Half of a weight, in the type of the convolution. A GPU frees the half in fp32 once it is cast.
+    fn slice(&mut self, conv: &ConvSize) -> Vec<Held> {
+        let slice = self.books.transient(conv.parameter_bytes());
+        if !self.books.sizes.is_half() {
+            return vec![slice];
+        }
+        let cast = self.books.transient(conv.weight_bytes());
+        if self.books.tape.has_blocks() {
+            self.books.tape.release(slice);
+            return vec![cast];
+        }
+        vec![slice, cast]
+    }
+
+    fn release_all(&mut self, all: Vec<Held>) {
+        for held in all {
+            self.books.tape.release(held);
+        }
+    }
+
+    /// Makes a tensor with a library's workspace, from casts that exist until then.
+    fn made_from<const N: usize>(&mut self, casts: [u64; N], value: Value, workspace: u64) {
+        let casts = casts.map(|bytes| self.books.transient(bytes));
+        self.make(value);
+        self.books.work(workspace);
+        for cast in casts {
+            self.books.tape.release(cast);
+        }
     }
 
     /// A part of a stage's output, if it has to be rebuilt.

@@ -316,6 +316,14 @@ impl Tape {
     }
 
     pub(super) fn finish(self, width: u32) -> Result<StepMemory, EstimateError> {
+        Ok(StepMemory {
+            peak: self.peak(width)?,
+            timeline: self.timeline,
+        })
+    }
+
+    /// The peak since the last [`Self::begin_again`]; segments count from the first tensor on.
+    pub(super) fn peak(&self, width: u32) -> Result<Peak, EstimateError> {
         // Without a cap, 1 EiB is available.
         let too_large = |refused: &OutOfMemory| {
             refused.free_bytes.saturating_add(refused.reserved_bytes) >= 1 << 60
@@ -326,15 +334,13 @@ impl Tape {
                 width,
             });
         }
-        if let Some(refused) = self.refused {
-            return Err(refused.into());
+        if let Some(refused) = &self.refused {
+            return Err((*refused).into());
         }
-        Ok(StepMemory {
-            peak: Peak {
-                reserved_bytes: self.allocator.map(|a| a.peak_reserved_bytes()),
-                ..self.peak
-            },
-            timeline: self.timeline,
+        let allocator = self.allocator.as_ref();
+        Ok(Peak {
+            reserved_bytes: allocator.map(CachingAllocator::peak_reserved_bytes),
+            ..self.peak
         })
     }
 }

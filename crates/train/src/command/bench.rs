@@ -163,13 +163,11 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         args.batch.clone()
     };
     let (rounds, turn_ms) = if args.quick { QUICK } else { ROUNDS };
-    let minutes = match args.budget_minutes {
-        Some(minutes) if !(minutes > 0.0 && minutes.is_finite()) => {
-            return Err(UsageError::NoBudget { found: minutes }.into());
-        }
-        Some(minutes) => Some(minutes),
+    let budget = match args.budget_minutes {
+        Some(minutes) => Some(budget(minutes)?),
         // With PyTorch, a quick run takes as long as its rows need.
-        None => (args.quick && !args.against_pytorch).then_some(QUICK_MINUTES),
+        None if args.quick && !args.against_pytorch => Some(budget(QUICK_MINUTES)?),
+        None => None,
     };
     if let Some(data) = args.data.as_deref().filter(|data| !is_split(data)) {
         let data = data.to_owned();
@@ -180,14 +178,9 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         None => usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1),
     };
     let program = std::env::current_exe().map_err(|e| Error::io("find", "this program", e))?;
-    let build = if cfg!(debug_assertions) {
-        "dev"
-    } else {
-        "release"
-    };
     Ok(Settings {
         snug: (program, vec![OsString::from("bench-worker")]),
-        version: format!("{}, {build} profile", env!("CARGO_PKG_VERSION")),
+        version: version(),
         python: args.against_pytorch.then(|| args.python.clone()),
         own_libraries: torch_ext::library::library_path()
             .and_then(|path| path.parent().map(Path::to_path_buf)),
@@ -202,16 +195,41 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         groups: groups(args),
         rounds: args.rounds.map_or(rounds, |n| n as usize),
         turn_ms,
-        budget: minutes.map(|m| Duration::from_secs_f64(m * 60.0)),
+        budget,
         // Another process reads it, perhaps from another folder.
         data: args
             .data
             .as_ref()
             .map(|data| data.canonicalize().unwrap_or_else(|_| data.clone())),
         out: args.out.clone(),
-        date: time::OffsetDateTime::now_utc().date().to_string(),
+        date: today(),
         command: command_line(std::env::args().skip(1)),
     })
+}
+
+/// A number of minutes in which parts may begin.
+pub(super) fn budget(minutes: f64) -> Result<Duration> {
+    // More minutes than any time has.
+    const MOST: f64 = 1e9;
+    if !(minutes > 0.0 && minutes < MOST) {
+        return Err(UsageError::NoBudget { found: minutes }.into());
+    }
+    Ok(Duration::from_secs_f64(minutes * 60.0))
+}
+
+/// Snug's version and the profile that it was compiled in.
+pub(super) fn version() -> String {
+    let build = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
+    format!("{}, {build} profile", env!("CARGO_PKG_VERSION"))
+}
+
+/// The day in UTC, such as `2026-11-25`.
+pub(super) fn today() -> String {
+    time::OffsetDateTime::now_utc().date().to_string()
 }
 
 /// The command line for a published file: paths are shortened to their last component.

@@ -148,6 +148,8 @@ impl Loaded {
         let arithmetic = device::processor(device).arithmetic();
         let note = config.precision_note(arithmetic);
         note.into_iter().for_each(console::note);
+        let precision = config.precision_on(arithmetic);
+        device::require_precision(device, precision)?;
         let model = UNet::new(
             config.network(),
             device,
@@ -156,7 +158,7 @@ impl Loaded {
         )?;
         weights.load_into(&model)?;
         Ok(Self {
-            precision: config.precision_on(arithmetic),
+            precision,
             model,
             upload: Upload::of(&config, device),
             config,

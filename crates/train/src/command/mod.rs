@@ -6,6 +6,7 @@ mod doctor;
 mod evaluate;
 mod fit;
 mod flags;
+mod gpu;
 mod memory;
 mod predict;
 mod scale;
@@ -45,7 +46,7 @@ enum Command {
     /// Draw what holds memory during one training step on the CPU, and what each checkpoint policy saves
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
-    /// Measure how far predicted memory is from what training steps take, on the CPU
+    /// Measure how far predicted memory is from what training steps take
     Accuracy(accuracy::AccuracyArgs),
     /// Measure training steps and epochs on this machine, and PyTorch's if asked
     #[command(allow_negative_numbers = true)]
@@ -56,6 +57,8 @@ enum Command {
     /// Report what this machine has and try each technique on it: run it first on a new machine, and
     /// attach it to a bug report
     Doctor(doctor::DoctorArgs),
+    /// Try everything that only a real GPU can tell, within minutes, and keep it in one file
+    Gpu(gpu::GpuArgs),
     /// Write the built-in pages and their masks to a folder
     #[command(allow_negative_numbers = true)]
     Synth(synth::SynthArgs),
@@ -90,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(args) => bench::run(&args)?,
         Command::BenchWorker => bench::serve()?,
+        Command::Gpu(args) => gpu::run(&args)?,
         Command::Synth(args) => synth::run(&args)?,
     }
     Ok(Exit::Done.into())

@@ -75,7 +75,7 @@ fn channels_first_is_copied_for_tensor_cores() {
     let step = step(64, (512, 512), 8, Precision::Fp16);
     let gpu = |memory_format| Cuda {
         memory_format,
-        ..Cuda::new((9, 0))
+        ..Cuda::new((8, 6))
     };
     let reserved = |gpu: Cuda| {
         let peak = step.peak(gpu, Batch::Kept).unwrap();
@@ -218,9 +218,11 @@ proptest! {
     }
 
     /// Allocated bytes are monotone, except for rests of up to 1 MiB that are not split off a
-    /// block; reserved bytes are not monotone, because segments are shared.
+    /// block. Reserved bytes are not, because segments are shared, and neither are workspaces: for a
+    /// larger batch cuDNN can choose an engine that takes less.
     #[test]
     fn monotone_in_batch(step in any_step(), gpu in any_gpu()) {
+        let gpu = Cuda { workspace: Workspace::None, ..gpu };
         let bytes = |batch| {
             let step = TrainingStep { batch, ..step.clone() };
             step.peak(gpu, Batch::HandedOver).unwrap().bytes

@@ -1,6 +1,7 @@
-//! `train accuracy`: predicted peaks compared with measured ones, on the CPU.
+//! `train accuracy`: predicted peaks compared with measured ones.
 
 mod cases;
+mod on_gpu;
 
 use std::fmt::Write as _;
 
@@ -12,6 +13,7 @@ use tch::Device;
 use super::console;
 use crate::error::Result;
 use crate::usage::UsageError;
+use engine::device::DeviceChoice;
 use engine::{compose, device};
 
 pub(super) use cases::policies;
@@ -20,10 +22,13 @@ use cases::Case;
 
 #[derive(Debug, Args)]
 pub(super) struct AccuracyArgs {
-    /// Channels-last memory format of images and weights: on or off
+    /// Where to measure: cpu or cuda[:N]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: DeviceChoice,
+    /// Channels-last memory format of images and weights: on or off; a GPU measures both
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     channels_last: Switch,
-    /// Only shapes of these widths, separated by commas
+    /// On the CPU: only shapes of these widths, separated by commas
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',')]
     width: Vec<u32>,
     /// Print one JSON object
@@ -40,6 +45,10 @@ struct AccuracyRow {
 }
 
 pub(super) fn run(args: &AccuracyArgs) -> Result<()> {
+    let device = args.device.resolve()?;
+    if device.is_cuda() {
+        return on_gpu::run(device, args.json);
+    }
     let channels_last = args.channels_last == Switch::On;
     let mut rows = Vec::new();
     for case in cases::all(channels_last) {

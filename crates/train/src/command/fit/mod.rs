@@ -112,6 +112,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let guard = args.guard.guard();
     let precision = config.precision_on(arithmetic);
+    device::require_precision(device, precision)?;
     let plan = args
         .plan
         .decide(config, device, precision, data, &guard, is_resumed)?;

@@ -55,6 +55,8 @@ pub(super) struct Recorder {
     largest_batch: LargestBatch,
     /// The fallbacks before and during the run.
     fallbacks: Vec<Fallback>,
+    /// Updates skipped up to the last epoch.
+    skipped_updates: u64,
     /// The first step, in which a GPU tries algorithms, is done.
     is_search_over: bool,
 }
@@ -101,6 +103,7 @@ impl Recorder {
             before,
             largest_batch,
             fallbacks,
+            skipped_updates: trainer.skipped_updates()?,
             is_search_over: false,
         })
     }
@@ -119,6 +122,20 @@ impl Recorder {
         }));
         self.warn_unwritten(logged);
         device::reset_peak(self.device);
+    }
+
+    /// Skipped updates are normal only while the scaler looks for its scale.
+    fn warn_skipped(&mut self, trainer: &Trainer, report: &EpochReport) {
+        let num = report.skipped_updates.saturating_sub(self.skipped_updates);
+        self.skipped_updates = report.skipped_updates;
+        if num > 0 && trainer.learner.precision != Precision::Fp16 {
+            self.progress.clear();
+            console::warn(&format!(
+                "epoch {}: {num} of its updates skipped, because a gradient was not finite; the weights \
+                 stayed as they were",
+                report.epoch + 1
+            ));
+        }
     }
 
     /// The part of a snapshot that describes the files and the summary.
@@ -324,6 +341,7 @@ impl Recorder {
             precision: trainer.learner.precision,
             epochs: self.epochs,
             steps: trainer.steps(),
+            skipped_updates: trainer.skipped_updates().unwrap_or(self.skipped_updates),
             seconds: record.seconds,
             throughput: Throughput {
                 images_per_second: trainer.images_per_second_median(),
@@ -426,11 +444,13 @@ impl Observer<Error> for Recorder {
             "best_threshold": report.scores.best_threshold,
             "per_class": report.scores.per_class,
             "scale": report.scale,
+            "skipped_updates": report.skipped_updates,
             "step_ms_median": step_ms,
             "data_wait": report.data_wait,
             "peak_allocated_bytes": peak.allocated_bytes,
             "peak_reserved_bytes": peak.reserved_bytes,
         });
+        self.warn_skipped(trainer, report);
         if report.is_best {
             self.best = Some(report.clone());
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use machine::{BF16_FROM, Cpu, nvml};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
-use torch_ext::{cuda, device_info};
+use torch_ext::{cuda, device_info, nvrtc};
 
 use super::{Check, Finding, Section};
 use engine::compose::FEATURES;
@@ -20,7 +20,7 @@ const LITTLE_DISK: u64 = 1 << 30;
 
 type Look = (&'static str, fn(&Examined) -> Finding);
 
-const LOOKS: [Look; 16] = [
+const LOOKS: [Look; 17] = [
     ("libtorch", |_| libtorch()),
     ("features", |_| features()),
     ("cpu", |_| cpu()),
@@ -41,6 +41,7 @@ const LOOKS: [Look; 16] = [
     ("driver", driver),
     ("cuda-runtime", cuda_runtime),
     ("cudnn", cudnn),
+    ("nvrtc", compiles_kernels),
 ];
 
 /// Facts that several lines need.
@@ -275,6 +276,32 @@ fn cuda_runtime(facts: &Examined) -> Finding {
 
 fn cudnn(facts: &Examined) -> Finding {
     on_gpu(facts, |_| device_info::cudnn_version().map(Finding::ok))
+}
+
+/// cuDNN and libtorch compile some kernels at run time. Compiling one needs no GPU.
+fn compiles_kernels(facts: &Examined) -> Finding {
+    const KERNEL: &str = "extern \"C\" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }";
+    let Some(nvrtc) = nvrtc::nvrtc() else {
+        return match facts.gpu {
+            Some(_) => Finding::warn(
+                "not beside libtorch: cuDNN does without its engines that are compiled at run time",
+                "`cargo xtask setup --cuda` installs it",
+            ),
+            None => Finding::skipped("no GPU; NVRTC is not beside libtorch"),
+        };
+    };
+    let capability = facts.gpu.and_then(device_info::compute_capability);
+    let arch = capability.map_or_else(
+        || "compute_75".to_owned(),
+        |it| format!("compute_{}{}", it.major, it.minor),
+    );
+    match nvrtc.compile(KERNEL, &arch) {
+        Ok(()) => Finding::ok(format!("compiles a kernel for {arch}")),
+        Err(why) => Finding::warn(
+            format!("compiles no kernel for {arch}: {}", without_path(&why)),
+            "`cargo xtask setup --cuda` installs it anew",
+        ),
+    }
 }
 
 fn gib(bytes: u64) -> String {

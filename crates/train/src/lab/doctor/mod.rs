@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn errors_and_panics_are_findings() {
-        let failed = isolated(|| Err(engine::Error::GradientOverflow { scale: 1.0 }.into()));
+        let failed = isolated(|| Err(engine::Error::GradientOverflow { scale: None }.into()));
         assert_eq!(failed.status, Status::Fail);
         assert!(failed.hint.is_some());
         let hook = std::panic::take_hook();

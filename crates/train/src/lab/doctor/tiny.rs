@@ -123,7 +123,7 @@ impl Tiny {
 
     /// Updates the parameters with the present gradients, and clears the gradients.
     pub(super) fn update(&mut self) -> Result<()> {
-        self.learner.optimizer_step()?;
+        let _is_skipped = self.learner.optimizer_step()?;
         self.clear()
     }
 

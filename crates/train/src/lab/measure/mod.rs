@@ -1,7 +1,8 @@
 //! One training step outside a run, for measurements: a run's [`Learner`], on images that already exist
-//! or on batches of bytes in turn. Also one batch of a validation.
+//! or on batches of bytes in turn. Also one batch of a validation, and all of them on a GPU.
 
 mod evaluation;
+mod on_gpu;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use engine::learner::{Learner, Phase, StepHooks};
 use engine::model::UNet;
 
 pub use evaluation::EvaluationProbe;
+pub use on_gpu::GpuProbe;
 
 /// A training step to be measured.
 #[derive(Debug)]
@@ -106,7 +108,8 @@ impl StepProbe {
             batch,
             share,
         });
-        self.learner.step(micro_batches, hooks)
+        let _is_skipped = self.learner.step(micro_batches, hooks)?;
+        Ok(())
     }
 
     /// Milliseconds of each of `count` steps on the CPU; on CUDA, where the host does not wait between

@@ -148,6 +148,8 @@ pub struct Summary {
     pub epochs: u32,
     /// Optimizer steps done.
     pub steps: u64,
+    /// Steps whose update was skipped because a gradient was not finite.
+    pub skipped_updates: u64,
     /// Wall-clock seconds.
     pub seconds: f64,
     /// Speed.

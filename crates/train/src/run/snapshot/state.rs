@@ -56,6 +56,7 @@ impl State {
             position.steps,
             position.micro_batches,
             trainer.num_losses,
+            trainer.skipped_updates,
             record.metrics_rows,
             data.train,
             data.val,

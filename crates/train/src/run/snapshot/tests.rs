@@ -82,6 +82,7 @@ fn every_figure_comes_back_bit_for_bit() {
         is_best: false,
         lr: 1e22,
         scale: Some(f64::INFINITY),
+        skipped_updates: 0,
         data_wait: 5e-324,
         steps: u64::MAX >> 1,
     });

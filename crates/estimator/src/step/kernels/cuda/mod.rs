@@ -6,6 +6,7 @@
 //! cuDNN, including the 1x1 convolution of the head (`use_cudnn` of `Convolution.cpp`), and the
 //! loss has only sums.
 
+mod table;
 mod workspace;
 
 use workspace::Operation;
@@ -111,12 +112,5 @@ impl Cuda {
 
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         self.workspace.bytes(self, conv, Operation::WeightGradient)
-    }
-
-    /// Whether convolutions run on tensor cores: fp16 from Volta on, bf16 and TF32 (on by default
-    /// for cuDNN: `allow_tf32_cudnn` of `Context.h`) from Ampere on.
-    fn has_tensor_cores(self, conv: &ConvSize) -> bool {
-        let is_fp16 = conv.precision == Precision::Fp16;
-        self.compute_capability.0 >= if is_fp16 { 7 } else { 8 }
     }
 }

@@ -1,0 +1,276 @@
+//! cuDNN's workspaces as a table: `table.txt`, made by `crates/standin/tools/table.py`, which describes it.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use config::Precision;
+
+use super::super::super::sizes::ConvSize;
+use super::Cuda;
+use super::workspace::Operation;
+
+const TEXT: &str = include_str!("table.txt");
+
+/// The compute capabilities that libtorch has kernels for.
+pub(super) const CAPABILITIES: [(u32, u32); 7] =
+    [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)];
+
+/// Channels of a stage.
+const CHANNELS: [u64; 13] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+/// The most channels of each kind of convolution, in the order of [`Kind`].
+const MOST: [u64; 6] = [1024, 1024, 512, 512, 128, 128];
+/// The batches with a row.
+const BATCHES: [u64; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
+/// Elements of a stage's tensor at the first number of pixels.
+const FEWEST: u64 = 1 << 20;
+/// Steps of an octave of pixels, and of an octave of bytes from 1 KiB on.
+const STARTS: f64 = 8.0;
+const LOGS: f64 = 32.0;
+/// Letters of a segment.
+const SEGMENT: usize = 5;
+
+/// The convolutions of a U-Net, by their channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Same,
+    Half,
+    Double,
+    Up,
+    First,
+    Head,
+}
+
+/// Major and minor of a compute capability, operation, data type and memory format as cuDNN numbers them.
+type Key = (u32, u32, u8, u8, bool);
+
+/// How a tensor is copied into the layout of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    No,
+    Plain,
+    /// With its channels padded to 16 bytes.
+    Padded,
+}
+
+/// What an engine takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) image: Copied,
+    pub(super) result: Copied,
+    /// Copies of the weight, and partial sums of its gradient.
+    pub(super) num_weights: u64,
+    /// Everything else, such as index tables.
+    pub(super) rest_bytes: u64,
+}
+
+/// What cuDNN's first choice takes for a convolution of about this size; `None` if it has none.
+pub(super) fn taken(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Option<Taken> {
+    let (kind, channels) = kind_of(conv);
+    let groups = table().get(&key(cuda, conv, operation))?;
+    let (group, channels) = group_of(kind, channels);
+    let row = row_of(groups.get(group)?, conv.batch)?;
+    let image = conv.height.saturating_mul(conv.width);
+    let pixels = conv.batch.saturating_mul(image).max(1) as f64;
+    let first = FEWEST.div_ceil(channels).next_power_of_two() as f64;
+    let at = (STARTS * (pixels / first).log2()).round();
+    let segments = row.as_bytes().chunks_exact(SEGMENT).map(Segment::of);
+    let segment = segments.take_while(|it| it.start <= at).last();
+    let segment = segment.or_else(|| row.as_bytes().get(..SEGMENT).map(Segment::of))?;
+    segment.taken(pixels / first)
+}
+
+/// The first of these letters is 0.
+const fn number(letter: u8) -> u8 {
+    letter.saturating_sub(b'!')
+}
+
+/// Numbers of pixels for which cuDNN chooses one engine.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    start: f64,
+    letters: [u8; SEGMENT],
+}
+
+impl Segment {
+    fn of(letters: &[u8]) -> Self {
+        let mut all = [b'!'; SEGMENT];
+        all[..letters.len()].copy_from_slice(letters);
+        Self {
+            start: f64::from(number(all[0])),
+            letters: all,
+        }
+    }
+
+    /// `pixels` are in units of the group's first number.
+    fn taken(self, pixels: f64) -> Option<Taken> {
+        let [_, code, weights, high, low] = self.letters;
+        if code == b'~' {
+            return None;
+        }
+        let code = number(code);
+        let copied = |code: u8| match code {
+            0 => Copied::No,
+            1 => Copied::Plain,
+            _ => Copied::Padded,
+        };
+        let log = 94.0 * f64::from(number(high)) + f64::from(number(low));
+        let grown = if code < 9 {
+            1.0
+        } else {
+            pixels / (self.start / STARTS).exp2()
+        };
+        let rest = match log {
+            0.0 => 0.0,
+            log => grown * (10.0 + (log - 1.0) / LOGS).exp2(),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at most 2^37 bytes by the letters, which saturates"
+        )]
+        let rest_bytes = rest as u64;
+        Some(Taken {
+            image: copied(code % 9 / 3),
+            result: copied(code % 3),
+            num_weights: number(weights).into(),
+            rest_bytes,
+        })
+    }
+}
+
+/// The row of the nearest batch.
+fn row_of(group: &'static str, batch: u64) -> Option<&'static str> {
+    let nearest = nearest(BATCHES, batch);
+    let rows = group.split('\t').take(nearest + 1);
+    rows.filter(|row| !row.is_empty()).last()
+}
+
+/// The index of the number nearest to `to`, by their ratio.
+fn nearest<const N: usize>(numbers: [u64; N], to: u64) -> usize {
+    let distance = |it: u64| (it as f64 / to.max(1) as f64).ln().abs();
+    let numbers = numbers.into_iter().enumerate();
+    let nearest = numbers.min_by(|(_, a), (_, b)| distance(*a).total_cmp(&distance(*b)));
+    nearest.map_or(0, |(index, _)| index)
+}
+
+/// The kind of a convolution, and the channels of its stage.
+const fn kind_of(conv: &ConvSize) -> (Kind, u64) {
+    let ConvSize {
+        inputs, outputs, ..
+    } = *conv;
+    if conv.stride == 2 {
+        (Kind::Up, outputs)
+    } else if conv.taps == 1 {
+        (Kind::Head, inputs)
+    } else if inputs < 8 {
+        (Kind::First, outputs)
+    } else if inputs == outputs {
+        (Kind::Same, outputs)
+    } else if inputs < outputs {
+        (Kind::Half, outputs)
+    } else {
+        (Kind::Double, outputs)
+    }
+}
+
+/// The number of the group with the nearest channels, and these channels.
+fn group_of(kind: Kind, channels: u64) -> (usize, u64) {
+    let of = |kind: usize| CHANNELS.into_iter().filter(move |it| *it <= MOST[kind]);
+    let before: usize = (0..kind as usize).map(|kind| of(kind).count()).sum();
+    let most = MOST[kind as usize];
+    let nth = nearest(CHANNELS, channels.min(most));
+    (before + nth, CHANNELS[nth])
+}
+
+fn key(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Key {
+    let (major, minor) = supported(cuda.compute_capability);
+    let operation = match operation {
+        Operation::Forward => 10,
+        Operation::WeightGradient => 11,
+        Operation::InputGradient => 12,
+    };
+    let kind = match conv.precision {
+        Precision::Fp32 | Precision::Tf32 => 0,
+        Precision::Fp16 => 2,
+        Precision::Bf16 => 9,
+    };
+    let last = cuda.memory_format.is_channels_last();
+    (major, minor, operation, kind, last)
+}
+
+/// The newest compute capability in the table that a card has.
+fn supported(capability: (u32, u32)) -> (u32, u32) {
+    let mut older = CAPABILITIES.into_iter().rev();
+    older
+        .find(|it| *it <= capability)
+        .unwrap_or(CAPABILITIES[0])
+}
+
+fn table() -> &'static HashMap<Key, Vec<&'static str>> {
+    static TABLE: OnceLock<HashMap<Key, Vec<&'static str>>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut rows: HashMap<Key, Vec<&'static str>> = HashMap::new();
+        let mut before: Vec<&'static str> = Vec::new();
+        for (key, mut groups) in TEXT.lines().filter_map(row) {
+            for (group, before) in groups.iter_mut().zip(&before) {
+                if *group == "=" {
+                    *group = before;
+                }
+            }
+            before.clone_from(&groups);
+            rows.insert(key, groups);
+        }
+        rows
+    })
+}
+
+/// A line such as `8.6 10 0 1: !!##! !!##!`.
+fn row(line: &'static str) -> Option<(Key, Vec<&'static str>)> {
+    let (key, groups) = line.split_once(": ")?;
+    let mut words = key.split(' ');
+    let (major, minor) = words.next()?.split_once('.')?;
+    let mut number = || words.next()?.parse::<u8>().ok();
+    let key = (
+        major.parse().ok()?,
+        minor.parse().ok()?,
+        number()?,
+        number()?,
+        number()? == 1,
+    );
+    Some((key, groups.split(' ').collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_whole() {
+        // Of three operations, three data types, two memory formats.
+        assert_eq!(table().len(), CAPABILITIES.len() * 3 * 3 * 2);
+        assert_eq!(
+            TEXT.lines().filter(|line| !line.starts_with('#')).count(),
+            table().len()
+        );
+        for (key, groups) in table() {
+            let (last, _) = group_of(Kind::Head, MOST[5]);
+            assert_eq!(groups.len(), last + 1, "{key:?}");
+            for rows in groups {
+                let rows: Vec<_> = rows.split('\t').collect();
+                assert_eq!(rows.len(), BATCHES.len(), "{key:?}");
+                assert!(!rows[0].is_empty(), "{key:?}");
+                assert!(rows.iter().all(|it| it.len() % SEGMENT == 0), "{key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_card_and_channels_are_taken() {
+        assert_eq!(supported((8, 7)), (8, 6));
+        assert_eq!(supported((12, 1)), (12, 0));
+        assert_eq!(supported((6, 1)), (7, 5));
+        assert_eq!(group_of(Kind::Same, 64), (4, 64));
+        assert_eq!(group_of(Kind::Same, 4096), (12, 1024));
+        assert_eq!(group_of(Kind::Half, 20), (13 + 1, 16));
+    }
+}
