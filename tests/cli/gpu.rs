@@ -361,7 +361,7 @@ fn a_run_is_interrupted_resumed_scored_and_used() {
     let sandbox = Sandbox::with_pages();
     let machine = with_memory(12);
     let mut command = sandbox.command();
-    // Without a scaler, whose scale nobody computes here.
+    // Not fp16: no kernel runs here, so a scale would stay 0 and could not be resumed from.
     let endless = ["--amp", "bf16", "--epochs", "100000", "--patience", "0"];
     command.args(run_flags(&endless));
     if !on(&machine, &mut command) {

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every test of the workspace, with all three techniques.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode};
 
 use crate::console::Console;
 use crate::error::Error;
+use crate::files::unwritable;
 use crate::workspace::Checkout;
 use crate::{flags, run, setup};
 
@@ -26,8 +28,8 @@ pub(crate) fn succeeds(
     args: &[OsString],
     console: &Console,
 ) -> Result<bool, Error> {
-    let log = workspace.root().join("target/stand-in-tests");
-    drop(fs::remove_file(&log));
+    let folder = tempfile::tempdir().map_err(|it| unwritable(&env::temp_dir(), it))?;
+    let log = folder.path().join("stand-in-tests");
     let mut command = command(workspace);
     let has_passed = run::succeeds(command.args(args).env("SNUG_STANDIN_TESTS", &log))?;
     let on_the_stand_in = fs::read_to_string(&log).unwrap_or_default();

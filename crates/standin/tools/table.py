@@ -33,7 +33,7 @@ KINDS = [
     ("head", lambda c: (c, 1), 1, 1, 128),
 ]
 BATCHES = [1, 2, 3, 4, 6, 8, 12, 16, 32]
-# Numbers of a stage's tensor: less is no part of a peak, more is not trained.
+# Numbers of a stage's tensor. Fewer are looked up as the fewest, and more as the most.
 FEWEST, MOST = 2**20, 2**30
 # Pixels of one image of a stage.
 SMALLEST, LARGEST = 2**8, 2**22

@@ -20,10 +20,6 @@ const NAMES: [&str; 2] = ["libnvrtc-builtins.so.", "libnvrtc.so."];
 #[derive(Debug)]
 pub struct Nvrtc {
     compiler: &'static Library,
-    /// The compiler's file.
-    pub path: PathBuf,
-    /// The file of its built-in headers. It compiles nothing without them.
-    pub builtins: Option<PathBuf>,
 }
 
 static NVRTC: OnceLock<Option<Nvrtc>> = OnceLock::new();
@@ -39,7 +35,7 @@ pub(crate) fn open(torch_lib: &Path) {
         if std::env::var_os(SWITCH).is_some_and(|value| value == "off") {
             return None;
         }
-        let [builtins, compiler] = NAMES.map(|name| {
+        let [_builtins, compiler] = NAMES.map(|name| {
             let mut files = FOLDERS
                 .iter()
                 .filter_map(|it| find(&torch_lib.join(it), name));
@@ -47,15 +43,10 @@ pub(crate) fn open(torch_lib: &Path) {
                 // SAFETY: NVIDIA's library from libtorch's own wheel. Its initialisers touch nothing else.
                 let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) };
                 // Never closed: cuDNN may use it at any time.
-                Some((&*Box::leak(Box::new(library.ok()?)), path))
+                Some(&*Box::leak(Box::new(library.ok()?)))
             })
         });
-        let (compiler, path) = compiler?;
-        Some(Nvrtc {
-            compiler,
-            path,
-            builtins: builtins.map(|(_, path)| path),
-        })
+        compiler.map(|compiler| Nvrtc { compiler })
     });
 }
 

@@ -159,3 +159,22 @@ fn of_a_flag_given_twice_the_last_counts() {
     let note = "note: `--vram` was given 2 times; the last value, `8GiB`, is used\n";
     assert_eq!(stderr(&twice), format!("{note}{}", stderr(&once)));
 }
+
+/// What the README shows of `suggest` is what it prints, but for spaces and the lines that are left out.
+#[test]
+fn the_suggestion_of_the_readme_is_what_is_printed() {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = include_str!("../../../../README.md");
+    let (_, after) = readme
+        .split_once("$ cargo run -p advisor -- suggest")
+        .unwrap();
+    let (flags, shown) = after.split_once('\n').unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    assert_eq!(flags, " --gpu \"RTX 3060\"");
+    let output = advisor(&["suggest", "--gpu", "RTX 3060"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let printed: Vec<String> = text.lines().map(words).collect();
+    for line in shown.lines().filter(|line| line.trim() != "...") {
+        assert!(printed.contains(&words(line)), "`{line}` is not in\n{text}");
+    }
+}

@@ -33,7 +33,7 @@ pub(super) enum StepKind {
 }
 
 /// Width, image, batch, classes, accumulation.
-type Shape = (u32, (u32, u32), u32, u32, u32);
+pub(super) type Shape = (u32, (u32, u32), u32, u32, u32);
 
 /// The estimator's constants were fitted to single convolutions and to steps with other image sizes:
 /// 64x64, 64x96, 96x64, 96x96, 96x128, 128x64, 96x160 and 128x192.

@@ -10,13 +10,11 @@ use tch::Device;
 use torch_ext::device_info;
 
 use super::super::console;
+use super::cases::Shape;
 use super::{policies, summary};
 use crate::error::Result;
 use crate::lab::measure::GpuProbe;
 use engine::{compose, device};
-
-/// Width, image, batch, classes, accumulation.
-type Shape = (u32, (u32, u32), u32, u32, u32);
 
 /// None was used to find a constant of the estimator.
 const SHAPES: [Shape; 8] = [

@@ -72,11 +72,10 @@ pub(super) fn taken(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Option
     let image = conv.height.saturating_mul(conv.width);
     let pixels = conv.batch.saturating_mul(image).max(1) as f64;
     let first = FEWEST.div_ceil(channels).next_power_of_two() as f64;
-    let at = (STARTS * (pixels / first).log2()).round();
-    let segments = row.as_bytes().chunks_exact(SEGMENT).map(Segment::of);
-    let segment = segments.take_while(|it| it.start <= at).last();
-    let segment = segment.or_else(|| row.as_bytes().get(..SEGMENT).map(Segment::of))?;
-    segment.taken(pixels / first)
+    let at = (STARTS * (pixels / first).log2()).round().max(0.0);
+    let segments = row.as_bytes().as_chunks().0.iter().copied();
+    let segment = segments.take_while(|it| start(*it) <= at).last()?;
+    taken_by(segment, pixels / first)
 }
 
 /// The first of these letters is 0.
@@ -84,58 +83,45 @@ const fn number(letter: u8) -> u8 {
     letter.saturating_sub(b'!')
 }
 
-/// Numbers of pixels for which cuDNN chooses one engine.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    start: f64,
-    letters: [u8; SEGMENT],
+/// Where a segment starts, in steps of pixels.
+fn start(segment: [u8; SEGMENT]) -> f64 {
+    number(segment[0]).into()
 }
 
-impl Segment {
-    fn of(letters: &[u8]) -> Self {
-        let mut all = [b'!'; SEGMENT];
-        all[..letters.len()].copy_from_slice(letters);
-        Self {
-            start: f64::from(number(all[0])),
-            letters: all,
-        }
+/// What the engine of a segment takes; `pixels` are in units of the group's first number.
+fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
+    let [_, code, weights, high, low] = segment;
+    if code == b'~' {
+        return None;
     }
-
-    /// `pixels` are in units of the group's first number.
-    fn taken(self, pixels: f64) -> Option<Taken> {
-        let [_, code, weights, high, low] = self.letters;
-        if code == b'~' {
-            return None;
-        }
-        let code = number(code);
-        let copied = |code: u8| match code {
-            0 => Copied::No,
-            1 => Copied::Plain,
-            _ => Copied::Padded,
-        };
-        let log = 94.0 * f64::from(number(high)) + f64::from(number(low));
-        let grown = if code < 9 {
-            1.0
-        } else {
-            pixels / (self.start / STARTS).exp2()
-        };
-        let rest = match log {
-            0.0 => 0.0,
-            log => grown * (10.0 + (log - 1.0) / LOGS).exp2(),
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most 2^37 bytes by the letters, which saturates"
-        )]
-        let rest_bytes = rest as u64;
-        Some(Taken {
-            image: copied(code % 9 / 3),
-            result: copied(code % 3),
-            num_weights: number(weights).into(),
-            rest_bytes,
-        })
-    }
+    let code = number(code);
+    let copied = |code: u8| match code {
+        0 => Copied::No,
+        1 => Copied::Plain,
+        _ => Copied::Padded,
+    };
+    let log = 94.0 * f64::from(number(high)) + f64::from(number(low));
+    let grown = if code < 9 {
+        1.0
+    } else {
+        pixels / (start(segment) / STARTS).exp2()
+    };
+    let rest = match log {
+        0.0 => 0.0,
+        log => grown * (10.0 + (log - 1.0) / LOGS).exp2(),
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bytes of a workspace, not negative, and saturated"
+    )]
+    let rest_bytes = rest as u64;
+    Some(Taken {
+        image: copied(code % 9 / 3),
+        result: copied(code % 3),
+        num_weights: number(weights).into(),
+        rest_bytes,
+    })
 }
 
 /// The row of the nearest batch.
@@ -256,9 +242,10 @@ mod tests {
             let (last, _) = group_of(Kind::Head, MOST[5]);
             assert_eq!(groups.len(), last + 1, "{key:?}");
             for rows in groups {
+                // The first segment of a group starts at its first number of pixels.
+                assert!(rows.starts_with('!'), "{key:?}");
                 let rows: Vec<_> = rows.split('\t').collect();
                 assert_eq!(rows.len(), BATCHES.len(), "{key:?}");
-                assert!(!rows[0].is_empty(), "{key:?}");
                 assert!(rows.iter().all(|it| it.len() % SEGMENT == 0), "{key:?}");
             }
         }

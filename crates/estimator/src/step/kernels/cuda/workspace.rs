@@ -5,7 +5,7 @@
 //! next one (`try_configs`), so a step may run in less memory than stated here, but more slowly.
 //!
 //! The figures are what cuDNN 9.19 answers for the engine that its heuristics offer first, for a convolution of
-//! about the same channels and pixels ([`table`]). It was asked without a GPU, for each compute capability. With
+//! about the same batch, channels and pixels ([`table`]). It was asked without a GPU, for each compute capability. With
 //! `torch.backends.cudnn.benchmark` the fastest of ten engines is taken, which only a GPU can tell: its workspace
 //! can be another one.
 
@@ -62,8 +62,8 @@ impl Workspace {
     }
 }
 
-/// What no engine in the table exceeds: copies of both tensors, and as much for a copy of the weight and
-/// partial sums as the weight gradients of the widest stages take.
+/// Taken where cuDNN offers no engine: copies of both tensors, and a rest as of the weight gradients of the
+/// widest stages. It is no bound of the whole table, some of whose engines take more.
 const BOUND: Taken = Taken {
     image: Copied::Padded,
     result: Copied::Padded,
