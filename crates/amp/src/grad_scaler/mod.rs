@@ -148,6 +148,9 @@ pub struct GradScaler {
     config: ScalerConfig,
     scale: Tensor,
     growth_tracker: Tensor,
+    /// The least scale. It exists before the first update: no memory may be needed between an optimizer's
+    /// step and the update, which cannot be undone.
+    min_scale: Tensor,
     per_optimizer: HashMap<OptimizerId, PerOptimizer>,
 }
 
@@ -160,10 +163,12 @@ impl GradScaler {
         config.validate()?;
         let scale = one_value(config.init_scale, device)?;
         let growth_tracker = Tensor::f_zeros([1], (Kind::Int, device))?;
+        let min_scale = one_value(config.min_scale, device)?;
         Ok(Self {
             config,
             scale,
             growth_tracker,
+            min_scale,
             per_optimizer: HashMap::new(),
         })
     }
@@ -275,8 +280,7 @@ impl GradScaler {
                 self.config.growth_interval,
             )?;
             if self.config.min_scale > 0.0 {
-                let least = one_value(self.config.min_scale, self.scale.device())?;
-                let _clamped = self.scale.f_clamp_min_tensor_(&least)?;
+                let _clamped = self.scale.f_clamp_min_tensor_(&self.min_scale)?;
             }
         }
         self.per_optimizer.clear();
@@ -331,6 +335,7 @@ impl GradScaler {
             ..config
         };
         self.set_scale(state.scale)?;
+        let _filled = self.min_scale.f_fill_(self.config.min_scale)?;
         let _filled = self.growth_tracker.f_fill_(state.growth_tracker)?;
         self.per_optimizer.clear();
         Ok(())
