@@ -1,10 +1,11 @@
 //! The device of a run: its choice, its name and the figures of its allocator.
 
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use config::{Bytes, Precision};
 use machine::nvml::{self, InUse};
-use machine::{Cpu, InstructionSet, Processor, ram};
+use machine::{Cpu, InstructionSet, Processor, Segments, ram};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary, open_cuda};
 use torch_ext::{cuda, device_info, meter};
@@ -48,12 +49,15 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         match self {
-            Self::Auto if cuda::is_available() && too_old(0).is_none() => Ok(Device::Cuda(0)),
+            Self::Auto if cuda::is_available() && too_old(0).is_none() => Self::Cuda(0).resolve(),
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(n) if n < num_cuda => match too_old(n) {
-                Some(reason) => Err(Error::CudaUnavailable { reason }),
-                None => Ok(Device::Cuda(n)),
-            },
+            Self::Cuda(n) if n < num_cuda => {
+                if let Some(reason) = too_old(n) {
+                    return Err(Error::CudaUnavailable { reason });
+                }
+                segments(n);
+                Ok(Device::Cuda(n))
+            }
             Self::Cuda(index) if num_cuda > 0 => Err(Error::NoSuchGpu {
                 index,
                 num_gpus: num_cuda,
@@ -149,12 +153,25 @@ pub fn name(device: Device) -> String {
     }
 }
 
+/// How libtorch takes memory from GPUs: in expandable segments, unless the environment says otherwise
+/// or the driver has none. Decided before the first tensor.
+fn segments(device: usize) -> Segments {
+    static CHOSEN: OnceLock<Segments> = OnceLock::new();
+    *CHOSEN.get_or_init(|| match Segments::of_environment() {
+        Some(kind) => kind,
+        None if device_info::maps_memory(device) && cuda::expand_segments().is_ok() => {
+            Segments::Expandable
+        }
+        None => Segments::Fixed,
+    })
+}
+
 /// The processor: a GPU as CUDA describes it, or the CPU as libtorch uses it.
 pub fn processor(device: Device) -> Processor {
     if let Device::Cuda(n) = device {
         let capability = device_info::compute_capability(n).map(|it| (it.major, it.minor));
         let total = Bytes(total_bytes(device).unwrap_or_default());
-        return Processor::gpu_named(&name(device), total, capability);
+        return Processor::gpu_named(&name(device), total, capability).with_segments(segments(n));
     }
     Processor::Cpu(Cpu {
         threads: u32::try_from(tch::get_num_threads()).unwrap_or(1),

@@ -46,10 +46,14 @@ impl Machine {
         let memory_format = config.memory_format();
         let cpu = match on {
             Processor::Gpu {
-                compute_capability, ..
+                compute_capability,
+                segments,
+                ..
             } => {
                 return Ok(Self::Cuda(Cuda {
                     memory_format,
+                    segments: *segments,
+                    is_deterministic: config.deterministic,
                     ..Cuda::new(*compute_capability)
                 }));
             }

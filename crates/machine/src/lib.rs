@@ -20,6 +20,7 @@ mod gpu;
 pub mod nvml;
 mod processor;
 pub mod ram;
+mod segments;
 pub mod select;
 
 pub use cards::{Card, Hardware, Observed, Rates, cores_per_sm};
@@ -27,3 +28,4 @@ pub use cpu::{Cpu, InstructionSet};
 pub use device::{Device, select};
 pub use gpu::{Facts, Gpu, Instance, Inventory, PeakRates, Process, STAND_IN, is_stand_in};
 pub use processor::{BF16_FROM, Processor};
+pub use segments::Segments;

@@ -5,6 +5,7 @@ use config::{Arithmetic, Bytes};
 use crate::cards::{Hardware, Rates};
 use crate::cpu::Cpu;
 use crate::device::Device;
+use crate::segments::Segments;
 
 /// The properties of a GPU or a CPU that a prediction depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub enum Processor {
         compute_capability: (u32, u32),
         /// Peak rates, if they are known.
         rates: Option<Rates>,
+        /// How the allocator takes memory.
+        segments: Segments,
     },
     /// A CPU.
     Cpu(Cpu),
@@ -32,7 +35,17 @@ impl Processor {
         Self::Gpu {
             compute_capability: compute_capability.unwrap_or(TYPICAL_CAPABILITY),
             rates,
+            segments: Segments::default(),
         }
+    }
+
+    /// The same GPU with another kind of segments; a CPU has none.
+    #[must_use]
+    pub const fn with_segments(mut self, kind: Segments) -> Self {
+        if let Self::Gpu { segments, .. } = &mut self {
+            *segments = kind;
+        }
+        self
     }
 
     /// A GPU with this name and memory, and the rates of the card that is sold under the name.
@@ -72,7 +85,7 @@ impl Processor {
 impl Device {
     /// The processor that computes a step on this device.
     pub fn processor(&self) -> Processor {
-        match self {
+        let processor = match self {
             Self::Given { card, .. } => Processor::gpu(
                 card.map(|card| card.compute_capability),
                 card.map(|card| card.rates),
@@ -82,6 +95,7 @@ impl Device {
                 gpu.peak().map(|peak| peak.rates),
             ),
             Self::Cpu { cpu, .. } => Processor::Cpu(*cpu),
-        }
+        };
+        processor.with_segments(Segments::of_environment().unwrap_or_default())
     }
 }

@@ -26,7 +26,58 @@ int cuCtxGetCurrent(void** context) {
   return 0;
 }
 
-// Everything else, such as the virtual memory of expandable segments.
+// The virtual memory of expandable segments. Address space is readable as soon as it is reserved, so that
+// mapping has only to keep account.
+int cuDeviceGetAttribute(int* value, int, int) {
+  // Only asked for `CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED` and the handles that it needs.
+  *value = settings().maps_memory;
+  return 0;
+}
+
+int cuMemGetAllocationGranularity(size_t* bytes, const void*, int) {
+  *bytes = 2 << 20;
+  return 0;
+}
+
+int cuMemAddressReserve(unsigned long long* pointer, size_t bytes, size_t, unsigned long long, unsigned long long) {
+  void* reserved = nullptr;
+  const Status status = reserve_addresses(&reserved, bytes);
+  *pointer = reinterpret_cast<unsigned long long>(reserved);
+  return status;
+}
+
+int cuMemAddressFree(unsigned long long pointer, size_t bytes) {
+  return free_addresses(reinterpret_cast<void*>(pointer), bytes);
+}
+
+// `CUmemAllocationProp` of `cuda.h`: the type, the kind of handle, then the location's type and number.
+struct Property {
+  int type, handle, location_type, location;
+};
+struct Pages {
+  int device;
+  size_t bytes;
+};
+
+int cuMemCreate(Pages** handle, size_t bytes, const Property* property, unsigned long long) {
+  if (!settings().maps_memory) return kNotSupported;
+  const int device = settings().visible.at(property->location);
+  const Status status = take_pages(device, bytes);
+  if (status == kSuccess) *handle = new Pages{device, bytes};
+  return status;
+}
+
+int cuMemRelease(Pages* handle) {
+  return_pages(handle->device, handle->bytes);
+  delete handle;
+  return 0;
+}
+
+int cuMemMap(unsigned long long, size_t, size_t, Pages*, unsigned long long) { return 0; }
+int cuMemUnmap(unsigned long long, size_t) { return 0; }
+int cuMemSetAccess(unsigned long long, size_t, const void*, size_t) { return 0; }
+
+// Everything else.
 int snug_standin_unsupported() { return kNotSupported; }
 
 int cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned, unsigned long long, int* found) {

@@ -51,6 +51,20 @@ auto containing(Blocks& blocks, const void* pointer) {
   return it == blocks.begin() ? blocks.end() : std::prev(it);
 }
 
+// Counts memory of a device as held, unless it is refused.
+bool may_take(Memory& all, int device, size_t bytes) {
+  const uint64_t number = ++all.allocations;
+  const bool planted = settings().fail_first && number >= settings().fail_first &&
+                       number < settings().fail_first + settings().fail_count;
+  size_t& held = all.held[device];
+  if (planted || bytes > free_bytes(device, held)) {
+    journal("refuse %zu device %d held %zu", bytes, device, held);
+    return false;
+  }
+  held += bytes;
+  return true;
+}
+
 }  // namespace
 
 Status device_malloc(void** out, size_t bytes) {
@@ -62,22 +76,14 @@ Status device_malloc(void** out, size_t bytes) {
   const std::lock_guard<std::mutex> guard(all.lock);
   const int device = current_card();
   const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
-  const uint64_t number = ++all.allocations;
-  const bool planted = settings().fail_first && number >= settings().fail_first &&
-                       number < settings().fail_first + settings().fail_count;
-  size_t& held = all.held[device];
-  void* pointer = MAP_FAILED;
-  if (!planted && size <= free_bytes(device, held)) {
-    pointer = mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  }
+  if (!may_take(all, device, size)) return kOutOfMemory;
+  void* pointer = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pointer == MAP_FAILED) {
-    journal("refuse %zu device %d held %zu", size, device, held);
+    all.held[device] -= size;
     return kOutOfMemory;
   }
-  held += size;
   all.blocks[reinterpret_cast<uintptr_t>(pointer)] = {size, bytes, device};
-  journal("allocate %zu device %d held %zu asked %zu", size, device, held, bytes);
+  journal("allocate %zu device %d held %zu asked %zu", size, device, all.held[device], bytes);
   *out = pointer;
   return kSuccess;
 }
@@ -94,6 +100,39 @@ Status device_free(void* pointer) {
   all.blocks.erase(it);
   journal("free %zu device %d held %zu asked %zu", block.bytes, block.device, all.held[block.device], block.asked);
   return kSuccess;
+}
+
+Status reserve_addresses(void** out, size_t bytes) {
+  void* pointer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pointer == MAP_FAILED) return kOutOfMemory;
+  auto& all = memory();
+  const std::lock_guard<std::mutex> guard(all.lock);
+  all.blocks[reinterpret_cast<uintptr_t>(pointer)] = {bytes, bytes, current_card()};
+  *out = pointer;
+  return kSuccess;
+}
+
+Status free_addresses(void* pointer, size_t bytes) {
+  auto& all = memory();
+  const std::lock_guard<std::mutex> guard(all.lock);
+  if (all.blocks.erase(reinterpret_cast<uintptr_t>(pointer)) == 0) return kInvalidValue;
+  munmap(pointer, bytes);
+  return kSuccess;
+}
+
+Status take_pages(int device, size_t bytes) {
+  auto& all = memory();
+  const std::lock_guard<std::mutex> guard(all.lock);
+  if (!may_take(all, device, bytes)) return kOutOfMemory;
+  journal("allocate %zu device %d held %zu asked %zu", bytes, device, all.held[device], bytes);
+  return kSuccess;
+}
+
+void return_pages(int device, size_t bytes) {
+  auto& all = memory();
+  const std::lock_guard<std::mutex> guard(all.lock);
+  all.held[device] -= bytes;
+  journal("free %zu device %d held %zu asked %zu", bytes, device, all.held[device], bytes);
 }
 
 Status host_malloc(void** out, size_t bytes) {

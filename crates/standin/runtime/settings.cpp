@@ -57,6 +57,7 @@ Settings read() {
     if (key == "card") settings.cards.push_back(card(value));
     if (key == "context") settings.context_bytes = number(value);
     if (key == "driver") settings.driver = static_cast<int>(number(value));
+    if (key == "virtual-memory") settings.maps_memory = value != "off";
     if (key == "others") settings.others = value;
     if (key == "journal") settings.journal = value;
     if (key == "fail-allocation") settings.fail_first = number(value);

@@ -37,6 +37,8 @@ struct Settings {
   std::vector<int> visible;
   size_t context_bytes = 0;
   int driver = 13000;
+  // Whether the driver maps memory into ranges of addresses.
+  bool maps_memory = true;
   // A file with the bytes that other programs hold, read at each question.
   std::string others;
   std::string journal;
@@ -55,6 +57,11 @@ int current_card();
 // Memory of the current device.
 Status device_malloc(void** out, size_t bytes);
 Status device_free(void* pointer);
+// Address space, and pages to map into it.
+Status reserve_addresses(void** out, size_t bytes);
+Status free_addresses(void* pointer, size_t bytes);
+Status take_pages(int device, size_t bytes);
+void return_pages(int device, size_t bytes);
 Status host_malloc(void** out, size_t bytes);
 Status host_free(void* pointer);
 void memory_info(int device, size_t* free_bytes, size_t* total_bytes);

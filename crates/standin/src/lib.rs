@@ -81,6 +81,12 @@ impl StandIn {
         self.set("driver", &version)
     }
 
+    /// A driver that cannot map memory into ranges of addresses, so that no segment expands.
+    #[must_use]
+    pub fn without_virtual_memory(self) -> Self {
+        self.set("virtual-memory", &"off")
+    }
+
     /// Refuses device allocations number `first` (from 1) and the `count - 1` after it.
     #[must_use]
     pub fn refuse_allocations(self, first: u64, count: u64) -> Self {

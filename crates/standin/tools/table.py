@@ -31,10 +31,12 @@ KINDS = [
     ("up", lambda c: (c, 2 * c), 2, 2, 512),
     ("first", lambda c: (3, c), 3, 1, 128),
     ("head", lambda c: (c, 1), 1, 1, 128),
+    # Of several classes.
+    ("heads", lambda c: (c, 4), 1, 1, 128),
 ]
-BATCHES = [1, 2, 3, 4, 6, 8, 12, 16, 32]
+BATCHES = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32]
 # Numbers of a stage's tensor. Fewer are looked up as the fewest, and more as the most.
-FEWEST, MOST = 2**20, 2**30
+FEWEST, MOST = 2**18, 2**30
 # Pixels of one image of a stage.
 SMALLEST, LARGEST = 2**8, 2**22
 # Steps of an octave of pixels, and of an octave of bytes from the least on.

@@ -89,12 +89,12 @@ int32_t snug_cuda_empty_cache(void) {
   return snug::guarded([] { cuda_allocator().emptyCache(); });
 }
 
-int32_t snug_cuda_set_fraction(double fraction) {
+int32_t snug_cuda_add_settings(const char* added) {
   return snug::guarded([&] {
     // Settings of the environment stay: if a key appears twice, the last one counts.
     auto settings = c10::CachingAllocator::getAllocatorSettings();
     if (!settings.empty()) settings += ',';
-    settings += "per_process_memory_fraction:" + std::to_string(fraction);
+    settings += added;
     c10::CachingAllocator::setAllocatorSettings(settings);
   });
 }

@@ -114,8 +114,9 @@ typedef struct SnugDeviceMemory {
 int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
 int32_t snug_cuda_reset_peak(int32_t device);
 int32_t snug_cuda_empty_cache(void);
-// Sets the share of a device that this process may reserve; applies to devices not used yet.
-int32_t snug_cuda_set_fraction(double fraction);
+// Adds settings to those of the allocator, as `PYTORCH_ALLOC_CONF` has them; a memory fraction applies to
+// devices not used yet.
+int32_t snug_cuda_add_settings(const char* settings);
 // Sets whether fp32 convolutions and matrix products may use TF32, in cuDNN and cuBLAS.
 int32_t snug_allow_tf32(int32_t allow);
 

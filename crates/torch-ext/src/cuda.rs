@@ -1,5 +1,6 @@
 //! The CUDA caching allocator, as `torch.cuda.memory_stats` reports it.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{Device, Kind, Tensor};
@@ -125,8 +126,8 @@ pub fn set_limit(device: usize, bytes: u64) -> Result<bool> {
     if bytes >= total {
         return Ok(true);
     }
-    // SAFETY: plain value.
-    check(unsafe { ffi::snug_cuda_set_fraction(bytes as f64 / total as f64) })?;
+    let fraction = bytes as f64 / total as f64;
+    add_settings(&format!("per_process_memory_fraction:{fraction:.6}"))?;
     // Large enough to exceed the rounding of the fraction and of a segment.
     let beyond = bytes + total / 1000 + (32 << 20);
     if memory(device)?.free_bytes < beyond {
@@ -142,6 +143,23 @@ pub fn set_limit(device: usize, bytes: u64) -> Result<bool> {
              libtorch to half of the device"
         ))),
     }
+}
+
+/// Turns expandable segments on. Call it before the first tensor is made, and only where
+/// [`device_info::maps_memory`].
+///
+/// # Errors
+/// If the settings cannot be changed.
+#[doc(alias = "expandable_segments")]
+pub fn expand_segments() -> Result<()> {
+    add_settings("expandable_segments:True")
+}
+
+/// Adds to the allocator's settings, in the form of `PYTORCH_ALLOC_CONF`.
+fn add_settings(settings: &str) -> Result<()> {
+    let settings = CString::new(settings).map_err(|error| Error::Torch(error.to_string()))?;
+    // SAFETY: a NUL-terminated string, which is copied.
+    check(unsafe { ffi::snug_cuda_add_settings(settings.as_ptr()) })
 }
 
 /// Sets whether convolutions and matrix products of fp32 tensors may use TF32, in cuDNN and cuBLAS.

@@ -2,13 +2,16 @@
 //! up by name in the libraries that libtorch has loaded: no CUDA headers are needed, and without
 //! the libraries every answer is `None`.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use libloading::os::unix::{Library, Symbol};
 
 /// `cudaDevAttrComputeCapabilityMajor`, `...Minor`: numbers of a stable interface.
 const COMPUTE_CAPABILITY: [c_int; 2] = [75, 76];
 const CUDA_SUCCESS: c_int = 0;
+/// `CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED`, and
+/// `...HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED`, the kind of handle that libtorch asks for.
+const VIRTUAL_MEMORY: [c_int; 2] = [102, 103];
 
 /// A version of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +87,45 @@ pub fn compute_capability(device: usize) -> Option<Version> {
         major: major?,
         minor: minor?,
     })
+}
+
+/// Whether the driver maps memory into ranges of addresses, as expandable segments need it.
+#[doc(alias = "cuDeviceGetAttribute")]
+pub fn maps_memory(device: usize) -> bool {
+    VIRTUAL_MEMORY
+        .into_iter()
+        .all(|which| driver_attribute(device, which) == Some(1))
+}
+
+/// `cudaGetDriverEntryPointByVersion`.
+type FindFunction =
+    unsafe extern "C" fn(*const c_char, *mut *mut c_void, c_uint, c_ulonglong, *mut c_int) -> c_int;
+/// `cuDeviceGetAttribute`.
+type GetAttribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int;
+
+/// An attribute of a device that only the driver tells.
+fn driver_attribute(device: usize, which: c_int) -> Option<c_int> {
+    // The first driver of CUDA 12, whose functions the later ones have as well.
+    const VERSION: c_uint = 12_000;
+    let device = c_int::try_from(device).ok()?;
+    let library = Library::this();
+    // SAFETY: CUDA declares `cudaError_t cudaGetDriverEntryPointByVersion(const char*, void**,
+    // unsigned int, unsigned long long, cudaDriverEntryPointQueryResult*)`.
+    let find: Symbol<FindFunction> =
+        unsafe { library.get(c"cudaGetDriverEntryPointByVersion".to_bytes_with_nul()) }.ok()?;
+    let (mut function, mut found) = (std::ptr::null_mut(), 0);
+    let name = c"cuDeviceGetAttribute".as_ptr();
+    // SAFETY: the name ends with a zero, and both places are valid for writes.
+    let status = unsafe { find(name, &raw mut function, VERSION, 0, &raw mut found) };
+    if status != CUDA_SUCCESS || function.is_null() {
+        return None;
+    }
+    // SAFETY: CUDA declares `CUresult cuDeviceGetAttribute(int*, CUdevice_attribute, CUdevice)`.
+    let get = unsafe { std::mem::transmute::<*mut c_void, GetAttribute>(function) };
+    let mut value = 0;
+    // SAFETY: `value` is valid for writes; the driver checks the device.
+    let status = unsafe { get(&raw mut value, which, device) };
+    (status == CUDA_SUCCESS).then_some(value)
 }
 
 /// Total memory of CUDA device `device` in bytes. Creates the device's context, but does not touch

@@ -11,6 +11,8 @@ pub(super) struct CachedBlock {
     pub(super) next: Option<usize>,
     pub(super) is_small: bool,
     pub(super) is_allocated: bool,
+    /// Whether memory is behind the addresses; always so in a fixed segment.
+    pub(super) is_mapped: bool,
 }
 
 impl CachedBlock {
@@ -44,9 +46,9 @@ pub(super) struct FreeBlock {
 pub(super) struct FreeBlocks(pub(super) Vec<FreeBlock>);
 
 impl FreeBlocks {
-    pub(super) fn take_best_fit(&mut self, size: u64) -> Option<usize> {
-        let at = self.0.partition_point(|free| free.size < size);
-        (at < self.0.len()).then(|| self.0.remove(at).index)
+    /// The place of the smallest block that holds `size` bytes.
+    pub(super) fn first_of(&self, size: u64) -> usize {
+        self.0.partition_point(|free| free.size < size)
     }
 
     pub(super) fn insert(&mut self, block: FreeBlock) {

@@ -2,18 +2,19 @@
 //! the allocated and reserved bytes, exactly, without a GPU.
 //!
 //! It follows `c10/cuda/CUDACachingAllocator.cpp` and `c10/core/AllocatorConfig.h`
-//! of PyTorch 2.11 with default settings, on one device and one stream. It leaves
-//! out features that a training step with default settings never uses: expandable
-//! segments, `max_split_size_mb`, `roundup_power2_divisions`, garbage
-//! collection, private pools of CUDA graphs, and blocks that wait for another
-//! stream. Memory outside the allocator, above all the CUDA context, is not
-//! included either: subtract it from the cap.
+//! of PyTorch 2.11, on one device and one stream, with either kind of [`Segments`].
+//! It leaves out features that are off by default: `max_split_size_mb`,
+//! `roundup_power2_divisions`, garbage collection, private pools of CUDA graphs, and
+//! blocks that wait for another stream. Memory outside the allocator, above all the
+//! CUDA context, is not included either: subtract it from the cap.
 
 mod blocks;
+mod expandable;
 mod sizes;
 
 use blocks::{CachedBlock, FreeBlocks};
 use config::Bytes;
+use machine::Segments;
 
 /// `one_exa_bytes`: a request of this size is refused outright. As it also bounds
 /// the cap, every sum in this module fits 64 bits.
@@ -23,8 +24,8 @@ const EXBIBYTE: u64 = 1 << 60;
 ///
 /// *Allocated* bytes count the blocks that tensors hold. Blocks are larger than the
 /// tensors: they are rounded up to 512 bytes, and in the large pool up to 1 MiB
-/// behind a tensor is not split off. *Reserved* bytes count the segments taken from
-/// the device.
+/// behind a tensor in a fixed segment is not split off. *Reserved* bytes count the
+/// segments, or their pages, taken from the device.
 ///
 /// Among free blocks of the same size PyTorch takes the lowest address. The address
 /// that the driver gives a segment is unknown here: later segments are assumed to
@@ -33,8 +34,9 @@ const EXBIBYTE: u64 = 1 << 60;
 /// ```
 /// use config::Bytes;
 /// use estimator::CachingAllocator;
+/// use machine::Segments;
 ///
-/// let mut allocator = CachingAllocator::new(Some(64 * Bytes::MIB));
+/// let mut allocator = CachingAllocator::new(Segments::Fixed, Some(64 * Bytes::MIB));
 /// let weights = allocator.allocate(3 * Bytes::MIB)?;
 /// assert_eq!(allocator.allocated_bytes(), 3 * Bytes::MIB);
 /// assert_eq!(allocator.reserved_bytes(), 20 * Bytes::MIB);
@@ -44,6 +46,7 @@ const EXBIBYTE: u64 = 1 << 60;
 /// ```
 #[derive(Debug)]
 pub struct CachingAllocator {
+    segments: Segments,
     cap_bytes: u64,
     allocated: Meter,
     reserved: Meter,
@@ -52,6 +55,8 @@ pub struct CachingAllocator {
     vacant: Vec<usize>,
     small_pool: FreeBlocks,
     large_pool: FreeBlocks,
+    /// Of expandable segments: address space without memory.
+    unmapped: FreeBlocks,
     num_segments_ever: u64,
 }
 
@@ -95,8 +100,9 @@ impl CachingAllocator {
     /// `cap_bytes` is the most that all segments together may take, as limited by
     /// the memory of a device or by `set_per_process_memory_fraction`; `None` means
     /// 1 EiB, which also replaces any larger cap.
-    pub fn new(cap_bytes: Option<u64>) -> Self {
+    pub fn new(segments: Segments, cap_bytes: Option<u64>) -> Self {
         Self {
+            segments,
             cap_bytes: cap_bytes.unwrap_or(EXBIBYTE).min(EXBIBYTE),
             allocated: Meter::default(),
             reserved: Meter::default(),
@@ -104,6 +110,7 @@ impl CachingAllocator {
             vacant: Vec::new(),
             small_pool: FreeBlocks::default(),
             large_pool: FreeBlocks::default(),
+            unmapped: FreeBlocks::default(),
             num_segments_ever: 0,
         }
     }
@@ -125,7 +132,7 @@ impl CachingAllocator {
         }
         let size = sizes::block_bytes(bytes);
         let is_small = sizes::is_small(size);
-        let index = match self.pool(is_small).take_best_fit(size) {
+        let index = match self.take_best_fit(size, is_small) {
             Some(index) => index,
             None => self.reserve(bytes, size, is_small)?,
         };
@@ -155,29 +162,17 @@ impl CachingAllocator {
         }
         self.allocated.subtract(block.size);
         block.is_allocated = false;
-        if let Some(before) = self.take_free(block.prev) {
-            block.offset = before.offset;
-            block.size += before.size;
-            block.prev = before.prev;
-            if let Some(prev) = block.prev {
-                self.blocks[prev].next = Some(index);
-            }
-        }
-        if let Some(after) = self.take_free(block.next) {
-            block.size += after.size;
-            block.next = after.next;
-            if let Some(next) = block.next {
-                self.blocks[next].prev = Some(index);
-            }
-        }
-        self.blocks[index] = block;
-        self.pool(block.is_small).insert(block.as_free(index));
+        self.merge(index, block);
     }
 
-    /// Returns entirely free segments to the device, as
+    /// Returns entirely free segments, or pages of them, to the device, as
     /// `torch.cuda.empty_cache` does.
     #[doc(alias = "release_cached_blocks")]
     pub fn empty_cache(&mut self) {
+        if self.segments == Segments::Expandable {
+            self.unmap_free_pages();
+            return;
+        }
         let Self {
             blocks,
             vacant,
@@ -227,30 +222,57 @@ impl CachingAllocator {
         self.reserved.peak = self.reserved.now;
     }
 
-    /// Reserves a new segment for a block of `size` bytes and returns the block that
-    /// fills it, which is not yet in a pool.
+    /// The free block that PyTorch takes for `size` bytes, out of its pool.
+    fn take_best_fit(&mut self, size: u64, is_small: bool) -> Option<usize> {
+        let pool = self.pool(is_small);
+        let mut at = pool.first_of(size);
+        if self.segments == Segments::Expandable {
+            at = self.most_bounded(at, is_small);
+        }
+        let pool = self.pool(is_small);
+        (at < pool.0.len()).then(|| pool.0.remove(at).index)
+    }
+
+    /// Reserves memory for a block of `size` bytes and returns a block that holds it,
+    /// which is not yet in a pool.
     fn reserve(&mut self, bytes: u64, size: u64, is_small: bool) -> Result<usize, OutOfMemory> {
         let segment_bytes = sizes::segment_bytes(size);
+        if let Some(index) = self.take_from_device(size, segment_bytes, is_small) {
+            return Ok(index);
+        }
+        // PyTorch first calls `release_available_cached_blocks`, which does nothing
+        // without `max_split_size_mb`.
+        self.empty_cache();
+        self.take_from_device(size, segment_bytes, is_small)
+            .ok_or_else(|| self.out_of_memory(bytes, segment_bytes))
+    }
+
+    /// `alloc_block`: `None` if the cap does not allow it.
+    fn take_from_device(&mut self, size: u64, segment_bytes: u64, is_small: bool) -> Option<usize> {
         if segment_bytes > self.cap_bytes - self.reserved.now {
-            // PyTorch first calls `release_available_cached_blocks`, which does
-            // nothing without `max_split_size_mb`.
-            self.empty_cache();
-            if segment_bytes > self.cap_bytes - self.reserved.now {
-                return Err(self.out_of_memory(bytes, segment_bytes));
-            }
+            return None;
+        }
+        if self.segments == Segments::Expandable {
+            return self.expand(size, is_small);
         }
         self.reserved.add(segment_bytes);
+        Some(self.place_segment(segment_bytes, is_small, true))
+    }
+
+    /// A new segment of one free block, which is in no pool.
+    fn place_segment(&mut self, size: u64, is_small: bool, is_mapped: bool) -> usize {
         let segment = self.num_segments_ever;
         self.num_segments_ever += 1;
-        Ok(self.place(CachedBlock {
-            size: segment_bytes,
+        self.place(CachedBlock {
+            size,
             segment,
             offset: 0,
             prev: None,
             next: None,
             is_small,
             is_allocated: false,
-        }))
+            is_mapped,
+        })
     }
 
     /// Cuts a block down to `size` bytes and frees the rest, if the rest is worth a
@@ -258,32 +280,63 @@ impl CachingAllocator {
     fn split(&mut self, index: usize, size: u64) {
         let block = self.blocks[index];
         let rest_bytes = block.size - size;
-        if !sizes::is_worth_a_block(rest_bytes, block.is_small) {
+        let splits_finely = block.is_small || self.segments == Segments::Expandable;
+        if !sizes::is_worth_a_block(rest_bytes, splits_finely) {
             return;
         }
-        let rest = CachedBlock {
-            size: rest_bytes,
+        let rest_index = self.cut(index, size);
+        let rest = self.blocks[rest_index].as_free(rest_index);
+        self.pool_of(rest_index).insert(rest);
+    }
+
+    /// Cuts a block in two; the part behind `size` bytes is in no pool.
+    fn cut(&mut self, index: usize, size: u64) -> usize {
+        let block = self.blocks[index];
+        let rest_index = self.place(CachedBlock {
+            size: block.size - size,
             offset: block.offset + size,
             prev: Some(index),
             ..block
-        };
-        let rest_index = self.place(rest);
+        });
         if let Some(next) = block.next {
             self.blocks[next].prev = Some(rest_index);
         }
         self.blocks[index].size = size;
         self.blocks[index].next = Some(rest_index);
-        self.pool(block.is_small).insert(rest.as_free(rest_index));
+        rest_index
     }
 
-    /// Removes a free neighbour from its pool and from `blocks`.
-    fn take_free(&mut self, index: Option<usize>) -> Option<CachedBlock> {
+    /// Merges a block that is in no pool with its free neighbours and puts it into the
+    /// pool.
+    fn merge(&mut self, index: usize, mut block: CachedBlock) {
+        if let Some(before) = self.take_free(block.prev, block.is_mapped) {
+            block.offset = before.offset;
+            block.size += before.size;
+            block.prev = before.prev;
+            if let Some(prev) = block.prev {
+                self.blocks[prev].next = Some(index);
+            }
+        }
+        if let Some(after) = self.take_free(block.next, block.is_mapped) {
+            block.size += after.size;
+            block.next = after.next;
+            if let Some(next) = block.next {
+                self.blocks[next].prev = Some(index);
+            }
+        }
+        self.blocks[index] = block;
+        self.pool_of(index).insert(block.as_free(index));
+    }
+
+    /// Removes a free neighbour that is mapped, or unmapped, likewise, from its pool
+    /// and from `blocks`.
+    fn take_free(&mut self, index: Option<usize>, is_mapped: bool) -> Option<CachedBlock> {
         let index = index?;
         let block = self.blocks[index];
-        if block.is_allocated {
+        if block.is_allocated || block.is_mapped != is_mapped {
             return None;
         }
-        self.pool(block.is_small).remove(&block.as_free(index));
+        self.pool_of(index).remove(&block.as_free(index));
         self.vacant.push(index);
         Some(block)
     }
@@ -302,6 +355,16 @@ impl CachingAllocator {
             &mut self.small_pool
         } else {
             &mut self.large_pool
+        }
+    }
+
+    /// The pool that a free block belongs to.
+    fn pool_of(&mut self, index: usize) -> &mut FreeBlocks {
+        let block = self.blocks[index];
+        if block.is_mapped {
+            self.pool(block.is_small)
+        } else {
+            &mut self.unmapped
         }
     }
 

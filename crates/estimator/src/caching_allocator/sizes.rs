@@ -38,9 +38,19 @@ pub(super) fn segment_bytes(block_bytes: u64) -> u64 {
     }
 }
 
+/// The page of an expandable segment.
+pub(super) fn page_bytes(is_small: bool) -> u64 {
+    if is_small {
+        SMALL_SEGMENT_BYTES
+    } else {
+        LARGE_SEGMENT_BYTES
+    }
+}
+
 /// `should_split`: whether this much memory behind a tensor becomes a separate block.
-pub(super) fn is_worth_a_block(rest_bytes: u64, is_small_pool: bool) -> bool {
-    if is_small_pool {
+/// Blocks of the small pool and of expandable segments are split finely.
+pub(super) fn is_worth_a_block(rest_bytes: u64, splits_finely: bool) -> bool {
+    if splits_finely {
         rest_bytes >= MIN_BLOCK_BYTES
     } else {
         rest_bytes > SMALL_BYTES

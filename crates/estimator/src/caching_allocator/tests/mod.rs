@@ -35,7 +35,7 @@ fn one_tensor() {
         (12 * MIB, 12 * MIB, 12 * MIB),
         (12 * MIB + 1, 12 * MIB + 512, 14 * MIB),
     ] {
-        let mut allocator = CachingAllocator::new(None);
+        let mut allocator = CachingAllocator::new(Segments::Fixed, None);
         let id = allocator.allocate(bytes).unwrap();
         assert_eq!(figures(&allocator), (allocated, reserved), "{bytes} bytes");
         allocator.free(id);
@@ -52,7 +52,7 @@ fn one_tensor() {
 
 #[test]
 fn small_tensors_share_a_segment_to_the_last_block() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     // These fill 2 MiB with blocks of 512 bytes.
     for _ in 0..4096 {
         allocator.allocate(4).unwrap();
@@ -64,7 +64,7 @@ fn small_tensors_share_a_segment_to_the_last_block() {
 
 #[test]
 fn middle_sizes_share_a_segment_of_20_mib() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     for (mebibytes, allocated, reserved) in [
         (9, 9, 20),
         (9, 18, 20),
@@ -81,7 +81,7 @@ fn middle_sizes_share_a_segment_of_20_mib() {
 
 #[test]
 fn pools_do_not_mix() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let large = allocator.allocate(20 * MIB).unwrap();
     allocator.free(large);
     allocator.allocate(512).unwrap();
@@ -94,7 +94,7 @@ fn pools_do_not_mix() {
 
 #[test]
 fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let mut ids: Vec<_> = [30, 12, 12, 16]
         .map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap())
         .into();
@@ -114,7 +114,7 @@ fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
 #[test]
 fn there_is_no_limit_to_how_much_larger_a_reused_block_is() {
     // Only `max_split_size_mb` sets such a limit.
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let huge = allocator.allocate(4096 * MIB).unwrap();
     allocator.free(huge);
     allocator.allocate(MIB + 512).unwrap();
@@ -133,7 +133,7 @@ fn free_neighbours_merge() {
         [2, 0, 1],
         [2, 1, 0],
     ] {
-        let mut allocator = CachingAllocator::new(None);
+        let mut allocator = CachingAllocator::new(Segments::Fixed, None);
         let mut ids = [6, 6, 8].map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap());
         assert_eq!(figures(&allocator), (20 * MIB, 20 * MIB));
         for place in order {
@@ -147,7 +147,7 @@ fn free_neighbours_merge() {
 
 #[test]
 fn neighbouring_segments_do_not_merge() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let ids = [10, 10].map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap());
     for id in ids {
         allocator.free(id);
@@ -159,7 +159,7 @@ fn neighbouring_segments_do_not_merge() {
 #[test]
 fn fragmentation_reserves_more_than_it_allocates() {
     // The tensors grow: each is just too large for the block that was freed.
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     for mebibytes in [10, 12, 14, 16] {
         let id = allocator.allocate(mebibytes * MIB).unwrap();
         allocator.free(id);
@@ -170,7 +170,7 @@ fn fragmentation_reserves_more_than_it_allocates() {
 
 #[test]
 fn a_full_device_gives_up_its_cache_before_it_fails() {
-    let mut allocator = CachingAllocator::new(Some(64 * MIB));
+    let mut allocator = CachingAllocator::new(Segments::Fixed, Some(64 * MIB));
     let kept = allocator.allocate(4 * MIB).unwrap(); // a segment of 20 MiB
     let freed = allocator.allocate(30 * MIB).unwrap();
     let small = allocator.allocate(KIB).unwrap();
@@ -204,7 +204,7 @@ fn a_full_device_gives_up_its_cache_before_it_fails() {
 
 #[test]
 fn a_failure_empties_the_cache_too() {
-    let mut allocator = CachingAllocator::new(Some(40 * MIB));
+    let mut allocator = CachingAllocator::new(Segments::Fixed, Some(40 * MIB));
     let id = allocator.allocate(30 * MIB).unwrap();
     allocator.free(id);
     let error = allocator.allocate(50 * MIB - 1).unwrap_err();
@@ -220,30 +220,38 @@ fn a_failure_empties_the_cache_too() {
 #[test]
 fn a_segment_may_fill_the_cap_but_not_pass_it() {
     assert!(
-        CachingAllocator::new(Some(20 * MIB))
+        CachingAllocator::new(Segments::Fixed, Some(20 * MIB))
             .allocate(2 * MIB)
             .is_ok()
     );
     assert!(
-        CachingAllocator::new(Some(20 * MIB - 1))
+        CachingAllocator::new(Segments::Fixed, Some(20 * MIB - 1))
             .allocate(2 * MIB)
             .is_err()
     );
-    assert!(CachingAllocator::new(Some(0)).allocate(1).is_err());
-    assert!(CachingAllocator::new(Some(0)).allocate(0).is_ok());
+    assert!(
+        CachingAllocator::new(Segments::Fixed, Some(0))
+            .allocate(1)
+            .is_err()
+    );
+    assert!(
+        CachingAllocator::new(Segments::Fixed, Some(0))
+            .allocate(0)
+            .is_ok()
+    );
 }
 
 #[test]
 fn absurd_requests_are_errors() {
     for cap in [None, Some(u64::MAX), Some(MIB)] {
-        let mut allocator = CachingAllocator::new(cap);
+        let mut allocator = CachingAllocator::new(Segments::Fixed, cap);
         for bytes in [u64::MAX, u64::MAX - 511, 1 << 63, 1 << 60] {
             let error = allocator.allocate(bytes).unwrap_err();
             assert_eq!(error.requested_bytes, bytes);
         }
     }
     // The largest request that PyTorch considers takes everything.
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let all = allocator.allocate((1 << 60) - 1).unwrap();
     assert_eq!(figures(&allocator), (1 << 60, 1 << 60));
     assert!(allocator.allocate(1).is_err());
@@ -253,7 +261,7 @@ fn absurd_requests_are_errors() {
 
 #[test]
 fn peaks_last_until_they_are_reset() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     let id = allocator.allocate(14 * MIB).unwrap();
     allocator.free(id);
     allocator.empty_cache();
@@ -267,13 +275,44 @@ fn peaks_last_until_they_are_reset() {
 
 #[test]
 fn ids_of_nothing_free_nothing() {
-    let mut allocator = CachingAllocator::new(None);
+    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
     allocator.allocate(1).unwrap();
     allocator.free(BlockId::default());
     allocator.free(BlockId(Some(1))); // the free rest of the segment
     allocator.free(BlockId(Some(99)));
     assert_eq!(figures(&allocator), (512, 2 * MIB));
     check_structure(&allocator);
+}
+
+/// An expandable segment takes pages of 20 MiB, and only its end grows.
+#[test]
+fn an_expandable_segment_grows_at_its_end() {
+    let mut allocator = CachingAllocator::new(Segments::Expandable, Some(100 * MIB));
+    let first = allocator.allocate(15 * MIB).unwrap();
+    assert_eq!(figures(&allocator), (15 * MIB, 20 * MIB));
+    // 5 MiB of the first page, and 10 of another.
+    let second = allocator.allocate(15 * MIB).unwrap();
+    assert_eq!(figures(&allocator), (30 * MIB, 40 * MIB));
+    allocator.free(first);
+    let third = allocator.allocate(16 * MIB).unwrap();
+    assert_eq!(figures(&allocator), (31 * MIB, 60 * MIB));
+    // The block before the second tensor is split finely.
+    let fourth = allocator.allocate(15 * MIB - 512).unwrap();
+    assert_eq!(figures(&allocator), (46 * MIB - 512, 60 * MIB));
+    allocator.free(second);
+    allocator.free(fourth);
+    // Of the 30 MiB before the third tensor one whole page is free.
+    allocator.empty_cache();
+    assert_eq!(figures(&allocator), (16 * MIB, 40 * MIB));
+    // 60 MiB are left under the cap, and 14 MiB of the last page.
+    let fifth = allocator.allocate(25 * MIB).unwrap();
+    assert_eq!(figures(&allocator), (41 * MIB, 60 * MIB));
+    assert!(allocator.allocate(41 * MIB).is_err());
+    for tensor in [third, fifth] {
+        allocator.free(tensor);
+    }
+    allocator.empty_cache();
+    assert_eq!(figures(&allocator), (0, 0));
 }
 
 /// Asserts that blocks tile their segment, that free neighbours are merged, and that
@@ -293,17 +332,23 @@ fn check_structure(allocator: &CachingAllocator) {
             assert_eq!(after.prev, Some(index));
             assert_eq!(after.segment, block.segment);
             assert_eq!(after.offset, block.offset + block.size);
-            assert!(block.is_allocated || after.is_allocated);
+            let is_merged = block.is_mapped == after.is_mapped;
+            assert!(block.is_allocated || after.is_allocated || !is_merged);
         }
-        let pool = if block.is_small {
-            &allocator.small_pool
-        } else {
-            &allocator.large_pool
+        let pool = match (block.is_mapped, block.is_small) {
+            (false, _) => &allocator.unmapped,
+            (true, true) => &allocator.small_pool,
+            (true, false) => &allocator.large_pool,
         };
         assert_eq!(pool.0.contains(&block.as_free(index)), !block.is_allocated);
         num_free += usize::from(!block.is_allocated);
     }
-    assert!(allocator.small_pool.0.is_sorted() && allocator.large_pool.0.is_sorted());
-    let num_listed = allocator.small_pool.0.len() + allocator.large_pool.0.len();
+    let pools = [
+        &allocator.small_pool,
+        &allocator.large_pool,
+        &allocator.unmapped,
+    ];
+    assert!(pools.iter().all(|pool| pool.0.is_sorted()));
+    let num_listed: usize = pools.iter().map(|pool| pool.0.len()).sum();
     assert_eq!(num_listed, num_free);
 }

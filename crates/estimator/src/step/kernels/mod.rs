@@ -55,7 +55,7 @@ impl Machine {
     pub(super) fn allocator(self) -> Option<CachingAllocator> {
         match self {
             Self::Cpu(_) => None,
-            Self::Cuda(cuda) => Some(CachingAllocator::new(cuda.cap_bytes)),
+            Self::Cuda(cuda) => Some(CachingAllocator::new(cuda.segments, cuda.cap_bytes)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Steps on CUDA. No figure here was measured on a GPU.
 
 use config::{MemoryFormat, Precision};
+use machine::Segments;
 use proptest::prelude::*;
 use schedule::{Nth, Op, Plan, Recompute, Segment};
 
@@ -11,6 +12,7 @@ use crate::{EstimateError, StaticBytes};
 /// A GPU without cuDNN's workspace, to count only tensors.
 const BARE: Cuda = Cuda {
     workspace: Workspace::None,
+    segments: Segments::Fixed,
     ..Cuda::new((9, 0))
 };
 
@@ -75,6 +77,7 @@ fn channels_first_is_copied_for_tensor_cores() {
     let step = step(64, (512, 512), 8, Precision::Fp16);
     let gpu = |memory_format| Cuda {
         memory_format,
+        segments: Segments::Fixed,
         ..Cuda::new((8, 6))
     };
     let reserved = |gpu: Cuda| {
@@ -110,7 +113,10 @@ fn a_total_holds_the_context() {
 fn a_cap_is_kept() {
     let mut step = step(32, (256, 256), 4, Precision::Fp16);
     step.recompute = Recompute::Plan(Plan::selective(&step.network));
-    let gpu = Cuda::new((8, 6));
+    let gpu = Cuda {
+        segments: Segments::Fixed,
+        ..Cuda::new((8, 6))
+    };
     let free = step.peak(gpu, Batch::HandedOver).unwrap();
     let reserved = free.reserved_bytes.unwrap();
     let capped = |cap_bytes| {
@@ -134,8 +140,8 @@ fn absurd_input_is_an_error() {
         (u32::MAX, (512, 512), 1),
         (64, (1 << 31, 1 << 31), u32::MAX),
         (1 << 20, (1 << 16, 1 << 16), u32::MAX),
-        // These are 5.6 EiB, which fit 64 bits but no allocator.
-        (64, (512, 512), u32::MAX),
+        // These are up to 11 EiB, which fit 64 bits but no allocator.
+        (64, (1024, 512), u32::MAX),
         (1, (1 << 16, 1 << 16), u32::MAX),
     ] {
         let mut step = step(width, size, batch, Precision::Fp16);
@@ -155,8 +161,11 @@ fn absurd_input_is_an_error() {
 
 fn any_gpu() -> impl Strategy<Value = Cuda> {
     let capability = prop_oneof![Just((6, 1)), Just((7, 5)), Just((8, 6)), Just((10, 0))];
-    (capability, any::<bool>()).prop_map(|(capability, channels_last)| Cuda {
+    let segments = prop::sample::select(vec![Segments::Fixed, Segments::Expandable]);
+    let any = (capability, any::<bool>(), segments);
+    any.prop_map(|(capability, channels_last, segments)| Cuda {
         memory_format: MemoryFormat::of(channels_last),
+        segments,
         ..Cuda::new(capability)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use machine::{BF16_FROM, Cpu, nvml};
+use machine::{BF16_FROM, Cpu, Processor, Segments, nvml};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
 use torch_ext::{cuda, device_info, nvrtc};
@@ -244,8 +244,15 @@ fn gpu_memory(facts: &Examined) -> Finding {
             Ok(memory) => memory,
             Err(error) => return Some(Finding::fail(error.to_string())),
         };
+        let segments = match device::processor(Device::Cuda(n)) {
+            Processor::Gpu {
+                segments: Segments::Expandable,
+                ..
+            } => "segments expand",
+            _ => "segments do not expand, so more of it is lost between tensors",
+        };
         Some(Finding::ok(format!(
-            "{} of {} GiB free",
+            "{} of {} GiB free; {segments}",
             gib(memory.free_bytes),
             gib(memory.total_bytes)
         )))

@@ -13,6 +13,7 @@ use workspace::Operation;
 pub use workspace::Workspace;
 
 use config::{MemoryFormat, Precision};
+use machine::Segments;
 
 use super::super::sizes::{ConvSize, Sizes};
 #[cfg(doc)]
@@ -31,6 +32,10 @@ pub struct Cuda {
     pub compute_capability: (u32, u32),
     /// The memory format of images and weights.
     pub memory_format: MemoryFormat,
+    /// How the allocator takes memory.
+    pub segments: Segments,
+    /// Whether cuDNN may only use deterministic engines.
+    pub is_deterministic: bool,
     /// The workspace of cuDNN's convolutions.
     pub workspace: Workspace,
     /// The most that the allocator may take: free memory minus [`Self::context_bytes`]. If that
@@ -46,6 +51,8 @@ impl Cuda {
         Self {
             compute_capability,
             memory_format: MemoryFormat::ChannelsLast,
+            segments: Segments::Expandable,
+            is_deterministic: false,
             workspace: Workspace::Heuristics,
             cap_bytes: None,
         }

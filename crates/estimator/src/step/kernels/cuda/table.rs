@@ -18,11 +18,11 @@ pub(super) const CAPABILITIES: [(u32, u32); 7] =
 /// Channels of a stage.
 const CHANNELS: [u64; 13] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
 /// The most channels of each kind of convolution, in the order of [`Kind`].
-const MOST: [u64; 6] = [1024, 1024, 512, 512, 128, 128];
+const MOST: [u64; 7] = [1024, 1024, 512, 512, 128, 128, 128];
 /// The batches with a row.
-const BATCHES: [u64; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
+const BATCHES: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32];
 /// Elements of a stage's tensor at the first number of pixels.
-const FEWEST: u64 = 1 << 20;
+const FEWEST: u64 = 1 << 18;
 /// Steps of an octave of pixels, and of an octave of bytes from 1 KiB on.
 const STARTS: f64 = 8.0;
 const LOGS: f64 = 32.0;
@@ -38,6 +38,8 @@ enum Kind {
     Up,
     First,
     Head,
+    /// Of several classes.
+    Heads,
 }
 
 /// Major and minor of a compute capability, operation, data type and memory format as cuDNN numbers them.
@@ -147,7 +149,12 @@ const fn kind_of(conv: &ConvSize) -> (Kind, u64) {
     if conv.stride == 2 {
         (Kind::Up, outputs)
     } else if conv.taps == 1 {
-        (Kind::Head, inputs)
+        let kind = if conv.outputs == 1 {
+            Kind::Head
+        } else {
+            Kind::Heads
+        };
+        (kind, inputs)
     } else if inputs < 8 {
         (Kind::First, outputs)
     } else if inputs == outputs {
@@ -239,7 +246,7 @@ mod tests {
             table().len()
         );
         for (key, groups) in table() {
-            let (last, _) = group_of(Kind::Head, MOST[5]);
+            let (last, _) = group_of(Kind::Heads, MOST[6]);
             assert_eq!(groups.len(), last + 1, "{key:?}");
             for rows in groups {
                 // The first segment of a group starts at its first number of pixels.

@@ -36,7 +36,11 @@ impl Workspace {
         if self == Self::None {
             return 0;
         }
-        let taken = table::taken(cuda, conv, operation).unwrap_or(BOUND);
+        let mut taken = table::taken(cuda, conv, operation).unwrap_or(BOUND);
+        let is_weight = operation == Operation::WeightGradient;
+        if cuda.is_deterministic && is_weight && conv.element_bytes() == 4 && taken == NOTHING {
+            taken = DETERMINISTIC;
+        }
         let unit = 16 / conv.element_bytes();
         let inputs = (conv.inputs, conv.input_pixels());
         let outputs = (conv.outputs, conv.output_pixels());
@@ -61,6 +65,22 @@ impl Workspace {
             .saturating_add(taken.rest_bytes)
     }
 }
+
+const NOTHING: Taken = Taken {
+    image: Copied::No,
+    result: Copied::No,
+    num_weights: 0,
+    rest_bytes: 0,
+};
+
+/// The engines for weight gradients in fp32 that take nothing mostly add in any order. Of 172 such gradients on
+/// cards of 8.0 to 12.0, the first deterministic engine took copies of both tensors for 149 (up to 6 % more), and
+/// less for 23.
+const DETERMINISTIC: Taken = Taken {
+    image: Copied::Plain,
+    result: Copied::Plain,
+    ..NOTHING
+};
 
 /// Taken where cuDNN offers no engine: copies of both tensors, and a rest as of the weight gradients of the
 /// widest stages. It is no bound of the whole table, some of whose engines take more.
