@@ -27,10 +27,16 @@ impl MeanLoss {
         })
     }
 
-    /// Adds the loss of a batch in place: only the copy of the loss can run out of memory here. A
-    /// non-finite loss counts as 0, as its update is skipped.
+    /// Begins another epoch. Allocates nothing.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let _zero = self.sum.f_zero_()?;
+        self.count = 0;
+        Ok(())
+    }
+
+    /// Adds the loss of a batch, which is finite. Allocates nothing: the step is done and cannot be undone.
     pub(super) fn add(&mut self, loss: &Tensor) -> Result<()> {
-        let _sum = self.sum.f_add_(&loss.f_nan_to_num(0.0, 0.0, 0.0)?)?;
+        let _sum = self.sum.f_add_(loss)?;
         self.count += 1;
         Ok(())
     }

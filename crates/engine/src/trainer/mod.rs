@@ -309,7 +309,7 @@ impl Trainer {
         let device = self.learner.device();
         let started = Instant::now();
         if self.position.micro_batches == 0 {
-            self.losses = MeanLoss::new(device)?;
+            self.losses.begin()?;
         }
         let first = usize::try_from(self.position.micro_batches).unwrap_or(usize::MAX);
         let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);

@@ -19,7 +19,7 @@ const LOOK_EVERY: u64 = 10;
 /// The hooks of one attempt at a step of a run.
 #[derive(Debug)]
 pub(super) struct StepWatch {
-    /// The loss of each batch of the step, complete once all gradients exist.
+    /// The loss of each batch of the step, complete and finite once all gradients exist.
     pub(super) losses: Vec<Tensor>,
     num_batches: usize,
     /// Optimizer steps done.
@@ -90,6 +90,8 @@ impl StepHooks for StepWatch {
     fn before_update(&mut self, learner: &Learner) -> Result<()> {
         for loss in &mut self.losses {
             *loss = mul_scalar(loss, self.num_batches as f64)?;
+            // A non-finite loss counts as 0, as its update is skipped.
+            let _finite = loss.f_nan_to_num_(0.0, 0.0, 0.0)?;
         }
         self.planted.gradients(&learner.optimizer)
     }
