@@ -249,6 +249,14 @@ pub fn allocated_bytes(device: Device) -> u64 {
     }
 }
 
+/// Bytes that this process's allocator holds from the driver of a GPU; 0 for the CPU.
+pub fn reserved_bytes(device: Device) -> u64 {
+    match device {
+        Device::Cuda(n) => cuda::memory(n).unwrap_or_default().reserved_bytes,
+        _ => 0,
+    }
+}
+
 /// The bytes that NVML reports for this process and for all processes.
 ///
 /// # Errors

@@ -58,8 +58,11 @@ fn entry(
 ) -> Entry {
     let now = OffsetDateTime::now_utc();
     let (hour, minute, second) = now.to_hms();
-    // The process's own bytes at the end of the run, which are the peak if nothing was released.
-    let total_bytes = device::bytes_in_use(on).ok().and_then(|it| it.process);
+    // What the process holds beside the allocator, and the most that the allocator has held.
+    let process = device::bytes_in_use(on).ok().and_then(|it| it.process);
+    let beside = process.map(|bytes| bytes.0.saturating_sub(device::reserved_bytes(on)));
+    let peak = summary.memory.peak_reserved_bytes;
+    let total_bytes = beside.zip(peak).map(|(beside, peak)| beside + peak);
     Entry {
         schema_version: SCHEMA_VERSION,
         // RFC 3339. The feature of `time` for this format would pull in a macro crate.
@@ -71,7 +74,7 @@ fn entry(
         measured: Measured {
             allocated_bytes: summary.memory.peak_allocated_bytes,
             reserved_bytes: summary.memory.peak_reserved_bytes,
-            total_bytes: total_bytes.map(|bytes| bytes.0),
+            total_bytes,
             images_per_second: summary.throughput.images_per_second,
         },
         steps: summary.steps,
