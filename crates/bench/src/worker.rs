@@ -29,10 +29,8 @@ const TORCH: &str = "2.11.";
 
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
-/// The settings of allocators that Snug uses: in RAM, pages freed by one step are kept for the next; on a
-/// GPU, segments expand.
-const ALLOCATORS: [(&str, &str); 4] = [
-    ("PYTORCH_ALLOC_CONF", "expandable_segments:True"),
+/// The settings of glibc's malloc that Snug uses: pages freed by one step are kept for the next.
+const MALLOC: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "1073741824"),
     ("MALLOC_TRIM_THRESHOLD_", "17179869184"),
     ("MALLOC_TOP_PAD_", "67108864"),
@@ -284,7 +282,7 @@ fn command(programs: &Programs, who: Implementation) -> Result<(Command, PathBuf
         };
     }
     if who == Implementation::PytorchEagerMalloc {
-        command.envs(ALLOCATORS);
+        command.envs(MALLOC);
     }
     Ok((command, python.clone()))
 }

@@ -52,7 +52,7 @@ auto containing(Blocks& blocks, const void* pointer) {
 }
 
 // Counts memory of a device as held, unless it is refused.
-bool may_take(Memory& all, int device, size_t bytes) {
+bool take(Memory& all, int device, size_t bytes, size_t asked) {
   const uint64_t number = ++all.allocations;
   const bool planted = settings().fail_first && number >= settings().fail_first &&
                        number < settings().fail_first + settings().fail_count;
@@ -62,7 +62,13 @@ bool may_take(Memory& all, int device, size_t bytes) {
     return false;
   }
   held += bytes;
+  journal("allocate %zu device %d held %zu asked %zu", bytes, device, held, asked);
   return true;
+}
+
+void give_back(Memory& all, int device, size_t bytes, size_t asked) {
+  all.held[device] -= bytes;
+  journal("free %zu device %d held %zu asked %zu", bytes, device, all.held[device], asked);
 }
 
 }  // namespace
@@ -76,14 +82,13 @@ Status device_malloc(void** out, size_t bytes) {
   const std::lock_guard<std::mutex> guard(all.lock);
   const int device = current_card();
   const size_t size = (bytes + kGranularity - 1) / kGranularity * kGranularity;
-  if (!may_take(all, device, size)) return kOutOfMemory;
+  if (!take(all, device, size, bytes)) return kOutOfMemory;
   void* pointer = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pointer == MAP_FAILED) {
-    all.held[device] -= size;
+    give_back(all, device, size, bytes);
     return kOutOfMemory;
   }
   all.blocks[reinterpret_cast<uintptr_t>(pointer)] = {size, bytes, device};
-  journal("allocate %zu device %d held %zu asked %zu", size, device, all.held[device], bytes);
   *out = pointer;
   return kSuccess;
 }
@@ -95,10 +100,9 @@ Status device_free(void* pointer) {
   const auto it = all.blocks.find(reinterpret_cast<uintptr_t>(pointer));
   if (it == all.blocks.end()) return kInvalidValue;
   const Block block = it->second;
-  all.held[block.device] -= block.bytes;
   munmap(pointer, block.bytes);
   all.blocks.erase(it);
-  journal("free %zu device %d held %zu asked %zu", block.bytes, block.device, all.held[block.device], block.asked);
+  give_back(all, block.device, block.bytes, block.asked);
   return kSuccess;
 }
 
@@ -123,16 +127,13 @@ Status free_addresses(void* pointer, size_t bytes) {
 Status take_pages(int device, size_t bytes) {
   auto& all = memory();
   const std::lock_guard<std::mutex> guard(all.lock);
-  if (!may_take(all, device, bytes)) return kOutOfMemory;
-  journal("allocate %zu device %d held %zu asked %zu", bytes, device, all.held[device], bytes);
-  return kSuccess;
+  return take(all, device, bytes, bytes) ? kSuccess : kOutOfMemory;
 }
 
 void return_pages(int device, size_t bytes) {
   auto& all = memory();
   const std::lock_guard<std::mutex> guard(all.lock);
-  all.held[device] -= bytes;
-  journal("free %zu device %d held %zu asked %zu", bytes, device, all.held[device], bytes);
+  give_back(all, device, bytes, bytes);
 }
 
 Status host_malloc(void** out, size_t bytes) {

@@ -224,8 +224,7 @@ impl CachingAllocator {
 
     /// The free block that PyTorch takes for `size` bytes, out of its pool.
     fn take_best_fit(&mut self, size: u64, is_small: bool) -> Option<usize> {
-        let pool = self.pool(is_small);
-        let mut at = pool.first_of(size);
+        let mut at = self.pool(is_small).first_of(size);
         if self.segments == Segments::Expandable {
             at = self.most_bounded(at, is_small);
         }

@@ -9,6 +9,10 @@ use super::*;
 const KIB: u64 = Bytes::KIB;
 const MIB: u64 = Bytes::MIB;
 
+fn fixed(cap_bytes: Option<u64>) -> CachingAllocator {
+    CachingAllocator::new(Segments::Fixed, cap_bytes)
+}
+
 /// Allocated and reserved bytes.
 fn figures(allocator: &CachingAllocator) -> (u64, u64) {
     (allocator.allocated_bytes(), allocator.reserved_bytes())
@@ -35,7 +39,7 @@ fn one_tensor() {
         (12 * MIB, 12 * MIB, 12 * MIB),
         (12 * MIB + 1, 12 * MIB + 512, 14 * MIB),
     ] {
-        let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+        let mut allocator = fixed(None);
         let id = allocator.allocate(bytes).unwrap();
         assert_eq!(figures(&allocator), (allocated, reserved), "{bytes} bytes");
         allocator.free(id);
@@ -52,7 +56,7 @@ fn one_tensor() {
 
 #[test]
 fn small_tensors_share_a_segment_to_the_last_block() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     // These fill 2 MiB with blocks of 512 bytes.
     for _ in 0..4096 {
         allocator.allocate(4).unwrap();
@@ -64,7 +68,7 @@ fn small_tensors_share_a_segment_to_the_last_block() {
 
 #[test]
 fn middle_sizes_share_a_segment_of_20_mib() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     for (mebibytes, allocated, reserved) in [
         (9, 9, 20),
         (9, 18, 20),
@@ -81,7 +85,7 @@ fn middle_sizes_share_a_segment_of_20_mib() {
 
 #[test]
 fn pools_do_not_mix() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let large = allocator.allocate(20 * MIB).unwrap();
     allocator.free(large);
     allocator.allocate(512).unwrap();
@@ -94,7 +98,7 @@ fn pools_do_not_mix() {
 
 #[test]
 fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let mut ids: Vec<_> = [30, 12, 12, 16]
         .map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap())
         .into();
@@ -114,7 +118,7 @@ fn the_smallest_fit_is_taken_and_then_the_lowest_address() {
 #[test]
 fn there_is_no_limit_to_how_much_larger_a_reused_block_is() {
     // Only `max_split_size_mb` sets such a limit.
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let huge = allocator.allocate(4096 * MIB).unwrap();
     allocator.free(huge);
     allocator.allocate(MIB + 512).unwrap();
@@ -133,7 +137,7 @@ fn free_neighbours_merge() {
         [2, 0, 1],
         [2, 1, 0],
     ] {
-        let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+        let mut allocator = fixed(None);
         let mut ids = [6, 6, 8].map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap());
         assert_eq!(figures(&allocator), (20 * MIB, 20 * MIB));
         for place in order {
@@ -147,7 +151,7 @@ fn free_neighbours_merge() {
 
 #[test]
 fn neighbouring_segments_do_not_merge() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let ids = [10, 10].map(|mebibytes| allocator.allocate(mebibytes * MIB).unwrap());
     for id in ids {
         allocator.free(id);
@@ -159,7 +163,7 @@ fn neighbouring_segments_do_not_merge() {
 #[test]
 fn fragmentation_reserves_more_than_it_allocates() {
     // The tensors grow: each is just too large for the block that was freed.
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     for mebibytes in [10, 12, 14, 16] {
         let id = allocator.allocate(mebibytes * MIB).unwrap();
         allocator.free(id);
@@ -170,7 +174,7 @@ fn fragmentation_reserves_more_than_it_allocates() {
 
 #[test]
 fn a_full_device_gives_up_its_cache_before_it_fails() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, Some(64 * MIB));
+    let mut allocator = fixed(Some(64 * MIB));
     let kept = allocator.allocate(4 * MIB).unwrap(); // a segment of 20 MiB
     let freed = allocator.allocate(30 * MIB).unwrap();
     let small = allocator.allocate(KIB).unwrap();
@@ -204,7 +208,7 @@ fn a_full_device_gives_up_its_cache_before_it_fails() {
 
 #[test]
 fn a_failure_empties_the_cache_too() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, Some(40 * MIB));
+    let mut allocator = fixed(Some(40 * MIB));
     let id = allocator.allocate(30 * MIB).unwrap();
     allocator.free(id);
     let error = allocator.allocate(50 * MIB - 1).unwrap_err();
@@ -219,39 +223,23 @@ fn a_failure_empties_the_cache_too() {
 
 #[test]
 fn a_segment_may_fill_the_cap_but_not_pass_it() {
-    assert!(
-        CachingAllocator::new(Segments::Fixed, Some(20 * MIB))
-            .allocate(2 * MIB)
-            .is_ok()
-    );
-    assert!(
-        CachingAllocator::new(Segments::Fixed, Some(20 * MIB - 1))
-            .allocate(2 * MIB)
-            .is_err()
-    );
-    assert!(
-        CachingAllocator::new(Segments::Fixed, Some(0))
-            .allocate(1)
-            .is_err()
-    );
-    assert!(
-        CachingAllocator::new(Segments::Fixed, Some(0))
-            .allocate(0)
-            .is_ok()
-    );
+    assert!(fixed(Some(20 * MIB)).allocate(2 * MIB).is_ok());
+    assert!(fixed(Some(20 * MIB - 1)).allocate(2 * MIB).is_err());
+    assert!(fixed(Some(0)).allocate(1).is_err());
+    assert!(fixed(Some(0)).allocate(0).is_ok());
 }
 
 #[test]
 fn absurd_requests_are_errors() {
     for cap in [None, Some(u64::MAX), Some(MIB)] {
-        let mut allocator = CachingAllocator::new(Segments::Fixed, cap);
+        let mut allocator = fixed(cap);
         for bytes in [u64::MAX, u64::MAX - 511, 1 << 63, 1 << 60] {
             let error = allocator.allocate(bytes).unwrap_err();
             assert_eq!(error.requested_bytes, bytes);
         }
     }
     // The largest request that PyTorch considers takes everything.
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let all = allocator.allocate((1 << 60) - 1).unwrap();
     assert_eq!(figures(&allocator), (1 << 60, 1 << 60));
     assert!(allocator.allocate(1).is_err());
@@ -261,7 +249,7 @@ fn absurd_requests_are_errors() {
 
 #[test]
 fn peaks_last_until_they_are_reset() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     let id = allocator.allocate(14 * MIB).unwrap();
     allocator.free(id);
     allocator.empty_cache();
@@ -275,7 +263,7 @@ fn peaks_last_until_they_are_reset() {
 
 #[test]
 fn ids_of_nothing_free_nothing() {
-    let mut allocator = CachingAllocator::new(Segments::Fixed, None);
+    let mut allocator = fixed(None);
     allocator.allocate(1).unwrap();
     allocator.free(BlockId::default());
     allocator.free(BlockId(Some(1))); // the free rest of the segment
