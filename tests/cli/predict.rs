@@ -134,7 +134,7 @@ fn unusable_inputs_are_named() {
         run.complaint().to_owned()
     };
     insta::assert_snapshot!(refused(&["--input", "none"]), @r"
-    error: `none` holds no PNG or JPEG image
+    error: `none` holds no image (PNG, JPEG, TIFF, BMP, WebP or GIF)
     hint: name an image, or the folder that holds the images
     ");
     insta::assert_snapshot!(refused(&["--input", "nowhere"]), @r"

@@ -96,8 +96,8 @@ fn folders_without_data() {
     std::fs::create_dir_all(sandbox.path("none/train/masks")).unwrap();
     std::fs::create_dir_all(sandbox.path("other/pictures")).unwrap();
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "none"]), @r"
-    error: no images (PNG or JPEG) in `none/train/images` (it is empty)
-    hint: image files must end in .png, .jpg or .jpeg
+    error: no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `none/train/images` (it is empty)
+    hint: image files must end in .png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp, .gif
     ");
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "other"]), @r"
     error: `other` contains neither `train/images` nor `images` (found `pictures`)

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::decode::ENDINGS;
+
 /// Why data could not be found, read or written. Sizes are (height, width).
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -24,8 +26,8 @@ pub enum DataError {
         /// Some names of what it contains instead.
         found: Vec<String>,
     },
-    /// A folder for images contains no PNG or JPEG file.
-    #[error("no images (PNG or JPEG) in `{}`{}", path.display(), listing(found))]
+    /// A folder for images contains no file with an ending of [`ENDINGS`].
+    #[error("no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `{}`{}", path.display(), listing(found))]
     NoImages {
         /// The folder.
         path: PathBuf,
@@ -69,9 +71,9 @@ pub enum DataError {
         /// The other.
         second: PathBuf,
     },
-    /// The mask is not a PNG file, judging by its name or its first bytes.
-    #[error("mask `{}` is not a PNG file", path.display())]
-    MaskNotPng {
+    /// The mask's format does not keep values, judging by its name or its content.
+    #[error("mask `{}` is not in a lossless format (PNG, TIFF, BMP, GIF or lossless WebP)", path.display())]
+    MaskFormat {
         /// The mask.
         path: PathBuf,
     },
@@ -95,11 +97,11 @@ pub enum DataError {
         /// The mask.
         mask: PathBuf,
         /// Up to eight of the values in it, ascending.
-        found: Vec<u16>,
+        found: Vec<u32>,
         /// Number of different values.
         distinct: usize,
         /// The highest value.
-        max: u16,
+        max: u32,
         /// Requested number of classes.
         classes: usize,
     },
@@ -108,10 +110,48 @@ pub enum DataError {
     MaskColours {
         /// The mask.
         mask: PathBuf,
-        /// Up to eight of its colours, RGB at the file's own bit depth.
-        found: Vec<[u16; 3]>,
+        /// Up to eight of its colours, RGB.
+        found: Vec<[u8; 3]>,
         /// Requested number of classes.
         classes: usize,
+    },
+    /// The mask has values that are not whole numbers from 0.
+    #[error("mask `{}`: expected whole numbers from 0, found {found}", mask.display())]
+    MaskFractions {
+        /// The mask.
+        mask: PathBuf,
+        /// One of the values.
+        found: f32,
+    },
+    /// The file has a number of channels that is neither gray nor RGB.
+    #[error("`{}` has {channels} channels: expected 1 (gray) or 3 (RGB), or one more for alpha", path.display())]
+    Channels {
+        /// The file.
+        path: PathBuf,
+        /// Its channels, with alpha if it has one.
+        channels: usize,
+    },
+    /// The image has floats outside 0 to 1, and nothing says which of them are black and white.
+    #[error("`{}` has the value {found}: without a range, values must be between 0 and 1", path.display())]
+    NoRange {
+        /// The image.
+        path: PathBuf,
+        /// One of the values.
+        found: f32,
+    },
+    /// The file has none of the formats that are read.
+    #[error("`{}` is not a PNG, JPEG, TIFF, BMP, WebP or GIF file", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is sound, but has something that is not read.
+    #[error("`{}` cannot be read: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        what: String,
     },
     /// The file exists but cannot be decoded.
     #[error("`{}` is truncated or corrupt: {reason}", path.display())]
@@ -194,7 +234,7 @@ impl DataError {
                       or `images/` (or `imgs/`) next to `masks/`";
         Some(match self {
             Self::FolderMissing { .. } | Self::UnknownLayout { .. } => layout.to_owned(),
-            Self::NoImages { .. } => "image files must end in .png, .jpg or .jpeg".to_owned(),
+            Self::NoImages { .. } => format!("image files must end in .{}", ENDINGS.join(", .")),
             Self::TooFewToSplit { .. } => {
                 "add images, or a `val` folder next to `train`".to_owned()
             }
@@ -203,8 +243,8 @@ impl DataError {
                 "the mask of `STEM.png` or `STEM.jpg` must be `STEM_mask.png` or `STEM.png` in the folder of masks".to_owned()
             }
             Self::DuplicateStem { .. } => "remove or rename one of them".to_owned(),
-            Self::MaskNotPng { .. } => {
-                "save masks as PNG: JPEG changes the values along every edge".to_owned()
+            Self::MaskFormat { .. } => {
+                "save masks as PNG: JPEG and lossy WebP change the values along every edge".to_owned()
             }
             Self::MaskSize { .. } => {
                 "a mask must have one pixel for each pixel of its image".to_owned()
@@ -215,6 +255,13 @@ impl DataError {
             Self::MaskColours { .. } => {
                 "save the class of each pixel as a gray level or a palette index, not as a colour".to_owned()
             }
+            Self::MaskFractions { .. } => {
+                "save classes as integers; threshold a probability map first".to_owned()
+            }
+            Self::Channels { .. } | Self::Unsupported { .. } | Self::UnknownFormat { .. } => {
+                "save it as gray or RGB, in a PNG or an uncompressed TIFF".to_owned()
+            }
+            Self::NoRange { .. } => "save it with 8 or 16 bits, or with values from 0 to 1".to_owned(),
             Self::Corrupt { .. } => "open it in an image viewer; copy or export it again".to_owned(),
             Self::TooLarge { .. } => "cut it into tiles".to_owned(),
             Self::OutputNotEmpty { .. } => "name a new folder: nothing is overwritten".to_owned(),
@@ -224,10 +271,13 @@ impl DataError {
     }
 }
 
-fn values_hint(found: &[u16], distinct: usize, max: u16, classes: usize) -> String {
+fn values_hint(found: &[u32], distinct: usize, max: u32, classes: usize) -> String {
     let complete = distinct == found.len();
-    if complete && found.iter().all(|&v| v == 0 || v == 255) {
-        return "a mask of 0 and 255 has one class: pass `--classes 1`".to_owned();
+    if classes <= 1 && distinct == 1 {
+        return "if all of it is foreground, save it as 255".to_owned();
+    }
+    if max >= 64 && matches!(found, [_] | [0, _]) {
+        return format!("a mask of 0 and {max} has one class: pass `--classes 1`");
     }
     let without_255 = found
         .iter()
@@ -235,11 +285,11 @@ fn values_hint(found: &[u16], distinct: usize, max: u16, classes: usize) -> Stri
         .max()
         .copied()
         .unwrap_or(0);
-    if complete && classes > 1 && max == 255 && usize::from(without_255) < classes {
+    if complete && classes > 1 && max == 255 && (without_255 as usize) < classes {
         return "255 is often an ignore label, which is not supported: give those pixels a class"
             .to_owned();
     }
-    if max < 64 && usize::from(max) + 1 == distinct {
+    if max < 64 && max as usize + 1 == distinct {
         return format!("if these are class indices, pass `--classes {distinct}`");
     }
     if distinct <= 64 {
@@ -259,7 +309,7 @@ fn expected(classes: usize) -> String {
     }
 }
 
-fn numbers(values: &[u16]) -> String {
+fn numbers(values: &[u32]) -> String {
     values
         .iter()
         .map(ToString::to_string)
@@ -267,7 +317,7 @@ fn numbers(values: &[u16]) -> String {
         .join(", ")
 }
 
-fn colours(values: &[[u16; 3]]) -> String {
+fn colours(values: &[[u8; 3]]) -> String {
     let text: Vec<_> = values
         .iter()
         .map(|[r, g, b]| format!("({r}, {g}, {b})"))

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::cache::Cache;
+use super::decode::{self, ImageRule};
 use super::folder::Pair;
-use super::{DataError, decode, resize, synth};
+use super::{DataError, resize, synth};
 
 /// Default limit of memory for a source's decoded samples: 512 MiB.
 pub const DEFAULT_CACHE_BYTES: u64 = 512 << 20;
@@ -93,9 +94,13 @@ impl FolderSource {
             mask: mask_path,
             ..
         } = &self.pairs[index];
-        let image = decode::image(image_path)?;
-        let mask = decode::mask(mask_path, self.classes)?;
+        let image = decode::image(image_path, &ImageRule::default())?;
+        let mut mask = decode::mask(mask_path, self.classes)?;
         let size = (image.height, image.width);
+        // Some programs draw masks on the pixels as stored, and not as viewers show them.
+        if (mask.height, mask.width) != size && (mask.height, mask.width) == image.origin.raw_size {
+            mask = mask.turned(image.origin.orientation);
+        }
         if (mask.height, mask.width) != size {
             return Err(mask_size(
                 mask_path,

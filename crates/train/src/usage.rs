@@ -121,7 +121,7 @@ pub enum UsageError {
         mask: PathBuf,
     },
     /// A folder without images.
-    #[error("`{folder}` holds no PNG or JPEG image")]
+    #[error("`{folder}` holds no image (PNG, JPEG, TIFF, BMP, WebP or GIF)")]
     NoImages {
         /// The folder.
         folder: PathBuf,

@@ -1,150 +1,148 @@
-//! Reads masks: which values they may hold, and which class each value means.
+//! Reads masks: which labels they may hold, and which class each label means.
 
 use std::path::Path;
 
-use super::png_values::{Values, read as read_png};
-use super::{Decoded, read};
+use super::Decoded;
+use super::labels::{LabelKind, Labels, labels};
 use crate::DataError;
 
 /// Number of values shown in an error.
 const MAX_NAMED: usize = 8;
-/// Out of 255. Antialiased edges have few pixels, so most pixels of a smooth binary mask
-/// that are not black are at least this bright.
-const BRIGHT: u16 = 224;
+/// Smooth edges are at most one of this many pixels.
+const SMOOTH_SHARE: usize = 4;
 
-/// The mask at `path` as classes `[H, W]`.
+/// The mask at `path` as classes `[H, W]`, upright. It is a PNG, TIFF, BMP, GIF or lossless WebP
+/// file.
 ///
-/// With `classes` 0 or 1 the mask is binary and split at half of white, like
-/// `convert("L") > 127`. It may hold 0 and 255 or 0 and 1, or smooth edges between black
-/// and white. If it has a palette, the black and white entries count, or else the indices
-/// 0 and 1. With more classes each value is the index of a class, 0 to `classes - 1`.
-/// Colour channels must be equal; alpha is dropped.
+/// With `classes` 0 or 1 the mask is binary. It holds two values, of which the higher is the
+/// foreground, or smooth edges between black and white, which are split at half of white, like
+/// `convert("L") > 127`. If it has one value, 0 is background, and 1, 255 and white are foreground.
+/// If its palette is gray, the gray levels count, or else the indices. With more classes each value
+/// is the index of a class, 0 to `classes - 1`. Colour channels must be equal; alpha is dropped,
+/// unless nothing else differs between pixels.
 ///
 /// # Errors
-/// [`DataError::MaskNotPng`], [`DataError::MaskValues`],
-/// [`DataError::MaskColours`], or as [`image`](super::image).
+/// [`DataError::MaskValues`], [`DataError::MaskColours`], or as [`labels`](super::labels()).
 pub fn mask(path: &Path, classes: usize) -> Result<Decoded, DataError> {
-    let bytes = read(path)?;
-    // The first bytes of a PNG. A shorter file with the right name is a truncated PNG.
-    let signature = *b"\x89PNG\r\n\x1a\n";
-    if !bytes.is_empty() && !bytes.starts_with(&signature[..bytes.len().min(8)]) {
-        return Err(DataError::MaskNotPng {
-            path: path.to_owned(),
-        });
+    let mut labels = labels(path)?;
+    if labels.kind == LabelKind::Colour {
+        return Err(coloured(path, &labels.values, classes));
     }
-    let mut values = read_png(path, &bytes)?;
-    flatten(path, &mut values, classes)?;
-    let (height, width) = (values.height, values.width);
     let pixels = if classes <= 1 {
-        binary(path, values)
+        by_brightness(&mut labels);
+        binary(&labels)
     } else {
-        indexed(path, &values, classes)
+        indexed(&labels.values, classes)
     };
     Ok(Decoded {
-        pixels: pixels?,
-        height,
-        width,
+        pixels: pixels.ok_or_else(|| refused(path, labels.values, classes))?,
+        height: labels.height,
+        width: labels.width,
+        origin: labels.origin,
+        transparent: false,
+        non_finite: 0,
     })
 }
 
-/// Reduces the mask to one channel.
-fn flatten(path: &Path, values: &mut Values, classes: usize) -> Result<(), DataError> {
-    let channels = values.channels;
-    if channels >= 3 {
-        let mut found: Vec<[u16; 3]> = Vec::new();
-        for pixel in values.samples.chunks_exact(channels) {
-            let colour = [pixel[0], pixel[1], pixel[2]];
-            if colour != [pixel[0]; 3] && !found.contains(&colour) {
-                found.push(colour);
-                if found.len() == MAX_NAMED {
-                    break;
-                }
-            }
-        }
-        if !found.is_empty() {
-            return Err(DataError::MaskColours {
-                mask: path.to_owned(),
-                found,
-                classes,
-            });
-        }
-    }
-    if channels > 1 {
-        values.samples = values.samples.iter().step_by(channels).copied().collect();
-        values.channels = 1;
-    }
-    Ok(())
-}
-
-fn indexed(path: &Path, values: &Values, classes: usize) -> Result<Vec<u8>, DataError> {
-    let class = |&value: &u16| {
+fn indexed(values: &[u32], classes: usize) -> Option<Vec<u8>> {
+    let class = |&value: &u32| {
         u8::try_from(value)
             .ok()
             .filter(|&value| usize::from(value) < classes)
     };
-    let pixels: Option<Vec<u8>> = values.samples.iter().map(class).collect();
-    pixels.ok_or_else(|| refused(path, &values.samples, classes))
+    values.iter().map(class).collect()
 }
 
-fn binary(path: &Path, mut values: Values) -> Result<Vec<u8>, DataError> {
-    if let Some(palette) = values.palette.take() {
-        by_brightness(&mut values, &palette);
-    }
-    if values.samples.iter().all(|&value| value <= 1) {
-        return Ok(values
-            .samples
-            .iter()
-            .map(|&value| u8::from(value == 1))
-            .collect());
-    }
-    // Scales low and high bit depths to 255.
-    let scale = |value: u16| {
-        let scaled = u32::from(value) * 255 / u32::from(values.highest);
-        u16::try_from(scaled).unwrap_or(u16::MAX)
+/// Replaces indices by gray levels if every used colour is gray, because some programs put white
+/// first, or store gray levels in the order in which they occur.
+fn by_brightness(labels: &mut Labels) {
+    let LabelKind::Palette(palette) = &labels.kind else {
+        return;
     };
-    let (mut lit, mut bright) = (0_usize, 0_usize);
-    for value in values.samples.iter().map(|&value| scale(value)) {
-        lit += usize::from(value > 0);
-        bright += usize::from(value >= BRIGHT);
-    }
-    if bright * 2 < lit {
-        return Err(refused(path, &values.samples, 1));
-    }
-    Ok(values
-        .samples
-        .iter()
-        .map(|&value| u8::from(scale(value) > 127))
-        .collect())
-}
-
-/// Replaces indices by brightness if every used colour is black or white, because some
-/// programs put white first.
-fn by_brightness(values: &mut Values, palette: &[[u8; 3]]) {
-    let brightness = |index: u16| match palette.get(usize::from(index)) {
-        Some([0, 0, 0]) => Some(0),
-        Some([255, 255, 255]) => Some(255),
+    let level = |index: &u32| match palette.get(*index as usize) {
+        Some(&[r, g, b, _]) if r == g && g == b => Some(u32::from(r)),
         _ => None,
     };
-    let converted: Option<Vec<u16>> = values.samples.iter().map(|&i| brightness(i)).collect();
-    if let Some(samples) = converted {
-        values.samples = samples;
+    if let Some(levels) = labels.values.iter().map(level).collect() {
+        labels.values = levels;
+        labels.kind = LabelKind::Gray;
+        labels.highest = u8::MAX.into();
     }
-    values.highest = 255;
 }
 
-fn refused(path: &Path, samples: &[u16], classes: usize) -> DataError {
-    let mut seen = vec![false; 1 << 16];
-    for &value in samples {
-        seen[usize::from(value)] = true;
+fn binary(labels: &Labels) -> Option<Vec<u8>> {
+    let (values, white) = (&labels.values, labels.highest);
+    let low = values.iter().copied().min()?;
+    let high = values.iter().copied().max()?;
+    let split = |is_lit: &dyn Fn(u32) -> bool| {
+        let classes = values.iter().map(|&value| u8::from(is_lit(value)));
+        Some(classes.collect())
+    };
+    if low == high {
+        let is_known = low == 0 || low == 1 || low == u8::MAX.into() || low == white;
+        return is_known.then(|| vec![u8::from(low > 0); values.len()]);
     }
-    let distinct: Vec<u16> = (0..=u16::MAX)
-        .filter(|&value| seen[usize::from(value)])
-        .collect();
+    if values.iter().all(|&value| value == low || value == high) {
+        return split(&|value| value == high);
+    }
+    let is_smooth = matches!(labels.kind, LabelKind::Gray | LabelKind::Alpha)
+        && (low, high) == (0, white)
+        && has_smooth_edges(labels);
+    // Half of white, at 8 bits.
+    is_smooth
+        .then(|| split(&|value| u64::from(value) * 255 / u64::from(white) > 127))
+        .flatten()
+}
+
+/// Whether the values between black and white are edges that were smoothed: they are few, and most
+/// of them lie on a slope, with a darker and a brighter neighbour. In a map of labels, or around an
+/// object that has a border of its own, most have neighbours of the same value.
+fn has_smooth_edges(labels: &Labels) -> bool {
+    let (height, width) = (labels.height, labels.width);
+    let (mut between, mut on_slope) = (0_usize, 0_usize);
+    for (at, &value) in labels.values.iter().enumerate() {
+        if value == 0 || value == labels.highest {
+            continue;
+        }
+        let (y, x) = (at / width, at % width);
+        let rows = y.saturating_sub(1)..(y + 2).min(height);
+        let columns = x.saturating_sub(1)..(x + 2).min(width);
+        let near = || {
+            rows.clone()
+                .flat_map(|y| &labels.values[y * width..][columns.clone()])
+        };
+        between += 1;
+        on_slope += usize::from(near().any(|&it| it < value) && near().any(|&it| it > value));
+    }
+    between * SMOOTH_SHARE <= labels.values.len() && on_slope * 2 > between
+}
+
+fn refused(path: &Path, mut values: Vec<u32>, classes: usize) -> DataError {
+    values.sort_unstable();
+    values.dedup();
     DataError::MaskValues {
         mask: path.to_owned(),
-        found: distinct.iter().copied().take(MAX_NAMED).collect(),
-        distinct: distinct.len(),
-        max: distinct.last().copied().unwrap_or(0),
+        found: values.iter().copied().take(MAX_NAMED).collect(),
+        distinct: values.len(),
+        max: values.last().copied().unwrap_or(0),
+        classes,
+    }
+}
+
+fn coloured(path: &Path, colours: &[u32], classes: usize) -> DataError {
+    let mut found: Vec<[u8; 3]> = Vec::new();
+    for colour in colours {
+        let [_, r, g, b] = colour.to_be_bytes();
+        if (r != g || g != b) && !found.contains(&[r, g, b]) {
+            found.push([r, g, b]);
+        }
+        if found.len() == MAX_NAMED {
+            break;
+        }
+    }
+    DataError::MaskColours {
+        mask: path.to_owned(),
+        found,
         classes,
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::DataError;
+use super::{DataError, decode};
 
 /// Number of names shown in an error.
 const MAX_NAMED: usize = 5;
@@ -19,9 +19,9 @@ const MAX_NAMED: usize = 5;
 pub struct Pair {
     /// File name of the image without its extension.
     pub stem: String,
-    /// The image, PNG or JPEG.
+    /// The image, a file that [`decode::image`](decode::image()) reads.
     pub image: PathBuf,
-    /// The mask, PNG.
+    /// The mask, a file that [`decode::mask`](decode::mask()) reads.
     pub mask: PathBuf,
 }
 
@@ -135,8 +135,10 @@ fn pairs(dir: &Path, notes: &mut Vec<String>) -> Result<Vec<Pair>, DataError> {
             .remove(&format!("{stem}_mask"))
             .or_else(|| masks.remove(&stem))
         {
-            Some(mask) if is(&mask, &["png"]) => pairs.push(Pair { stem, image, mask }),
-            Some(path) => return Err(DataError::MaskNotPng { path }),
+            Some(mask) if is(&mask, &decode::ENDINGS) && !is(&mask, &["jpg", "jpeg"]) => {
+                pairs.push(Pair { stem, image, mask });
+            }
+            Some(path) => return Err(DataError::MaskFormat { path }),
             None => without.push(file_name(&image)),
         }
     }
@@ -167,7 +169,7 @@ fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
     let mut images = BTreeMap::new();
     for path in files(dir)?
         .into_iter()
-        .filter(|path| is(path, &["png", "jpg", "jpeg"]))
+        .filter(|path| is(path, &decode::ENDINGS))
     {
         let stem = stem(&path);
         if let Some(first) = images.insert(stem.clone(), path.clone()) {

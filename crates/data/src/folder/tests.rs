@@ -153,16 +153,19 @@ fn a_missing_folder_is_named() {
 
 #[test]
 fn an_error_about_missing_images_lists_the_folder() {
-    let (text, hint) = refusal(&tree(&["images/a.tif", "images/b.tif", "masks/a.png"]));
+    let (text, hint) = refusal(&tree(&["images/a.txt", "images/b.psd", "masks/a.png"]));
     assert_eq!(
         text,
-        "no images (PNG or JPEG) in `DIR/images` (found `a.tif`, `b.tif`)"
+        "no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `DIR/images` (found `a.txt`, `b.psd`)"
     );
-    assert_eq!(hint, "image files must end in .png, .jpg or .jpeg");
+    assert_eq!(
+        hint,
+        "image files must end in .png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp, .gif"
+    );
     let dir = tree(&["images/.keep", "masks/a.png"]);
     assert_eq!(
         refusal(&dir).0,
-        "no images (PNG or JPEG) in `DIR/images` (it is empty)"
+        "no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `DIR/images` (it is empty)"
     );
 }
 
@@ -181,12 +184,15 @@ fn missing_masks_are_named_up_to_five_and_counted() {
 }
 
 #[test]
-fn a_mask_that_is_not_a_png_is_refused() {
+fn a_mask_in_a_lossy_format_is_refused() {
     let (text, hint) = refusal(&tree(&["images/a.png", "masks/a_mask.jpg"]));
-    assert_eq!(text, "mask `DIR/masks/a_mask.jpg` is not a PNG file");
+    assert_eq!(
+        text,
+        "mask `DIR/masks/a_mask.jpg` is not in a lossless format (PNG, TIFF, BMP, GIF or lossless WebP)"
+    );
     assert_eq!(
         hint,
-        "save masks as PNG: JPEG changes the values along every edge"
+        "save masks as PNG: JPEG and lossy WebP change the values along every edge"
     );
 }
 
@@ -295,4 +301,29 @@ fn a_source_resizes_checks_and_caches() {
         error.hint().unwrap(),
         "a mask must have one pixel for each pixel of its image"
     );
+}
+
+#[test]
+fn a_mask_drawn_on_the_stored_pixels_is_turned_like_its_image() {
+    let dir = tree(&[]);
+    let [image, mask] = ["a.png", "a_mask.png"].map(|name| dir.path().join(name));
+    let pixels = vec![0, 255, 0, 0, 255, 255, 0, 0];
+    // Orientation 6: viewers turn it clockwise, to 4 pixels high and 2 wide.
+    let mut info = png::Info::with_size(4, 2);
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    info.exif_metadata = Some(exif[..].into());
+    let mut bytes = Vec::new();
+    let encoder = png::Encoder::with_info(&mut bytes, info).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&pixels).unwrap();
+    writer.finish().unwrap();
+    fs::write(&image, bytes).unwrap();
+    let drawn = image::GrayImage::from_raw(4, 2, pixels).unwrap();
+    drawn.save(&mask).unwrap();
+    let stem = "a".to_owned();
+    let source = FolderSource::new(vec![Pair { stem, image, mask }], 1, 4, 2);
+    let sample = source.load(0).unwrap();
+    assert_eq!(sample.mask, [1, 0, 1, 1, 0, 0, 0, 0]);
+    let gray: Vec<u8> = sample.image.iter().step_by(3).map(|it| it / 255).collect();
+    assert_eq!(gray, sample.mask);
 }

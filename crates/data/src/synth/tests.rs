@@ -96,7 +96,7 @@ fn a_written_folder_is_read_back_as_the_same_pages() {
     let mut seen = HashSet::new();
     for (i, (pair, seed)) in pairs.enumerate() {
         let drawn = page(seed, if i < 3 { i as u64 } else { i as u64 - 3 }, 32, 48);
-        let image = decode::image(&pair.image).unwrap();
+        let image = decode::image(&pair.image, &decode::ImageRule::default()).unwrap();
         assert_eq!((image.height, image.width), (32, 48));
         assert_eq!(image.pixels, drawn.image);
         assert_eq!(decode::mask(&pair.mask, 1).unwrap().pixels, drawn.mask);

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::run::outputs::samples::save_png;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::{Batch, Sample, decode, resize};
+use data::decode::{self, ImageRule};
+use data::{Batch, Sample, resize};
 use engine::predictor::Predictor;
 
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub(super) struct PredictArgs {
     /// them, if there is one
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// An image, or a folder of images (PNG, JPEG)
+    /// An image, or a folder of images (PNG, JPEG, TIFF, BMP, WebP, GIF)
     #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Folder for the masks, named `STEM_mask.png`: 0 and 255, or class indices
@@ -104,7 +105,8 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
         let extension = path
             .extension()
             .map(|e| e.to_string_lossy().to_ascii_lowercase());
-        if path.is_file() && matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
+        let is_image = extension.is_some_and(|it| decode::ENDINGS.contains(&it.as_str()));
+        if path.is_file() && is_image {
             images.push(path);
         }
     }
@@ -122,7 +124,7 @@ fn predict(
     image: &Path,
     mask: &Path,
 ) -> Result<()> {
-    let decoded = decode::image(image)?;
+    let decoded = decode::image(image, &ImageRule::default())?;
     let original = (decoded.height, decoded.width);
     let (height, width) = crate::run::run_data::size_of(config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;

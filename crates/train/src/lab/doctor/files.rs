@@ -9,8 +9,9 @@ use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
 use crate::run::weights::{self, WeightsFile};
 use config::Precision;
+use data::DataError;
+use data::decode::{self, ImageRule};
 use data::synth::{self, Counts, write_dataset};
-use data::{DataError, decode};
 
 /// A temporary folder.
 pub(super) fn folder() -> Result<tempfile::TempDir> {
@@ -47,7 +48,8 @@ pub(super) fn data(broken: bool) -> Result<Finding> {
 }
 
 fn read_page(part: &Path) -> Result<(Vec<u8>, Vec<u8>), DataError> {
-    let image = decode::image(&part.join("images/page-00000.png"))?;
+    let image = part.join("images/page-00000.png");
+    let image = decode::image(&image, &ImageRule::default())?;
     let mask = decode::mask(&part.join("masks/page-00000_mask.png"), 1)?;
     Ok((image.pixels, mask.pixels))
 }
