@@ -243,6 +243,16 @@ fn folder() {
         "test",
         "train/images/a.png\ntrain/images/b.png\ntrain/masks/a.png\ntrain/masks/b.png\ntest/images/c.png\ntest/masks/c.png",
     );
+    put(
+        "folder",
+        "together",
+        "train/a_sat.jpg\ntrain/a_mask.png\nvalid/b_sat.jpg\nvalid/b_mask.png\nvalid/c.txt",
+    );
+    put(
+        "folder",
+        "objects",
+        "train/1/images/1.png\ntrain/1/masks/a.png\ntrain/1/masks/b.png\nval/2/images/2.png\nval/2/masks/c.png",
+    );
 }
 
 fn measurements() {

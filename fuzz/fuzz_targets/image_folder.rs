@@ -7,7 +7,7 @@
 
 use std::panic;
 
-use data::folder::Pair;
+use data::folder::{MaskFile, Pair};
 use data::{FolderSource, Source as _};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,7 +22,7 @@ fuzz_target!(init: allow_decoders_to_panic(), |bytes: &[u8]| {
     let pair = Pair {
         stem: "a".to_owned(),
         image: fuzz::file("a.png", image),
-        mask: fuzz::file("a_mask.png", mask),
+        mask: MaskFile::One(fuzz::file("a_mask.png", mask)),
     };
     let classes = usize::from(classes % 4);
     let source = FolderSource::new(vec![pair], classes, 16, 32).with_cache_bytes(0);

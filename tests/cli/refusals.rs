@@ -22,12 +22,15 @@ fn refused_fit(sandbox: &Sandbox, flags: &[&str]) -> String {
 }
 
 #[test]
-fn a_missing_mask() {
+fn missing_masks() {
     let sandbox = Sandbox::with_pages();
-    std::fs::remove_file(sandbox.path("data/train/masks/page-00002_mask.png")).unwrap();
+    for page in 2..5 {
+        let mask = format!("data/train/masks/page-0000{page}_mask.png");
+        std::fs::remove_file(sandbox.path(&mask)).unwrap();
+    }
     insta::assert_snapshot!(refused_fit(&sandbox, &[]), @r"
-    error: 1 image(s) in `data/train/images` have no mask in `data/train/masks`: page-00002.png
-    hint: the mask of `STEM.png` or `STEM.jpg` must be `STEM_mask.png` or `STEM.png` in the folder of masks
+    error: 3 image(s) in `data/train/images` have no mask in `data/train/masks`: page-00002.png, page-00003.png, page-00004.png
+    hint: add their masks, or move the images elsewhere; up to a third of the images may lack a mask
     ");
 }
 
@@ -96,12 +99,12 @@ fn folders_without_data() {
     std::fs::create_dir_all(sandbox.path("none/train/masks")).unwrap();
     std::fs::create_dir_all(sandbox.path("other/pictures")).unwrap();
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "none"]), @r"
-    error: no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `none/train/images` (it is empty)
-    hint: image files must end in .png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp, .gif
+    error: `none`: no images with masks (it has no files)
+    hint: expected `images/` and `masks/` with equal names or with `STEM_mask.png` for `STEM.jpg`, in `train/`, `val/` and `test/` or without; or both kinds in one folder, as `STEM.jpg` and `STEM_mask.png`
     ");
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "other"]), @r"
-    error: `other` contains neither `train/images` nor `images` (found `pictures`)
-    hint: expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, or `images/` (or `imgs/`) next to `masks/`
+    error: `other`: no images with masks (it has no files)
+    hint: expected `images/` and `masks/` with equal names or with `STEM_mask.png` for `STEM.jpg`, in `train/`, `val/` and `test/` or without; or both kinds in one folder, as `STEM.jpg` and `STEM_mask.png`
     ");
     insta::assert_snapshot!(refused(&sandbox, &["fit", "--data", "data/val/images/page-00000.png"]), @r"
     error: `data/val/images/page-00000.png` is a file, not a folder

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::decode::ENDINGS;
+use super::folder::{LAYOUTS, LayoutProblem};
 
 /// Why data could not be found, read or written. Sizes are (height, width).
 #[derive(Debug, Error)]
@@ -18,21 +18,13 @@ pub enum DataError {
         /// The missing folder.
         path: PathBuf,
     },
-    /// The folder exists, but has neither of the supported layouts.
-    #[error("`{}` contains neither `train/images` nor `images`{}", path.display(), listing(found))]
-    UnknownLayout {
+    /// The folder exists, but its layout is not understood.
+    #[error("`{}`: {problem}", path.display())]
+    Layout {
         /// The folder that was given.
         path: PathBuf,
-        /// Some names of what it contains instead.
-        found: Vec<String>,
-    },
-    /// A folder for images contains no file with an ending of [`ENDINGS`].
-    #[error("no images (PNG, JPEG, TIFF, BMP, WebP or GIF) in `{}`{}", path.display(), listing(found))]
-    NoImages {
-        /// The folder.
-        path: PathBuf,
-        /// Some names of what it contains instead.
-        found: Vec<String>,
+        /// What is wrong with it.
+        problem: LayoutProblem,
     },
     /// The folder has too few images to split off a validation set.
     #[error("`{}` has {images} image, too few to split off a validation set", path.display())]
@@ -49,8 +41,9 @@ pub enum DataError {
         val_percent: f64,
     },
     /// Some images have no mask.
-    #[error("{count} image(s) in `{}` have no mask in `{}`: {}{}",
-        images.display(), masks.display(), names.join(", "), if *count > names.len() { ", ..." } else { "" })]
+    #[error("{count} image(s) in `{}` have no mask in `{}`: {}{}{}",
+        images.display(), masks.display(), names.join(", "), if *count > names.len() { ", ..." } else { "" },
+        if others.is_empty() { String::new() } else { format!("; masks without an image: {}", others.join(", ")) })]
     MasksMissing {
         /// The folder of the images.
         images: PathBuf,
@@ -60,6 +53,8 @@ pub enum DataError {
         names: Vec<String>,
         /// Number of images without a mask.
         count: usize,
+        /// Up to five file names of masks that belong to no image.
+        others: Vec<String>,
     },
     /// Two images have the same name, such as `a.png` and `a.jpg`, for one mask.
     #[error("two images are named `{stem}`: `{}` and `{}`", first.display(), second.display())]
@@ -153,6 +148,14 @@ pub enum DataError {
         /// What it has.
         what: String,
     },
+    /// Masks in several files are united, which leaves no classes.
+    #[error("`{}` is one of several masks of an image, which can have only one class, not {classes}", mask.display())]
+    MaskUnion {
+        /// One of the masks.
+        mask: PathBuf,
+        /// Requested number of classes.
+        classes: usize,
+    },
     /// The file exists but cannot be decoded.
     #[error("`{}` is truncated or corrupt: {reason}", path.display())]
     Corrupt {
@@ -230,21 +233,22 @@ pub enum DataError {
 impl DataError {
     /// Advice for the reader in one line, if any.
     pub fn hint(&self) -> Option<String> {
-        let layout = "expected `{train,val,test}/images/STEM.png` with `{train,val,test}/masks/STEM_mask.png`, \
-                      or `images/` (or `imgs/`) next to `masks/`";
         Some(match self {
-            Self::FolderMissing { .. } | Self::UnknownLayout { .. } => layout.to_owned(),
-            Self::NoImages { .. } => format!("image files must end in .{}", ENDINGS.join(", .")),
+            Self::FolderMissing { .. } => LAYOUTS.to_owned(),
+            Self::Layout { path, problem } => problem.hint(path),
             Self::TooFewToSplit { .. } => {
                 "add images, or a `val` folder next to `train`".to_owned()
             }
             Self::ValPercent { .. } => "10 and 20 are common".to_owned(),
             Self::MasksMissing { .. } => {
-                "the mask of `STEM.png` or `STEM.jpg` must be `STEM_mask.png` or `STEM.png` in the folder of masks".to_owned()
+                "add their masks, or move the images elsewhere; up to a third of the images may lack a mask".to_owned()
             }
             Self::DuplicateStem { .. } => "remove or rename one of them".to_owned(),
             Self::MaskFormat { .. } => {
                 "save masks as PNG: JPEG and lossy WebP change the values along every edge".to_owned()
+            }
+            Self::MaskUnion { .. } => {
+                "pass `--classes 1`, or save the classes of all pixels in one file".to_owned()
             }
             Self::MaskSize { .. } => {
                 "a mask must have one pixel for each pixel of its image".to_owned()
@@ -323,14 +327,6 @@ fn colours(values: &[[u8; 3]]) -> String {
         .map(|[r, g, b]| format!("({r}, {g}, {b})"))
         .collect();
     text.join(", ")
-}
-
-fn listing(found: &[String]) -> String {
-    if found.is_empty() {
-        " (it is empty)".to_owned()
-    } else {
-        format!(" (found {})", found.join(", "))
-    }
 }
 
 fn lines(shown: &[DataError], count: usize) -> String {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::cache::Cache;
-use super::decode::{self, ImageRule};
-use super::folder::Pair;
+use super::decode::{self, Decoded, ImageRule};
+use super::folder::{MaskFile, Pair};
 use super::{DataError, resize, synth};
 
 /// Default limit of memory for a source's decoded samples: 512 MiB.
@@ -89,46 +89,57 @@ impl FolderSource {
     }
 
     fn read(&self, index: usize) -> Result<Sample, DataError> {
-        let Pair {
-            image: image_path,
-            mask: mask_path,
-            ..
-        } = &self.pairs[index];
-        let image = decode::image(image_path, &ImageRule::default())?;
-        let mut mask = decode::mask(mask_path, self.classes)?;
-        let size = (image.height, image.width);
-        // Some programs draw masks on the pixels as stored, and not as viewers show them.
-        if (mask.height, mask.width) != size && (mask.height, mask.width) == image.origin.raw_size {
-            mask = mask.turned(image.origin.orientation);
-        }
-        if (mask.height, mask.width) != size {
-            return Err(mask_size(
-                mask_path,
-                image_path,
-                (mask.height, mask.width),
-                size,
-            ));
-        }
+        let Pair { image, mask, .. } = &self.pairs[index];
+        let pixels = decode::image(image, &ImageRule::default())?;
+        let size = (pixels.height, pixels.width);
+        let mask = read_mask(mask, self.classes, image, &pixels)?;
         self.original[index].get_or_init(|| size);
         Ok(Sample {
-            image: resize::image(image.pixels, size, (self.height, self.width))?,
-            mask: resize::mask(mask.pixels, size, (self.height, self.width)),
+            image: resize::image(pixels.pixels, size, (self.height, self.width))?,
+            mask: resize::mask(mask, size, (self.height, self.width)),
         })
     }
 }
 
-fn mask_size(
-    mask: &Path,
-    image: &Path,
-    mask_size: (usize, usize),
-    image_size: (usize, usize),
-) -> DataError {
-    DataError::MaskSize {
-        mask: mask.to_owned(),
-        image: image.to_owned(),
-        mask_size,
-        image_size,
+/// The classes of the pixels of `image`, read from `path`. Masks in several files are united.
+fn read_mask(
+    mask: &MaskFile,
+    classes: usize,
+    path: &Path,
+    image: &Decoded,
+) -> Result<Vec<u8>, DataError> {
+    let image_size = (image.height, image.width);
+    let mut united = Vec::new();
+    for file in mask.paths() {
+        if matches!(mask, MaskFile::Union(_)) && classes > 1 {
+            let mask = file.clone();
+            return Err(DataError::MaskUnion { mask, classes });
+        }
+        let mut mask = decode::mask(file, classes)?;
+        // Some programs draw masks on the pixels as stored, and not as viewers show them.
+        if (mask.height, mask.width) != image_size
+            && (mask.height, mask.width) == image.origin.raw_size
+        {
+            mask = mask.turned(image.origin.orientation);
+        }
+        let mask_size = (mask.height, mask.width);
+        if mask_size != image_size {
+            return Err(DataError::MaskSize {
+                mask: file.clone(),
+                image: path.to_owned(),
+                mask_size,
+                image_size,
+            });
+        }
+        if united.is_empty() {
+            united = mask.pixels;
+        } else {
+            for (pixel, other) in united.iter_mut().zip(mask.pixels) {
+                *pixel = (*pixel).max(other);
+            }
+        }
     }
+    Ok(united)
 }
 
 impl Source for FolderSource {

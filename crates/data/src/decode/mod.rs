@@ -22,7 +22,9 @@ pub use rgb::{ImageRule, Range, ValueRange, image, value_range};
 use super::DataError;
 
 /// Endings of the formats, for those who list files. Readers go by the content alone.
-pub const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "gif"];
+pub const ENDINGS: [&str; 10] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "webp", "gif",
+];
 /// Longest accepted side of an image, in pixels. A file of a few bytes may claim any size,
 /// and memory is allocated before its pixels are read.
 pub const MAX_SIDE: u32 = 16_384;

@@ -44,7 +44,8 @@ pub fn write(
         let logits = evaluator.logits(&images, &ForwardMode::EVALUATION)?;
         let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
         let panels = [sample.image, colours(&sample.mask), colours(&answer)];
-        let path = folder.join(format!("{:02}-{}.png", index + 1, source.name(index)));
+        let name = source.name(index).replace('/', "_");
+        let path = folder.join(format!("{:02}-{name}.png", index + 1));
         save_rgb(
             &path,
             &side_by_side(&panels, height, width),

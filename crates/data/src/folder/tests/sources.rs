@@ -1,0 +1,143 @@
+//! Samples of what was found.
+
+use super::*;
+use crate::{FolderSource, Source as _, verify};
+
+#[cfg(unix)]
+#[test]
+fn an_unreadable_file_is_named() {
+    // A dangling link is used, because permissions would not stop root.
+    let dir = tree("images/b.png masks/a.png");
+    let link = dir.path().join("images/a.png");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let pair = Pair {
+        stem: "a".into(),
+        image: link.clone(),
+        mask: MaskFile::One(dir.path().join("masks/a.png")),
+    };
+    let error = FolderSource::new(vec![pair], 1, 16, 16)
+        .load(0)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot read `{}`", link.display())
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_source_resizes_checks_and_caches() {
+    let dir = tree("");
+    let save = |name: &str, size: (u32, u32), value: u8| {
+        let path = dir.path().join(name);
+        image::GrayImage::from_pixel(size.1, size.0, image::Luma([value]))
+            .save(&path)
+            .unwrap();
+        path
+    };
+    let pair = |stem: &str, image, mask| Pair {
+        stem: stem.to_owned(),
+        image: save(&format!("{stem}.png"), image, 200),
+        mask: MaskFile::One(save(&format!("{stem}_mask.png"), mask, 255)),
+    };
+    let good = pair("good", (10, 20), (10, 20));
+    let bad = pair("bad", (10, 20), (20, 10));
+    let source = FolderSource::new(vec![good.clone()], 1, 16, 48);
+    assert_eq!(
+        (
+            source.name(0).as_str(),
+            source.size(),
+            source.original_size(0)
+        ),
+        ("good", (16, 48), None)
+    );
+    let summary = verify(&source, 1, |_, _| {}).unwrap();
+    assert_eq!(
+        (summary.min_size, summary.class_pixels),
+        ((10, 20), vec![0, 16 * 48])
+    );
+    // It is in memory now, unless caching is off.
+    fs::remove_file(&good.image).unwrap();
+    let sample = source.load(0).unwrap();
+    assert_eq!(
+        (sample.image, sample.mask),
+        (vec![200; 16 * 48 * 3], vec![1; 16 * 48])
+    );
+    let forgetful = FolderSource::new(vec![good, bad], 1, 16, 48).with_cache_bytes(0);
+    assert!(forgetful.load(0).is_err());
+    let error = forgetful.load(1).unwrap_err();
+    let text = error
+        .to_string()
+        .replace(&dir.path().display().to_string(), "DIR");
+    assert_eq!(
+        text,
+        "mask `DIR/bad_mask.png` is 20x10 (height x width), but its image `DIR/bad.png` is 10x20"
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "a mask must have one pixel for each pixel of its image"
+    );
+}
+
+#[test]
+fn masks_of_objects_are_united() {
+    let dir = tree("");
+    let save = |name: &str, pixels: [u8; 4]| {
+        let path = dir.path().join(name);
+        image::GrayImage::from_raw(2, 2, pixels.to_vec())
+            .unwrap()
+            .save(&path)
+            .unwrap();
+        path
+    };
+    let pair = Pair {
+        stem: "a".to_owned(),
+        image: save("a.png", [200; 4]),
+        mask: MaskFile::Union(vec![
+            save("1.png", [255, 0, 0, 0]),
+            save("2.png", [255, 0, 255, 0]),
+        ]),
+    };
+    let source = |classes| FolderSource::new(vec![pair.clone()], classes, 2, 2);
+    assert_eq!(source(1).load(0).unwrap().mask, [1, 0, 1, 0]);
+    let error = source(2).load(0).unwrap_err();
+    assert_eq!(
+        without_root(&dir, &error.to_string()),
+        "`1.png` is one of several masks of an image, which can have only one class, not 2"
+    );
+    assert!(error.hint().unwrap().contains("--classes 1"));
+}
+
+#[test]
+fn a_mask_drawn_on_the_stored_pixels_is_turned_like_its_image() {
+    let dir = tree("");
+    let [image, mask] = ["a.png", "a_mask.png"].map(|name| dir.path().join(name));
+    let pixels = vec![0, 255, 0, 0, 255, 255, 0, 0];
+    // Orientation 6: viewers turn it clockwise, to 4 pixels high and 2 wide.
+    let mut info = png::Info::with_size(4, 2);
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    info.exif_metadata = Some(exif[..].into());
+    let mut bytes = Vec::new();
+    let encoder = png::Encoder::with_info(&mut bytes, info).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&pixels).unwrap();
+    writer.finish().unwrap();
+    fs::write(&image, bytes).unwrap();
+    let drawn = image::GrayImage::from_raw(4, 2, pixels).unwrap();
+    drawn.save(&mask).unwrap();
+    let stem = "a".to_owned();
+    let source = FolderSource::new(
+        vec![Pair {
+            stem,
+            image,
+            mask: MaskFile::One(mask),
+        }],
+        1,
+        4,
+        2,
+    );
+    let sample = source.load(0).unwrap();
+    assert_eq!(sample.mask, [1, 0, 1, 1, 0, 0, 0, 0]);
+    let gray: Vec<u8> = sample.image.iter().step_by(3).map(|it| it / 255).collect();
+    assert_eq!(gray, sample.mask);
+}
