@@ -2,8 +2,9 @@
 //! PyTorch scripts: bilinear with antialiasing for images, nearest for masks. Sizes are
 //! (height, width).
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::DataError;
 
@@ -27,14 +28,17 @@ pub fn image(
         return Ok(pixels);
     }
     let side = |side| u32::try_from(side).map_err(|_overflow| size_error(to, "too large"));
-    let source = ImageRef::new(side(from.1)?, side(from.0)?, &pixels, PixelType::U8x3)
+    // Typed, because `Resizer::resize` is compiled for every type of pixel, which takes minutes.
+    let source = TypedImageRef::<U8x3>::from_buffer(side(from.1)?, side(from.0)?, &pixels)
         .map_err(|_wrong| size_error(from, "the pixels have another size"))?;
-    let mut target = Image::new(side(to.1)?, side(to.0)?, PixelType::U8x3);
+    let mut resized = vec![0; to.0 * to.1 * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(side(to.1)?, side(to.0)?, &mut resized)
+        .map_err(|_wrong| size_error(to, "the pixels have another size"))?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
-        .resize(&source, &mut target, &options)
+        .resize_typed(&source, &mut target, &options)
         .map_err(|_wrong| size_error(to, "the image cannot be resized to it"))?;
-    Ok(target.into_vec())
+    Ok(resized)
 }
 
 /// Resizes `pixels`, `[H, W]` of size `from`, to `to`: `[H', W']`. Each pixel gets the value of
