@@ -11,6 +11,7 @@
 //! Everything random is a function of (seed, epoch, sample index). It never depends on the
 //! thread that did the work or on the order of the work.
 
+pub mod annotations;
 pub mod augment;
 pub mod baseline;
 mod cache;

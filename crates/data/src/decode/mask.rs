@@ -79,7 +79,7 @@ fn binary(labels: &Labels) -> Option<Vec<u8>> {
         Some(classes.collect())
     };
     if low == high {
-        let is_known = low == 0 || low == 1 || low == u8::MAX.into() || low == white;
+        let is_known = low == 0 || low == 1 || low == u32::from(u8::MAX) || low == white;
         return is_known.then(|| vec![u8::from(low > 0); values.len()]);
     }
     if values.iter().all(|&value| value == low || value == high) {

@@ -29,7 +29,7 @@ pub const ENDINGS: [&str; 10] = [
 /// and memory is allocated before its pixels are read.
 pub const MAX_SIDE: u32 = 16_384;
 /// Largest memory that one decoded file may take: 1 GiB.
-const MAX_DECODED_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_DECODED_BYTES: u64 = 1 << 30;
 /// Largest file that is read: 2 GiB.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 

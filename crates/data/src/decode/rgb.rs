@@ -166,7 +166,7 @@ fn bytes<'a>(raster: &'a Raster, rule: &ImageRule) -> Cow<'a, [u8]> {
         None => stored(value, highest),
     };
     match &raster.samples {
-        Samples::U8(samples) if highest == u8::MAX.into() => Cow::Borrowed(samples),
+        Samples::U8(samples) if highest == u32::from(u8::MAX) => Cow::Borrowed(samples),
         Samples::U8(samples) => samples
             .iter()
             .map(|&it| stored(it.into(), highest))

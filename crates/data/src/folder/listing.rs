@@ -38,10 +38,10 @@ const JUNK: [&str; 5] = [
 /// What a folder tree contains. Paths are relative to it and sorted, because file systems list
 /// them in any order.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) images: Vec<PathBuf>,
+pub(crate) struct Listing {
+    pub(crate) images: Vec<PathBuf>,
     /// Files that are no images.
-    pub(super) others: Vec<PathBuf>,
+    pub(crate) others: Vec<PathBuf>,
     pub(super) folders: Vec<PathBuf>,
     pub(super) left_out: Vec<LeftOut>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Listing {
 ///
 /// # Errors
 /// [`DataError::Read`] for a folder that cannot be read, and [`LayoutProblem::TooManyFiles`].
-pub(super) fn list(root: &Path) -> Result<Listing, DataError> {
+pub(crate) fn list(root: &Path) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     let walk = WalkDir::new(root)
         .max_depth(MAX_DEPTH)
@@ -138,7 +138,7 @@ fn is_junk(name: &OsStr) -> bool {
             .any(|junk| bytes.eq_ignore_ascii_case(junk.as_bytes()))
 }
 
-pub(super) fn has_ending(path: &Path, endings: &[&str]) -> bool {
+pub(crate) fn has_ending(path: &Path, endings: &[&str]) -> bool {
     path.extension().is_some_and(|ending| {
         endings
             .iter()
@@ -147,7 +147,7 @@ pub(super) fn has_ending(path: &Path, endings: &[&str]) -> bool {
 }
 
 /// The file's name without its ending. `scan.001` and `scan.002` have no ending.
-pub(super) fn stem(path: &Path) -> &OsStr {
+pub(crate) fn stem(path: &Path) -> &OsStr {
     let letter = |ending: &OsStr| {
         ending
             .as_encoded_bytes()

@@ -4,11 +4,10 @@
 //! and `places` say what the folders hold, `one_folder` tells images from masks that lie together,
 //! `naming` and `matching` find the mask of each image, `split` and `parts` the parts of the split. Pixels are not looked at.
 
-mod annotations;
 mod describe;
 mod kinds;
 mod left_out;
-mod listing;
+pub(crate) mod listing;
 mod matching;
 mod naming;
 mod one_folder;
@@ -25,10 +24,10 @@ use super::DataError;
 use listing::Listing;
 use places::Tree;
 
-pub use annotations::AnnotationFormat;
 pub use left_out::{LeftOut, Reason};
 pub(crate) use refused::LAYOUTS;
 pub use refused::LayoutProblem;
+pub use words::Part;
 
 /// An image and the mask that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +141,8 @@ pub fn scan(dir: &Path, options: &SplitOptions) -> Result<Dataset, DataError> {
 /// ignored.
 fn check_parts(found: &Dataset, listing: &Listing) -> Result<(), LayoutProblem> {
     let empty = [
-        (words::Part::Train, found.train.is_empty()),
-        (words::Part::Val, found.val.is_empty()),
+        (Part::Train, found.train.is_empty()),
+        (Part::Val, found.val.is_empty()),
     ];
     for (part, _) in empty.into_iter().filter(|(_, is_empty)| *is_empty) {
         if let Some(path) = places::part_folder(&listing.folders, part) {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::annotations::{self, AnnotationFormat};
 use super::left_out::MAX_NAMED;
 use super::listing::Listing;
 use crate::DataError;
+use crate::annotations::{self, Format};
 
 /// What is wrong with the layout of a folder. Paths are relative to it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,7 +20,7 @@ pub enum LayoutProblem {
         /// Lines about the folders found: how many files of which endings.
         found: Vec<String>,
         /// Annotations that are no masks.
-        annotations: Option<AnnotationFormat>,
+        annotations: Option<Format>,
     },
     /// Two folders could hold the images, or the masks.
     #[error("both `{}` and `{}` could hold the {what}", first.display(), second.display())]

@@ -3,12 +3,36 @@
 //! A layout is not a list of fixed paths here: a folder's name says whether it holds images or
 //! masks and which part of a split, wherever it stands. `places.rs` applies this to whole trees.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 /// A part of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Part {
+pub enum Part {
+    /// Training.
     Train,
+    /// Validation.
     Val,
+    /// The final score.
     Test,
+}
+
+impl Part {
+    /// The part that a name says, such as `train2017`, `valid` or `instances_val.json`.
+    pub(crate) fn of_name(name: &OsStr) -> Option<Self> {
+        Word::of(name.as_encoded_bytes()).part
+    }
+
+    /// The part that a path says. The last name in it that says one counts.
+    pub(crate) fn of_path(path: &Path) -> Option<Self> {
+        path.iter().rev().find_map(Self::of_name)
+    }
+
+    /// The part that the folders of a file say. Its own name may be about anything, such as a
+    /// train.
+    pub(crate) fn of_folder(file: &Path) -> Option<Self> {
+        file.parent().and_then(Self::of_path)
+    }
 }
 
 /// What a folder holds.
@@ -334,6 +358,24 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn paths_of_annotations_say_the_part() {
+        for (path, part) in [
+            ("annotations/instances_train2017.json", Some(Part::Train)),
+            ("valid/_annotations.coco.json", Some(Part::Val)),
+            ("gtFine/test/berlin/a_polygons.json", Some(Part::Test)),
+            ("Validation", Some(Part::Val)),
+            ("train/val/a.json", Some(Part::Val)),
+            ("trainval.json", None),
+            ("latest/restrain.json", None),
+        ] {
+            assert_eq!(Part::of_path(Path::new(path)), part, "{path}");
+        }
+        assert_eq!(Part::of_folder(Path::new("images/train_1.png")), None);
+        let folder = Part::of_folder(Path::new("val/train_1.png"));
+        assert_eq!(folder, Some(Part::Val));
     }
 
     #[test]

@@ -41,24 +41,24 @@ fn annotations_of_other_formats_are_named() {
         (
             "annotations/instances.json",
             r#"{"info": {}, "images": [], "annotations": []}"#,
-            "COCO (JSON)",
+            "COCO",
         ),
         (
             "images/a.json",
-            r#"{"version": "5.0", "flags": {}, "shapes": []}"#,
-            "LabelMe (JSON)",
+            r#"{"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.jpg"}"#,
+            "LabelMe",
         ),
-        ("labels/a.txt", "0 0.1 0.2 0.3 0.4 0.5 0.6\n", "YOLO (text)"),
-        ("labels/a.txt", "3 0.5 0.5 0.25 1", "YOLO (text)"),
+        ("labels/a.txt", "0 0.1 0.2 0.3 0.4 0.5 0.6\n", "YOLO"),
+        ("labels/a.txt", "3 0.5 0.5 0.25 1", "YOLO"),
         (
             "Annotations/a.xml",
             "<annotation>\n<object/></annotation>",
-            "Pascal VOC (XML)",
+            "PASCAL VOC",
         ),
         (
             "annotations.xml",
             "<?xml version=\"1.0\"?>\n<annotations>\n</annotations>",
-            "CVAT (XML)",
+            "CVAT",
         ),
     ];
     for (path, content, format) in contents {
