@@ -13,8 +13,8 @@ pub(super) fn size(
     annotation: &Path,
     image: &Path,
 ) -> Result<(u64, u64), AnnotationError> {
-    match decode::raster(&tree.path(image)) {
-        Ok(decoded) => Ok((decoded.height as u64, decoded.width as u64)),
+    match decode::size(&tree.path(image)) {
+        Ok((height, width)) => Ok((height as u64, width as u64)),
         Err(source) => Err(tree.error(annotation, AnnotationErrorKind::Image(Box::new(source)))),
     }
 }

@@ -1,5 +1,5 @@
 //! Decodes files: any of the formats to its samples ([`raster`](raster())), images to RGB
-//! ([`image`](image())), masks to class indices ([`mask`](mask())).
+//! ([`image`](image())), masks to class indices ([`mask`](mask())), headers to a size ([`size`]).
 
 mod formats;
 mod labels;
@@ -10,7 +10,9 @@ mod rgb;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use ::image::metadata::Orientation;
@@ -20,6 +22,7 @@ pub use raster::{Alpha, Origin, Raster, Samples, raster};
 pub use rgb::{ImageRule, Range, ValueRange, image, value_range};
 
 use super::DataError;
+use formats::Refusal;
 
 /// Endings of the formats, for those who list files. Readers go by the content alone.
 pub const ENDINGS: [&str; 10] = [
@@ -60,6 +63,23 @@ impl Decoded {
         (self.height, self.width) = orientation::size((height, width), how);
         self
     }
+}
+
+/// (height, width) in pixels of the image at `path` as [`raster`](raster()) gives it, upright. Only
+/// headers are looked at, so that a file may have a size and still be damaged.
+///
+/// # Errors
+/// [`DataError::Read`], [`DataError::UnknownFormat`], [`DataError::Corrupt`],
+/// [`DataError::Unsupported`] or [`DataError::TooLarge`].
+pub fn size(path: &Path) -> Result<(usize, usize), DataError> {
+    guarded(path, || formats::size(BufReader::new(File::open(path)?)))
+}
+
+/// Decoders are known to panic on damaged files, which must not end a worker.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Refusal>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_panic| Err(Refusal::corrupt("its decoder panicked")))
+        .map_err(|refusal| refusal.of(path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DataError> {

@@ -1,12 +1,10 @@
 //! The samples of a file, exactly as it stores them: what its readers have in common.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::metadata::Orientation;
 
-use super::formats::{self, Refusal};
-use super::{orientation, read};
+use super::{formats, guarded, orientation, read};
 use crate::DataError;
 
 /// Samples `[H, W, C]` as the file stores them. Depths below 8 bits are unpacked and not scaled.
@@ -176,11 +174,6 @@ impl Raster {
 /// [`DataError::Unsupported`] or [`DataError::TooLarge`].
 pub fn raster(path: &Path) -> Result<Raster, DataError> {
     let mut bytes = read(path)?;
-    // Decoders are known to panic on damaged files, which must not end a worker.
-    let decode = AssertUnwindSafe(|| formats::read(&mut bytes));
-    let panicked = |_panic| Err(Refusal::corrupt("its decoder panicked"));
-    catch_unwind(decode)
-        .unwrap_or_else(panicked)
-        .map(|raster| raster.without_gray_ramp().upright())
-        .map_err(|refusal| refusal.of(path))
+    let raster = guarded(path, || formats::read(&mut bytes))?;
+    Ok(raster.without_gray_ramp().upright())
 }

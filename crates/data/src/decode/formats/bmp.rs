@@ -1,16 +1,22 @@
 //! BMP. The decoder of `image` gives colours, so a palette is replaced by one whose colours are
 //! their own indices before it sees the file.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use image::ImageDecoder as _;
 use image::codecs::bmp::BmpDecoder;
+use image::metadata::Orientation;
 
-use super::{Refusal, check_claim, check_size};
+use super::{Refusal, Stored, check_claim, check_size, take};
 use crate::decode::raster::{Alpha, Raster, Samples};
+
+/// Bytes that [`parse`] looks at, at most.
+const HEADER_BYTES: u64 = 50;
 
 /// What this reader needs from the headers. All numbers are little-endian.
 struct Header {
+    /// Width and height.
+    size: (u32, u32),
     bits: u32,
     is_packed: bool,
     pixels_at: usize,
@@ -21,7 +27,7 @@ struct Header {
 }
 
 pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
-    let header = header(bytes).ok_or_else(|| Refusal::corrupt("it ends within its header"))?;
+    let header = header(bytes)?;
     let palette = (header.bits <= 8).then(|| take_palette(bytes, &header));
     let palette = palette.transpose()?;
     let decoder = BmpDecoder::new(Cursor::new(&*bytes))?;
@@ -48,11 +54,20 @@ pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
     Ok(raster)
 }
 
-fn header(bytes: &[u8]) -> Option<Header> {
+pub(super) fn size(mut file: impl Read) -> Result<Stored, Refusal> {
+    let header = header(&take(&mut file, HEADER_BYTES)?)?;
+    Ok((header.size, Orientation::NoTransforms))
+}
+
+fn header(bytes: &[u8]) -> Result<Header, Refusal> {
+    parse(bytes).ok_or_else(|| Refusal::corrupt("it ends within its header"))
+}
+
+fn parse(bytes: &[u8]) -> Option<Header> {
     let word = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let long = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let size = long(14)?;
-    let is_core = size == 12;
+    let header_bytes = long(14)?;
+    let is_core = header_bytes == 12;
     let bits = u32::from(word(if is_core { 24 } else { 28 })?);
     let listed = if is_core { 0 } else { long(46)? };
     let colours = if listed == 0 && bits <= 8 {
@@ -60,11 +75,18 @@ fn header(bytes: &[u8]) -> Option<Header> {
     } else {
         listed
     };
+    // Rows from top to bottom have a negative height.
+    let size = if is_core {
+        (word(18)?.into(), word(20)?.into())
+    } else {
+        (long(18)?, long(22)?.cast_signed().unsigned_abs())
+    };
     Some(Header {
+        size,
         bits,
         is_packed: !is_core && matches!(long(30)?, 1 | 2),
         pixels_at: usize::try_from(long(10)?).ok()?,
-        palette_at: usize::try_from(size).ok()?.checked_add(14)?,
+        palette_at: usize::try_from(header_bytes).ok()?.checked_add(14)?,
         colours: usize::try_from(colours).ok()?,
         colour_bytes: if is_core { 3 } else { 4 },
     })

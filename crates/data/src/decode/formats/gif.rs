@@ -1,14 +1,24 @@
 //! GIF: the indices of its first frame.
 
-use gif::{DecodeOptions, DecodingError, MemoryLimit};
+use std::io::{Read, Seek};
 
-use super::{MOST_OF_LZW, Refusal, check_claim, check_size};
+use gif::{DecodeOptions, DecodingError, MemoryLimit};
+use image::metadata::Orientation;
+
+use super::{MOST_OF_LZW, Refusal, Stored, array, check_claim, check_size};
 use crate::decode::raster::{Raster, Samples};
 
 impl From<DecodingError> for Refusal {
     fn from(error: DecodingError) -> Self {
         Self::Corrupt(error.to_string())
     }
+}
+
+/// The size of the screen.
+pub(super) fn size(mut file: impl Read + Seek) -> Result<Stored, Refusal> {
+    file.seek_relative(6)?;
+    let mut side = || array(&mut file).map(|side| u16::from_le_bytes(side).into());
+    Ok(((side()?, side()?), Orientation::NoTransforms))
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {

@@ -1,17 +1,21 @@
 //! JPEG: gray or RGB, 8 bits, upright only by its EXIF data.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek};
 
 use image::codecs::jpeg::JpegDecoder;
+use image::metadata::Orientation;
 use image::{ImageDecoder as _, Limits};
 
-use super::{Refusal, check_claim, check_size};
+use super::{Refusal, Stored, array, check_claim, check_size, take};
 use crate::decode::orientation;
 use crate::decode::raster::{Raster, Samples};
 
 /// The most pixels that one byte of a JPEG can hold: an 8x8 block of its finest component takes at
 /// least one bit.
 const MOST_PIXELS: u64 = 8 * 64;
+/// Markers: the start of a scan, and the segment of EXIF data.
+const START_OF_SCAN: u8 = 0xDA;
+const APP1: u8 = 0xE1;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {
     check_end(bytes)?;
@@ -32,11 +36,44 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {
     Ok(raster)
 }
 
+/// Reads the segments before the first scan. Bytes between segments are skipped.
+pub(super) fn size(mut file: impl Read + Seek) -> Result<Stored, Refusal> {
+    let (mut size, mut how) = ((0, 0), Orientation::NoTransforms);
+    file.seek_relative(2)?;
+    loop {
+        let marker = match array(&mut file)? {
+            [0xFF, START_OF_SCAN] => return Ok((size, how)),
+            [0xFF, marker @ 0xC0..=0xFE] => marker,
+            _ => {
+                file.seek_relative(-1)?;
+                continue;
+            }
+        };
+        let length = u16::from_be_bytes(array(&mut file)?).saturating_sub(2);
+        match marker {
+            // The frame, of any kind: its depth, height and width.
+            0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
+                let frame = take(&mut file, length.into())?;
+                if let [_, h1, h0, w1, w0, ..] = frame[..] {
+                    let side = |bytes| u16::from_be_bytes(bytes).into();
+                    size = (side([w1, w0]), side([h1, h0]));
+                }
+            }
+            APP1 => {
+                let segment = take(&mut file, length.into())?;
+                if segment.starts_with(b"Exif\0\0") {
+                    how = orientation::of_exif(Some(&segment));
+                }
+            }
+            _ => file.seek_relative(length.into())?,
+        }
+    }
+}
+
 /// Checks that a JPEG is complete. The decoder silently paints a missing end gray, so this
 /// looks for the end marker. It starts after the header of the first scan, because a
 /// thumbnail before it has its own end marker.
 fn check_end(bytes: &[u8]) -> Result<(), Refusal> {
-    const START_OF_SCAN: u8 = 0xDA;
     let cut = || Refusal::corrupt("it ends before its end marker");
     let mut at = 2;
     loop {

@@ -1,4 +1,5 @@
-//! Readers of the formats: from the bytes of a file to a [`Raster`] as stored, not yet turned.
+//! Readers of the formats: from the bytes of a file to a [`Raster`] as stored, not yet turned, or
+//! from its headers to its size alone.
 
 mod bmp;
 mod gif;
@@ -8,12 +9,14 @@ mod tiff;
 mod tiff_pages;
 mod webp;
 
+use std::io::{self, BufRead, Read, Seek};
 use std::path::Path;
 
 use image::ImageError;
+use image::metadata::Orientation;
 
 use super::raster::Raster;
-use super::{MAX_DECODED_BYTES, MAX_SIDE};
+use super::{MAX_DECODED_BYTES, MAX_SIDE, orientation};
 use crate::DataError;
 
 /// The most bytes that one byte of deflate can expand to: 258 from two bits.
@@ -24,6 +27,19 @@ const MOST_OF_LZW: u64 = 4096;
 
 /// The most bytes at the start of a file that tell its format.
 const SIGNATURE_BYTES: usize = 12;
+
+/// A format, by the first bytes of a file.
+enum Format {
+    Png,
+    Jpeg,
+    Tiff,
+    Bmp,
+    WebP,
+    Gif,
+}
+
+/// (width, height) as stored, and how the pixels are turned to be upright.
+type Stored = ((u32, u32), Orientation);
 
 /// Why a file is not read.
 #[derive(Debug)]
@@ -36,6 +52,8 @@ pub(super) enum Refusal {
     Unsupported(String),
     /// It exceeds a limit.
     TooLarge,
+    /// The system does not give its bytes.
+    Read(io::Error),
 }
 
 impl Refusal {
@@ -54,6 +72,16 @@ impl Refusal {
                 path,
                 limit: MAX_SIDE,
             },
+            Self::Read(source) => DataError::Read { path, source },
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::corrupt("it ends before its last value"),
+            _ => Self::Read(error),
         }
     }
 }
@@ -70,14 +98,55 @@ impl From<ImageError> for Refusal {
 
 /// Decodes the file whose content is `bytes`, which some readers alter to see what they need.
 pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
+    match format(bytes)? {
+        Format::Png => png::read(bytes),
+        Format::Jpeg => jpeg::read(bytes),
+        Format::Tiff => tiff::read(bytes),
+        Format::Bmp => bmp::read(bytes),
+        Format::WebP => webp::read(bytes),
+        Format::Gif => gif::read(bytes),
+    }
+}
+
+/// (height, width) upright.
+pub(super) fn size(mut file: impl BufRead + Seek) -> Result<(usize, usize), Refusal> {
+    let head: [u8; SIGNATURE_BYTES] = array(&mut file)?;
+    file.rewind()?;
+    let ((width, height), how) = match format(&head)? {
+        Format::Png => png::size(file),
+        Format::Jpeg => jpeg::size(file),
+        Format::Tiff => tiff::size(file),
+        Format::Bmp => bmp::size(file),
+        Format::WebP => webp::size(file),
+        Format::Gif => gif::size(file),
+    }?;
+    check_size(width, height, 1)?;
+    Ok(orientation::size((height as usize, width as usize), how))
+}
+
+/// The next `N` bytes.
+fn array<const N: usize>(file: &mut impl Read) -> Result<[u8; N], Refusal> {
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The next `count` bytes. Memory is allocated only for those that exist.
+fn take(file: &mut impl Read, count: u64) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    file.take(count).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn format(bytes: &[u8]) -> Result<Format, Refusal> {
     if bytes.len() < SIGNATURE_BYTES {
         return Err(Refusal::corrupt("it ends within its first bytes"));
     }
     match *bytes {
-        [0x89, b'P', b'N', b'G', ..] => png::read(bytes),
-        [0xFF, 0xD8, ..] => jpeg::read(bytes),
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::read(bytes),
-        [b'B', b'M', ..] => bmp::read(bytes),
+        [0x89, b'P', b'N', b'G', ..] => Ok(Format::Png),
+        [0xFF, 0xD8, ..] => Ok(Format::Jpeg),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
+        [b'B', b'M', ..] => Ok(Format::Bmp),
         [
             b'R',
             b'I',
@@ -92,8 +161,8 @@ pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
             b'B',
             b'P',
             ..,
-        ] => webp::read(bytes),
-        [b'G', b'I', b'F', b'8', ..] => gif::read(bytes),
+        ] => Ok(Format::WebP),
+        [b'G', b'I', b'F', b'8', ..] => Ok(Format::Gif),
         _ => Err(Refusal::Unknown),
     }
 }

@@ -1,11 +1,12 @@
 //! PNG: palette indices and low bit depths are not expanded, because a class is a number and not a
 //! colour.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek};
 
+use image::metadata::Orientation;
 use png::{ColorType, Decoder, DecodingError, Info, Limits, Transformations};
 
-use super::{MOST_OF_DEFLATE, Refusal, check_claim, check_size, unpack};
+use super::{MOST_OF_DEFLATE, Refusal, Stored, array, check_claim, check_size, take, unpack};
 use crate::decode::orientation;
 use crate::decode::raster::{Alpha, Raster, Samples};
 
@@ -55,6 +56,27 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {
         _ => {}
     }
     Ok(raster)
+}
+
+/// Reads the chunks that say it, and skips the others. EXIF data may come after the pixels.
+pub(super) fn size(mut file: impl Read + Seek) -> Result<Stored, Refusal> {
+    let (mut size, mut how) = ((0, 0), Orientation::NoTransforms);
+    file.seek_relative(8)?;
+    loop {
+        let length = u32::from_be_bytes(array(&mut file)?);
+        match &array(&mut file)? {
+            b"IHDR" => {
+                let chunk = take(&mut file, length.into())?;
+                let side = |at| Some(u32::from_be_bytes(*chunk.get(at..)?.first_chunk()?));
+                size = (side(0).unwrap_or(0), side(4).unwrap_or(0));
+            }
+            b"eXIf" => how = orientation::of_exif(Some(&take(&mut file, length.into())?)),
+            b"IEND" => return Ok((size, how)),
+            _ => file.seek_relative(length.into())?,
+        }
+        // The checksum.
+        file.seek_relative(4)?;
+    }
 }
 
 fn words(bytes: &[u8]) -> Vec<u16> {

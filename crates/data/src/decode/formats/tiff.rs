@@ -1,6 +1,6 @@
 //! TIFF: the samples of its first page.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use image::metadata::Orientation;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -8,9 +8,9 @@ use tiff::tags::{CompressionMethod, PlanarConfiguration, Tag};
 use tiff::{TiffError, TiffUnsupportedError};
 
 use super::tiff_pages::{self, Pages};
-use super::{MOST_OF_DEFLATE, MOST_OF_LZW, Refusal, check_claim, check_size, unpack};
-use crate::decode::MAX_DECODED_BYTES;
+use super::{MOST_OF_DEFLATE, MOST_OF_LZW, Refusal, Stored, check_claim, check_size, take, unpack};
 use crate::decode::raster::{Alpha, Raster, Samples};
+use crate::decode::{MAX_DECODED_BYTES, MAX_FILE_BYTES};
 
 /// The most bytes that one byte of `PackBits` can expand to: 128 from two bytes.
 const MOST_OF_PACKBITS: u64 = 64;
@@ -30,6 +30,22 @@ impl From<TiffError> for Refusal {
             error => Self::Corrupt(error.to_string()),
         }
     }
+}
+
+/// Reads the whole file: its directories may be anywhere.
+pub(super) fn size(mut file: impl Read) -> Result<Stored, Refusal> {
+    let pages = tiff_pages::walk(&mut take(&mut file, MAX_FILE_BYTES)?)?;
+    let side = |side| u32::try_from(side).unwrap_or(u32::MAX);
+    Ok((
+        (side(pages.width), side(pages.height)),
+        orientation(pages.orientation),
+    ))
+}
+
+/// The orientation that a tag says; upright if it says none.
+fn orientation(tag: Option<u64>) -> Orientation {
+    tag.and_then(|tag| Orientation::from_exif(u8::try_from(tag).ok()?))
+        .unwrap_or(Orientation::NoTransforms)
 }
 
 pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
@@ -69,10 +85,7 @@ pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
         (None, Some(2)) if channels == 4 => Alpha::Straight,
         _ => Alpha::None,
     };
-    let orientation = tag(&mut decoder, Tag::Orientation)?.and_then(|it| u8::try_from(it).ok());
-    if let Some(orientation) = orientation.and_then(Orientation::from_exif) {
-        raster.origin.orientation = orientation;
-    }
+    raster.origin.orientation = orientation(pages.orientation);
     Ok(raster)
 }
 

@@ -5,8 +5,11 @@
 use super::Refusal;
 
 const SUBFILE_TYPE: u64 = 254;
+const WIDTH: u64 = 256;
+const HEIGHT: u64 = 257;
 const PHOTOMETRIC: u64 = 262;
 const STRIP_OFFSETS: u64 = 273;
+const ORIENTATION: u64 = 274;
 const STRIP_SIZES: u64 = 279;
 const TILE_OFFSETS: u64 = 324;
 const TILE_SIZES: u64 = 325;
@@ -24,6 +27,12 @@ pub(super) struct Pages {
     pub(super) starts_reduced: bool,
     /// What the colours of the first page mean.
     pub(super) photometric: Option<u64>,
+    /// Width of the first page, or 0.
+    pub(super) width: u64,
+    /// Height of the first page, or 0.
+    pub(super) height: u64,
+    /// How the first page is turned, as in EXIF data.
+    pub(super) orientation: Option<u64>,
 }
 
 /// Numbers in the byte order of the file.
@@ -95,6 +104,9 @@ pub(super) fn walk(bytes: &mut [u8]) -> Result<Pages, Refusal> {
         count: 0,
         starts_reduced: false,
         photometric: None,
+        width: 0,
+        height: 0,
+        orientation: None,
     };
     let mut is_first = true;
     while next != 0 {
@@ -110,6 +122,11 @@ pub(super) fn walk(bytes: &mut [u8]) -> Result<Pages, Refusal> {
                 SUBFILE_TYPE => is_reduced = value(&mut file, &entry, 0)? & 1 == 1,
                 STRIP_OFFSETS | TILE_OFFSETS => offsets = Some(entry),
                 STRIP_SIZES | TILE_SIZES => sizes = Some(entry),
+                WIDTH if is_first => pages.width = value(&mut file, &entry, 0)?,
+                HEIGHT if is_first => pages.height = value(&mut file, &entry, 0)?,
+                ORIENTATION if is_first => {
+                    pages.orientation = Some(value(&mut file, &entry, 0)?);
+                }
                 PHOTOMETRIC if is_first => {
                     pages.photometric = Some(value(&mut file, &entry, 0)?);
                     file.set(entry.at + 2, 2, SHORT)?;

@@ -1,10 +1,10 @@
 //! WebP, lossless and lossy.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use super::{Refusal, check_size};
+use super::{Refusal, Stored, check_size};
 use crate::decode::orientation;
 use crate::decode::raster::{Alpha, Raster, Samples};
 
@@ -15,6 +15,16 @@ impl From<DecodingError> for Refusal {
             error => Self::Corrupt(error.to_string()),
         }
     }
+}
+
+/// The longest chunk of EXIF data that is read for a size.
+const MAX_EXIF_BYTES: usize = 1 << 24;
+
+pub(super) fn size(file: impl BufRead + Seek) -> Result<Stored, Refusal> {
+    let mut decoder = WebPDecoder::new(file)?;
+    decoder.set_memory_limit(MAX_EXIF_BYTES);
+    let exif = decoder.exif_metadata()?;
+    Ok((decoder.dimensions(), orientation::of_exif(exif.as_deref())))
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {

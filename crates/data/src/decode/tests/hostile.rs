@@ -58,9 +58,30 @@ fn an_altered_file_is_read_or_refused() {
                     Samples::F32(it) => it.len(),
                 };
                 assert_eq!(samples, height * width * raster.channels, "{name}, {at}");
+                if let Ok(found) = size(&file.path) {
+                    assert_eq!(found, (height, width), "{name}, {at}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn a_size_needs_only_headers() {
+    let whole = jpeg(64, 48);
+    let cut = file(&whole[..whole.len() - 8]);
+    assert_eq!(size(&cut.path).unwrap(), (48, 64));
+    for (bytes, expected) in [
+        (&b"GIF89a"[..], "`file.png` is truncated or corrupt: "),
+        (&whole[..30], "`file.png` is truncated or corrupt: "),
+        (b"no image at all", "`file.png` is not a PNG, JPEG, "),
+    ] {
+        let file = file(bytes);
+        let (text, _) = file.refusal(&size(&file.path).unwrap_err());
+        assert!(text.starts_with(expected), "{text}");
+    }
+    let error = size(cut.dir.path()).unwrap_err();
+    assert!(matches!(error, DataError::Read { .. }), "{error}");
 }
 
 #[test]

@@ -54,7 +54,10 @@ pub(super) fn bytes_of(name: &str) -> Vec<u8> {
 fn samples_are_as_other_programs_read_them() {
     for expected in references() {
         let name = expected.name;
-        let raster = raster(&file(&expected.bytes).path).unwrap();
+        let file = file(&expected.bytes);
+        let raster = raster(&file.path).unwrap();
+        let found = size(&file.path).unwrap();
+        assert_eq!(found, (raster.height, raster.width), "{name}");
         let shape = [raster.height, raster.width, raster.channels];
         assert_eq!(shape, expected.shape, "{name}");
         let (kind, samples): (_, Vec<u32>) = match &raster.samples {

@@ -83,6 +83,8 @@ fn every_orientation_is_applied_in_every_format() {
             assert_eq!(found.pixels, expected.as_bytes(), "{orientation}");
             assert_eq!(found.origin.orientation, how);
             assert_eq!(found.origin.raw_size, (3, 5));
+            let size = super::size(&file(&format(orientation)).path).unwrap();
+            assert_eq!(size, (found.height, found.width), "{orientation}");
         }
         // Values that mean nothing change nothing.
         for orientation in [0, 9, 255] {
