@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::annotations::AnnotationError;
 use super::folder::{LAYOUTS, LayoutProblem};
 
 /// Why data could not be found, read or written. Sizes are (height, width).
@@ -196,6 +197,47 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder to write to is in the folder that is read.
+    #[error("`{}` is in `{}`, which is read", path.display(), folder.display())]
+    OutputInside {
+        /// The folder to write to.
+        path: PathBuf,
+        /// The folder that is read.
+        folder: PathBuf,
+    },
+    /// Annotations cannot be read.
+    #[error(transparent)]
+    Annotations(#[from] AnnotationError),
+    /// The folder to import has masks, and no outlines.
+    #[error("`{}` has masks: {layout}", path.display())]
+    HasMasks {
+        /// The folder.
+        path: PathBuf,
+        /// Where images and masks are, and how masks are named.
+        layout: String,
+    },
+    /// The folder to import has no annotations, or none of their images can be used.
+    #[error("{}", nothing(path, left_out))]
+    NothingToImport {
+        /// The folder.
+        path: PathBuf,
+        /// Lines about the images that cannot be used.
+        left_out: Vec<String>,
+    },
+    /// Annotations outline no objects of the classes to keep, so that all masks would be empty.
+    #[error("the annotations in `{}` outline no objects of the classes to keep", path.display())]
+    NoObjects {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A class to keep is not annotated, or listed twice.
+    #[error("class `{name}` {problem}")]
+    ClassChoice {
+        /// The name of the class.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An image or page cannot have this size.
     #[error("invalid image size {height}x{width} (height x width): {why}")]
     Size {
@@ -269,9 +311,34 @@ impl DataError {
             Self::Corrupt { .. } => "open it in an image viewer; copy or export it again".to_owned(),
             Self::TooLarge { .. } => "cut it into tiles".to_owned(),
             Self::OutputNotEmpty { .. } => "name a new folder: nothing is overwritten".to_owned(),
+            Self::OutputInside { .. } => "name a folder outside of it".to_owned(),
+            Self::Annotations(error) => return error.hint().map(str::to_owned),
+            Self::HasMasks { path, .. } => {
+                format!("no import is needed: train on `{}`", path.display())
+            }
+            Self::NothingToImport { left_out, .. } if left_out.is_empty() => {
+                "the formats are COCO, LabelMe, YOLO with polygons, PASCAL VOC with polygons, CVAT for images 1.1 and \
+                 Cityscapes; the folder must hold images as well"
+                    .to_owned()
+            }
+            Self::NoObjects { .. } => {
+                "segmentation needs polygons or masks: export those, or draw them".to_owned()
+            }
             Self::Several { shown, .. } => return shown.first().and_then(Self::hint),
             _ => return None,
         })
+    }
+}
+
+fn nothing(path: &Path, left_out: &[String]) -> String {
+    let path = path.display();
+    if left_out.is_empty() {
+        format!("`{path}` has no annotations that Snug reads")
+    } else {
+        format!(
+            "none of the annotated images in `{path}` can be used:\n  {}",
+            left_out.join("\n  ")
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Folders of images and masks ([`folder`], [`decode`], [`resize`]) and the built-in comic
 //! pages ([`synth`]) are both a [`Source`]. A [`Loader`] turns a source into batches on
-//! worker threads. [`verify`](fn@verify) reads the whole source once before a run, so that
+//! worker threads. [`import`](import::import) makes such a folder of [`annotations`]. [`verify`](fn@verify) reads the whole source once before a run, so that
 //! bad files are reported at the start.
 //!
 //! This crate knows no tensors. Pixels stay `u8` in `[H, W, C]` order until the training
@@ -16,9 +16,12 @@ pub mod augment;
 pub mod baseline;
 mod cache;
 pub mod decode;
+mod encode;
 mod error;
 pub mod folder;
+pub mod import;
 mod loader;
+mod parallel;
 mod random;
 pub mod resize;
 mod source;

@@ -80,8 +80,8 @@ pub(super) fn detect(tree: &Tree) -> Result<Option<Found>, AnnotationError> {
 }
 
 /// The format of the first annotations among `files` in `root`, judged by the starts of a few.
-pub(crate) fn find(root: &Path, files: &[PathBuf]) -> Option<Format> {
-    let tree = &Tree::of(root, files.to_vec());
+pub(crate) fn find(root: &Path, files: Vec<PathBuf>) -> Option<Format> {
+    let tree = &Tree::of(root, files);
     let find = |ending, judge: fn(&[u8]) -> Option<Format>| {
         let mut files = tree.with_extension(ending).take(MAX_FILES);
         files.find_map(|file| judge(&tree.read_up_to(file, MAX_HEAD).ok()?))

@@ -1,6 +1,6 @@
 //! Annotations while they are read: what is the same for all formats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::ignored::Counts;
@@ -8,9 +8,9 @@ use super::raster::work;
 use super::tree::{Finder, Tree};
 use super::{
     AnnotatedImage, AnnotationError, AnnotationErrorKind, Annotations, EntryProblem, Format,
-    IgnoredKind, Label, MAX_CLASSES, MAX_COORDINATE, MAX_WORK, Part, Shape,
+    IgnoredKind, Label, MAX_CLASSES, MAX_COORDINATE, MAX_WORK, Named, Part, Shape,
 };
-use crate::decode::MAX_SIDE;
+use crate::decode::{ENDINGS, MAX_SIDE};
 
 /// Annotations under construction. Files are relative to the folder.
 #[derive(Debug)]
@@ -23,7 +23,9 @@ pub(super) struct Draft<'a> {
     images: Vec<AnnotatedImage>,
     /// The annotation file of each image.
     sources: HashMap<PathBuf, PathBuf>,
-    missing: Option<(PathBuf, String)>,
+    missing: Named,
+    /// The annotation file with the first missing image.
+    first_missing: Option<PathBuf>,
 }
 
 impl<'a> Draft<'a> {
@@ -36,7 +38,8 @@ impl<'a> Draft<'a> {
             indices: HashMap::new(),
             images: Vec::new(),
             sources: HashMap::new(),
-            missing: None,
+            missing: Named::default(),
+            first_missing: None,
         }
     }
 
@@ -94,8 +97,9 @@ impl<'a> Draft<'a> {
     /// Counts an image that is not in the folder.
     pub(super) fn miss(&mut self, annotation: &Path, name: &str) {
         self.ignored.add(IgnoredKind::MissingImage, annotation);
-        self.missing
-            .get_or_insert_with(|| (annotation.to_owned(), name.to_owned()));
+        self.missing.add(name);
+        self.first_missing
+            .get_or_insert_with(|| annotation.to_owned());
     }
 
     /// Adds an image.
@@ -164,24 +168,35 @@ impl<'a> Draft<'a> {
             return Err(self.tree.error(&shapes.first, kind));
         }
         if self.images.is_empty()
-            && let Some((annotation, name)) = self.missing.take()
+            && let Some(annotation) = &self.first_missing
         {
-            let count = self
-                .ignored
-                .of(IgnoredKind::MissingImage)
-                .map_or(1, |it| it.count);
-            let kind = AnnotationErrorKind::ImagesMissing { count, name };
-            return Err(self.tree.error(&annotation, kind));
+            let kind = AnnotationErrorKind::ImagesMissing {
+                count: self.missing.count,
+                name: self.missing.names.swap_remove(0),
+            };
+            return Err(self.tree.error(annotation, kind));
         }
         if !matches!(self.format, Format::Coco | Format::Yolo | Format::Cvat) {
             self.sort_classes();
         }
+        self.count_unannotated();
         Ok(Annotations {
             format: self.format,
             classes: self.classes,
             images: self.images,
             ignored: self.ignored.into_list(),
+            missing: self.missing,
         })
+    }
+
+    /// Counts the images beside annotated ones.
+    fn count_unannotated(&mut self) {
+        let folders: HashSet<_> = self.sources.keys().map(|image| image.parent()).collect();
+        for file in self.tree.with_extension(&ENDINGS) {
+            if folders.contains(&file.parent()) && !self.sources.contains_key(file) {
+                self.ignored.add(IgnoredKind::Unannotated, file);
+            }
+        }
     }
 
     fn sort_classes(&mut self) {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::folder::MAX_NAMED;
+
 /// Something that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,7 +14,7 @@ pub struct Ignored {
     pub kind: IgnoredKind,
     /// How many there are.
     pub count: usize,
-    /// The annotation file with the first one, relative to the folder.
+    /// The annotation file with the first one, or the image itself, relative to the folder.
     pub first: PathBuf,
 }
 
@@ -20,12 +22,45 @@ impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (one, many) = self.kind.words();
         let words = if self.count == 1 { one } else { many };
+        let at = match self.kind {
+            IgnoredKind::Unannotated => "such as",
+            _ => "first in",
+        };
         write!(
             f,
-            "{} {words} (first in `{}`)",
+            "{} {words} ({at} `{}`)",
             self.count,
             self.first.display()
         )
+    }
+}
+
+/// Files by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Number of files.
+    pub count: usize,
+    /// The first names, up to five.
+    pub names: Vec<String>,
+}
+
+impl Named {
+    pub(crate) fn add(&mut self, name: &str) {
+        self.count += 1;
+        if self.names.len() < MAX_NAMED {
+            self.names.push(name.to_owned());
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.count > self.names.len() {
+            ", ..."
+        } else {
+            ""
+        };
+        write!(f, "`{}`{more}", self.names.join("`, `"))
     }
 }
 
@@ -55,6 +90,8 @@ pub enum IgnoredKind {
     Repeated,
     /// A file of captions or keypoints beside files with outlines.
     OtherFile,
+    /// An image beside annotated ones that no annotation file names.
+    Unannotated,
 }
 
 impl IgnoredKind {
@@ -84,6 +121,7 @@ impl IgnoredKind {
                 "file of captions or keypoints",
                 "files of captions or keypoints",
             ),
+            Self::Unannotated => ("image without annotations", "images without annotations"),
         }
     }
 }

@@ -15,7 +15,7 @@ mod ignored;
 mod measure;
 mod raster;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 use std::fmt;
@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use detect::find;
 pub use error::{AnnotationError, AnnotationErrorKind, EntryProblem};
-pub use ignored::{Ignored, IgnoredKind};
+pub use ignored::{Ignored, IgnoredKind, Named};
+pub(crate) use raster::paint;
 pub use raster::{IGNORE, rasterise};
 use tree::Tree;
 
@@ -83,6 +84,8 @@ pub struct Annotations {
     pub images: Vec<AnnotatedImage>,
     /// What the files contain but the images lack, one entry per kind.
     pub ignored: Vec<Ignored>,
+    /// The annotated images that do not exist.
+    pub missing: Named,
 }
 
 /// An image and what is annotated in it.

@@ -8,7 +8,7 @@ mod orientation;
 mod raster;
 mod rgb;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -72,7 +72,12 @@ impl Decoded {
 /// [`DataError::Read`], [`DataError::UnknownFormat`], [`DataError::Corrupt`],
 /// [`DataError::Unsupported`] or [`DataError::TooLarge`].
 pub fn size(path: &Path) -> Result<(usize, usize), DataError> {
-    guarded(path, || formats::size(BufReader::new(File::open(path)?)))
+    sizes(path).map(|[_, upright]| upright)
+}
+
+/// The size as stored, and the upright one.
+pub(crate) fn sizes(path: &Path) -> Result<[(usize, usize); 2], DataError> {
+    guarded(path, || formats::sizes(BufReader::new(File::open(path)?)))
 }
 
 /// Decoders are known to panic on damaged files, which must not end a worker.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Number of names in a note or an error.
-pub(super) const MAX_NAMED: usize = 5;
+pub(crate) const MAX_NAMED: usize = 5;
 
 /// A file or folder that was found and is not used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

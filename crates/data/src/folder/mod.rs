@@ -24,6 +24,7 @@ use super::DataError;
 use listing::Listing;
 use places::Tree;
 
+pub(crate) use left_out::MAX_NAMED;
 pub use left_out::{LeftOut, Reason};
 pub(crate) use refused::LAYOUTS;
 pub use refused::LayoutProblem;

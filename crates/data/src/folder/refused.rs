@@ -86,7 +86,7 @@ impl LayoutProblem {
     pub(super) fn unknown(root: &Path, listing: &Listing) -> Self {
         Self::Unknown {
             found: found(listing, Path::new("")),
-            annotations: annotations::find(root, &listing.others),
+            annotations: annotations::find(root, [&*listing.images, &listing.others].concat()),
         }
     }
 

@@ -18,6 +18,15 @@ pub enum Part {
 }
 
 impl Part {
+    /// The name of its folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+
     /// The part that a name says, such as `train2017`, `valid` or `instances_val.json`.
     pub(crate) fn of_name(name: &OsStr) -> Option<Self> {
         Word::of(name.as_encoded_bytes()).part

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::{check_size, page, test_seed, val_seed};
-use crate::DataError;
+use crate::{DataError, encode};
 
 /// Number of pages of each kind to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub fn write_dataset(
                 ),
             ];
             for (path, colour, pixels) in files {
-                let bytes = encode(colour, (height, width), &pixels);
+                let bytes = encode::png(colour, None, (height, width), &pixels);
                 let written = bytes.and_then(|bytes| write_whole(&path, &bytes));
                 written.map_err(|error| failed(&path, error))?;
             }
@@ -83,21 +83,6 @@ pub fn write_dataset(
         }
     }
     Ok(())
-}
-
-fn encode(
-    colour: png::ColorType,
-    (height, width): (u32, u32),
-    pixels: &[u8],
-) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(colour);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
 }
 
 /// Writes next to `path` and renames, so that an interrupted run leaves no partial file.

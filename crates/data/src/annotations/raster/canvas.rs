@@ -7,6 +7,8 @@ pub(super) struct Canvas {
     pub(super) width: i64,
     pub(super) value: u8,
     pub(super) pixels: Vec<u8>,
+    /// Pixels that lost another value than that of the background.
+    pub(super) covered: usize,
 }
 
 impl Canvas {
@@ -16,6 +18,7 @@ impl Canvas {
             width: width as i64,
             value: 0,
             pixels: vec![0; height * width],
+            covered: 0,
         }
     }
 
@@ -24,7 +27,10 @@ impl Canvas {
         let (from, to) = (from.max(0), to.min(self.width - 1));
         if (0..self.height).contains(&row) && from <= to {
             let start = row * self.width;
-            self.pixels[(start + from) as usize..=(start + to) as usize].fill(self.value);
+            let pixels = &mut self.pixels[(start + from) as usize..=(start + to) as usize];
+            let is_lost = |&&pixel: &&u8| pixel != 0 && pixel != self.value;
+            self.covered += pixels.iter().filter(is_lost).count();
+            pixels.fill(self.value);
         }
     }
 }

@@ -50,6 +50,8 @@ impl Columns {
                 *inside ^= odd;
                 // Without a branch, so that many pixels are painted at once.
                 let keep = u8::wrapping_sub(*inside, 1);
+                let is_lost = *inside & u8::from(*pixel != 0 && *pixel != canvas.value);
+                canvas.covered += usize::from(is_lost);
                 *pixel = (*pixel & keep) | (canvas.value & !keep);
             }
             start += canvas.width as usize;

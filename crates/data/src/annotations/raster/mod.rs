@@ -33,6 +33,11 @@ pub const IGNORE: u8 = 255;
 /// shapes cover earlier ones, and what lies outside the image is cut off.
 /// [`read`](super::read) limits the work to a few seconds for any image.
 pub fn rasterise(image: &AnnotatedImage, uncertain: Uncertain) -> Vec<u8> {
+    paint(image, uncertain).0
+}
+
+/// The mask as of [`rasterise`], and how many pixels of shapes later ones of another value cover.
+pub(crate) fn paint(image: &AnnotatedImage, uncertain: Uncertain) -> (Vec<u8>, usize) {
     let mut canvas = Canvas::new(image.size);
     for shape in &image.shapes {
         canvas.value = value(shape, uncertain);
@@ -52,7 +57,7 @@ pub fn rasterise(image: &AnnotatedImage, uncertain: Uncertain) -> Vec<u8> {
             Outline::Runs(runs) => runs::fill(runs, &mut canvas),
         }
     }
-    canvas.pixels
+    (canvas.pixels, canvas.covered)
 }
 
 fn value(shape: &Shape, uncertain: Uncertain) -> u8 {

@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use super::*;
 
 /// A good file of each format.
-const GOOD: [(&str, &str); 7] = [
+pub(crate) const GOOD: [(&str, &str); 7] = [
     (
         "a.json",
         r#"{"images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 6}], "annotations": [

@@ -14,9 +14,10 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+pub(crate) use fuzz::GOOD;
 
 /// A folder with these files. Images have their size as contents: height x width.
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, contents) in files {
         let path = dir.path().join(name);

@@ -108,8 +108,8 @@ pub(super) fn read(bytes: &mut [u8]) -> Result<Raster, Refusal> {
     }
 }
 
-/// (height, width) upright.
-pub(super) fn size(mut file: impl BufRead + Seek) -> Result<(usize, usize), Refusal> {
+/// (height, width) as stored and upright.
+pub(super) fn sizes(mut file: impl BufRead + Seek) -> Result<[(usize, usize); 2], Refusal> {
     let head: [u8; SIGNATURE_BYTES] = array(&mut file)?;
     file.rewind()?;
     let ((width, height), how) = match format(&head)? {
@@ -121,7 +121,8 @@ pub(super) fn size(mut file: impl BufRead + Seek) -> Result<(usize, usize), Refu
         Format::Gif => gif::size(file),
     }?;
     check_size(width, height, 1)?;
-    Ok(orientation::size((height as usize, width as usize), how))
+    let stored = (height as usize, width as usize);
+    Ok([stored, orientation::size(stored, how)])
 }
 
 /// The next `N` bytes.

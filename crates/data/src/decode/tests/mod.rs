@@ -14,6 +14,7 @@ use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype;
 
 use super::*;
+pub(crate) use turned::turned_png;
 
 /// A folder for one file, deleted with it.
 struct File {

@@ -35,6 +35,11 @@ fn in_png(orientation: u8) -> Vec<u8> {
     bytes
 }
 
+/// A PNG of 3x5 pixels (height x width) that is shown as 5x3.
+pub(crate) fn turned_png() -> Vec<u8> {
+    in_png(6)
+}
+
 fn in_webp(orientation: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = image_webp::WebPEncoder::new(&mut bytes);

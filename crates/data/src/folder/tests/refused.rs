@@ -49,7 +49,12 @@ fn annotations_of_other_formats_are_named() {
             "LabelMe",
         ),
         ("labels/a.txt", "0 0.1 0.2 0.3 0.4 0.5 0.6\n", "YOLO"),
-        ("labels/a.txt", "3 0.5 0.5 0.25 1", "YOLO"),
+        ("images/a.txt", "3 0.5 0.5 0.25 1", "YOLO"),
+        (
+            "gtFine/a_polygons.json",
+            r#"{"imgHeight": 1, "imgWidth": 1, "objects": []}"#,
+            "Cityscapes",
+        ),
         (
             "Annotations/a.xml",
             "<annotation>\n<object/></annotation>",
