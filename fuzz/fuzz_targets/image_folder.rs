@@ -1,14 +1,15 @@
 //! Reads an image and its mask as a sample of a folder: decodes, compares and resizes them.
 //!
-//! The first byte is the number of classes, the next two are the length of the image; then follow
+//! The first byte is the number of classes (0: whatever the mask has), the next two are the length of the image; then follow
 //! the image and the mask.
 
 #![no_main]
 
 use std::panic;
 
-use data::folder::{MaskFile, Pair};
-use data::{FolderSource, Source as _};
+use data::folder::{Dataset, MaskFile, Pair};
+use data::masks::{IGNORE, Request};
+use data::{FolderSource, Source as _, Survey};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: allow_decoders_to_panic(), |bytes: &[u8]| {
@@ -25,15 +26,26 @@ fuzz_target!(init: allow_decoders_to_panic(), |bytes: &[u8]| {
         mask: MaskFile::One(fuzz::file("a_mask.png", mask)),
     };
     let classes = usize::from(classes % 4);
-    let source = FolderSource::new(vec![pair], classes, 16, 32).with_cache_bytes(0);
-    match source.load(0) {
-        Ok(sample) => {
-            assert_eq!((sample.image.len(), sample.mask.len()), (3 * 512, 512));
-            let top = sample.mask.iter().copied().max().unwrap_or(0);
-            assert!(usize::from(top) < classes.max(2));
-        }
-        Err(error) => drop((error.to_string(), error.hint())),
-    }
+    let dataset = Dataset {
+        train: vec![pair],
+        ..Dataset::default()
+    };
+    let request = Request {
+        num_classes: (classes > 0).then_some(classes),
+    };
+    let survey = match Survey::of(&dataset, 1, |_, _| ()) {
+        Ok(survey) => survey,
+        Err(error) => return drop((error.to_string(), error.hint())),
+    };
+    let Ok(reading) = survey.reading(&request) else {
+        return;
+    };
+    let rule = reading.mask.clone();
+    let source = FolderSource::new(dataset.train, reading, 16, 32).with_cache_bytes(0);
+    let sample = source.load(0).expect("what was surveyed can be read");
+    assert_eq!((sample.image.len(), sample.mask.len()), (3 * 512, 512));
+    let is_class = |&it: &u8| usize::from(it) < rule.num_classes.max(2) || it == IGNORE;
+    assert!(sample.mask.iter().all(is_class));
 });
 
 /// A panic in a decoder is caught and means that the file is corrupt. Any other panic is a finding.

@@ -16,6 +16,8 @@ mod forecast;
 mod gpu;
 // The memory guard: a run stops before the machine's memory is full.
 mod guard;
+// What folders as people have them hold, and `train inspect`.
+mod inspect;
 // Signals that end a run.
 mod interrupt;
 // Runs killed at every point of their writing, then resumed.

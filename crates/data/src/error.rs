@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::annotations::AnnotationError;
 use super::folder::{LAYOUTS, LayoutProblem};
+use super::masks::Undecided;
 
 /// Why data could not be found, read or written. Sizes are (height, width).
 #[derive(Debug, Error)]
@@ -67,12 +68,6 @@ pub enum DataError {
         /// The other.
         second: PathBuf,
     },
-    /// The mask's format does not keep values, judging by its name or its content.
-    #[error("mask `{}` is not in a lossless format (PNG, TIFF, BMP, GIF or lossless WebP)", path.display())]
-    MaskFormat {
-        /// The mask.
-        path: PathBuf,
-    },
     /// The mask and its image differ in size.
     #[error("mask `{}` is {}x{} (height x width), but its image `{}` is {}x{}",
         mask.display(), mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1)]
@@ -86,30 +81,21 @@ pub enum DataError {
         /// Size of the image in pixels.
         image_size: (usize, usize),
     },
-    /// The mask has values that are not classes.
-    #[error("mask `{}`: expected {}, found {}{}", mask.display(), expected(*classes), numbers(found),
-        if *distinct > found.len() { format!(", ... ({distinct} different values, up to {max})") } else { String::new() })]
-    MaskValues {
-        /// The mask.
-        mask: PathBuf,
-        /// Up to eight of the values in it, ascending.
-        found: Vec<u32>,
-        /// Number of different values.
-        distinct: usize,
-        /// The highest value.
-        max: u32,
-        /// Requested number of classes.
-        classes: usize,
+    /// The values of the masks have more than one meaning, or not the one that was asked for.
+    #[error("`{}`: {undecided}", path.display())]
+    Undecided {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and the values.
+        undecided: Box<Undecided>,
     },
-    /// The mask is coloured, but a class must be a gray level or an index.
-    #[error("mask `{}`: expected {} in one channel, found colours {}", mask.display(), expected(*classes), colours(found))]
-    MaskColours {
+    /// The mask has a value that is no class: it was altered after all masks were read.
+    #[error("mask `{}` has the value {value}, which no mask had when all were read", mask.display())]
+    MaskValue {
         /// The mask.
         mask: PathBuf,
-        /// Up to eight of its colours, RGB.
-        found: Vec<[u8; 3]>,
-        /// Requested number of classes.
-        classes: usize,
+        /// A gray level, an index, or a colour as `#rrggbb`.
+        value: String,
     },
     /// The mask has values that are not whole numbers from 0.
     #[error("mask `{}`: expected whole numbers from 0, found {found}", mask.display())]
@@ -148,14 +134,6 @@ pub enum DataError {
         path: PathBuf,
         /// What it has.
         what: String,
-    },
-    /// Masks in several files are united, which leaves no classes.
-    #[error("`{}` is one of several masks of an image, which can have only one class, not {classes}", mask.display())]
-    MaskUnion {
-        /// One of the masks.
-        mask: PathBuf,
-        /// Requested number of classes.
-        classes: usize,
     },
     /// The file exists but cannot be decoded.
     #[error("`{}` is truncated or corrupt: {reason}", path.display())]
@@ -262,7 +240,7 @@ pub enum DataError {
         /// The panic's message.
         message: String,
     },
-    /// [`verify`](fn@super::verify) found several bad samples.
+    /// A [`Survey`](super::Survey) or [`verify`](fn@super::verify) found several bad samples.
     #[error("{count} samples cannot be used:{}", lines(shown, *count))]
     Several {
         /// Number of bad samples.
@@ -286,21 +264,11 @@ impl DataError {
                 "add their masks, or move the images elsewhere; up to a third of the images may lack a mask".to_owned()
             }
             Self::DuplicateStem { .. } => "remove or rename one of them".to_owned(),
-            Self::MaskFormat { .. } => {
-                "save masks as PNG: JPEG and lossy WebP change the values along every edge".to_owned()
-            }
-            Self::MaskUnion { .. } => {
-                "pass `--classes 1`, or save the classes of all pixels in one file".to_owned()
-            }
             Self::MaskSize { .. } => {
                 "a mask must have one pixel for each pixel of its image".to_owned()
             }
-            Self::MaskValues { found, distinct, max, classes, .. } => {
-                values_hint(found, *distinct, *max, *classes)
-            }
-            Self::MaskColours { .. } => {
-                "save the class of each pixel as a gray level or a palette index, not as a colour".to_owned()
-            }
+            Self::Undecided { undecided, .. } => undecided.advice.clone(),
+            Self::MaskValue { .. } => "do not alter masks during a run".to_owned(),
             Self::MaskFractions { .. } => {
                 "save classes as integers; threshold a probability map first".to_owned()
             }
@@ -340,60 +308,6 @@ fn nothing(path: &Path, left_out: &[String]) -> String {
             left_out.join("\n  ")
         )
     }
-}
-
-fn values_hint(found: &[u32], distinct: usize, max: u32, classes: usize) -> String {
-    let complete = distinct == found.len();
-    if classes <= 1 && distinct == 1 {
-        return "if all of it is foreground, save it as 255".to_owned();
-    }
-    if max >= 64 && matches!(found, [_] | [0, _]) {
-        return format!("a mask of 0 and {max} has one class: pass `--classes 1`");
-    }
-    let without_255 = found
-        .iter()
-        .filter(|&&v| v != 255)
-        .max()
-        .copied()
-        .unwrap_or(0);
-    if complete && classes > 1 && max == 255 && (without_255 as usize) < classes {
-        return "255 is often an ignore label, which is not supported: give those pixels a class"
-            .to_owned();
-    }
-    if max < 64 && max as usize + 1 == distinct {
-        return format!("if these are class indices, pass `--classes {distinct}`");
-    }
-    if distinct <= 64 {
-        return format!(
-            "if each value is a class, renumber them 0 to {} and pass `--classes {distinct}`",
-            distinct - 1
-        );
-    }
-    "this looks like a photograph or a probability map: threshold it first".to_owned()
-}
-
-fn expected(classes: usize) -> String {
-    if classes <= 1 {
-        "0 and 255 (or 0 and 1)".to_owned()
-    } else {
-        format!("class indices 0 to {} (`--classes {classes}`)", classes - 1)
-    }
-}
-
-fn numbers(values: &[u32]) -> String {
-    values
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn colours(values: &[[u8; 3]]) -> String {
-    let text: Vec<_> = values
-        .iter()
-        .map(|[r, g, b]| format!("({r}, {g}, {b})"))
-        .collect();
-    text.join(", ")
 }
 
 fn lines(shown: &[DataError], count: usize) -> String {

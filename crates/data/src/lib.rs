@@ -1,9 +1,10 @@
 //! Training data: images and masks as bytes, read from files or drawn, ahead of each step.
 //!
-//! Folders of images and masks ([`folder`], [`decode`], [`resize`]) and the built-in comic
-//! pages ([`synth`]) are both a [`Source`]. A [`Loader`] turns a source into batches on
-//! worker threads. [`import`](import::import) makes such a folder of [`annotations`]. [`verify`](fn@verify) reads the whole source once before a run, so that
-//! bad files are reported at the start.
+//! A folder is understood in three steps: [`folder`] finds the images and their masks by name, a
+//! [`Survey`] reads every file once ([`decode`]), and [`masks`] decides over all of them what their
+//! values mean. The result, a [`FolderSource`], and the built-in comic pages ([`synth`]) are both a
+//! [`Source`]. A [`Loader`] turns a source into batches on worker threads.
+//! [`import`](import::import) makes such a folder of [`annotations`].
 //!
 //! This crate knows no tensors. Pixels stay `u8` in `[H, W, C]` order until the training
 //! loop copies them to the device, where they are cast.
@@ -21,14 +22,17 @@ mod error;
 pub mod folder;
 pub mod import;
 mod loader;
+pub mod masks;
 mod parallel;
 mod random;
 pub mod resize;
 mod source;
+mod survey;
 pub mod synth;
 mod verify;
 
 pub use error::DataError;
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig, default_workers, sample_order};
-pub use source::{DEFAULT_CACHE_BYTES, FolderSource, Sample, Source, SynthSource};
+pub use source::{DEFAULT_CACHE_BYTES, FolderSource, Reading, Sample, Source, SynthSource};
+pub use survey::{Oddities, PartSurvey, Survey};
 pub use verify::{Verified, verify};

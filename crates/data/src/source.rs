@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use serde::{Deserialize, Serialize};
+
 use super::cache::Cache;
-use super::decode::{self, Decoded, ImageRule};
-use super::folder::{MaskFile, Pair};
+use super::decode::{self, Decoded, ImageRule, Origin};
+use super::folder::Pair;
+use super::masks::MaskRule;
 use super::{DataError, resize, synth};
 
 /// Default limit of memory for a source's decoded samples: 512 MiB.
@@ -18,6 +21,15 @@ pub struct Sample {
     pub image: Vec<u8>,
     /// Class of each pixel, `[H, W]`: 0 or 1 for one class, 0 to N-1 for N.
     pub mask: Vec<u8>,
+}
+
+/// How the files of a folder become samples, decided by a [`Survey`](super::Survey).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// How values of images become bytes.
+    pub image: ImageRule,
+    /// How values of masks become classes.
+    pub mask: MaskRule,
 }
 
 /// Samples by index. All have one size and can be loaded from any thread.
@@ -53,7 +65,7 @@ pub trait Source: Send + Sync {
 #[derive(Debug)]
 pub struct FolderSource {
     pairs: Vec<Pair>,
-    classes: usize,
+    reading: Reading,
     height: usize,
     width: usize,
     cache: Cache,
@@ -61,14 +73,14 @@ pub struct FolderSource {
 }
 
 impl FolderSource {
-    /// The samples of `pairs` at `height` x `width`, with masks of `classes`
-    /// (1: binary) and at most [`DEFAULT_CACHE_BYTES`] of them in memory.
-    pub fn new(pairs: Vec<Pair>, classes: usize, height: usize, width: usize) -> Self {
+    /// The samples of `pairs`, read by `reading`, at `height` x `width`, with at most
+    /// [`DEFAULT_CACHE_BYTES`] of them in memory.
+    pub fn new(pairs: Vec<Pair>, reading: Reading, height: usize, width: usize) -> Self {
         let cache = Cache::new(pairs.len(), DEFAULT_CACHE_BYTES);
         let original = pairs.iter().map(|_| OnceLock::new()).collect();
         Self {
             pairs,
-            classes,
+            reading,
             height,
             width,
             cache,
@@ -89,57 +101,68 @@ impl FolderSource {
     }
 
     fn read(&self, index: usize) -> Result<Sample, DataError> {
-        let Pair { image, mask, .. } = &self.pairs[index];
-        let pixels = decode::image(image, &ImageRule::default())?;
-        let size = (pixels.height, pixels.width);
-        let mask = read_mask(mask, self.classes, image, &pixels)?;
+        let pair = &self.pairs[index];
+        let image = decode::image(&pair.image, &self.reading.image)?;
+        let size = (image.height, image.width);
+        let mask = read_mask(pair, &self.reading.mask, &image)?;
         self.original[index].get_or_init(|| size);
         Ok(Sample {
-            image: resize::image(pixels.pixels, size, (self.height, self.width))?,
+            image: resize::image(image.pixels, size, (self.height, self.width))?,
             mask: resize::mask(mask, size, (self.height, self.width)),
         })
     }
 }
 
-/// The classes of the pixels of `image`, read from `path`. Masks in several files are united.
-fn read_mask(
-    mask: &MaskFile,
-    classes: usize,
-    path: &Path,
-    image: &Decoded,
-) -> Result<Vec<u8>, DataError> {
+/// The classes of the pixels of `image`. Masks in several files are united.
+fn read_mask(pair: &Pair, rule: &MaskRule, image: &Decoded) -> Result<Vec<u8>, DataError> {
     let image_size = (image.height, image.width);
     let mut united = Vec::new();
-    for file in mask.paths() {
-        if matches!(mask, MaskFile::Union(_)) && classes > 1 {
-            let mask = file.clone();
-            return Err(DataError::MaskUnion { mask, classes });
-        }
-        let mut mask = decode::mask(file, classes)?;
-        // Some programs draw masks on the pixels as stored, and not as viewers show them.
-        if (mask.height, mask.width) != image_size
-            && (mask.height, mask.width) == image.origin.raw_size
-        {
-            mask = mask.turned(image.origin.orientation);
-        }
-        let mask_size = (mask.height, mask.width);
-        if mask_size != image_size {
-            return Err(DataError::MaskSize {
-                mask: file.clone(),
-                image: path.to_owned(),
-                mask_size,
-                image_size,
-            });
+    for path in pair.mask.paths() {
+        let labels = decode::labels(path)?;
+        let size = (labels.height, labels.width);
+        let unknown = |value| DataError::MaskValue {
+            mask: path.clone(),
+            value,
+        };
+        let mut classes = rule.classes(&labels).map_err(unknown)?;
+        if is_turned(path, size, &pair.image, image_size, image.origin)? {
+            classes = decode::turned(classes, (size.0, size.1, 1), image.origin.orientation);
         }
         if united.is_empty() {
-            united = mask.pixels;
+            united = classes;
         } else {
-            for (pixel, other) in united.iter_mut().zip(mask.pixels) {
+            for (pixel, other) in united.iter_mut().zip(classes) {
                 *pixel = (*pixel).max(other);
             }
         }
     }
     Ok(united)
+}
+
+/// Whether a mask was drawn on the pixels of its image as stored, and not as viewers show them: if
+/// only that size is its own.
+///
+/// # Errors
+/// [`DataError::MaskSize`] if the mask has neither size.
+pub(crate) fn is_turned(
+    mask: &Path,
+    mask_size: (usize, usize),
+    image: &Path,
+    image_size: (usize, usize),
+    origin: Origin,
+) -> Result<bool, DataError> {
+    if mask_size == image_size {
+        return Ok(false);
+    }
+    if mask_size == origin.raw_size {
+        return Ok(true);
+    }
+    Err(DataError::MaskSize {
+        mask: mask.to_owned(),
+        image: image.to_owned(),
+        mask_size,
+        image_size,
+    })
 }
 
 impl Source for FolderSource {

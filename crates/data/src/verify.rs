@@ -2,14 +2,10 @@
 //! not hours later. This also fills the source's cache.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use super::loader::{default_workers, panicked};
+use super::loader::panicked;
+use super::parallel::{Merge, gather};
 use super::{DataError, Source};
-
-/// Number of errors shown one by one in [`DataError::Several`].
-const MAX_SHOWN: usize = 8;
 
 /// A summary of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,13 +51,6 @@ impl Verified {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.samples += other.samples;
-        self.empty_masks += other.empty_masks;
-        self.merge_pixels(&other.class_pixels);
-        self.merge_sizes(other.min_size, other.max_size);
-    }
-
     fn merge_pixels(&mut self, counts: &[u64]) {
         if self.class_pixels.len() < counts.len() {
             self.class_pixels.resize(counts.len(), 0);
@@ -83,9 +72,20 @@ impl Verified {
     }
 }
 
+impl Merge for Verified {
+    fn merge(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.empty_masks += other.empty_masks;
+        self.merge_pixels(&other.class_pixels);
+        self.merge_sizes(other.min_size, other.max_size);
+    }
+}
+
 /// Loads every sample of `source` once on `workers` threads (0: [`default_workers`]) and
 /// returns a summary. `progress` is called with (done, all) after each sample, from any of
 /// the threads.
+///
+/// [`default_workers`]: super::default_workers
 ///
 /// # Errors
 /// The error of a single bad sample, or [`DataError::Several`]; a panic in the source becomes
@@ -95,60 +95,14 @@ pub fn verify(
     workers: usize,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<Verified, DataError> {
-    let workers = if workers == 0 {
-        default_workers()
-    } else {
-        workers
-    };
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let work = || {
-        let mut summary = Verified::default();
-        let mut errors = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= source.len() {
-                return (summary, errors);
-            }
-            match catch_unwind(AssertUnwindSafe(|| source.load(index))) {
-                Ok(Ok(sample)) => summary.add(&sample.mask, source.original_size(index)),
-                Ok(Err(error)) => errors.push((index, error)),
-                Err(panic) => errors.push((index, panicked(source, index, panic.as_ref()))),
-            }
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, source.len());
+    let look = |summary: &mut Verified, index| {
+        match catch_unwind(AssertUnwindSafe(|| source.load(index))) {
+            Ok(sample) => summary.add(&sample?.mask, source.original_size(index)),
+            Err(panic) => return Err(panicked(source.name(index), panic.as_ref())),
         }
+        Ok(())
     };
-    let mut summary = Verified {
-        class_pixels: vec![0; 2],
-        ..Verified::default()
-    };
-    let mut errors = Vec::new();
-    thread::scope(|scope| {
-        // The calling thread is one of the workers.
-        let spawned: Vec<_> = (1..workers.min(source.len()))
-            .map(|_| scope.spawn(work))
-            .collect();
-        let mut results = vec![work()];
-        for thread in spawned {
-            match thread.join() {
-                Ok(result) => results.push(result),
-                // Only `progress` can panic here, and it belongs to the caller.
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        for (part, found) in results {
-            summary.merge(&part);
-            errors.extend(found);
-        }
-    });
-    errors.sort_by_key(|(index, _)| *index);
-    let count = errors.len();
-    let mut errors = errors.into_iter().map(|(_, error)| error);
-    match count {
-        0 => Ok(summary),
-        1 => Err(errors.next().unwrap_or(DataError::EmptyBatch)),
-        _ => Err(DataError::Several {
-            count,
-            shown: errors.take(MAX_SHOWN).collect(),
-        }),
-    }
+    let mut summary = gather(source.len(), workers, progress, look)?;
+    summary.merge_pixels(&[0; 2]);
+    Ok(summary)
 }

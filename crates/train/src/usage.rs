@@ -120,6 +120,14 @@ pub enum UsageError {
         /// The mask.
         mask: PathBuf,
     },
+    /// Masks with a value that does not count.
+    #[error(
+        "the masks have the value {value}, which is an ignore label, and ignoring is not supported yet"
+    )]
+    IgnoreLabel {
+        /// The value.
+        value: u32,
+    },
     /// A folder without images.
     #[error("`{folder}` holds no image (PNG, JPEG, TIFF, BMP, WebP or GIF)")]
     NoImages {
@@ -228,6 +236,7 @@ impl UsageError {
             Self::NotAProbability { .. } => "choose a value from 0 to 1",
             Self::OneMaskForTwo { .. } => "rename one of them",
             Self::MaskExists { .. } => "choose another `--out`, or pass `--overwrite`",
+            Self::IgnoreLabel { .. } => "give those pixels a class",
             Self::NoImages { .. } => "name an image, or the folder that holds the images",
             Self::NoFolder { flag, .. } => {
                 return format!("make it, or choose another place with `{flag}`");

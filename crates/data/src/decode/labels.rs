@@ -1,5 +1,6 @@
 //! What a mask file says about each pixel, before anyone decides which class it means.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::raster::{Alpha, Origin, Raster, Samples, raster};
@@ -19,6 +20,11 @@ pub struct Labels {
     /// The value of white for gray and alpha (255 for floats), and of the last index that a palette
     /// of this depth can have.
     pub highest: u32,
+    /// Whether the file's compression alters values.
+    pub lossy: bool,
+    /// The only opacity of a file with alpha that has only one colour as well: which of them is the
+    /// mask depends on the other files.
+    pub opacity: Option<u32>,
     /// Where the pixels come from.
     pub origin: Origin,
 }
@@ -26,7 +32,8 @@ pub struct Labels {
 /// What labels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelKind {
-    /// Gray levels as stored.
+    /// Gray levels as stored, or those of a palette whose colours are all gray: some programs put white
+    /// first, or store gray levels in the order in which they occur.
     Gray,
     /// Indices into these colours, RGBA.
     Palette(Vec<[u8; 4]>),
@@ -36,31 +43,26 @@ pub enum LabelKind {
     Alpha,
 }
 
-/// The labels of the mask at `path`: any lossless file that [`raster`](super::raster()) reads.
-/// Alpha is dropped, except where nothing but alpha differs between pixels.
+/// The labels of the mask at `path`: any file that [`raster`](super::raster()) reads. Alpha is
+/// dropped, except where nothing but alpha differs between pixels.
 ///
 /// # Errors
-/// [`DataError::MaskFormat`], [`DataError::MaskFractions`], [`DataError::Channels`], or as
-/// [`raster`](super::raster()).
+/// [`DataError::MaskFractions`], [`DataError::Channels`], or as [`raster`](super::raster()).
 pub fn labels(path: &Path) -> Result<Labels, DataError> {
     let mut raster = raster(path)?;
-    if raster.lossy {
-        let path = path.to_owned();
-        return Err(DataError::MaskFormat { path });
-    }
     raster.check_channels(path)?;
     if let Some(found) = fraction(&raster.samples) {
         let mask = path.to_owned();
         return Err(DataError::MaskFractions { mask, found });
     }
     let mut highest = raster.highest.unwrap_or(u8::MAX.into());
-    let (values, kind) = match raster.palette.take() {
+    let (values, kind, opacity) = match raster.palette.take() {
         Some(palette) => {
-            let (values, kind) = indexed(&raster, palette);
-            if kind == LabelKind::Alpha {
+            let (values, kind, opacity) = indexed(&raster, palette);
+            if !matches!(kind, LabelKind::Palette(_)) {
                 highest = u8::MAX.into();
             }
-            (values, kind)
+            (values, kind, opacity)
         }
         None => direct(&raster, highest),
     };
@@ -70,6 +72,8 @@ pub fn labels(path: &Path) -> Result<Labels, DataError> {
         width: raster.width,
         kind,
         highest,
+        lossy: raster.lossy,
+        opacity,
         origin: raster.origin,
     })
 }
@@ -82,35 +86,60 @@ fn fraction(samples: &Samples) -> Option<f32> {
     }
 }
 
-fn indexed(raster: &Raster, palette: Vec<[u8; 4]>) -> (Vec<u32>, LabelKind) {
+fn indexed(raster: &Raster, palette: Vec<[u8; 4]>) -> (Vec<u32>, LabelKind, Option<u32>) {
     let indices = || (0..raster.height * raster.width).map(|at| label(raster, at));
     let colour = |index: u32| palette.get(index as usize).copied().unwrap_or_default();
     let rgb = |index| colour(index).first_chunk::<3>().copied();
     let opacity = |index| u32::from(colour(index)[3]);
-    if is_flat(indices().map(rgb)) && !is_flat(indices().map(opacity)) {
-        return (indices().map(opacity).collect(), LabelKind::Alpha);
+    let has_alpha = palette.iter().any(|&[.., opacity]| opacity < u8::MAX);
+    let only = if has_alpha && is_flat(indices().map(rgb)) {
+        if !is_flat(indices().map(opacity)) {
+            return (indices().map(opacity).collect(), LabelKind::Alpha, None);
+        }
+        indices().next().map(opacity)
+    } else {
+        None
+    };
+    if palette.iter().all(|[r, g, b, _]| r == g && g == b) {
+        let used: BTreeSet<u32> = indices().collect();
+        let level = |index| u32::from(colour(index)[0]);
+        // A palette that does not tell the indices apart means nothing.
+        if used
+            .iter()
+            .map(|&index| level(index))
+            .collect::<BTreeSet<_>>()
+            .len()
+            == used.len()
+        {
+            return (indices().map(level).collect(), LabelKind::Gray, only);
+        }
     }
-    (indices().collect(), LabelKind::Palette(palette))
+    (indices().collect(), LabelKind::Palette(palette), only)
 }
 
-fn direct(raster: &Raster, highest: u32) -> (Vec<u32>, LabelKind) {
+fn direct(raster: &Raster, highest: u32) -> (Vec<u32>, LabelKind, Option<u32>) {
     let (channels, colours) = (raster.channels, raster.colours());
     let channel = |channel: usize| {
         (0..raster.height * raster.width).map(move |at| label(raster, at * channels + channel))
     };
     let has_alpha = raster.alpha != Alpha::None;
-    if has_alpha && (0..colours).all(|it| is_flat(channel(it))) && !is_flat(channel(colours)) {
-        return (channel(colours).collect(), LabelKind::Alpha);
-    }
+    let only = if has_alpha && (0..colours).all(|it| is_flat(channel(it))) {
+        if !is_flat(channel(colours)) {
+            return (channel(colours).collect(), LabelKind::Alpha, None);
+        }
+        channel(colours).next()
+    } else {
+        None
+    };
     if (1..colours).all(|it| channel(it).eq(channel(0))) {
-        return (channel(0).collect(), LabelKind::Gray);
+        return (channel(0).collect(), LabelKind::Gray, only);
     }
     let is_wide = (0..colours).any(|it| channel(it).any(|value| value > u8::MAX.into()));
     let bits = u32::BITS - highest.leading_zeros();
     let shift = if is_wide { bits.saturating_sub(8) } else { 0 };
     let pack = |((r, g), b)| (r >> shift) << 16 | (g >> shift) << 8 | b >> shift;
     let packed = channel(0).zip(channel(1)).zip(channel(2)).map(pack);
-    (packed.collect(), LabelKind::Colour)
+    (packed.collect(), LabelKind::Colour, only)
 }
 
 fn label(raster: &Raster, index: usize) -> u32 {

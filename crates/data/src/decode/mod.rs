@@ -1,9 +1,8 @@
 //! Decodes files: any of the formats to its samples ([`raster`](raster())), images to RGB
-//! ([`image`](image())), masks to class indices ([`mask`](mask())), headers to a size ([`size`]).
+//! ([`image`](image())), masks to what they store ([`labels`](labels())), headers to a size ([`size`]).
 
 mod formats;
 mod labels;
-mod mask;
 mod orientation;
 mod raster;
 mod rgb;
@@ -17,7 +16,7 @@ use std::path::Path;
 
 pub use ::image::metadata::Orientation;
 pub use labels::{LabelKind, Labels, labels};
-pub use mask::mask;
+pub(crate) use orientation::turned;
 pub use raster::{Alpha, Origin, Raster, Samples, raster};
 pub use rgb::{ImageRule, Range, ValueRange, image, value_range};
 
@@ -36,10 +35,10 @@ pub(crate) const MAX_DECODED_BYTES: u64 = 1 << 30;
 /// Largest file that is read: 2 GiB.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// A decoded image or mask, upright.
+/// A decoded image, upright.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// RGB `[H, W, 3]` of an image, classes `[H, W]` of a mask.
+    /// RGB, `[H, W, 3]`.
     pub pixels: Vec<u8>,
     /// H in pixels.
     pub height: usize,
@@ -51,18 +50,6 @@ pub struct Decoded {
     pub transparent: bool,
     /// Number of values of the image that were not finite.
     pub non_finite: usize,
-}
-
-impl Decoded {
-    /// Turns pixels that are as stored upright, like an image of this orientation.
-    #[must_use]
-    pub fn turned(mut self, how: Orientation) -> Self {
-        let (height, width) = (self.height, self.width);
-        let channels = self.pixels.len() / (height * width).max(1);
-        self.pixels = orientation::turned(self.pixels, (height, width, channels), how);
-        (self.height, self.width) = orientation::size((height, width), how);
-        self
-    }
 }
 
 /// (height, width) in pixels of the image at `path` as [`raster`](raster()) gives it, upright. Only

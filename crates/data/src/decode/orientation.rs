@@ -24,7 +24,7 @@ pub(super) fn size((height, width): (usize, usize), how: Orientation) -> (usize,
 }
 
 /// `samples` `[height, width, channels]` turned. Rotations are clockwise.
-pub(super) fn turned<T: Copy>(
+pub(crate) fn turned<T: Copy>(
     samples: Vec<T>,
     (height, width, channels): (usize, usize, usize),
     how: Orientation,

@@ -126,8 +126,26 @@ impl Raster {
         self.channels - usize::from(self.alpha != Alpha::None)
     }
 
+    /// Whether white shows through.
+    pub(crate) fn is_transparent(&self) -> bool {
+        let last = self.channels - 1;
+        if let Some(palette) = &self.palette {
+            let is_clear = |at| {
+                let index = self.samples.label(at).unwrap_or(0) as usize;
+                palette.get(index).is_some_and(|&[.., it]| it < u8::MAX)
+            };
+            return (0..self.height * self.width).any(is_clear);
+        }
+        let is_clear = |at: usize| match (&self.samples, self.highest) {
+            (Samples::F32(samples), _) => samples[at] < 1.0,
+            (samples, white) => samples.label(at).ok() < white,
+        };
+        self.alpha != Alpha::None
+            && (0..self.height * self.width).any(|pixel| is_clear(pixel * self.channels + last))
+    }
+
     /// Refuses a raster that is neither gray nor RGB.
-    pub(super) fn check_channels(&self, path: &Path) -> Result<(), DataError> {
+    pub(crate) fn check_channels(&self, path: &Path) -> Result<(), DataError> {
         if matches!(self.colours(), 1 | 3) {
             return Ok(());
         }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::Decoded;
 use super::raster::{Alpha, Raster, Samples, raster};
 use crate::DataError;
 
 /// How values that are wider than 8 bits become bytes. The default is what files of 8 bits need:
 /// integers keep their higher 8 bits, and floats must lie between 0 and 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageRule {
     /// The values that become black and white, measured over the whole set with [`value_range`].
     pub range: Option<Range>,
@@ -17,7 +19,7 @@ pub struct ImageRule {
 
 /// Values that become the bytes 0 and 255. Those between are spread linearly and rounded to the
 /// nearest byte, halves up; those outside become the nearer end.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// The value of black. Values that are not finite become black as well.
     pub low: f32,
@@ -89,25 +91,33 @@ pub fn image(path: &Path, rule: &ImageRule) -> Result<Decoded, DataError> {
     })
 }
 
-/// The range of the colours in the file at `path`, to be merged over a set into an [`ImageRule`].
-/// Files of up to 8 bits need none, and a file without a finite value has none.
-///
-/// # Errors
-/// As [`raster`](super::raster()).
-pub fn value_range(path: &Path) -> Result<Option<ValueRange>, DataError> {
-    let raster = raster(path)?;
+impl ValueRange {
+    /// The range of two files together, both of integers or both of floats.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            highest: self.highest.max(other.highest),
+        }
+    }
+}
+
+/// The range of the colours in a file, to be united over a set into an [`ImageRule`]. Files of up to
+/// 8 bits need none, and a file without a finite value has none.
+pub fn value_range(raster: &Raster) -> Option<ValueRange> {
     let ends = match &raster.samples {
         _ if raster.palette.is_some() => None,
         Samples::U8(_) => None,
-        Samples::U16(samples) => ends(&raster, samples, f32::from),
-        Samples::U32(samples) => ends(&raster, samples, |value| value as f32),
-        Samples::F32(samples) => ends(&raster, samples, |value| value),
+        Samples::U16(samples) => ends(raster, samples, f32::from),
+        Samples::U32(samples) => ends(raster, samples, |value| value as f32),
+        Samples::F32(samples) => ends(raster, samples, |value| value),
     };
-    Ok(ends.map(|(low, high)| ValueRange {
+    ends.map(|(low, high)| ValueRange {
         low,
         high,
         highest: raster.highest,
-    }))
+    })
 }
 
 /// The lowest and the highest finite colour.

@@ -38,7 +38,7 @@ pub struct Pair {
     pub stem: String,
     /// The image, a file that [`image`](crate::decode::image()) reads.
     pub image: PathBuf,
-    /// The mask, of files that [`mask`](crate::decode::mask()) reads.
+    /// The mask, of files that [`labels`](crate::decode::labels()) reads.
     pub mask: MaskFile,
 }
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::annotations::tests::{GOOD, folder};
 use crate::annotations::{Uncertain, rasterise};
 use crate::decode::{LabelKind, labels};
-use crate::{FolderSource, Source as _};
+use crate::masks::Request;
+use crate::{FolderSource, Source as _, Survey};
 
 /// An imported folder, `new/out`, and what was said about it.
 struct Done {
@@ -165,7 +166,15 @@ fn a_folder_is_read_back_with_its_parts() {
         (2, 1, 0)
     );
     assert_eq!(data.left_out, []);
-    let sample = FolderSource::new(data.train, 4, 4, 6).load(0).unwrap();
+    let survey = Survey::of(&data, 1, |_, _| ()).unwrap();
+    let reading = survey.reading(&Request::default()).unwrap();
+    assert_eq!(
+        (reading.mask.num_classes, reading.mask.ignored().count()),
+        (3, 1)
+    );
+    let sample = FolderSource::new(data.train, reading, 4, 6)
+        .load(0)
+        .unwrap();
     assert_eq!(sample.mask, [1, 1, 1, 0, 0, 0].repeat(4));
     let mask = labels(&done.out().join("val/masks/c_mask.png")).unwrap();
     let LabelKind::Palette(colours) = mask.kind else {

@@ -210,7 +210,7 @@ impl WorkerShare {
             let error = match added {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error,
-                Err(panic) => panicked(self.source.as_ref(), index, panic.as_ref()),
+                Err(panic) => panicked(self.source.name(index), panic.as_ref()),
             };
             return Some(Err(error));
         }
@@ -228,14 +228,11 @@ impl WorkerShare {
     }
 }
 
-/// The error for a panic while loading sample `index`.
-pub(crate) fn panicked(source: &dyn Source, index: usize, panic: &(dyn Any + Send)) -> DataError {
+/// The error for a panic while loading the sample with this name.
+pub(crate) fn panicked(name: String, panic: &(dyn Any + Send)) -> DataError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    DataError::WorkerPanicked {
-        name: source.name(index),
-        message,
-    }
+    DataError::WorkerPanicked { name, message }
 }

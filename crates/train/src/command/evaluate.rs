@@ -11,9 +11,10 @@ use super::console;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
 use crate::run::run_data;
+use crate::run::understood::{Understood, progress};
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::{FolderSource, Loader, Source};
+use data::{FolderSource, Loader, Reading, Source};
 use engine::batch::Upload;
 use engine::evaluation::Evaluator;
 use engine::interrupt::Interrupt;
@@ -41,8 +42,8 @@ impl Split {
 
 #[derive(Debug, Args)]
 pub(super) struct EvaluateArgs {
-    /// Weights as `fit` or PyTorch wrote them; size and precision are read from a `config.toml` next to
-    /// them, if there is one
+    /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
+    /// mean; for others, a `config.toml` next to them counts
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     /// Folder of images and masks
@@ -64,10 +65,23 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.keys, args.device)?;
     let config = &loaded.config;
-    let dataset = run_data::scan(&args.data, config)?;
-    for note in &dataset.notes {
-        console::note(note);
+    let understood = Understood::read(
+        &args.data,
+        config,
+        Some(config.classes),
+        loaded.reading.as_ref(),
+        progress(),
+    )?;
+    understood
+        .notes()
+        .iter()
+        .for_each(|line| console::note(line));
+    for line in understood.warnings() {
+        console::warn(&line);
     }
+    let Understood {
+        dataset, reading, ..
+    } = understood;
     let pairs = match args.split {
         Split::Train => dataset.train,
         Split::Val => dataset.val,
@@ -81,12 +95,7 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         .into());
     }
     let (height, width) = run_data::size_of(config);
-    let source: Arc<dyn Source> = Arc::new(FolderSource::new(
-        pairs,
-        run_data::classes_of(config),
-        height,
-        width,
-    ));
+    let source: Arc<dyn Source> = Arc::new(FolderSource::new(pairs, reading, height, width));
     let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
     let mut at_a_time = usize::MAX;
@@ -115,23 +124,34 @@ pub(super) struct Loaded {
     pub(super) config: RunConfig,
     upload: Upload,
     precision: Precision,
+    /// How the files of its training were read.
+    pub(super) reading: Option<Reading>,
 }
 
 impl Loaded {
-    /// Takes the network from the file, and the rest from the `config.toml` next to it unless `--config`,
-    /// `--preset` or a flag says otherwise.
+    /// Takes the network from the file, and the rest from its contract, or else from the `config.toml`
+    /// next to it, unless `--config`, `--preset` or a flag says otherwise.
     pub(super) fn new(
         weights: &WeightsFile,
         path: &Path,
         mut flags: KeyFlags<Evaluate>,
         device: DeviceFlag,
     ) -> Result<Self> {
+        let contract = weights.contract()?;
         if flags.config.is_none() && flags.overrides.preset.is_none() {
-            flags.config = config_of(path);
-            let settings = flags.config.as_ref().map_or_else(
-                || "the defaults, since the folder of the weights has no `config.toml`".to_owned(),
-                |file| file.display().to_string(),
-            );
+            let settings = if let Some(contract) = &contract {
+                contract.fill(&mut flags.overrides);
+                "as in training, kept in the weights".to_owned()
+            } else {
+                flags.config = config_of(path);
+                flags.config.as_ref().map_or_else(
+                    || {
+                        "the defaults, since the folder of the weights has no `config.toml`"
+                            .to_owned()
+                    },
+                    |file| file.display().to_string(),
+                )
+            };
             console::note(&format!("settings: {settings}"));
         }
         let network = weights.network()?;
@@ -162,6 +182,7 @@ impl Loaded {
             model,
             upload: Upload::of(&config, device),
             config,
+            reading: contract.and_then(|it| it.reading),
         })
     }
 

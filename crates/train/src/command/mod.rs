@@ -7,6 +7,8 @@ mod evaluate;
 mod fit;
 mod flags;
 mod gpu;
+mod import;
+mod inspect;
 mod memory;
 mod predict;
 mod scale;
@@ -43,6 +45,11 @@ enum Command {
     /// Write the masks that saved weights predict for images
     #[command(allow_negative_numbers = true)]
     Predict(predict::PredictArgs),
+    /// Say what a folder of images and masks holds and how training would read it
+    #[command(allow_negative_numbers = true)]
+    Inspect(inspect::InspectArgs),
+    /// Turn annotations (COCO, `LabelMe`, YOLO, VOC, CVAT, Cityscapes) into a folder of images and masks
+    Import(import::ImportArgs),
     /// Draw what holds memory during one training step on the CPU, and what each checkpoint policy saves
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
@@ -88,6 +95,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fit(args) => fit::run(&args)?,
         Command::Evaluate(args) => evaluate::run(args)?,
         Command::Predict(args) => predict::run(&args)?,
+        Command::Import(args) => import::run(&args)?,
+        Command::Inspect(args) => inspect::run(&args)?,
         Command::Accuracy(args) => accuracy::run(&args)?,
         Command::Memory(args) => memory::run(&args)?,
         Command::Doctor(args) => return doctor::run(&args),

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use config::RunConfig;
 use config::cli::{Evaluate, KeyFlags};
 use image::ExtendedColorType;
 
@@ -15,14 +14,14 @@ use crate::error::{Error, Result};
 use crate::run::outputs::samples::save_png;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::decode::{self, ImageRule};
+use data::decode;
 use data::{Batch, Sample, resize};
 use engine::predictor::Predictor;
 
 #[derive(Debug, Args)]
 pub(super) struct PredictArgs {
-    /// Weights as `fit` or PyTorch wrote them; size and precision are read from a `config.toml` next to
-    /// them, if there is one
+    /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
+    /// mean; for others, a `config.toml` next to them counts
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
     /// An image, or a folder of images (PNG, JPEG, TIFF, BMP, WebP, GIF)
@@ -54,7 +53,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     let mut predictor = Predictor::new(loaded.evaluator(), args.threshold);
     for (image, mask) in &jobs {
-        predict(&loaded.config, &mut predictor, image, mask)?;
+        predict(&loaded, &mut predictor, image, mask)?;
     }
     console::print(&format!(
         "wrote {} mask(s) to {}",
@@ -119,12 +118,14 @@ fn images_of(input: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn predict(
-    config: &RunConfig,
+    loaded: &Loaded,
     predictor: &mut Predictor<'_>,
     image: &Path,
     mask: &Path,
 ) -> Result<()> {
-    let decoded = decode::image(image, &ImageRule::default())?;
+    let config = &loaded.config;
+    let rule = loaded.reading.as_ref().map(|reading| reading.image);
+    let decoded = decode::image(image, &rule.unwrap_or_default())?;
     let original = (decoded.height, decoded.width);
     let (height, width) = crate::run::run_data::size_of(config);
     let pixels = resize::image(decoded.pixels, original, (height, width))?;

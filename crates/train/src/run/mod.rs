@@ -4,4 +4,5 @@ pub mod outputs;
 pub mod proposal;
 pub mod run_data;
 pub mod snapshot;
+pub(crate) mod understood;
 pub mod weights;

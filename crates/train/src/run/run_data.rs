@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use config::RunConfig;
 
+use super::understood::Understood;
 use crate::error::Result;
 use crate::usage::UsageError;
 use data::folder::{Dataset, SplitOptions, scan as scan_folder};
-use data::{FolderSource, Loader, LoaderConfig, Source, SynthSource, synth, verify};
+use data::{FolderSource, Loader, LoaderConfig, Reading, Source, SynthSource, synth, verify};
 
 /// Batches that workers keep ahead of the step.
 const PREFETCH: usize = 2;
@@ -35,6 +36,12 @@ pub struct RunData {
     pub val: Loader,
     /// Notes for the user.
     pub notes: Vec<String>,
+    /// What looks wrong.
+    pub warnings: Vec<String>,
+    /// How files become samples; `None` for built-in pages.
+    pub reading: Option<Reading>,
+    /// A sum that changes with any pixel of the files; `None` for built-in pages.
+    pub contents: Option<u64>,
 }
 
 impl RunData {
@@ -52,60 +59,59 @@ impl RunData {
         let (h, w) = (config.img_size.height, config.img_size.width);
         let train = SynthSource::new(config.seed, pages.train, h, w)?;
         let val = SynthSource::new(synth::val_seed(config.seed), pages.val, h, w)?;
-        let note = format!("data: built-in comic pages, seed {}", config.seed);
-        Self::checked(
-            config,
-            name_of(None),
-            true,
-            [Arc::new(train), Arc::new(val)],
-            vec![note],
-        )
+        let [train, val]: [Arc<dyn Source>; 2] = [Arc::new(train), Arc::new(val)];
+        let mut notes = vec![format!("data: built-in comic pages, seed {}", config.seed)];
+        for (what, source) in [("train", &train), ("val", &val)] {
+            let drawn = verify(source.as_ref(), config.workers as usize, |_, _| ())?;
+            notes.push(format!(
+                "{what}: {} images of {h}x{w}, foreground {:.1} %",
+                drawn.samples,
+                100.0 * drawn.foreground()
+            ));
+        }
+        Ok(Self {
+            name: name_of(None),
+            built_in: true,
+            train: training_loader(train, config)?,
+            val: Loader::new(val, validation_loader(config))?,
+            notes,
+            warnings: Vec::new(),
+            reading: None,
+            contents: None,
+        })
     }
 
     /// The images and masks of a folder, of which `cache_bytes` may stay decoded in memory.
     ///
     /// # Errors
-    /// [`UsageError`], [`Error::Data`](crate::Error::Data) with the file and what is wrong with it.
-    pub fn of_folder(folder: &Path, config: &RunConfig, cache_bytes: u64) -> Result<Self> {
-        let dataset = scan(folder, config)?;
+    /// If a thread cannot be started.
+    pub(crate) fn of_folder(
+        folder: &Path,
+        understood: Understood,
+        config: &RunConfig,
+        cache_bytes: u64,
+    ) -> Result<Self> {
+        let (notes, warnings) = (understood.notes(), understood.warnings());
+        let Understood {
+            dataset,
+            survey,
+            reading,
+        } = understood;
+        let contents = survey.train.fingerprint ^ survey.val.fingerprint.rotate_left(1);
         let (height, width) = size_of(config);
-        let classes = classes_of(config);
         let source = |pairs| -> Arc<dyn Source> {
-            let source = FolderSource::new(pairs, classes, height, width);
+            let source = FolderSource::new(pairs, reading.clone(), height, width);
             Arc::new(source.with_cache_bytes(cache_bytes))
         };
-        let sources = [source(dataset.train), source(dataset.val)];
-        Self::checked(config, name_of(Some(folder)), false, sources, dataset.notes)
-    }
-
-    fn checked(
-        config: &RunConfig,
-        name: String,
-        built_in: bool,
-        [train, val]: [Arc<dyn Source>; 2],
-        mut notes: Vec<String>,
-    ) -> Result<Self> {
-        let workers = config.workers as usize;
-        for (what, source) in [("train", &train), ("val", &val)] {
-            let summary = verify(source.as_ref(), workers, |_, _| ())?;
-            let ((h0, w0), (h1, w1)) = (summary.min_size, summary.max_size);
-            let sizes = if (h0, w0) == (h1, w1) {
-                format!("{h0}x{w0}")
-            } else {
-                format!("{h0}x{w0} to {h1}x{w1}")
-            };
-            notes.push(format!(
-                "{what}: {} images of {sizes}, foreground {:.1} %",
-                summary.samples,
-                100.0 * summary.foreground()
-            ));
-        }
         Ok(Self {
-            name,
-            built_in,
-            train: training_loader(train, config)?,
-            val: Loader::new(val, validation_loader(config))?,
+            name: name_of(Some(folder)),
+            built_in: false,
+            train: training_loader(source(dataset.train), config)?,
+            val: Loader::new(source(dataset.val), validation_loader(config))?,
             notes,
+            warnings,
+            reading: Some(reading),
+            contents: Some(contents),
         })
     }
 
@@ -153,10 +159,6 @@ pub(crate) fn size_of(config: &RunConfig) -> (usize, usize) {
         config.img_size.height as usize,
         config.img_size.width as usize,
     )
-}
-
-pub(crate) fn classes_of(config: &RunConfig) -> usize {
-    config.classes as usize
 }
 
 fn training_loader(source: Arc<dyn Source>, config: &RunConfig) -> Result<Loader> {

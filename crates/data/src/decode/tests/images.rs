@@ -59,7 +59,7 @@ fn with(bytes: &[u8], low: f32, high: f32) -> Decoded {
 }
 
 fn range_of(bytes: &[u8]) -> Option<ValueRange> {
-    value_range(&file(bytes).path).unwrap()
+    value_range(&raster(&file(bytes).path).unwrap())
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype;
 
 use super::*;
+use crate::masks::{Request, Tally};
 pub(crate) use turned::turned_png;
 
 /// A folder for one file, deleted with it.
@@ -65,13 +66,27 @@ fn image_of(bytes: &[u8]) -> Vec<u8> {
         .pixels
 }
 
+/// The classes of a mask that is all there is.
+fn decided(path: &Path, classes: usize) -> Result<Vec<u8>, DataError> {
+    let labels = labels(path)?;
+    let request = Request {
+        num_classes: Some(classes),
+    };
+    let rule = Tally::of(path, &labels).decide(&request);
+    let rule = rule.map_err(|undecided| DataError::Undecided {
+        path: path.to_owned(),
+        undecided: undecided.into(),
+    })?;
+    Ok(rule.classes(&labels).unwrap())
+}
+
 fn mask_of(bytes: &[u8], classes: usize) -> Vec<u8> {
-    mask(&file(bytes).path, classes).unwrap().pixels
+    decided(&file(bytes).path, classes).unwrap()
 }
 
 fn mask_refusal(bytes: &[u8], classes: usize) -> (String, String) {
     let file = file(bytes);
-    file.refusal(&mask(&file.path, classes).unwrap_err())
+    file.refusal(&decided(&file.path, classes).unwrap_err())
 }
 
 fn image_refusal(bytes: &[u8]) -> (String, String) {

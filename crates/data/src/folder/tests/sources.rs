@@ -1,7 +1,24 @@
 //! Samples of what was found.
 
 use super::*;
-use crate::{FolderSource, Source as _, verify};
+use crate::masks::{MaskKind, Request, Undecided};
+use crate::{FolderSource, Reading, Source as _, Survey};
+
+/// What is in the files of these pairs, and how to read them.
+fn surveyed(pairs: &[&Pair], request: &Request) -> (Survey, Result<Reading, Undecided>) {
+    let dataset = Dataset {
+        train: pairs.iter().map(|&pair| pair.clone()).collect(),
+        ..Dataset::default()
+    };
+    let survey = Survey::of(&dataset, 2, |_, _| {}).unwrap();
+    let reading = survey.reading(request);
+    (survey, reading)
+}
+
+fn source_of(pair: &Pair, height: usize, width: usize) -> FolderSource {
+    let (_, reading) = surveyed(&[pair], &Request::default());
+    FolderSource::new(vec![pair.clone()], reading.unwrap(), height, width)
+}
 
 #[cfg(unix)]
 #[test]
@@ -15,9 +32,11 @@ fn an_unreadable_file_is_named() {
         image: link.clone(),
         mask: MaskFile::One(dir.path().join("masks/a.png")),
     };
-    let error = FolderSource::new(vec![pair], 1, 16, 16)
-        .load(0)
-        .unwrap_err();
+    let dataset = Dataset {
+        train: vec![pair],
+        ..Dataset::default()
+    };
+    let error = Survey::of(&dataset, 1, |_, _| {}).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("cannot read `{}`", link.display())
@@ -42,7 +61,7 @@ fn a_source_resizes_checks_and_caches() {
     };
     let good = pair("good", (10, 20), (10, 20));
     let bad = pair("bad", (10, 20), (20, 10));
-    let source = FolderSource::new(vec![good.clone()], 1, 16, 48);
+    let source = source_of(&good, 16, 48);
     assert_eq!(
         (
             source.name(0).as_str(),
@@ -51,11 +70,8 @@ fn a_source_resizes_checks_and_caches() {
         ),
         ("good", (16, 48), None)
     );
-    let summary = verify(&source, 1, |_, _| {}).unwrap();
-    assert_eq!(
-        (summary.min_size, summary.class_pixels),
-        ((10, 20), vec![0, 16 * 48])
-    );
+    source.load(0).unwrap();
+    assert_eq!(source.original_size(0), Some((10, 20)));
     // It is in memory now, unless caching is off.
     fs::remove_file(&good.image).unwrap();
     let sample = source.load(0).unwrap();
@@ -63,9 +79,12 @@ fn a_source_resizes_checks_and_caches() {
         (sample.image, sample.mask),
         (vec![200; 16 * 48 * 3], vec![1; 16 * 48])
     );
-    let forgetful = FolderSource::new(vec![good, bad], 1, 16, 48).with_cache_bytes(0);
-    assert!(forgetful.load(0).is_err());
-    let error = forgetful.load(1).unwrap_err();
+    assert!(source.with_cache_bytes(0).load(0).is_err());
+    let dataset = Dataset {
+        val: vec![bad],
+        ..Dataset::default()
+    };
+    let error = Survey::of(&dataset, 2, |_, _| {}).unwrap_err();
     let text = error
         .to_string()
         .replace(&dir.path().display().to_string(), "DIR");
@@ -98,14 +117,15 @@ fn masks_of_objects_are_united() {
             save("2.png", [255, 0, 255, 0]),
         ]),
     };
-    let source = |classes| FolderSource::new(vec![pair.clone()], classes, 2, 2);
-    assert_eq!(source(1).load(0).unwrap().mask, [1, 0, 1, 0]);
-    let error = source(2).load(0).unwrap_err();
+    assert_eq!(source_of(&pair, 2, 2).load(0).unwrap().mask, [1, 0, 1, 0]);
+    let two = Request {
+        num_classes: Some(2),
+    };
+    let refused = surveyed(&[&pair], &two).1.unwrap_err();
     assert_eq!(
-        without_root(&dir, &error.to_string()),
+        without_root(&dir, &refused.reason),
         "`1.png` is one of several masks of an image, which can have only one class, not 2"
     );
-    assert!(error.hint().unwrap().contains("--classes 1"));
 }
 
 #[test]
@@ -126,18 +146,59 @@ fn a_mask_drawn_on_the_stored_pixels_is_turned_like_its_image() {
     let drawn = image::GrayImage::from_raw(4, 2, pixels).unwrap();
     drawn.save(&mask).unwrap();
     let stem = "a".to_owned();
-    let source = FolderSource::new(
-        vec![Pair {
-            stem,
-            image,
-            mask: MaskFile::One(mask),
-        }],
-        1,
-        4,
-        2,
-    );
+    let pair = Pair {
+        stem,
+        image,
+        mask: MaskFile::One(mask),
+    };
+    let source = source_of(&pair, 4, 2);
     let sample = source.load(0).unwrap();
     assert_eq!(sample.mask, [1, 0, 1, 1, 0, 0, 0, 0]);
     let gray: Vec<u8> = sample.image.iter().step_by(3).map(|it| it / 255).collect();
     assert_eq!(gray, sample.mask);
+}
+
+#[test]
+fn what_files_hold_is_counted_by_part() {
+    let dir = tree("");
+    let save = |name: &str, pixels: &[u16]| {
+        let path = dir.path().join(name);
+        let width = u32::try_from(pixels.len()).unwrap();
+        let pixels = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(width, 1, pixels.to_vec());
+        pixels.unwrap().save(&path).unwrap();
+        path
+    };
+    let pair = |stem: &str, image: &[u16], mask: &[u16]| Pair {
+        stem: stem.to_owned(),
+        image: save(&format!("{stem}.png"), image),
+        mask: MaskFile::One(save(&format!("{stem}_mask.png"), mask)),
+    };
+    let dataset = Dataset {
+        train: vec![
+            pair("a", &[7, 4095, 100], &[0, 255, 255]),
+            pair("b", &[9, 8], &[0, 0]),
+        ],
+        val: vec![pair("c", &[9, 8], &[255, 255])],
+        ..Dataset::default()
+    };
+    let survey = Survey::of(&dataset, 2, |_, _| {}).unwrap();
+    assert_eq!((survey.train.samples, survey.val.samples), (2, 1));
+    assert_eq!(
+        (survey.train.min_size, survey.train.max_size),
+        ((1, 2), (1, 3))
+    );
+    assert_eq!((survey.train.oddities.deep, survey.leaked), (2, 1));
+    let reading = survey.reading(&Request::default()).unwrap();
+    // Of 12 bits: the values of training images are spread.
+    let range = reading.image.range.unwrap();
+    assert_eq!((range.low, range.high), (7.0, 4095.0));
+    assert_eq!(reading.mask.kind, MaskKind::TwoValues(0, 255));
+    let shares = reading.mask.shares(&survey.all.masks);
+    assert_eq!(shares.pixels, [3, 4]);
+    assert_eq!((shares.empty, shares.full), (1, 1));
+    let sample = FolderSource::new(dataset.train, reading, 1, 3)
+        .load(0)
+        .unwrap();
+    assert_eq!(sample.image[0..9], [0, 0, 0, 255, 255, 255, 6, 6, 6]);
+    assert_eq!(sample.mask, [0, 1, 1]);
 }

@@ -8,6 +8,7 @@ use torch_ext::library;
 use crate::command::console;
 use crate::error::Result;
 use crate::run::snapshot::{DataId, Record, State, Store};
+use crate::run::weights::{self, Contract};
 use engine::device;
 use engine::trainer::{Position, Trainer};
 
@@ -38,6 +39,12 @@ impl Keeper {
             written: None,
             is_failing: false,
         }
+    }
+
+    /// The weights file of the network as it is now.
+    pub(super) fn weights(&self, trainer: &Trainer) -> Result<Vec<u8>> {
+        let contract = Contract::of(&trainer.config, self.data.reading.as_ref());
+        weights::to_bytes(&trainer.learner.model, Some(&contract))
     }
 
     /// Whether a snapshot between epochs is due.

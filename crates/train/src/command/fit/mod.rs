@@ -15,8 +15,9 @@ use crate::error::Result;
 use crate::lab::fault;
 use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
-use crate::run::run_data::RunData;
+use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::{DataId, Record};
+use crate::run::understood::{Understood, progress};
 use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
@@ -84,7 +85,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     refuse_names(args)?;
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
-    let (config, pages) = if let Start::Exact(exact) = &start {
+    let (mut config, pages) = if let Start::Exact(exact) = &start {
         folder = folder.or_else(|| exact.data_folder());
         (exact.config(&resolved)?, exact.pages())
     } else {
@@ -96,13 +97,11 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
+    let is_given = resolved.origins.given_by_user("classes") || matches!(start, Start::Exact(_));
+    let understood = understand(folder.as_deref(), &mut config, is_given)?;
 
     say_what_runs(&config, device, [scaled, note]);
-    let data = match &folder {
-        Some(folder) => RunData::of_folder(folder, &config, DEFAULT_CACHE_BYTES)?,
-        None => RunData::built_in(&config, pages)?,
-    };
-    data.notes.iter().for_each(|line| console::note(line));
+    let data = read_data(folder.as_deref(), understood, &config, pages)?;
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
     let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
@@ -179,6 +178,38 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         console::print(&trivial_answers(data.val.source().as_ref())?);
     }
     Ok(())
+}
+
+/// Reads the files of the folder, if there is one. Its masks decide the classes that nobody has given.
+fn understand(
+    folder: Option<&Path>,
+    config: &mut RunConfig,
+    is_given: bool,
+) -> Result<Option<Understood>> {
+    let Some(folder) = folder else {
+        return Ok(None);
+    };
+    let asked = is_given.then_some(config.classes);
+    let understood = Understood::read(folder, config, asked, None, progress())?;
+    config.classes = understood.num_classes();
+    Ok(Some(understood))
+}
+
+fn read_data(
+    folder: Option<&Path>,
+    understood: Option<Understood>,
+    config: &RunConfig,
+    pages: Pages,
+) -> Result<RunData> {
+    let data = match (folder, understood) {
+        (Some(folder), Some(read)) => {
+            RunData::of_folder(folder, read, config, DEFAULT_CACHE_BYTES)?
+        }
+        _ => RunData::built_in(config, pages)?,
+    };
+    data.notes.iter().for_each(|line| console::note(line));
+    data.warnings.iter().for_each(|line| console::warn(line));
+    Ok(data)
 }
 
 fn warn_about_batch(images: usize, batch: usize) {

@@ -22,7 +22,7 @@ use crate::run::outputs::{
     Validation, samples, save_to_models_dir,
 };
 use crate::run::snapshot::Record;
-use crate::run::weights::{self, WeightsFile};
+use crate::run::weights::WeightsFile;
 use config::Precision;
 use data::Source;
 use engine::ladder::{Failure, Rung};
@@ -274,8 +274,7 @@ impl Recorder {
         // This comes first, because it refuses non-finite weights.
         self.keeper.write(trainer, self.record())?;
         if interrupted {
-            self.dir
-                .write(LAST, weights::to_bytes(&trainer.learner.model)?)?;
+            self.dir.write(LAST, self.keeper.weights(trainer)?)?;
         }
         self.dir.write_what_is_left()
     }
@@ -463,7 +462,7 @@ impl Observer<Error> for Recorder {
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);
-        let bytes = weights::to_bytes(&trainer.learner.model)?;
+        let bytes = self.keeper.weights(trainer)?;
         if report.is_best {
             let saved = self.dir.write(BEST, bytes.clone());
             self.warn_unwritten(saved);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::run::outputs::RunDir;
 use crate::run::run_data::{self, Pages};
 use crate::run::snapshot::{self, DataId, PREVIOUS, Snapshot, State, Store, is_snapshot};
-use crate::run::weights::{self, WeightsFile};
+use crate::run::weights::{self, Contract, WeightsFile};
 use crate::usage::UsageError;
 use engine::trainer::Trainer;
 
@@ -266,13 +266,15 @@ impl Exact {
         }
         let position = &self.state().trainer.position;
         if position.is_validated {
-            dir.write(last, weights::to_bytes(&trainer.learner.model)?)?;
+            let contract = Contract::of(&trainer.config, self.state().data.reading.as_ref());
+            let bytes = weights::to_bytes(&trainer.learner.model, Some(&contract))?;
+            dir.write(last, bytes.clone())?;
             if record
                 .best
                 .as_ref()
                 .is_some_and(|b| b.steps == position.steps)
             {
-                dir.write(best, weights::to_bytes(&trainer.learner.model)?)?;
+                dir.write(best, bytes)?;
             }
         }
         Ok(dir)

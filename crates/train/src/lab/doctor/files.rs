@@ -7,11 +7,11 @@ use tch::Device;
 use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
+use crate::run::understood::Understood;
 use crate::run::weights::{self, WeightsFile};
 use config::Precision;
-use data::DataError;
-use data::decode::{self, ImageRule};
 use data::synth::{self, Counts, write_dataset};
+use data::{FolderSource, Source as _};
 
 /// A temporary folder.
 pub(super) fn folder() -> Result<tempfile::TempDir> {
@@ -32,7 +32,7 @@ pub(super) fn data(broken: bool) -> Result<Finding> {
     let out = folder.path().join("pages");
     write_dataset(&out, counts, SIZE, seed, |_, _| ())?;
     let page = synth::page(SEED, 0, SIZE.0, SIZE.1);
-    let (image, mask) = read_page(&out.join("train"))?;
+    let (image, mask) = read_page(&out)?;
     let white: usize = page.mask.iter().map(|&class| usize::from(class)).sum();
     Ok(if image != page.image || mask != page.mask {
         Finding::fail("a page that was written as PNG was read back as another")
@@ -47,11 +47,13 @@ pub(super) fn data(broken: bool) -> Result<Finding> {
     })
 }
 
-fn read_page(part: &Path) -> Result<(Vec<u8>, Vec<u8>), DataError> {
-    let image = part.join("images/page-00000.png");
-    let image = decode::image(&image, &ImageRule::default())?;
-    let mask = decode::mask(&part.join("masks/page-00000_mask.png"), 1)?;
-    Ok((image.pixels, mask.pixels))
+/// The only page for training in a folder.
+fn read_page(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+    let config = config_of(OFF, Precision::Fp32);
+    let read = Understood::read(folder, &config, None, None, |_, _| ())?;
+    let source = FolderSource::new(read.dataset.train, read.reading, 64, 96);
+    let sample = source.load(0)?;
+    Ok((sample.image, sample.mask))
 }
 
 /// Saves the weights of one network and loads them into another.

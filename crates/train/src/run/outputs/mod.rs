@@ -4,6 +4,7 @@ mod lock;
 mod progress;
 mod run_dir;
 pub mod samples;
+pub mod sheet;
 mod summary;
 mod unwritten;
 

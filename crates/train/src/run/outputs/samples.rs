@@ -58,13 +58,15 @@ pub fn write(
 }
 
 fn colours(classes: &[u8]) -> Vec<u8> {
-    classes
-        .iter()
-        .flat_map(|&class| match class {
-            0 => [0; 3],
-            n => PALETTE[(usize::from(n) - 1) % PALETTE.len()],
-        })
-        .collect()
+    classes.iter().flat_map(|&class| colour(class)).collect()
+}
+
+/// The colour of a class in pictures; background is black.
+pub(super) fn colour(class: u8) -> [u8; 3] {
+    match class {
+        0 => [0; 3],
+        n => PALETTE[(usize::from(n) - 1) % PALETTE.len()],
+    }
 }
 
 /// Three RGB pictures with a gray gap between them.
@@ -81,7 +83,7 @@ fn side_by_side(panels: &[Vec<u8>; 3], height: usize, width: usize) -> Vec<u8> {
     out
 }
 
-fn save_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<()> {
+pub(super) fn save_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<()> {
     let [w, h] = [width, height].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
     save_png(path, pixels, h, w, image::ExtendedColorType::Rgb8)
 }

@@ -5,10 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::file::hex;
 use crate::run::run_data::{Pages, RunData};
-use data::Source;
+use data::{Reading, Source};
 
 /// The source of the data and its samples.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataId {
     /// The name of the data in file names.
@@ -19,9 +19,14 @@ pub struct DataId {
     pub train: u64,
     /// Validation images.
     pub val: u64,
-    /// SHA-256 of the samples' names in order, training first. Pixels are not included: reading all of
-    /// them would take longer than many a run.
+    /// SHA-256 of the samples' names in order, training first.
     pub names: String,
+    /// Changes with any pixel; `None` for built-in pages, and in snapshots of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<u64>,
+    /// How files become samples; `None` for built-in pages, and in snapshots of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
 }
 
 impl DataId {
@@ -38,6 +43,8 @@ impl DataId {
             train: train.len() as u64,
             val: val.len() as u64,
             names: hex(&hash.finalize()),
+            contents: data.contents,
+            reading: data.reading.clone(),
         }
     }
 
@@ -58,8 +65,13 @@ impl DataId {
                 self.train, self.val, now.train, now.val
             ));
         }
-        (self.names != now.names)
-            .then(|| "images were renamed, added or removed since it was written".to_owned())
+        if self.names != now.names {
+            return Some("images were renamed, added or removed since it was written".to_owned());
+        }
+        let contents = self.contents.zip(now.contents);
+        contents
+            .is_some_and(|(before, now)| before != now)
+            .then(|| "images or masks were altered since it was written".to_owned())
     }
 }
 

@@ -38,6 +38,8 @@ fn state(trainer: &Trainer, steps: u64) -> State {
             train: 3,
             val: 2,
             names: String::new(),
+            contents: None,
+            reading: None,
         },
         trainer: trainer.state().unwrap(),
         record: Record::default(),

@@ -1,5 +1,6 @@
 //! Weights in safetensors, by the names of the script's state dict; PyTorch's own files can be read too.
 
+mod contract;
 mod pickle;
 mod pytorch;
 
@@ -12,7 +13,13 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::run::snapshot::is_snapshot;
 use engine::model::{Entry, UNet};
+
+pub use contract::Contract;
+
+/// The key of the contract in a file's metadata.
+const CONTRACT: &str = "snug";
 
 /// Prefix of the names of files that are not complete yet.
 pub const TEMPORARY: &str = ".snug-";
@@ -23,14 +30,14 @@ pub const TEMPORARY: &str = ".snug-";
 /// # Errors
 /// [`Error::Io`] with the file.
 pub fn save(model: &UNet, path: &Path) -> Result<()> {
-    write_atomically(path, &to_bytes(model)?)
+    write_atomically(path, &to_bytes(model, None)?)
 }
 
-/// The bytes that [`save`] writes.
+/// The bytes of a weights file, with the contract of the network if there is one.
 ///
 /// # Errors
 /// If a tensor cannot be read.
-pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
+pub fn to_bytes(model: &UNet, contract: Option<&Contract>) -> Result<Vec<u8>> {
     let path = Path::new("weights");
     let mut buffers = Vec::new();
     for entry in model.parameters().entries() {
@@ -46,7 +53,31 @@ pub fn to_bytes(model: &UNet) -> Result<Vec<u8>> {
     // `format = pt` is what the libraries of the field expect of PyTorch's tensors. No more than
     // one entry: a map of two is written in either order, and equal weights are equal files.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(metadata)).map_err(|e| unreadable(path, &e.to_string()))
+    let bytes = safetensors::serialize(views, Some(metadata));
+    let bytes = bytes.map_err(|e| unreadable(path, &e.to_string()))?;
+    let Some(contract) = contract else {
+        return Ok(bytes);
+    };
+    let text = contract
+        .to_json()
+        .and_then(|text| serde_json::to_string(&text));
+    let text = text.map_err(|e| unreadable(path, &e.to_string()))?;
+    with_entry(&bytes, &text).ok_or_else(|| unreadable(path, "its header has another form"))
+}
+
+/// Adds the entry [`CONTRACT`] with a value in JSON after the only one of a file's metadata.
+fn with_entry(bytes: &[u8], value: &str) -> Option<Vec<u8>> {
+    const FIRST: &str = r#"{"__metadata__":{"format":"pt""#;
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (header, tensors) = rest.split_at_checked(length)?;
+    let after = header.strip_prefix(FIRST.as_bytes())?.trim_ascii_end();
+    let mut header = format!(r#"{FIRST},"{CONTRACT}":{value}"#).into_bytes();
+    header.extend_from_slice(after);
+    // Tensors start at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    Some([&length[..], &header, tensors].concat())
 }
 
 /// Writes `bytes` to `path` through a temporary file in the same folder.
@@ -138,6 +169,32 @@ impl WeightsFile {
             .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))
     }
 
+    /// What images and masks must be like for its network, if Snug wrote it.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if it is damaged, of another network or of a newer version.
+    pub fn contract(&self) -> Result<Option<Contract>> {
+        let header = SafeTensors::read_metadata(&self.bytes).map(|(_, header)| header);
+        let header = header.map_err(|e| unreadable(&self.path, &e.to_string()))?;
+        let Some(text) = header.metadata().as_ref().and_then(|it| it.get(CONTRACT)) else {
+            return Ok(None);
+        };
+        let contract = Contract::from_json(text);
+        let num_classes = self.network()?.classes as usize;
+        let fits = |it: &Contract| {
+            it.reading
+                .as_ref()
+                .is_none_or(|it| it.mask.num_classes == num_classes)
+        };
+        match contract.filter(fits) {
+            Some(contract) => Ok(Some(contract)),
+            None => Err(self.wrong(
+                "what it says about its images is damaged, or of a newer version".to_owned(),
+                "use the version of Snug that wrote it, or `--config` with weights without metadata",
+            )),
+        }
+    }
+
     /// The network that it holds, inferred from the shapes of its first and last convolution. All
     /// tensors are checked, so that a few bytes cannot claim a giant network.
     ///
@@ -145,9 +202,10 @@ impl WeightsFile {
     /// [`Error::Weights`]: tensors are missing, unexpected, or have another shape.
     pub fn network(&self) -> Result<Network> {
         let tensors = self.tensors()?;
+        let prefix = prefix(&tensors);
         let first_dimension = |name: &str| {
             tensors
-                .tensor(name)
+                .tensor(&format!("{prefix}{name}"))
                 .ok()
                 .and_then(|t| t.shape().first().copied())
                 .and_then(|d| u32::try_from(d).ok())
@@ -160,32 +218,45 @@ impl WeightsFile {
                 Network::new(width, classes)
             }
             _ => {
+                let mut names = tensors.names();
+                names.sort_unstable();
+                let hint = if is_snapshot(&self.path) {
+                    "a snapshot is for `fit --resume`; the weights are `weights.safetensors` beside it, \
+                     and `best.safetensors` above"
+                } else {
+                    "save the model's `state_dict()` with safetensors, names unchanged"
+                };
                 return Err(self.wrong(
-                    "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
-                     `out_conv.weight` is missing"
-                        .to_owned(),
-                    "save the model's `state_dict()` with safetensors, names unchanged",
+                    format!(
+                        "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
+                         `out_conv.weight` is missing (found {})",
+                        first_few(&names)
+                    ),
+                    hint,
                 ));
             }
         };
-        self.holds_all_of(&network, &tensors)?;
+        self.holds_all_of(&network, &prefix, &tensors)?;
         Ok(network)
     }
 
-    fn holds_all_of(&self, network: &Network, tensors: &SafeTensors<'_>) -> Result<()> {
+    fn holds_all_of(
+        &self,
+        network: &Network,
+        prefix: &str,
+        tensors: &SafeTensors<'_>,
+    ) -> Result<()> {
         let specs = network.parameters();
         let known: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let held: HashSet<&str> = tensors.names().into_iter().collect();
+        let names = tensors.names().into_iter();
+        let held: HashSet<&str> = names.filter_map(|it| it.strip_prefix(prefix)).collect();
         let missing: Vec<&str> = specs
             .iter()
             .map(|spec| spec.name.as_str())
             .filter(|name| !held.contains(name))
             .collect();
-        let unexpected: Vec<&str> = tensors
-            .names()
-            .into_iter()
-            .filter(|name| !known.contains(name))
-            .collect();
+        let mut unexpected: Vec<&str> = held.difference(&known).copied().collect();
+        unexpected.sort_unstable();
         if !missing.is_empty() || !unexpected.is_empty() {
             return Err(self.wrong(
                 format!(
@@ -198,7 +269,8 @@ impl WeightsFile {
             ));
         }
         for spec in &specs {
-            let shape = tensors.tensor(&spec.name).map(|it| it.shape().to_vec());
+            let name = format!("{prefix}{}", spec.name);
+            let shape = tensors.tensor(&name).map(|it| it.shape().to_vec());
             let shape = shape.map_err(|e| unreadable(&self.path, &e.to_string()))?;
             if shape != shape_of(spec) {
                 return Err(self.wrong(
@@ -231,11 +303,12 @@ impl WeightsFile {
             ));
         }
         let tensors = self.tensors()?;
+        let prefix = prefix(&tensors);
         let entries = model.parameters().entries();
         let mut loaded = Vec::new();
         for entry in entries {
             let view = tensors
-                .tensor(&entry.spec.name)
+                .tensor(&format!("{prefix}{}", entry.spec.name))
                 .map_err(|e| unreadable(&self.path, &e.to_string()))?;
             loaded.push(self.tensor(entry, &view)?);
         }
@@ -261,7 +334,14 @@ impl WeightsFile {
             }
         };
         let shape: Vec<i64> = entry.spec.shape.iter().map(|&d| d.cast_signed()).collect();
-        Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(entry.tensor.kind())?)
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+        if tensor.is_floating_point() && tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            return Err(self.wrong(
+                format!("`{name}` holds values that are not finite"),
+                "the run that wrote it has diverged: take weights that it wrote before",
+            ));
+        }
+        Ok(tensor.f_to_kind(entry.tensor.kind())?)
     }
 
     fn wrong(&self, message: String, hint: &str) -> Error {
@@ -271,6 +351,15 @@ impl WeightsFile {
             hint: hint.to_owned(),
         }
     }
+}
+
+/// What precedes the names of the network's tensors, such as `_orig_mod.` of `torch.compile`, `module.`
+/// of `DataParallel` or `model.` of Lightning.
+fn prefix(tensors: &SafeTensors<'_>) -> String {
+    let names = tensors.names().into_iter();
+    let prefixes = names.filter_map(|name| name.strip_suffix("downs.0.conv.0.weight"));
+    let mut prefixes = prefixes.filter(|it| it.is_empty() || it.ends_with('.'));
+    prefixes.next().unwrap_or_default().to_owned()
 }
 
 fn unreadable(path: &Path, message: &str) -> Error {
@@ -327,6 +416,101 @@ mod tests {
         let bytes = safetensors::serialize(views, None).unwrap();
         let file = WeightsFile::from_bytes(Path::new("a"), bytes).unwrap();
         file.network().unwrap_err()
+    }
+
+    fn model(seed: u64) -> UNet {
+        UNet::new(Network::new(4, 1), Device::Cpu, seed, false).unwrap()
+    }
+
+    #[test]
+    fn a_contract_travels_with_the_weights() {
+        let config = config::RunConfig {
+            img_size: config::ImageSize::new(64, 96),
+            seed: 7,
+            ..config::RunConfig::default()
+        };
+        let contract = Contract::of(&config, None);
+        let (plain, with) = (
+            to_bytes(&model(1), None),
+            to_bytes(&model(1), Some(&contract)),
+        );
+        let [plain, with] = [plain, with]
+            .map(|bytes| WeightsFile::from_bytes(Path::new("a"), bytes.unwrap()).unwrap());
+        assert_eq!(
+            (plain.contract().unwrap(), with.contract().unwrap().as_ref()),
+            (None, Some(&contract))
+        );
+        // A flag goes before it.
+        let mut flags = config::Overrides {
+            seed: Some(1),
+            ..config::Overrides::default()
+        };
+        contract.fill(&mut flags);
+        assert_eq!(
+            (flags.img_size, flags.seed),
+            (Some(config.img_size), Some(1))
+        );
+        let (a, b) = (plain.tensors().unwrap(), with.tensors().unwrap());
+        assert!(
+            a.names()
+                .iter()
+                .all(|it| a.tensor(it).unwrap() == b.tensor(it).unwrap())
+        );
+        let metadata = SafeTensors::read_metadata(&with.bytes).unwrap().1;
+        assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
+    }
+
+    /// The weights of a model under other names, with `value` first in the last tensor.
+    fn renamed(prefix: &str, value: f32) -> WeightsFile {
+        let file = WeightsFile::from_bytes(Path::new("a"), to_bytes(&model(1), None).unwrap());
+        let file = file.unwrap();
+        let tensors = file.tensors().unwrap();
+        let data: Vec<_> = tensors
+            .iter()
+            .map(|(name, view)| {
+                let mut data = view.data().to_vec();
+                if name == "out_conv.bias" {
+                    data[..4].copy_from_slice(&value.to_le_bytes());
+                }
+                (
+                    format!("{prefix}{name}"),
+                    view.dtype(),
+                    view.shape().to_vec(),
+                    data,
+                )
+            })
+            .collect();
+        let views = data.iter().map(|(name, dtype, shape, data)| {
+            (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        WeightsFile::from_bytes(Path::new("a"), bytes).unwrap()
+    }
+
+    #[test]
+    fn prefixes_of_wrappers_do_not_matter() {
+        for prefix in ["", "module.", "_orig_mod.", "model._orig_mod."] {
+            let there = model(2);
+            renamed(prefix, 0.5).load_into(&there).unwrap();
+            let entries = there.parameters().entries();
+            let bias = entries.iter().find(|it| it.spec.name == "out_conv.bias");
+            let bias = bias.unwrap().tensor.double_value(&[0]);
+            assert!((bias - 0.5).abs() < 1e-9, "{prefix}");
+        }
+        let error = renamed("other_", 0.5).network().unwrap_err();
+        assert!(error.to_string().contains("(found other_"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_refused() {
+        for value in [f32::NAN, f32::INFINITY] {
+            let error = renamed("", value).load_into(&model(2)).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("`out_conv.bias` holds values that are not finite"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

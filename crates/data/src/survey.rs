@@ -1,0 +1,315 @@
+//! Reads every file of a folder once before a run: a bad file stops it at the start and not hours
+//! later, and what values mean is decided over all files together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::decode::{
+    self, ImageRule, Labels, Orientation, Range, Raster, Samples, ValueRange, value_range,
+};
+use super::folder::{Dataset, MaskFile, Pair};
+use super::loader::panicked;
+use super::masks::{Request, Tally, Undecided};
+use super::parallel::{Merge, gather};
+use super::source::is_turned;
+use super::{DataError, Reading};
+
+/// What the files of a folder hold, by part.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// For training.
+    pub train: PartSurvey,
+    /// For validation.
+    pub val: PartSurvey,
+    /// For `evaluate`.
+    pub test: PartSurvey,
+    /// All parts together.
+    pub all: PartSurvey,
+    /// Images in training that are in validation or in the test as well, pixel for pixel.
+    pub leaked: usize,
+    /// A mask that is one of several of its image.
+    union: Option<PathBuf>,
+}
+
+/// What the files of one part of a folder hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PartSurvey {
+    /// Number of images.
+    pub samples: usize,
+    /// Lowest height and lowest width of an image, in pixels; 0 without images.
+    pub min_size: (usize, usize),
+    /// Highest height and highest width.
+    pub max_size: (usize, usize),
+    /// Number of images by their channels, with alpha.
+    pub channels: BTreeMap<usize, usize>,
+    /// The range of images of integers with more than 8 bits, and of images of floats.
+    pub ranges: [Option<ValueRange>; 2],
+    /// Images that are read in another way than most.
+    pub oddities: Oddities,
+    /// The values of the masks.
+    pub masks: Tally,
+    /// A sum of hashes of each name with the pixels of image and mask: it changes with any of them, and
+    /// not with their order.
+    pub fingerprint: u64,
+    /// Hashes of the pixels of each image.
+    contents: BTreeSet<u64>,
+}
+
+/// Numbers of images that are read in another way than most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// More than 8 bits.
+    pub deep: usize,
+    /// Turned by EXIF.
+    pub turned: usize,
+    /// The mask was drawn on the pixels as stored, and is turned with them.
+    pub masks_turned: usize,
+    /// White shows through.
+    pub transparent: usize,
+    /// More pages or frames than the first, which is read.
+    pub paged: usize,
+}
+
+impl Survey {
+    /// Reads the files of `dataset` on `workers` threads (0: [`default_workers`]). `progress` is
+    /// called with (done, all) after each image, from any of the threads.
+    ///
+    /// [`default_workers`]: super::default_workers
+    ///
+    /// # Errors
+    /// The error of a single bad image or mask, or [`DataError::Several`].
+    pub fn of(
+        dataset: &Dataset,
+        workers: usize,
+        progress: impl Fn(usize, usize) + Sync,
+    ) -> Result<Self, DataError> {
+        let parts = [&dataset.train, &dataset.val, &dataset.test];
+        let pairs = || {
+            (0..)
+                .zip(parts)
+                .flat_map(|(part, pairs)| pairs.iter().map(move |it| (part, it)))
+        };
+        let pairs: Vec<(usize, &Pair)> = pairs().collect();
+        let look = |found: &mut [PartSurvey; 3], index: usize| {
+            let (part, pair) = pairs[index];
+            match catch_unwind(AssertUnwindSafe(|| PartSurvey::of(pair))) {
+                Ok(one) => found[part].merge(one?),
+                Err(panic) => return Err(panicked(pair.stem.clone(), panic.as_ref())),
+            }
+            Ok(())
+        };
+        let [train, val, test] = gather(pairs.len(), workers, progress, look)?;
+        let elsewhere: BTreeSet<u64> = val.contents.union(&test.contents).copied().collect();
+        let mut all = PartSurvey::default();
+        for part in [&train, &val, &test] {
+            all.merge(part.clone());
+        }
+        Ok(Self {
+            all,
+            leaked: train.contents.intersection(&elsewhere).count(),
+            union: pairs.iter().find_map(|(_, pair)| one_of_several(pair)),
+            train,
+            val,
+            test,
+        })
+    }
+
+    /// How to read the files of this folder.
+    ///
+    /// # Errors
+    /// [`Undecided`] if the values of the masks or the images have more than one meaning, or those of
+    /// masks not the one that was asked for.
+    pub fn reading(&self, request: &Request) -> Result<Reading, Undecided> {
+        let image = self.image_rule()?;
+        let mask = self.all.masks.decide(request)?;
+        if let (true, Some(path)) = (mask.num_classes > 1, &self.union) {
+            return Err(Undecided {
+                reason: format!(
+                    "`{}` is one of several masks of an image, which can have only one class, not {}",
+                    path.display(),
+                    mask.num_classes
+                ),
+                values: Vec::new(),
+                advice: "save the classes of all pixels of an image in one file".to_owned(),
+            });
+        }
+        Ok(Reading { image, mask })
+    }
+
+    /// Values of images with more than 8 bits are spread from the lowest to the highest, unless they use
+    /// the range that they are stored in: floats from 0 to 1, and integers up to white.
+    fn image_rule(&self) -> Result<ImageRule, Undecided> {
+        let range = match self.all.ranges {
+            [Some(_), Some(_)] => {
+                return Err(Undecided {
+                    reason: "some images hold floats, and others integers of more than 8 bits"
+                        .to_owned(),
+                    values: Vec::new(),
+                    advice: "save all images in one of these forms".to_owned(),
+                });
+            }
+            [range, None] | [None, range] => range,
+        };
+        let is_as_stored = |found: &ValueRange| match found.highest {
+            Some(white) => found.high > white as f32 / 2.0,
+            None => found.low >= 0.0 && found.high <= 1.0,
+        };
+        let measured = range.filter(|found| !is_as_stored(found));
+        Ok(ImageRule {
+            range: measured.map(|ValueRange { low, high, .. }| Range { low, high }),
+        })
+    }
+}
+
+fn one_of_several(pair: &Pair) -> Option<PathBuf> {
+    match &pair.mask {
+        MaskFile::One(_) => None,
+        MaskFile::Union(paths) => paths.first().cloned(),
+    }
+}
+
+impl PartSurvey {
+    fn of(pair: &Pair) -> Result<Self, DataError> {
+        let image = decode::raster(&pair.image)?;
+        image.check_channels(&pair.image)?;
+        let mut found = Self::of_image(&image);
+        let (size, origin) = ((image.height, image.width), image.origin);
+        // It may be large, and so may the mask.
+        drop(image);
+        let mut united: Option<(&Path, Labels)> = None;
+        for path in pair.mask.paths() {
+            let labels = decode::labels(path)?;
+            let of_mask = (labels.height, labels.width);
+            if is_turned(path, of_mask, &pair.image, size, origin)? {
+                found.oddities.masks_turned = 1;
+            }
+            match &mut united {
+                Some((_, united)) if united.values.len() == labels.values.len() => {
+                    for (value, other) in united.values.iter_mut().zip(labels.values) {
+                        *value = (*value).max(other);
+                    }
+                }
+                _ => united = Some((path, labels)),
+            }
+        }
+        let mut hash = Fnv::default();
+        hash.bytes(pair.stem.as_bytes());
+        found.contents.iter().for_each(|&it| hash.word(it));
+        if let Some((path, labels)) = united {
+            labels.values.iter().for_each(|&it| hash.word(it.into()));
+            found.masks = Tally::of(path, &labels);
+        }
+        found.fingerprint = hash.0;
+        Ok(found)
+    }
+
+    fn of_image(image: &Raster) -> Self {
+        let size = (image.height, image.width);
+        let range = value_range(image);
+        let is_float = matches!(image.samples, Samples::F32(_));
+        let mut hash = Fnv::default();
+        for side in [size.0, size.1, image.channels] {
+            hash.word(side as u64);
+        }
+        for colour in image.palette.iter().flatten() {
+            hash.bytes(colour);
+        }
+        match &image.samples {
+            Samples::U8(samples) => hash.bytes(samples),
+            Samples::U16(samples) => samples.iter().for_each(|&it| hash.word(it.into())),
+            Samples::U32(samples) => samples.iter().for_each(|&it| hash.word(it.into())),
+            Samples::F32(samples) => samples.iter().for_each(|it| hash.word(it.to_bits().into())),
+        }
+        Self {
+            samples: 1,
+            min_size: size,
+            max_size: size,
+            channels: BTreeMap::from([(image.channels, 1)]),
+            oddities: Oddities {
+                deep: range.is_some().into(),
+                turned: (image.origin.orientation != Orientation::NoTransforms).into(),
+                masks_turned: 0,
+                transparent: image.is_transparent().into(),
+                paged: (image.origin.pages > 1).into(),
+            },
+            ranges: [range.filter(|_| !is_float), range.filter(|_| is_float)],
+            masks: Tally::default(),
+            fingerprint: 0,
+            contents: BTreeSet::from([hash.0]),
+        }
+    }
+}
+
+/// FNV-1a over words: snapshots keep its results, and the standard library's hash may change with a
+/// version.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    const fn word(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
+        // A product carries only upwards.
+        self.0 ^= self.0 >> 32;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for &word in words {
+            self.word(u64::from_le_bytes(word));
+        }
+        for &byte in rest {
+            self.word(byte.into());
+        }
+        self.word(bytes.len() as u64);
+    }
+}
+
+impl Merge for PartSurvey {
+    fn merge(&mut self, other: Self) {
+        if self.samples == 0 {
+            (self.min_size, self.max_size) = (other.min_size, other.max_size);
+        } else if other.samples > 0 {
+            let ((h0, w0), (h1, w1)) = (other.min_size, other.max_size);
+            self.min_size = (self.min_size.0.min(h0), self.min_size.1.min(w0));
+            self.max_size = (self.max_size.0.max(h1), self.max_size.1.max(w1));
+        }
+        self.samples += other.samples;
+        for (channels, count) in other.channels {
+            *self.channels.entry(channels).or_default() += count;
+        }
+        for (mine, other) in self.ranges.iter_mut().zip(other.ranges) {
+            *mine = match (*mine, other) {
+                (Some(a), Some(b)) => Some(a.union(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
+        self.oddities.merge(other.oddities);
+        self.masks.merge(other.masks);
+        self.contents.extend(other.contents);
+    }
+}
+
+impl Oddities {
+    fn merge(&mut self, other: Self) {
+        self.deep += other.deep;
+        self.turned += other.turned;
+        self.masks_turned += other.masks_turned;
+        self.transparent += other.transparent;
+        self.paged += other.paged;
+    }
+}
+
+impl Merge for [PartSurvey; 3] {
+    fn merge(&mut self, other: Self) {
+        for (mine, other) in self.iter_mut().zip(other) {
+            mine.merge(other);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What images and masks must be like for a network: kept in its weights file, wherever the file goes.
+
+use config::{AmpDtype, ImageSize, Overrides, RunConfig};
+use data::Reading;
+use serde::{Deserialize, Serialize};
+
+const SCHEMA_VERSION: u32 = 1;
+
+/// The settings of the run that made a network, as far as those who use it need them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contract {
+    schema_version: u32,
+    /// Height and width in pixels.
+    img_size: [u32; 2],
+    use_amp: bool,
+    amp_dtype: AmpDtype,
+    use_channels_last: bool,
+    /// Seed and share of the images for validation, by which a folder without such a part is split.
+    seed: u64,
+    val_percent: f64,
+    /// How files become samples; `None` for built-in pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+}
+
+impl Contract {
+    /// The contract of a network that is trained under `config` on files read by `reading`.
+    pub fn of(config: &RunConfig, reading: Option<&Reading>) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            img_size: [config.img_size.height, config.img_size.width],
+            use_amp: config.use_amp,
+            amp_dtype: config.amp_dtype,
+            use_channels_last: config.use_channels_last,
+            seed: config.seed,
+            val_percent: config.val_percent,
+            reading: reading.cloned(),
+        }
+    }
+
+    /// Reads what [`Self::to_json`] wrote; `None` for what it did not write.
+    pub(super) fn from_json(text: &str) -> Option<Self> {
+        let contract: Self = serde_json::from_str(text).ok()?;
+        let is_sound = contract.reading.as_ref().is_none_or(|reading| {
+            let range = reading.image.range;
+            reading.mask.is_sound()
+                && range.is_none_or(|it| it.low.is_finite() && it.high.is_finite())
+        });
+        (contract.schema_version == SCHEMA_VERSION && is_sound).then_some(contract)
+    }
+
+    /// A line of JSON.
+    pub(super) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// Takes the settings that no flag gives from here.
+    pub fn fill(&self, flags: &mut Overrides) {
+        let [height, width] = self.img_size;
+        flags.img_size.get_or_insert(ImageSize::new(height, width));
+        flags.use_amp.get_or_insert(self.use_amp);
+        flags.amp_dtype.get_or_insert(self.amp_dtype);
+        flags
+            .use_channels_last
+            .get_or_insert(self.use_channels_last);
+        flags.seed.get_or_insert(self.seed);
+        flags.val_percent.get_or_insert(self.val_percent);
+    }
+}

@@ -1,0 +1,219 @@
+//! Folders as people have them: what `inspect` says about each, and what comes of it.
+
+use std::path::Path;
+
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use serde_json::Value;
+
+use super::{Run, Sandbox, small};
+
+const SIDE: u32 = 32;
+
+/// Writes `count` images to `data/images`, and what `mask` makes of them to `data/masks`.
+fn write(sandbox: &Sandbox, count: u32, mask: impl Fn(u32) -> DynamicImage) {
+    for nth in 0..count {
+        let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+            let [x, y] = [x * 7 + nth, y * 5].map(|it| u8::try_from(it % 256).unwrap());
+            Rgb([x, y, x ^ y])
+        });
+        save(
+            &sandbox.path(&format!("data/images/{nth}.png")),
+            &image.into(),
+        );
+        save(&sandbox.path(&format!("data/masks/{nth}.png")), &mask(nth));
+    }
+}
+
+fn save(path: &Path, image: &DynamicImage) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image.save(path).unwrap();
+}
+
+fn gray(value: impl Fn(u32, u32) -> u8) -> DynamicImage {
+    GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)])).into()
+}
+
+fn deep(value: impl Fn(u32, u32) -> u16) -> DynamicImage {
+    ImageBuffer::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)])).into()
+}
+
+fn inspect(sandbox: &Sandbox, flags: &[&str]) -> Run {
+    sandbox.train(&[&["inspect", "data"], flags].concat())
+}
+
+fn report(sandbox: &Sandbox) -> Value {
+    serde_json::from_str(&inspect(sandbox, &["--json"]).ok().stdout).unwrap()
+}
+
+/// The share of foreground in the part for training.
+fn foreground(report: &Value) -> f64 {
+    report["parts"][0]["foreground"].as_f64().unwrap()
+}
+
+#[test]
+fn a_folder_is_described_in_a_few_lines() {
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 10, |_| gray(|x, _| if x < 8 { 200 } else { 0 }));
+    std::fs::write(sandbox.path("data/images/._0.png"), "hidden").unwrap();
+    save(&sandbox.path("data/images/alone.png"), &gray(|_, _| 1));
+    let run = inspect(&sandbox, &["--sheet", "sheet.png"]).ok();
+    insta::assert_snapshot!(run.stdout, @r"
+    layout: images in `images`, masks in `masks`, masks named as their images
+    attention: 1 of 11 images for training have no mask and are left out (above a third is an error): alone.png
+    no `val` folder: 1 of the 10 images in `data` are used for validation (seed 0)
+    masks: binary, foreground 200
+    train: 9 images of 32x32, foreground 25.0 %
+    val: 1 image of 32x32, foreground 25.0 %
+    ");
+    assert!(
+        run.stderr.contains("drew 9 images: sheet.png"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        image::image_dimensions(sandbox.path("sheet.png")).unwrap(),
+        (4 * 260 - 4, 3 * 260 - 4)
+    );
+}
+
+#[test]
+fn values_are_read_at_their_own_scale() {
+    for high in [1, 255, 4095, 65_535] {
+        let sandbox = Sandbox::empty();
+        write(&sandbox, 5, |_| deep(|x, _| if x < 8 { high } else { 0 }));
+        assert!(
+            (foreground(&report(&sandbox)) - 0.25).abs() < 1e-9,
+            "{high}"
+        );
+    }
+    // One such file among others is noticed.
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 5, |nth| {
+        let high = if nth == 3 { 255 } else { 65_535 };
+        deep(move |x, _| if x < 8 { high } else { 0 })
+    });
+    let run = inspect(&sandbox, &[]);
+    assert_eq!(run.code, Some(2));
+    insta::assert_snapshot!(run.complaint(), @r"
+    error: `data`: the masks hold 3 different values, whose meaning is not clear
+      0: 75.00 % of the pixels, in 5 file(s)
+      255: 5.00 % of the pixels, in 1 file(s), such as `data/masks/3.png`
+      65535: 20.00 % of the pixels, in 4 file(s), such as `data/masks/0.png`
+    hint: if they are one foreground, give it one value; if each is a class, pass `--classes 3`
+    ");
+}
+
+#[test]
+fn a_label_map_is_no_smooth_edge() {
+    for values in [&[0, 63, 127, 191, 255][..], &[0, 128, 255]] {
+        let sandbox = Sandbox::empty();
+        write(&sandbox, 5, |_| {
+            gray(|x, _| values[x as usize * values.len() / 32])
+        });
+        let run = inspect(&sandbox, &[]);
+        assert_eq!(run.code, Some(2), "{values:?}");
+        let advice = format!("`--classes {}`", values.len());
+        assert!(run.complaint().contains(&advice), "{}", run.complaint());
+        let classes = values.len().to_string();
+        let run = inspect(&sandbox, &["--json", "--classes", &classes]).ok();
+        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(report["classes"].as_array().unwrap().len(), values.len());
+    }
+    // Void beside classes is an ignore label.
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 5, |_| {
+        gray(|x, _| [0, 1, 255][x as usize * 3 / 32])
+    });
+    let run = inspect(&sandbox, &[]);
+    assert_eq!(run.code, Some(2));
+    insta::assert_snapshot!(run.complaint(), @r"
+    error: the masks have the value 255, which is an ignore label, and ignoring is not supported yet
+    hint: give those pixels a class
+    ");
+}
+
+#[test]
+fn a_mask_can_be_its_alpha_and_images_lie_on_white() {
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 5, |_| {
+        RgbaImage::from_fn(SIDE, SIDE, |x, _| {
+            Rgba([0, 0, 0, if x < 8 { 255 } else { 0 }])
+        })
+        .into()
+    });
+    let line_art = RgbaImage::from_fn(SIDE, SIDE, |x, _| Rgba([0, 0, 0, u8::from(x < 4) * 255]));
+    save(&sandbox.path("data/images/1.png"), &line_art.into());
+    let report = report(&sandbox);
+    assert!((foreground(&report) - 0.25).abs() < 1e-9);
+    assert_eq!(report["images"]["transparent"], 1);
+}
+
+#[test]
+fn nothing_to_learn_is_said_loudly() {
+    for (value, class) in [(0, "background"), (255, "foreground")] {
+        let sandbox = Sandbox::empty();
+        write(&sandbox, 5, |_| gray(|_, _| value));
+        let run = inspect(&sandbox, &[]).ok();
+        let warning = format!("every pixel for training is {class}");
+        assert!(run.stderr.contains(&warning), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn masks_say_how_many_classes_there_are_and_weights_remember() {
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 10, |nth| {
+        gray(move |x, _| [0, 5, 9][((x + nth) % 32) as usize * 3 / 32])
+    });
+    // Of 12 bits.
+    for nth in 0..10 {
+        let image = deep(|x, y| u16::try_from(x * 100 + y * 20).unwrap());
+        save(&sandbox.path(&format!("data/images/{nth}.png")), &image);
+    }
+    let flags = [
+        "--img-size",
+        "32x32",
+        "--data",
+        "data",
+        "--max-steps",
+        "2",
+        "--run-dir",
+        "run",
+    ];
+    let run = sandbox.train(&small(&flags)).ok();
+    assert!(
+        run.stderr
+            .contains("class numbers in their order, 3 classes"),
+        "{}",
+        run.stderr
+    );
+    let config = String::from_utf8(sandbox.read("run/config.toml")).unwrap();
+    assert!(config.contains("classes = 3"), "{config}");
+    // Alone in another folder, they know the size, the range and the numbers of the classes.
+    std::fs::create_dir(sandbox.path("alone")).unwrap();
+    std::fs::rename(
+        sandbox.path("run/best.safetensors"),
+        sandbox.path("alone/w.safetensors"),
+    )
+    .unwrap();
+    let evaluate = [
+        "evaluate",
+        "--weights",
+        "alone/w.safetensors",
+        "--data",
+        "data",
+        "--json",
+    ];
+    let run = sandbox
+        .train(&[&evaluate, &["--device", "cpu"][..]].concat())
+        .ok();
+    let scores: Value = serde_json::from_str(&run.stdout).unwrap();
+    let validation = &sandbox.json("run/summary.json")["validation"];
+    assert_eq!(scores["iou"], validation["best_iou"]);
+    assert!(run.stderr.contains("kept in the weights"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("0 to 3720 become 0 to 255"),
+        "{}",
+        run.stderr
+    );
+}
