@@ -84,7 +84,8 @@ fn absurd_wishes() {
         (&["--width", "1"], 0),
         (&["--width", "0"], 2),
         (&["--width", "1024"], 3),
-        (&["--classes", "256"], 0),
+        (&["--classes", "255"], 0),
+        (&["--classes", "256"], 2),
         (&["--goal", "luck"], 2),
         (&["--max-batch", "--target-batch", "8"], 2),
     ] {
