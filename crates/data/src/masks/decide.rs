@@ -127,11 +127,13 @@ impl Tally {
             advice,
         };
         if let Some(num) = request.num_classes.filter(|&num| num > 1) {
-            return self.several(&numbers, &classes, &void, num).ok_or_else(|| {
-                refused(format!(
-                    "pass `--classes {}`, or leave it out",
-                    numbers.len()
-                ))
+            let rule = self.several(&numbers, &classes, &void, num);
+            let held = numbers.len();
+            return rule.ok_or_else(|| Undecided {
+                reason: format!(
+                    "{num} classes were asked for, and the masks hold {held} different values"
+                ),
+                ..refused(format!("pass `--classes {held}`, or leave it out"))
             });
         }
         match numbers[..] {

@@ -46,7 +46,8 @@ fn laid_over(pixel: [u8; 3], class: u8) -> [u8; 3] {
     if class == 0 {
         return pixel;
     }
-    let over = colour(class);
+    // The first colour is white, which does not show on bright images.
+    let over = colour(class.saturating_add(1));
     [0, 1, 2].map(|channel| pixel[channel].midpoint(over[channel]))
 }
 
@@ -71,7 +72,7 @@ mod tests {
         let sample = source.load(1).unwrap();
         let at = sample.mask.iter().position(|&class| class == 1).unwrap();
         let to = ((at / SIDE) * drawn.width + SIDE + GAP + at % SIDE) * 3;
-        let expected = sample.image[at * 3].midpoint(colour(1)[0]);
+        let expected = sample.image[at * 3].midpoint(colour(2)[0]);
         assert_eq!(drawn.pixels[to], expected);
     }
 }
