@@ -26,7 +26,7 @@ pub struct Survey {
     pub test: PartSurvey,
     /// All parts together.
     pub all: PartSurvey,
-    /// Images in training that are in validation or in the test as well, pixel for pixel.
+    /// Different images in training that are in validation or in the test as well, pixel for pixel.
     pub leaked: usize,
     /// A mask that is one of several of its image.
     union: Option<PathBuf>,

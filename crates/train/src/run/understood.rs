@@ -116,7 +116,7 @@ impl Understood {
         }
         if self.survey.leaked > 0 {
             lines.push(format!(
-                "images: {} for training are in another part as well, pixel for pixel, so scores are too high",
+                "images: {} different ones for training are in another part as well, pixel for pixel, so scores are too high",
                 self.survey.leaked
             ));
         }

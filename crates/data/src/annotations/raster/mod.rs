@@ -26,8 +26,7 @@ pub(super) use work::work;
 
 use super::{AnnotatedImage, Label, Outline, Rule, Shape, Uncertain};
 
-/// The value of pixels that a loss and a score should leave out.
-pub const IGNORE: u8 = 255;
+pub use crate::masks::IGNORE;
 
 /// The mask of `image`, `[H, W]`: 0 is background, and class `c` has the value `c + 1`. Later
 /// shapes cover earlier ones, and what lies outside the image is cut off.
