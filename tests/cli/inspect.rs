@@ -127,7 +127,7 @@ fn a_label_map_is_no_smooth_edge() {
     let run = inspect(&sandbox, &[]);
     assert_eq!(run.code, Some(2));
     insta::assert_snapshot!(run.complaint(), @r"
-    error: the masks have the value 255, which is an ignore label, and ignoring is not supported yet
+    error: masks in `data` have the value 255, an ignore label, and ignoring is not supported yet
     hint: give those pixels a class
     ");
 }

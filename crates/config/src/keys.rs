@@ -130,7 +130,7 @@ macro_rules! with_rows {
             /// Output channels; 1 means a binary mask.
             classes: u32 = 1 => {
                 accepts: whole!(1 "(binary)" to 255),
-                flag: "--classes" (u32, "N", "Classes of the masks; 1 is foreground against background"),
+                flag: "--classes" (u32, "N", "Classes of the masks, 1 for foreground against background; without it, `fit --data` takes as many as the masks have"),
                 commands: [Evaluate, Memory, Explain, Pareto, Suggest],
                 resume: Fixed,
                 aliases: ["num_classes"],

@@ -1,7 +1,7 @@
 //! Reads every file of a folder once before a run: a bad file stops it at the start and not hours
 //! later, and what values mean is decided over all files together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -41,8 +41,6 @@ pub struct PartSurvey {
     pub min_size: (usize, usize),
     /// Highest height and highest width.
     pub max_size: (usize, usize),
-    /// Number of images by their channels, with alpha.
-    pub channels: BTreeMap<usize, usize>,
     /// The range of images of integers with more than 8 bits, and of images of floats.
     pub ranges: [Option<ValueRange>; 2],
     /// Images that are read in another way than most.
@@ -225,7 +223,6 @@ impl PartSurvey {
             samples: 1,
             min_size: size,
             max_size: size,
-            channels: BTreeMap::from([(image.channels, 1)]),
             oddities: Oddities {
                 deep: range.is_some().into(),
                 turned: (image.origin.orientation != Orientation::NoTransforms).into(),
@@ -280,9 +277,6 @@ impl Merge for PartSurvey {
             self.max_size = (self.max_size.0.max(h1), self.max_size.1.max(w1));
         }
         self.samples += other.samples;
-        for (channels, count) in other.channels {
-            *self.channels.entry(channels).or_default() += count;
-        }
         for (mine, other) in self.ranges.iter_mut().zip(other.ranges) {
             *mine = match (*mine, other) {
                 (Some(a), Some(b)) => Some(a.union(b)),

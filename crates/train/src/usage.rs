@@ -122,9 +122,11 @@ pub enum UsageError {
     },
     /// Masks with a value that does not count.
     #[error(
-        "the masks have the value {value}, which is an ignore label, and ignoring is not supported yet"
+        "masks in `{folder}` have the value {value}, an ignore label, and ignoring is not supported yet"
     )]
     IgnoreLabel {
+        /// The folder.
+        folder: PathBuf,
         /// The value.
         value: u32,
     },

@@ -24,7 +24,7 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// The annotation files of `tree`, or `None` if there are none.
+/// The annotation files of `tree`; `None` if it has none.
 ///
 /// # Errors
 /// If there are two formats, or a damaged file beside good ones.

@@ -205,7 +205,7 @@ pub enum Order {
     Columns,
 }
 
-/// What the annotation files in `dir` say, or `None` if there are none. The format is found by
+/// What the annotation files in `dir` say; `None` if it has none. The format is found by
 /// looking into files with the extensions `json`, `xml`, `yaml`, `yml` and `txt`.
 ///
 /// Masks are not looked for: a folder may have both (PASCAL VOC has boxes in `Annotations`, and masks

@@ -133,7 +133,7 @@ fn ends<T: Copy>(raster: &Raster, samples: &[T], float: impl Fn(T) -> f32) -> Op
     })
 }
 
-/// Refuses floats of which nobody has said what is white.
+/// Refuses floats outside 0 to 1: no range says which of them is white.
 fn check_unit(path: &Path, samples: &[f32]) -> Result<(), DataError> {
     let mut outside = samples.iter().filter(|it| it.is_finite());
     match outside.find(|it| !(0.0..=1.0).contains(*it)) {

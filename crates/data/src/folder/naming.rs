@@ -140,7 +140,7 @@ fn sampled<'a>(entries: &[&'a Entry]) -> impl Iterator<Item = &'a Entry> {
     entries.iter().step_by(step).copied()
 }
 
-/// What stands around each core that is a part of the name. No number is cut in two.
+/// The prefix and the suffix around each core that the name contains. Numbers stay whole.
 fn affixes_in(entry: &Entry, cores: &HashSet<(&[u8], &[u8])>) -> Vec<Affix> {
     let name = &*entry.name;
     let is_text = str::from_utf8(name).is_ok();

@@ -142,14 +142,14 @@ impl MaskRule {
 
     /// Whether this rule reads the masks counted by `tally` as it read those it was decided from.
     pub fn knows(&self, tally: &Tally) -> bool {
-        let table = match self.table {
+        let is_exact = match self.table {
             // Their values alone do not show that they are of the same kind.
             Table::Half(white) => return tally.smooth_white() == Some(white),
             Table::NotZero => return false,
             Table::Numbers(_) | Table::Colours(_) => tally.is_exact(),
         };
         let values = tally.values(self.alpha);
-        table && values.keys().all(|&value| self.class(value).is_some())
+        is_exact && values.keys().all(|&value| self.class(value).is_some())
     }
 
     /// Why masks counted by `tally` cannot be read by this rule.

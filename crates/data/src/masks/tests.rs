@@ -217,7 +217,7 @@ fn numbered_objects_are_foreground() {
         let rule = asked(&few, *highest as usize + 1).unwrap();
         assert_eq!(rule.kind, MaskKind::Indices);
     }
-    // One class in each image is no numbering.
+    // Files with one class each do not count objects.
     let classes: Vec<_> = (1..6).map(|class| stripes(&[0, class])).collect();
     assert_eq!(decided(&classes).kind, MaskKind::Indices);
 }

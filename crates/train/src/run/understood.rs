@@ -68,7 +68,8 @@ impl Understood {
             undecided: undecided.into(),
         })?;
         if let Some(value) = reading.mask.ignored().next() {
-            return Err(UsageError::IgnoreLabel { value }.into());
+            let folder = folder.to_owned();
+            return Err(UsageError::IgnoreLabel { folder, value }.into());
         }
         Ok(Self {
             dataset,

@@ -44,7 +44,7 @@ type Stored = ((u32, u32), Orientation);
 /// Why a file is not read.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is none of the formats.
+    /// Its first bytes are of no known format.
     Unknown,
     /// It is damaged, for this reason.
     Corrupt(String),

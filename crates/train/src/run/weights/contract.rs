@@ -24,6 +24,9 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// Its key in a file's metadata.
+    pub(super) const KEY: &str = "snug";
+
     /// The contract of a network that is trained under `config` on files read by `reading`.
     pub fn of(config: &RunConfig, reading: Option<&Reading>) -> Self {
         Self {
@@ -38,7 +41,7 @@ impl Contract {
         }
     }
 
-    /// Reads what [`Self::to_json`] wrote; `None` for what it did not write.
+    /// Reads an entry of metadata; `None` for what this version did not write.
     pub(super) fn from_json(text: &str) -> Option<Self> {
         let contract: Self = serde_json::from_str(text).ok()?;
         let is_sound = contract.reading.as_ref().is_none_or(|reading| {
@@ -49,9 +52,22 @@ impl Contract {
         (contract.schema_version == SCHEMA_VERSION && is_sound).then_some(contract)
     }
 
-    /// A line of JSON.
-    pub(super) fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
+    /// The safetensors file `bytes`, with this contract after the only other entry of its metadata; `None`
+    /// if they have another form.
+    pub(super) fn added_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        const FIRST: &str = r#"{"__metadata__":{"format":"pt""#;
+        let (length, rest) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let (header, tensors) = rest.split_at_checked(length)?;
+        let after = header.strip_prefix(FIRST.as_bytes())?.trim_ascii_end();
+        // Metadata are strings.
+        let value = serde_json::to_string(&serde_json::to_string(self).ok()?).ok()?;
+        let mut header = format!(r#"{FIRST},"{}":{value}"#, Self::KEY).into_bytes();
+        header.extend_from_slice(after);
+        // Tensors start at a multiple of eight.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let length = (header.len() as u64).to_le_bytes();
+        Some([&length[..], &header, tensors].concat())
     }
 
     /// Takes the settings that no flag gives from here.

@@ -18,9 +18,6 @@ use engine::model::{Entry, UNet};
 
 pub use contract::Contract;
 
-/// The key of the contract in a file's metadata.
-const CONTRACT: &str = "snug";
-
 /// Prefix of the names of files that are not complete yet.
 pub const TEMPORARY: &str = ".snug-";
 
@@ -58,26 +55,8 @@ pub fn to_bytes(model: &UNet, contract: Option<&Contract>) -> Result<Vec<u8>> {
     let Some(contract) = contract else {
         return Ok(bytes);
     };
-    let text = contract
-        .to_json()
-        .and_then(|text| serde_json::to_string(&text));
-    let text = text.map_err(|e| unreadable(path, &e.to_string()))?;
-    with_entry(&bytes, &text).ok_or_else(|| unreadable(path, "its header has another form"))
-}
-
-/// Adds the entry [`CONTRACT`] with a value in JSON after the only one of a file's metadata.
-fn with_entry(bytes: &[u8], value: &str) -> Option<Vec<u8>> {
-    const FIRST: &str = r#"{"__metadata__":{"format":"pt""#;
-    let (length, rest) = bytes.split_first_chunk()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-    let (header, tensors) = rest.split_at_checked(length)?;
-    let after = header.strip_prefix(FIRST.as_bytes())?.trim_ascii_end();
-    let mut header = format!(r#"{FIRST},"{CONTRACT}":{value}"#).into_bytes();
-    header.extend_from_slice(after);
-    // Tensors start at a multiple of eight.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let length = (header.len() as u64).to_le_bytes();
-    Some([&length[..], &header, tensors].concat())
+    let added = contract.added_to(&bytes);
+    added.ok_or_else(|| unreadable(path, "its header has another form"))
 }
 
 /// Writes `bytes` to `path` through a temporary file in the same folder.
@@ -176,7 +155,8 @@ impl WeightsFile {
     pub fn contract(&self) -> Result<Option<Contract>> {
         let header = SafeTensors::read_metadata(&self.bytes).map(|(_, header)| header);
         let header = header.map_err(|e| unreadable(&self.path, &e.to_string()))?;
-        let Some(text) = header.metadata().as_ref().and_then(|it| it.get(CONTRACT)) else {
+        let metadata = header.metadata().as_ref();
+        let Some(text) = metadata.and_then(|it| it.get(Contract::KEY)) else {
             return Ok(None);
         };
         let contract = Contract::from_json(text);
@@ -190,7 +170,7 @@ impl WeightsFile {
             Some(contract) => Ok(Some(contract)),
             None => Err(self.wrong(
                 "what it says about its images is damaged, or of a newer version".to_owned(),
-                "use the version of Snug that wrote it, or `--config` with weights without metadata",
+                "use the version of Snug that wrote it",
             )),
         }
     }
@@ -405,126 +385,4 @@ pub(crate) fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(tensors: Vec<(String, Vec<usize>)>) -> Error {
-        let views = tensors.into_iter().map(|(name, shape)| {
-            let view = TensorView::new(Dtype::F32, shape, &[]).unwrap();
-            (name, view)
-        });
-        let bytes = safetensors::serialize(views, None).unwrap();
-        let file = WeightsFile::from_bytes(Path::new("a"), bytes).unwrap();
-        file.network().unwrap_err()
-    }
-
-    fn model(seed: u64) -> UNet {
-        UNet::new(Network::new(4, 1), Device::Cpu, seed, false).unwrap()
-    }
-
-    #[test]
-    fn a_contract_travels_with_the_weights() {
-        let config = config::RunConfig {
-            img_size: config::ImageSize::new(64, 96),
-            seed: 7,
-            ..config::RunConfig::default()
-        };
-        let contract = Contract::of(&config, None);
-        let (plain, with) = (
-            to_bytes(&model(1), None),
-            to_bytes(&model(1), Some(&contract)),
-        );
-        let [plain, with] = [plain, with]
-            .map(|bytes| WeightsFile::from_bytes(Path::new("a"), bytes.unwrap()).unwrap());
-        assert_eq!(
-            (plain.contract().unwrap(), with.contract().unwrap().as_ref()),
-            (None, Some(&contract))
-        );
-        // A flag goes before it.
-        let mut flags = config::Overrides {
-            seed: Some(1),
-            ..config::Overrides::default()
-        };
-        contract.fill(&mut flags);
-        assert_eq!(
-            (flags.img_size, flags.seed),
-            (Some(config.img_size), Some(1))
-        );
-        let (a, b) = (plain.tensors().unwrap(), with.tensors().unwrap());
-        assert!(
-            a.names()
-                .iter()
-                .all(|it| a.tensor(it).unwrap() == b.tensor(it).unwrap())
-        );
-        let metadata = SafeTensors::read_metadata(&with.bytes).unwrap().1;
-        assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
-    }
-
-    /// The weights of a model under other names, with `value` first in the last tensor.
-    fn renamed(prefix: &str, value: f32) -> WeightsFile {
-        let file = WeightsFile::from_bytes(Path::new("a"), to_bytes(&model(1), None).unwrap());
-        let file = file.unwrap();
-        let tensors = file.tensors().unwrap();
-        let data: Vec<_> = tensors
-            .iter()
-            .map(|(name, view)| {
-                let mut data = view.data().to_vec();
-                if name == "out_conv.bias" {
-                    data[..4].copy_from_slice(&value.to_le_bytes());
-                }
-                (
-                    format!("{prefix}{name}"),
-                    view.dtype(),
-                    view.shape().to_vec(),
-                    data,
-                )
-            })
-            .collect();
-        let views = data.iter().map(|(name, dtype, shape, data)| {
-            (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
-        });
-        let bytes = safetensors::serialize(views, None).unwrap();
-        WeightsFile::from_bytes(Path::new("a"), bytes).unwrap()
-    }
-
-    #[test]
-    fn prefixes_of_wrappers_do_not_matter() {
-        for prefix in ["", "module.", "_orig_mod.", "model._orig_mod."] {
-            let there = model(2);
-            renamed(prefix, 0.5).load_into(&there).unwrap();
-            let entries = there.parameters().entries();
-            let bias = entries.iter().find(|it| it.spec.name == "out_conv.bias");
-            let bias = bias.unwrap().tensor.double_value(&[0]);
-            assert!((bias - 0.5).abs() < 1e-9, "{prefix}");
-        }
-        let error = renamed("other_", 0.5).network().unwrap_err();
-        assert!(error.to_string().contains("(found other_"), "{error}");
-    }
-
-    #[test]
-    fn weights_that_are_not_finite_are_refused() {
-        for value in [f32::NAN, f32::INFINITY] {
-            let error = renamed("", value).load_into(&model(2)).unwrap_err();
-            let text = error.to_string();
-            assert!(
-                text.contains("`out_conv.bias` holds values that are not finite"),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_few_bytes_make_no_giant() {
-        let ends = [("downs.0.conv.0.weight", 1024), ("out_conv.weight", 256)];
-        let ends = ends.map(|(name, first)| (name.to_owned(), vec![first, 0]));
-        let error = of(ends.into());
-        assert!(error.to_string().contains("missing"), "{error}");
-        let all = Network::new(1024, 256).parameters();
-        let all = all.into_iter().map(|spec| {
-            let first = shape_of(&spec).first().copied().unwrap_or(0);
-            (spec.name, vec![first, 0])
-        });
-        let error = of(all.collect());
-        assert!(error.to_string().contains("has shape [1024, 0]"), "{error}");
-    }
-}
+mod tests;
