@@ -388,9 +388,12 @@ proptest! {
         masks in prop::collection::vec(prop::collection::vec(0_u32..6, 1..5), 1..6),
     ) {
         let masks: Vec<_> = masks.iter().map(|values| stripes(values)).collect();
-        let reversed: Vec<_> = masks.iter().rev().cloned().collect();
+        let mut reversed = Tally::default();
+        for (index, mask) in masks.iter().enumerate().rev() {
+            reversed.merge(Tally::of(Path::new(&format!("{index}.png")), mask));
+        }
         let rule = tally(&masks).decide(&Request::default());
-        prop_assert_eq!(&rule, &tally(&reversed).decide(&Request::default()));
+        prop_assert_eq!(&rule, &reversed.decide(&Request::default()));
         if let Ok(rule) = rule {
             // Different values are different classes, unless all but one are one foreground.
             let mut values: Vec<_> = masks.iter().flat_map(|mask| &mask.values).collect();
