@@ -1,0 +1,30 @@
+//! Decodes a file as an image and as a mask, in whatever format its content is.
+
+#![no_main]
+
+use data::decode::{self, ImageRule, LabelKind};
+use data::masks::{Request, Tally};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: fuzz::allow_decoders_to_panic(), |bytes: &[u8]| {
+    let path = fuzz::file("a", bytes);
+    let size = decode::size(&path);
+    match decode::image(&path, &ImageRule::default()) {
+        Ok(image) => {
+            assert_eq!(image.pixels.len(), image.height * image.width * 3);
+            assert_eq!(size.ok(), Some((image.height, image.width)));
+        }
+        Err(error) => drop((error.to_string(), error.hint())),
+    }
+    let labels = match decode::labels(&path) {
+        Ok(labels) => labels,
+        Err(error) => return drop((error.to_string(), error.hint())),
+    };
+    assert_eq!(labels.values.len(), labels.height * labels.width);
+    if let LabelKind::Palette(colours) = &labels.kind {
+        assert!(colours.len() <= 256);
+    }
+    if let Ok(rule) = Tally::of(&path, &labels).decide(&Request::default()) {
+        rule.classes(&labels).expect("it was decided from these values");
+    }
+});
