@@ -66,7 +66,8 @@ fn a_folder_is_described_in_a_few_lines() {
     val: 1 image of 32x32, foreground 25.0 %
     ");
     assert!(
-        run.stderr.contains("drew 9 images: sheet.png"),
+        run.stderr
+            .contains("drew 9 images, those whose masks fit worst first: sheet.png"),
         "{}",
         run.stderr
     );
@@ -119,17 +120,95 @@ fn a_label_map_is_no_smooth_edge() {
         let report: Value = serde_json::from_str(&run.stdout).unwrap();
         assert_eq!(report["classes"].as_array().unwrap().len(), values.len());
     }
-    // Void beside classes is an ignore label.
+}
+
+/// Three stripes of these values in ten masks.
+fn striped(values: [u8; 3]) -> Sandbox {
     let sandbox = Sandbox::empty();
-    write(&sandbox, 5, |_| {
-        gray(|x, _| [0, 1, 255][x as usize * 3 / 32])
+    write(&sandbox, 10, |nth| {
+        gray(move |x, _| values[((x + nth) % SIDE) as usize * 3 / SIDE as usize])
     });
-    let run = inspect(&sandbox, &[]);
-    assert_eq!(run.code, Some(2));
-    insta::assert_snapshot!(run.complaint(), @r"
-    error: masks in `data` have the value 255, an ignore label, and ignoring is not supported yet
-    hint: give those pixels a class
+    sandbox
+}
+
+const TWO_STEPS: [&str; 6] = ["--img-size", "32x32", "--data", "data", "--max-steps", "2"];
+
+#[test]
+fn what_is_ignored_counts_neither_in_training_nor_in_scores() {
+    let sandbox = striped([0, 1, 255]);
+    let run = inspect(&sandbox, &[]).ok();
+    insta::assert_snapshot!(run.stdout, @r"
+    layout: images in `images`, masks in `masks`, masks named as their images
+    no `val` folder: 1 of the 10 images in `data` are used for validation (seed 0)
+    masks: binary, foreground 1
+    ignored: 31.2 % of the pixels, with the value 255
+    train: 9 images of 32x32, foreground 50.0 %
+    val: 1 image of 32x32, foreground 50.0 %
     ");
+    let fit = |flags: &[&str]| {
+        let flags = [&TWO_STEPS, flags].concat();
+        sandbox.train(&small(&flags)).ok()
+    };
+    fit(&["--run-dir", "run"]);
+    let config = String::from_utf8(sandbox.read("run/config.toml")).unwrap();
+    assert!(config.contains("ignore = [255]"), "{config}");
+    let evaluate = "evaluate --weights run/best.safetensors --data data --json --device cpu";
+    let run = sandbox.train(&evaluate.split(' ').collect::<Vec<_>>()).ok();
+    let scores: Value = serde_json::from_str(&run.stdout).unwrap();
+    let validation = &sandbox.json("run/summary.json")["validation"];
+    assert_eq!(scores["iou"], validation["best_iou"]);
+    // A snapshot knows what is ignored.
+    fit(&["--resume", "run", "--max-steps", "3"]);
+}
+
+#[test]
+fn a_table_of_classes_settles_what_values_mean() {
+    let table = "[classes]\nnames = [\"ground\", \"cell\"]\nvalues = [0, 255]\nignore = 128\n";
+    let sandbox = striped([0, 128, 255]);
+    std::fs::write(sandbox.path("my.toml"), table).unwrap();
+    let run = inspect(&sandbox, &["--config", "my.toml", "--json"]).ok();
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["classes"][1]["name"], "`cell`");
+    assert_eq!(report["ignore"], serde_json::json!([128]));
+    let flags = ["--class-values", "0,128,255", "--class-names", "a,b,c"];
+    let run = inspect(&sandbox, &flags).ok();
+    assert!(
+        run.stdout.contains("3 classes: `a` 34.4 %, `b`"),
+        "{}",
+        run.stdout
+    );
+    // In the folder, it needs no flag.
+    std::fs::write(sandbox.path("data/classes.toml"), table).unwrap();
+    let run = sandbox
+        .train(&small(&[&TWO_STEPS, &["--run-dir", "run"][..]].concat()))
+        .ok();
+    let listed = "masks: binary, foreground 255, as `data/classes.toml` lists them";
+    assert!(run.stderr.contains(listed), "{}", run.stderr);
+    // Values that it lacks, a line that is wrong, and classes that have changed since.
+    for (table, complaint) in [
+        (
+            "[classes]\nvalues = [0, 255]\n",
+            "  128: 34.38 % of the pixels, in 10 file(s)",
+        ),
+        (
+            "[classes]\nnames = [\"cell\"]\n",
+            "`data/classes.toml` line 2: `class_names` must be",
+        ),
+    ] {
+        std::fs::write(sandbox.path("data/classes.toml"), table).unwrap();
+        let run = inspect(&sandbox, &[]);
+        assert_eq!(run.code, Some(2));
+        assert!(run.complaint().contains(complaint), "{}", run.complaint());
+    }
+    let other = "[classes]\nvalues = [255, 0]\nignore = [128]\n";
+    std::fs::write(sandbox.path("data/classes.toml"), other).unwrap();
+    let run = sandbox.train(&["fit", "--resume", "run", "--device", "cpu"]);
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.complaint().contains("have other classes"),
+        "{}",
+        run.complaint()
+    );
 }
 
 #[test]
@@ -156,6 +235,16 @@ fn nothing_to_learn_is_said_loudly() {
         let run = inspect(&sandbox, &[]).ok();
         let warning = format!("every pixel for training is {class}");
         assert!(run.stderr.contains(&warning), "{}", run.stderr);
+        let fit = small(&[&TWO_STEPS, &["--run-dir", "run"][..]].concat());
+        let run = sandbox.train(&fit);
+        assert_eq!(run.code, Some(2));
+        assert!(
+            run.complaint().contains("`--force` trains all the same"),
+            "{}",
+            run.complaint()
+        );
+        assert!(!sandbox.path("run").exists());
+        sandbox.train(&[&fit[..], &["--force"]].concat()).ok();
     }
 }
 

@@ -22,6 +22,7 @@ mod inspect;
 mod interrupt;
 // Runs killed at every point of their writing, then resumed.
 mod kills;
+mod layouts;
 // Lines that runs leave in the ledger.
 mod ledger;
 // `train memory`: the picture, the table and the figures.

@@ -101,11 +101,78 @@ fn masks_have_the_size_of_their_images() {
     assert_eq!(run.code, Some(2));
     insta::assert_snapshot!(run.complaint(), @r"
     error: `out/alpha_mask.png` is there already
-    hint: choose another `--out`, or pass `--overwrite`
+    hint: `--resume` makes those that are missing, `--overwrite` all; or choose another `--out`
     ");
     assert!(sandbox.tree() == before);
     sandbox.train(&[&again[..], &["--overwrite"]].concat()).ok();
     assert_eq!(mask(&sandbox.path("out/rgb_mask.png")).0, (90, 50));
+}
+
+#[test]
+fn a_tree_is_predicted_as_far_as_it_can_be_and_resumed() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.fit(&["--max-steps", "2", "--run-dir", "run"]);
+    let page = sandbox.read("data/val/images/page-00000.png");
+    for image in ["in/a.png", "in/deep/er/a.png", "in/deep/z.png"] {
+        sandbox.write(image, &page);
+    }
+    sandbox.write("in/deep/b.png", &page[..200]);
+    sandbox.write("in/._a.png", "");
+    let predict = [
+        "predict",
+        "--weights",
+        "run/best.safetensors",
+        "--device",
+        "cpu",
+        "--input",
+        "in",
+        "--out",
+        "in/out",
+    ];
+    let run = sandbox.train(&predict);
+    assert_eq!(
+        (run.code, &*run.stdout),
+        (Some(1), "wrote 3 mask(s) to in/out\n")
+    );
+    assert!(
+        run.stderr
+            .contains("`in/deep/b.png` is truncated or corrupt"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("left out: 1 hidden"), "{}", run.stderr);
+    insta::assert_snapshot!(run.complaint(), @r"
+    error: 1 of 4 images could not be read or predicted, as said above
+    hint: mend or remove them, and run the command again with `--resume`
+    ");
+    assert!(sandbox.path("in/out/deep/er/a_mask.png").is_file());
+    // Its own masks are no images, and those that exist stay.
+    sandbox.write("in/deep/b.png", &page);
+    let before = sandbox.read("in/out/a_mask.png");
+    let run = sandbox.train(&[&predict[..], &["--resume"]].concat()).ok();
+    assert_eq!(run.stdout, "wrote 1 mask(s) to in/out\n");
+    assert!(
+        run.stderr.contains("3 mask(s) were there already"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(sandbox.read("in/out/a_mask.png"), before);
+    // The threshold of the weights, wherever they are.
+    sandbox.write("else/w.safetensors", sandbox.read("run/best.safetensors"));
+    let best = &sandbox.json("run/summary.json")["validation"]["best_threshold"];
+    let flags = [
+        "predict",
+        "--weights",
+        "else/w.safetensors",
+        "--device",
+        "cpu",
+        "--input",
+        "in/**/z.png",
+    ];
+    let run = sandbox.train(&[&flags[..], &["--out", "z"]].concat()).ok();
+    let said = format!("threshold: {best}, the best in the validation of the training");
+    assert!(run.stderr.contains(&said), "{said}: {}", run.stderr);
+    assert!(sandbox.path("z/deep/z_mask.png").is_file());
 }
 
 #[test]
@@ -134,16 +201,16 @@ fn unusable_inputs_are_named() {
         run.complaint().to_owned()
     };
     insta::assert_snapshot!(refused(&["--input", "none"]), @r"
-    error: `none` holds no image (PNG, JPEG, TIFF, BMP, WebP or GIF)
-    hint: name an image, or the folder that holds the images
+    error: no image (PNG, JPEG, TIFF, BMP, WebP or GIF) in `none`
+    hint: name images, a folder that holds some, or a pattern in quotes
     ");
     insta::assert_snapshot!(refused(&["--input", "nowhere"]), @r"
     error: cannot read `nowhere`: entity not found
     hint: check the path
     ");
     insta::assert_snapshot!(refused(&["--input", "twice"]), @r"
-    error: `twice/a.jpg` and `twice/a.png` would both become `out/a_mask.png`
-    hint: rename one of them
+    error: `twice/a.jpg` and `twice/a.png` would both become `a_mask.png`
+    hint: rename one of them, or predict them one after the other
     ");
     insta::assert_snapshot!(refused(&["--input", "data/val/images", "--threshold", "2"]), @r"
     error: `--threshold 2` is not a probability

@@ -124,7 +124,7 @@ impl Run {
 
     pub(crate) fn loss(&self, (images, masks): &(Tensor, Tensor)) -> Tensor {
         let (images, masks) = (images.shallow_clone(), masks.shallow_clone());
-        self.learner.forward(images, masks, 1.0).unwrap()
+        self.learner.forward((images, masks), 1.0, None).unwrap()
     }
 
     /// Runs forward and backward, after which gradients exist.

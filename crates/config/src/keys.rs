@@ -116,7 +116,7 @@ macro_rules! with_rows {
             seed: u64 = 0 => {
                 accepts: whole!(0 to 9_223_372_036_854_775_807),
                 flag: "--seed" (u64, "N", "Seed of weights, order, augmentation and built-in pages"),
-                commands: [Evaluate, Memory],
+                commands: [Evaluate, Memory, Inspect],
                 resume: Fixed,
             }
             /// Channels of the first level, doubled at each level below.
@@ -131,9 +131,43 @@ macro_rules! with_rows {
             classes: u32 = 1 => {
                 accepts: whole!(1 "(binary)" to 255),
                 flag: "--classes" (u32, "N", "Classes of the masks, 1 for foreground against background; without it, `fit --data` takes as many as the masks have"),
-                commands: [Evaluate, Memory, Explain, Pareto, Suggest],
+                commands: [Evaluate, Memory, Explain, Pareto, Suggest, Inspect],
                 resume: Fixed,
                 aliases: ["num_classes"],
+            }
+            /// Names of the classes, background first; `names` of the table `[classes]`.
+            class_names: Vec<String> as Option = None => {
+                accepts: CLASS_NAMES,
+                flag: "--class-names" (Names, "NAMES", "Names of the classes, the background first, separated by commas"),
+                commands: [Evaluate, Inspect],
+                resume: Free,
+            }
+            /// The value of each class in the masks, background first; `values` or `colors` of the table
+            /// `[classes]`.
+            class_values: Vec<MaskValue> as Option = None => {
+                accepts: CLASS_VALUES,
+                flag: "--class-values" (
+                    MaskValues,
+                    "VALUES",
+                    "The value of each class in the masks, the background first, separated by commas: numbers, or \
+                     colours such as #ff8000"
+                ),
+                commands: [Evaluate, Inspect],
+                resume: Fixed,
+                aliases: ["class_colors", "class_colours"],
+            }
+            /// Values of masks whose pixels count neither in the loss nor in scores; `ignore` of the table
+            /// `[classes]`.
+            ignore: Vec<MaskValue> as Option = None => {
+                accepts: IGNORED_VALUES,
+                flag: "--ignore" (
+                    MaskValues,
+                    "VALUES",
+                    "Values of the masks whose pixels count neither in training nor in scores, separated by commas"
+                ),
+                commands: [Evaluate, Memory, Explain, Pareto, Inspect],
+                resume: Fixed,
+                aliases: ["ignore_index", "ignore_label", "void"],
             }
             /// Type of mixed precision.
             amp_dtype: AmpDtype = AmpDtype::Auto => {
@@ -212,7 +246,7 @@ macro_rules! with_rows {
             workers: u32 = 0 => {
                 accepts: whole!(0 "(chosen for the machine)" to 1_024),
                 flag: "--workers" (u32, "N", "Threads that read images; 0 chooses for the machine"),
-                commands: [Evaluate, Memory],
+                commands: [Evaluate, Memory, Inspect],
                 resume: Free,
                 aliases: ["num_workers"],
             }
@@ -233,7 +267,7 @@ macro_rules! with_rows {
             val_percent: f64 = 10.0 => {
                 accepts: Accepts::new("a number above 0 and below 100", |percent: &f64| *percent > 0.0 && *percent < 100.0),
                 flag: "--val-percent" (f64, "PERCENT", "Percentage of a flat folder's images held out for validation"),
-                commands: [Evaluate, Memory],
+                commands: [Evaluate, Memory, Inspect],
                 resume: Fixed,
             }
             /// Uses deterministic algorithms, which give the same bits each time, if there is a
@@ -286,6 +320,15 @@ pub enum Command {
     Pareto,
     /// `advisor suggest`.
     Suggest,
+    /// `train inspect`.
+    Inspect,
+}
+
+impl Command {
+    /// Whether it takes keys from a file as well.
+    pub const fn takes_files(self) -> bool {
+        !matches!(self, Self::Pareto | Self::Suggest)
+    }
 }
 
 /// Whether a resumed run may change a key.

@@ -19,6 +19,7 @@
 mod banner;
 mod category;
 mod choices;
+mod class_table;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
@@ -42,6 +43,7 @@ mod wire;
 pub use banner::Language;
 pub use category::{BytesByCategory, Category};
 pub use choices::{AmpDtype, CheckpointPolicy, Keep, Switch};
+pub use class_table::{MaskValue, MaskValues, Names};
 pub use error::{ConfigError, ConfigErrorKind, Place};
 pub use flags::{AmpFlag, CheckpointFlag};
 pub use image_size::ImageSize;

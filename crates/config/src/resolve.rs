@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::choices::CheckpointPolicy;
+use crate::class_table;
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::keys::{self, with_rows};
 use crate::overrides::Overrides;
@@ -123,6 +124,7 @@ pub fn resolve(
         Source::Flag(flag_of(key))
     });
 
+    count_classes(&mut config, &mut origins);
     let line = |key: &str| {
         layer
             .as_ref()
@@ -185,6 +187,16 @@ fn forget_what_goes_with_others(layer: &Overrides, config: &mut RunConfig, origi
     }
 }
 
+/// Takes the number of classes from a list of them, if nobody gives the number.
+fn count_classes(config: &mut RunConfig, origins: &mut Origins) {
+    for (key, listed) in config.listed_classes() {
+        if !origins.given_by_user("classes") {
+            config.classes = class_table::number_of(listed);
+            origins.set("classes", origins.of(key).clone());
+        }
+    }
+}
+
 fn read(path: &Path) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| {
         ConfigError::new(
@@ -225,6 +237,28 @@ fn agree(
         };
         Err(ConfigError::new(place, kind))
     };
+    let num = config.classes;
+    for (key, listed) in config.listed_classes() {
+        if listed != num.max(2) as usize {
+            return refuse(
+                key,
+                format!(
+                    "`{key}` lists {listed} classes, but `classes` is {num} ({})",
+                    origins.of("classes")
+                ),
+                "list the background as well, which is the first of two if `classes` is 1",
+            );
+        }
+    }
+    let values = config.class_values.as_deref().unwrap_or_default();
+    let mut ignored = config.ignore.iter().flatten();
+    if let Some(both) = ignored.find(|value| values.contains(value)) {
+        return refuse(
+            "ignore",
+            format!("`ignore` and `class_values` both hold {both}"),
+            "a value is either of a class or ignored",
+        );
+    }
     let switch = origins.of("use_grad_checkpoint");
     match config.grad_checkpoint_policy {
         Some(CheckpointPolicy::Off) if config.use_grad_checkpoint => {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::class_table::MaskValue;
 use crate::image_size::ImageSize;
 use crate::keys::with_rows;
 use crate::network::Network;
@@ -72,6 +73,15 @@ impl RunConfig {
     /// The network that this run trains.
     pub const fn network(&self) -> Network {
         Network::new(self.width, self.classes)
+    }
+
+    /// The keys that list classes, with the number of classes.
+    pub(crate) fn listed_classes(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
+        let names = self.class_names.as_ref().map(Vec::len);
+        let values = self.class_values.as_ref().map(Vec::len);
+        [("class_values", values), ("class_names", names)]
+            .into_iter()
+            .filter_map(|(key, listed)| Some((key, listed?)))
     }
 
     /// Images per optimizer step.

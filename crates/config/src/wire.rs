@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::class_table::{self, MaskValue};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::image_size::ImageSize;
 use crate::keys::{self, with_rows};
@@ -56,7 +57,7 @@ pub(crate) fn parse(
         let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
         before.split(|byte| *byte == b'\n').count()
     };
-    let table = DeTable::parse(text).map_err(|error| {
+    let mut table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map(|span| line_of(span.start));
         let text = line
             .and_then(|line| text.lines().nth(line - 1))
@@ -64,6 +65,9 @@ pub(crate) fn parse(
         let message = format!("{} in `{}`", one_line(error.message()), one_line(text));
         ConfigError::new(place(line), ConfigErrorKind::Syntax { message })
     })?;
+
+    class_table::flatten(table.get_mut())
+        .map_err(|(kind, span)| ConfigError::new(place(Some(line_of(span.start))), kind))?;
 
     let mut found: Vec<_> = table.get_ref().iter().collect();
     found.sort_by_key(|(key, _)| key.span().start);
@@ -83,7 +87,8 @@ pub(crate) fn parse(
         lines.insert(name.to_owned(), line);
     }
 
-    let wire: Wire = toml::from_str(text).map_err(|error| {
+    let values = toml::Deserializer::from(table.clone());
+    let wire = Wire::deserialize(values).map_err(|error| {
         // The key whose value contains the position of the error determines what is accepted.
         let start = error.span().map_or(0, |span| span.start);
         let holder = found

@@ -1,16 +1,15 @@
 //! Trivial predictions to compare a network with: a model that does not beat them has
 //! learnt nothing.
 
+use super::masks::IGNORE;
 use super::{DataError, Sample, Source};
 
-/// `IoU` of the trivial predictions, each averaged over samples. A sample without
-/// foreground that is predicted without foreground counts as 1.
+/// `IoU` of the trivial predictions, each averaged over samples. A sample counts if it has foreground or
+/// is predicted to have any; pixels of [`IGNORE`] do not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baselines {
     /// Everything is foreground.
     pub all_foreground: f64,
-    /// Nothing is foreground.
-    pub all_background: f64,
     /// Foreground is everything brighter (or darker) than the best level for this set.
     pub brightness: f64,
     /// The level: foreground is luma >= `level`, or < `level` if `dark`.
@@ -41,23 +40,41 @@ pub fn of_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Baseline
     sums.best()
 }
 
-/// Sums of `IoU` over samples, by level.
+/// Sums of `IoU` over samples, and the samples that count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    iou: f64,
+    samples: u64,
+}
+
+impl Sum {
+    /// Adds a prediction of `answer` pixels, of which `both` are correct, for `target` pixels.
+    fn add(&mut self, both: u64, answer: u64, target: u64) {
+        let either = answer + target - both;
+        if either > 0 {
+            self.iou += both as f64 / either as f64;
+            self.samples += 1;
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        self.iou / self.samples.max(1) as f64
+    }
+}
+
 struct Sums {
-    samples: usize,
-    foreground: f64,
-    background: f64,
-    bright: [f64; 256],
-    dark: [f64; 256],
+    foreground: Sum,
+    /// By level.
+    bright: [Sum; 256],
+    dark: [Sum; 256],
 }
 
 impl Default for Sums {
     fn default() -> Self {
         Self {
-            samples: 0,
-            foreground: 0.0,
-            background: 0.0,
-            bright: [0.0; 256],
-            dark: [0.0; 256],
+            foreground: Sum::default(),
+            bright: [Sum::default(); 256],
+            dark: [Sum::default(); 256],
         }
     }
 }
@@ -67,35 +84,35 @@ impl Sums {
         // Two histograms from one pass suffice for all 512 thresholds.
         let (mut inside, mut outside) = ([0_u64; 256], [0_u64; 256]);
         for (pixel, &class) in sample.image.as_chunks::<3>().0.iter().zip(&sample.mask) {
-            let histogram = if class > 0 { &mut inside } else { &mut outside };
+            let histogram = match class {
+                IGNORE => continue,
+                0 => &mut outside,
+                _ => &mut inside,
+            };
             histogram[usize::from(luma(*pixel))] += 1;
         }
         let target: u64 = inside.iter().sum();
         let pixels: u64 = target + outside.iter().sum::<u64>();
-        self.samples += 1;
-        self.foreground += iou(target, pixels, target);
-        self.background += iou(0, 0, target);
+        self.foreground.add(target, pixels, target);
         let (mut darker_inside, mut darker) = (0, 0);
         for level in 0..256 {
-            self.dark[level] += iou(darker_inside, darker, target);
-            self.bright[level] += iou(target - darker_inside, pixels - darker, target);
+            self.dark[level].add(darker_inside, darker, target);
+            self.bright[level].add(target - darker_inside, pixels - darker, target);
             darker_inside += inside[level];
             darker += inside[level] + outside[level];
         }
     }
 
     fn best(&self) -> Baselines {
-        let mean = |sum: f64| sum / self.samples.max(1) as f64;
         let mut best = Baselines {
-            all_foreground: mean(self.foreground),
-            all_background: mean(self.background),
+            all_foreground: self.foreground.mean(),
             brightness: 0.0,
             threshold: 0,
             dark: false,
         };
         for threshold in 0..=255_u8 {
             for (dark, sums) in [(false, &self.bright), (true, &self.dark)] {
-                let value = mean(sums[usize::from(threshold)]);
+                let value = sums[usize::from(threshold)].mean();
                 if value > best.brightness {
                     best = Baselines {
                         brightness: value,
@@ -107,16 +124,6 @@ impl Sums {
             }
         }
         best
-    }
-}
-
-/// `IoU` of a prediction of `answer` pixels, of which `both` are correct, for `target` pixels.
-fn iou(both: u64, answer: u64, target: u64) -> f64 {
-    let either = answer + target - both;
-    if either == 0 {
-        1.0
-    } else {
-        both as f64 / either as f64
     }
 }
 
@@ -148,19 +155,20 @@ mod tests {
             near(found.brightness, 1.0) && near(found.all_foreground, 0.5),
             "{found:?}"
         );
-        assert!(near(found.all_background, 0.0) && !found.dark);
+        assert!(!found.dark);
         assert!((31..=200).contains(&found.threshold));
         let found = of_samples(&[gray(&[10, 200, 220, 30], &[1, 0, 0, 1])]);
         assert!(near(found.brightness, 1.0) && found.dark, "{found:?}");
     }
 
     #[test]
-    fn an_empty_prediction_of_an_empty_mask_is_correct() {
+    fn an_empty_mask_counts_where_something_is_predicted() {
         let found = of_samples(&[gray(&[9, 9], &[0, 0]), gray(&[9, 9], &[1, 0])]);
-        assert!(
-            near(found.all_background, 0.5) && near(found.all_foreground, 0.25),
-            "{found:?}"
-        );
+        assert!(near(found.all_foreground, 0.25), "{found:?}");
+        let found = of_samples(&[gray(&[9, 9], &[0, 0]), gray(&[90, 9], &[1, 0])]);
+        assert!(near(found.brightness, 1.0), "{found:?}");
+        let ignored = of_samples(&[gray(&[9, 90, 90], &[0, 1, IGNORE])]);
+        assert!(near(ignored.all_foreground, 0.5), "{ignored:?}");
     }
 
     #[test]

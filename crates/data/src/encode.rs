@@ -2,10 +2,14 @@
 
 use std::io;
 
-use png::{BitDepth, ColorType, Encoder};
+pub use png::ColorType;
+use png::{BitDepth, Encoder};
 
 /// A PNG of `pixels`, `[H, W, C]` with 8 bits each. `palette` has the colours of indices, RGB.
-pub(crate) fn png(
+///
+/// # Errors
+/// If the sizes do not fit.
+pub fn png(
     colour: ColorType,
     palette: Option<Vec<u8>>,
     (height, width): (u32, u32),

@@ -12,12 +12,13 @@
 //! Everything random is a function of (seed, epoch, sample index). It never depends on the
 //! thread that did the work or on the order of the work.
 
+pub mod alignment;
 pub mod annotations;
 pub mod augment;
 pub mod baseline;
 mod cache;
 pub mod decode;
-mod encode;
+pub mod encode;
 mod error;
 pub mod folder;
 pub mod import;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use config::RunConfig;
+use data::masks::IGNORE;
 use data::{Batch, Sample};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::ops::{one_value, pinned};
 
 use crate::error::Result;
+use crate::loss::PixelWeight;
 
 /// Images with their masks, on the host or on the device.
 #[derive(Debug, Clone)]
@@ -31,15 +33,19 @@ pub struct MicroBatch<'a> {
     pub batch: usize,
     /// The weight of their mean loss in the loss of the step.
     pub share: f64,
+    /// If pixels of the batch are ignored, the weight of the others.
+    pub ignoring: Option<PixelWeight>,
 }
 
 impl<'a> MicroBatch<'a> {
-    /// The only micro-batch of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device.
+    /// The only micro-batch of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device. All
+    /// pixels count.
     pub fn whole(images: &'a Tensor, masks: &'a Tensor) -> Self {
         Self {
             pixels: Pixels::Images(images, masks),
             batch: 0,
             share: 1.0,
+            ignoring: None,
         }
     }
 }
@@ -48,7 +54,9 @@ impl<'a> MicroBatch<'a> {
 pub fn micro_batches(batches: &[Batch], most: u32) -> impl Iterator<Item = MicroBatch<'_>> {
     let group = batches.len();
     batches.iter().enumerate().flat_map(move |(index, batch)| {
+        let ignoring = PixelWeight::of(batch);
         parts(batch.len, most as usize).map(move |part| MicroBatch {
+            ignoring: ignoring.map(|weight| weight.of_part(part.len(), batch.len)),
             share: part.len() as f64 / (batch.len * group) as f64,
             pixels: Pixels::Host(batch, part),
             batch: index,
@@ -145,7 +153,8 @@ impl Upload {
     }
 }
 
-/// A batch of random images and two-class masks, determined by `seed`: for measurements and proofs.
+/// A batch of random images and two-class masks, determined by `seed`: for measurements and proofs. If
+/// the masks of `config` have values that are ignored, so have these.
 pub fn noise(config: &RunConfig, seed: u64) -> Batch {
     let [height, width] = [config.img_size.height, config.img_size.width].map(|d| d as usize);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -158,6 +167,9 @@ pub fn noise(config: &RunConfig, seed: u64) -> Batch {
         random.fill_bytes(&mut sample.image);
         for class in &mut sample.mask {
             *class = random.random_range(0..2);
+            if config.ignore.is_some() && random.random_ratio(1, 8) {
+                *class = IGNORE;
+            }
         }
         batch.push(&sample, index);
     }

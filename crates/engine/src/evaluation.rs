@@ -10,7 +10,7 @@ use crate::compose::Autocast;
 use crate::device;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::loss::segmentation_loss;
+use crate::loss::{PixelWeight, segmentation_loss};
 use crate::metrics::{Counter, Scores};
 use crate::model::{ForwardMode, UNet};
 use config::Precision;
@@ -41,7 +41,7 @@ impl Evaluator<'_> {
     /// Scores and mean loss over all of `loader`. `None` after an interrupt.
     ///
     /// If memory runs out, the same images are retried in parts: a part has at most `at_a_time` images,
-    /// and that number shrinks. Scores are averaged over images, so the parts do not affect them.
+    /// and that number shrinks. The parts affect neither scores, which are averaged over images, nor the loss.
     ///
     /// # Errors
     /// If the data or a tensor operation fails, or a single image does not fit in memory.
@@ -87,9 +87,10 @@ impl Evaluator<'_> {
     /// If a tensor operation fails; nothing is counted then.
     pub fn score(&self, batch: &Batch, part: Range<usize>, counter: &mut Counter) -> Result<f64> {
         let _no_grad = tch::no_grad_guard();
+        let ignoring = PixelWeight::of(batch).map(|it| it.of_part(part.len(), batch.len));
         let (images, masks) = self.upload.part(batch, part)?;
         let logits = self.logits(&images, &ForwardMode::EVALUATION)?;
-        let loss = segmentation_loss(&logits, &masks)?.f_double_value(&[])?;
+        let loss = segmentation_loss(&logits, &masks, ignoring)?.f_double_value(&[])?;
         counter.add(&logits, &masks)?;
         Ok(loss)
     }

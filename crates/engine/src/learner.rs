@@ -14,7 +14,7 @@ use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
 use crate::error::Result;
 use crate::evaluation::Evaluator;
-use crate::loss::segmentation_loss;
+use crate::loss::{PixelWeight, segmentation_loss};
 use crate::model::{ForwardMode, UNet};
 use crate::optimizer::AdamW;
 
@@ -145,8 +145,8 @@ impl Learner {
         cuda::watch_refusals();
         for micro in micro_batches {
             hooks.phase_begins(Phase::Forward);
-            let (images, masks) = self.upload.pixels(&micro.pixels)?;
-            let loss = self.forward(images, masks, micro.share)?;
+            let pixels = self.upload.pixels(&micro.pixels)?;
+            let loss = self.forward(pixels, micro.share, micro.ignoring)?;
             let loss = hooks.before_backward(self, loss)?;
             hooks.phase_begins(Phase::Backward);
             self.backward(&loss)?;
@@ -155,14 +155,19 @@ impl Learner {
         Ok(())
     }
 
-    /// The loss of these images times `share`. It takes ownership of images and masks, so that the
-    /// backward pass holds only what it needs.
+    /// The loss of these images with their masks times `share`, by [`segmentation_loss`]. It takes
+    /// ownership of images and masks, so that the backward pass holds only what it needs.
     ///
     /// # Errors
     /// If the size does not fit, memory runs out, or a segment fails.
-    pub fn forward(&self, images: Tensor, masks: Tensor, share: f64) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        (images, masks): (Tensor, Tensor),
+        share: f64,
+        ignoring: Option<PixelWeight>,
+    ) -> Result<Tensor> {
         let logits = self.logits(&images)?;
-        let loss = mul_scalar(&segmentation_loss(&logits, &masks)?, share)?;
+        let loss = mul_scalar(&segmentation_loss(&logits, &masks, ignoring)?, share)?;
         drop((logits, images, masks));
         Ok(loss)
     }

@@ -1,8 +1,12 @@
 //! IoU and Dice, counted on the device and averaged over images.
 //!
 //! One class: foreground at threshold 0.5, and at every threshold of a grid of 101. Several
-//! classes: the largest logit; the mean is over the classes without the background (0), and
-//! a class that occurs neither in the mask nor in the prediction does not count for that image.
+//! classes: the largest logit; the mean is over the classes without the background (0).
+//!
+//! A class that occurs neither in the mask of an image nor in its prediction does not count for that
+//! image, for one class as for several: answering nothing is no skill where there is nothing to find. A
+//! class that is predicted but not in the mask counts as 0. Pixels of [`IGNORE`](data::masks::IGNORE) do not
+//! count.
 
 use std::fmt;
 
@@ -10,12 +14,14 @@ use config::Network;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::Result;
-use torch_ext::ops::mul_scalar;
+use torch_ext::ops::{mul_scalar, one_value_of};
 
 /// Thresholds k / 100 for k in 0..=100.
 const NUM_THRESHOLDS: usize = 101;
 /// The threshold of the validation scores.
 const HALF: usize = 50;
+/// What a pixel of a mask of one class can be: background, foreground or ignored.
+const MASK_VALUES: usize = 3;
 
 /// Scores of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,18 +32,27 @@ pub struct ClassScore {
     pub iou: Option<f64>,
     /// Mean Dice coefficient; `None` if the class never occurs.
     pub dice: Option<f64>,
+    /// Images that count: those with the class in the mask or in the prediction.
+    #[serde(default)]
+    pub num_images: usize,
 }
 
 impl fmt::Display for ClassScore {
-    /// `class 2: IoU 0.7312, Dice 0.8447`, with a dash if the class never occurs.
+    /// `class 2: IoU 0.7312, Dice 0.8447 (in 9 images)`, with dashes if the class never occurs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_dash = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
         write!(
             f,
-            "class {}: IoU {}, Dice {}",
+            "class {}: IoU {}, Dice {} (in {} {})",
             self.class,
             or_dash(self.iou),
-            or_dash(self.dice)
+            or_dash(self.dice),
+            self.num_images,
+            if self.num_images == 1 {
+                "image"
+            } else {
+                "images"
+            },
         )
     }
 }
@@ -62,8 +77,58 @@ pub struct Scores {
     pub best_threshold: Option<Threshold>,
     /// Scores by class.
     pub per_class: Vec<ClassScore>,
-    /// Images counted.
+    /// Images that were scored, whether they count for a class or not.
     pub num_images: usize,
+}
+
+impl Scores {
+    /// With one class, a line on the images that do not count, if there are any.
+    pub fn uncounted(&self) -> Option<String> {
+        let [only] = self.per_class[..] else {
+            return None;
+        };
+        let (all, others) = (
+            self.num_images,
+            self.num_images - only.num_images.min(self.num_images),
+        );
+        (others > 0).then(|| {
+            format!("{others} of {all} images have no foreground, in the mask or found, and do not count")
+        })
+    }
+}
+
+/// Sums over the images that count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    iou: f64,
+    dice: f64,
+    num_images: usize,
+}
+
+impl Sums {
+    /// Adds an image: its pixels of the class in both mask and prediction, in the mask, and in the
+    /// prediction.
+    fn add(&mut self, both: i64, in_mask: i64, answered: i64) {
+        let either = in_mask + answered - both;
+        if either > 0 {
+            self.iou += both as f64 / either as f64;
+            self.dice += 2.0 * both as f64 / (in_mask + answered) as f64;
+            self.num_images += 1;
+        }
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (self.num_images > 0).then(|| sum / self.num_images as f64)
+    }
+
+    fn score(&self, class: usize) -> ClassScore {
+        ClassScore {
+            class,
+            iou: self.mean(self.iou),
+            dice: self.mean(self.dice),
+            num_images: self.num_images,
+        }
+    }
 }
 
 /// Adds up scores batch by batch.
@@ -71,10 +136,10 @@ pub struct Scores {
 pub struct Counter {
     classes: usize,
     num_images: usize,
-    /// One class: sum of IoU and of Dice by threshold.
-    by_threshold: Vec<(f64, f64)>,
-    /// Several: sum of IoU, of Dice, and images counted, by class.
-    by_class: Vec<(f64, f64, usize)>,
+    /// One class, by threshold.
+    by_threshold: Vec<Sums>,
+    /// Several, by class.
+    by_class: Vec<Sums>,
 }
 
 impl Counter {
@@ -88,8 +153,8 @@ impl Counter {
         Self {
             classes,
             num_images: 0,
-            by_threshold: vec![(0.0, 0.0); NUM_THRESHOLDS],
-            by_class: vec![(0.0, 0.0, 0); classes],
+            by_threshold: vec![Sums::default(); NUM_THRESHOLDS],
+            by_class: vec![Sums::default(); classes],
         }
     }
 
@@ -103,12 +168,12 @@ impl Counter {
         let num = usize::try_from(logits.size()[0]).unwrap_or(0);
         if self.classes == 1 {
             let counts = histogram(&logits.f_sigmoid()?.f_squeeze_dim(1)?, masks)?;
-            for image in counts.chunks_exact(NUM_THRESHOLDS * 2) {
+            for image in counts.chunks_exact(NUM_THRESHOLDS * MASK_VALUES) {
                 self.add_binary(image);
             }
         } else {
             let counts = confusion(&logits.f_argmax(1, false)?, masks, self.classes)?;
-            for image in counts.chunks_exact(self.classes * self.classes) {
+            for image in counts.chunks_exact(self.classes * (self.classes + 1)) {
                 self.add_classes(image);
             }
         }
@@ -116,79 +181,56 @@ impl Counter {
         Ok(())
     }
 
-    /// `image`: for each bin, pixels of background and of foreground.
+    /// `image`: for each bin, pixels of background, of foreground and ignored ones.
     fn add_binary(&mut self, image: &[i64]) {
-        let foreground: i64 = image.iter().skip(1).step_by(2).sum();
+        let (bins, _) = image.as_chunks::<MASK_VALUES>();
+        let foreground: i64 = bins.iter().map(|[_, foreground, _]| foreground).sum();
         // From the highest bin down: the pixels above threshold k are in the bins over k.
         let (mut hits, mut false_alarms) = (0, 0);
-        for k in (0..NUM_THRESHOLDS).rev() {
-            let union = foreground + false_alarms;
-            let answered = hits + false_alarms;
-            let (iou, dice) = ratios(hits, union, answered + foreground);
-            self.by_threshold[k].0 += iou;
-            self.by_threshold[k].1 += dice;
-            false_alarms += image[2 * k];
-            hits += image[2 * k + 1];
+        for (sums, bin) in self.by_threshold.iter_mut().zip(bins).rev() {
+            sums.add(hits, foreground, hits + false_alarms);
+            false_alarms += bin[0];
+            hits += bin[1];
         }
     }
 
-    /// `image`: number of pixels by (mask class, predicted class).
+    /// `image`: number of pixels by (mask class, predicted class); the last row is of ignored pixels.
     fn add_classes(&mut self, image: &[i64]) {
-        for class in 0..self.classes {
-            let hits = image[class * self.classes + class];
-            let in_mask: i64 = image[class * self.classes..][..self.classes].iter().sum();
-            let answered: i64 = image.iter().skip(class).step_by(self.classes).sum();
-            let union = in_mask + answered - hits;
-            if union == 0 {
-                continue;
-            }
-            let (iou, dice) = ratios(hits, union, in_mask + answered);
-            let sums = &mut self.by_class[class];
-            *sums = (sums.0 + iou, sums.1 + dice, sums.2 + 1);
+        let rows = || image.chunks_exact(self.classes).take(self.classes);
+        for (class, sums) in self.by_class.iter_mut().enumerate() {
+            let in_mask = image[class * self.classes..][..self.classes].iter().sum();
+            let answered = rows().map(|row| row[class]).sum();
+            sums.add(image[class * self.classes + class], in_mask, answered);
         }
     }
 
     /// The scores of all batches added; zero if there were none.
     pub fn scores(&self) -> Scores {
-        let n = self.num_images.max(1) as f64;
         if self.classes == 1 {
-            let (iou, dice) = (self.by_threshold[HALF].0 / n, self.by_threshold[HALF].1 / n);
+            let iou = |k: usize| self.by_threshold[k].score(1).iou;
             // Among equals, take the threshold nearest to 0.5.
-            let best = (0..NUM_THRESHOLDS)
-                .max_by(|&a, &b| {
-                    let iou = |k: usize| self.by_threshold[k].0;
-                    iou(a)
-                        .total_cmp(&iou(b))
-                        .then(b.abs_diff(HALF).cmp(&a.abs_diff(HALF)))
-                })
-                .unwrap_or(HALF);
-            let best_threshold = Some(Threshold {
-                threshold: best as f64 / 100.0,
-                iou: self.by_threshold[best].0 / n,
+            let best = (0..NUM_THRESHOLDS).max_by(|&a, &b| {
+                let or_none = |k| iou(k).unwrap_or(-1.0);
+                let nearer = b.abs_diff(HALF).cmp(&a.abs_diff(HALF));
+                or_none(a).total_cmp(&or_none(b)).then(nearer)
             });
-            let per_class = vec![ClassScore {
-                class: 1,
-                iou: Some(iou),
-                dice: Some(dice),
-            }];
+            let best_threshold = best.and_then(|k| {
+                Some(Threshold {
+                    threshold: k as f64 / 100.0,
+                    iou: iou(k)?,
+                })
+            });
+            let score = self.by_threshold[HALF].score(1);
             return Scores {
-                iou,
-                dice,
+                iou: score.iou.unwrap_or(0.0),
+                dice: score.dice.unwrap_or(0.0),
                 best_threshold,
-                per_class,
+                per_class: vec![score],
                 num_images: self.num_images,
             };
         }
-        let per_class: Vec<ClassScore> = self
-            .by_class
-            .iter()
-            .enumerate()
-            .map(|(class, &(iou, dice, count))| ClassScore {
-                class,
-                iou: (count > 0).then(|| iou / count as f64),
-                dice: (count > 0).then(|| dice / count as f64),
-            })
-            .collect();
+        let score = |(class, sums): (usize, &Sums)| sums.score(class);
+        let per_class: Vec<ClassScore> = self.by_class.iter().enumerate().map(score).collect();
         let mean = |of: fn(&ClassScore) -> Option<f64>| {
             let values: Vec<f64> = per_class.iter().skip(1).filter_map(of).collect();
             values.iter().sum::<f64>() / values.len().max(1) as f64
@@ -203,14 +245,6 @@ impl Counter {
     }
 }
 
-/// IoU and Dice; an empty prediction for an empty mask is correct.
-fn ratios(hits: i64, union: i64, total: i64) -> (f64, f64) {
-    if union == 0 {
-        return (1.0, 1.0);
-    }
-    (hits as f64 / union as f64, 2.0 * hits as f64 / total as f64)
-}
-
 /// `probabilities`, `masks`: `[N, H, W]` -> for each image, bin and mask value the number of
 /// pixels. Bin k holds probabilities in ((k - 1) / 100, k / 100]: those above threshold k / 100
 /// are exactly those in the bins over k.
@@ -218,39 +252,33 @@ fn histogram(probabilities: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
     let bins = mul_scalar(probabilities, 100.0)?.f_ceil()?;
     // NaN is above no threshold, so it counts as background, as in a prediction.
     let bins = bins.f_nan_to_num(0.0, 100.0, 0.0)?.f_to_kind(Kind::Int64)?;
-    count(
-        &bins,
-        masks,
-        NUM_THRESHOLDS,
-        2,
-        |bins, masks, _, columns| Ok(mul_scalar(bins, columns)?.f_add(masks)?),
-    )
+    let columns = MASK_VALUES as f64;
+    count(masks, 1, NUM_THRESHOLDS * MASK_VALUES, |masks| {
+        Ok(mul_scalar(&bins, columns)?.f_add(masks)?)
+    })
 }
 
 /// `answers`, `masks`: `[N, H, W]` -> for each image the number of pixels by (mask, prediction).
 fn confusion(answers: &Tensor, masks: &Tensor, classes: usize) -> Result<Vec<i64>> {
-    count(
-        answers,
-        masks,
-        classes,
-        classes,
-        |answers, masks, rows, _| Ok(mul_scalar(masks, rows)?.f_add(answers)?),
-    )
+    count(masks, classes - 1, (classes + 1) * classes, |masks| {
+        Ok(mul_scalar(masks, classes as f64)?.f_add(answers)?)
+    })
 }
 
+/// Pixels by image and by `cell`, of which each image has `cells`. In the masks that `cell` gets, ignored
+/// pixels have the number after `last`, the last class.
 fn count(
-    values: &Tensor,
     masks: &Tensor,
-    rows: usize,
-    columns: usize,
-    cell: impl Fn(&Tensor, &Tensor, f64, f64) -> Result<Tensor>,
+    last: usize,
+    cells: usize,
+    cell: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Vec<i64>> {
-    let n = values.size()[0];
-    let cells = (rows * columns).cast_signed() as i64;
-    let masks = masks.f_to_kind(Kind::Int64)?;
-    let index = cell(values, &masks, rows as f64, columns as f64)?;
+    let n = masks.size()[0];
+    let cells = cells.cast_signed() as i64;
+    let ignored = one_value_of(Kind::Uint8, (last + 1) as f64, masks.device())?;
+    let index = cell(&masks.f_minimum(&ignored)?.f_to_kind(Kind::Int64)?)?;
     let first: Vec<i64> = (0..n).map(|image| image * cells).collect();
-    let first = Tensor::f_from_slice(&first)?.f_to_device(values.device())?;
+    let first = Tensor::f_from_slice(&first)?.f_to_device(masks.device())?;
     let index = index.f_add(&first.f_view([n, 1, 1])?)?.f_flatten(0, -1)?;
     let counts = index.f_bincount(None::<&Tensor>, n * cells)?;
     Ok(Vec::<i64>::try_from(counts)?)
@@ -258,31 +286,35 @@ fn count(
 
 #[cfg(test)]
 mod tests {
+    use data::masks::IGNORE;
     use tch::Device;
 
     use super::*;
 
-    /// Mean IoU at a threshold, computed the slow and plain way.
-    fn iou_at(p: &Tensor, masks: &Tensor, threshold: f64) -> f64 {
-        let n = p.size()[0];
-        (0..n)
-            .map(|i| {
-                let answer = p.get(i).gt(threshold);
-                let mask = masks.get(i).gt(0);
-                let hits = answer.logical_and(&mask).sum(Kind::Int64).int64_value(&[]);
-                let union = answer.logical_or(&mask).sum(Kind::Int64).int64_value(&[]);
-                ratios(hits, union, 1).0
-            })
-            .sum::<f64>()
-            / n as f64
+    /// Mean IoU at a threshold over the images that count, computed the slow and plain way.
+    fn iou_at(p: &Tensor, masks: &Tensor, threshold: f64) -> Option<f64> {
+        let of_image = |i: i64| {
+            let counts = masks.get(i).not_equal(i64::from(IGNORE));
+            let answer = p.get(i).gt(threshold).logical_and(&counts);
+            let mask = masks.get(i).eq(1);
+            let number = |t: Tensor| t.sum(Kind::Int64).int64_value(&[]);
+            let either = number(answer.logical_or(&mask));
+            (either > 0).then(|| number(answer.logical_and(&mask)) as f64 / either as f64)
+        };
+        let all: Vec<f64> = (0..p.size()[0]).filter_map(of_image).collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
     }
 
     #[test]
     fn every_threshold_agrees_with_the_plain_count() {
         tch::manual_seed(3);
         let logits = Tensor::randn([5, 1, 9, 7], (Kind::Float, Device::Cpu)) * 2.0;
-        let masks =
-            (Tensor::rand([5, 9, 7], (Kind::Float, Device::Cpu)).gt(0.6)).to_kind(Kind::Uint8);
+        let noise = || Tensor::rand([5, 9, 7], (Kind::Float, Device::Cpu));
+        let masks = noise().gt(0.6).to_kind(Kind::Uint8);
+        let masks = masks.masked_fill(&noise().gt(0.8), i64::from(IGNORE));
+        // One image has no foreground, and in one nothing counts.
+        let _empty = masks.get(1).clamp_max_(0);
+        let _ignored = masks.get(4).fill_(i64::from(IGNORE));
         let mut counter = Counter::new(1);
         counter
             .add(&logits.narrow(0, 0, 2), &masks.narrow(0, 0, 2))
@@ -293,25 +325,52 @@ mod tests {
         let p = logits.sigmoid().squeeze_dim(1);
         for k in 0..NUM_THRESHOLDS {
             let slow = iou_at(&p, &masks, k as f64 / 100.0);
-            let fast = counter.by_threshold[k].0 / 5.0;
-            assert!((slow - fast).abs() < 1e-9, "threshold {k}: {slow} {fast}");
+            let fast = counter.by_threshold[k].score(1).iou;
+            let near = (slow.unwrap_or(-1.0) - fast.unwrap_or(-1.0)).abs() < 1e-9;
+            assert!(near, "threshold {k}: {slow:?} {fast:?}");
         }
         let scores = counter.scores();
-        assert!((scores.iou - iou_at(&p, &masks, 0.5)).abs() < 1e-9);
+        assert!((scores.iou - iou_at(&p, &masks, 0.5).unwrap()).abs() < 1e-9);
+        assert_eq!((scores.num_images, scores.per_class[0].num_images), (5, 4));
         assert!(scores.best_threshold.unwrap().iou >= scores.iou);
     }
 
+    /// Half of the masks are empty, and nothing is answered.
     #[test]
-    fn an_empty_mask_answered_with_nothing_is_right() {
+    fn one_rule_for_empty_masks_whatever_the_number_of_classes() {
+        let mut masks = Tensor::zeros([4, 4, 4], (Kind::Uint8, Device::Cpu));
+        let _filled = masks.narrow(0, 0, 2).narrow(1, 0, 2).fill_(1);
+        masks = masks.contiguous();
+        let nothing = |classes: i64| {
+            let logits = Tensor::zeros([4, classes, 4, 4], (Kind::Float, Device::Cpu));
+            let _background = logits
+                .narrow(1, 0, 1)
+                .fill_(if classes == 1 { -9.0 } else { 9.0 });
+            let mut counter = Counter::new(classes.try_into().unwrap());
+            counter.add(&logits, &masks).unwrap();
+            let scores = counter.scores();
+            let class = *scores.per_class.last().unwrap();
+            ((class.iou, class.num_images), scores)
+        };
+        let ((one, one_images), scores) = nothing(1);
+        assert_eq!((one, one_images), (Some(0.0), 2));
+        assert_eq!((scores.dice, scores.num_images), (0.0, 4));
+        let ((two, two_images), scores) = nothing(2);
+        assert_eq!((two, two_images), (one, one_images));
+        assert_eq!((scores.dice, scores.num_images), (0.0, 4));
+    }
+
+    #[test]
+    fn nothing_to_find_and_nothing_found_is_no_score() {
         let mut counter = Counter::new(1);
         let logits = Tensor::full([1, 1, 4, 4], -9.0, (Kind::Float, Device::Cpu));
-        counter
-            .add(
-                &logits,
-                &Tensor::zeros([1, 4, 4], (Kind::Uint8, Device::Cpu)),
-            )
-            .unwrap();
-        assert!((counter.scores().iou - 1.0).abs() < 1e-12);
+        let masks = Tensor::zeros([1, 4, 4], (Kind::Uint8, Device::Cpu));
+        counter.add(&logits, &masks).unwrap();
+        let scores = counter.scores();
+        assert_eq!((scores.iou, scores.per_class[0].iou), (0.0, None));
+        // A low threshold answers something, which is wrong.
+        let best = scores.best_threshold.unwrap();
+        assert_eq!((best.threshold, best.iou), (0.0, 0.0));
     }
 
     #[test]
@@ -328,5 +387,17 @@ mod tests {
         assert_eq!(scores.per_class[2].iou, None);
         assert!((scores.iou - 2.0 / 3.0).abs() < 1e-12);
         assert!((scores.dice - 0.8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ignored_pixels_of_several_classes_do_not_count() {
+        // 0 and 1 are right; the others are wrong, but ignored.
+        let masks = Tensor::from_slice(&[0_u8, 1, IGNORE, IGNORE]).view([1, 2, 2]);
+        let answer = Tensor::from_slice(&[0_i64, 1, 1, 2]).view([1, 2, 2]);
+        let logits = answer.one_hot(3).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+        let mut counter = Counter::new(3);
+        counter.add(&logits, &masks).unwrap();
+        let iou: Vec<_> = counter.scores().per_class.iter().map(|c| c.iou).collect();
+        assert_eq!(iou, [Some(1.0), Some(1.0), None]);
     }
 }

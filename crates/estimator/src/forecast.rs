@@ -131,6 +131,7 @@ impl Steps {
             precision,
             purpose: Purpose::Scores,
             resident: Resident::Training,
+            ignores: training.ignores,
         };
         Ok(Self {
             machine,

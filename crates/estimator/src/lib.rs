@@ -25,6 +25,7 @@
 //!     recompute: Recompute::Off,
 //!     split_concat: false,
 //!     accumulation: 1,
+//!     ignores: false,
 //! };
 //! let peak = step.peak(Cpu::avx512(2), Batch::Kept)?;
 //! // The guide says 2.8 GB.

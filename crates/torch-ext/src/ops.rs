@@ -204,9 +204,26 @@ pub fn add_scalar_(tensor: &Tensor, value: f64) -> Result<()> {
 /// # Errors
 /// If memory runs out.
 pub fn one_value(value: f64, device: Device) -> Result<Tensor> {
-    let tensor = Tensor::f_ones([1], (Kind::Float, device))?;
+    one_value_of(Kind::Float, value, device)
+}
+
+/// The same of another dtype.
+///
+/// # Errors
+/// If memory runs out.
+pub fn one_value_of(kind: Kind, value: f64, device: Device) -> Result<Tensor> {
+    let tensor = Tensor::f_ones([1], (kind, device))?;
     mul_scalar_(&tensor, value)?;
     Ok(tensor)
+}
+
+/// 0 to `num` - 1 as int64, made on the device: a copy from the host would make the host wait.
+///
+/// # Errors
+/// If memory runs out.
+pub fn indices(num: i64, device: Device) -> Result<Tensor> {
+    let ones = Tensor::f_ones([num], (Kind::Int64, device))?;
+    Ok(ones.f_cumsum(0, Kind::Int64)?.f_sub(&ones)?)
 }
 
 fn scalar_op(tensor: &Tensor, op: i32, value: f64) -> Result<Tensor> {

@@ -76,6 +76,14 @@ pub enum Error {
         /// Whether the run had started.
         during_run: bool,
     },
+    /// Images without a mask, among others that have one now.
+    #[error("{} of {of} images could not be read or predicted, as said above", failed.len())]
+    WithoutMask {
+        /// These images.
+        failed: Vec<PathBuf>,
+        /// The number of all images.
+        of: usize,
+    },
     /// A benchmark failed.
     #[error(transparent)]
     Bench(#[from] bench::Error),
@@ -172,6 +180,9 @@ impl Error {
                 })
             }
             Self::Engine(error) => hint_of_engine(error),
+            Self::WithoutMask { .. } => {
+                Some("mend or remove them, and run the command again with `--resume`".to_owned())
+            }
             Self::Refused(error) => Some(error.hint()),
             Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
@@ -289,7 +300,7 @@ fn where_to_look(error: &ConfigError) -> String {
 fn hint_of_io(kind: ErrorKind) -> Option<String> {
     let hint = match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some disk space, or choose another folder with `--run-dir`"
+            "free some disk space, or choose another folder"
         }
         ErrorKind::NotFound => "check the path",
         ErrorKind::PermissionDenied => "check its permissions, or choose another folder",

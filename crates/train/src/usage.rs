@@ -120,21 +120,27 @@ pub enum UsageError {
         /// The mask.
         mask: PathBuf,
     },
-    /// Masks with a value that does not count.
-    #[error(
-        "masks in `{folder}` have the value {value}, an ignore label, and ignoring is not supported yet"
-    )]
-    IgnoreLabel {
-        /// The folder.
-        folder: PathBuf,
-        /// The value.
-        value: u32,
-    },
-    /// A folder without images.
-    #[error("`{folder}` holds no image (PNG, JPEG, TIFF, BMP, WebP or GIF)")]
+    /// Folders, patterns and lists without images.
+    #[error("no image (PNG, JPEG, TIFF, BMP, WebP or GIF) in {places}")]
     NoImages {
-        /// The folder.
+        /// Where they were looked for.
+        places: String,
+    },
+    /// A pattern of paths that is none.
+    #[error("`{pattern}` is neither a path nor a pattern: {problem}")]
+    NotAPattern {
+        /// The text.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Masks from which nothing can be learnt.
+    #[error("in `{folder}` every pixel for training is {class}: there is nothing to learn")]
+    NothingToLearn {
+        /// The folder of data.
         folder: PathBuf,
+        /// The only class.
+        class: String,
     },
     /// A file to write whose folder does not exist.
     #[error("there is no folder `{folder}`")]
@@ -236,10 +242,19 @@ impl UsageError {
             }
             Self::NoImagesToScore { .. } => "choose others with `--split`",
             Self::NotAProbability { .. } => "choose a value from 0 to 1",
-            Self::OneMaskForTwo { .. } => "rename one of them",
-            Self::MaskExists { .. } => "choose another `--out`, or pass `--overwrite`",
-            Self::IgnoreLabel { .. } => "give those pixels a class",
-            Self::NoImages { .. } => "name an image, or the folder that holds the images",
+            Self::OneMaskForTwo { .. } => "rename one of them, or predict them one after the other",
+            Self::MaskExists { .. } => {
+                "`--resume` makes those that are missing, `--overwrite` all; or choose another `--out`"
+            }
+            Self::NoImages { .. } => {
+                "name images, a folder that holds some, or a pattern in quotes"
+            }
+            Self::NotAPattern { .. } => {
+                "`*` is any text, `**` any folders, `[ab]` one of these letters"
+            }
+            Self::NothingToLearn { .. } => {
+                "`train inspect DIR --sheet FILE.png` draws the masks; `--force` trains all the same"
+            }
             Self::NoFolder { flag, .. } => {
                 return format!("make it, or choose another place with `{flag}`");
             }

@@ -6,9 +6,10 @@ use crate::keys::{Command, KEYS, find};
 use crate::run::RunConfig;
 
 /// Values to try; a flag refuses values of the wrong type.
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 11] = [
     "",
     "2",
+    "0,9",
     "0.5",
     "on",
     "off",

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, value_parser};
 
 use crate::choices::Switch;
+use crate::class_table::{MaskValues, Names};
 use crate::error::ConfigError;
 use crate::flags::{AmpFlag, CheckpointFlag};
 use crate::image_size::ImageSize;
@@ -45,10 +46,12 @@ commands! {
     Pareto,
     /// [`Command::Suggest`].
     Suggest,
+    /// [`Command::Inspect`].
+    Inspect,
 }
 
-/// The flags of the keys that the command `C` offers, to be flattened into its arguments. A command
-/// that offers `--preset` also offers `--config FILE`.
+/// The flags of the keys that the command `C` offers, to be flattened into its arguments, and `--config
+/// FILE` for a command that takes files.
 #[derive(Clone, Debug)]
 pub struct KeyFlags<C> {
     /// The file of `--config`.
@@ -127,15 +130,13 @@ impl<C: Offers> Args for KeyFlags<C> {
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
             .help("Take keys from this TOML file");
-        // A file may name a preset, so both flags are offered together, the file after the preset.
-        let position = args.iter().position(|arg| arg.get_id() == "preset");
-        match position {
-            Some(position) => {
-                let (before, after) = args.split_at(position + 1);
-                command.args(before).arg(file).args(after)
-            }
-            None => command.args(args),
+        if !C::COMMAND.takes_files() {
+            return command.args(args);
         }
+        // A file may name a preset: the preset comes first.
+        let preset = args.iter().position(|arg| arg.get_id() == "preset");
+        let (before, after) = args.split_at(preset.map_or(0, |position| position + 1));
+        command.args(before).arg(file).args(after)
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

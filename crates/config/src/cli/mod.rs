@@ -9,5 +9,5 @@ mod repeats;
 
 pub use check::faults;
 pub use exit::Exit;
-pub use keys::{Evaluate, Explain, Fit, KeyFlags, Memory, Offers, Pareto, Suggest};
+pub use keys::{Evaluate, Explain, Fit, Inspect, KeyFlags, Memory, Offers, Pareto, Suggest};
 pub use repeats::repeats;

@@ -169,7 +169,7 @@ fn a_folder_is_read_back_with_its_parts() {
     let survey = Survey::of(&data, 1, |_, _| ()).unwrap();
     let reading = survey.reading(&Request::default()).unwrap();
     assert_eq!(
-        (reading.mask.num_classes, reading.mask.ignored().count()),
+        (reading.mask.num_classes, reading.mask.ignored().len()),
         (3, 1)
     );
     let sample = FolderSource::new(data.train, reading, 4, 6)

@@ -11,6 +11,7 @@ use super::plan::Item;
 use super::report::Imported;
 use crate::annotations::{IGNORE, Uncertain, paint};
 use crate::folder::listing::stem;
+use crate::masks::voc_palette;
 use crate::{DataError, decode, encode};
 
 /// What became of an image.
@@ -113,7 +114,7 @@ pub(super) fn image(root: &Path, item: &Item<'_>) -> Result<Outcome, DataError> 
     let path = folder.join("masks").join(name);
     #[expect(clippy::cast_possible_truncation, reason = "at most `MAX_SIDE`")]
     let size = (image.size.0 as u32, image.size.1 as u32);
-    encode::png(ColorType::Indexed, Some(palette()), size, &mask)
+    encode::png(ColorType::Indexed, Some(voc_palette()), size, &mask)
         .and_then(|bytes| fs::write(&path, bytes))
         .map_err(failed(&path))?;
     Ok(Outcome::Written(Written {
@@ -133,17 +134,6 @@ fn place(file: &Path, to: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => fs::copy(&file, to).map(|_bytes| false),
     }
-}
-
-/// The colours of PASCAL VOC, RGB: the bits of an index, in turn for red, green and blue.
-fn palette() -> Vec<u8> {
-    let level = |index: u16, channel: u16| {
-        let bit = |step: u16| u8::from(index >> (3 * step + channel) & 1 == 1) << (7 - step);
-        bit(0) | bit(1) | bit(2)
-    };
-    (0..=255)
-        .flat_map(|index| [level(index, 0), level(index, 1), level(index, 2)])
-        .collect()
 }
 
 /// Writes what the values of the masks mean. Lists of JSON are lists of TOML, but for one letter.

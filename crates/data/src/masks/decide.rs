@@ -16,6 +16,12 @@ const MANY: u64 = 20;
 pub struct Request {
     /// Classes that were asked for; `None` leaves them to the masks.
     pub num_classes: Option<usize>,
+    /// Names of the classes, background first.
+    pub names: Option<Vec<String>>,
+    /// The value of each class, background first.
+    pub values: Option<Vec<Value>>,
+    /// Values that are ignored; `None` leaves them to the masks.
+    pub ignore: Option<Vec<Value>>,
 }
 
 /// Masks whose meaning cannot be told from their values.
@@ -45,10 +51,11 @@ impl Tally {
     /// # Errors
     /// [`Undecided`] if their values have more than one meaning, or not the one that was asked for.
     pub fn decide(&self, request: &Request) -> Result<MaskRule, Undecided> {
-        let values = self.values(self.alpha.is_some());
+        let all = self.values(self.alpha.is_some());
+        let mut values = all.clone();
         let refused = |reason: String, advice: &str| Undecided {
             reason,
-            values: self.listed(&values),
+            values: self.listed(&all),
             advice: advice.to_owned(),
         };
         if let Some(path) = &self.picture {
@@ -81,16 +88,47 @@ impl Tally {
             ));
         }
         let has_colours = values.keys().any(|it| matches!(it, Value::Colour(_)));
-        let rule = if !has_colours {
-            self.numbers(&values, request)
-        } else if self.grays_are_colours() {
-            self.colours(&values, request)
-        } else {
-            Err(refused(
+        if has_colours && !self.grays_are_colours() {
+            return Err(refused(
                 "some masks have colours, and others indices or more than 8 bits".to_owned(),
                 "save all masks in one of these forms",
-            ))
+            ));
+        }
+        let is_free = request.ignore.is_none() && request.values.is_none();
+        let void = self.void(&values, request).filter(|_| is_free);
+        let ignore = request.ignore.iter().flatten();
+        let ignore = ignore.map(|&it| self.as_held(it, has_colours));
+        let ignore: Vec<Value> = ignore.chain(void).collect();
+        values.retain(|value, _| !ignore.contains(value));
+        if values.is_empty() && !ignore.is_empty() {
+            let reason = "every pixel of the masks is ignored".to_owned();
+            return Err(refused(reason, "ignore fewer values"));
+        }
+        let mut rule = if let Some(listed) = &request.values {
+            self.listed_values(listed, &values, has_colours, request.num_classes)
+        } else if has_colours {
+            self.colours(&values, request)
+        } else {
+            self.numbers(&values, request, void.is_some())
         }?;
+        if !ignore.is_empty() && !rule.ignore(&ignore, &values) {
+            let reason = "the masks have smooth edges, so none of their values can be ignored";
+            return Err(refused(reason.to_owned(), "leave out `ignore`"));
+        }
+        if let Some(names) = &request.names {
+            if names.len() != rule.num_classes.max(2) {
+                return Err(refused(
+                    format!(
+                        "{} classes have names, and the masks have {} ({})",
+                        names.len(),
+                        rule.num_classes.max(2),
+                        rule.kind
+                    ),
+                    "name the background as well, and every class once",
+                ));
+            }
+            rule.names.clone_from(names);
+        }
         match request.num_classes {
             Some(num) if num.max(1) != rule.num_classes => Err(refused(
                 format!(
@@ -107,6 +145,7 @@ impl Tally {
         &self,
         values: &BTreeMap<Value, Count>,
         request: &Request,
+        has_void: bool,
     ) -> Result<MaskRule, Undecided> {
         let numbers: Vec<u32> = values
             .keys()
@@ -115,9 +154,6 @@ impl Tally {
                 Value::Colour(_) => None,
             })
             .collect();
-        let (void, classes): (Vec<u32>, Vec<u32>) = numbers
-            .iter()
-            .partition(|&&value| value == VOID && self.num_with_void > 0);
         let refused = |advice: String| Undecided {
             reason: format!(
                 "the masks hold {} different values, whose meaning is not clear",
@@ -127,7 +163,7 @@ impl Tally {
             advice,
         };
         if let Some(num) = request.num_classes.filter(|&num| num > 1) {
-            let rule = self.several(&numbers, &classes, &void, num);
+            let rule = self.several(&numbers, num);
             let held = numbers.len();
             return rule.ok_or_else(|| Undecided {
                 reason: format!(
@@ -143,13 +179,13 @@ impl Tally {
                     ..refused("add masks".to_owned())
                 });
             }
-            [0] => return Ok(self.of_numbers(MaskKind::Constant(0), &[0], &[], 1)),
+            [0] => return Ok(self.of_numbers(MaskKind::Constant(0), &[0], 1)),
             [value] => {
-                return Ok(self.of_numbers(MaskKind::Constant(value), &[0, value], &[], 1));
+                return Ok(self.of_numbers(MaskKind::Constant(value), &[0, value], 1));
             }
             [background, foreground] => {
                 let kind = MaskKind::TwoValues(background, foreground);
-                return Ok(self.of_numbers(kind, &numbers, &[], 1));
+                return Ok(self.of_numbers(kind, &numbers, 1));
             }
             _ => {}
         }
@@ -158,8 +194,11 @@ impl Tally {
         }
         let objects = &self.objects;
         let is_one = request.num_classes.is_some();
-        let highest = classes.last().copied().unwrap_or(0);
-        if objects.are_regions() && void.is_empty() {
+        let highest = numbers.last().copied().unwrap_or(0);
+        // A void, or the white of a trimap; of 255 objects, there is one before it.
+        let has_void =
+            has_void || highest == VOID && self.num_with_void > 0 && !numbers.contains(&(VOID - 1));
+        if objects.are_regions() && !has_void {
             if is_one || objects.most > MANY && highest >= MAX_INDEX {
                 return Ok(self.one_class(MaskKind::Instances, Table::NotZero));
             }
@@ -170,41 +209,92 @@ impl Tally {
                 )));
             }
         }
-        let is_dense = classes.iter().copied().eq((0..).take(classes.len()));
-        // Two classes are one foreground.
-        let num = if classes.len() == 2 { 1 } else { classes.len() };
         if highest >= MAX_INDEX {
             return Err(refused(self.advice(numbers.len())));
         }
-        let kind = if is_dense {
-            MaskKind::Indices
-        } else {
-            MaskKind::Numbers
+        Ok(self.of_numbers(kind_of(&numbers), &numbers, numbers.len()))
+    }
+
+    /// The void of these masks, which no class has: 255 above the numbers of classes.
+    fn void(&self, values: &BTreeMap<Value, Count>, request: &Request) -> Option<Value> {
+        let void = Value::Number(VOID);
+        let mut others = values.keys().rev().skip(1);
+        let is_highest = values.keys().next_back() == Some(&void) && self.num_with_void > 0;
+        let asked = request.num_classes.filter(|&num| num > 1);
+        let is_class = asked == Some(values.len());
+        let is_above_classes = match others.next() {
+            Some(&Value::Number(highest)) => highest < MAX_INDEX || asked.is_some(),
+            _ => false,
         };
-        Ok(self.of_numbers(kind, &classes, &void, num))
+        let is_void = is_highest && is_above_classes && !is_class && self.smooth_white().is_none();
+        is_void.then_some(void)
+    }
+
+    /// A value of a configuration as these masks hold it.
+    fn as_held(&self, value: Value, has_colours: bool) -> Value {
+        match value {
+            Value::Number(gray @ 0..=255) if has_colours => Value::Colour(gray * 0x01_01_01),
+            Value::Colour(colour) if !has_colours => self.number_of(colour).unwrap_or(value),
+            _ => value,
+        }
+    }
+
+    /// These values are the classes, and no others are.
+    fn listed_values(
+        &self,
+        listed: &[Value],
+        values: &BTreeMap<Value, Count>,
+        has_colours: bool,
+        num_classes: Option<usize>,
+    ) -> Result<MaskRule, Undecided> {
+        let mut classes = BTreeMap::new();
+        let mut numbers = Vec::new();
+        for (&value, class) in listed.iter().zip(0..) {
+            match self.as_held(value, has_colours) {
+                Value::Colour(it) if has_colours => classes.insert(it, class),
+                Value::Number(it) if !has_colours => {
+                    numbers.push(it);
+                    classes.insert(it, class)
+                }
+                // The masks hold no such value.
+                _ => None,
+            };
+        }
+        let (kind, table) = if has_colours {
+            (MaskKind::Colours, Table::Colours(classes))
+        } else {
+            (kind_of(&numbers), Table::Numbers(classes))
+        };
+        let num = match (listed.len(), num_classes) {
+            (2, None | Some(1)) => 1,
+            (num, _) => num,
+        };
+        let rule = MaskRule {
+            num_classes: num,
+            ..self.one_class(kind, table)
+        };
+        let mut unknown = values.clone();
+        unknown.retain(|&value, _| rule.class(value).is_none());
+        if unknown.is_empty() {
+            return Ok(rule);
+        }
+        Err(Undecided {
+            reason: "the masks hold values that are not listed as classes".to_owned(),
+            values: self.listed(&unknown),
+            advice:
+                "list them under `values` or `ignore` of `[classes]`, or pass `--class-values` or \
+                     `--ignore`"
+                    .to_owned(),
+        })
     }
 
     /// `num` classes, if these numbers can be that many.
-    fn several(
-        &self,
-        numbers: &[u32],
-        classes: &[u32],
-        void: &[u32],
-        num: usize,
-    ) -> Option<MaskRule> {
-        let is_index = |value: Option<&u32>| value.is_none_or(|&it| (it as usize) < num);
+    fn several(&self, numbers: &[u32], num: usize) -> Option<MaskRule> {
         let indices: Vec<u32> = (0..).take(num).collect();
-        if is_index(numbers.last()) {
-            Some(self.of_numbers(MaskKind::Indices, &indices, &[], num))
-        } else if numbers.len() == num {
-            Some(self.of_numbers(MaskKind::Numbers, numbers, &[], num))
-        } else if is_index(classes.last()) {
-            Some(self.of_numbers(MaskKind::Indices, &indices, void, num))
-        } else if classes.len() == num {
-            Some(self.of_numbers(MaskKind::Numbers, classes, void, num))
-        } else {
-            None
+        if numbers.last().is_none_or(|&it| (it as usize) < num) {
+            return Some(self.of_numbers(MaskKind::Indices, &indices, num));
         }
+        (numbers.len() == num).then(|| self.of_numbers(MaskKind::Numbers, numbers, num))
     }
 
     fn advice(&self, num: usize) -> String {
@@ -278,19 +368,23 @@ impl Tally {
     }
 
     /// Each of `numbers` is a class.
-    fn of_numbers(
-        &self,
-        kind: MaskKind,
-        numbers: &[u32],
-        void: &[u32],
-        num_classes: usize,
-    ) -> MaskRule {
-        let classes = numbers.iter().copied().zip(0..);
-        let ignored = void.iter().map(|&value| (value, IGNORE));
+    fn of_numbers(&self, kind: MaskKind, numbers: &[u32], num_classes: usize) -> MaskRule {
+        let classes = numbers.iter().copied().zip(0..).collect();
         MaskRule {
             num_classes,
-            ..self.one_class(kind, Table::Numbers(classes.chain(ignored).collect()))
+            ..self.one_class(kind, Table::Numbers(classes))
         }
+    }
+}
+
+/// What classes by these numbers, at least two, are called.
+fn kind_of(numbers: &[u32]) -> MaskKind {
+    if let [background, foreground] = *numbers {
+        MaskKind::TwoValues(background, foreground)
+    } else if numbers.iter().copied().eq((0..).take(numbers.len())) {
+        MaskKind::Indices
+    } else {
+        MaskKind::Numbers
     }
 }
 

@@ -33,7 +33,13 @@ pub(super) fn voc(colour: u32) -> Option<u8> {
     classes.find(|&class| voc_colour(class) == colour)
 }
 
-/// The palette of VOC: the bits of the index, from the highest bits of red, green and blue down.
+/// The palette of PASCAL VOC: 256 colours, RGB.
+pub fn voc_palette() -> Vec<u8> {
+    let rgb = |index| voc_colour(index).to_be_bytes().into_iter().skip(1);
+    (0..=u8::MAX).flat_map(rgb).collect()
+}
+
+/// The colour of an index of VOC: the bits of the index, from the highest bits of red, green and blue down.
 const fn voc_colour(index: u8) -> u32 {
     let (mut colour, mut bit) = (0, 0);
     while bit < 8 {

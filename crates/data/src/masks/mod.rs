@@ -15,8 +15,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{LabelKind, Labels};
+use tally::Count;
 
 pub use decide::{Request, Undecided};
+pub use known::voc_palette;
 pub use tally::Tally;
 
 /// The class of pixels that count neither in training nor in scores.
@@ -91,7 +93,7 @@ enum Table {
 
 /// A value of a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
+pub enum Value {
     /// A gray level, an index or an opacity.
     Number(u32),
     /// `0xRRGGBB`.
@@ -140,6 +142,31 @@ impl MaskRule {
         }
     }
 
+    /// Ignores these values from now on; `values` are the others that masks hold. Returns whether that
+    /// can be: values of smooth edges have no class of their own.
+    fn ignore(&mut self, ignored: &[Value], values: &BTreeMap<Value, Count>) -> bool {
+        let has_colours = matches!(self.table, Table::Colours(_));
+        if self.table == Table::NotZero {
+            let number = |value: &Value| match *value {
+                Value::Number(it) => Some((it, u8::from(it != 0))),
+                Value::Colour(_) => None,
+            };
+            self.table = Table::Numbers(values.keys().filter_map(number).collect());
+        }
+        let (Table::Numbers(classes) | Table::Colours(classes)) = &mut self.table else {
+            return false;
+        };
+        for value in ignored {
+            match *value {
+                Value::Number(it) if !has_colours => classes.insert(it, IGNORE),
+                Value::Colour(it) if has_colours => classes.insert(it, IGNORE),
+                // The masks hold no such value.
+                _ => None,
+            };
+        }
+        true
+    }
+
     /// Whether this rule reads the masks counted by `tally` as it read those it was decided from.
     pub fn knows(&self, tally: &Tally) -> bool {
         let is_exact = match self.table {
@@ -150,6 +177,12 @@ impl MaskRule {
         };
         let values = tally.values(self.alpha);
         is_exact && values.keys().all(|&value| self.class(value).is_some())
+    }
+
+    /// Whether the other rule reads every mask in the same way.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        (self.num_classes, &self.table, self.alpha)
+            == (other.num_classes, &other.table, other.alpha)
     }
 
     /// Why masks counted by `tally` cannot be read by this rule.
@@ -206,14 +239,28 @@ impl MaskRule {
     }
 
     /// Values that are ignored.
-    pub fn ignored(&self) -> impl Iterator<Item = u32> + '_ {
-        let table = match &self.table {
-            Table::Numbers(classes) | Table::Colours(classes) => Some(classes),
-            Table::Half(_) | Table::NotZero => None,
+    pub fn ignored(&self) -> Vec<Value> {
+        let (classes, value): (_, fn(u32) -> Value) = match &self.table {
+            Table::Numbers(classes) => (classes, Value::Number),
+            Table::Colours(classes) => (classes, Value::Colour),
+            Table::Half(_) | Table::NotZero => return Vec::new(),
         };
-        let all = table.into_iter().flatten();
-        all.filter(|&(_, &class)| class == IGNORE)
-            .map(|(&value, _)| value)
+        let ignored = classes.iter().filter(|&(_, &class)| class == IGNORE);
+        ignored.map(|(&it, _)| value(it)).collect()
+    }
+
+    /// The colour of each class, 256 times RGB: as masks have them if their classes are colours, and
+    /// otherwise those of PASCAL VOC.
+    pub fn palette(&self) -> Vec<u8> {
+        let mut palette = voc_palette();
+        if let Table::Colours(classes) = &self.table {
+            let (entries, _) = palette.as_chunks_mut::<3>();
+            for (colour, &class) in classes {
+                let [_, rgb @ ..] = colour.to_be_bytes();
+                entries[usize::from(class)] = rgb;
+            }
+        }
+        palette
     }
 
     /// Whether every class of the table is one of `num_classes`: a rule from a file may claim anything.

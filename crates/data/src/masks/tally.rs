@@ -242,6 +242,17 @@ impl Tally {
         values
     }
 
+    /// The number that stands for a colour in masks without colours: the index of a palette, or a gray
+    /// level.
+    pub(super) fn number_of(&self, colour: u32) -> Option<Value> {
+        let [_, rgb @ ..] = colour.to_be_bytes();
+        let mut entries = self.palette.iter();
+        let index = entries.find_map(|(&index, (entry, _))| (*entry == rgb).then_some(index));
+        let is_gray = self.palette.is_empty() && rgb[0] == rgb[1] && rgb[1] == rgb[2];
+        let gray = is_gray.then_some(u32::from(rgb[0]));
+        index.or(gray).map(Value::Number)
+    }
+
     /// Whether values are those that were drawn.
     pub(super) const fn is_exact(&self) -> bool {
         self.picture.is_none() && self.lossy.is_none()

@@ -54,6 +54,7 @@ fn decided(masks: &[Labels]) -> MaskRule {
 fn asked(masks: &[Labels], num: usize) -> Result<MaskRule, Undecided> {
     tally(masks).decide(&Request {
         num_classes: Some(num),
+        ..Request::default()
     })
 }
 
@@ -163,16 +164,103 @@ fn a_label_map_is_no_smooth_edge() {
 #[test]
 fn void_is_ignored() {
     let rule = decided(&[stripes(&[0, 1, 255])]);
-    assert_eq!((rule.kind, rule.num_classes), (MaskKind::Indices, 1));
-    assert_eq!(rule.ignored().collect::<Vec<_>>(), [255]);
+    assert_eq!(
+        (rule.kind, rule.num_classes),
+        (MaskKind::TwoValues(0, 1), 1)
+    );
+    assert_eq!(rule.ignored(), [Value::Number(255)]);
     assert!((share(&rule, &stripes(&[0, 1, 255, 255]), IGNORE) - 0.5).abs() < 1e-9);
     let rule = decided(&[stripes(&[0, 1, 2, 255]), stripes(&[0, 2])]);
-    assert_eq!((rule.num_classes, rule.ignored().count()), (3, 1));
+    assert_eq!((rule.num_classes, rule.ignored().len()), (3, 1));
     // 0 and 1 in some files, 0 and 255 in others, are two ways to write one class.
     assert!(
         tally(&[stripes(&[0, 1]), stripes(&[0, 255])])
             .decide(&Request::default())
             .is_err()
+    );
+}
+
+#[test]
+fn values_can_be_named_and_ignored() {
+    let number = |values: &[u32]| Some(values.iter().map(|&it| Value::Number(it)).collect());
+    let trimap = tally(&[stripes(&[0, 128, 255])]);
+    let decide = |tally: &Tally, values, ignore| {
+        tally.decide(&Request {
+            values,
+            ignore,
+            ..Request::default()
+        })
+    };
+    // The same with and without their values.
+    for values in [None, number(&[0, 255])] {
+        let rule = decide(&trimap, values, number(&[128])).unwrap();
+        assert_eq!(
+            (rule.kind, rule.num_classes),
+            (MaskKind::TwoValues(0, 255), 1)
+        );
+        let classes = rule.classes(&stripes(&[0, 128, 255])).unwrap();
+        assert_eq!((classes[0], classes[16], classes[31]), (0, IGNORE, 1));
+    }
+    // The order of values is that of classes, and one that no mask holds is a class as well.
+    let rule = decide(&trimap, number(&[255, 7, 0]), number(&[128])).unwrap();
+    assert_eq!(rule.num_classes, 3);
+    assert_eq!(rule.classes(&stripes(&[0, 255])).unwrap()[0], 2);
+    let refused = decide(&trimap, number(&[0, 255]), None).unwrap_err();
+    assert_eq!(refused.values.len(), 1);
+    assert!(refused.values[0].starts_with("128: "), "{refused}");
+    // Objects, of which one number stands for what is not known.
+    let cells = tally(&[cells(40, |nth| 100 + nth)]);
+    let rule = decide(&cells, None, number(&[101])).unwrap();
+    assert_eq!((rule.kind, rule.num_classes), (MaskKind::Instances, 1));
+    assert_eq!(rule.shares(&cells).ignored, 9);
+    assert!(decide(&tally(&[disc(255)]), None, number(&[128])).is_err());
+    let all = decide(&tally(&[stripes(&[255])]), None, number(&[255])).unwrap_err();
+    assert_eq!(all.reason, "every pixel of the masks is ignored");
+}
+
+#[test]
+fn colours_name_what_palettes_and_grays_show() {
+    let (red, white) = (Value::Colour(0x00FF_0000), Value::Colour(0x00FF_FFFF));
+    let request = |values: &[Value], ignore: &[Value]| Request {
+        values: Some(values.to_vec()),
+        ignore: Some(ignore.to_vec()),
+        ..Request::default()
+    };
+    let black = Value::Colour(0);
+    let palette = LabelKind::Palette(vec![[255; 4], [0, 0, 0, 255], [255, 0, 0, 255]]);
+    let indexed = labels(palette, 255, |_, x| x % 3);
+    let rule = tally(std::slice::from_ref(&indexed));
+    let rule = rule.decide(&request(&[black, red], &[white])).unwrap();
+    assert_eq!(rule.classes(&indexed).unwrap()[..3], [IGNORE, 0, 1]);
+    let gray = stripes(&[0, 255]);
+    let rule = tally(std::slice::from_ref(&gray));
+    let rule = rule.decide(&request(&[white, black], &[red])).unwrap();
+    assert_eq!(rule.classes(&gray).unwrap()[0], 1);
+    // Gray levels name colours as well.
+    let colours = labels(LabelKind::Colour, 255, |_, x| {
+        [0, 0x00FF_0000][x as usize % 2]
+    });
+    let rule = tally(std::slice::from_ref(&colours));
+    let rule = rule
+        .decide(&request(&[red, Value::Number(0)], &[]))
+        .unwrap();
+    assert_eq!(rule.classes(&colours).unwrap()[..2], [1, 0]);
+}
+
+#[test]
+fn names_are_held_against_the_classes() {
+    let named = |names: &[&str]| {
+        tally(&[stripes(&[0, 1, 2])]).decide(&Request {
+            names: Some(names.iter().map(|&it| it.to_owned()).collect()),
+            ..Request::default()
+        })
+    };
+    assert_eq!(named(&["sky", "tree", "car"]).unwrap().name_of(2), "`car`");
+    let refused = named(&["tree", "car"]).unwrap_err();
+    assert!(
+        refused
+            .reason
+            .starts_with("2 classes have names, and the masks have 3")
     );
 }
 
@@ -266,7 +354,7 @@ fn one_file_of_another_kind_is_noticed() {
         _ => 0,
     });
     let rule = decided(&[void]);
-    assert_eq!((rule.num_classes, rule.ignored().count()), (5, 1));
+    assert_eq!((rule.num_classes, rule.ignored().len()), (5, 1));
 }
 
 #[test]

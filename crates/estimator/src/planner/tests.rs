@@ -27,6 +27,7 @@ fn step(
         recompute: Recompute::Off,
         split_concat,
         accumulation: 1,
+        ignores: false,
     }
 }
 

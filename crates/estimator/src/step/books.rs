@@ -153,18 +153,28 @@ impl Books {
         let one = self.sizes.logits_fp32();
         let mut held = Vec::new();
         let cast = self.sizes.is_half().then(|| self.map(one));
-        // Targets; several classes first need indices and a flag of eight bytes per class.
+        if self.sizes.ignores {
+            // Flags, for the gradient as well.
+            held.push(self.map(self.sizes.masks()));
+        }
+        // Targets; several classes first need indices and a flag per class.
         let classes = self.sizes.network.classes;
         if classes > 1 {
             let indices = self.map(self.sizes.masks().saturating_mul(8));
             // The result of `log_softmax` stays.
             held.push(self.map(one));
-            let flags = self.transient(one.saturating_mul(2));
+            let flags = self.transient(one / 4);
             held.push(self.map(one));
             self.tape.release(flags);
             held.push(indices);
         } else {
+            let flags = self.transient(if self.sizes.ignores {
+                self.sizes.masks()
+            } else {
+                0
+            });
             held.push(self.map(one));
+            self.tape.release(flags);
             self.tape.touch_all([one; 2], 0);
         }
         // Probabilities are held; their product with the targets is not.

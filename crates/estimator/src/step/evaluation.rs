@@ -45,6 +45,8 @@ pub struct EvaluationStep {
     pub purpose: Purpose,
     /// The tensors that are held in addition to the step's.
     pub resident: Resident,
+    /// Whether some pixels of the masks do not count.
+    pub ignores: bool,
 }
 
 impl EvaluationStep {
@@ -71,6 +73,7 @@ impl EvaluationStep {
             size: self.size,
             batch: u64::from(self.batch),
             precision: self.precision,
+            ignores: self.ignores,
         };
         let mut books = Books::new(sizes, machine, machine.allocator());
         books.hold_fixed(self.resident)?;
@@ -224,20 +227,23 @@ impl EvaluationWalk<'_> {
         let one = sizes.logits_fp32();
         let logits = self.single_logits();
         // Targets, and two tensors for the entropy, or for probabilities and their product. Several
-        // classes also need indices and, before that, flags of eight bytes per class.
+        // classes also need indices.
         let indices = if sizes.network.classes > 1 {
             sizes.masks().saturating_mul(8)
         } else {
             0
         };
+        let ignored = if sizes.ignores { sizes.masks() } else { 0 };
         let tape = &mut self.books.tape;
-        tape.touch_all([one, one, one, indices], 0);
+        tape.touch_all([one, one, one, indices, ignored], 0);
         tape.release(logits);
     }
 
     fn scores(&mut self) {
         /// The number of thresholds at which `train` counts one class.
         const THRESHOLDS: u64 = 101;
+        /// Background, foreground and ignored.
+        const MASK_VALUES: u64 = 3;
         self.books.tape.enter(At::Scores);
         let sizes = self.books.sizes;
         let logits = self.single_logits();
@@ -245,9 +251,12 @@ impl EvaluationWalk<'_> {
         // needs bins for answers, in addition to probabilities and their hundredths.
         let classes = u64::from(sizes.network.classes);
         let (probability, of_image) = if classes == 1 {
-            (sizes.masks().saturating_mul(4), THRESHOLDS * 2 * 8)
+            (
+                sizes.masks().saturating_mul(4),
+                THRESHOLDS * MASK_VALUES * 8,
+            )
         } else {
-            (0, classes.saturating_mul(classes).saturating_mul(8))
+            (0, classes.saturating_mul(classes + 1).saturating_mul(8))
         };
         let counts = sizes.batch.saturating_mul(of_image);
         let number = sizes.masks().saturating_mul(8);

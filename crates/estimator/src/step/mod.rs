@@ -59,6 +59,8 @@ pub struct TrainingStep {
     pub split_concat: bool,
     /// Forward passes per optimizer step.
     pub accumulation: u32,
+    /// Whether some pixels of the masks do not count.
+    pub ignores: bool,
 }
 
 impl TrainingStep {
@@ -73,6 +75,7 @@ impl TrainingStep {
             recompute: Recompute::of(config)?,
             split_concat: config.split_concat,
             accumulation: config.accumulation,
+            ignores: config.ignore.is_some(),
         })
     }
 
@@ -251,6 +254,7 @@ impl TrainingStep {
             size: self.size,
             batch: u64::from(self.batch),
             precision: self.precision,
+            ignores: self.ignores,
         }
     }
 }

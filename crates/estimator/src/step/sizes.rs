@@ -10,6 +10,8 @@ pub(super) struct Sizes {
     pub(super) size: ImageSize,
     pub(super) batch: u64,
     pub(super) precision: Precision,
+    /// Whether some pixels of the masks do not count.
+    pub(super) ignores: bool,
 }
 
 /// One convolution, described by the larger of its two images.

@@ -10,8 +10,9 @@ use config::{Precision, RunConfig};
 use super::console;
 use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
+use crate::run::outputs::count;
 use crate::run::run_data;
-use crate::run::understood::{Understood, progress};
+use crate::run::understood::Understood;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
 use data::{FolderSource, Loader, Reading, Source};
@@ -70,7 +71,7 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         config,
         Some(config.classes),
         loaded.reading.as_ref(),
-        progress(),
+        count("reading"),
     )?;
     understood
         .notes()
@@ -126,6 +127,8 @@ pub(super) struct Loaded {
     precision: Precision,
     /// How the files of its training were read.
     pub(super) reading: Option<Reading>,
+    /// The best threshold in its validation.
+    pub(super) threshold: Option<f64>,
 }
 
 impl Loaded {
@@ -182,6 +185,7 @@ impl Loaded {
             model,
             upload: Upload::of(&config, device),
             config,
+            threshold: contract.as_ref().and_then(|it| it.threshold),
             reading: contract.and_then(|it| it.reading),
         })
     }
@@ -226,6 +230,7 @@ fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String
             best.threshold, best.iou, scores.iou
         )
     }));
+    lines.extend(scores.uncounted());
     if scores.per_class.len() > 1 {
         lines.extend(scores.per_class.iter().map(ToString::to_string));
     }

@@ -7,7 +7,7 @@ use data::import::{ClassGroup, ImportOptions, KeptClasses, import};
 
 use super::console;
 use crate::error::Result;
-use crate::run::understood::progress;
+use crate::run::outputs::count;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
         &args.source,
         &args.out,
         &ImportOptions { classes },
-        progress(),
+        count("importing"),
     )?;
     imported
         .lines()

@@ -3,24 +3,25 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use config::RunConfig;
+use config::cli::{Inspect, KeyFlags};
+use config::{MaskValue, Resolved};
 use serde::Serialize;
 
 use super::console;
 use crate::error::{Error, Result};
-use crate::run::outputs::sheet;
-use crate::run::understood::{Class, Part, Understood, progress};
-use data::{FolderSource, Oddities};
+use crate::run::outputs::{count, sheet};
+use crate::run::understood::{Class, Part, Understood};
+use data::{Oddities, Source as _};
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// Folder of images and masks
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Classes of the masks; left out, the masks decide
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..256))]
-    classes: Option<u32>,
-    /// Also draw images with their masks laid over them, as training sees them
+    #[command(flatten)]
+    pub(super) keys: KeyFlags<Inspect>,
+    /// Also draw images with their masks laid over them, as training sees them; those whose masks fit worst
+    /// come first
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
     /// Print JSON
@@ -35,6 +36,8 @@ struct Report {
     parts: Vec<Part>,
     masks: String,
     classes: Vec<Class>,
+    /// Values whose pixels do not count.
+    ignore: Vec<MaskValue>,
     images: Images,
     left_out: Vec<LeftOut>,
     notes: Vec<String>,
@@ -59,8 +62,10 @@ struct LeftOut {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
-    let config = RunConfig::default();
-    let read = Understood::read(&args.folder, &config, args.classes, None, progress())?;
+    let Resolved { config, origins } = args.keys.resolve()?;
+    let asked = origins.given_by_user("classes").then_some(config.classes);
+    let mut read = Understood::read(&args.folder, &config, asked, None, count("reading"))?;
+    read.look()?;
     if args.json {
         let text = serde_json::to_string_pretty(&Report::of(&read))
             .map_err(|error| Error::io("write", "stdout", error.into()))?;
@@ -70,9 +75,16 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         read.warnings().iter().for_each(|line| console::warn(line));
     }
     if let Some(path) = &args.sheet {
-        let source = FolderSource::new(read.dataset.train, read.reading, sheet::SIDE, sheet::SIDE);
-        let drawn = sheet::write(&source.with_cache_bytes(0), path)?;
-        console::note(&format!("drew {drawn} images: {}", path.display()));
+        let source = read.thumbnails();
+        let worst_first = read.worst_first();
+        let drawn = sheet::write(&source, &worst_first, path)?;
+        let names: Vec<String> = drawn.iter().map(|&index| source.name(index)).collect();
+        console::note(&format!(
+            "drew {} images, those whose masks fit worst first: {} ({})",
+            names.len(),
+            path.display(),
+            names.join(", ")
+        ));
     }
     Ok(())
 }
@@ -95,6 +107,7 @@ impl Report {
             parts: read.parts(),
             masks: read.reading.mask.kind.to_string(),
             classes: read.classes(),
+            ignore: read.ignored().unwrap_or_default(),
             images: Images {
                 range: read.reading.image.range.map(|it| [it.low, it.high]),
                 deep,

@@ -96,6 +96,7 @@ impl RunData {
             dataset,
             survey,
             reading,
+            ..
         } = understood;
         let contents = survey.train.fingerprint ^ survey.val.fingerprint.rotate_left(1);
         let (height, width) = size_of(config);

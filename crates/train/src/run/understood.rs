@@ -1,26 +1,29 @@
 //! A folder of images and masks, read once, and what was understood, in words.
 
-use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use config::RunConfig;
-use config::cli::console;
+use config::{MaskValue, Overrides, RunConfig};
+use data::alignment::Alignment;
 use data::decode::Range;
 use data::folder::Dataset;
-use data::masks::{Request, Shares};
-use data::{DataError, PartSurvey, Reading, Survey};
+use data::masks::{Request, Shares, Value};
+use data::{DataError, FolderSource, PartSurvey, Reading, Survey};
 use serde::Serialize;
 
+use super::outputs::sheet;
 use super::run_data;
 use crate::error::Result;
-use crate::usage::UsageError;
+
+/// A file in a folder of images and masks that lists its classes, in the table of a configuration.
+const CLASSES: &str = "classes.toml";
+
+/// How many images are looked at, spread evenly over those for training.
+const LOOKED_AT: usize = 32;
+/// What is wrong with images that are in two parts.
+const ELSEWHERE: &str = "in another part as well, pixel for pixel, so scores are too high";
 
 /// Classes below this share of the pixels are shown with more digits.
 const SMALL_SHARE: f64 = 0.001;
-
-/// Time after which reading says how far it is, and then again.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A folder of images and masks whose files have all been read.
 #[derive(Debug, Clone)]
@@ -31,6 +34,10 @@ pub(crate) struct Understood {
     pub(crate) survey: Survey,
     /// How they become samples.
     pub(crate) reading: Reading,
+    /// The file in the folder that lists its classes.
+    listed_in: Option<PathBuf>,
+    /// Whether masks lie on the edges of their images, as far as [looked at](Self::look).
+    alignment: Alignment,
 }
 
 impl Understood {
@@ -49,9 +56,7 @@ impl Understood {
     ) -> Result<Self> {
         let dataset = run_data::scan(folder, config)?;
         let survey = Survey::of(&dataset, config.workers as usize, progress)?;
-        let request = Request {
-            num_classes: num_classes.map(|num| num as usize),
-        };
+        let (request, listed_in) = request(folder, config, num_classes)?;
         let masks = &survey.all.masks;
         let reading = match trained {
             Some(trained) if trained.mask.knows(masks) => Ok(trained.clone()),
@@ -67,20 +72,51 @@ impl Understood {
             path: folder.to_owned(),
             undecided: undecided.into(),
         })?;
-        if let Some(value) = reading.mask.ignored().next() {
-            let folder = folder.to_owned();
-            return Err(UsageError::IgnoreLabel { folder, value }.into());
-        }
         Ok(Self {
             dataset,
             survey,
             reading,
+            listed_in,
+            alignment: Alignment::default(),
         })
+    }
+
+    /// Looks at some of the images for training with their masks. [`warnings`](Self::warnings) says what is
+    /// wrong with them.
+    ///
+    /// # Errors
+    /// As [`Source::load`](data::Source::load).
+    pub(crate) fn look(&mut self) -> Result<()> {
+        self.alignment = Alignment::of(&self.thumbnails(), LOOKED_AT)?;
+        Ok(())
+    }
+
+    /// The images for training in the size of a sheet.
+    pub(crate) fn thumbnails(&self) -> FolderSource {
+        let (pairs, reading) = (self.dataset.train.clone(), self.reading.clone());
+        FolderSource::new(pairs, reading, sheet::SIDE, sheet::SIDE).with_cache_bytes(0)
+    }
+
+    /// The images that were looked at, those whose masks fit worst first.
+    pub(crate) fn worst_first(&self) -> Vec<usize> {
+        self.alignment.worst_first()
     }
 
     /// The classes of the network, as `classes` of a configuration.
     pub(crate) fn num_classes(&self) -> u32 {
         u32::try_from(self.reading.mask.num_classes).unwrap_or(u32::MAX)
+    }
+
+    /// Values of masks that are ignored, as `ignore` of a configuration.
+    pub(crate) fn ignored(&self) -> Option<Vec<MaskValue>> {
+        let ignored: Vec<_> = self
+            .reading
+            .mask
+            .ignored()
+            .into_iter()
+            .map(written)
+            .collect();
+        (!ignored.is_empty()).then_some(ignored)
     }
 
     /// What was understood, one line each.
@@ -89,24 +125,37 @@ impl Understood {
         lines.extend(self.dataset.notes.iter().cloned());
         lines.extend(self.images());
         lines.push(self.masks());
+        lines.extend(self.ignored_share());
         lines.extend(self.parts().iter().map(Part::line));
         lines
+    }
+
+    /// The class of all pixels for training, if there is only one.
+    pub(crate) fn only_class(&self) -> Option<String> {
+        let shares = self.shares(&self.survey.train);
+        let mut learnt = shares
+            .pixels
+            .iter()
+            .enumerate()
+            .filter(|(_, pixels)| **pixels > 0);
+        match (learnt.next(), learnt.next()) {
+            (Some((class, _)), None) => Some(self.reading.mask.name_of(class)),
+            _ => None,
+        }
     }
 
     /// What looks wrong, one line each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let shares = self.shares(&self.survey.train);
-        let learnt = shares.pixels.iter().filter(|&&pixels| pixels > 0).count();
-        if learnt == 1 {
-            let class = shares.pixels.iter().position(|&pixels| pixels > 0);
+        let only = self.only_class();
+        if let Some(class) = &only {
             lines.push(format!(
-                "masks: every pixel for training is {}: there is nothing to learn",
-                self.reading.mask.name_of(class.unwrap_or(0))
+                "masks: every pixel for training is {class}: there is nothing to learn"
             ));
         }
         let missing: Vec<String> = (1..self.reading.mask.num_classes)
-            .filter(|&class| shares.pixels[class] == 0 && learnt > 1)
+            .filter(|&class| shares.pixels[class] == 0 && only.is_none())
             .map(|class| self.reading.mask.name_of(class))
             .collect();
         if !missing.is_empty() {
@@ -115,12 +164,12 @@ impl Understood {
                 missing.join(", ")
             ));
         }
-        if self.survey.leaked > 0 {
-            lines.push(format!(
-                "images: {} different ones for training are in another part as well, pixel for pixel, so scores are too high",
-                self.survey.leaked
-            ));
+        match self.survey.leaked {
+            0 => {}
+            1 => lines.push(format!("images: one for training is {ELSEWHERE}")),
+            num => lines.push(format!("images: {num} for training are {ELSEWHERE}")),
         }
+        lines.extend(self.alignment.warning());
         lines
     }
 
@@ -159,6 +208,18 @@ impl Understood {
         shares.pixels.iter().enumerate().map(class).collect()
     }
 
+    /// Pixels that do not count, if there are values for them.
+    fn ignored_share(&self) -> Option<String> {
+        let values: Vec<String> = self.ignored()?.iter().map(ToString::to_string).collect();
+        let shares = self.shares(&self.survey.all);
+        let all = shares.pixels.iter().sum::<u64>() + shares.ignored;
+        let share = 100.0 * shares.ignored as f64 / all.max(1) as f64;
+        Some(format!(
+            "ignored: {share:.1} % of the pixels, with the value {}",
+            values.join(", ")
+        ))
+    }
+
     fn shares(&self, part: &PartSurvey) -> Shares {
         self.reading.mask.shares(&part.masks)
     }
@@ -189,8 +250,11 @@ impl Understood {
 
     fn masks(&self) -> String {
         let rule = &self.reading.mask;
+        let listed = self.listed_in.as_ref().map_or_else(String::new, |path| {
+            format!(", as `{}` lists them", path.display())
+        });
         if rule.num_classes == 1 {
-            return format!("masks: {}", rule.kind);
+            return format!("masks: {}{listed}", rule.kind);
         }
         let classes = self.classes().into_iter().map(|class| {
             let digits = if class.share < SMALL_SHARE { 3 } else { 1 };
@@ -198,11 +262,50 @@ impl Understood {
         });
         let classes: Vec<String> = classes.collect();
         format!(
-            "masks: {}, {} classes: {}",
+            "masks: {}, {} classes{listed}: {}",
             rule.kind,
             rule.num_classes,
             classes.join(", ")
         )
+    }
+}
+
+/// What is known of the masks of `folder` before they are read: by the configuration, or else by a
+/// `classes.toml` in it, which is returned as well.
+fn request(
+    folder: &Path,
+    config: &RunConfig,
+    num_classes: Option<u32>,
+) -> Result<(Request, Option<PathBuf>)> {
+    let mut request = Request {
+        num_classes: num_classes.map(|num| num as usize),
+        names: config.class_names.clone(),
+        values: config.class_values.as_deref().map(read_values),
+        ignore: config.ignore.as_deref().map(read_values),
+    };
+    let path = folder.join(CLASSES);
+    if request.values.is_some() || !path.is_file() {
+        return Ok((request, None));
+    }
+    let listed = config::resolve(None, Some(&path), Overrides::default())?.config;
+    request.names = request.names.or(listed.class_names);
+    request.values = listed.class_values.as_deref().map(read_values);
+    request.ignore = request.ignore.or(listed.ignore.as_deref().map(read_values));
+    Ok((request, Some(path)))
+}
+
+fn read_values(values: &[MaskValue]) -> Vec<Value> {
+    let read = |value: &MaskValue| match *value {
+        MaskValue::Number(number) => Value::Number(number),
+        MaskValue::Colour(colour) => Value::Colour(colour),
+    };
+    values.iter().map(read).collect()
+}
+
+const fn written(value: Value) -> MaskValue {
+    match value {
+        Value::Number(number) => MaskValue::Number(number),
+        Value::Colour(colour) => MaskValue::Colour(colour),
     }
 }
 
@@ -248,18 +351,4 @@ pub(crate) struct Class {
     name: String,
     /// Share of the pixels that count, 0 to 1.
     share: f64,
-}
-
-/// Says every few seconds how many images have been read.
-pub(crate) fn progress() -> impl Fn(usize, usize) + Sync {
-    let said = Mutex::new(Instant::now());
-    move |done, all| {
-        let Ok(mut said) = said.try_lock() else {
-            return;
-        };
-        if said.elapsed() >= PATIENCE && done < all {
-            console::note(&format!("reading: {done} of {all} images"));
-            *said = Instant::now();
-        }
-    }
 }

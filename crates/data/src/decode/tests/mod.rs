@@ -71,6 +71,7 @@ fn decided(path: &Path, classes: usize) -> Result<Vec<u8>, DataError> {
     let labels = labels(path)?;
     let request = Request {
         num_classes: Some(classes),
+        ..Request::default()
     };
     let rule = Tally::of(path, &labels).decide(&request);
     let rule = rule.map_err(|undecided| DataError::Undecided {

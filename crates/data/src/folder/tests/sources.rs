@@ -120,6 +120,7 @@ fn masks_of_objects_are_united() {
     assert_eq!(source_of(&pair, 2, 2).load(0).unwrap().mask, [1, 0, 1, 0]);
     let two = Request {
         num_classes: Some(2),
+        ..Request::default()
     };
     let refused = surveyed(&[&pair], &two).1.unwrap_err();
     assert_eq!(

@@ -20,6 +20,7 @@ fn step(
         precision,
         purpose: Purpose::Scores,
         resident: Resident::Parameters,
+        ignores: false,
     }
 }
 

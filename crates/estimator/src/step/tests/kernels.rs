@@ -27,6 +27,7 @@ fn evaluation(width: u32, size: (u32, u32), batch: u32, precision: Precision) ->
         precision,
         purpose: Purpose::Scores,
         resident: Resident::Parameters,
+        ignores: false,
     }
 }
 

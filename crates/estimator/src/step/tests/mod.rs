@@ -22,6 +22,7 @@ fn step(width: u32, size: (u32, u32), batch: u32, precision: Precision) -> Train
         recompute: Recompute::Off,
         split_concat: false,
         accumulation: 1,
+        ignores: false,
     }
 }
 

@@ -41,9 +41,9 @@ impl Keeper {
         }
     }
 
-    /// The weights file of the network as it is now.
-    pub(super) fn weights(&self, trainer: &Trainer) -> Result<Vec<u8>> {
-        let contract = Contract::of(&trainer.config, self.data.reading.as_ref());
+    /// The weights file of the network as it is now, which is best at `threshold`.
+    pub(super) fn weights(&self, trainer: &Trainer, threshold: Option<f64>) -> Result<Vec<u8>> {
+        let contract = Contract::of(&trainer.config, self.data.reading.as_ref(), threshold);
         weights::to_bytes(&trainer.learner.model, Some(&contract))
     }
 

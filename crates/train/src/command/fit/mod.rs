@@ -13,11 +13,12 @@ use super::flags::DeviceFlag;
 use super::{console, scale};
 use crate::error::Result;
 use crate::lab::fault;
+use crate::run::outputs::count;
 use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
 use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::{DataId, Record};
-use crate::run::understood::{Understood, progress};
+use crate::run::understood::Understood;
 use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
@@ -97,8 +98,10 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
-    let is_given = resolved.origins.given_by_user("classes") || matches!(start, Start::Exact(_));
-    let understood = understand(folder.as_deref(), &mut config, is_given)?;
+    let goes_on = matches!(start, Start::Exact(_));
+    let is_given = resolved.origins.given_by_user("classes") || goes_on;
+    let is_forced = args.plan.force || goes_on;
+    let understood = understand(folder.as_deref(), &mut config, is_given, is_forced)?;
 
     say_what_runs(&config, device, [scaled, note]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
@@ -146,11 +149,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let images = data.train.source().len();
     warn_about_batch(images, trainer.config.batch as usize);
 
-    let models_dir = args.models_dir.as_deref().map(absolute);
-    before.models_dir = models_dir.or(before.models_dir);
-    let models_dir = args.models_dir.clone();
-    let models_dir = models_dir.or_else(|| before.models_dir.as_ref().map(PathBuf::from));
-    models_dir.as_deref().map(prepare_models_dir).transpose()?;
+    let models_dir = models_dir(args, &mut before)?;
     let run_dir = open_run_dir(args, &start, &trainer, &dataset)?;
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
@@ -185,14 +184,31 @@ fn understand(
     folder: Option<&Path>,
     config: &mut RunConfig,
     is_given: bool,
+    is_forced: bool,
 ) -> Result<Option<Understood>> {
     let Some(folder) = folder else {
         return Ok(None);
     };
     let asked = is_given.then_some(config.classes);
-    let understood = Understood::read(folder, config, asked, None, progress())?;
+    let mut understood = Understood::read(folder, config, asked, None, count("reading"))?;
     config.classes = understood.num_classes();
+    config.ignore = understood.ignored();
+    if let Some(class) = understood.only_class().filter(|_| !is_forced) {
+        let folder = folder.to_owned();
+        return Err(UsageError::NothingToLearn { folder, class }.into());
+    }
+    understood.look()?;
     Ok(Some(understood))
+}
+
+/// The folder for copies of weights, now or earlier in the run, which must take a file.
+fn models_dir(args: &FitArgs, before: &mut Record) -> Result<Option<PathBuf>> {
+    let given = args.models_dir.as_deref().map(absolute);
+    before.models_dir = given.or(before.models_dir.take());
+    let models_dir = args.models_dir.clone();
+    let models_dir = models_dir.or_else(|| before.models_dir.as_ref().map(PathBuf::from));
+    models_dir.as_deref().map(prepare_models_dir).transpose()?;
+    Ok(models_dir)
 }
 
 fn read_data(
@@ -334,8 +350,8 @@ fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
 fn trivial_answers(val: &dyn Source) -> Result<String> {
     let trivial = baseline::of_source(val)?;
     Ok(format!(
-        "for comparison, answers without a network: all foreground {:.2}, all background {:.2}, \
-         best brightness threshold {:.2}",
-        trivial.all_foreground, trivial.all_background, trivial.brightness
+        "for comparison, answers without a network: all foreground {:.2}, best brightness threshold \
+         {:.2}",
+        trivial.all_foreground, trivial.brightness
     ))
 }

@@ -23,9 +23,9 @@ pub(super) struct PlanFlags {
     /// to fit is run, and every change is reported
     #[arg(long, conflicts_with = "force")]
     strict: bool,
-    /// Run as configured even if it is predicted not to fit
+    /// Run as configured even if it is predicted not to fit, or if there is nothing to learn
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// Use at most this much memory, such as `2GiB`: a budget for a shared machine; on the CPU it counts
     /// the bytes of tensors, on CUDA what is reserved from the driver besides the context
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]

@@ -44,6 +44,8 @@ pub(super) struct Recorder {
     /// The record when this process took over.
     before: Record,
     best: Option<EpochReport>,
+    /// The best threshold in the last validation, with one class.
+    threshold: Option<f64>,
     epochs: u32,
     metrics_rows: u64,
     started: Instant,
@@ -90,6 +92,7 @@ impl Recorder {
             device: trainer.learner.device(),
             progress: Progress::new(trainer.learner.device(), trainer.config.epochs, done),
             best: before.best.clone(),
+            threshold: before.threshold,
             epochs: before.epochs,
             metrics_rows: before.metrics_rows,
             started: Instant::now(),
@@ -150,6 +153,7 @@ impl Recorder {
             peak_reserved_bytes: peak.reserved_bytes.max(before.peak_reserved_bytes),
             models_dir: before.models_dir.clone(),
             best: self.best.clone(),
+            threshold: self.threshold,
             fallbacks: self.fallbacks.clone(),
             is_changed: self.is_changed,
         }
@@ -274,7 +278,8 @@ impl Recorder {
         // This comes first, because it refuses non-finite weights.
         self.keeper.write(trainer, self.record())?;
         if interrupted {
-            self.dir.write(LAST, self.keeper.weights(trainer)?)?;
+            self.dir
+                .write(LAST, self.keeper.weights(trainer, self.threshold)?)?;
         }
         self.dir.write_what_is_left()
     }
@@ -453,6 +458,7 @@ impl Observer<Error> for Recorder {
         if report.is_best {
             self.best = Some(report.clone());
         }
+        self.threshold = report.scores.best_threshold.map(|best| best.threshold);
         self.epochs = report.epoch + 1;
         self.metrics_rows += 1;
         // The order matters: a snapshot relies on the line, and a resumed run recreates the weights
@@ -462,7 +468,7 @@ impl Observer<Error> for Recorder {
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);
-        let bytes = self.keeper.weights(trainer)?;
+        let bytes = self.keeper.weights(trainer, self.threshold)?;
         if report.is_best {
             let saved = self.dir.write(BEST, bytes.clone());
             self.warn_unwritten(saved);

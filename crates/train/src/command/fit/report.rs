@@ -60,6 +60,7 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Pat
                 threshold.threshold, threshold.iou
             ));
         }
+        lines.extend(best.scores.uncounted());
         if best.scores.per_class.len() > 1 {
             lines.extend(best.scores.per_class.iter().map(ToString::to_string));
         }

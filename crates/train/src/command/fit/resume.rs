@@ -266,7 +266,8 @@ impl Exact {
         }
         let position = &self.state().trainer.position;
         if position.is_validated {
-            let contract = Contract::of(&trainer.config, self.state().data.reading.as_ref());
+            let reading = self.state().data.reading.as_ref();
+            let contract = Contract::of(&trainer.config, reading, record.threshold);
             let bytes = weights::to_bytes(&trainer.learner.model, Some(&contract))?;
             dir.write(last, bytes.clone())?;
             if record

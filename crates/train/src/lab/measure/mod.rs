@@ -15,6 +15,7 @@ use engine::Result;
 use engine::batch::{MicroBatch, Pixels, noise};
 use engine::device;
 use engine::learner::{Learner, Phase, StepHooks};
+use engine::loss::PixelWeight;
 use engine::model::UNet;
 
 pub use evaluation::EvaluationProbe;
@@ -26,6 +27,8 @@ pub struct StepProbe {
     learner: Learner,
     accumulation: u32,
     input: Input,
+    /// As in [`MicroBatch`].
+    ignoring: Option<PixelWeight>,
 }
 
 /// The input of a measured step.
@@ -48,11 +51,15 @@ impl StepProbe {
     /// If memory runs out, or the checkpoint policy is not chosen yet.
     pub fn new(config: &RunConfig, device: Device, precision: Precision) -> Result<Self> {
         let learner = Learner::new(config, device, precision)?;
-        let (images, masks) = learner.upload.batch(&noise(config, config.seed))?;
-        Ok(Self::on(learner, config, Input::Images(images, masks)))
+        let batch = noise(config, config.seed);
+        let (images, masks) = learner.upload.batch(&batch)?;
+        Ok(Self {
+            ignoring: PixelWeight::of(&batch),
+            ..Self::on(learner, config, Input::Images(images, masks))
+        })
     }
 
-    /// A step on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`.
+    /// A step on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`. All pixels count.
     ///
     /// # Errors
     /// The errors of [`Self::new`], and if there is no batch.
@@ -74,6 +81,7 @@ impl StepProbe {
             learner,
             accumulation: config.accumulation,
             input,
+            ignoring: None,
         }
     }
 
@@ -107,6 +115,7 @@ impl StepProbe {
             pixels,
             batch,
             share,
+            ignoring: self.ignoring,
         });
         let _is_skipped = self.learner.step(micro_batches, hooks)?;
         Ok(())

@@ -8,7 +8,7 @@ pub mod sheet;
 mod summary;
 mod unwritten;
 
-pub use progress::Progress;
+pub use progress::{Progress, count};
 pub use run_dir::{RunDir, prepare_models_dir, save_to_models_dir};
 pub use summary::{
     Artifacts, DeviceInfo, Fallback, Memory, Status, Summary, Throughput, Validation,

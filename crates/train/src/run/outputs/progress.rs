@@ -1,14 +1,34 @@
 //! Progress on stderr: a bar on a terminal, otherwise a line per epoch.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use config::Bytes;
+use config::cli::console;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
 use engine::device;
 use engine::trainer::EpochReport;
+
+/// Time after which [`count`] says how far it is, and then again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Says every few seconds how many images have been dealt with, as in `reading: 120 of 3000 images`. It
+/// can be called from several threads.
+pub fn count(what: &'static str) -> impl Fn(usize, usize) + Sync {
+    let said = Mutex::new(Instant::now());
+    move |done, all| {
+        let Ok(mut said) = said.try_lock() else {
+            return;
+        };
+        if said.elapsed() >= PATIENCE && done < all {
+            console::note(&format!("{what}: {done} of {all} images"));
+            *said = Instant::now();
+        }
+    }
+}
 
 /// The bar of an epoch, and lines between epochs.
 #[derive(Debug)]

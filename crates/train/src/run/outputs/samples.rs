@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use data::encode::{self, ColorType};
+use data::masks::IGNORE;
 use data::{Batch, Source};
 
 use crate::error::{Error, Result};
@@ -21,6 +23,9 @@ const PALETTE: [[u8; 3]; 6] = [
     [240, 190, 60],
     [170, 110, 220],
 ];
+
+/// The colour of pixels that do not count.
+const IGNORED: [u8; 3] = [128; 3];
 
 /// Writes pictures of the first `num` samples of `source` to `folder`.
 ///
@@ -65,6 +70,7 @@ fn colours(classes: &[u8]) -> Vec<u8> {
 pub(super) fn colour(class: u8) -> [u8; 3] {
     match class {
         0 => [0; 3],
+        IGNORE => IGNORED,
         n => PALETTE[(usize::from(n) - 1) % PALETTE.len()],
     }
 }
@@ -84,25 +90,23 @@ fn side_by_side(panels: &[Vec<u8>; 3], height: usize, width: usize) -> Vec<u8> {
 }
 
 pub(super) fn save_rgb(path: &Path, pixels: &[u8], height: usize, width: usize) -> Result<()> {
-    let [w, h] = [width, height].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
-    save_png(path, pixels, h, w, image::ExtendedColorType::Rgb8)
+    save_png(path, pixels, (height, width), ColorType::Rgb, None)
 }
 
-/// Writes a PNG through a temporary file.
+/// Writes a PNG of `size`, height and width, through a temporary file. `palette` has the colours of indices,
+/// RGB.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn save_png(
     path: &Path,
     pixels: &[u8],
-    height: u32,
-    width: u32,
-    colour: image::ExtendedColorType,
+    size: (usize, usize),
+    colour: ColorType,
+    palette: Option<Vec<u8>>,
 ) -> Result<()> {
-    use image::ImageEncoder as _;
-    let mut bytes = Vec::new();
-    image::codecs::png::PngEncoder::new(&mut bytes)
-        .write_image(pixels, width, height, colour)
-        .map_err(|e| Error::io("write", path, std::io::Error::other(e)))?;
+    let [height, width] = [size.0, size.1].map(|d| u32::try_from(d).unwrap_or(u32::MAX));
+    let bytes = encode::png(colour, palette, (height, width), pixels);
+    let bytes = bytes.map_err(|error| Error::io("write", path, error))?;
     crate::run::weights::write_atomically(path, &bytes)
 }

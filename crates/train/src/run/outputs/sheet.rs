@@ -15,21 +15,22 @@ const GAP: usize = 4;
 const COLUMNS: usize = 4;
 const ROWS: usize = 3;
 
-/// Draws up to twelve images of `source`, spread evenly over it, which must be [`SIDE`] high and wide,
-/// to a PNG at `path`. Returns their number.
+/// Draws the first twelve of `samples` of `source`, which must be [`SIDE`] high and wide, to a PNG at
+/// `path`, row by row. Returns them.
 ///
 /// # Errors
 /// If an image cannot be read, or the file cannot be written.
-pub fn write(source: &dyn Source, path: &Path) -> Result<usize> {
-    let num = source.len().min(COLUMNS * ROWS);
+pub fn write<'a>(source: &dyn Source, samples: &'a [usize], path: &Path) -> Result<&'a [usize]> {
+    let drawn = &samples[..samples.len().min(COLUMNS * ROWS)];
+    let num = drawn.len();
     let rows = num.div_ceil(COLUMNS).max(1);
     let (height, width) = (
         rows * (SIDE + GAP) - GAP,
         COLUMNS.min(num.max(1)) * (SIDE + GAP) - GAP,
     );
     let mut sheet = vec![128; height * width * 3];
-    for nth in 0..num {
-        let sample = source.load(nth * source.len() / num)?;
+    for (nth, &index) in drawn.iter().enumerate() {
+        let sample = source.load(index)?;
         let (top, left) = (nth / COLUMNS * (SIDE + GAP), nth % COLUMNS * (SIDE + GAP));
         let pixels = sample.image.as_chunks::<3>().0.iter().zip(&sample.mask);
         for (at, (pixel, &class)) in pixels.enumerate() {
@@ -38,7 +39,7 @@ pub fn write(source: &dyn Source, path: &Path) -> Result<usize> {
         }
     }
     save_rgb(path, &sheet, height, width)?;
-    Ok(num)
+    Ok(drawn)
 }
 
 /// The colour of a class over a pixel, half of each; background shows the pixel alone.
@@ -63,7 +64,7 @@ mod tests {
         let path = dir.path().join("sheet.png");
         let side = u32::try_from(SIDE).unwrap();
         let source = SynthSource::new(1, 5, side, side).unwrap();
-        assert_eq!(write(&source, &path).unwrap(), 5);
+        assert_eq!(write(&source, &[4, 1, 0, 2, 3], &path).unwrap().len(), 5);
         let drawn = data::decode::image(&path, &data::decode::ImageRule::default()).unwrap();
         assert_eq!(
             (drawn.height, drawn.width),

@@ -69,9 +69,13 @@ impl DataId {
             return Some("images were renamed, added or removed since it was written".to_owned());
         }
         let contents = self.contents.zip(now.contents);
-        contents
-            .is_some_and(|(before, now)| before != now)
-            .then(|| "images or masks were altered since it was written".to_owned())
+        if contents.is_some_and(|(before, now)| before != now) {
+            return Some("images or masks were altered since it was written".to_owned());
+        }
+        let readings = self.reading.as_ref().zip(now.reading.as_ref());
+        readings
+            .is_some_and(|(before, now)| !before.mask.reads_as(&now.mask))
+            .then(|| "the values of masks have other classes since it was written".to_owned())
     }
 }
 

@@ -94,6 +94,9 @@ pub struct Record {
     pub models_dir: Option<String>,
     /// The best epoch.
     pub best: Option<EpochReport>,
+    /// The best threshold in the last validation, with one class.
+    #[serde(default)]
+    pub threshold: Option<f64>,
     /// Changes to the requested configuration.
     pub fallbacks: Vec<Fallback>,
     /// Whether a rung of the run itself led to another recipe: its peak does not belong to one recipe.

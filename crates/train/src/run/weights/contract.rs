@@ -18,6 +18,10 @@ pub struct Contract {
     /// Seed and share of the images for validation, by which a folder without such a part is split.
     seed: u64,
     val_percent: f64,
+    /// The probability above which a pixel is foreground, best in the validation of these weights; `None`
+    /// for several classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// How files become samples; `None` for built-in pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
@@ -27,8 +31,9 @@ impl Contract {
     /// Its key in a file's metadata.
     pub(super) const KEY: &str = "snug";
 
-    /// The contract of a network that is trained under `config` on files read by `reading`.
-    pub fn of(config: &RunConfig, reading: Option<&Reading>) -> Self {
+    /// The contract of a network that is trained under `config` on files read by `reading`, and is best at
+    /// `threshold`.
+    pub fn of(config: &RunConfig, reading: Option<&Reading>, threshold: Option<f64>) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             img_size: [config.img_size.height, config.img_size.width],
@@ -37,6 +42,7 @@ impl Contract {
             use_channels_last: config.use_channels_last,
             seed: config.seed,
             val_percent: config.val_percent,
+            threshold,
             reading: reading.cloned(),
         }
     }
@@ -49,6 +55,10 @@ impl Contract {
             reading.mask.is_sound()
                 && range.is_none_or(|it| it.low.is_finite() && it.high.is_finite())
         });
+        let is_sound = is_sound
+            && contract
+                .threshold
+                .is_none_or(|it| (0.0..=1.0).contains(&it));
         (contract.schema_version == SCHEMA_VERSION && is_sound).then_some(contract)
     }
 

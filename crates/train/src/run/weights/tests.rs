@@ -23,7 +23,7 @@ fn a_contract_travels_with_the_weights() {
         seed: 7,
         ..config::RunConfig::default()
     };
-    let contract = Contract::of(&config, None);
+    let contract = Contract::of(&config, None, Some(0.5));
     let (plain, with) = (
         to_bytes(&model(1), None),
         to_bytes(&model(1), Some(&contract)),

@@ -1,0 +1,180 @@
+//! `train predict`: masks for images, at the size of the images.
+
+mod inputs;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use config::cli::{Evaluate, KeyFlags};
+use data::encode::ColorType;
+
+use super::console;
+use super::evaluate::Loaded;
+use super::flags::DeviceFlag;
+use crate::error::{Error, Result};
+use crate::run::outputs::count;
+use crate::run::outputs::samples::save_png;
+use crate::run::weights::WeightsFile;
+use crate::usage::UsageError;
+use data::{Batch, Sample, decode, masks, resize};
+use engine::predictor::Predictor;
+
+/// The threshold of a network that does not know a better one.
+const HALF: f64 = 0.5;
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
+    /// mean; for others, a `config.toml` next to them counts
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// Images (PNG, JPEG, TIFF, BMP, WebP, GIF), folders with all that is below them, or patterns such as
+    /// `scans/**/*.tif`
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "list")]
+    input: Vec<PathBuf>,
+    /// Files with an input in each line; `-` reads them from stdin
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    list: Vec<PathBuf>,
+    /// Folder for the masks, named `STEM_mask.png`, in the subfolders of their images: 0 and 255, or class
+    /// indices with a palette
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Probability above which a pixel is foreground (one class); without it, the best in the validation of
+    /// the training, or 0.5 for weights that do not know it
+    #[arg(long, value_name = "P")]
+    threshold: Option<f64>,
+    /// Replace existing masks
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
+    /// Keep existing masks, and make those that are missing
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    pub(super) keys: KeyFlags<Evaluate>,
+    #[command(flatten)]
+    device: DeviceFlag,
+}
+
+pub(super) fn run(args: &PredictArgs) -> Result<()> {
+    if let Some(found) = args.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
+        return Err(UsageError::NotAProbability { found }.into());
+    }
+    let (jobs, num_there) = jobs(args)?;
+    let weights = WeightsFile::open(&args.weights)?;
+    let loaded = Loaded::new(&weights, &args.weights, args.keys.clone(), args.device)?;
+    let threshold = threshold(args, &loaded);
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
+    let mut predictor = Predictor::new(loaded.evaluator(), threshold);
+    let (progress, num) = (count("predicting"), jobs.len());
+    let (mut written, mut failed) = (0, Vec::new());
+    let mut outcome = Ok(());
+    for (nth, (image, mask)) in jobs.into_iter().enumerate() {
+        match predict(&loaded, &mut predictor, &image, &mask) {
+            Ok(()) => written += 1,
+            Err(error) if num > 1 && is_of_one_image(&error) => {
+                console::warn(&error.message());
+                failed.push(image);
+            }
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+        progress(nth + 1, num);
+    }
+    if num_there > 0 {
+        console::note(&format!("{num_there} mask(s) were there already"));
+    }
+    if written > 0 || outcome.is_ok() {
+        let out = args.out.display();
+        console::print(&format!("wrote {written} mask(s) to {out}"));
+    }
+    outcome?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::WithoutMask { failed, of: num })
+}
+
+/// Whether other images may succeed where one failed.
+fn is_of_one_image(error: &Error) -> bool {
+    matches!(error, Error::Data(_)) || error.is_out_of_memory()
+}
+
+/// The threshold to use; one that the user did not give is said.
+fn threshold(args: &PredictArgs, loaded: &Loaded) -> f64 {
+    let known = loaded.threshold.filter(|_| loaded.config.classes == 1);
+    match (args.threshold, known) {
+        (Some(given), _) => given,
+        (None, Some(known)) => {
+            console::note(&format!(
+                "threshold: {known}, the best in the validation of the training"
+            ));
+            known
+        }
+        (None, None) => HALF,
+    }
+}
+
+/// Images with the masks to write, refused as a whole before the first is written, and the number of masks
+/// that are there already and stay.
+fn jobs(args: &PredictArgs) -> Result<(Vec<(PathBuf, PathBuf)>, usize)> {
+    let (inputs, left_out) = inputs::find(&args.input, &args.list, &args.out)?;
+    let left_out = left_out.to_string();
+    if !left_out.is_empty() {
+        console::note(&format!("left out: {left_out}"));
+    }
+    let num = inputs.len();
+    let mut jobs = Vec::new();
+    for input in inputs {
+        let mask = args.out.join(&input.mask);
+        if !mask.exists() || args.overwrite {
+            jobs.push((input.image, mask));
+        } else if !args.resume {
+            return Err(UsageError::MaskExists { mask }.into());
+        }
+    }
+    let num_there = num - jobs.len();
+    Ok((jobs, num_there))
+}
+
+fn predict(
+    loaded: &Loaded,
+    predictor: &mut Predictor<'_>,
+    image: &Path,
+    mask: &Path,
+) -> Result<()> {
+    let config = &loaded.config;
+    let rule = loaded.reading.as_ref().map(|reading| reading.image);
+    let decoded = decode::image(image, &rule.unwrap_or_default())?;
+    let original = (decoded.height, decoded.width);
+    let (height, width) = crate::run::run_data::size_of(config);
+    let pixels = resize::image(decoded.pixels, original, (height, width))?;
+    let mut batch = Batch::new(height, width);
+    batch.push(
+        &Sample {
+            image: pixels,
+            mask: vec![0; height * width],
+        },
+        0,
+    );
+    let mut rung = |words: &str| {
+        let image = image.display();
+        console::warn(&format!("`{image}`: out of memory; {words}"));
+    };
+    let mut answer = predictor.predict(&batch, original, &mut rung)?;
+    let (colour, palette) = if config.classes == 1 {
+        for value in &mut answer {
+            *value *= 255;
+        }
+        (ColorType::Grayscale, None)
+    } else {
+        let rule = loaded.reading.as_ref().map(|reading| &reading.mask);
+        let palette = rule.map_or_else(masks::voc_palette, masks::MaskRule::palette);
+        (ColorType::Indexed, Some(palette))
+    };
+    if let Some(folder) = mask.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    }
+    save_png(mask, &answer, original, colour, palette)
+}
