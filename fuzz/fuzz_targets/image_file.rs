@@ -8,11 +8,12 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: fuzz::allow_decoders_to_panic(), |bytes: &[u8]| {
     let path = fuzz::file("a", bytes);
-    let size = decode::size(&path);
+    let size = decode::size(&path).ok();
     match decode::image(&path, &ImageRule::default()) {
         Ok(image) => {
             assert_eq!(image.pixels.len(), image.height * image.width * 3);
-            assert_eq!(size.ok(), Some((image.height, image.width)));
+            // The reader of headers may be the stricter one.
+            assert!(size.is_none_or(|it| it == (image.height, image.width)));
         }
         Err(error) => drop((error.to_string(), error.hint())),
     }

@@ -100,7 +100,7 @@ fn values_are_read_at_their_own_scale() {
       0: 75.00 % of the pixels, in 5 file(s)
       255: 5.00 % of the pixels, in 1 file(s), such as `data/masks/3.png`
       65535: 20.00 % of the pixels, in 4 file(s), such as `data/masks/0.png`
-    hint: if they are one foreground, give it one value; if each is a class, pass `--classes 3`
+    hint: if they are one foreground, give it one value; if each is a class, pass `--classes 3`; or say in a `classes.toml` in this folder which are classes and which to ignore: `[classes]`, `values = [0, 65535]`, `ignore = [255]`
     ");
 }
 
@@ -157,8 +157,40 @@ fn what_is_ignored_counts_neither_in_training_nor_in_scores() {
     let scores: Value = serde_json::from_str(&run.stdout).unwrap();
     let validation = &sandbox.json("run/summary.json")["validation"];
     assert_eq!(scores["iou"], validation["best_iou"]);
-    // A snapshot knows what is ignored.
+    // A snapshot knows what is ignored, and what the user said.
     fit(&["--resume", "run", "--max-steps", "3"]);
+    fit(&["--run-dir", "other", "--ignore", "#ffffff,200"]);
+    fit(&[
+        "--resume",
+        "other",
+        "--max-steps",
+        "3",
+        "--ignore",
+        "#ffffff,200",
+    ]);
+    // Masks of another kind of void, for weights that know none.
+    let sandbox = striped([0, 1, 2]);
+    let flags = [&TWO_STEPS[..], &["--run-dir", "run"]].concat();
+    sandbox.train(&small(&flags)).ok();
+    write(&sandbox, 10, |_| {
+        gray(|x, _| [0, 2, 255][x as usize * 3 / SIDE as usize])
+    });
+    let evaluate: Vec<_> = evaluate.split(' ').collect();
+    let run = sandbox.train(&evaluate);
+    assert_eq!(run.code, Some(2));
+    assert!(
+        run.complaint().contains("leave these out with `--ignore`"),
+        "{}",
+        run.complaint()
+    );
+    let run = sandbox
+        .train(&[&evaluate[..], &["--ignore", "255"]].concat())
+        .ok();
+    assert!(
+        run.stderr.contains("ignored: 31.2 % of the pixels"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -186,6 +218,10 @@ fn a_table_of_classes_settles_what_values_mean() {
     assert!(run.stderr.contains(listed), "{}", run.stderr);
     // Values that it lacks, a line that is wrong, and classes that have changed since.
     for (table, complaint) in [
+        (
+            "batch = 2\n[classes]\nvalues = [0, 255]\n",
+            "has the key `batch` as well",
+        ),
         (
             "[classes]\nvalues = [0, 255]\n",
             "  128: 34.38 % of the pixels, in 10 file(s)",

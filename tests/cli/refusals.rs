@@ -58,7 +58,7 @@ fn a_mask_with_unexpected_values() {
       100: 2.34 % of the pixels, in 1 file(s), such as `data/train/masks/page-00000_mask.png`
       200: 2.34 % of the pixels, in 1 file(s), such as `data/train/masks/page-00000_mask.png`
       255: 17.21 % of the pixels, in 13 file(s), such as `data/test/masks/page-00000_mask.png`
-    hint: if each is a class, pass `--classes 4`
+    hint: if each is a class, pass `--classes 4`; or say in a `classes.toml` in this folder which are classes and which to ignore: `[classes]`, `values = [0, 255]`, `ignore = [100, 200]`
     ");
 }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -36,7 +36,7 @@ const ENTRIES: [(&str, &str); 5] = [
 /// Values of masks with 8 bits, less one for pixels that are ignored.
 const MAX_CLASSES: usize = 255;
 
-/// A value of a mask.
+/// A value of a mask, as `data::masks::Value`: that crate knows no configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MaskValue {
     /// A gray level, or an index of a palette.
@@ -121,39 +121,14 @@ impl From<Names> for Vec<String> {
     }
 }
 
-/// A value of a mask in a file, before it is checked.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum WireValue {
-    Number(i64),
-    Colour(String),
-}
-
-/// One value or a list.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum WireValues {
-    One(WireValue),
-    List(Vec<WireValue>),
-}
-
 impl Value for Vec<MaskValue> {
-    type Wire = WireValues;
+    /// One value or a list.
+    type Wire = toml::Value;
 
-    fn read(wire: WireValues) -> Result<Self, Refused> {
-        let read = |value: WireValue| match value {
-            WireValue::Number(number) => {
-                let value = u32::try_from(number).map(MaskValue::Number);
-                value.map_err(|_range| Refused::new(&number))
-            }
-            WireValue::Colour(text) => text.parse().map_err(|_no: ConfigError| Refused {
-                hint: Some(format!("a value is {ONE_VALUE}")),
-                ..Refused::new(&text)
-            }),
-        };
+    fn read(wire: toml::Value) -> Result<Self, Refused> {
         match wire {
-            WireValues::One(value) => Ok(vec![read(value)?]),
-            WireValues::List(values) => values.into_iter().map(read).collect(),
+            toml::Value::Array(values) => values.iter().map(read_value).collect(),
+            value => Ok(vec![read_value(&value)?]),
         }
     }
 
@@ -171,6 +146,18 @@ impl Value for Vec<MaskValue> {
     fn refused(&self) -> Refused {
         Refused::new(&self.written())
     }
+}
+
+fn read_value(value: &toml::Value) -> Result<MaskValue, Refused> {
+    let read = match value {
+        toml::Value::Integer(number) => u32::try_from(*number).ok().map(MaskValue::Number),
+        toml::Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    read.ok_or_else(|| Refused {
+        hint: Some(format!("a value is {ONE_VALUE}")),
+        ..Refused::new(value)
+    })
 }
 
 impl Value for Vec<String> {

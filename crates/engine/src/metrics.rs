@@ -73,7 +73,7 @@ pub struct Scores {
     pub iou: f64,
     /// Mean Dice, likewise.
     pub dice: f64,
-    /// The best of 101 thresholds; `None` with several classes.
+    /// The best of 101 thresholds; `None` with several classes, and if none finds anything.
     pub best_threshold: Option<Threshold>,
     /// Scores by class.
     pub per_class: Vec<ClassScore>,
@@ -214,11 +214,11 @@ impl Counter {
                 let nearer = b.abs_diff(HALF).cmp(&a.abs_diff(HALF));
                 or_none(a).total_cmp(&or_none(b)).then(nearer)
             });
-            let best_threshold = best.and_then(|k| {
-                Some(Threshold {
-                    threshold: k as f64 / 100.0,
-                    iou: iou(k)?,
-                })
+            // Where nothing is ever right, no threshold is better than another.
+            let best = best.and_then(|k| Some((k, iou(k).filter(|&iou| iou > 0.0)?)));
+            let best_threshold = best.map(|(k, iou)| Threshold {
+                threshold: k as f64 / 100.0,
+                iou,
             });
             let score = self.by_threshold[HALF].score(1);
             return Scores {
@@ -369,8 +369,7 @@ mod tests {
         let scores = counter.scores();
         assert_eq!((scores.iou, scores.per_class[0].iou), (0.0, None));
         // A low threshold answers something, which is wrong.
-        let best = scores.best_threshold.unwrap();
-        assert_eq!((best.threshold, best.iou), (0.0, 0.0));
+        assert_eq!(scores.best_threshold, None);
     }
 
     #[test]

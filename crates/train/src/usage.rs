@@ -134,6 +134,14 @@ pub enum UsageError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A list of classes with another key.
+    #[error("`{path}` lists classes, and has the key `{key}` as well")]
+    NotATableOfClasses {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
     /// Masks from which nothing can be learnt.
     #[error("in `{folder}` every pixel for training is {class}: there is nothing to learn")]
     NothingToLearn {
@@ -252,6 +260,7 @@ impl UsageError {
             Self::NotAPattern { .. } => {
                 "`*` is any text, `**` any folders, `[ab]` one of these letters"
             }
+            Self::NotATableOfClasses { .. } => "settings belong in a file for `--config`",
             Self::NothingToLearn { .. } => {
                 "`train inspect DIR --sheet FILE.png` draws the masks; `--force` trains all the same"
             }

@@ -68,17 +68,24 @@ impl Tally {
         let is_binary = request.num_classes.is_none_or(|num| num <= 1);
         if let Some(path) = &self.lossy {
             let path = path.display();
-            let white = self.smooth_white().filter(|_| is_binary);
-            let rule = white.map(|white| self.one_class(MaskKind::Smooth, Table::Half(white)));
-            return rule.ok_or_else(|| {
-                refused(
+            let is_listed = request.values.is_some() || request.ignore.is_some();
+            let white = self.smooth_white().filter(|_| is_binary && !is_listed);
+            let Some(white) = white else {
+                return Err(refused(
                     format!(
                         "mask `{path}` is not in a lossless format (PNG, TIFF, BMP, GIF or lossless \
-                         WebP), and not all masks are black and white"
+                         WebP), and {}",
+                        if is_listed {
+                            "its values are given"
+                        } else {
+                            "not all masks are black and white"
+                        }
                     ),
                     "save masks as PNG: JPEG and lossy WebP change the values along every edge",
-                )
-            });
+                ));
+            };
+            let rule = self.one_class(MaskKind::Smooth, Table::Half(white));
+            return self.named(rule, request);
         }
         if let Some([first, second]) = &self.palettes {
             let (first, second) = (first.display(), second.display());
@@ -104,6 +111,12 @@ impl Tally {
             let reason = "every pixel of the masks is ignored".to_owned();
             return Err(refused(reason, "ignore fewer values"));
         }
+        let listed = request.values.iter().flatten();
+        let mut listed = listed.map(|&it| self.as_held(it, has_colours));
+        if let Some(both) = listed.find(|it| ignore.contains(it)) {
+            let reason = format!("{both} is listed as a class, and to be ignored as well");
+            return Err(refused(reason, "a value is either of a class or ignored"));
+        }
         let mut rule = if let Some(listed) = &request.values {
             self.listed_values(listed, &values, has_colours, request.num_classes)
         } else if has_colours {
@@ -115,20 +128,7 @@ impl Tally {
             let reason = "the masks have smooth edges, so none of their values can be ignored";
             return Err(refused(reason.to_owned(), "leave out `ignore`"));
         }
-        if let Some(names) = &request.names {
-            if names.len() != rule.num_classes.max(2) {
-                return Err(refused(
-                    format!(
-                        "{} classes have names, and the masks have {} ({})",
-                        names.len(),
-                        rule.num_classes.max(2),
-                        rule.kind
-                    ),
-                    "name the background as well, and every class once",
-                ));
-            }
-            rule.names.clone_from(names);
-        }
+        let rule = self.named(rule, request)?;
         match request.num_classes {
             Some(num) if num.max(1) != rule.num_classes => Err(refused(
                 format!(
@@ -139,6 +139,23 @@ impl Tally {
             )),
             _ => Ok(rule),
         }
+    }
+
+    /// The rule with the names of the request.
+    fn named(&self, rule: MaskRule, request: &Request) -> Result<MaskRule, Undecided> {
+        let Some(names) = request.names.clone() else {
+            return Ok(rule);
+        };
+        let num = rule.num_classes.max(2);
+        if names.len() != num {
+            let (listed, kind) = (names.len(), rule.kind);
+            return Err(Undecided {
+                reason: format!("{listed} classes have names, and the masks have {num} ({kind})"),
+                values: self.listed(&self.values(self.alpha.is_some())),
+                advice: "name the background as well, and every class once".to_owned(),
+            });
+        }
+        Ok(MaskRule { names, ..rule })
     }
 
     fn numbers(
@@ -210,7 +227,7 @@ impl Tally {
             }
         }
         if highest >= MAX_INDEX {
-            return Err(refused(self.advice(numbers.len())));
+            return Err(refused(self.advice(&numbers)));
         }
         Ok(self.of_numbers(kind_of(&numbers), &numbers, numbers.len()))
     }
@@ -231,7 +248,7 @@ impl Tally {
     }
 
     /// A value of a configuration as these masks hold it.
-    fn as_held(&self, value: Value, has_colours: bool) -> Value {
+    pub(super) fn as_held(&self, value: Value, has_colours: bool) -> Value {
         match value {
             Value::Number(gray @ 0..=255) if has_colours => Value::Colour(gray * 0x01_01_01),
             Value::Colour(colour) if !has_colours => self.number_of(colour).unwrap_or(value),
@@ -250,7 +267,7 @@ impl Tally {
         let mut classes = BTreeMap::new();
         let mut numbers = Vec::new();
         for (&value, class) in listed.iter().zip(0..) {
-            match self.as_held(value, has_colours) {
+            let before = match self.as_held(value, has_colours) {
                 Value::Colour(it) if has_colours => classes.insert(it, class),
                 Value::Number(it) if !has_colours => {
                     numbers.push(it);
@@ -259,6 +276,13 @@ impl Tally {
                 // The masks hold no such value.
                 _ => None,
             };
+            if before.is_some() {
+                return Err(Undecided {
+                    reason: format!("{value} is listed as a class twice, in two ways"),
+                    values: self.listed(values),
+                    advice: "list each value once".to_owned(),
+                });
+            }
         }
         let (kind, table) = if has_colours {
             (MaskKind::Colours, Table::Colours(classes))
@@ -297,15 +321,18 @@ impl Tally {
         (numbers.len() == num).then(|| self.of_numbers(MaskKind::Numbers, numbers, num))
     }
 
-    fn advice(&self, num: usize) -> String {
+    fn advice(&self, numbers: &[u32]) -> String {
+        let num = numbers.len();
+        let values: Vec<Value> = numbers.iter().copied().map(Value::Number).collect();
+        let table = table(&values);
         if num >= usize::from(IGNORE) {
             "these look like photographs or probability maps: threshold them first".to_owned()
         } else if self.objects.most <= 1 {
             format!(
-                "if they are one foreground, give it one value; if each is a class, pass `--classes {num}`"
+                "if they are one foreground, give it one value; if each is a class, pass `--classes {num}`; {table}"
             )
         } else {
-            format!("if each is a class, pass `--classes {num}`")
+            format!("if each is a class, pass `--classes {num}`; {table}")
         }
     }
 
@@ -332,10 +359,7 @@ impl Tally {
         };
         let in_order = || colours.iter().copied().zip(0..).collect();
         let asked = request.num_classes;
-        if asked == Some(colours.len()) && colours.len() > 1 {
-            return Ok(rule(colours.len(), Vec::new(), in_order()));
-        }
-        if let [_, _] = colours[..] {
+        if let ([_, _], None | Some(0 | 1)) = (&colours[..], asked) {
             return Ok(rule(1, Vec::new(), in_order()));
         }
         let voc = |&colour: &u32| {
@@ -345,15 +369,24 @@ impl Tally {
         };
         if let Some(classes) = colours.iter().map(voc).collect::<Option<BTreeMap<_, _>>>() {
             let highest = classes.values().filter(|&&class| class != IGNORE).max();
-            let num = highest
-                .map_or(2, |&it| usize::from(it) + 1)
-                .max(asked.unwrap_or(2));
-            return Ok(rule(num, known::voc_names(num), classes));
+            let num = highest.map_or(2, |&it| usize::from(it) + 1);
+            // Fewer classes than VOC's are its colours in their order.
+            if asked.is_none_or(|asked| asked >= num) {
+                let num = asked.unwrap_or(num);
+                return Ok(rule(num, known::voc_names(num), classes));
+            }
+        }
+        if asked == Some(colours.len()) {
+            return Ok(rule(colours.len(), Vec::new(), in_order()));
         }
         Err(Undecided {
             reason: format!("the masks hold {} different colours", colours.len()),
             values: self.listed(values),
-            advice: format!("if each is a class, pass `--classes {}`", colours.len()),
+            advice: format!(
+                "if each is a class, pass `--classes {}`; {}",
+                colours.len(),
+                table(&values.keys().copied().collect::<Vec<_>>())
+            ),
         })
     }
 
@@ -375,6 +408,28 @@ impl Tally {
             ..self.one_class(kind, Table::Numbers(classes))
         }
     }
+}
+
+/// How to settle what `values`, at least three, mean, with the lines of a table as an example.
+fn table(values: &[Value]) -> String {
+    /// More would make a long line.
+    const MAX_SHOWN: usize = 6;
+    let written = |value: &Value| match value {
+        Value::Number(number) => number.to_string(),
+        Value::Colour(_) => format!("\"{value}\""),
+    };
+    let list = |values: &[Value]| values.iter().map(written).collect::<Vec<_>>().join(", ");
+    let lines = match values {
+        [first, rest @ .., last] if values.len() <= MAX_SHOWN => format!(
+            "`values = [{}]`, `ignore = [{}]`",
+            list(&[*first, *last]),
+            list(rest)
+        ),
+        _ => format!("`values = [{}, ...]`", list(&values[..values.len().min(2)])),
+    };
+    format!(
+        "or say in a `classes.toml` in this folder which are classes and which to ignore: `[classes]`, {lines}"
+    )
 }
 
 /// What classes by these numbers, at least two, are called.

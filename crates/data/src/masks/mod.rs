@@ -142,6 +142,21 @@ impl MaskRule {
         }
     }
 
+    /// The rule that ignores these values of a configuration as well, in masks counted by `tally`; `None` if
+    /// values of smooth edges should be ignored, which have no class of their own.
+    #[must_use]
+    pub fn ignoring(mut self, ignored: &[Value], tally: &Tally) -> Option<Self> {
+        if ignored.is_empty() {
+            return Some(self);
+        }
+        let mut values = tally.values(self.alpha);
+        let has_colours = values.keys().any(|it| matches!(it, Value::Colour(_)));
+        let ignored = ignored.iter().map(|&it| tally.as_held(it, has_colours));
+        let ignored: Vec<Value> = ignored.collect();
+        values.retain(|value, _| !ignored.contains(value));
+        self.ignore(&ignored, &values).then_some(self)
+    }
+
     /// Ignores these values from now on; `values` are the others that masks hold. Returns whether that
     /// can be: values of smooth edges have no class of their own.
     fn ignore(&mut self, ignored: &[Value], values: &BTreeMap<Value, Count>) -> bool {
@@ -192,7 +207,8 @@ impl MaskRule {
         Undecided {
             reason: "the masks have other values than those of training".to_owned(),
             values: tally.listed(&values),
-            advice: "score on masks whose classes have the values that they had in training"
+            advice: "score on masks whose classes have the values that they had in training, or leave these out with \
+                     `--ignore`"
                 .to_owned(),
         }
     }

@@ -99,7 +99,9 @@ fn all_files_decide_together() {
     );
     assert_eq!(
         refused.advice,
-        "if they are one foreground, give it one value; if each is a class, pass `--classes 3`"
+        "if they are one foreground, give it one value; if each is a class, pass `--classes 3`; or say \
+         in a `classes.toml` in this folder which are classes and which to ignore: `[classes]`, \
+         `values = [0, 65535]`, `ignore = [255]`"
     );
     // A mask that lacks some classes has the numbers of the others.
     let rule = decided(&[
@@ -214,6 +216,11 @@ fn values_can_be_named_and_ignored() {
     assert_eq!((rule.kind, rule.num_classes), (MaskKind::Instances, 1));
     assert_eq!(rule.shares(&cells).ignored, 9);
     assert!(decide(&tally(&[disc(255)]), None, number(&[128])).is_err());
+    let jpeg = Labels {
+        lossy: true,
+        ..stripes(&[0, 255])
+    };
+    assert!(decide(&tally(&[jpeg]), None, number(&[255])).is_err());
     let all = decide(&tally(&[stripes(&[255])]), None, number(&[255])).unwrap_err();
     assert_eq!(all.reason, "every pixel of the masks is ignored");
 }
@@ -236,6 +243,16 @@ fn colours_name_what_palettes_and_grays_show() {
     let rule = tally(std::slice::from_ref(&gray));
     let rule = rule.decide(&request(&[white, black], &[red])).unwrap();
     assert_eq!(rule.classes(&gray).unwrap()[0], 1);
+    // Two ways to write one value.
+    let white_number = Value::Number(255);
+    let gray = tally(&[gray]);
+    for (values, ignore) in [
+        (&[black, white, white_number][..], &[][..]),
+        (&[black, white_number], &[white]),
+    ] {
+        let refused = gray.decide(&request(values, ignore)).unwrap_err();
+        assert!(refused.reason.contains("is listed as a class"), "{refused}");
+    }
     // Gray levels name colours as well.
     let colours = labels(LabelKind::Colour, 255, |_, x| {
         [0, 0x00FF_0000][x as usize % 2]
@@ -434,11 +451,28 @@ fn colours_are_vocs_two_or_given() {
     let voc = decided(&[colours(&[0, 0x0080_0000, 0x00C0_8080, 0x00E0_E0C0])]);
     assert_eq!((voc.num_classes, voc.names[15].as_str()), (16, "person"));
     assert_eq!(voc.classes(&colours(&[0x00E0_E0C0])).unwrap()[0], IGNORE);
+    // The void counts for nothing, however often it is named, and a run resumes with its number.
+    let values = [0, 0x0080_0000, 0x00C0_8080, 0x00E0_E0C0];
+    for values in [&values[..], &[0, 0x00C0_8080, 0x00E0_E0C0]] {
+        let first = decided(&[colours(values)]);
+        let again = tally(&[colours(values)]).decide(&Request {
+            num_classes: Some(first.num_classes),
+            ignore: Some(first.ignored()),
+            ..Request::default()
+        });
+        assert_eq!(again.as_ref(), Ok(&first));
+    }
     let own = colours(&[0x0010_2030, 0x0040_5060, 0x0070_8090]);
     let refused = tally(std::slice::from_ref(&own))
         .decide(&Request::default())
         .unwrap_err();
-    assert_eq!(refused.advice, "if each is a class, pass `--classes 3`");
+    let lines = "`values = [\"#102030\", \"#708090\"]`, `ignore = [\"#405060\"]`";
+    assert!(
+        refused
+            .advice
+            .starts_with("if each is a class, pass `--classes 3`; or")
+    );
+    assert!(refused.advice.ends_with(lines), "{}", refused.advice);
     let rule = asked(std::slice::from_ref(&own), 3).unwrap();
     assert!((share(&rule, &own, 2) - 10.0 / 32.0).abs() < 0.02);
     // Black and white are colours where others are.

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{MaskValue, Overrides, RunConfig};
+use config::keys::KEYS;
+use config::{MaskValue, Overrides, Resolved, RunConfig};
 use data::alignment::Alignment;
 use data::decode::Range;
 use data::folder::Dataset;
-use data::masks::{Request, Shares, Value};
+use data::masks::{Request, Shares, Undecided, Value};
 use data::{DataError, FolderSource, PartSurvey, Reading, Survey};
 use serde::Serialize;
 
 use super::outputs::sheet;
 use super::run_data;
 use crate::error::Result;
+use crate::usage::UsageError;
 
 /// A file in a folder of images and masks that lists its classes, in the table of a configuration.
 const CLASSES: &str = "classes.toml";
@@ -57,18 +59,8 @@ impl Understood {
         let dataset = run_data::scan(folder, config)?;
         let survey = Survey::of(&dataset, config.workers as usize, progress)?;
         let (request, listed_in) = request(folder, config, num_classes)?;
-        let masks = &survey.all.masks;
-        let reading = match trained {
-            Some(trained) if trained.mask.knows(masks) => Ok(trained.clone()),
-            // The classes of other values would be a guess.
-            Some(trained) if trained.mask.num_classes > 1 => Err(trained.mask.unknown(masks)),
-            Some(trained) => survey.reading(&request).map(|found| Reading {
-                image: trained.image,
-                ..found
-            }),
-            None => survey.reading(&request),
-        };
-        let reading = reading.map_err(|undecided| DataError::Undecided {
+        let reading = decide(&survey, request, trained);
+        let (reading, is_asked) = reading.map_err(|undecided| DataError::Undecided {
             path: folder.to_owned(),
             undecided: undecided.into(),
         })?;
@@ -76,7 +68,7 @@ impl Understood {
             dataset,
             survey,
             reading,
-            listed_in,
+            listed_in: listed_in.filter(|_| is_asked),
             alignment: Alignment::default(),
         })
     }
@@ -130,7 +122,7 @@ impl Understood {
         lines
     }
 
-    /// The class of all pixels for training, if there is only one.
+    /// What all pixels for training are, if nothing can be learnt from them.
     pub(crate) fn only_class(&self) -> Option<String> {
         let shares = self.shares(&self.survey.train);
         let mut learnt = shares
@@ -140,6 +132,7 @@ impl Understood {
             .filter(|(_, pixels)| **pixels > 0);
         match (learnt.next(), learnt.next()) {
             (Some((class, _)), None) => Some(self.reading.mask.name_of(class)),
+            (None, _) if shares.ignored > 0 => Some("ignored".to_owned()),
             _ => None,
         }
     }
@@ -163,6 +156,12 @@ impl Understood {
                 "masks: no image for training shows {}",
                 missing.join(", ")
             ));
+        }
+        let val = self.shares(&self.survey.val);
+        if self.survey.val.samples > 0 && only.is_none() && val.foreground() == 0.0 {
+            lines.push(
+                "masks: no image for validation shows foreground, so every score is 0".to_owned(),
+            );
         }
         match self.survey.leaked {
             0 => {}
@@ -270,6 +269,33 @@ impl Understood {
     }
 }
 
+/// How to read the files of `survey`, and whether by `request` rather than as a network was `trained`.
+fn decide(
+    survey: &Survey,
+    request: Request,
+    trained: Option<&Reading>,
+) -> Result<(Reading, bool), Undecided> {
+    let Some(trained) = trained else {
+        return Ok((survey.reading(&request)?, true));
+    };
+    let (image, masks) = (trained.image, &survey.all.masks);
+    if request.values.is_none() {
+        let ignore = request.ignore.as_deref().unwrap_or_default();
+        let rule = trained.mask.clone().ignoring(ignore, masks);
+        if let Some(mask) = rule.filter(|rule| rule.knows(masks)) {
+            return Ok((Reading { image, mask }, false));
+        }
+        // The classes of other values would be a guess.
+        if trained.mask.num_classes > 1 {
+            return Err(trained.mask.unknown(masks));
+        }
+    }
+    let ignored = Some(trained.mask.ignored()).filter(|it| !it.is_empty());
+    let ignore = request.ignore.clone().or(ignored);
+    let found = survey.reading(&Request { ignore, ..request })?;
+    Ok((Reading { image, ..found }, true))
+}
+
 /// What is known of the masks of `folder` before they are read: by the configuration, or else by a
 /// `classes.toml` in it, which is returned as well.
 fn request(
@@ -287,7 +313,19 @@ fn request(
     if request.values.is_some() || !path.is_file() {
         return Ok((request, None));
     }
-    let listed = config::resolve(None, Some(&path), Overrides::default())?.config;
+    let Resolved {
+        config: listed,
+        origins,
+    } = config::resolve(None, Some(&path), Overrides::default())?;
+    let is_list = |key: &str| ["class_names", "class_values", "ignore"].contains(&key);
+    let has_list = listed.class_names.is_some() || listed.class_values.is_some();
+    let mut others = KEYS.iter().filter(|key| origins.given_by_user(key.name));
+    let belongs = |key: &str| is_list(key) || key == "classes" && has_list;
+    let other = others.find(|key| !belongs(key.name));
+    if let Some(other) = other {
+        let key = other.name;
+        return Err(UsageError::NotATableOfClasses { path, key }.into());
+    }
     request.names = request.names.or(listed.class_names);
     request.values = listed.class_values.as_deref().map(read_values);
     request.ignore = request.ignore.or(listed.ignore.as_deref().map(read_values));

@@ -98,6 +98,8 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
+    // What the masks add is not what the user asked for.
+    let requested = config.to_toml();
     let goes_on = matches!(start, Start::Exact(_));
     let is_given = resolved.origins.given_by_user("classes") || goes_on;
     let is_forced = args.plan.force || goes_on;
@@ -110,7 +112,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
     let (is_resumed, asked) = match &start {
         Start::Exact(exact) => (true, exact.state().asked.clone()),
-        _ => (false, config.to_toml()),
+        _ => (false, requested),
     };
     let guard = args.guard.guard();
     let precision = config.precision_on(arithmetic);

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use data::decode::ENDINGS;
-use walkdir::{DirEntry, WalkDir};
+use walkdir::WalkDir;
 
 use crate::error::{Error, Result};
 use crate::usage::UsageError;
@@ -57,7 +57,7 @@ impl fmt::Display for LeftOut {
 
 /// Finds the images of `inputs` and of the lists in `lists`. A mask's folder below `out` is that of its
 /// image below the folder or the pattern, or below what all single files have in common. Nothing in
-/// `out` is an image.
+/// `out` is an image, unless a file there is named by itself.
 ///
 /// # Errors
 /// If a path does not exist, or there is no image at all.
@@ -70,28 +70,20 @@ pub(super) fn find(
         out: out.canonicalize().ok(),
         ..Search::default()
     };
-    let mut single = Vec::new();
-    for input in inputs {
-        search.add(input, &mut single)?;
-    }
-    search.add_files(&single);
+    search.add_all(inputs)?;
     for list in lists {
-        let mut single = Vec::new();
-        for path in read_list(list)? {
-            search.add(&path, &mut single)?;
-        }
-        search.add_files(&single);
+        search.add_all(&read_list(list)?)?;
     }
     if search.found.is_empty() {
-        let places = inputs
-            .iter()
-            .chain(lists)
-            .map(|it| format!("`{}`", it.display()));
-        let places: Vec<String> = places.collect();
-        let places = places.join(", ");
-        return Err(UsageError::NoImages { places }.into());
+        return Err(no_images(inputs.iter().chain(lists)));
     }
     search.found()
+}
+
+fn no_images<'a>(places: impl Iterator<Item = &'a PathBuf>) -> Error {
+    let places: Vec<String> = places.map(|it| format!("`{}`", it.display())).collect();
+    let places = places.join(", ");
+    UsageError::NoImages { places }.into()
 }
 
 /// The paths of a list, one in each line. Empty lines and those that begin with `#` do not count. A path
@@ -107,10 +99,11 @@ fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     let beside = list.parent().unwrap_or(Path::new(""));
+    let is_there = |path: &Path| path.exists() || pattern(path).is_some_and(|it| it.base.exists());
     let path = |line: &[u8]| {
         let path = path_of(line);
         let other = beside.join(&path);
-        if !path.exists() && other.exists() {
+        if !is_there(&path) && is_there(&other) {
             other
         } else {
             path
@@ -131,119 +124,124 @@ fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// An image that was found.
+#[derive(Debug)]
+struct Found {
+    image: PathBuf,
+    /// The file, whatever way leads to it.
+    file: PathBuf,
+    /// The folder of its mask below that of all masks.
+    below: PathBuf,
+}
+
 #[derive(Debug, Default)]
 struct Search {
-    /// Images with the folder of their masks, in order.
-    found: Vec<(PathBuf, PathBuf)>,
+    /// In order.
+    found: Vec<Found>,
     left_out: LeftOut,
     /// The folder of masks, if it exists.
     out: Option<PathBuf>,
 }
 
 impl Search {
-    /// Adds what `input` names; a file goes to `single`.
-    fn add(&mut self, input: &Path, single: &mut Vec<PathBuf>) -> Result<()> {
-        if input.is_file() {
-            single.push(input.to_owned());
-        } else if input.is_dir() {
-            self.add_folder(input, input);
-        } else if let Some((base, pattern)) = pattern(input) {
-            let wrong = |error: glob::PatternError| UsageError::NotAPattern {
-                pattern: pattern.to_owned(),
-                problem: error.msg.to_owned(),
-            };
-            let matches: Vec<_> = glob::glob(pattern).map_err(wrong)?.collect();
-            self.left_out.unreadable += matches.iter().filter(|it| it.is_err()).count();
-            let paths = matches.into_iter().flatten();
-            let (folders, files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
-            // `**` matches the folders of files as well.
-            if files.is_empty() {
-                for folder in &folders {
-                    self.add_folder(folder, &base);
-                }
+    /// Adds what `inputs` name.
+    fn add_all(&mut self, inputs: &[PathBuf]) -> Result<()> {
+        let mut single = Vec::new();
+        for input in inputs {
+            if input.is_file() {
+                single.push(input.clone());
+            } else if input.is_dir() {
+                self.add_folder(input, input);
+            } else if let Some(pattern) = pattern(input) {
+                self.add_pattern(input, &pattern)?;
+            } else {
+                return Err(Error::io("read", input, ErrorKind::NotFound.into()));
             }
-            for file in files {
-                self.add_file(file, &base);
-            }
-        } else {
-            return Err(Error::io("read", input, ErrorKind::NotFound.into()));
+        }
+        let files: Vec<PathBuf> = single.iter().map(|image| real(image)).collect();
+        let base = common_folder(&files);
+        for (image, file) in single.into_iter().zip(files) {
+            let below = folder_below(&file, &base);
+            self.found.push(Found { image, file, below });
         }
         Ok(())
     }
 
-    /// Adds files that were named one by one.
-    fn add_files(&mut self, files: &[PathBuf]) {
-        let base = common_folder(files);
-        for file in files {
-            self.push(file.clone(), &base);
+    fn add_pattern(&mut self, input: &PathBuf, pattern: &Pattern) -> Result<()> {
+        let wrong = |error: glob::PatternError| UsageError::NotAPattern {
+            pattern: pattern.text.clone(),
+            problem: error.msg.to_owned(),
+        };
+        let matches = glob::glob(&pattern.text).map_err(wrong)?;
+        let mut num = 0;
+        for path in matches {
+            num += 1;
+            match path {
+                Err(_) => self.left_out.unreadable += 1,
+                // `**` matches the folders of files as well.
+                Ok(path) if path.is_dir() && pattern.text.contains("**") => {}
+                Ok(path) if path.is_dir() => self.add_folder(&path, &pattern.base),
+                Ok(path) => self.add_file(path, &pattern.base),
+            }
         }
+        if num == 0 {
+            return Err(no_images(std::iter::once(input)));
+        }
+        Ok(())
     }
 
     /// Adds the images of a folder and of those below it.
     fn add_folder(&mut self, folder: &Path, base: &Path) {
-        let is_out = |entry: &DirEntry, out: &Option<PathBuf>| {
-            entry.depth() > 0
-                && entry.file_type().is_dir()
-                && out.is_some()
-                && entry.path().canonicalize().ok() == *out
-        };
         let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
-        let out = self.out.clone();
         let mut entries = walk.into_iter();
         while let Some(entry) = entries.next() {
             let Ok(entry) = entry else {
                 self.left_out.unreadable += 1;
                 continue;
             };
-            let is_dir = entry.file_type().is_dir();
-            let is_hidden = entry.depth() > 0 && is_hidden(entry.file_name());
-            if is_hidden || is_out(&entry, &out) {
-                self.left_out.hidden += usize::from(is_hidden);
-                if is_dir {
-                    entries.skip_current_dir();
-                }
-            } else if !is_dir {
+            if !entry.file_type().is_dir() {
                 self.add_file(entry.into_path(), base);
+            } else if entry.depth() > 0 && is_hidden(entry.file_name()) {
+                self.left_out.hidden += 1;
+                entries.skip_current_dir();
+            } else if entry.depth() > 0 && self.out == entry.path().canonicalize().ok() {
+                entries.skip_current_dir();
             }
         }
     }
 
-    fn add_file(&mut self, file: PathBuf, base: &Path) {
-        if file.file_name().is_some_and(is_hidden) {
+    fn add_file(&mut self, image: PathBuf, base: &Path) {
+        let (file, below) = (real(&image), folder_below(&image, base));
+        let is_own = self.out.as_ref().is_some_and(|out| {
+            let is_inside = base.canonicalize().is_ok_and(|base| base != *out);
+            is_inside && file.starts_with(out)
+        });
+        let mut names = below.iter().chain(image.file_name());
+        if is_own {
+            // A mask of an earlier call.
+        } else if names.any(is_hidden) {
             self.left_out.hidden += 1;
-        } else if is_image(&file) {
-            self.push(file, base);
+        } else if is_image(&image) {
+            self.found.push(Found { image, file, below });
         } else {
             self.left_out.others += 1;
-            self.left_out.example.get_or_insert(file);
+            self.left_out.example.get_or_insert(image);
         }
-    }
-
-    fn push(&mut self, image: PathBuf, base: &Path) {
-        let folder = image.parent().unwrap_or(Path::new(""));
-        let below = folder
-            .strip_prefix(base)
-            .unwrap_or(Path::new(""))
-            .to_owned();
-        self.found.push((image, below));
     }
 
     /// The images, each once, without those that are the masks of others.
     fn found(mut self) -> Result<(Vec<Input>, LeftOut)> {
-        let masks: HashSet<PathBuf> = self
-            .found
-            .iter()
-            .map(|(image, _)| image.with_file_name(mask_name(image)))
-            .collect();
+        let mask_of = |found: &Found| found.file.with_file_name(mask_name(&found.image));
+        let masks: HashSet<PathBuf> = self.found.iter().map(mask_of).collect();
         let mut seen = HashSet::new();
         let mut by_mask: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         let mut inputs = Vec::new();
-        for (image, below) in self.found {
-            if masks.contains(&image) {
-                self.left_out.masks += 1;
+        for Found { image, file, below } in self.found {
+            if !seen.insert(file.clone()) {
                 continue;
             }
-            if !seen.insert(image.clone()) {
+            if masks.contains(&file) {
+                self.left_out.masks += 1;
                 continue;
             }
             let mask = below.join(mask_name(&image));
@@ -260,6 +258,25 @@ impl Search {
         }
         Ok((inputs, self.left_out))
     }
+}
+
+/// The file with its folder as the system knows it. A link to a file keeps its own name.
+fn real(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, file.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => file.to_owned(),
+    }
+}
+
+/// The folder of `file` below `base`: never anywhere else.
+fn folder_below(file: &Path, base: &Path) -> PathBuf {
+    let below = file.parent().and_then(|it| it.strip_prefix(base).ok());
+    let parts = below.into_iter().flat_map(Path::components);
+    parts
+        .filter(|it| matches!(it, Component::Normal(_)))
+        .collect()
 }
 
 fn mask_name(image: &Path) -> OsString {
@@ -279,13 +296,25 @@ fn is_image(file: &Path) -> bool {
     ending.is_some_and(|it| ENDINGS.contains(&it.as_str()))
 }
 
-/// A path with `*`, `?` or `[` as a pattern, and the folders before these.
-fn pattern(path: &Path) -> Option<(PathBuf, &str)> {
-    let text = path.to_str()?;
-    let is_plain =
-        |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-    let base: PathBuf = path.components().take_while(is_plain).collect();
-    (base != path).then_some((base, text))
+/// A path with `*`, `?` or `[`.
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    /// The folders before the first of these.
+    base: PathBuf,
+}
+
+fn pattern(path: &Path) -> Option<Pattern> {
+    // Matches come without a leading `.`.
+    let parts = || path.components().filter(|it| *it != Component::CurDir);
+    let is_plain = |part: &Component<'_>| {
+        let part = part.as_os_str().to_string_lossy();
+        !part.contains(['*', '?', '['])
+    };
+    let all: PathBuf = parts().collect();
+    let base: PathBuf = parts().take_while(is_plain).collect();
+    let text = all.to_str().filter(|_| base != all)?.to_owned();
+    Some(Pattern { text, base })
 }
 
 /// The folder that all `files` are below.
@@ -389,6 +418,60 @@ mod tests {
         assert_eq!(
             found(&dir, &["y[1].png"], "out").0,
             ["y[1].png -> y[1]_mask.png"]
+        );
+    }
+
+    /// Nothing is written outside the folder of masks, whatever the paths are like.
+    #[test]
+    fn absolute_paths_and_ways_round_stay_below_the_folder_of_masks() {
+        let dir = tree(&["x/a.png", "x/y/b.png"]);
+        let here = std::env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let round = |path: &Path| up.join(path.strip_prefix("/").unwrap());
+        let (a, b) = (
+            dir.path().join("x/a.png"),
+            dir.path().join("x/y/../y/b.png"),
+        );
+        for inputs in [
+            vec![a.clone(), round(&b)],
+            vec![round(&a), a.clone(), b.clone()],
+        ] {
+            let (found, _) = find(&inputs, &[], Path::new("out")).unwrap();
+            let masks: Vec<_> = found.iter().map(|it| it.mask.to_str().unwrap()).collect();
+            assert_eq!(masks, ["a_mask.png", "y/b_mask.png"], "{inputs:?}");
+        }
+        assert_eq!(
+            folder_below(Path::new("/data/a.png"), Path::new("")),
+            Path::new("data")
+        );
+    }
+
+    #[test]
+    fn patterns_leave_out_what_folders_leave_out() {
+        let dir = tree(&[
+            "in/a.png",
+            "in/.git/x.png",
+            "in/out/a_mask.png",
+            "in/b/c.png",
+        ]);
+        let (lines, left_out) = found(&dir, &["in/**/*.png"], "in/out");
+        assert_eq!(
+            lines,
+            ["in/a.png -> a_mask.png", "in/b/c.png -> b/c_mask.png"]
+        );
+        assert_eq!(left_out, "1 hidden");
+        // Folders among files.
+        let (lines, _) = found(&dir, &["in/*"], "in/out");
+        assert_eq!(
+            lines,
+            ["in/a.png -> a_mask.png", "in/b/c.png -> b/c_mask.png"]
+        );
+        let nothing = [dir.path().join("in/a.png"), dir.path().join("in/*.tif")];
+        let refused = find(&nothing, &[], Path::new("out")).unwrap_err();
+        assert!(refused.to_string().ends_with("in/*.tif`"), "{refused}");
+        assert_eq!(
+            pattern(Path::new("./x/**/*.png")).unwrap().base,
+            Path::new("x")
         );
     }
 

@@ -66,12 +66,13 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     let mut predictor = Predictor::new(loaded.evaluator(), threshold);
     let (progress, num) = (count("predicting"), jobs.len());
+    let of = num + num_there;
     let (mut written, mut failed) = (0, Vec::new());
     let mut outcome = Ok(());
     for (nth, (image, mask)) in jobs.into_iter().enumerate() {
         match predict(&loaded, &mut predictor, &image, &mask) {
             Ok(()) => written += 1,
-            Err(error) if num > 1 && is_of_one_image(&error) => {
+            Err(error) if of > 1 && is_of_one_image(&error) => {
                 console::warn(&error.message());
                 failed.push(image);
             }
@@ -93,7 +94,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::WithoutMask { failed, of: num })
+    Err(Error::WithoutMask { failed, of })
 }
 
 /// Whether other images may succeed where one failed.
