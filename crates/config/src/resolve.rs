@@ -187,7 +187,7 @@ fn forget_what_goes_with_others(layer: &Overrides, config: &mut RunConfig, origi
     }
 }
 
-/// Takes the number of classes from a list of them, if nobody gives the number.
+/// Sets `classes` from the listed names or values, unless the user sets it.
 fn count_classes(config: &mut RunConfig, origins: &mut Origins) {
     for (key, listed) in config.listed_classes() {
         if !origins.given_by_user("classes") {

@@ -207,7 +207,7 @@ pub fn one_value(value: f64, device: Device) -> Result<Tensor> {
     one_value_of(Kind::Float, value, device)
 }
 
-/// The same of another dtype.
+/// Like [`one_value`], with the dtype `kind`.
 ///
 /// # Errors
 /// If memory runs out.

@@ -126,7 +126,7 @@ pub enum UsageError {
         /// Where they were looked for.
         places: String,
     },
-    /// A pattern of paths that is none.
+    /// A path pattern with a syntax error.
     #[error("`{pattern}` is neither a path nor a pattern: {problem}")]
     NotAPattern {
         /// The text.

@@ -193,7 +193,7 @@ fn values_can_be_named_and_ignored() {
             ..Request::default()
         })
     };
-    // The same with and without their values.
+    // Listing the remaining values changes nothing.
     for values in [None, number(&[0, 255])] {
         let rule = decide(&trimap, values, number(&[128])).unwrap();
         assert_eq!(

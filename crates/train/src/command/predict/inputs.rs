@@ -86,8 +86,8 @@ fn no_images<'a>(places: impl Iterator<Item = &'a PathBuf>) -> Error {
     UsageError::NoImages { places }.into()
 }
 
-/// The paths of a list, one in each line. Empty lines and those that begin with `#` do not count. A path
-/// that is not there is one beside the list.
+/// The paths in a list, one per line. Empty lines and lines that begin with `#` are skipped. A path that
+/// does not exist is looked up relative to the list's folder.
 fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let mut text = Vec::new();
     let read = if list == Path::new("-") {
