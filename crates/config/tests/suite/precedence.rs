@@ -118,7 +118,7 @@ prop_compose! {
         checkpoint in option::of(select(CheckpointPolicy::ALL)),
         (width, classes, accumulation, workers) in (
             option::of(1..=1024_u32),
-            option::of(1..=256_u32),
+            option::of(1..=255_u32),
             option::of(1..=65_536_u32),
             option::of(0..=1024_u32),
         ),
