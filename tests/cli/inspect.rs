@@ -342,3 +342,91 @@ fn masks_say_how_many_classes_there_are_and_weights_remember() {
         run.stderr
     );
 }
+
+#[test]
+fn weights_know_the_channels_of_their_images() {
+    for channels in ["1", "4"] {
+        let sandbox = Sandbox::empty();
+        write(&sandbox, 8, |_| gray(|x, _| u8::from(x < 12) * 255));
+        for nth in 0..8 {
+            let path = sandbox.path(&format!("data/images/{nth}.png"));
+            let shade = move |x: u32, y: u32| u8::try_from((x * 7 + y * 5 + nth) % 256).unwrap();
+            // What tells is in the alpha alone.
+            let pixel = |x, y| Rgba([shade(x, y), 9, 9, if x < 12 { 250 } else { 5 }]);
+            let image = if channels == "1" {
+                gray(shade)
+            } else {
+                RgbaImage::from_fn(SIDE, SIDE, pixel).into()
+            };
+            save(&path, &image);
+        }
+        let asked = ["--data", "data", "--in-channels", channels];
+        let steps = ["--max-steps", "2", "--run-dir", "run"];
+        let run = sandbox.train(&small(&[&asked[..], &steps].concat())).ok();
+        let noun = if channels == "1" {
+            "channel"
+        } else {
+            "channels"
+        };
+        let note = format!("images: {channels} {noun}\n");
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+        let config = String::from_utf8(sandbox.read("run/config.toml")).unwrap();
+        assert!(
+            config.contains(&format!("in_channels = {channels}\n")),
+            "{config}"
+        );
+        // They need no flag any more, and are resumed as they were.
+        let weights = ["--weights", "run/best.safetensors", "--device", "cpu"];
+        let evaluate = ["evaluate", "--data", "data", "--json"];
+        let scores = sandbox
+            .train(&[&evaluate[..], &weights].concat())
+            .ok()
+            .stdout;
+        let scores: Value = serde_json::from_str(&scores).unwrap();
+        let best = &sandbox.json("run/summary.json")["validation"]["best_iou"];
+        assert_eq!(&scores["iou"], best);
+        let predict = ["predict", "--out", "out", "--input"];
+        let predict = [&predict[..], &["data/images/0.png"], &weights].concat();
+        assert_eq!(
+            sandbox.train(&predict).ok().stdout,
+            "wrote 1 mask(s) to out\n"
+        );
+        let more = [
+            "fit",
+            "--resume",
+            "run",
+            "--max-steps",
+            "3",
+            "--device",
+            "cpu",
+        ];
+        sandbox.train(&more).ok();
+        // An image of other channels is refused by name.
+        save(
+            &sandbox.path("other.png"),
+            &RgbImage::new(SIDE, SIDE).into(),
+        );
+        let predict = ["predict", "--out", "out", "--input", "other.png"];
+        let run = sandbox.train(&[&predict[..], &weights].concat());
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        let complaint = format!("has three channels (RGB), and {channels} are expected");
+        assert!(run.complaint().contains(&complaint), "{}", run.stderr);
+        save(
+            &sandbox.path("data/images/7.png"),
+            &RgbImage::new(SIDE, SIDE).into(),
+        );
+        let fit = small(&asked);
+        for command in [&fit, &[&evaluate[..], &weights].concat()] {
+            let run = sandbox.train(command);
+            assert_eq!(run.code, Some(2), "{}", run.stderr);
+            let complaint = "7.png` has 3, not ";
+            assert!(run.complaint().contains(complaint), "{}", run.stderr);
+        }
+    }
+    let run = Sandbox::empty().train(&small(&["--in-channels", "5"]));
+    assert_eq!(run.code, Some(2));
+    insta::assert_snapshot!(run.complaint(), @r"
+    error: the built-in pages have 3 channels, not 5
+    hint: name your own data with `--data DIR`
+    ");
+}

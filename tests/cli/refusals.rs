@@ -252,8 +252,8 @@ fn weights_that_do_not_fit() {
     sandbox.write("text.safetensors", "not weights at all");
     let refused = |file: &str| refused_fit(&sandbox, &["--resume", file]);
     insta::assert_snapshot!(refused("narrow.safetensors"), @r"
-    error: `narrow.safetensors`: holds a network of width 2 with 1 class(es), the run has width 4 with 1
-    hint: pass `--width 2 --classes 1`
+    error: `narrow.safetensors`: holds a network of width 2 with 3 channel(s) and 1 class(es), the run has width 4 with 3 and 1
+    hint: pass `--width 2 --in-channels 3 --classes 1`
     ");
     for file in ["cut.safetensors", "text.safetensors"] {
         let complaint = refused(file);

@@ -237,7 +237,7 @@ fn an_image_is_predicted_in_less_memory() {
     let config = config();
     let trainer = trainer(&config, Precision::Fp32);
     let side = super::SIDE as usize;
-    let mut batch = Batch::new(side, side);
+    let mut batch = Batch::new(3, side, side);
     let whole = &batches(&config)[0];
     batch.images = whole.images[..3 * side * side].to_vec();
     batch.masks = whole.masks[..side * side].to_vec();

@@ -49,6 +49,7 @@ fn recipe(target: &Target, config: &RunConfig, prediction: &Forecast) -> Value {
         "preset": config.preset,
         "img_size": config.img_size,
         "width": config.width,
+        "in_channels": config.in_channels,
         "classes": config.classes,
         "batch": config.batch,
         "accumulation": config.accumulation,

@@ -22,6 +22,7 @@ pub fn line(config: &RunConfig) -> String {
     let on = |on: bool| if on { "on" } else { "off" };
     put("img-size", &base.img_size, &config.img_size);
     put("width", &base.width, &config.width);
+    put("in-channels", &base.in_channels, &config.in_channels);
     put("classes", &base.classes, &config.classes);
     put("batch", &base.batch, &config.batch);
     put("accumulation", &base.accumulation, &config.accumulation);

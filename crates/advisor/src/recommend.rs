@@ -141,6 +141,7 @@ fn start(
     let flags = Overrides {
         img_size: request.img_size.or(recipe.map(|recipe| recipe.img_size)),
         width: request.width,
+        in_channels: request.in_channels,
         classes: request.classes,
         batch: request.target_batch.or(recipe.map(|recipe| recipe.batch)),
         use_amp: recipe.map(|recipe| recipe.use_amp),

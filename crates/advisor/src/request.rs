@@ -27,6 +27,8 @@ pub struct Request {
     pub img_size: Option<ImageSize>,
     /// The width of the network, instead of the guide's.
     pub width: Option<u32>,
+    /// The number of channels of the images, instead of three.
+    pub in_channels: Option<u32>,
     /// The number of classes, instead of one.
     pub classes: Option<u32>,
 }

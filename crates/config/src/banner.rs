@@ -100,6 +100,10 @@ impl RunConfig {
         }
         let network = format_args!("{}, {}", self.width, self.classes);
         lines.push(line("width", &network));
+        // The guide knows no other.
+        if self.in_channels != Self::default().in_channels {
+            lines.push(line("in_channels", &self.in_channels));
+        }
         lines.push(line(
             "epochs",
             &format_args!("{}, {:?}", self.epochs, self.lr),

@@ -127,6 +127,20 @@ macro_rules! with_rows {
                 resume: Fixed,
                 banner: ("width, classes:          ", "幅、クラス数:            "),
             }
+            /// Channels of the images.
+            in_channels: u32 = 3 => {
+                accepts: whole!(1 "(gray)" to 16),
+                flag: "--in-channels" (
+                    u32,
+                    "N",
+                    "Channels of the images, 1 for gray; without it, `fit --data` takes 3 for gray and colour, and else as \
+                     many as the images have"
+                ),
+                commands: [Memory, Explain, Pareto, Suggest, Inspect],
+                resume: Fixed,
+                aliases: ["n_channels", "num_channels", "channels", "in_chans"],
+                banner: ("image channels:          ", "画像のチャンネル数:      "),
+            }
             /// Output channels; 1 means a binary mask.
             classes: u32 = 1 => {
                 accepts: whole!(1 "(binary)" to 255),

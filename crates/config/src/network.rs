@@ -12,7 +12,7 @@ use serde::Serialize;
 /// The network, before any weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Network {
-    /// Channels of the image: 3.
+    /// Channels of the image.
     pub in_channels: u32,
     /// Channels of the first level.
     pub width: u32,
@@ -140,7 +140,7 @@ impl ParameterSpec {
 }
 
 impl Network {
-    /// The guide's network with `width` channels at the first level.
+    /// The guide's network, for RGB, with `width` channels at the first level.
     pub const fn new(width: u32, classes: u32) -> Self {
         Self {
             in_channels: 3,

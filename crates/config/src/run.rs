@@ -72,7 +72,10 @@ impl RunConfig {
 
     /// The network that this run trains.
     pub const fn network(&self) -> Network {
-        Network::new(self.width, self.classes)
+        Network {
+            in_channels: self.in_channels,
+            ..Network::new(self.width, self.classes)
+        }
     }
 
     /// The keys that list classes, with the number of classes.

@@ -1,7 +1,7 @@
 //! Whether masks lie on what their images show: along the border of a mask, its image has edges.
 
 use super::masks::IGNORE;
-use super::{DataError, Sample, Source};
+use super::{DataError, Source};
 
 /// Masks with fewer border pixels say nothing.
 const MIN_BORDER: usize = 16;
@@ -48,13 +48,13 @@ impl Alignment {
         let mut found = Self::default();
         for nth in 0..num {
             let index = nth * source.len() / num;
-            let Sample { image, mask } = source.load(index)?;
-            let border = border(&mask, side);
+            let sample = source.load(index)?;
+            let border = border(&sample.mask, side);
             if border.len() < MIN_BORDER {
                 found.samples.push((index, None));
                 continue;
             }
-            let edges = edges(&image, side);
+            let edges = edges(&sample.rgb(), side);
             let ways: [f64; 8] = std::array::from_fn(|way| along(&edges, &border, way, side));
             found.samples.push((index, Some(ways[0])));
             for (sum, found) in found.ways.iter_mut().zip(ways) {
@@ -152,6 +152,7 @@ fn along(edges: &[f32], border: &[(usize, usize)], way: usize, side: usize) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Sample;
     use crate::SynthSource;
 
     /// Pages whose masks are changed.

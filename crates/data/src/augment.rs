@@ -43,30 +43,41 @@ impl Augmentation {
         }
     }
 
-    /// Applies the variation to `sample`, `[H, W, 3]` and `[H, W]`, in place.
+    /// Applies the variation to `sample`, `[H, W, C]` and `[H, W]`, in place.
     pub fn apply(&self, sample: &mut Sample, height: usize, width: usize) {
         self.shade(&mut sample.image);
-        self.turn::<3>(&mut sample.image, height, width);
-        self.turn::<1>(&mut sample.mask, height, width);
+        let channels = sample.channels();
+        self.turn(&mut sample.image, channels, height, width);
+        self.turn(&mut sample.mask, 1, height, width);
     }
 
-    fn turn<const C: usize>(&self, bytes: &mut [u8], height: usize, width: usize) {
-        let (pixels, _) = bytes.as_chunks_mut::<C>();
-        debug_assert_eq!(pixels.len(), height * width);
+    fn turn(&self, bytes: &mut [u8], channels: usize, height: usize, width: usize) {
+        debug_assert_eq!(bytes.len(), height * width * channels);
+        let mut swap = |one: (usize, usize), other: (usize, usize)| {
+            let [one, other] = [one, other].map(|(row, column)| (row * width + column) * channels);
+            for channel in 0..channels {
+                bytes.swap(one + channel, other + channel);
+            }
+        };
         if self.flip_horizontal {
-            pixels.chunks_exact_mut(width).for_each(<[_]>::reverse);
+            for row in 0..height {
+                for column in 0..width / 2 {
+                    swap((row, column), (row, width - 1 - column));
+                }
+            }
         }
         if self.flip_vertical {
             for row in 0..height / 2 {
-                let (top, bottom) = pixels.split_at_mut((height - 1 - row) * width);
-                top[row * width..][..width].swap_with_slice(&mut bottom[..width]);
+                for column in 0..width {
+                    swap((row, column), (height - 1 - row, column));
+                }
             }
         }
         if self.transpose {
             debug_assert_eq!(height, width);
             for row in 0..height {
                 for column in row + 1..width {
-                    pixels.swap(row * width + column, column * width + row);
+                    swap((row, column), (column, row));
                 }
             }
         }
@@ -107,13 +118,16 @@ mod tests {
         brightness: 0.0,
     };
 
-    /// A sample whose image encodes the position of each pixel, and whose mask is its red channel.
-    fn marked(height: usize, width: usize) -> Sample {
+    /// A sample whose image encodes the position of each pixel, and whose mask is its first channel.
+    fn marked(channels: usize, height: usize, width: usize) -> Sample {
         let mask: Vec<u8> = (0..height * width)
             .map(|i| u8::try_from(i % 251).unwrap())
             .collect();
         Sample {
-            image: mask.iter().flat_map(|&m| [m, m / 2, 255 - m]).collect(),
+            image: mask
+                .iter()
+                .flat_map(|&m| [m, m / 2, 255 - m, m ^ 7].into_iter().take(channels))
+                .collect(),
             mask,
         }
     }
@@ -121,7 +135,7 @@ mod tests {
     #[test]
     fn each_variation_moves_pixels_as_named() {
         let moved = |augmentation: Augmentation, height, width| {
-            let mut sample = marked(height, width);
+            let mut sample = marked(1, height, width);
             augmentation.apply(&mut sample, height, width);
             sample.mask
         };
@@ -172,17 +186,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn image_and_mask_move_together(seed: u64, index in 0_usize..100, height in 1_usize..9, width in 1_usize..9) {
+        fn image_and_mask_move_together(
+            seed: u64, index in 0_usize..100, channels in 1_usize..5, height in 1_usize..9, width in 1_usize..9,
+        ) {
             let drawn = Augmentation::draw(seed, 0, index, height, width);
             prop_assert!(!drawn.transpose || height == width);
             let moves = Augmentation { contrast: 1.0, brightness: 0.0, ..drawn };
-            let mut sample = marked(height, width);
+            let mut sample = marked(channels, height, width);
             moves.apply(&mut sample, height, width);
-            let red: Vec<u8> = sample.image.chunks_exact(3).map(|p| p[0]).collect();
-            prop_assert_eq!(&red, &sample.mask);
+            let first: Vec<u8> = sample.image.chunks_exact(channels).map(|p| p[0]).collect();
+            prop_assert_eq!(&first, &sample.mask);
             let mut sorted = sample.mask;
             sorted.sort_unstable();
-            prop_assert_eq!(sorted, marked(height, width).mask);
+            prop_assert_eq!(sorted, marked(channels, height, width).mask);
         }
     }
 }

@@ -83,7 +83,7 @@ impl Sums {
     fn add(&mut self, sample: &Sample) {
         // Two histograms from one pass suffice for all 512 thresholds.
         let (mut inside, mut outside) = ([0_u64; 256], [0_u64; 256]);
-        for (pixel, &class) in sample.image.as_chunks::<3>().0.iter().zip(&sample.mask) {
+        for (pixel, &class) in sample.rgb().as_chunks::<3>().0.iter().zip(&sample.mask) {
             let histogram = match class {
                 IGNORE => continue,
                 0 => &mut outside,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::annotations::AnnotationError;
+use super::decode::MAX_CHANNELS;
 use super::folder::{LAYOUTS, LayoutProblem};
 use super::masks::Undecided;
 
@@ -105,13 +106,31 @@ pub enum DataError {
         /// One of the values.
         found: f32,
     },
-    /// The file has a number of channels that is neither gray nor RGB.
+    /// The mask is neither gray nor RGB.
     #[error("`{}` has {channels} channels: expected 1 (gray) or 3 (RGB), or one more for alpha", path.display())]
-    Channels {
+    MaskChannels {
         /// The file.
         path: PathBuf,
         /// Its channels, with alpha if it has one.
         channels: usize,
+    },
+    /// The image has too many channels.
+    #[error("`{}` has {channels} channels, more than {}", path.display(), MAX_CHANNELS)]
+    TooManyChannels {
+        /// The image.
+        path: PathBuf,
+        /// Its channels.
+        channels: usize,
+    },
+    /// The image has other channels than the network.
+    #[error("`{}` has {}, and {expected} are expected", path.display(), channels_of(*channels))]
+    OtherChannels {
+        /// The image.
+        path: PathBuf,
+        /// Its channels, without alpha.
+        channels: usize,
+        /// Those of the network.
+        expected: usize,
     },
     /// The image has floats outside 0 to 1, and nothing says which of them are black and white.
     #[error("`{}` has the value {found}: without a range, values must be between 0 and 1", path.display())]
@@ -272,7 +291,13 @@ impl DataError {
             Self::MaskFractions { .. } => {
                 "save classes as integers; threshold a probability map first".to_owned()
             }
-            Self::Channels { .. } | Self::Unsupported { .. } | Self::UnknownFormat { .. } => {
+            Self::TooManyChannels { .. } => {
+                "save those that matter, up to 16, in one TIFF".to_owned()
+            }
+            Self::OtherChannels { .. } => {
+                "the network was made for other images: save these in the same form".to_owned()
+            }
+            Self::MaskChannels { .. } | Self::Unsupported { .. } | Self::UnknownFormat { .. } => {
                 "save it as gray or RGB, in a PNG or an uncompressed TIFF".to_owned()
             }
             Self::NoRange { .. } => "save it with 8 or 16 bits, or with values from 0 to 1".to_owned(),
@@ -295,6 +320,14 @@ impl DataError {
             Self::Several { shown, .. } => return shown.first().and_then(Self::hint),
             _ => return None,
         })
+    }
+}
+
+fn channels_of(num: usize) -> String {
+    match num {
+        1 => "one channel (gray)".to_owned(),
+        3 => "three channels (RGB)".to_owned(),
+        num => format!("{num} channels"),
     }
 }
 

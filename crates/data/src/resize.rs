@@ -3,22 +3,23 @@
 //! (height, width).
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::{InnerPixel, U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::DataError;
 
-/// Resizes `pixels`, RGB `[H, W, 3]` of size `from`, to `to`: `[H', W', 3]`.
+/// Resizes `pixels`, `[H, W, C]` of size `from`, to `to`: `[H', W', C]`.
 /// Mirrors `Image.resize((w, h), Image.Resampling.BILINEAR)`.
 ///
 /// # Errors
 /// [`DataError::Size`] if a side is 0 or `pixels` does not have the size `from`.
 pub fn image(
     pixels: Vec<u8>,
+    channels: usize,
     from: (usize, usize),
     to: (usize, usize),
 ) -> Result<Vec<u8>, DataError> {
-    if pixels.len() != from.0 * from.1 * 3 || pixels.is_empty() || to.0 == 0 || to.1 == 0 {
+    if pixels.len() != from.0 * from.1 * channels || pixels.is_empty() || to.0 == 0 || to.1 == 0 {
         return Err(size_error(
             to,
             "the source pixels do not match, or a side is 0",
@@ -27,18 +28,46 @@ pub fn image(
     if from == to {
         return Ok(pixels);
     }
+    let mut resized = vec![0; to.0 * to.1 * channels];
+    match channels {
+        1 => bilinear::<U8>(&pixels, from, &mut resized, to)?,
+        3 => bilinear::<U8x3>(&pixels, from, &mut resized, to)?,
+        _ => {
+            let mut plane = vec![0; to.0 * to.1];
+            for channel in 0..channels {
+                let source: Vec<u8> = pixels
+                    .iter()
+                    .skip(channel)
+                    .step_by(channels)
+                    .copied()
+                    .collect();
+                bilinear::<U8>(&source, from, &mut plane, to)?;
+                let target = resized.iter_mut().skip(channel).step_by(channels);
+                target
+                    .zip(&plane)
+                    .for_each(|(target, &value)| *target = value);
+            }
+        }
+    }
+    Ok(resized)
+}
+
+/// Typed, because `Resizer::resize` is compiled for every type of pixel, which takes minutes.
+fn bilinear<P: InnerPixel<Component = u8> + PixelTrait>(
+    pixels: &[u8],
+    from: (usize, usize),
+    resized: &mut [u8],
+    to: (usize, usize),
+) -> Result<(), DataError> {
     let side = |side| u32::try_from(side).map_err(|_overflow| size_error(to, "too large"));
-    // Typed, because `Resizer::resize` is compiled for every type of pixel, which takes minutes.
-    let source = TypedImageRef::<U8x3>::from_buffer(side(from.1)?, side(from.0)?, &pixels)
+    let source = TypedImageRef::<P>::from_buffer(side(from.1)?, side(from.0)?, pixels)
         .map_err(|_wrong| size_error(from, "the pixels have another size"))?;
-    let mut resized = vec![0; to.0 * to.1 * 3];
-    let mut target = TypedImage::<U8x3>::from_buffer(side(to.1)?, side(to.0)?, &mut resized)
+    let mut target = TypedImage::<P>::from_buffer(side(to.1)?, side(to.0)?, resized)
         .map_err(|_wrong| size_error(to, "the pixels have another size"))?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
         .resize_typed(&source, &mut target, &options)
-        .map_err(|_wrong| size_error(to, "the image cannot be resized to it"))?;
-    Ok(resized)
+        .map_err(|_wrong| size_error(to, "the image cannot be resized to it"))
 }
 
 /// Resizes `pixels`, `[H, W]` of size `from`, to `to`: `[H', W']`. Each pixel gets the value of
@@ -127,7 +156,7 @@ mod tests {
     #[test]
     fn images_equal_pillow() {
         for (to, expected) in [((3, 4), &DOWN[..]), ((8, 10), &UP[..])] {
-            let resized = image(formula(), SIZE, to).unwrap();
+            let resized = image(formula(), 3, SIZE, to).unwrap();
             let red: Vec<u8> = resized.iter().step_by(3).copied().collect();
             assert_eq!(red.len(), expected.len());
             let difference = red
@@ -137,6 +166,24 @@ mod tests {
                 .max()
                 .unwrap();
             assert!(difference <= MAX_DIFFERENCE, "{difference}: {red:?}");
+        }
+    }
+
+    #[test]
+    fn each_of_any_channels_is_resized_alone() {
+        for to in [(3, 4), (8, 10)] {
+            let rgb = image(formula(), 3, SIZE, to).unwrap();
+            let [five, one] = [&[2, 0, 1, 2, 0][..], &[1]].map(|channels| {
+                let pixels = |pixels: &[u8]| -> Vec<u8> {
+                    let of_pixel =
+                        |pixel: &[u8]| channels.iter().map(|&it| pixel[it]).collect::<Vec<_>>();
+                    pixels.chunks_exact(3).flat_map(of_pixel).collect()
+                };
+                let resized = image(pixels(&formula()), channels.len(), SIZE, to).unwrap();
+                (resized, pixels(&rgb))
+            });
+            assert_eq!(five.0, five.1);
+            assert_eq!(one.0, one.1);
         }
     }
 
@@ -170,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_empty_image_cannot_be_resized() {
-        let text = |pixels, to| image(pixels, (1, 1), to).unwrap_err().to_string();
+        let text = |pixels, to| image(pixels, 3, (1, 1), to).unwrap_err().to_string();
         assert!(text(vec![0; 3], (0, 5)).starts_with("invalid image size 0x5 (height x width)"));
         assert!(text(vec![0; 2], (5, 5)).contains("the source pixels do not match"));
     }
@@ -183,7 +230,7 @@ mod tests {
             colour: [u8; 3], class: u8, from in (1_usize..40, 1_usize..40), to in (1_usize..40, 1_usize..40),
         ) {
             let pixels = from.0 * from.1;
-            let resized = image(colour.repeat(pixels), from, to).unwrap();
+            let resized = image(colour.repeat(pixels), 3, from, to).unwrap();
             prop_assert_eq!(resized, colour.repeat(to.0 * to.1));
             let mut classes = vec![0; pixels];
             classes[pixels / 2] = class;

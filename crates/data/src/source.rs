@@ -1,5 +1,6 @@
 //! The sources of samples: a folder, or the generator of comic pages.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -17,10 +18,33 @@ pub const DEFAULT_CACHE_BYTES: u64 = 512 << 20;
 /// One image with its mask, both in the size of the [`Source`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// RGB, `[H, W, 3]`.
+    /// `[H, W, C]`.
     pub image: Vec<u8>,
     /// Class of each pixel, `[H, W]`: 0 or 1 for one class, 0 to N-1 for N.
     pub mask: Vec<u8>,
+}
+
+impl Sample {
+    /// C of its image.
+    pub fn channels(&self) -> usize {
+        self.image.len() / self.mask.len().max(1)
+    }
+
+    /// The image for people, RGB: of more than three channels the first three, and of fewer the first.
+    pub fn rgb(&self) -> Cow<'_, [u8]> {
+        let channels = self.channels();
+        if channels == 3 {
+            return Cow::Borrowed(&self.image);
+        }
+        let pixels = self.image.chunks_exact(channels.max(1));
+        pixels
+            .flat_map(|pixel| match *pixel {
+                [red, green, blue, ..] => [red, green, blue],
+                [gray, ..] => [gray; 3],
+                [] => [0; 3],
+            })
+            .collect()
+    }
 }
 
 /// How the files of a folder become samples, decided by a [`Survey`](super::Survey).
@@ -44,6 +68,11 @@ pub trait Source: Send + Sync {
 
     /// Size of every sample in pixels, (height, width).
     fn size(&self) -> (usize, usize);
+
+    /// Channels of every image.
+    fn channels(&self) -> usize {
+        3
+    }
 
     /// The sample's name for people: its stem in a folder.
     fn name(&self, index: usize) -> String;
@@ -107,7 +136,12 @@ impl FolderSource {
         let mask = read_mask(pair, &self.reading.mask, &image)?;
         self.original[index].get_or_init(|| size);
         Ok(Sample {
-            image: resize::image(image.pixels, size, (self.height, self.width))?,
+            image: resize::image(
+                image.pixels,
+                self.reading.image.channels,
+                size,
+                (self.height, self.width),
+            )?,
             mask: resize::mask(mask, size, (self.height, self.width)),
         })
     }
@@ -172,6 +206,10 @@ impl Source for FolderSource {
 
     fn size(&self) -> (usize, usize) {
         (self.height, self.width)
+    }
+
+    fn channels(&self) -> usize {
+        self.reading.image.channels
     }
 
     fn name(&self, index: usize) -> String {

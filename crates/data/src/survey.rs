@@ -1,12 +1,13 @@
 //! Reads every file of a folder once before a run: a bad file stops it at the start and not hours
 //! later, and what values mean is decided over all files together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::decode::{
-    self, ImageRule, Labels, Orientation, Range, Raster, Samples, ValueRange, value_range,
+    self, Form, ImageRule, Labels, MAX_CHANNELS, Orientation, Raster, Samples, ValueRange,
+    value_range,
 };
 use super::folder::{Dataset, MaskFile, Pair};
 use super::loader::panicked;
@@ -41,6 +42,8 @@ pub struct PartSurvey {
     pub min_size: (usize, usize),
     /// Highest height and highest width.
     pub max_size: (usize, usize),
+    /// Images by their channels: how many, and one of them.
+    pub forms: BTreeMap<Form, (usize, PathBuf)>,
     /// The range of images of integers with more than 8 bits, and of images of floats.
     pub ranges: [Option<ValueRange>; 2],
     /// Images that are read in another way than most.
@@ -67,6 +70,8 @@ pub struct Oddities {
     pub transparent: usize,
     /// More pages or frames than the first, which is read.
     pub paged: usize,
+    /// Some values are not finite.
+    pub non_finite: usize,
 }
 
 impl Survey {
@@ -113,13 +118,18 @@ impl Survey {
         })
     }
 
-    /// How to read the files of this folder.
+    /// How to read the files of this folder, with as many channels as were asked for, or else as the images
+    /// have.
     ///
     /// # Errors
     /// [`Undecided`] if the values of the masks or the images have more than one meaning, or those of
     /// masks not the one that was asked for.
-    pub fn reading(&self, request: &Request) -> Result<Reading, Undecided> {
-        let image = self.image_rule()?;
+    pub fn reading(
+        &self,
+        channels: Option<usize>,
+        request: &Request,
+    ) -> Result<Reading, Undecided> {
+        let image = self.image_rule(channels)?;
         let mask = self.all.masks.decide(request)?;
         if let (true, Some(path)) = (mask.num_classes > 1, &self.union) {
             return Err(Undecided {
@@ -136,9 +146,11 @@ impl Survey {
     }
 
     /// Values of images with more than 8 bits are spread from the lowest to the highest, unless they use
-    /// the range that they are stored in: floats from 0 to 1, and integers up to white.
-    fn image_rule(&self) -> Result<ImageRule, Undecided> {
-        let range = match self.all.ranges {
+    /// the range that they are stored in: floats from 0 to 1, and integers up to white. Colours share their
+    /// range, and other channels have each its own.
+    fn image_rule(&self, channels: Option<usize>) -> Result<ImageRule, Undecided> {
+        let channels = self.channels(channels)?;
+        let range = match &self.all.ranges {
             [Some(_), Some(_)] => {
                 return Err(Undecided {
                     reason: "some images hold floats, and others integers of more than 8 bits"
@@ -147,15 +159,61 @@ impl Survey {
                     advice: "save all images in one of these forms".to_owned(),
                 });
             }
-            [range, None] | [None, range] => range,
+            [range, None] | [None, range] => range.as_ref(),
         };
-        let is_as_stored = |found: &ValueRange| match found.highest {
-            Some(white) => found.high > white as f32 / 2.0,
-            None => found.low >= 0.0 && found.high <= 1.0,
+        let is_as_stored = |found: &ValueRange| {
+            found.of_all().is_none_or(|of_all| match found.highest {
+                Some(white) => of_all.high > white as f32 / 2.0,
+                None => of_all.low >= 0.0 && of_all.high <= 1.0,
+            })
         };
         let measured = range.filter(|found| !is_as_stored(found));
-        Ok(ImageRule {
-            range: measured.map(|ValueRange { low, high, .. }| Range { low, high }),
+        let of_each =
+            |found: &ValueRange| found.colours.iter().copied().chain(found.alpha).collect();
+        let ranges = match measured {
+            Some(found) if matches!(channels, 1 | 3) => found.of_all().into_iter().collect(),
+            found => found.map_or_else(Vec::new, of_each),
+        };
+        Ok(ImageRule { channels, ranges })
+    }
+
+    /// Channels of all images: those that were asked for, if each image has or can be shown in them.
+    ///
+    /// # Errors
+    /// [`Undecided`] with an image that has others.
+    pub fn channels(&self, asked: Option<usize>) -> Result<usize, Undecided> {
+        let forms = &self.all.forms;
+        let most = forms.iter().max_by_key(|(_, (count, _))| *count);
+        let natural = most.map_or(3, |(form, _)| form.natural());
+        let wanted = asked.unwrap_or(natural);
+        let mut others = forms.iter().filter(|(form, _)| !form.becomes(wanted));
+        let Some((form, (_, path))) = others.next() else {
+            return Ok(wanted);
+        };
+        let path = path.display();
+        let alone = Form {
+            stored: form.colours,
+            ..*form
+        };
+        let with_alpha = if *form == alone { "" } else { " and alpha" };
+        let (reason, advice) = if asked.is_some() {
+            (
+                format!("`{path}` has {}{with_alpha}, not {wanted}", form.colours),
+                "leave out `--in-channels` to take what the images have, or save them in another form",
+            )
+        } else {
+            (
+                format!(
+                    "most have {wanted}, and `{path}` has {}{with_alpha}",
+                    form.colours
+                ),
+                "save all images with the same channels",
+            )
+        };
+        Err(Undecided {
+            reason: format!("the channels of the images differ: {reason}"),
+            values: Vec::new(),
+            advice: advice.to_owned(),
         })
     }
 }
@@ -170,8 +228,13 @@ fn one_of_several(pair: &Pair) -> Option<PathBuf> {
 impl PartSurvey {
     fn of(pair: &Pair) -> Result<Self, DataError> {
         let image = decode::raster(&pair.image)?;
-        image.check_channels(&pair.image)?;
-        let mut found = Self::of_image(&image);
+        if image.channels > MAX_CHANNELS {
+            return Err(DataError::TooManyChannels {
+                path: pair.image.clone(),
+                channels: image.channels,
+            });
+        }
+        let mut found = Self::of_image(&pair.image, &image);
         let (size, origin) = ((image.height, image.width), image.origin);
         // It may be large, and so may the mask.
         drop(image);
@@ -202,7 +265,7 @@ impl PartSurvey {
         Ok(found)
     }
 
-    fn of_image(image: &Raster) -> Self {
+    fn of_image(path: &Path, image: &Raster) -> Self {
         let size = (image.height, image.width);
         let range = value_range(image);
         let is_float = matches!(image.samples, Samples::F32(_));
@@ -229,8 +292,14 @@ impl PartSurvey {
                 masks_turned: 0,
                 transparent: image.is_transparent().into(),
                 paged: (image.origin.pages > 1).into(),
+                non_finite: (image.num_non_finite() > 0).into(),
             },
-            ranges: [range.filter(|_| !is_float), range.filter(|_| is_float)],
+            forms: BTreeMap::from([(image.form(), (1, path.to_owned()))]),
+            ranges: if is_float {
+                [None, range]
+            } else {
+                [range, None]
+            },
             masks: Tally::default(),
             fingerprint: 0,
             contents: BTreeSet::from([hash.0]),
@@ -278,10 +347,16 @@ impl Merge for PartSurvey {
         }
         self.samples += other.samples;
         for (mine, other) in self.ranges.iter_mut().zip(other.ranges) {
-            *mine = match (*mine, other) {
+            *mine = match (mine.take(), other) {
                 (Some(a), Some(b)) => Some(a.union(b)),
                 (a, b) => a.or(b),
             };
+        }
+        for (form, (count, path)) in other.forms {
+            let (all, one) = self.forms.entry(form).or_insert_with(|| (0, path.clone()));
+            *all += count;
+            // The same one in whatever order files are read.
+            *one = path.min(std::mem::take(one));
         }
         self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
         self.oddities.merge(other.oddities);
@@ -297,6 +372,7 @@ impl Oddities {
         self.masks_turned += other.masks_turned;
         self.transparent += other.transparent;
         self.paged += other.paged;
+        self.non_finite += other.non_finite;
     }
 }
 

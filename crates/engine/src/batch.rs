@@ -18,9 +18,9 @@ use crate::loss::PixelWeight;
 pub enum Pixels<'a> {
     /// A range of the images of a batch in host memory.
     Host(&'a Batch, Range<usize>),
-    /// Bytes `[N, H, W, 3]` and masks `[N, H, W]`, on the device.
+    /// Bytes `[N, H, W, C]` and masks `[N, H, W]`, on the device.
     Bytes(&'a Tensor, &'a Tensor),
-    /// Images `[N, 3, H, W]` in fp32 and masks `[N, H, W]`, on the device.
+    /// Images `[N, C, H, W]` in fp32 and masks `[N, H, W]`, on the device.
     Images(&'a Tensor, &'a Tensor),
 }
 
@@ -38,7 +38,7 @@ pub struct MicroBatch<'a> {
 }
 
 impl<'a> MicroBatch<'a> {
-    /// The only micro-batch of its step: images `[N, 3, H, W]` and masks `[N, H, W]`, on the device. All
+    /// The only micro-batch of its step: images `[N, C, H, W]` and masks `[N, H, W]`, on the device. All
     /// pixels count.
     pub fn whole(images: &'a Tensor, masks: &'a Tensor) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Upload {
         }
     }
 
-    /// Images `[N, 3, H, W]` in fp32 and masks `[N, H, W]` in u8, on the device.
+    /// Images `[N, C, H, W]` in fp32 and masks `[N, H, W]` in u8, on the device.
     ///
     /// # Errors
     /// If memory runs out.
@@ -117,9 +117,13 @@ impl Upload {
     pub fn part(&self, batch: &Batch, part: Range<usize>) -> Result<(Tensor, Tensor)> {
         let pixels = batch.height * batch.width;
         let of = |pixels: usize| part.start * pixels..part.end * pixels;
-        let (images, masks) = (&batch.images[of(3 * pixels)], &batch.masks[of(pixels)]);
-        let [n, h, w] = [part.len(), batch.height, batch.width].map(|d| d.cast_signed() as i64);
-        let bytes = Tensor::f_from_data_size(images, &[n, h, w, 3], Kind::Uint8)?;
+        let (images, masks) = (
+            &batch.images[of(batch.channels * pixels)],
+            &batch.masks[of(pixels)],
+        );
+        let size = [part.len(), batch.height, batch.width, batch.channels];
+        let [n, h, w, c] = size.map(|d| d.cast_signed() as i64);
+        let bytes = Tensor::f_from_data_size(images, &[n, h, w, c], Kind::Uint8)?;
         let images = self.images(&bytes)?;
         let masks = Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?;
         Ok((images, self.uploaded(&masks)?))
@@ -138,10 +142,15 @@ impl Upload {
         Ok(from.f_to_device_(self.device, bytes.kind(), ASYNCHRONOUS, false)?)
     }
 
-    /// Converts image bytes, `[N, H, W, 3]`, to the network's input: `[N, 3, H, W]`, fp32 in [0, 1].
+    /// Converts image bytes, `[N, H, W, C]`, to the network's input: `[N, C, H, W]`, fp32 in [0, 1].
     /// The bytes are in channels-last order already; the other format needs a copy.
     fn images(&self, bytes: &Tensor) -> Result<Tensor> {
-        let images = self.uploaded(bytes)?.f_permute([0, 3, 1, 2])?;
+        let bytes = self.uploaded(bytes)?;
+        let images = match bytes.size4()? {
+            // One channel has the same order in both formats, and libtorch tells them apart by their strides.
+            (n, h, w, 1) if !self.channels_last => bytes.f_view([n, 1, h, w])?,
+            _ => bytes.f_permute([0, 3, 1, 2])?,
+        };
         let mut images = images.f_to_kind(Kind::Float)?;
         // Like torchvision's `to_tensor`: a division, not a multiplication by the inverse.
         let images = images.f_div_(&one_value(255.0, self.device)?)?;
@@ -158,10 +167,11 @@ impl Upload {
 pub fn noise(config: &RunConfig, seed: u64) -> Batch {
     let [height, width] = [config.img_size.height, config.img_size.width].map(|d| d as usize);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut batch = Batch::new(height, width);
+    let channels = config.in_channels as usize;
+    let mut batch = Batch::new(channels, height, width);
     for index in 0..config.batch as usize {
         let mut sample = Sample {
-            image: vec![0; height * width * 3],
+            image: vec![0; height * width * channels],
             mask: vec![0; height * width],
         };
         random.fill_bytes(&mut sample.image);

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_batch_add_up_to_it() {
-        let mut batch = Batch::new(2, 3);
+        let mut batch = Batch::new(3, 2, 3);
         for (nth, ignored) in [0, 4, 6, 1].into_iter().enumerate() {
             let mask = (0..6).map(|at| {
                 if at < ignored {

@@ -84,6 +84,12 @@ pub enum UsageError {
         /// The requested number of classes.
         classes: u32,
     },
+    /// Built-in pages with other channels.
+    #[error("the built-in pages have 3 channels, not {channels}")]
+    ChannelsOfPages {
+        /// The requested number of channels.
+        channels: u32,
+    },
     /// A file was given instead of a folder of data.
     #[error("`{path}` is a file, not a folder")]
     DataIsAFile {
@@ -244,7 +250,9 @@ impl UsageError {
             Self::RunFolderLocked { .. } => "wait for it or stop it, or choose another `--run-dir`",
             Self::NoFreeRun { .. } => "name one with `--run-dir`",
             Self::NoFreeModel { .. } => "choose another `--models-dir`",
-            Self::ClassesOfPages { .. } => "name your own data with `--data DIR`",
+            Self::ClassesOfPages { .. } | Self::ChannelsOfPages { .. } => {
+                "name your own data with `--data DIR`"
+            }
             Self::DataIsAFile { .. } => {
                 "`--data` takes the folder that holds `train/` and `val/`, or `images/` and `masks/`"
             }

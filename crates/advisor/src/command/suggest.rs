@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         target_batch: arguments.target_batch,
         img_size: keys.img_size,
         width: keys.width,
+        in_channels: keys.in_channels,
         classes: keys.classes,
     };
     let target = tuned(&device);

@@ -50,6 +50,9 @@ pub struct Device {
 pub struct Shape {
     /// Height and width.
     pub img_size: [u32; 2],
+    /// Channels of the images.
+    #[serde(default = "rgb")]
+    pub in_channels: u32,
     /// Channels of the first level.
     pub width: u32,
     /// Output channels.
@@ -70,6 +73,11 @@ pub struct Shape {
     pub split_concat: bool,
     /// The largest batch that the run had.
     pub largest_batch: LargestBatch,
+}
+
+/// The channels of images in entries that do not name them.
+const fn rgb() -> u32 {
+    3
 }
 
 /// The largest number of images in one forward. It is smaller than configured if the data set has fewer images.
@@ -179,6 +187,7 @@ impl Shape {
         let plan = config.grad_checkpoint_plan.as_ref();
         Self {
             img_size: [config.img_size.height, config.img_size.width],
+            in_channels: config.in_channels,
             width: config.width,
             classes: config.classes,
             batch: config.batch,

@@ -47,7 +47,7 @@ pub enum LabelKind {
 /// dropped, except where nothing but alpha differs between pixels.
 ///
 /// # Errors
-/// [`DataError::MaskFractions`], [`DataError::Channels`], or as [`raster`](super::raster()).
+/// [`DataError::MaskFractions`], [`DataError::MaskChannels`], or as [`raster`](super::raster()).
 pub fn labels(path: &Path) -> Result<Labels, DataError> {
     let mut raster = raster(path)?;
     raster.check_channels(path)?;

@@ -1,11 +1,11 @@
-//! Decodes files: any of the formats to its samples ([`raster`](raster())), images to RGB
+//! Decodes files: any of the formats to its samples ([`raster`](raster())), images to bytes
 //! ([`image`](image())), masks to what they store ([`labels`](labels())), headers to a size ([`size`]).
 
 mod formats;
+mod input;
 mod labels;
 mod orientation;
 mod raster;
-mod rgb;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -15,10 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use ::image::metadata::Orientation;
+pub use input::{ImageRule, Range, ValueRange, image, value_range};
 pub use labels::{LabelKind, Labels, labels};
 pub(crate) use orientation::turned;
-pub use raster::{Alpha, Origin, Raster, Samples, raster};
-pub use rgb::{ImageRule, Range, ValueRange, image, value_range};
+pub use raster::{Alpha, Form, Origin, Raster, Samples, raster};
 
 use super::DataError;
 use formats::Refusal;
@@ -30,6 +30,8 @@ pub const ENDINGS: [&str; 10] = [
 /// Longest accepted side of an image, in pixels. A file of a few bytes may claim any size,
 /// and memory is allocated before its pixels are read.
 pub const MAX_SIDE: u32 = 16_384;
+/// The most channels of an image.
+pub const MAX_CHANNELS: usize = 16;
 /// Largest memory that one decoded file may take: 1 GiB.
 pub(crate) const MAX_DECODED_BYTES: u64 = 1 << 30;
 /// Largest file that is read: 2 GiB.
@@ -38,7 +40,7 @@ const MAX_FILE_BYTES: u64 = 2 << 30;
 /// A decoded image, upright.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// RGB, `[H, W, 3]`.
+    /// `[H, W, C]`.
     pub pixels: Vec<u8>,
     /// H in pixels.
     pub height: usize,
@@ -46,10 +48,6 @@ pub struct Decoded {
     pub width: usize,
     /// Where the pixels come from.
     pub origin: Origin,
-    /// Whether white shows through the image.
-    pub transparent: bool,
-    /// Number of values of the image that were not finite.
-    pub non_finite: usize,
 }
 
 /// (height, width) in pixels of the image at `path` as [`raster`](raster()) gives it, upright. Only

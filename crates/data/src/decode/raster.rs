@@ -79,6 +79,32 @@ pub struct Raster {
     pub origin: Origin,
 }
 
+/// Numbers of channels of a file; colours of a palette are RGB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Form {
+    /// Those that are not alpha.
+    pub colours: usize,
+    /// All.
+    pub stored: usize,
+}
+
+impl Form {
+    /// Whether it is gray or RGB, seen as an image of `channels`: its alpha is opacity.
+    pub fn is_shown_as(self, channels: usize) -> bool {
+        matches!((self.colours, channels), (1, 1) | (1 | 3, 3))
+    }
+
+    /// Whether it can become an image of `channels`.
+    pub fn becomes(self, channels: usize) -> bool {
+        self.is_shown_as(channels) || self.stored == channels
+    }
+
+    /// The channels of the image that it becomes if nothing else is asked for: 3 for gray and RGB.
+    pub fn natural(self) -> usize {
+        if self.is_shown_as(3) { 3 } else { self.stored }
+    }
+}
+
 /// What the pixels of a file no longer show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
@@ -126,6 +152,28 @@ impl Raster {
         self.channels - usize::from(self.alpha != Alpha::None)
     }
 
+    /// Its channels, as those who use them see them.
+    pub fn form(&self) -> Form {
+        if self.palette.is_some() {
+            return Form {
+                colours: 3,
+                stored: 3,
+            };
+        }
+        Form {
+            colours: self.colours(),
+            stored: self.channels,
+        }
+    }
+
+    /// Number of values that are not finite.
+    pub(crate) fn num_non_finite(&self) -> usize {
+        match &self.samples {
+            Samples::F32(samples) => samples.iter().filter(|it| !it.is_finite()).count(),
+            _ => 0,
+        }
+    }
+
     /// Whether white shows through.
     pub(crate) fn is_transparent(&self) -> bool {
         let last = self.channels - 1;
@@ -144,12 +192,12 @@ impl Raster {
             && (0..self.height * self.width).any(|pixel| is_clear(pixel * self.channels + last))
     }
 
-    /// Refuses a raster that is neither gray nor RGB.
-    pub(crate) fn check_channels(&self, path: &Path) -> Result<(), DataError> {
+    /// Refuses masks that are neither gray nor RGB.
+    pub(super) fn check_channels(&self, path: &Path) -> Result<(), DataError> {
         if matches!(self.colours(), 1 | 3) {
             return Ok(());
         }
-        Err(DataError::Channels {
+        Err(DataError::MaskChannels {
             path: path.to_owned(),
             channels: self.channels,
         })

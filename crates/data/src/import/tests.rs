@@ -167,7 +167,7 @@ fn a_folder_is_read_back_with_its_parts() {
     );
     assert_eq!(data.left_out, []);
     let survey = Survey::of(&data, 1, |_, _| ()).unwrap();
-    let reading = survey.reading(&Request::default()).unwrap();
+    let reading = survey.reading(None, &Request::default()).unwrap();
     assert_eq!(
         (reading.mask.num_classes, reading.mask.ignored().len()),
         (3, 1)

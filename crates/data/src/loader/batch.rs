@@ -8,12 +8,14 @@ use crate::Sample;
 /// the loader.
 #[derive(Debug)]
 pub struct Batch {
-    /// RGB, `[N, H, W, 3]`: viewed as `[N, 3, H, W]` this is channels-last.
+    /// `[N, H, W, C]`: viewed as `[N, C, H, W]` this is channels-last.
     pub images: Vec<u8>,
     /// Class of each pixel, `[N, H, W]`.
     pub masks: Vec<u8>,
     /// N.
     pub len: usize,
+    /// C of the images.
+    pub channels: usize,
     /// H in pixels.
     pub height: usize,
     /// W in pixels.
@@ -24,12 +26,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch for samples of `height` x `width`, with its own buffers.
-    pub fn new(height: usize, width: usize) -> Self {
+    /// An empty batch for samples of `height` x `width` with `channels`, with its own buffers.
+    pub fn new(channels: usize, height: usize, width: usize) -> Self {
         Self {
             images: Vec::new(),
             masks: Vec::new(),
             len: 0,
+            channels,
             height,
             width,
             indices: Vec::new(),
@@ -50,7 +53,7 @@ impl Batch {
         let pixels = self.height * self.width;
         assert_eq!(
             sample.image.len(),
-            pixels * 3,
+            pixels * self.channels,
             "an image differs in size from its batch"
         );
         assert_eq!(
@@ -90,13 +93,18 @@ impl Pool {
     }
 
     /// An empty batch with room for `samples`, in used buffers if available.
-    pub(super) fn batch(&self, samples: usize, height: usize, width: usize) -> Batch {
+    pub(super) fn batch(
+        &self,
+        samples: usize,
+        channels: usize,
+        (height, width): (usize, usize),
+    ) -> Batch {
         let (mut images, mut masks) = self.take.try_recv().unwrap_or_default();
         images.clear();
         masks.clear();
-        images.reserve(samples * height * width * 3);
+        images.reserve(samples * height * width * channels);
         masks.reserve(samples * height * width);
-        let mut batch = Batch::new(height, width);
+        let mut batch = Batch::new(channels, height, width);
         (batch.images, batch.masks, batch.pool) = (images, masks, Some(self.clone()));
         batch
     }

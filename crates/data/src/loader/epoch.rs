@@ -201,7 +201,10 @@ impl WorkerShare {
     fn make(&self, number: usize) -> Option<Result<Batch, DataError>> {
         let indices = &self.plan.batches[number];
         let (height, width) = self.source.size();
-        let mut batch = self.plan.pool.batch(indices.len(), height, width);
+        let mut batch =
+            self.plan
+                .pool
+                .batch(indices.len(), self.source.channels(), (height, width));
         for &index in indices {
             if self.stop.load(Ordering::Relaxed) {
                 return None;

@@ -12,7 +12,7 @@ use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
 use crate::run::outputs::count;
 use crate::run::run_data;
-use crate::run::understood::Understood;
+use crate::run::understood::{Asked, Understood};
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
 use data::{FolderSource, Loader, Reading, Source};
@@ -69,7 +69,7 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let understood = Understood::read(
         &args.data,
         config,
-        Some(config.classes),
+        Asked::all(config),
         loaded.reading.as_ref(),
         count("reading"),
     )?;
@@ -160,6 +160,8 @@ impl Loaded {
         let network = weights.network()?;
         flags.overrides.width.get_or_insert(network.width);
         flags.overrides.classes.get_or_insert(network.classes);
+        // Weights say it, and no flag does.
+        flags.overrides.in_channels = Some(network.in_channels);
         let config = flags.resolve()?.config;
         // Checkpointing is irrelevant without a backward pass.
         let config = RunConfig {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::console;
 use crate::error::{Error, Result};
 use crate::run::outputs::{count, sheet};
-use crate::run::understood::{Class, Part, Understood};
+use crate::run::understood::{Asked, Class, Part, Understood};
 use data::{Oddities, Source as _};
 
 #[derive(Debug, Args)]
@@ -46,13 +46,16 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Images {
-    /// Values that become 0 and 255, if those of more than 8 bits are spread.
-    range: Option<[f32; 2]>,
+    /// Channels of the network's input.
+    channels: usize,
+    /// Values that become 0 and 255, if those of more than 8 bits are spread: of all channels, or of each.
+    ranges: Vec<[f32; 2]>,
     deep: usize,
     turned: usize,
     masks_turned: usize,
     transparent: usize,
     paged: usize,
+    non_finite: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +66,7 @@ struct LeftOut {
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let Resolved { config, origins } = args.keys.resolve()?;
-    let asked = origins.given_by_user("classes").then_some(config.classes);
+    let asked = Asked::of(&config, |key| origins.given_by_user(key));
     let mut read = Understood::read(&args.folder, &config, asked, None, count("reading"))?;
     read.look()?;
     if args.json {
@@ -97,6 +100,7 @@ impl Report {
             masks_turned,
             transparent,
             paged,
+            non_finite,
         } = read.survey.all.oddities;
         let left_out = read.dataset.left_out.iter().map(|it| LeftOut {
             path: it.path.display().to_string(),
@@ -109,12 +113,20 @@ impl Report {
             classes: read.classes(),
             ignore: read.ignored().unwrap_or_default(),
             images: Images {
-                range: read.reading.image.range.map(|it| [it.low, it.high]),
+                channels: read.reading.image.channels,
+                ranges: read
+                    .reading
+                    .image
+                    .ranges
+                    .iter()
+                    .map(|it| [it.low, it.high])
+                    .collect(),
                 deep,
                 turned,
                 masks_turned,
                 transparent,
                 paged,
+                non_finite,
             },
             left_out: left_out.collect(),
             notes: read.dataset.notes.clone(),

@@ -48,11 +48,17 @@ impl RunData {
     /// Built-in comic pages.
     ///
     /// # Errors
-    /// [`UsageError`] for several classes; [`Error::Data`](crate::Error::Data) for a size that pages cannot have.
+    /// [`UsageError`] for several classes or other channels; [`Error::Data`](crate::Error::Data) for a size that pages cannot have.
     pub fn built_in(config: &RunConfig, pages: Pages) -> Result<Self> {
         if config.classes != 1 {
             return Err(UsageError::ClassesOfPages {
                 classes: config.classes,
+            }
+            .into());
+        }
+        if config.in_channels != 3 {
+            return Err(UsageError::ChannelsOfPages {
+                channels: config.in_channels,
             }
             .into());
         }

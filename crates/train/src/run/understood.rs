@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use config::keys::KEYS;
 use config::{MaskValue, Overrides, Resolved, RunConfig};
 use data::alignment::Alignment;
-use data::decode::Range;
+use data::decode::{ImageRule, Range};
 use data::folder::Dataset;
 use data::masks::{Request, Shares, Undecided, Value};
 use data::{DataError, FolderSource, PartSurvey, Reading, Survey};
@@ -23,6 +23,8 @@ const CLASSES: &str = "classes.toml";
 const LOOKED_AT: usize = 32;
 /// What is wrong with images that are in two parts.
 const ELSEWHERE: &str = "in another part as well, pixel for pixel, so scores are too high";
+/// What is wrong with floats.
+const NON_FINITE: &str = "with values that are not finite (NaN), which are read as the lowest";
 
 /// Classes below this share of the pixels are shown with more digits.
 const SMALL_SHARE: f64 = 0.001;
@@ -43,7 +45,7 @@ pub(crate) struct Understood {
 }
 
 impl Understood {
-    /// Reads `folder`, with as many classes as were asked for, or else as its masks have. A network is
+    /// Reads `folder`, with as many channels and classes as were asked for, or else as its files have. A network is
     /// used on images as it was trained, and on masks as far as their values are the same. `progress`
     /// is called with (done, all) after each image, from several threads.
     ///
@@ -52,14 +54,15 @@ impl Understood {
     pub(crate) fn read(
         folder: &Path,
         config: &RunConfig,
-        num_classes: Option<u32>,
+        asked: Asked,
         trained: Option<&Reading>,
         progress: impl Fn(usize, usize) + Sync,
     ) -> Result<Self> {
         let dataset = run_data::scan(folder, config)?;
         let survey = Survey::of(&dataset, config.workers as usize, progress)?;
-        let (request, listed_in) = request(folder, config, num_classes)?;
-        let reading = decide(&survey, request, trained);
+        let (request, listed_in) = request(folder, config, asked.classes)?;
+        let in_channels = asked.in_channels.map(|num| num as usize);
+        let reading = decide(&survey, in_channels, request, trained);
         let (reading, is_asked) = reading.map_err(|undecided| DataError::Undecided {
             path: folder.to_owned(),
             undecided: undecided.into(),
@@ -92,6 +95,11 @@ impl Understood {
     /// The images that were looked at, those whose masks fit worst first.
     pub(crate) fn worst_first(&self) -> Vec<usize> {
         self.alignment.worst_first()
+    }
+
+    /// The channels of the network's input, as `in_channels` of a configuration.
+    pub(crate) fn in_channels(&self) -> u32 {
+        u32::try_from(self.reading.image.channels).unwrap_or(u32::MAX)
     }
 
     /// The classes of the network, as `classes` of a configuration.
@@ -156,6 +164,11 @@ impl Understood {
                 "masks: no image for training shows {}",
                 missing.join(", ")
             ));
+        }
+        match self.survey.all.oddities.non_finite {
+            0 => {}
+            1 => lines.push(format!("images: one {NON_FINITE}")),
+            num => lines.push(format!("images: {num} {NON_FINITE}")),
         }
         let val = self.shares(&self.survey.val);
         if self.survey.val.samples > 0 && only.is_none() && val.foreground() == 0.0 {
@@ -227,17 +240,35 @@ impl Understood {
     fn images(&self) -> Option<String> {
         let odd = self.survey.all.oddities;
         let mut parts = Vec::new();
+        let ImageRule { channels, ranges } = &self.reading.image;
+        if *channels != 3 {
+            let noun = if *channels == 1 {
+                "channel"
+            } else {
+                "channels"
+            };
+            parts.push(format!("{channels} {noun}"));
+        }
         if odd.deep > 0 {
-            let scale = match self.reading.image.range {
-                Some(Range { low, high }) => format!("{low} to {high} become 0 to 255"),
-                None => "scaled by their full range".to_owned(),
+            let scale = match ranges[..] {
+                [] => "scaled by their full range".to_owned(),
+                [Range { low, high }] => format!("{low} to {high} become 0 to 255"),
+                _ => {
+                    let ranges = ranges.iter().map(|it| format!("{} to {}", it.low, it.high));
+                    let ranges: Vec<_> = ranges.collect();
+                    format!("{} become 0 to 255, channel by channel", ranges.join(", "))
+                }
             };
             parts.push(format!("{} of more than 8 bits, {scale}", odd.deep));
         }
+        let is_seen = matches!(channels, 1 | 3);
         for (count, what) in [
             (odd.turned, "turned as EXIF says"),
             (odd.masks_turned, "whose mask is turned with them"),
-            (odd.transparent, "transparent, shown on white"),
+            (
+                if is_seen { odd.transparent } else { 0 },
+                "transparent, shown on white",
+            ),
             (odd.paged, "of several pages, of which the first is read"),
         ] {
             if count > 0 {
@@ -269,16 +300,46 @@ impl Understood {
     }
 }
 
+/// What is given before files are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// Channels of the network's input.
+    in_channels: Option<u32>,
+    /// Classes of the network.
+    classes: Option<u32>,
+}
+
+impl Asked {
+    /// Those keys of `config` that are given.
+    pub(crate) fn of(config: &RunConfig, is_given: impl Fn(&str) -> bool) -> Self {
+        let all = Self::all(config);
+        Self {
+            in_channels: all.in_channels.filter(|_| is_given("in_channels")),
+            classes: all.classes.filter(|_| is_given("classes")),
+        }
+    }
+
+    /// The network of `config`.
+    pub(crate) const fn all(config: &RunConfig) -> Self {
+        Self {
+            in_channels: Some(config.in_channels),
+            classes: Some(config.classes),
+        }
+    }
+}
+
 /// How to read the files of `survey`, and whether by `request` rather than as a network was `trained`.
 fn decide(
     survey: &Survey,
+    in_channels: Option<usize>,
     request: Request,
     trained: Option<&Reading>,
 ) -> Result<(Reading, bool), Undecided> {
     let Some(trained) = trained else {
-        return Ok((survey.reading(&request)?, true));
+        return Ok((survey.reading(in_channels, &request)?, true));
     };
-    let (image, masks) = (trained.image, &survey.all.masks);
+    survey.channels(Some(trained.image.channels))?;
+    let (image, masks) = (trained.image.clone(), &survey.all.masks);
     if request.values.is_none() {
         let ignore = request.ignore.as_deref().unwrap_or_default();
         let rule = trained.mask.clone().ignoring(ignore, masks);
@@ -292,7 +353,7 @@ fn decide(
     }
     let ignored = Some(trained.mask.ignored()).filter(|it| !it.is_empty());
     let ignore = request.ignore.clone().or(ignored);
-    let found = survey.reading(&Request { ignore, ..request })?;
+    let found = survey.reading(in_channels, &Request { ignore, ..request })?;
     Ok((Reading { image, ..found }, true))
 }
 

@@ -1,4 +1,4 @@
-//! Images as RGB.
+//! Images as bytes.
 
 use colortype::{Gray16, Gray32Float, RGB32Float, RGBA8, RGBA16};
 
@@ -54,8 +54,13 @@ fn a_jpeg_is_read_whatever_its_name() {
 }
 
 fn with(bytes: &[u8], low: f32, high: f32) -> Decoded {
-    let range = Some(Range { low, high });
-    image(&file(bytes).path, &ImageRule { range }).unwrap()
+    read_as(bytes, 3, &[(low, high)])
+}
+
+fn read_as(bytes: &[u8], channels: usize, ranges: &[(f32, f32)]) -> Decoded {
+    let ranges = ranges.iter().map(|&(low, high)| Range { low, high });
+    let ranges = ranges.collect();
+    image(&file(bytes).path, &ImageRule { channels, ranges }).unwrap()
 }
 
 fn range_of(bytes: &[u8]) -> Option<ValueRange> {
@@ -68,7 +73,6 @@ fn white_shows_through_what_is_transparent() {
     let half = tiff::<RGBA8>(2, 1, &[10, 20, 30, 128, 10, 20, 30, 255]);
     let decoded = image(&file(&half).path, &ImageRule::default()).unwrap();
     assert_eq!(decoded.pixels, [132, 137, 142, 10, 20, 30]);
-    assert!(decoded.transparent);
     let deep = tiff::<RGBA16>(1, 1, &[10 << 8, 20 << 8, 30 << 8, 0x80FF]);
     assert_eq!(image_of(&deep), [132, 137, 142]);
     // A range is for colours: opacity has its own.
@@ -84,9 +88,13 @@ fn white_shows_through_what_is_transparent() {
         .flat_map(|it| [it[0], it[1], it[2]].map(|colour| colour + (255 - it[3])))
         .collect();
     assert_eq!(image_of(&reference::bytes_of(name)), expected);
-    let opaque = tiff::<RGBA8>(1, 1, &[10, 20, 30, 255]);
-    let decoded = image(&file(&opaque).path, &ImageRule::default()).unwrap();
-    assert!(!decoded.transparent);
+    for (bytes, is_transparent) in [
+        (&half, true),
+        (&tiff::<RGBA8>(1, 1, &[10, 20, 30, 255]), false),
+    ] {
+        let raster = super::raster(&file(bytes).path).unwrap();
+        assert_eq!(raster.is_transparent(), is_transparent);
+    }
 }
 
 #[test]
@@ -105,9 +113,10 @@ fn wide_values_become_bytes_by_the_range_of_the_set() {
     assert_eq!(pixels(with(&deep, 0.0, 4095.0)), [0, 6, 128, 255]);
     assert_eq!(pixels(with(&deep, 100.0, 2048.0)), [0, 0, 255, 255]);
     assert_eq!(pixels(with(&deep, 100.0, 100.0)), [0, 0, 255, 255]);
+    let (low, high) = (0.0, 4095.0);
     let expected = ValueRange {
-        low: 0.0,
-        high: 4095.0,
+        colours: vec![Range { low, high }],
+        alpha: None,
         highest: Some(65535),
     };
     assert_eq!(range_of(&deep), Some(expected));
@@ -115,9 +124,11 @@ fn wide_values_become_bytes_by_the_range_of_the_set() {
     let narrow = gray(&[0, 100, 255]);
     assert_eq!(range_of(&narrow), None);
     assert_eq!(pixels(with(&narrow, 0.0, 100.0)), [0, 100, 255]);
-    // Opacity is not measured.
-    let alpha = range_of(&tiff::<RGBA16>(1, 1, &[5, 7, 6, 65535])).unwrap();
-    assert_eq!((alpha.low, alpha.high), (5.0, 7.0));
+    // Opacity is measured apart.
+    let found = range_of(&tiff::<RGBA16>(1, 1, &[5, 7, 6, 65535])).unwrap();
+    let (low, high) = (5.0, 7.0);
+    assert_eq!(found.of_all(), Some(Range { low, high }));
+    assert_eq!(found.alpha.map(|it| it.low), Some(65535.0));
 }
 
 #[test]
@@ -126,9 +137,14 @@ fn floats_that_are_not_finite_are_black_and_counted() {
     let bytes = tiff::<Gray32Float>(6, 1, &samples);
     let decoded = with(&bytes, -2.0, 2.0);
     let gray: Vec<u8> = decoded.pixels.iter().step_by(3).copied().collect();
-    assert_eq!((gray, decoded.non_finite), (vec![0, 0, 0, 0, 128, 255], 3));
+    assert_eq!(gray, [0, 0, 0, 0, 128, 255]);
+    assert_eq!(raster(&file(&bytes).path).unwrap().num_non_finite(), 3);
     let range = range_of(&bytes).unwrap();
-    assert_eq!((range.low, range.high, range.highest), (-2.0, 2.0, None));
+    let (low, high) = (-2.0, 2.0);
+    assert_eq!(
+        (range.of_all(), range.highest),
+        (Some(Range { low, high }), None)
+    );
     assert_eq!(range_of(&tiff::<Gray32Float>(1, 1, &[f32::NAN])), None);
 
     let (text, hint) = image_refusal(&bytes);
@@ -145,19 +161,81 @@ fn floats_that_are_not_finite_are_black_and_counted() {
 }
 
 #[test]
-fn other_numbers_of_channels_are_refused() {
+fn channels_that_are_neither_gray_nor_rgb_are_read_as_stored() {
     for (name, channels) in [("tiff-bands", 6), ("tiff-rgb8-infrared", 4)] {
-        let (text, hint) = image_refusal(&reference::bytes_of(name));
+        let bytes = reference::bytes_of(name);
+        let raster = raster(&file(&bytes).path).unwrap();
+        assert_eq!(raster.form().natural(), channels, "{name}");
+        let high = |at: usize| match &raster.samples {
+            Samples::U8(samples) => samples[at],
+            Samples::U16(samples) => samples[at].to_be_bytes()[0],
+            _ => panic!("{name}"),
+        };
+        let pixels = read_as(&bytes, channels, &[]).pixels;
+        assert_eq!(pixels.len(), 3 * 5 * channels, "{name}");
+        assert!((0..pixels.len()).all(|at| pixels[at] == high(at)), "{name}");
+        let (text, _) = image_refusal(&bytes);
         assert_eq!(
             text,
-            format!(
-                "`file.png` has {channels} channels: \
-                 expected 1 (gray) or 3 (RGB), or one more for alpha"
-            )
-        );
-        assert_eq!(
-            hint,
-            "save it as gray or RGB, in a PNG or an uncompressed TIFF"
+            format!("`file.png` has {channels} channels, and 3 are expected")
         );
     }
+}
+
+#[test]
+fn alpha_is_a_channel_where_a_channel_more_is_asked_for() {
+    let half = tiff::<RGBA8>(1, 1, &[10, 20, 30, 128]);
+    assert_eq!(read_as(&half, 4, &[]).pixels, [10, 20, 30, 128]);
+    let gray_alpha = png_of(ColorType::GrayscaleAlpha, BitDepth::Eight, 1, &[], &[9, 0]);
+    assert_eq!(read_as(&gray_alpha, 2, &[]).pixels, [9, 0]);
+    // Gray alone, on white.
+    assert_eq!(read_as(&gray_alpha, 1, &[]).pixels, [255]);
+    assert_eq!(read_as(&gray(&[7, 8]), 1, &[]).pixels, [7, 8]);
+    let palette = png_of(ColorType::Indexed, BitDepth::Eight, 1, &[1, 2, 3], &[0]);
+    let rule = ImageRule {
+        channels: 1,
+        ..ImageRule::default()
+    };
+    let refused = image(&file(&palette).path, &rule).unwrap_err().to_string();
+    assert!(
+        refused.ends_with("has three channels (RGB), and 1 are expected"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn each_of_several_channels_has_its_range() {
+    let deep = tiff::<RGBA16>(2, 1, &[0, 0, 100, 5, 10, 1000, 200, 5]);
+    let ranges = [(0.0, 10.0), (0.0, 1000.0), (0.0, 400.0), (5.0, 5.0)];
+    assert_eq!(
+        read_as(&deep, 4, &ranges).pixels,
+        [0, 0, 64, 0, 255, 255, 128, 0]
+    );
+}
+
+#[test]
+fn rules_of_earlier_files_have_one_range_or_none() {
+    let read = |text: &str| serde_json::from_str::<ImageRule>(text).unwrap();
+    assert_eq!(read(r#"{"range":null}"#), ImageRule::default());
+    let (low, high) = (0.0, 9.0);
+    let ranges = vec![Range { low, high }];
+    let channels = 3;
+    assert_eq!(
+        read(r#"{"range":{"low":0.0,"high":9.0}}"#),
+        ImageRule { channels, ranges }
+    );
+    let several = ImageRule {
+        channels: 2,
+        ranges: vec![Range { low, high }; 2],
+    };
+    let text = serde_json::to_string(&several).unwrap();
+    assert_eq!(read(&text), several);
+    assert!(
+        several.is_sound()
+            && !ImageRule {
+                channels: 4,
+                ..several
+            }
+            .is_sound()
+    );
 }

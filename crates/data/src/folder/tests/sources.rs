@@ -1,6 +1,13 @@
 //! Samples of what was found.
 
+use std::fs::File;
+
+use tiff::encoder::TiffEncoder;
+use tiff::encoder::colortype::ColorType;
+use tiff::tags::{PhotometricInterpretation, SampleFormat};
+
 use super::*;
+use crate::decode::Range;
 use crate::masks::{MaskKind, Request, Undecided};
 use crate::{FolderSource, Reading, Source as _, Survey};
 
@@ -11,7 +18,7 @@ fn surveyed(pairs: &[&Pair], request: &Request) -> (Survey, Result<Reading, Unde
         ..Dataset::default()
     };
     let survey = Survey::of(&dataset, 2, |_, _| {}).unwrap();
-    let reading = survey.reading(request);
+    let reading = survey.reading(None, request);
     (survey, reading)
 }
 
@@ -189,10 +196,11 @@ fn what_files_hold_is_counted_by_part() {
         ((1, 2), (1, 3))
     );
     assert_eq!((survey.train.oddities.deep, survey.leaked), (2, 1));
-    let reading = survey.reading(&Request::default()).unwrap();
+    let reading = survey.reading(None, &Request::default()).unwrap();
     // Of 12 bits: the values of training images are spread.
-    let range = reading.image.range.unwrap();
-    assert_eq!((range.low, range.high), (7.0, 4095.0));
+    assert_eq!(reading.image.channels, 3);
+    let (low, high) = (7.0, 4095.0);
+    assert_eq!(reading.image.ranges, [Range { low, high }]);
     assert_eq!(reading.mask.kind, MaskKind::TwoValues(0, 255));
     let shares = reading.mask.shares(&survey.all.masks);
     assert_eq!(shares.pixels, [3, 4]);
@@ -202,4 +210,91 @@ fn what_files_hold_is_counted_by_part() {
         .unwrap();
     assert_eq!(sample.image[0..9], [0, 0, 0, 255, 255, 255, 6, 6, 6]);
     assert_eq!(sample.mask, [0, 1, 1]);
+}
+
+/// A TIFF of a pixel.
+fn pixel<const N: usize>(path: &Path, channels: [f32; N]) {
+    struct Bands<const N: usize>;
+    impl<const N: usize> ColorType for Bands<N> {
+        type Inner = f32;
+        const TIFF_VALUE: PhotometricInterpretation = PhotometricInterpretation::BlackIsZero;
+        const BITS_PER_SAMPLE: &'static [u16] = &[32; N];
+        const SAMPLE_FORMAT: &'static [SampleFormat] = &[SampleFormat::IEEEFP; N];
+        fn horizontal_predict(_row: &[f32], _result: &mut Vec<f32>) {}
+    }
+    let mut encoder = TiffEncoder::new(File::create(path).unwrap()).unwrap();
+    encoder.write_image::<Bands<N>>(1, 1, &channels).unwrap();
+}
+
+#[test]
+fn channels_are_those_of_the_images() {
+    let dir = tree("");
+    let path = |name: &str| dir.path().join(name);
+    let gray = |name: &str, value: u8| {
+        let image = image::GrayImage::from_raw(1, 1, vec![value]).unwrap();
+        image.save(path(name)).unwrap();
+    };
+    gray("gray.png", 7);
+    gray("mask.png", 255);
+    pixel(&path("low.tif"), [-5.0, 0.0, 300.0, 0.5, f32::NAN]);
+    pixel(&path("high.tif"), [5.0, 0.0, 100.0, 0.25, 0.5]);
+    pixel(&path("four.tif"), [0.0; 4]);
+    let pairs = |names: &[&str]| -> Vec<Pair> {
+        let pair = |name: &&str| Pair {
+            stem: (*name).to_owned(),
+            image: path(name),
+            mask: MaskFile::One(path("mask.png")),
+        };
+        names.iter().map(pair).collect()
+    };
+    let reading = |names: &[&str], channels| {
+        let train = pairs(names);
+        let dataset = Dataset {
+            train,
+            ..Dataset::default()
+        };
+        let survey = Survey::of(&dataset, 1, |_, _| {}).unwrap();
+        assert_eq!(
+            survey.all.oddities.non_finite,
+            names.iter().filter(|it| **it == "low.tif").count()
+        );
+        let reading = survey.reading(channels, &Request::default());
+        reading.map_err(|it| without_root(&dir, &it.reason))
+    };
+    let bands = reading(&["low.tif", "high.tif"], None).unwrap();
+    assert_eq!(bands.image.channels, 5);
+    // Each has its own range.
+    let ranges: Vec<_> = bands
+        .image
+        .ranges
+        .iter()
+        .map(|it| (it.low, it.high))
+        .collect();
+    assert_eq!(
+        ranges,
+        [
+            (-5.0, 5.0),
+            (0.0, 0.0),
+            (100.0, 300.0),
+            (0.25, 0.5),
+            (-5.0, 300.0)
+        ]
+    );
+    let source = FolderSource::new(pairs(&["low.tif"]), bands, 2, 2);
+    assert_eq!(source.channels(), 5);
+    let sample = source.load(0).unwrap();
+    assert_eq!(sample.image, [0, 0, 255, 255, 0].repeat(4));
+    assert_eq!(sample.rgb(), [0, 0, 255].repeat(4));
+
+    let channels = |names, asked| reading(names, asked).map(|it| it.image.channels);
+    assert_eq!(channels(&["gray.png"], None), Ok(3));
+    assert_eq!(channels(&["gray.png"], Some(1)), Ok(1));
+    assert_eq!(
+        channels(&["low.tif", "four.tif", "high.tif"], None).unwrap_err(),
+        "the channels of the images differ: most have 5, and `four.tif` has 4"
+    );
+    assert_eq!(
+        channels(&["gray.png"], Some(5)).unwrap_err(),
+        "the channels of the images differ: `gray.png` has 1, not 5"
+    );
 }

@@ -18,7 +18,7 @@ use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
 use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::{DataId, Record};
-use crate::run::understood::Understood;
+use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
@@ -101,9 +101,11 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     // What the masks add is not what the user asked for.
     let requested = config.to_toml();
     let goes_on = matches!(start, Start::Exact(_));
-    let is_given = resolved.origins.given_by_user("classes") || goes_on;
+    let asked = Asked::of(&config, |key| {
+        goes_on || resolved.origins.given_by_user(key)
+    });
     let is_forced = args.plan.force || goes_on;
-    let understood = understand(folder.as_deref(), &mut config, is_given, is_forced)?;
+    let understood = understand(folder.as_deref(), &mut config, asked, is_forced)?;
 
     say_what_runs(&config, device, [scaled, note]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
@@ -181,18 +183,18 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     Ok(())
 }
 
-/// Reads the files of the folder, if there is one. Its masks decide the classes that nobody has given.
+/// Reads the files of the folder, if there is one. They decide the channels and the classes that nobody has given.
 fn understand(
     folder: Option<&Path>,
     config: &mut RunConfig,
-    is_given: bool,
+    asked: Asked,
     is_forced: bool,
 ) -> Result<Option<Understood>> {
     let Some(folder) = folder else {
         return Ok(None);
     };
-    let asked = is_given.then_some(config.classes);
     let mut understood = Understood::read(folder, config, asked, None, count("reading"))?;
+    config.in_channels = understood.in_channels();
     config.classes = understood.num_classes();
     config.ignore = understood.ignored();
     if let Some(class) = understood.only_class().filter(|_| !is_forced) {

@@ -16,7 +16,8 @@ use crate::run::outputs::count;
 use crate::run::outputs::samples::save_png;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::{Batch, Sample, decode, masks, resize};
+use data::decode::{self, ImageRule};
+use data::{Batch, Sample, masks, resize};
 use engine::predictor::Predictor;
 
 /// The threshold of a network that does not know a better one.
@@ -146,12 +147,17 @@ fn predict(
     mask: &Path,
 ) -> Result<()> {
     let config = &loaded.config;
-    let rule = loaded.reading.as_ref().map(|reading| reading.image);
-    let decoded = decode::image(image, &rule.unwrap_or_default())?;
+    let channels = config.in_channels as usize;
+    let rule = loaded.reading.as_ref().map(|reading| reading.image.clone());
+    let rule = rule.unwrap_or_else(|| ImageRule {
+        channels,
+        ..ImageRule::default()
+    });
+    let decoded = decode::image(image, &rule)?;
     let original = (decoded.height, decoded.width);
     let (height, width) = crate::run::run_data::size_of(config);
-    let pixels = resize::image(decoded.pixels, original, (height, width))?;
-    let mut batch = Batch::new(height, width);
+    let pixels = resize::image(decoded.pixels, channels, original, (height, width))?;
+    let mut batch = Batch::new(channels, height, width);
     batch.push(
         &Sample {
             image: pixels,

@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::error::Result;
 use crate::run::run_data::RunData;
-use crate::run::understood::Understood;
+use crate::run::understood::{Asked, Understood};
 use data::DEFAULT_CACHE_BYTES;
 use engine::interrupt::Interrupt;
 use engine::model::UNet;
@@ -30,7 +30,7 @@ impl Epochs {
         precision: Precision,
     ) -> Result<Self> {
         let cache_bytes = if keep_decoded { DEFAULT_CACHE_BYTES } else { 0 };
-        let read = Understood::read(folder, config, Some(config.classes), None, |_, _| ())?;
+        let read = Understood::read(folder, config, Asked::all(config), None, |_, _| ())?;
         Ok(Self {
             data: RunData::of_folder(folder, read, config, cache_bytes)?,
             trainer: Trainer::new(config.clone(), device, precision)?,

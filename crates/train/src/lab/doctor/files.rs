@@ -7,7 +7,7 @@ use tch::Device;
 use super::Finding;
 use super::tiny::{Comparison, OFF, Tiny, config_of};
 use crate::error::{Error, Result};
-use crate::run::understood::Understood;
+use crate::run::understood::{Asked, Understood};
 use crate::run::weights::{self, WeightsFile};
 use config::Precision;
 use data::synth::{self, Counts, write_dataset};
@@ -50,7 +50,7 @@ pub(super) fn data(broken: bool) -> Result<Finding> {
 /// The only page for training in a folder.
 fn read_page(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     let config = config_of(OFF, Precision::Fp32);
-    let read = Understood::read(folder, &config, None, None, |_, _| ())?;
+    let read = Understood::read(folder, &config, Asked::default(), None, |_, _| ())?;
     let source = FolderSource::new(read.dataset.train, read.reading, 64, 96);
     let sample = source.load(0)?;
     Ok((sample.image, sample.mask))

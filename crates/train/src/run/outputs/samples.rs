@@ -43,12 +43,16 @@ pub fn write(
     let _no_grad = tch::no_grad_guard();
     for index in 0..num.min(source.len()) {
         let sample = source.load(index)?;
-        let mut batch = Batch::new(height, width);
+        let mut batch = Batch::new(source.channels(), height, width);
         batch.push(&sample, index);
         let (images, _) = evaluator.upload.batch(&batch)?;
         let logits = evaluator.logits(&images, &ForwardMode::EVALUATION)?;
         let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
-        let panels = [sample.image, colours(&sample.mask), colours(&answer)];
+        let panels = [
+            sample.rgb().into_owned(),
+            colours(&sample.mask),
+            colours(&answer),
+        ];
         let name = source.name(index).replace('/', "_");
         let path = folder.join(format!("{:02}-{name}.png", index + 1));
         save_rgb(

@@ -32,7 +32,8 @@ pub fn write<'a>(source: &dyn Source, samples: &'a [usize], path: &Path) -> Resu
     for (nth, &index) in drawn.iter().enumerate() {
         let sample = source.load(index)?;
         let (top, left) = (nth / COLUMNS * (SIDE + GAP), nth % COLUMNS * (SIDE + GAP));
-        let pixels = sample.image.as_chunks::<3>().0.iter().zip(&sample.mask);
+        let image = sample.rgb();
+        let pixels = image.as_chunks::<3>().0.iter().zip(&sample.mask);
         for (at, (pixel, &class)) in pixels.enumerate() {
             let to = ((top + at / SIDE) * width + left + at % SIDE) * 3;
             sheet[to..to + 3].copy_from_slice(&laid_over(*pixel, class));

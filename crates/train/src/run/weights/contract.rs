@@ -50,11 +50,10 @@ impl Contract {
     /// Reads an entry of metadata; `None` for what this version did not write.
     pub(super) fn from_json(text: &str) -> Option<Self> {
         let contract: Self = serde_json::from_str(text).ok()?;
-        let is_sound = contract.reading.as_ref().is_none_or(|reading| {
-            let range = reading.image.range;
-            reading.mask.is_sound()
-                && range.is_none_or(|it| it.low.is_finite() && it.high.is_finite())
-        });
+        let is_sound = contract
+            .reading
+            .as_ref()
+            .is_none_or(|reading| reading.mask.is_sound() && reading.image.is_sound());
         let is_sound = is_sound
             && contract
                 .threshold

@@ -160,11 +160,11 @@ impl WeightsFile {
             return Ok(None);
         };
         let contract = Contract::from_json(text);
-        let num_classes = self.network()?.classes as usize;
+        let network = self.network()?;
+        let of_network = [network.classes, network.in_channels].map(|num| num as usize);
         let fits = |it: &Contract| {
-            it.reading
-                .as_ref()
-                .is_none_or(|it| it.mask.num_classes == num_classes)
+            let reading = it.reading.as_ref();
+            reading.is_none_or(|it| [it.mask.num_classes, it.image.channels] == of_network)
         };
         match contract.filter(fits) {
             Some(contract) => Ok(Some(contract)),
@@ -183,38 +183,39 @@ impl WeightsFile {
     pub fn network(&self) -> Result<Network> {
         let tensors = self.tensors()?;
         let prefix = prefix(&tensors);
-        let first_dimension = |name: &str| {
-            tensors
-                .tensor(&format!("{prefix}{name}"))
+        let channels = |name: &str| {
+            let tensor = tensors.tensor(&format!("{prefix}{name}")).ok()?;
+            let shape = tensor.shape().first().zip(tensor.shape().get(1));
+            let (outputs, inputs) = shape?;
+            let all = u32::try_from(*outputs)
                 .ok()
-                .and_then(|t| t.shape().first().copied())
-                .and_then(|d| u32::try_from(d).ok())
+                .zip(u32::try_from(*inputs).ok());
+            all.filter(|(outputs, _)| *outputs > 0)
         };
-        let network = match (
-            first_dimension("downs.0.conv.0.weight"),
-            first_dimension("out_conv.weight"),
-        ) {
-            (Some(width), Some(classes)) if width > 0 && classes > 0 => {
-                Network::new(width, classes)
-            }
-            _ => {
-                let mut names = tensors.names();
-                names.sort_unstable();
-                let hint = if is_snapshot(&self.path) {
-                    "a snapshot is for `fit --resume`; the weights are `weights.safetensors` beside it, \
-                     and `best.safetensors` above"
-                } else {
-                    "save the model's `state_dict()` with safetensors, names unchanged"
-                };
-                return Err(self.wrong(
-                    format!(
-                        "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
-                         `out_conv.weight` is missing (found {})",
-                        first_few(&names)
-                    ),
-                    hint,
-                ));
-            }
+        let first = channels("downs.0.conv.0.weight");
+        let Some(((width, in_channels), (classes, _))) = first.zip(channels("out_conv.weight"))
+        else {
+            let mut names = tensors.names();
+            names.sort_unstable();
+            let hint = if is_snapshot(&self.path) {
+                "a snapshot is for `fit --resume`; the weights are `weights.safetensors` beside it, \
+                 and `best.safetensors` above"
+            } else {
+                "save the model's `state_dict()` with safetensors, names unchanged"
+            };
+            return Err(self.wrong(
+                format!(
+                    "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
+                     `out_conv.weight` is missing (found {})",
+                    first_few(&names)
+                ),
+                hint,
+            ));
+        };
+        let network = Network {
+            // None at all are another shape.
+            in_channels: in_channels.max(1),
+            ..Network::new(width, classes)
         };
         self.holds_all_of(&network, &prefix, &tensors)?;
         Ok(network)
@@ -276,10 +277,18 @@ impl WeightsFile {
         if here != there {
             return Err(self.wrong(
                 format!(
-                    "holds a network of width {} with {} class(es), the run has width {} with {}",
-                    here.width, here.classes, there.width, there.classes
+                    "holds a network of width {} with {} channel(s) and {} class(es), the run has width {} with {} and {}",
+                    here.width,
+                    here.in_channels,
+                    here.classes,
+                    there.width,
+                    there.in_channels,
+                    there.classes
                 ),
-                &format!("pass `--width {} --classes {}`", here.width, here.classes),
+                &format!(
+                    "pass `--width {} --in-channels {} --classes {}`",
+                    here.width, here.in_channels, here.classes
+                ),
             ));
         }
         let tensors = self.tensors()?;
