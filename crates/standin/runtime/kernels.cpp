@@ -27,17 +27,35 @@ void set(void* pointer, size_t bytes, int value) {
   std::memset(pointer, value, std::min(bytes, room_at(pointer)));
 }
 
-// A reduction's parameters hold the operand, the result and a second result, in this order, after
-// sizes and strides whose unused places hold anything. The first pair of pointers to device memory is
-// taken for the first two.
+// The last members of `ReduceOp` (ATen/native/cuda/Reduce.cuh), a reduction's parameters.
+struct Reduction {
+  void* operand;
+  void* results[2];
+  void* buffers[3];
+  int64_t first;
+  bool accumulates;
+  bool is_final;
+  int num_results;
+
+  bool is_plausible() const {
+    unsigned char flags[2];
+    std::memcpy(flags, &accumulates, sizeof flags);
+    return room_at(operand) && room_at(results[0]) && first >= 0 && first <= int64_t{1} << 40 &&
+           flags[0] <= 1 && flags[1] <= 1 && (num_results == 1 || num_results == 2);
+  }
+};
+
+// They lie after sizes and strides whose unused places hold anything, pointers of earlier launches too.
 void reduced(const char* name, void* parameters) {
   constexpr size_t kSearched = 1200;
-  void* words[kSearched / sizeof(void*)];
-  std::memcpy(words, parameters, sizeof words);
-  for (size_t at = 0; at + 1 < kSearched / sizeof(void*); ++at) {
-    if (room_at(words[at]) && room_at(words[at + 1])) {
+  char bytes[kSearched];
+  std::memcpy(bytes, parameters, sizeof bytes);
+  for (size_t at = 0; at + sizeof(Reduction) <= kSearched; at += sizeof(void*)) {
+    Reduction found;
+    std::memcpy(&found, bytes + at, sizeof found);
+    if (found.is_plausible()) {
       const bool is_and = has(name, "and_kernel");
-      set(words[at + 1], is_and ? 1 : 8, is_and ? 1 : 0);
+      set(found.results[0], is_and ? 1 : 8, is_and ? 1 : 0);
       return;
     }
   }
