@@ -36,13 +36,13 @@ fuzz_target!(init: fuzz::allow_decoders_to_panic(), |bytes: &[u8]| {
         Ok(survey) => survey,
         Err(error) => return drop((error.to_string(), error.hint())),
     };
-    let Ok(reading) = survey.reading(&request) else {
+    let Ok(reading) = survey.reading(None, &request) else {
         return;
     };
-    let rule = reading.mask.clone();
+    let (rule, channels) = (reading.mask.clone(), reading.image.channels);
     let source = FolderSource::new(dataset.train, reading, 16, 32).with_cache_bytes(0);
     let sample = source.load(0).expect("what was surveyed can be read");
-    assert_eq!((sample.image.len(), sample.mask.len()), (3 * 512, 512));
+    assert_eq!((sample.image.len(), sample.mask.len()), (channels * 512, 512));
     let is_class = |&it: &u8| usize::from(it) < rule.num_classes.max(2) || it == IGNORE;
     assert!(sample.mask.iter().all(is_class));
 });

@@ -64,6 +64,7 @@ fn a_folder_is_described_in_a_few_lines() {
     masks: binary, foreground 200
     train: 9 images of 32x32, foreground 25.0 %
     val: 1 image of 32x32, foreground 25.0 %
+    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 32x32` is the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
     ");
     assert!(
         run.stderr
@@ -144,6 +145,7 @@ fn what_is_ignored_counts_neither_in_training_nor_in_scores() {
     ignored: 31.2 % of the pixels, with the value 255
     train: 9 images of 32x32, foreground 50.0 %
     val: 1 image of 32x32, foreground 50.0 %
+    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 32x32` is the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
     ");
     let fit = |flags: &[&str]| {
         let flags = [&TWO_STEPS, flags].concat();
@@ -261,6 +263,20 @@ fn a_mask_can_be_its_alpha_and_images_lie_on_white() {
     let report = report(&sandbox);
     assert!((foreground(&report) - 0.25).abs() < 1e-9);
     assert_eq!(report["images"]["transparent"], 1);
+}
+
+#[test]
+fn what_a_resize_loses_is_said() {
+    let sandbox = Sandbox::empty();
+    write(&sandbox, 5, |nth| {
+        gray(move |x, _| u8::from(x == 5 + nth) * 255)
+    });
+    let said = |size| {
+        let run = inspect(&sandbox, &["--img-size", size]).ok();
+        run.stderr
+            .contains("100 % of what is not background is thinner than a pixel at 16x16")
+    };
+    assert!(said("16x16") && !said("32x32"));
 }
 
 #[test]
@@ -409,7 +425,7 @@ fn weights_know_the_channels_of_their_images() {
         let predict = ["predict", "--out", "out", "--input", "other.png"];
         let run = sandbox.train(&[&predict[..], &weights].concat());
         assert_eq!(run.code, Some(2), "{}", run.stderr);
-        let complaint = format!("has three channels (RGB), and {channels} are expected");
+        let complaint = format!("has three channels (RGB), but the network expects {channels}");
         assert!(run.complaint().contains(&complaint), "{}", run.stderr);
         save(
             &sandbox.path("data/images/7.png"),

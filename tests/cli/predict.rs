@@ -157,6 +157,27 @@ fn a_tree_is_predicted_as_far_as_it_can_be_and_resumed() {
         run.stderr
     );
     assert_eq!(sandbox.read("in/out/a_mask.png"), before);
+    // One that is not there is skipped, if a list names it.
+    sandbox.write("in/list.txt", "a.png\nold/gone.png\nnone-*.png\n");
+    let listed = [
+        "--list",
+        "in/list.txt",
+        "--out",
+        "listed",
+        "--device",
+        "cpu",
+    ];
+    let weights = ["predict", "--weights", "run/best.safetensors"];
+    let run = sandbox.train(&[&weights[..], &listed].concat());
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    for missing in [
+        "`in/old/gone.png` is not there",
+        "`in/none-*.png` is not there",
+    ] {
+        assert!(run.stderr.contains(missing), "{}", run.stderr);
+    }
+    assert!(run.complaint().contains("2 of 3 images"), "{}", run.stderr);
+    assert!(sandbox.path("listed/a_mask.png").is_file());
     // The threshold of the weights, wherever they are.
     sandbox.write("else/w.safetensors", sandbox.read("run/best.safetensors"));
     let best = &sandbox.json("run/summary.json")["validation"]["best_threshold"];

@@ -102,9 +102,14 @@ impl Run {
     }
 
     pub(crate) fn seeded(width: u32, seed: u64, setting: &Setting) -> Self {
+        Self::of(Network::new(width, 1), seed, setting)
+    }
+
+    pub(crate) fn of(network: Network, seed: u64, setting: &Setting) -> Self {
         let config = RunConfig {
-            width,
-            classes: 1,
+            width: network.width,
+            in_channels: network.in_channels,
+            classes: network.classes,
             seed,
             lr: 1e-3,
             weight_decay: 0.01,
@@ -160,10 +165,22 @@ pub(crate) fn batch(seed: u64, num: u32, channels_last: bool) -> (Tensor, Tensor
 pub(crate) fn batch_of(
     seed: u64,
     batch: u32,
+    size: [u32; 2],
+    channels_last: bool,
+) -> (Tensor, Tensor) {
+    batch_with(3, seed, batch, size, channels_last)
+}
+
+/// As [`batch_of`], with other channels.
+pub(crate) fn batch_with(
+    in_channels: u32,
+    seed: u64,
+    batch: u32,
     [height, width]: [u32; 2],
     channels_last: bool,
 ) -> (Tensor, Tensor) {
     let config = RunConfig {
+        in_channels,
         batch,
         img_size: ImageSize::new(height, width),
         use_channels_last: channels_last,

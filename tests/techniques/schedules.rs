@@ -10,13 +10,17 @@ use schedule::{Keep, Op, Plan, Schedule, Segment, Target};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    PLAIN, Run, Setting, alone, batch, batch_of, differing, gradients_of, mixed, scheduled,
-    selective, state_of,
+    PLAIN, Run, Setting, alone, batch, batch_of, batch_with, differing, gradients_of, mixed,
+    scheduled, selective, state_of,
 };
 
 /// The gradients of a run on one batch, and all its tensors after a step.
 fn step(setting: &Setting, width: u32, images: &(Tensor, Tensor)) -> [Vec<(String, Tensor)>; 2] {
-    let mut run = Run::new(width, setting);
+    let network = Network {
+        in_channels: u32::try_from(images.0.size()[1]).unwrap(),
+        ..Network::new(width, 1)
+    };
+    let mut run = Run::of(network, 7, setting);
     run.gradients(images).unwrap();
     let gradients = gradients_of(&run);
     run.update();
@@ -101,6 +105,32 @@ fn odd_shapes() {
                     ..PLAIN
                 };
                 assert_equal(&setting, width, &batch_of(31, num, size, channels_last));
+            }
+        }
+    }
+}
+
+/// Images of other channels than RGB, of which one has the same order in both formats.
+#[test]
+fn other_channels() {
+    let _turn = alone();
+    for channels_last in [true, false] {
+        for channels in [1, 4, 16] {
+            let images = batch_with(channels, 35, 2, [32, 48], channels_last);
+            let strides = images.0.stride();
+            assert_eq!(strides[3] == 1, !channels_last || channels == 1);
+            assert_eq!(
+                strides[1] == 1,
+                channels_last,
+                "{channels} channels: {strides:?}"
+            );
+            for checkpointing in [selective(), mixed()] {
+                let setting = Setting {
+                    channels_last,
+                    checkpointing,
+                    ..PLAIN
+                };
+                assert_equal(&setting, 4, &images);
             }
         }
     }

@@ -100,7 +100,7 @@ impl RunConfig {
         }
         let network = format_args!("{}, {}", self.width, self.classes);
         lines.push(line("width", &network));
-        // The guide knows no other.
+        // The banner of the guide has no such line.
         if self.in_channels != Self::default().in_channels {
             lines.push(line("in_channels", &self.in_channels));
         }

@@ -27,7 +27,7 @@ macro_rules! with_rows {
             preset: String as Option = None => {
                 accepts: Accepts::any("the name of a preset"),
                 flag: "--preset" (String, "NAME", "Start from a preset: best-balance, max-memory or speed"),
-                commands: [Evaluate, Memory, Explain],
+                commands: [Evaluate, Memory, Explain, Inspect],
                 resume: Fixed,
             }
             /// Size at which images enter the network.
@@ -37,7 +37,7 @@ macro_rules! with_rows {
                     |size: &ImageSize| size.is_valid(),
                 ).with_flag_text("`HxW`, both multiples of 16 from 16 to 65536"),
                 flag: "--img-size" (ImageSize, "HxW", "Image size, height x width, in multiples of 16"),
-                commands: [Evaluate, Memory, Explain, Pareto, Suggest],
+                commands: [Evaluate, Memory, Explain, Pareto, Suggest, Inspect],
                 resume: Fixed,
                 aliases: ["image_size", "size"],
                 banner: ("image size (H x W):      ", "画像サイズ（高さx幅）:   "),
@@ -46,7 +46,7 @@ macro_rules! with_rows {
             batch: u32 = 12 => {
                 accepts: whole!(1 to 65_536),
                 flag: "--batch" (u32, "N", "Images per step"),
-                commands: [Evaluate, Memory, Explain, Pareto],
+                commands: [Evaluate, Memory, Explain, Pareto, Inspect],
                 resume: Fixed,
                 aliases: ["batch_size"],
                 banner: ("batch:                   ", "バッチ:                  "),
@@ -99,6 +99,7 @@ macro_rules! with_rows {
             lr: f64 = 1e-4 => {
                 accepts: POSITIVE,
                 flag: "--lr" (f64, "X", "Learning rate at the start"),
+                commands: [Inspect],
                 resume: Fixed,
                 aliases: ["learning_rate"],
             }
@@ -133,7 +134,7 @@ macro_rules! with_rows {
                 flag: "--in-channels" (
                     u32,
                     "N",
-                    "Channels of the images, 1 for gray; without it, `fit --data` takes 3 for gray and colour, and else as \
+                    "Channels of the images, 1 for gray; without it, `fit --data` takes 3 for gray and colour, otherwise as \
                      many as the images have"
                 ),
                 commands: [Memory, Explain, Pareto, Suggest, Inspect],

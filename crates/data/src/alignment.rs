@@ -1,14 +1,19 @@
 //! Whether masks lie on what their images show: along the border of a mask, its image has edges.
 
 use super::masks::IGNORE;
-use super::{DataError, Source};
+use super::{DataError, Sample};
 
 /// Masks with fewer border pixels say nothing.
 const MIN_BORDER: usize = 16;
 /// Fewer masks than this say nothing.
 const MIN_SAMPLES: usize = 4;
-/// How much better another way to lay masks on images must be.
+/// How much better another way to lay masks on images, or another image, must be.
 const CLEARLY: f64 = 1.3;
+/// One of so many masks must belong to another image.
+const MIXED_UP: usize = 4;
+
+/// Row and column of pixels.
+type Border = Vec<(usize, usize)>;
 
 /// The ways to turn and mirror a square, by the bits of their number: transposed, upside down, mirrored.
 const WAYS: [&str; 8] = [
@@ -31,24 +36,28 @@ pub struct Alignment {
     pub samples: Vec<(usize, Option<f64>)>,
     /// Means over the samples with a border, for each of [`WAYS`] to lay masks on their images.
     ways: [f64; 8],
+    /// Samples whose masks belong to the image of another sample, which comes second.
+    mixed_up: Vec<(usize, usize)>,
+    /// How many such there are if masks are mirrored, which none can be right.
+    by_chance: usize,
 }
 
 impl Alignment {
-    /// Looks at up to `most` samples of `source`, spread evenly over it.
+    /// Looks at up to `most` of `len` samples, pairs of neighbours spread evenly over them. `load` gives a sample of
+    /// `side` x `side` pixels: only a square can be turned.
     ///
     /// # Errors
-    /// As [`Source::load`].
-    ///
-    /// # Panics
-    /// If the samples are not square, which is a bug in the caller: only a square can be turned.
-    pub fn of(source: &dyn Source, most: usize) -> Result<Self, DataError> {
-        let (side, width) = source.size();
-        assert_eq!(side, width, "only a square can be turned");
-        let num = source.len().min(most);
+    /// Those of `load`.
+    pub fn of(
+        len: usize,
+        most: usize,
+        side: usize,
+        mut load: impl FnMut(usize) -> Result<Sample, DataError>,
+    ) -> Result<Self, DataError> {
         let mut found = Self::default();
-        for nth in 0..num {
-            let index = nth * source.len() / num;
-            let sample = source.load(index)?;
+        let mut with_border = Vec::new();
+        for index in spread(len, most) {
+            let sample = load(index)?;
             let border = border(&sample.mask, side);
             if border.len() < MIN_BORDER {
                 found.samples.push((index, None));
@@ -60,7 +69,11 @@ impl Alignment {
             for (sum, found) in found.ways.iter_mut().zip(ways) {
                 *sum += found;
             }
+            with_border.push((index, edges, border));
         }
+        let [as_they_are, mirrored] = [0, 1].map(|way| favourites(&with_border, way, side));
+        found.mixed_up = as_they_are;
+        found.by_chance = mirrored.len();
         let num = found.num_with_border().max(1) as f64;
         found.ways = found.ways.map(|sum| sum / num);
         Ok(found)
@@ -73,18 +86,29 @@ impl Alignment {
             .count()
     }
 
-    /// What looks wrong, for people.
-    pub fn warning(&self) -> Option<String> {
+    /// What looks wrong, for people. `name` gives the name of a sample.
+    pub fn warning(&self, name: impl Fn(usize) -> String) -> Option<String> {
         if self.num_with_border() < MIN_SAMPLES {
             return None;
         }
         let [as_they_are, others @ ..] = self.ways;
         let (way, best) = (1..).zip(others).max_by(|a, b| a.1.total_cmp(&b.1))?;
-        (best > CLEARLY * as_they_are.max(1.0)).then(|| {
+        if best > CLEARLY * as_they_are.max(1.0) {
             let times = best / as_they_are.max(0.1);
             let way = WAYS[way];
-            format!(
+            return Some(format!(
                 "masks: they lie on the edges of their images {times:.1} times as well if {way}"
+            ));
+        }
+        let (num, mixed_up) = (self.num_with_border(), self.mixed_up.len());
+        let is_many = mixed_up >= MIN_SAMPLES && MIXED_UP * mixed_up >= num;
+        let &(mask, image) = self.mixed_up.first()?;
+        (is_many && mixed_up > 2 * self.by_chance).then(|| {
+            format!(
+                "masks: {mixed_up} of {num} that were looked at lie on the edges of another image and not of their own, \
+                 such as the mask of `{}` on `{}`: are their names mixed up?",
+                name(mask),
+                name(image)
             )
         })
     }
@@ -95,6 +119,52 @@ impl Alignment {
         samples.sort_by(|(_, a), (_, b)| a.unwrap_or(f64::MAX).total_cmp(&b.unwrap_or(f64::MAX)));
         samples.into_iter().map(|(index, _)| index).collect()
     }
+}
+
+/// Up to `most` of `len` samples: pairs of neighbours, spread evenly. Masks whose names are mixed up are often those of
+/// a neighbour.
+fn spread(len: usize, most: usize) -> Vec<usize> {
+    if len <= most {
+        return (0..len).collect();
+    }
+    let pairs = most.div_ceil(2);
+    let pair = |nth: usize| [nth * len / pairs, nth * len / pairs + 1];
+    (0..pairs).flat_map(pair).take(most).collect()
+}
+
+/// Masks, laid on images in one of [`WAYS`], that belong to another image: it and the mask lie on each other clearly
+/// better than either on its own partner, and than the mask on any third image. Takes of each sample its index,
+/// its edges and its border, and returns the samples of the mask and of the image.
+fn favourites(
+    samples: &[(usize, Vec<f32>, Border)],
+    way: usize,
+    side: usize,
+) -> Vec<(usize, usize)> {
+    let fits_of = |(_, edges, _): &(_, Vec<f32>, _)| -> Vec<f64> {
+        let fits = samples
+            .iter()
+            .map(|(_, _, border)| along(edges, border, way, side));
+        let fits: Vec<f64> = fits.collect();
+        // Some images have edges everywhere.
+        let mean = fits.iter().sum::<f64>() / fits.len().max(1) as f64;
+        fits.into_iter()
+            .map(|it| it / mean.max(f64::MIN_POSITIVE))
+            .collect()
+    };
+    // By image, then by mask.
+    let fits: Vec<Vec<f64>> = samples.iter().map(fits_of).collect();
+    let favourite = |mask: usize| {
+        let others = (0..samples.len()).filter(|it| *it != mask);
+        let image = others
+            .clone()
+            .max_by(|a, b| fits[*a][mask].total_cmp(&fits[*b][mask]))?;
+        let third = others.filter(|it| *it != image).map(|it| fits[it][mask]);
+        let rest = third.fold(fits[mask][mask].max(fits[image][image]), f64::max);
+        let is_mutual = fits[image].iter().all(|it| *it <= fits[image][mask]);
+        (is_mutual && fits[image][mask] > CLEARLY * rest)
+            .then(|| (samples[mask].0, samples[image].0))
+    };
+    (0..samples.len()).filter_map(favourite).collect()
 }
 
 /// The strongest change of green between neighbours around each pixel, `[H, W]`, as a multiple of the
@@ -124,7 +194,7 @@ fn edges(image: &[u8], side: usize) -> Vec<f32> {
 }
 
 /// The pixels of a mask whose right or lower neighbour is of another class.
-fn border(mask: &[u8], side: usize) -> Vec<(usize, usize)> {
+fn border(mask: &[u8], side: usize) -> Border {
     let mut border = Vec::new();
     for y in 0..side - 1 {
         for x in 0..side - 1 {
@@ -152,37 +222,25 @@ fn along(edges: &[f32], border: &[(usize, usize)], way: usize, side: usize) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Sample;
-    use crate::SynthSource;
+    use crate::{Source as _, SynthSource};
 
-    /// Pages whose masks are changed.
-    struct Changed<F>(SynthSource, F);
-
-    impl<F: Fn(&SynthSource, usize) -> Vec<u8> + Send + Sync> Source for Changed<F> {
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-
-        fn size(&self) -> (usize, usize) {
-            self.0.size()
-        }
-
-        fn name(&self, index: usize) -> String {
-            self.0.name(index)
-        }
-
-        fn load(&self, index: usize) -> Result<Sample, DataError> {
-            let mask = (self.1)(&self.0, index);
-            Ok(Sample {
-                mask,
-                ..self.0.load(index)?
-            })
-        }
+    /// The alignment of pages whose masks are changed.
+    fn found(
+        pages: usize,
+        most: usize,
+        mask: impl Fn(&SynthSource, usize) -> Vec<u8>,
+    ) -> Alignment {
+        let pages = SynthSource::new(3, pages, 128, 128).unwrap();
+        let load = |index| {
+            let mask = mask(&pages, index);
+            let page = pages.load(index)?;
+            Ok(Sample { mask, ..page })
+        };
+        Alignment::of(pages.len(), most, 128, load).unwrap()
     }
 
-    fn warning(mask: impl Fn(&SynthSource, usize) -> Vec<u8> + Send + Sync) -> Option<String> {
-        let pages = SynthSource::new(3, 12, 128, 128).unwrap();
-        Alignment::of(&Changed(pages, mask), 8).unwrap().warning()
+    fn warning(mask: impl Fn(&SynthSource, usize) -> Vec<u8>) -> Option<String> {
+        found(12, 8, mask).warning(|index| index.to_string())
     }
 
     fn of_page(pages: &SynthSource, index: usize) -> Vec<u8> {
@@ -226,15 +284,49 @@ mod tests {
     }
 
     #[test]
+    fn masks_of_other_images_are_noticed() {
+        let warning = |mask: &dyn Fn(&SynthSource, usize) -> Vec<u8>| {
+            found(40, 32, mask).warning(|index| index.to_string())
+        };
+        let next = |pages: &SynthSource, index| of_page(pages, (index + 1) % 40);
+        let said = warning(&next).unwrap();
+        assert_eq!(
+            said,
+            "masks: 20 of 32 that were looked at lie on the edges of another image and not of their own, such as the \
+             mask of `1` on `2`: are their names mixed up?"
+        );
+        assert_eq!(warning(&of_page), None);
+        // Masks of images that are not there belong to none.
+        let others = SynthSource::new(4, 40, 128, 128).unwrap();
+        assert_eq!(warning(&|_, index| of_page(&others, index)), None);
+    }
+
+    #[test]
+    fn noisy_copies_of_images_are_not_mixed_up() {
+        let pages = SynthSource::new(3, 20, 128, 128).unwrap();
+        let load = |index: usize| {
+            let mut page = pages.load(index / 2)?;
+            if index % 2 == 1 {
+                let mut noise = 1_u32;
+                for value in &mut page.image {
+                    noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *value = value.midpoint(noise.to_be_bytes()[0]);
+                }
+            }
+            Ok(page)
+        };
+        let found = Alignment::of(40, 32, 128, load).unwrap();
+        assert_eq!(found.warning(|index| index.to_string()), None);
+    }
+
+    #[test]
     fn the_worst_come_first() {
-        let pages = SynthSource::new(3, 6, 128, 128).unwrap();
         let one = |pages: &SynthSource, index: usize| match index {
             2 => vec![0; 128 * 128],
             4 => of_page(pages, 1),
             _ => of_page(pages, index),
         };
-        let found = Alignment::of(&Changed(pages, one), 6).unwrap();
-        let order = found.worst_first();
+        let order = found(6, 6, one).worst_first();
         assert_eq!((order[0], order[5]), (4, 2));
     }
 }

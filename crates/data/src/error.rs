@@ -123,7 +123,7 @@ pub enum DataError {
         channels: usize,
     },
     /// The image has other channels than the network.
-    #[error("`{}` has {}, and {expected} are expected", path.display(), channels_of(*channels))]
+    #[error("`{}` has {}, but the network expects {expected}", path.display(), channels_of(*channels))]
     OtherChannels {
         /// The image.
         path: PathBuf,
@@ -292,7 +292,7 @@ impl DataError {
                 "save classes as integers; threshold a probability map first".to_owned()
             }
             Self::TooManyChannels { .. } => {
-                "save those that matter, up to 16, in one TIFF".to_owned()
+                format!("save those that matter, up to {MAX_CHANNELS}, in one TIFF")
             }
             Self::OtherChannels { .. } => {
                 "the network was made for other images: save these in the same form".to_owned()

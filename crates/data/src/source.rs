@@ -10,6 +10,7 @@ use super::cache::Cache;
 use super::decode::{self, Decoded, ImageRule, Origin};
 use super::folder::Pair;
 use super::masks::MaskRule;
+use super::thin::Thin;
 use super::{DataError, resize, synth};
 
 /// Default limit of memory for a source's decoded samples: 512 MiB.
@@ -129,11 +130,27 @@ impl FolderSource {
         &self.pairs
     }
 
-    fn read(&self, index: usize) -> Result<Sample, DataError> {
+    /// The sample at `index`, and what its mask would lose at the size `to`.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn load_for(&self, index: usize, to: (usize, usize)) -> Result<(Sample, Thin), DataError> {
+        let mut thin = Thin::default();
+        let sample = self.read(index, |mask, from| thin = Thin::of(mask, from, to))?;
+        Ok((sample, thin))
+    }
+
+    /// Calls `look` with the mask and its size before it is resized.
+    fn read(
+        &self,
+        index: usize,
+        look: impl FnOnce(&[u8], (usize, usize)),
+    ) -> Result<Sample, DataError> {
         let pair = &self.pairs[index];
         let image = decode::image(&pair.image, &self.reading.image)?;
         let size = (image.height, image.width);
         let mask = read_mask(pair, &self.reading.mask, &image)?;
+        look(&mask, size);
         self.original[index].get_or_init(|| size);
         Ok(Sample {
             image: resize::image(
@@ -217,7 +234,8 @@ impl Source for FolderSource {
     }
 
     fn load(&self, index: usize) -> Result<Sample, DataError> {
-        self.cache.get_or_load(index, || self.read(index))
+        self.cache
+            .get_or_load(index, || self.read(index, |_, _| ()))
     }
 
     fn original_size(&self, index: usize) -> Option<(usize, usize)> {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::decode::{
-    self, Form, ImageRule, Labels, MAX_CHANNELS, Orientation, Raster, Samples, ValueRange,
+    self, Form, ImageRule, Labels, MAX_CHANNELS, Orientation, Range, Raster, Samples, ValueRange,
     value_range,
 };
 use super::folder::{Dataset, MaskFile, Pair};
@@ -42,6 +42,8 @@ pub struct PartSurvey {
     pub min_size: (usize, usize),
     /// Highest height and highest width.
     pub max_size: (usize, usize),
+    /// The lowest and the highest width over height; 0 without images.
+    pub aspects: (f64, f64),
     /// Images by their channels: how many, and one of them.
     pub forms: BTreeMap<Form, (usize, PathBuf)>,
     /// The range of images of integers with more than 8 bits, and of images of floats.
@@ -150,7 +152,7 @@ impl Survey {
     /// range, and other channels have each its own.
     fn image_rule(&self, channels: Option<usize>) -> Result<ImageRule, Undecided> {
         let channels = self.channels(channels)?;
-        let range = match &self.all.ranges {
+        let found = match &self.all.ranges {
             [Some(_), Some(_)] => {
                 return Err(Undecided {
                     reason: "some images hold floats, and others integers of more than 8 bits"
@@ -161,59 +163,64 @@ impl Survey {
             }
             [range, None] | [None, range] => range.as_ref(),
         };
-        let is_as_stored = |found: &ValueRange| {
-            found.of_all().is_none_or(|of_all| match found.highest {
-                Some(white) => of_all.high > white as f32 / 2.0,
-                None => of_all.low >= 0.0 && of_all.high <= 1.0,
-            })
+        let mut ranges: Vec<Range> = match found {
+            None => Vec::new(),
+            Some(found) if self.are_shown(channels) => found.of_all().into_iter().collect(),
+            Some(found) => {
+                let nominal = found.nominal();
+                let spread = |range: Option<Range>| {
+                    let range = range.unwrap_or(nominal);
+                    if found.is_nominal(range) {
+                        nominal
+                    } else {
+                        range
+                    }
+                };
+                found.of_each(channels).into_iter().map(spread).collect()
+            }
         };
-        let measured = range.filter(|found| !is_as_stored(found));
-        let of_each =
-            |found: &ValueRange| found.colours.iter().copied().chain(found.alpha).collect();
-        let ranges = match measured {
-            Some(found) if matches!(channels, 1 | 3) => found.of_all().into_iter().collect(),
-            found => found.map_or_else(Vec::new, of_each),
-        };
-        Ok(ImageRule { channels, ranges })
+        if found.is_some_and(|found| ranges.iter().all(|it| found.is_nominal(*it))) {
+            ranges.clear();
+        }
+        let rule = ImageRule { channels, ranges };
+        debug_assert!(rule.is_sound(), "{rule:?}");
+        Ok(rule)
     }
 
-    /// Channels of all images: those that were asked for, if each image has or can be shown in them.
+    /// Whether all images are gray or RGB, seen in `channels`: what is transparent in them shows white.
+    pub fn are_shown(&self, channels: usize) -> bool {
+        self.all.forms.keys().all(|form| form.is_shown_as(channels))
+    }
+
+    /// Channels of all images: those that were asked for, if each image has them or can be shown in them,
+    /// or else those of most.
     ///
     /// # Errors
     /// [`Undecided`] with an image that has others.
     pub fn channels(&self, asked: Option<usize>) -> Result<usize, Undecided> {
         let forms = &self.all.forms;
-        let most = forms.iter().max_by_key(|(_, (count, _))| *count);
-        let natural = most.map_or(3, |(form, _)| form.natural());
-        let wanted = asked.unwrap_or(natural);
+        let mut natural: BTreeMap<usize, usize> = BTreeMap::new();
+        for (form, (count, _)) in forms {
+            *natural.entry(form.natural()).or_default() += count;
+        }
+        let most = natural.iter().max_by_key(|(_, count)| **count);
+        let wanted = asked.unwrap_or(most.map_or(3, |(channels, _)| *channels));
         let mut others = forms.iter().filter(|(form, _)| !form.becomes(wanted));
         let Some((form, (_, path))) = others.next() else {
             return Ok(wanted);
         };
-        let path = path.display();
-        let alone = Form {
-            stored: form.colours,
-            ..*form
-        };
-        let with_alpha = if *form == alone { "" } else { " and alpha" };
-        let (reason, advice) = if asked.is_some() {
-            (
-                format!("`{path}` has {}{with_alpha}, not {wanted}", form.colours),
-                "leave out `--in-channels` to take what the images have, or save them in another form",
-            )
-        } else {
-            (
-                format!(
-                    "most have {wanted}, and `{path}` has {}{with_alpha}",
-                    form.colours
-                ),
-                "save all images with the same channels",
-            )
+        let alpha = if form.has_alpha() { " and alpha" } else { "" };
+        let has = format!("`{}` has {}{alpha}", path.display(), form.colours);
+        let reason = match asked {
+            Some(_) => format!("{has}, not {wanted}"),
+            None => format!("most have {wanted}, but {has}"),
         };
         Err(Undecided {
             reason: format!("the channels of the images differ: {reason}"),
             values: Vec::new(),
-            advice: advice.to_owned(),
+            advice: "gray is read as 1 channel or as 3, RGB as 3, and other images in as many as they have, alpha \
+                     included: save all of them in one form"
+                .to_owned(),
         })
     }
 }
@@ -267,6 +274,7 @@ impl PartSurvey {
 
     fn of_image(path: &Path, image: &Raster) -> Self {
         let size = (image.height, image.width);
+        let aspect = size.1 as f64 / size.0.max(1) as f64;
         let range = value_range(image);
         let is_float = matches!(image.samples, Samples::F32(_));
         let mut hash = Fnv::default();
@@ -286,6 +294,7 @@ impl PartSurvey {
             samples: 1,
             min_size: size,
             max_size: size,
+            aspects: (aspect, aspect),
             oddities: Oddities {
                 deep: range.is_some().into(),
                 turned: (image.origin.orientation != Orientation::NoTransforms).into(),
@@ -340,7 +349,10 @@ impl Merge for PartSurvey {
     fn merge(&mut self, other: Self) {
         if self.samples == 0 {
             (self.min_size, self.max_size) = (other.min_size, other.max_size);
+            self.aspects = other.aspects;
         } else if other.samples > 0 {
+            let ((a0, a1), (b0, b1)) = (self.aspects, other.aspects);
+            self.aspects = (a0.min(b0), a1.max(b1));
             let ((h0, w0), (h1, w1)) = (other.min_size, other.max_size);
             self.min_size = (self.min_size.0.min(h0), self.min_size.1.min(w0));
             self.max_size = (self.max_size.0.max(h1), self.max_size.1.max(w1));

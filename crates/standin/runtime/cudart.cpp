@@ -151,6 +151,10 @@ int cudaDeviceGetAttribute(int* value, int attribute, int index) {
   const Card& card = settings().cards.at(card_of(index));
   switch (attribute) {
     case 1: *value = 1024; break;               // MaxThreadsPerBlock
+    case 2: case 3: *value = 1024; break;       // MaxBlockDimX, MaxBlockDimY
+    case 4: *value = 64; break;                 // MaxBlockDimZ
+    case 5: *value = 0x7fffffff; break;         // MaxGridDimX: CUB launches parts of at most so many blocks
+    case 6: case 7: *value = 65535; break;      // MaxGridDimY, MaxGridDimZ
     case 8: *value = 48 << 10; break;           // MaxSharedMemoryPerBlock
     case 10: *value = 32; break;                // WarpSize
     case 12: *value = 65536; break;             // MaxRegistersPerBlock
@@ -374,11 +378,13 @@ int cudaLaunchKernelExC(const void*, const void* function, void** arguments) {
 
 int cudaFuncGetAttributes(void* out, const void*) {
   const Card& card = settings().cards.at(current_card());
+  // libtorch has no kernels for 8.9: such a card runs those for 8.6, and CUB asks which.
+  const int version = 10 * card.major + card.minor == 89 ? 86 : 10 * card.major + card.minor;
   std::memset(out, 0, 144);
   put(out, 24, 1024);                            // maxThreadsPerBlock
   put(out, 28, 32);                              // numRegs
-  put(out, 32, 10 * card.major + card.minor);    // ptxVersion
-  put(out, 36, 10 * card.major + card.minor);    // binaryVersion
+  put(out, 32, version);                         // ptxVersion
+  put(out, 36, version);                         // binaryVersion
   put(out, 44, 48 << 10);                        // maxDynamicSharedSizeBytes
   return result(kSuccess);
 }

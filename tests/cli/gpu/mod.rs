@@ -80,6 +80,30 @@ fn a_run_is_predicted_and_ends() {
     assert_eq!(summary["fallbacks"], serde_json::json!([]));
 }
 
+/// The loss of several classes makes its targets on the device, and ignored pixels have tensors of their own.
+#[test]
+fn several_classes_train_with_ignored_pixels() {
+    let sandbox = Sandbox::empty();
+    for nth in 0..6 {
+        for (folder, values) in [("images", [9, 90, 180, 250]), ("masks", [0, 1, 2, 255])] {
+            let picture = image::GrayImage::from_fn(64, 64, |x, y| {
+                image::Luma([values[((x + y + nth) / 16 % 4) as usize]])
+            });
+            let path = sandbox.path(&format!("data/{folder}/{nth}.png"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            picture.save(path).unwrap();
+        }
+    }
+    for amp in ["off", "fp16"] {
+        let flags = ["--amp", amp, "--epochs", "1"];
+        let Some(run) = fit(&with_memory(12), &sandbox, &flags) else {
+            return;
+        };
+        assert!(run.ok().stderr.contains("3 classes"));
+        fs::remove_dir_all(sandbox.path("run")).unwrap();
+    }
+}
+
 #[test]
 fn every_policy_trains_in_every_precision() {
     let sandbox = Sandbox::with_pages();

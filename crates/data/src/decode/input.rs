@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::raster::{Alpha, Raster, Samples, raster};
 use super::{Decoded, MAX_CHANNELS};
@@ -11,42 +11,43 @@ use crate::DataError;
 
 /// How images become bytes. The default is RGB of files with 8 bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Wire")]
 pub struct ImageRule {
     /// Channels of the result. For 3, a single channel is repeated.
-    #[serde(default = "rgb")]
     pub channels: usize,
     /// The values that become black and white, measured over the whole set with [`value_range`]: of all
     /// channels, or of each. Without them integers keep their higher 8 bits, and floats must lie between 0
     /// and 1.
-    #[serde(default, alias = "range", deserialize_with = "one_or_several")]
     pub ranges: Vec<Range>,
 }
 
 impl Default for ImageRule {
     fn default() -> Self {
         Self {
-            channels: rgb(),
+            channels: 3,
             ranges: Vec::new(),
         }
     }
 }
 
-const fn rgb() -> usize {
-    3
+/// An [`ImageRule`] in a file. Files of before there were `channels` have `range`, of all channels.
+#[derive(Deserialize)]
+struct Wire {
+    channels: Option<usize>,
+    range: Option<Range>,
+    #[serde(default)]
+    ranges: Vec<Range>,
 }
 
-/// Earlier files have one range for all channels, or null.
-fn one_or_several<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Range>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Several(Vec<Range>),
-        One(Option<Range>),
+impl From<Wire> for ImageRule {
+    fn from(wire: Wire) -> Self {
+        let mut ranges = wire.ranges;
+        ranges.extend(wire.range);
+        Self {
+            channels: wire.channels.unwrap_or(3),
+            ranges,
+        }
     }
-    Ok(match Form::deserialize(from)? {
-        Form::Several(ranges) => ranges,
-        Form::One(range) => range.into_iter().collect(),
-    })
 }
 
 impl ImageRule {
@@ -116,8 +117,8 @@ impl Range {
 /// The values of one file, or of several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValueRange {
-    /// The lowest and the highest finite value of each colour.
-    pub colours: Vec<Range>,
+    /// The lowest and the highest finite value of each colour, if it has one.
+    pub colours: Vec<Option<Range>>,
     /// Those of alpha, if there is one.
     pub alpha: Option<Range>,
     /// The value of white as stored, or none for floats.
@@ -170,11 +171,10 @@ impl ValueRange {
     /// The range of two files together, both of integers or both of floats.
     #[must_use]
     pub fn union(mut self, other: Self) -> Self {
-        for (channel, range) in other.colours.into_iter().enumerate() {
-            match self.colours.get_mut(channel) {
-                Some(mine) => *mine = mine.union(range),
-                None => self.colours.push(range),
-            }
+        let len = self.colours.len().max(other.colours.len());
+        self.colours.resize(len, None);
+        for (mine, other) in self.colours.iter_mut().zip(other.colours) {
+            *mine = Range::of_both(*mine, other);
         }
         self.alpha = Range::of_both(self.alpha, other.alpha);
         self.highest = self.highest.max(other.highest);
@@ -183,7 +183,33 @@ impl ValueRange {
 
     /// The range of all colours together.
     pub fn of_all(&self) -> Option<Range> {
-        self.colours.iter().copied().reduce(Range::union)
+        self.colours.iter().copied().flatten().reduce(Range::union)
+    }
+
+    /// The range of each of `channels`, of which the last can be alpha.
+    pub fn of_each(&self, channels: usize) -> Vec<Option<Range>> {
+        let mut ranges = self.colours.clone();
+        ranges.resize(channels, None);
+        if let Some(last) = ranges.last_mut() {
+            *last = Range::of_both(*last, self.alpha);
+        }
+        ranges
+    }
+
+    /// The values that the type of these is meant to span: up to white, or from 0 to 1.
+    pub fn nominal(&self) -> Range {
+        self.highest.map_or(Range::UNIT, |white| Range {
+            low: 0.0,
+            high: white as f32,
+        })
+    }
+
+    /// Whether `range` uses that span.
+    pub fn is_nominal(&self, range: Range) -> bool {
+        match self.highest {
+            Some(white) => range.high > white as f32 / 2.0,
+            None => range.low >= 0.0 && range.high <= 1.0,
+        }
     }
 }
 
@@ -196,17 +222,18 @@ pub fn value_range(raster: &Raster) -> Option<ValueRange> {
         Samples::U16(samples) => ends(raster, samples, f32::from),
         Samples::U32(samples) => ends(raster, samples, |value| value as f32),
         Samples::F32(samples) => ends(raster, samples, |value| value),
-    }?;
-    let alpha = channels.split_off(raster.colours()).pop();
-    Some(ValueRange {
+    };
+    let alpha = channels.split_off(raster.colours()).pop().flatten();
+    let is_known = channels.iter().any(Option::is_some);
+    is_known.then_some(ValueRange {
         colours: channels,
         alpha,
         highest: raster.highest,
     })
 }
 
-/// The lowest and the highest finite value of each channel. One that has none is as the others together.
-fn ends<T: Copy>(raster: &Raster, samples: &[T], float: impl Fn(T) -> f32) -> Option<Vec<Range>> {
+/// The lowest and the highest finite value of each channel.
+fn ends<T: Copy>(raster: &Raster, samples: &[T], float: impl Fn(T) -> f32) -> Vec<Option<Range>> {
     let mut found = vec![None; raster.channels];
     for pixel in samples.chunks_exact(raster.channels) {
         for (range, &value) in found.iter_mut().zip(pixel) {
@@ -217,8 +244,7 @@ fn ends<T: Copy>(raster: &Raster, samples: &[T], float: impl Fn(T) -> f32) -> Op
             }
         }
     }
-    let of_all = found.iter().copied().reduce(Range::of_both).flatten()?;
-    Some(found.into_iter().map(|it| it.unwrap_or(of_all)).collect())
+    found
 }
 
 /// Refuses floats outside 0 to 1: no range says which of them is white.

@@ -94,6 +94,11 @@ impl Form {
         matches!((self.colours, channels), (1, 1) | (1 | 3, 3))
     }
 
+    /// Whether one of its channels is alpha.
+    pub fn has_alpha(self) -> bool {
+        self.stored > self.colours
+    }
+
     /// Whether it can become an image of `channels`.
     pub fn becomes(self, channels: usize) -> bool {
         self.is_shown_as(channels) || self.stored == channels

@@ -111,7 +111,7 @@ impl LayoutProblem {
             Self::TwoFolders { .. } => "move or rename the folder that is not meant".to_owned(),
             Self::TwoMasks { .. } => "move the files that are not meant to another folder".to_owned(),
             Self::Channels { .. } => {
-                "images of several files are not read: join the channels to gray or RGB images, or keep one".to_owned()
+                "images of several files are not read: join the channels in one TIFF for each image, or keep one".to_owned()
             }
             Self::SplitInSplit { .. } => "rename one of the two folders".to_owned(),
             Self::NoTraining => "name the folder of the images for training `train`".to_owned(),

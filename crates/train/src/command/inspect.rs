@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::console;
 use crate::error::{Error, Result};
+use crate::run::outlook::Outlook;
 use crate::run::outputs::{count, sheet};
 use crate::run::understood::{Asked, Class, Part, Understood};
 use data::{Oddities, Source as _};
@@ -41,6 +42,8 @@ struct Report {
     images: Images,
     left_out: Vec<LeftOut>,
     notes: Vec<String>,
+    /// What training would make of the images.
+    training: Outlook,
     warnings: Vec<String>,
 }
 
@@ -68,13 +71,15 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let Resolved { config, origins } = args.keys.resolve()?;
     let asked = Asked::of(&config, |key| origins.given_by_user(key));
     let mut read = Understood::read(&args.folder, &config, asked, None, count("reading"))?;
-    read.look()?;
+    read.look(&config)?;
+    let outlook = Outlook::of(&read.survey.train, &config);
     if args.json {
-        let text = serde_json::to_string_pretty(&Report::of(&read))
+        let text = serde_json::to_string_pretty(&Report::of(&read, outlook))
             .map_err(|error| Error::io("write", "stdout", error.into()))?;
         console::print(&text);
     } else {
         read.notes().iter().for_each(|line| console::print(line));
+        console::print(&outlook.to_string());
         read.warnings().iter().for_each(|line| console::warn(line));
     }
     if let Some(path) = &args.sheet {
@@ -93,7 +98,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
 }
 
 impl Report {
-    fn of(read: &Understood) -> Self {
+    fn of(read: &Understood, training: Outlook) -> Self {
         let Oddities {
             deep,
             turned,
@@ -130,6 +135,7 @@ impl Report {
             },
             left_out: left_out.collect(),
             notes: read.dataset.notes.clone(),
+            training,
             warnings: read.warnings(),
         }
     }

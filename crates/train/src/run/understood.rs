@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use config::keys::KEYS;
-use config::{MaskValue, Overrides, Resolved, RunConfig};
+use config::{ImageSize, MaskValue, Overrides, Resolved, RunConfig};
 use data::alignment::Alignment;
 use data::decode::{ImageRule, Range};
 use data::folder::Dataset;
 use data::masks::{Request, Shares, Undecided, Value};
-use data::{DataError, FolderSource, PartSurvey, Reading, Survey};
+use data::{DataError, FolderSource, PartSurvey, Reading, Source as _, Survey, Thin};
 use serde::Serialize;
 
 use super::outputs::sheet;
@@ -19,12 +19,15 @@ use crate::usage::UsageError;
 /// A file in a folder of images and masks that lists its classes, in the table of a configuration.
 const CLASSES: &str = "classes.toml";
 
-/// How many images are looked at, spread evenly over those for training.
+/// How many images are looked at, pairs of neighbours spread evenly over those for training.
 const LOOKED_AT: usize = 32;
 /// What is wrong with images that are in two parts.
 const ELSEWHERE: &str = "in another part as well, pixel for pixel, so scores are too high";
 /// What is wrong with floats.
-const NON_FINITE: &str = "with values that are not finite (NaN), which are read as the lowest";
+const NON_FINITE: &str = "with non-finite values (NaN or infinite), which are read as the lowest";
+
+/// The share of thin structures above which masks lose what matters.
+const TOO_THIN: f64 = 0.2;
 
 /// Classes below this share of the pixels are shown with more digits.
 const SMALL_SHARE: f64 = 0.001;
@@ -42,6 +45,8 @@ pub(crate) struct Understood {
     listed_in: Option<PathBuf>,
     /// Whether masks lie on the edges of their images, as far as [looked at](Self::look).
     alignment: Alignment,
+    /// What masks lose when they are resized, and to which size, as far as looked at.
+    thin: (Thin, ImageSize),
 }
 
 impl Understood {
@@ -73,16 +78,25 @@ impl Understood {
             reading,
             listed_in: listed_in.filter(|_| is_asked),
             alignment: Alignment::default(),
+            thin: (Thin::default(), config.img_size),
         })
     }
 
     /// Looks at some of the images for training with their masks. [`warnings`](Self::warnings) says what is
-    /// wrong with them.
+    /// wrong with them, at the size of `config`.
     ///
     /// # Errors
     /// As [`Source::load`](data::Source::load).
-    pub(crate) fn look(&mut self) -> Result<()> {
-        self.alignment = Alignment::of(&self.thumbnails(), LOOKED_AT)?;
+    pub(crate) fn look(&mut self, config: &RunConfig) -> Result<()> {
+        let (source, size) = (self.thumbnails(), run_data::size_of(config));
+        let mut all = Thin::default();
+        let load = |index| {
+            let (sample, thin) = source.load_for(index, size)?;
+            all += thin;
+            Ok(sample)
+        };
+        self.alignment = Alignment::of(source.len(), LOOKED_AT, sheet::SIDE, load)?;
+        self.thin = (all, config.img_size);
         Ok(())
     }
 
@@ -181,7 +195,16 @@ impl Understood {
             1 => lines.push(format!("images: one for training is {ELSEWHERE}")),
             num => lines.push(format!("images: {num} for training are {ELSEWHERE}")),
         }
-        lines.extend(self.alignment.warning());
+        let name = |index: usize| self.dataset.train[index].stem.clone();
+        lines.extend(self.alignment.warning(name));
+        let (thin, size) = self.thin;
+        if thin.share() > TOO_THIN {
+            lines.push(format!(
+                "masks: {:.0} % of what is not background is thinner than a pixel at {size}: lines break and dots \
+                 vanish; a larger `--img-size`, or images cut into tiles, keep them",
+                100.0 * thin.share()
+            ));
+        }
         lines
     }
 
@@ -261,12 +284,12 @@ impl Understood {
             };
             parts.push(format!("{} of more than 8 bits, {scale}", odd.deep));
         }
-        let is_seen = matches!(channels, 1 | 3);
+        let are_shown = self.survey.are_shown(*channels);
         for (count, what) in [
             (odd.turned, "turned as EXIF says"),
             (odd.masks_turned, "whose mask is turned with them"),
             (
-                if is_seen { odd.transparent } else { 0 },
+                if are_shown { odd.transparent } else { 0 },
                 "transparent, shown on white",
             ),
             (odd.paged, "of several pages, of which the first is read"),

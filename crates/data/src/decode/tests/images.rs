@@ -115,7 +115,7 @@ fn wide_values_become_bytes_by_the_range_of_the_set() {
     assert_eq!(pixels(with(&deep, 100.0, 100.0)), [0, 0, 255, 255]);
     let (low, high) = (0.0, 4095.0);
     let expected = ValueRange {
-        colours: vec![Range { low, high }],
+        colours: vec![Some(Range { low, high })],
         alpha: None,
         highest: Some(65535),
     };
@@ -177,7 +177,7 @@ fn channels_that_are_neither_gray_nor_rgb_are_read_as_stored() {
         let (text, _) = image_refusal(&bytes);
         assert_eq!(
             text,
-            format!("`file.png` has {channels} channels, and 3 are expected")
+            format!("`file.png` has {channels} channels, but the network expects 3")
         );
     }
 }
@@ -198,7 +198,7 @@ fn alpha_is_a_channel_where_a_channel_more_is_asked_for() {
     };
     let refused = image(&file(&palette).path, &rule).unwrap_err().to_string();
     assert!(
-        refused.ends_with("has three channels (RGB), and 1 are expected"),
+        refused.ends_with("has three channels (RGB), but the network expects 1"),
         "{refused}"
     );
 }

@@ -197,7 +197,7 @@ fn what_files_hold_is_counted_by_part() {
     );
     assert_eq!((survey.train.oddities.deep, survey.leaked), (2, 1));
     let reading = survey.reading(None, &Request::default()).unwrap();
-    // Of 12 bits: the values of training images are spread.
+    // Of 12 bits: the values of all images are spread.
     assert_eq!(reading.image.channels, 3);
     let (low, high) = (7.0, 4095.0);
     assert_eq!(reading.image.ranges, [Range { low, high }]);
@@ -274,16 +274,16 @@ fn channels_are_those_of_the_images() {
         ranges,
         [
             (-5.0, 5.0),
-            (0.0, 0.0),
+            (0.0, 1.0),
             (100.0, 300.0),
-            (0.25, 0.5),
-            (-5.0, 300.0)
+            (0.0, 1.0),
+            (0.0, 1.0)
         ]
     );
     let source = FolderSource::new(pairs(&["low.tif"]), bands, 2, 2);
     assert_eq!(source.channels(), 5);
     let sample = source.load(0).unwrap();
-    assert_eq!(sample.image, [0, 0, 255, 255, 0].repeat(4));
+    assert_eq!(sample.image, [0, 0, 255, 128, 0].repeat(4));
     assert_eq!(sample.rgb(), [0, 0, 255].repeat(4));
 
     let channels = |names, asked| reading(names, asked).map(|it| it.image.channels);
@@ -291,7 +291,7 @@ fn channels_are_those_of_the_images() {
     assert_eq!(channels(&["gray.png"], Some(1)), Ok(1));
     assert_eq!(
         channels(&["low.tif", "four.tif", "high.tif"], None).unwrap_err(),
-        "the channels of the images differ: most have 5, and `four.tif` has 4"
+        "the channels of the images differ: most have 5, but `four.tif` has 4"
     );
     assert_eq!(
         channels(&["gray.png"], Some(5)).unwrap_err(),

@@ -201,7 +201,7 @@ fn understand(
         let folder = folder.to_owned();
         return Err(UsageError::NothingToLearn { folder, class }.into());
     }
-    understood.look()?;
+    understood.look(config)?;
     Ok(Some(understood))
 }
 

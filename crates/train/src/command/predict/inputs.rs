@@ -32,6 +32,8 @@ pub(super) struct LeftOut {
     example: Option<PathBuf>,
     masks: usize,
     unreadable: usize,
+    /// What is named and not there: files, and patterns that match nothing.
+    pub(super) missing: Vec<PathBuf>,
 }
 
 impl fmt::Display for LeftOut {
@@ -60,7 +62,7 @@ impl fmt::Display for LeftOut {
 /// `out` is an image, unless a file there is named by itself.
 ///
 /// # Errors
-/// If a path does not exist, or there is no image at all.
+/// If a path outside the lists does not exist, or there is no image at all.
 pub(super) fn find(
     inputs: &[PathBuf],
     lists: &[PathBuf],
@@ -71,6 +73,13 @@ pub(super) fn find(
         ..Search::default()
     };
     search.add_all(inputs)?;
+    // In a list, one that is not there is like one that cannot be read.
+    if let Some(missing) = search.left_out.missing.first() {
+        return Err(match pattern(missing) {
+            Some(_) => no_images(std::iter::once(missing)),
+            None => Error::io("read", missing, ErrorKind::NotFound.into()),
+        });
+    }
     for list in lists {
         search.add_all(&read_list(list)?)?;
     }
@@ -103,11 +112,7 @@ fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let path = |line: &[u8]| {
         let path = path_of(line);
         let other = beside.join(&path);
-        if !is_there(&path) && is_there(&other) {
-            other
-        } else {
-            path
-        }
+        if is_there(&path) { path } else { other }
     };
     Ok(lines.map(path).collect())
 }
@@ -148,14 +153,14 @@ impl Search {
     fn add_all(&mut self, inputs: &[PathBuf]) -> Result<()> {
         let mut single = Vec::new();
         for input in inputs {
-            if input.is_file() {
-                single.push(input.clone());
-            } else if input.is_dir() {
+            if input.is_dir() {
                 self.add_folder(input, input);
-            } else if let Some(pattern) = pattern(input) {
+            } else if let (false, Some(pattern)) = (input.is_file(), pattern(input)) {
                 self.add_pattern(input, &pattern)?;
+            } else if input.is_file() {
+                single.push(input.clone());
             } else {
-                return Err(Error::io("read", input, ErrorKind::NotFound.into()));
+                self.left_out.missing.push(input.clone());
             }
         }
         let files: Vec<PathBuf> = single.iter().map(|image| real(image)).collect();
@@ -167,7 +172,7 @@ impl Search {
         Ok(())
     }
 
-    fn add_pattern(&mut self, input: &PathBuf, pattern: &Pattern) -> Result<()> {
+    fn add_pattern(&mut self, input: &Path, pattern: &Pattern) -> Result<()> {
         let wrong = |error: glob::PatternError| UsageError::NotAPattern {
             pattern: pattern.text.clone(),
             problem: error.msg.to_owned(),
@@ -185,7 +190,7 @@ impl Search {
             }
         }
         if num == 0 {
-            return Err(no_images(std::iter::once(input)));
+            self.left_out.missing.push(input.to_owned());
         }
         Ok(())
     }

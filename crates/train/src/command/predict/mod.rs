@@ -60,15 +60,22 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if let Some(found) = args.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
         return Err(UsageError::NotAProbability { found }.into());
     }
-    let (jobs, num_there) = jobs(args)?;
+    let Jobs {
+        to_do: jobs,
+        num_there,
+        missing,
+    } = jobs(args)?;
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.keys.clone(), args.device)?;
     let threshold = threshold(args, &loaded);
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     let mut predictor = Predictor::new(loaded.evaluator(), threshold);
     let (progress, num) = (count("predicting"), jobs.len());
-    let of = num + num_there;
-    let (mut written, mut failed) = (0, Vec::new());
+    let of = num + num_there + missing.len();
+    let (mut written, mut failed) = (0, missing);
+    for path in &failed {
+        console::warn(&format!("`{}` is not there", path.display()));
+    }
     let mut outcome = Ok(());
     for (nth, (image, mask)) in jobs.into_iter().enumerate() {
         match predict(&loaded, &mut predictor, &image, &mask) {
@@ -118,13 +125,21 @@ fn threshold(args: &PredictArgs, loaded: &Loaded) -> f64 {
     }
 }
 
-/// Images with the masks to write, refused as a whole before the first is written, and the number of masks
-/// that are there already and stay.
-fn jobs(args: &PredictArgs) -> Result<(Vec<(PathBuf, PathBuf)>, usize)> {
+struct Jobs {
+    /// Images with the masks to write.
+    to_do: Vec<(PathBuf, PathBuf)>,
+    /// Number of masks that are there already and stay.
+    num_there: usize,
+    /// What lists name and is not there.
+    missing: Vec<PathBuf>,
+}
+
+/// What is to be done, refused as a whole before the first mask is written.
+fn jobs(args: &PredictArgs) -> Result<Jobs> {
     let (inputs, left_out) = inputs::find(&args.input, &args.list, &args.out)?;
-    let left_out = left_out.to_string();
-    if !left_out.is_empty() {
-        console::note(&format!("left out: {left_out}"));
+    let words = left_out.to_string();
+    if !words.is_empty() {
+        console::note(&format!("left out: {words}"));
     }
     let num = inputs.len();
     let mut jobs = Vec::new();
@@ -136,8 +151,11 @@ fn jobs(args: &PredictArgs) -> Result<(Vec<(PathBuf, PathBuf)>, usize)> {
             return Err(UsageError::MaskExists { mask }.into());
         }
     }
-    let num_there = num - jobs.len();
-    Ok((jobs, num_there))
+    Ok(Jobs {
+        num_there: num - jobs.len(),
+        to_do: jobs,
+        missing: left_out.missing,
+    })
 }
 
 fn predict(

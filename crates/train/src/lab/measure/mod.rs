@@ -34,9 +34,9 @@ pub struct StepProbe {
 /// The input of a measured step.
 #[derive(Debug)]
 enum Input {
-    /// Images `[N, 3, H, W]` in fp32 and masks, the same at each step.
+    /// Images `[N, C, H, W]` in fp32 and masks, the same at each step.
     Images(Tensor, Tensor),
-    /// Bytes `[N, H, W, 3]` and masks on the device, one batch after the other, as in the training
+    /// Bytes `[N, H, W, C]` and masks on the device, one batch after the other, as in the training
     /// loop: the conversion to images is part of the step.
     Bytes {
         batches: Vec<(Tensor, Tensor)>,
@@ -59,7 +59,7 @@ impl StepProbe {
         })
     }
 
-    /// A step on batches in turn: bytes `[N, H, W, 3]` and masks `[N, H, W]`. All pixels count.
+    /// A step on batches in turn: bytes `[N, H, W, C]` and masks `[N, H, W]`. All pixels count.
     ///
     /// # Errors
     /// The errors of [`Self::new`], and if there is no batch.

@@ -4,7 +4,8 @@ use config::{AmpDtype, ImageSize, Overrides, RunConfig};
 use data::Reading;
 use serde::{Deserialize, Serialize};
 
-const SCHEMA_VERSION: u32 = 1;
+/// 2 has the channels and the ranges of images; 1 had one range.
+const SCHEMA_VERSION: u32 = 2;
 
 /// The settings of the run that made a network, as far as those who use it need them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +59,7 @@ impl Contract {
             && contract
                 .threshold
                 .is_none_or(|it| (0.0..=1.0).contains(&it));
-        (contract.schema_version == SCHEMA_VERSION && is_sound).then_some(contract)
+        ((1..=SCHEMA_VERSION).contains(&contract.schema_version) && is_sound).then_some(contract)
     }
 
     /// The safetensors file `bytes`, with this contract after the only other entry of its metadata; `None`

@@ -213,7 +213,7 @@ impl WeightsFile {
             ));
         };
         let network = Network {
-            // None at all are another shape.
+            // 0 would be a network without an input; the shapes differ then, which is said below.
             in_channels: in_channels.max(1),
             ..Network::new(width, classes)
         };
@@ -270,7 +270,7 @@ impl WeightsFile {
     /// Copies all tensors into `model`, or none of them, like `load_state_dict(strict=True)`.
     ///
     /// # Errors
-    /// [`Error::Weights`]: the width or the number of classes differs, or tensors are missing,
+    /// [`Error::Weights`]: the width, the channels or the classes differ, or tensors are missing,
     /// unexpected, or have another shape or dtype.
     pub fn load_into(&self, model: &UNet) -> Result<()> {
         let (here, there) = (self.network()?, model.network());
