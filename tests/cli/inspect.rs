@@ -64,7 +64,7 @@ fn a_folder_is_described_in_a_few_lines() {
     masks: binary, foreground 200
     train: 9 images of 32x32, foreground 25.0 %
     val: 1 image of 32x32, foreground 25.0 %
-    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 32x32` is the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
+    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 64x64` is about the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
     ");
     assert!(
         run.stderr
@@ -145,7 +145,7 @@ fn what_is_ignored_counts_neither_in_training_nor_in_scores() {
     ignored: 31.2 % of the pixels, with the value 255
     train: 9 images of 32x32, foreground 50.0 %
     val: 1 image of 32x32, foreground 50.0 %
-    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 32x32` is the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
+    training: at 512x512 (their sides multiplied by 16.0), 9 images per step, 1 step per epoch, learning rate 0.0001; `--img-size 64x64` is about the size of the largest, and takes less memory and time; with few images, `--lr 0.001` learns faster
     ");
     let fit = |flags: &[&str]| {
         let flags = [&TWO_STEPS, flags].concat();

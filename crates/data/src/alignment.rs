@@ -9,7 +9,7 @@ const MIN_BORDER: usize = 16;
 const MIN_SAMPLES: usize = 4;
 /// How much better another way to lay masks on images, or another image, must be.
 const CLEARLY: f64 = 1.3;
-/// One of so many masks must belong to another image.
+/// One of this many masks must belong to another image.
 const MIXED_UP: usize = 4;
 
 /// Row and column of pixels.
@@ -38,7 +38,7 @@ pub struct Alignment {
     ways: [f64; 8],
     /// Samples whose masks belong to the image of another sample, which comes second.
     mixed_up: Vec<(usize, usize)>,
-    /// How many such there are if masks are mirrored, which none can be right.
+    /// The number found with mirrored masks, none of which can be right.
     by_chance: usize,
 }
 

@@ -169,12 +169,8 @@ impl Survey {
             Some(found) => {
                 let nominal = found.nominal();
                 let spread = |range: Option<Range>| {
-                    let range = range.unwrap_or(nominal);
-                    if found.is_nominal(range) {
-                        nominal
-                    } else {
-                        range
-                    }
+                    let is_spread = |it: &Range| it.low < it.high && !found.is_nominal(*it);
+                    range.filter(is_spread).unwrap_or(nominal)
                 };
                 found.of_each(channels).into_iter().map(spread).collect()
             }
@@ -213,7 +209,7 @@ impl Survey {
         let has = format!("`{}` has {}{alpha}", path.display(), form.colours);
         let reason = match asked {
             Some(_) => format!("{has}, not {wanted}"),
-            None => format!("most have {wanted}, but {has}"),
+            None => format!("others have {wanted}, but {has}"),
         };
         Err(Undecided {
             reason: format!("the channels of the images differ: {reason}"),

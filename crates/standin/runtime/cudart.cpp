@@ -153,7 +153,7 @@ int cudaDeviceGetAttribute(int* value, int attribute, int index) {
     case 1: *value = 1024; break;               // MaxThreadsPerBlock
     case 2: case 3: *value = 1024; break;       // MaxBlockDimX, MaxBlockDimY
     case 4: *value = 64; break;                 // MaxBlockDimZ
-    case 5: *value = 0x7fffffff; break;         // MaxGridDimX: CUB launches parts of at most so many blocks
+    case 5: *value = 0x7fffffff; break;         // MaxGridDimX: CUB launches at most this many blocks
     case 6: case 7: *value = 65535; break;      // MaxGridDimY, MaxGridDimZ
     case 8: *value = 48 << 10; break;           // MaxSharedMemoryPerBlock
     case 10: *value = 32; break;                // WarpSize

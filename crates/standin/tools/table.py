@@ -40,11 +40,12 @@ FEWEST, MOST = 2**18, 2**30
 # Pixels of one image of a stage.
 SMALLEST, LARGEST = 2**8, 2**22
 # Steps of an octave of pixels, and of an octave of bytes from the least on.
-STARTS, LOGS, LEAST = 8, 32, 10
+STARTS, LOGS, LEAST = 8, 256, 10
 # Copies of a weight of fewer bytes are not counted as such.
 SMALL_WEIGHT = 2**16
-# Fewer bytes, and less than this share of both tensors, are left out.
-SMALL, SHARE = 2**22, 1 / 256
+# Fewer bytes are left out, and differences of fewer bytes are none. Requests of libtorch's allocator are rounded
+# up to 2 MiB: a few bytes more than copies of tensors can take as much.
+SMALL, EQUAL = 512, 2**14
 FP32, FP16, BF16 = 0, 2, 9
 
 
@@ -83,16 +84,16 @@ class Taken:
         weight = channels[0] * channels[1] * kernel**2 * elements
         self.weights = min(rest // weight, 93) if weight >= SMALL_WEIGHT else 0
         rest -= self.weights * weight
-        self.rest = 0 if rest < min(SMALL, SHARE * (image[1] + result[1])) else rest
+        self.rest = 0 if rest < SMALL else rest
 
     def growth(self, later):
         """Whether the rest grows with the pixels until `later`; None if it is another engine."""
         if (self.copied, self.weights) != (later.copied, later.weights):
             return None
-        if abs(later.rest - self.rest) <= 0.04 * self.rest:
+        if abs(later.rest - self.rest) <= max(0.01 * self.rest, EQUAL):
             return 0
         ratio = later.pixels / self.pixels
-        is_proportional = abs(later.rest - ratio * self.rest) <= 0.06 * later.rest
+        is_proportional = abs(later.rest - ratio * self.rest) <= max(0.01 * later.rest, EQUAL)
         return 1 if is_proportional else None
 
     def letters(self, start, growth, first):

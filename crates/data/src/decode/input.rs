@@ -136,7 +136,7 @@ pub struct ValueRange {
 /// [`DataError::OtherChannels`], [`DataError::NoRange`], or as [`raster`](super::raster()).
 pub fn image(path: &Path, rule: &ImageRule) -> Result<Decoded, DataError> {
     let mut raster = raster(path)?;
-    let form = raster.form();
+    let (form, colours) = (raster.form(), raster.colours());
     if !form.becomes(rule.channels) {
         return Err(DataError::OtherChannels {
             path: path.to_owned(),
@@ -147,13 +147,13 @@ pub fn image(path: &Path, rule: &ImageRule) -> Result<Decoded, DataError> {
     if !form.is_shown_as(rule.channels) {
         raster.alpha = Alpha::None;
     }
-    if let (true, Samples::F32(samples)) = (rule.ranges.is_empty(), &raster.samples) {
-        check_unit(path, samples)?;
+    if rule.ranges.is_empty() {
+        check_unit(path, &raster)?;
     }
     let pixels = match &raster.palette {
         Some(palette) => on_white(coloured(&raster, palette).into(), 4, 3, Alpha::Straight),
         None => on_white(
-            shown(&raster, rule),
+            shown(&raster, rule, colours),
             raster.channels,
             rule.channels,
             raster.alpha,
@@ -224,7 +224,7 @@ pub fn value_range(raster: &Raster) -> Option<ValueRange> {
         Samples::F32(samples) => ends(raster, samples, |value| value),
     };
     let alpha = channels.split_off(raster.colours()).pop().flatten();
-    let is_known = channels.iter().any(Option::is_some);
+    let is_known = alpha.is_some() || channels.iter().any(Option::is_some);
     is_known.then_some(ValueRange {
         colours: channels,
         alpha,
@@ -247,10 +247,15 @@ fn ends<T: Copy>(raster: &Raster, samples: &[T], float: impl Fn(T) -> f32) -> Ve
     found
 }
 
-/// Refuses floats outside 0 to 1: no range says which of them is white.
-fn check_unit(path: &Path, samples: &[f32]) -> Result<(), DataError> {
-    let mut outside = samples.iter().filter(|it| it.is_finite());
-    match outside.find(|it| !(0.0..=1.0).contains(*it)) {
+/// Refuses floats outside 0 to 1: no range says which of them is white. Alpha has no range.
+fn check_unit(path: &Path, raster: &Raster) -> Result<(), DataError> {
+    let Samples::F32(samples) = &raster.samples else {
+        return Ok(());
+    };
+    let pixels = samples.chunks_exact(raster.channels);
+    let colours = pixels.flat_map(|pixel| &pixel[..raster.colours()]);
+    let mut finite = colours.filter(|it| it.is_finite());
+    match finite.find(|it| !(0.0..=1.0).contains(*it)) {
         None => Ok(()),
         Some(&found) => Err(DataError::NoRange {
             path: path.to_owned(),
@@ -269,12 +274,12 @@ fn coloured(raster: &Raster, palette: &[[u8; 4]]) -> Vec<u8> {
     (0..raster.height * raster.width).flat_map(colour).collect()
 }
 
-/// All channels as bytes, 0 black.
-fn shown<'a>(raster: &'a Raster, rule: &ImageRule) -> Cow<'a, [u8]> {
+/// All channels as bytes, 0 black in the first `colours` of them.
+fn shown<'a>(raster: &'a Raster, rule: &ImageRule, colours: usize) -> Cow<'a, [u8]> {
     let mut bytes = bytes(raster, rule);
     if raster.origin.white_is_zero {
         for pixel in bytes.to_mut().chunks_exact_mut(raster.channels) {
-            for colour in &mut pixel[..raster.colours()] {
+            for colour in &mut pixel[..colours] {
                 *colour = u8::MAX - *colour;
             }
         }
@@ -305,7 +310,7 @@ fn bytes<'a>(raster: &'a Raster, rule: &ImageRule) -> Cow<'a, [u8]> {
     }
 }
 
-/// Makes bytes of values and the range of their channel. Alpha has no range.
+/// Makes bytes of values and the range of their channel. The alpha of what is shown has no range.
 fn each<T: Copy>(
     raster: &Raster,
     rule: &ImageRule,

@@ -219,8 +219,13 @@ fn config_of(weights: &Path) -> Option<PathBuf> {
 
 fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String {
     let mut lines = vec![format!(
-        "{} images at {}, {}: IoU {:.4}, Dice {:.4}",
+        "{} {} at {}, {}: IoU {:.4}, Dice {:.4}",
         scores.num_images,
+        if scores.num_images == 1 {
+            "image"
+        } else {
+            "images"
+        },
         config.img_size,
         precision.as_str(),
         scores.iou,

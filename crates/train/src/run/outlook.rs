@@ -14,6 +14,8 @@ const FEW_IMAGES: usize = 500;
 const FASTER: f64 = 1e-3;
 /// Sides of images that enter a network are multiples of it.
 const UNIT: u32 = 16;
+/// The shortest side that is proposed: a side is halved four times.
+const SHORTEST: u32 = 64;
 
 /// What training would make of images.
 #[derive(Debug, Serialize)]
@@ -54,19 +56,20 @@ impl Outlook {
 
 impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let noun = if self.steps_per_epoch == 1 {
-            "step"
-        } else {
-            "steps"
-        };
+        let plural = |num: usize| if num == 1 { "" } else { "s" };
+        let (images, steps) = (self.images_per_step, self.steps_per_epoch);
         write!(
             f,
-            "training: at {} ({}), {} images per step, {} {noun} per epoch, learning rate {:?}",
-            self.img_size, self.change, self.images_per_step, self.steps_per_epoch, self.lr
+            "training: at {} ({}), {images} image{} per step, {steps} step{} per epoch, learning rate {:?}",
+            self.img_size,
+            self.change,
+            plural(images),
+            plural(steps),
+            self.lr
         )?;
         if let Some(size) = self.better_img_size {
             let why = if self.are_small {
-                "is the size of the largest, and takes less memory and time"
+                "is about the size of the largest, and takes less memory and time"
             } else {
                 "keeps their proportions"
             };
@@ -92,11 +95,18 @@ fn change(train: &PartSurvey, to: ImageSize) -> String {
         format!("their sides divided by {}", span(low, high))
     } else if high <= 1.0 {
         format!("their sides multiplied by {}", span(1.0 / high, 1.0 / low))
-    } else if train.min_size == train.max_size {
+    } else if is_stretched(train, to) {
         "stretched".to_owned()
     } else {
         "some shrunk, some enlarged".to_owned()
     }
+}
+
+/// Whether one side of every image is shortened and the other lengthened.
+fn is_stretched(train: &PartSurvey, to: ImageSize) -> bool {
+    let (least, most) = (train.min_size, train.max_size);
+    let (height, width) = (to.height as usize, to.width as usize);
+    (most.0 <= height && least.1 >= width) || (least.0 >= height && most.1 <= width)
 }
 
 fn span(low: f64, high: f64) -> String {
@@ -145,8 +155,8 @@ fn better_size(train: &PartSurvey, to: ImageSize) -> Option<ImageSize> {
             clippy::cast_sign_loss,
             reason = "saturated, and checked below"
         )]
-        let units = (length / f64::from(UNIT)).round().max(1.0) as u32;
-        units.saturating_mul(UNIT)
+        let units = (length / f64::from(UNIT)).round() as u32;
+        units.saturating_mul(UNIT).max(SHORTEST)
     };
     let size = ImageSize::new(
         side((pixels / aspect).sqrt()),
@@ -190,7 +200,7 @@ mod tests {
         assert_eq!(
             said(10, [(96, 96), (128, 128)], (512, 512)),
             "training: at 512x512 (their sides multiplied by 4.0 to 5.3), 10 images per step, 1 step per epoch, \
-             learning rate 0.0001; `--img-size 128x128` is the size of the largest, and takes less memory and time; with few \
+             learning rate 0.0001; `--img-size 128x128` is about the size of the largest, and takes less memory and time; with few \
              images, `--lr 0.001` learns faster"
         );
     }
@@ -208,6 +218,8 @@ mod tests {
         );
         let stretched = said(900, [(300, 900); 2], (512, 512));
         assert!(stretched.contains("(stretched)"), "{stretched}");
+        let tiny = said(900, [(8, 8), (20, 20)], (512, 512));
+        assert!(tiny.contains("`--img-size 64x64` is about"), "{tiny}");
         let both = said(900, [(1080, 1920), (1920, 1080)], (512, 512));
         assert!(both.ends_with("learning rate 0.0001"), "{both}");
     }

@@ -201,7 +201,7 @@ impl Understood {
         if thin.share() > TOO_THIN {
             lines.push(format!(
                 "masks: {:.0} % of what is not background is thinner than a pixel at {size}: lines break and dots \
-                 vanish; a larger `--img-size`, or images cut into tiles, keep them",
+                 vanish; a larger `--img-size` or cutting the images into tiles keeps them",
                 100.0 * thin.share()
             ));
         }

@@ -291,7 +291,7 @@ fn channels_are_those_of_the_images() {
     assert_eq!(channels(&["gray.png"], Some(1)), Ok(1));
     assert_eq!(
         channels(&["low.tif", "four.tif", "high.tif"], None).unwrap_err(),
-        "the channels of the images differ: most have 5, but `four.tif` has 4"
+        "the channels of the images differ: others have 5, but `four.tif` has 4"
     );
     assert_eq!(
         channels(&["gray.png"], Some(5)).unwrap_err(),

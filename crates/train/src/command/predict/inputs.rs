@@ -84,7 +84,9 @@ pub(super) fn find(
         search.add_all(&read_list(list)?)?;
     }
     if search.found.is_empty() {
-        return Err(no_images(inputs.iter().chain(lists)));
+        let missing = &search.left_out.missing;
+        let places = if missing.is_empty() { lists } else { missing };
+        return Err(no_images(inputs.iter().chain(places)));
     }
     search.found()
 }
@@ -112,7 +114,11 @@ fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let path = |line: &[u8]| {
         let path = path_of(line);
         let other = beside.join(&path);
-        if is_there(&path) { path } else { other }
+        if !is_there(&path) && is_there(&other) {
+            other
+        } else {
+            path
+        }
     };
     Ok(lines.map(path).collect())
 }

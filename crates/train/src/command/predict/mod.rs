@@ -74,7 +74,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let of = num + num_there + missing.len();
     let (mut written, mut failed) = (0, missing);
     for path in &failed {
-        console::warn(&format!("`{}` is not there", path.display()));
+        console::warn(&format!("nothing is at `{}`", path.display()));
     }
     let mut outcome = Ok(());
     for (nth, (image, mask)) in jobs.into_iter().enumerate() {

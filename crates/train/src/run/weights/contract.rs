@@ -4,7 +4,7 @@ use config::{AmpDtype, ImageSize, Overrides, RunConfig};
 use data::Reading;
 use serde::{Deserialize, Serialize};
 
-/// 2 has the channels and the ranges of images; 1 had one range.
+/// Version 2 has the channels and the ranges of images; version 1 had one range.
 const SCHEMA_VERSION: u32 = 2;
 
 /// The settings of the run that made a network, as far as those who use it need them.

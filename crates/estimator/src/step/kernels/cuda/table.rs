@@ -25,7 +25,7 @@ const BATCHES: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32];
 const FEWEST: u64 = 1 << 18;
 /// Steps of an octave of pixels, and of an octave of bytes from 1 KiB on.
 const STARTS: f64 = 8.0;
-const LOGS: f64 = 32.0;
+const LOGS: f64 = 256.0;
 /// Letters of a segment.
 const SEGMENT: usize = 5;
 
