@@ -157,7 +157,7 @@ fn a_tree_is_predicted_as_far_as_it_can_be_and_resumed() {
         run.stderr
     );
     assert_eq!(sandbox.read("in/out/a_mask.png"), before);
-    // One that is not there is skipped, if a list names it.
+    // A missing path in a list is skipped.
     sandbox.write("in/list.txt", "a.png\nold/gone.png\nnone-*.png\n");
     let listed = [
         "--list",

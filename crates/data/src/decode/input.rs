@@ -30,7 +30,7 @@ impl Default for ImageRule {
     }
 }
 
-/// An [`ImageRule`] in a file. Files of before there were `channels` have `range`, of all channels.
+/// An [`ImageRule`] in a file. Earlier files have no `channels`, and one `range` for all of them.
 #[derive(Deserialize)]
 struct Wire {
     channels: Option<usize>,
@@ -93,7 +93,7 @@ impl Range {
         }
     }
 
-    pub(crate) fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+    fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) => Some(one.union(other)),
             (one, other) => one.or(other),

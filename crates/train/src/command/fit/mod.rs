@@ -183,7 +183,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     Ok(())
 }
 
-/// Reads the files of the folder, if there is one. They decide the channels and the classes that nobody has given.
+/// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them.
 fn understand(
     folder: Option<&Path>,
     config: &mut RunConfig,

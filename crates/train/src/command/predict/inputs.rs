@@ -32,7 +32,7 @@ pub(super) struct LeftOut {
     example: Option<PathBuf>,
     masks: usize,
     unreadable: usize,
-    /// What is named and not there: files, and patterns that match nothing.
+    /// Named files that do not exist, and patterns that match nothing.
     pub(super) missing: Vec<PathBuf>,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn find(
         ..Search::default()
     };
     search.add_all(inputs)?;
-    // In a list, one that is not there is like one that cannot be read.
+    // A missing path in a list is skipped, like an unreadable image.
     if let Some(missing) = search.left_out.missing.first() {
         return Err(match pattern(missing) {
             Some(_) => no_images(std::iter::once(missing)),

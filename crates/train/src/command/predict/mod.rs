@@ -130,7 +130,7 @@ struct Jobs {
     to_do: Vec<(PathBuf, PathBuf)>,
     /// Number of masks that are there already and stay.
     num_there: usize,
-    /// What lists name and is not there.
+    /// Paths in lists that do not exist, and patterns that match nothing.
     missing: Vec<PathBuf>,
 }
 
