@@ -1,4 +1,5 @@
-//! Reads a configuration file. If it is accepted, it is printed and must be read back unchanged.
+//! Reads a configuration file. If it is accepted, it is printed and must be read back unchanged. The format
+//! `classes` is what stands in the table of this name.
 
 #![no_main]
 
@@ -6,6 +7,14 @@ use config::{Language, Overrides, RunConfig, resolve};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
+    if fuzz::format(&["classes"]) == Some("classes") {
+        check_file(&[b"[classes]\n", text].concat());
+    } else {
+        check_file(text);
+    }
+});
+
+fn check_file(text: &[u8]) {
     let path = fuzz::file("config.toml", text);
     match resolve(None, Some(&path), Overrides::default()) {
         Ok(resolved) => {
@@ -22,7 +31,7 @@ fuzz_target!(|text: &[u8]| {
             Err(error) => drop((error.to_string(), error.hint())),
         }
     }
-});
+}
 
 fn check(config: &RunConfig) {
     let text = config.to_toml();

@@ -6,10 +6,20 @@ mod weights;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::{panic, process};
+use std::sync::OnceLock;
+use std::{env, panic, process};
 
 #[cfg(feature = "torch")]
 pub use weights::*;
+
+/// The only one of a target's formats that it is to try: `SNUG_FUZZ_FORMAT`.
+pub fn format(formats: &[&str]) -> Option<&'static str> {
+    static FORMAT: OnceLock<Option<String>> = OnceLock::new();
+    let format = FORMAT.get_or_init(|| env::var("SNUG_FUZZ_FORMAT").ok());
+    let format = format.as_deref()?;
+    assert!(formats.contains(&format), "no format of this target: {formats:?}");
+    Some(format)
+}
 
 /// Writes `bytes` to a file of this name, in memory if the system has a folder for that. A process
 /// has one file per name.
@@ -25,7 +35,7 @@ pub fn folder() -> PathBuf {
     let base = if memory.is_dir() {
         memory.to_owned()
     } else {
-        std::env::temp_dir()
+        env::temp_dir()
     };
     let folder = base.join(format!("snug-fuzz-{}", process::id()));
     fs::create_dir_all(&folder).expect("a folder can be made");

@@ -17,7 +17,7 @@ impl From<DecodingError> for Refusal {
     }
 }
 
-/// The longest chunk of EXIF data that is read for a size.
+/// The longest chunk of EXIF data that is read: the decoder allocates what a file claims.
 const MAX_EXIF_BYTES: usize = 1 << 24;
 
 pub(super) fn size(file: impl BufRead + Seek) -> Result<Stored, Refusal> {
@@ -35,6 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raster, Refusal> {
         return Err(Refusal::corrupt("it ends before its last chunk"));
     }
     let mut decoder = WebPDecoder::new(Cursor::new(bytes))?;
+    decoder.set_memory_limit(MAX_EXIF_BYTES);
     let (width, height) = decoder.dimensions();
     let (alpha, channels) = if decoder.has_alpha() {
         (Alpha::Straight, 4)

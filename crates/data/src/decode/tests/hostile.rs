@@ -157,6 +157,11 @@ fn a_file_that_claims_more_than_its_bytes_can_hold_takes_no_memory() {
         set_tag(&mut bytes, tag, value);
     }
     assert_eq!(image_refusal(&bytes).0, expected);
+    let mut bytes = turned::in_webp(6);
+    let exif = bytes.windows(4).position(|it| it == b"EXIF").unwrap();
+    bytes[exif + 4..exif + 8].copy_from_slice(&(1_u32 << 30).to_le_bytes());
+    let expected_of_exif = "`file.png` is truncated or corrupt: Memory limit exceeded";
+    assert_eq!(image_refusal(&bytes).0, expected_of_exif);
     for (name, sizes) in [("bmp-rgb", &[18, 22][..]), ("gif-palette", &[6, 8])] {
         let mut bytes = reference::bytes_of(name);
         for &at in sizes {

@@ -40,7 +40,7 @@ pub(crate) fn turned_png() -> Vec<u8> {
     in_png(6)
 }
 
-fn in_webp(orientation: u8) -> Vec<u8> {
+pub(super) fn in_webp(orientation: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = image_webp::WebPEncoder::new(&mut bytes);
     encoder.set_exif_metadata(exif(orientation));
