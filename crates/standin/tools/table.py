@@ -2,20 +2,22 @@
 
     table.py LIB CAPABILITY > lines
 
-LIB is the folder of libcudnn.so.9 (see `workspaces.py`). Each line is for one operation, data type and memory
-format; its groups, separated by spaces, are the kinds of convolution of the network, each with its channel counts,
-in the order below. A group has a row for each batch of `BATCHES`, separated by tabs; an empty row is as the one
-before. A row is a list of segments of five letters, by the number of pixels (images x height x width):
+LIB is the folder of libcudnn.so.9 (see `workspaces.py`). Each line is for one operation, data type, memory
+format and shape of images; its groups, separated by spaces, are the kinds of convolution of the network, each with its
+channel counts, in the order below. A group has a row for each batch of `BATCHES`, separated by tabs; an empty row is as
+the one before. A row is a list of segments of five letters, by the number of pixels (images x height x width):
 
 1. where it starts, in eighths of an octave after the group's first number of pixels;
 2. which tensors the engine copies into its own layout, and whether the other bytes grow with the pixels;
 3. how many copies of the weight it makes;
 4. and 5. the logarithm of the other bytes at the start.
 
-Where cuDNN has no engine, the second letter is "~". A group "=" is as the one of the data type before.
+Where cuDNN has no engine, the second letter is "~". A group "=" of square images is as the one of the data type before.
+Of other images, a row or a group "=" is as the one of square images, and so is everything without a line.
 `crates/estimator/src/step/kernels/cuda/table.rs` reads it.
 """
 
+import functools
 import math
 import sys
 
@@ -39,6 +41,8 @@ BATCHES = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32]
 FEWEST, MOST = 2**18, 2**30
 # Pixels of one image of a stage.
 SMALLEST, LARGEST = 2**8, 2**22
+# Widths of images, in heights.
+SHAPES = [1, 1.5, 1 / 1.5]
 # Steps of an octave of pixels, and of an octave of bytes from the least on.
 STARTS, LOGS, LEAST = 8, 256, 10
 # Copies of a weight of fewer bytes are not counted as such.
@@ -54,10 +58,10 @@ def letter(number):
     return chr(33 + min(number, 93))
 
 
-def sides(pixels):
-    """About square, of even sides."""
+def sides(pixels, shape):
+    """Height and width of about this shape, both even."""
     unit = 8 if pixels >= 2**12 else 2
-    width = max(unit, round(math.sqrt(pixels) / unit) * unit)
+    width = max(unit, round(math.sqrt(shape * pixels) / unit) * unit)
     return max(unit, round(pixels / width / unit) * unit), width
 
 
@@ -142,37 +146,56 @@ def row(ask, first, last):
     )
 
 
-def group(cudnn, device, op, kind, channels_last, channels, kernel, stride, stage):
+def group(cudnn, device, op, kind, channels_last, shape, channels, kernel, stride, stage):
+    """The rows of a group."""
     first, last = (2 ** math.ceil(math.log2(FEWEST / stage)), 2 ** math.floor(math.log2(MOST / stage)))
     rows = []
     for batch in BATCHES:
 
-        def ask(pixels):
-            h, w = sides(min(max(pixels / batch, SMALLEST), LARGEST))
+        @functools.cache
+        def of_size(h, w):
             line = f"{op} {kind} {channels_last} {batch} {channels[0]} {h} {w} {channels[1]} {kernel} {stride}"
             found = cudnn.engines(device, line, most=1)
             return Taken(kind, channels, (batch, h, w), kernel, stride, found[0][1]) if found else None
 
+        def ask(pixels):
+            return of_size(*sides(min(max(pixels / batch, SMALLEST), LARGEST), shape))
+
         rows.append(row(ask, first, last))
-    return "\t".join("" if at and text == rows[at - 1] else text for at, text in enumerate(rows))
+    return rows
+
+
+def text(rows, square):
+    """`square` are the rows of square images, None if these are they."""
+    if rows == square:
+        return "="
+
+    def short(at):
+        if at and rows[at] == rows[at - 1]:
+            return ""
+        return "=" if square and rows[at] == square[at] else rows[at]
+
+    return "\t".join(short(at) for at in range(len(rows)))
 
 
 def main():
     folder, capability = sys.argv[1:]
     cudnn = workspaces.Cudnn(folder)
     device = cudnn.device(capability)
+    kinds = [(of(c), kernel, stride, c) for _, of, kernel, stride, most in KINDS for c in CHANNELS if c <= most]
     for op in (10, 11, 12):
         for channels_last in (0, 1):
             before = None
             for kind in (FP32, FP16, BF16):
-                groups = []
-                for _, of, kernel, stride, most in KINDS:
-                    for c in (c for c in CHANNELS if c <= most):
-                        groups.append(group(cudnn, device, op, kind, channels_last, of(c), kernel, stride, c))
-                # The same as for the data type before.
-                texts = ["=" if before and text == before[at] else text for at, text in enumerate(groups)]
-                print(f"{capability} {op} {kind} {channels_last}: " + " ".join(texts), flush=True)
-                before = groups
+                square = None
+                for number, shape in enumerate(SHAPES):
+                    groups = [group(cudnn, device, op, kind, channels_last, shape, *it) for it in kinds]
+                    if square:
+                        texts = [text(*pair) for pair in zip(groups, square)]
+                    else:
+                        texts = ["=" if before and it == before[at] else text(it, None) for at, it in enumerate(groups)]
+                        before = square = groups
+                    print(f"{capability} {op} {kind} {channels_last} {number}: " + " ".join(texts), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,15 @@ const MOST: [u64; 7] = [1024, 1024, 512, 512, 128, 128, 128];
 const BATCHES: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32];
 /// Elements of a stage's tensor at the first number of pixels.
 const FEWEST: u64 = 1 << 18;
+/// Widths of the images that were asked, in heights: square, wide and tall.
+const SHAPES: [f64; 3] = [1.0, 1.5, 1.0 / 1.5];
 /// Steps of an octave of pixels, and of an octave of bytes from 1 KiB on.
 const STARTS: f64 = 8.0;
 const LOGS: f64 = 256.0;
 /// Letters of a segment.
 const SEGMENT: usize = 5;
+/// A row or a group that is as another one.
+const SAME: &str = "=";
 
 /// The convolutions of a U-Net, by their channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ enum Kind {
     /// Of several classes.
     Heads,
 }
+
+/// The groups of each shape; none of a shape that was not asked.
+type Groups = [Vec<&'static str>; SHAPES.len()];
 
 /// Major and minor of a compute capability, operation, data type and memory format as cuDNN numbers them.
 type Key = (u32, u32, u8, u8, bool);
@@ -70,7 +77,7 @@ pub(super) fn taken(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Option
     let (kind, channels) = kind_of(conv);
     let groups = table().get(&key(cuda, conv, operation))?;
     let (group, channels) = group_of(kind, channels);
-    let row = row_of(groups.get(group)?, conv.batch)?;
+    let row = row_of(groups, group, shape_of(conv), conv.batch)?;
     let image = conv.height.saturating_mul(conv.width);
     let pixels = conv.batch.saturating_mul(image).max(1) as f64;
     let first = FEWEST.div_ceil(channels).next_power_of_two() as f64;
@@ -126,10 +133,26 @@ fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
     })
 }
 
+/// The number of the shape that is nearest by its ratio.
+fn shape_of(conv: &ConvSize) -> usize {
+    let width = conv.width.max(1) as f64 / conv.height.max(1) as f64;
+    let distance = |it: f64| (width / it).ln().abs();
+    let shapes = SHAPES.into_iter().enumerate();
+    let nearest = shapes.min_by(|(_, a), (_, b)| distance(*a).total_cmp(&distance(*b)));
+    nearest.map_or(0, |(shape, _)| shape)
+}
+
 /// The row of the nearest batch.
-fn row_of(group: &'static str, batch: u64) -> Option<&'static str> {
-    let nearest = nearest(BATCHES, batch);
-    let rows = group.split('\t').take(nearest + 1);
+fn row_of(groups: &Groups, group: usize, shape: usize, batch: u64) -> Option<&'static str> {
+    let square = groups.first()?.get(group)?.split('\t');
+    let own = groups.get(shape)?.get(group).filter(|it| **it != SAME);
+    let rows = own.map_or_else(|| square.clone(), |it| it.split('\t'));
+    let rows = rows.enumerate().take(nearest(BATCHES, batch) + 1);
+    let (index, row) = rows.filter(|(_, row)| !row.is_empty()).last()?;
+    if row != SAME {
+        return Some(row);
+    }
+    let rows = square.take(index + 1);
     rows.filter(|row| !row.is_empty()).last()
 }
 
@@ -199,26 +222,30 @@ fn supported(capability: (u32, u32)) -> (u32, u32) {
         .unwrap_or(CAPABILITIES[0])
 }
 
-fn table() -> &'static HashMap<Key, Vec<&'static str>> {
-    static TABLE: OnceLock<HashMap<Key, Vec<&'static str>>> = OnceLock::new();
+fn table() -> &'static HashMap<Key, Groups> {
+    static TABLE: OnceLock<HashMap<Key, Groups>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let mut rows: HashMap<Key, Vec<&'static str>> = HashMap::new();
+        let mut table: HashMap<Key, Groups> = HashMap::new();
         let mut before: Vec<&'static str> = Vec::new();
-        for (key, mut groups) in TEXT.lines().filter_map(row) {
-            for (group, before) in groups.iter_mut().zip(&before) {
-                if *group == "=" {
-                    *group = before;
+        for (key, shape, mut groups) in TEXT.lines().filter_map(row) {
+            if shape == 0 {
+                for (group, before) in groups.iter_mut().zip(&before) {
+                    if *group == SAME {
+                        *group = before;
+                    }
                 }
+                before.clone_from(&groups);
             }
-            before.clone_from(&groups);
-            rows.insert(key, groups);
+            if let Some(of_shape) = table.entry(key).or_default().get_mut(shape) {
+                *of_shape = groups;
+            }
         }
-        rows
+        table
     })
 }
 
-/// A line such as `8.6 10 0 1: !!##! !!##!`.
-fn row(line: &'static str) -> Option<(Key, Vec<&'static str>)> {
+/// A line such as `8.6 10 0 1 0: !!##! !!##!`: the key, the number of the shape, and the groups.
+fn row(line: &'static str) -> Option<(Key, usize, Vec<&'static str>)> {
     let (key, groups) = line.split_once(": ")?;
     let mut words = key.split(' ');
     let (major, minor) = words.next()?.split_once('.')?;
@@ -230,7 +257,7 @@ fn row(line: &'static str) -> Option<(Key, Vec<&'static str>)> {
         number()?,
         number()? == 1,
     );
-    Some((key, groups.split(' ').collect()))
+    Some((key, number()?.into(), groups.split(' ').collect()))
 }
 
 #[cfg(test)]
@@ -241,21 +268,60 @@ mod tests {
     fn every_line_is_whole() {
         // Of three operations, three data types, two memory formats.
         assert_eq!(table().len(), CAPABILITIES.len() * 3 * 3 * 2);
-        assert_eq!(
-            TEXT.lines().filter(|line| !line.starts_with('#')).count(),
-            table().len()
-        );
-        for (key, groups) in table() {
-            let (last, _) = group_of(Kind::Heads, MOST[6]);
-            assert_eq!(groups.len(), last + 1, "{key:?}");
-            for rows in groups {
-                // The first segment of a group starts at its first number of pixels.
-                assert!(rows.starts_with('!'), "{key:?}");
+        let of_shape = |shape: usize| {
+            table()
+                .values()
+                .map(move |it| &it[shape])
+                .filter(|it| !it.is_empty())
+        };
+        let lines = TEXT.lines().filter(|line| !line.starts_with('#'));
+        let shapes = (0..SHAPES.len()).map(|shape| of_shape(shape).count());
+        assert_eq!(lines.count(), shapes.sum());
+        assert_eq!(of_shape(0).count(), table().len());
+        let (last, _) = group_of(Kind::Heads, MOST[6]);
+        for (key, [square, others @ ..]) in table() {
+            let others = others.iter().filter(|it| !it.is_empty());
+            assert!(others.clone().all(|it| it.len() == last + 1), "{key:?}");
+            assert_eq!(square.len(), last + 1, "{key:?}");
+            let others = others.flatten().filter(|it| **it != SAME);
+            for rows in square.iter().chain(others) {
                 let rows: Vec<_> = rows.split('\t').collect();
                 assert_eq!(rows.len(), BATCHES.len(), "{key:?}");
-                assert!(rows.iter().all(|it| it.len() % SEGMENT == 0), "{key:?}");
+                assert_ne!(rows[0], "", "{key:?}");
+                for row in rows.iter().filter(|it| !it.is_empty() && **it != SAME) {
+                    // The first segment of a row starts at the group's first number of pixels.
+                    assert!(row.starts_with('!') && row.len() % SEGMENT == 0, "{key:?}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_shape_has_rows_of_its_own_or_those_of_square_images() {
+        let (square, own) = ("a\t\tb\tc", "x\t=\t\t=");
+        let groups = [vec![square, square], vec![own, SAME], vec![]];
+        let of =
+            |group, shape| [1, 2, 3, 4].map(|batch| row_of(&groups, group, shape, batch).unwrap());
+        assert_eq!(of(0, 0), ["a", "a", "b", "c"]);
+        assert_eq!(of(0, 1), ["x", "a", "a", "c"]);
+        assert_eq!(of(1, 1), of(0, 0));
+        assert_eq!(of(0, 2), of(0, 0), "not asked");
+        let shape = |height, width| {
+            shape_of(&ConvSize {
+                batch: 1,
+                inputs: 8,
+                outputs: 8,
+                height,
+                width,
+                taps: 9,
+                stride: 1,
+                precision: Precision::Fp32,
+            })
+        };
+        assert_eq!(
+            [shape(48, 48), shape(48, 64), shape(64, 48), shape(0, 0)],
+            [0, 1, 2, 0]
+        );
     }
 
     #[test]
