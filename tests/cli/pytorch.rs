@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use engine::model::{ForwardMode, UNet};
+use engine::model::{ForwardMode, Kernels, UNet};
 use serde_json::Value;
 use tch::{Device, Tensor};
 use train::run::weights::WeightsFile;
@@ -36,7 +36,8 @@ fn logits(weights: &Path, image: &Tensor, channels_last: bool) -> Tensor {
     let model = UNet::new(file.network().unwrap(), Device::Cpu, 0, channels_last).unwrap();
     file.load_into(&model).unwrap();
     let _no_grad = tch::no_grad_guard();
-    model.forward(image, &ForwardMode::EVALUATION).unwrap()
+    let mode = ForwardMode::evaluation(Kernels::Fused);
+    model.forward(image, &mode).unwrap()
 }
 
 /// The largest absolute difference between two tensors, which must not be constant.

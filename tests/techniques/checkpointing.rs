@@ -1,7 +1,7 @@
 //! Checkpointed runs compute the same as the plain run, bit for bit.
 
 use config::{Network, Precision};
-use engine::model::Checkpointing;
+use engine::model::{Checkpointing, Kernels};
 use schedule::{Op, Plan, Schedule};
 use tch::Device;
 
@@ -50,10 +50,16 @@ fn compare(setting: &Setting, plain: &Setting) -> usize {
 fn gradients_and_buffers_equal_the_plain_run() {
     let _turn = alone();
     for precision in [Precision::Fp32, Precision::Bf16] {
-        for channels_last in [false, true] {
+        let cases = [
+            (false, Kernels::Library),
+            (true, Kernels::Library),
+            (true, Kernels::Fused),
+        ];
+        for (channels_last, kernels) in cases {
             let plain = Setting {
                 precision,
                 channels_last,
+                kernels,
                 ..PLAIN
             };
             for (name, checkpointing) in policies() {
@@ -64,7 +70,7 @@ fn gradients_and_buffers_equal_the_plain_run() {
                 let compared = compare(&setting, &plain);
                 let format = if channels_last { "last" } else { "first" };
                 println!(
-                    "{name}, {precision:?}, channels-{format}: {compared} gradients, all equal"
+                    "{name}, {precision:?}, channels-{format}, {kernels:?}: {compared} gradients, all equal"
                 );
                 assert_eq!(compared, 82 * 5);
             }
@@ -213,9 +219,10 @@ fn nothing_is_recorded_without_a_graph() {
         training: false,
         checkpointing: BLOCK,
         split_concat: false,
+        kernels: Kernels::Fused,
     };
     let with = tch::no_grad(|| run.model().forward(&images.0, &mode).unwrap());
-    let plain = engine::model::ForwardMode::EVALUATION;
+    let plain = engine::model::ForwardMode::evaluation(Kernels::Fused);
     let without = tch::no_grad(|| run.model().forward(&images.0, &plain).unwrap());
     assert!(with.equal(&without));
     assert!(!with.requires_grad());

@@ -195,6 +195,7 @@ fn a_parameter_written_to_in_between_is_an_error() {
         training: true,
         checkpointing: BLOCK,
         split_concat: false,
+        kernels: engine::model::Kernels::Fused,
     };
     let logits = run.model().forward(&images.0, &mode).unwrap();
     let weight = run
@@ -231,6 +232,7 @@ fn batch_norm_of_a_single_value_is_refused() {
         training: true,
         checkpointing: Checkpointing::Off,
         split_concat: false,
+        kernels: engine::model::Kernels::Fused,
     };
     let error = run.model().forward(&image, &mode).unwrap_err();
     assert!(

@@ -74,6 +74,7 @@ fn the_format_changes_only_rounding() {
             training: true,
             checkpointing: Checkpointing::Off,
             split_concat: false,
+            kernels: engine::model::Kernels::Fused,
         };
         tch::no_grad(|| run.model().forward(&images.0, &mode).unwrap())
     };

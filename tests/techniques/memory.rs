@@ -92,13 +92,16 @@ fn a_plan_takes_what_is_predicted() {
     let network = Network::new(8, 1);
     let uniform = |keep: &Keep| vec![*keep; network.num_stages()];
     let plans = Keep::ALL.iter().map(uniform);
-    for (plan, use_channels_last) in plans.flat_map(|plan| [(plan.clone(), true), (plan, false)]) {
+    let cases = [(true, false), (true, true), (false, false)];
+    let cases = plans.flat_map(|plan| cases.map(|case| (plan.clone(), case)));
+    for (plan, (use_channels_last, exact_kernels)) in cases {
         let config = RunConfig {
             width: network.width,
             img_size: ImageSize::new(256, 320),
             batch: 2,
             use_amp: false,
             use_channels_last,
+            exact_kernels,
             ..RunConfig::default().with_plan(plan)
         };
         let Some(tolerated) = prediction::tolerated(&config, Device::Cpu) else {

@@ -13,7 +13,7 @@ use config::{ImageSize, Network, Precision, RunConfig};
 use engine::Error;
 use engine::batch::{MicroBatch, Upload, noise};
 use engine::learner::Learner;
-use engine::model::{Checkpointing, ForwardMode, UNet};
+use engine::model::{Checkpointing, ForwardMode, Kernels, UNet};
 use schedule::{Plan, Schedule, Segment};
 use tch::{Device, Tensor};
 
@@ -34,6 +34,7 @@ pub(crate) struct Setting {
     pub(crate) channels_last: bool,
     pub(crate) checkpointing: Checkpointing,
     pub(crate) split_concat: bool,
+    pub(crate) kernels: Kernels,
 }
 
 pub(crate) const PLAIN: Setting = Setting {
@@ -41,6 +42,7 @@ pub(crate) const PLAIN: Setting = Setting {
     channels_last: true,
     checkpointing: Checkpointing::Off,
     split_concat: false,
+    kernels: Kernels::Fused,
 };
 pub(crate) const BLOCK: Checkpointing = segments(Segment::Block, false);
 pub(crate) const REENTRANT: Checkpointing = segments(Segment::Block, true);
@@ -87,6 +89,7 @@ impl Setting {
             training: true,
             checkpointing: self.checkpointing.clone(),
             split_concat: self.split_concat,
+            kernels: self.kernels,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::{Network, Precision};
-use engine::model::{Checkpointing, ForwardMode};
+use engine::model::{Checkpointing, ForwardMode, Kernels};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use schedule::{Keep, Op, Plan, Schedule, Segment, Target};
@@ -79,7 +79,7 @@ fn any_plan_computes_the_same() {
                 },
                 channels_last,
                 checkpointing: Checkpointing::Scheduled(Arc::new(schedule)),
-                split_concat: false,
+                ..PLAIN
             };
             assert_equal(&setting, 4, &batch(30, num, channels_last));
             Ok(())
@@ -230,15 +230,16 @@ fn gradients_accumulate() {
 
 /// The comparisons would prove nothing if they could not fail. This alters the shift of one batch
 /// norm between forward and backward without autograd noticing. Gradients depend on it only through
-/// rebuilt tensors.
+/// rebuilt tensors, and with fused kernels not at all, as those keep what follows from it.
 #[test]
 fn an_altered_segment_is_seen() {
     let _turn = alone();
     let images = batch(43, 2, true);
-    let altered = |checkpointing| {
+    let plain = |kernels| Setting { kernels, ..PLAIN };
+    let altered = |checkpointing, kernels| {
         let setting = Setting {
             checkpointing,
-            ..PLAIN
+            ..plain(kernels)
         };
         let run = Run::new(4, &setting);
         let loss = run.loss(&images);
@@ -248,16 +249,27 @@ fn an_altered_segment_is_seen() {
         torch_ext::backward(&loss).unwrap();
         gradients_of(&run)
     };
-    let mut plain = Run::new(4, &PLAIN);
-    plain.gradients(&images).unwrap();
-    let expected = gradients_of(&plain);
-    assert_eq!(
-        differing(&altered(Checkpointing::Off), &expected),
-        Vec::<String>::new(),
-        "nothing is rebuilt"
-    );
+    let expected = |kernels| {
+        let mut run = Run::new(4, &plain(kernels));
+        run.gradients(&images).unwrap();
+        gradients_of(&run)
+    };
+    let unaltered = [
+        (Checkpointing::Off, Kernels::Library),
+        (Checkpointing::Off, Kernels::Fused),
+        (selective(), Kernels::Fused),
+        (mixed(), Kernels::Fused),
+    ];
+    for (checkpointing, kernels) in unaltered {
+        assert_eq!(
+            differing(&altered(checkpointing, kernels), &expected(kernels)),
+            Vec::<String>::new(),
+            "nothing is rebuilt from it"
+        );
+    }
     for checkpointing in [selective(), mixed()] {
-        let differing = differing(&altered(checkpointing), &expected);
+        let altered = altered(checkpointing, Kernels::Library);
+        let differing = differing(&altered, &expected(Kernels::Library));
         assert!(
             !differing.is_empty() && differing.len() < 82,
             "{differing:?}"
@@ -358,6 +370,7 @@ fn a_second_backward_is_refused() {
         training: true,
         checkpointing: selective(),
         split_concat: false,
+        kernels: Kernels::Fused,
     };
     let images = batch(45, 1, true);
     let loss = run
@@ -384,6 +397,7 @@ fn a_dropped_step_leaves_nothing() {
         training: true,
         checkpointing,
         split_concat: false,
+        kernels: Kernels::Fused,
     };
     drop(run.model().forward(&images.0, &mode(selective())).unwrap());
     let level = torch_ext::meter::read().allocated_bytes;
@@ -415,6 +429,7 @@ fn a_schedule_of_another_network_is_refused() {
         training: true,
         checkpointing: Checkpointing::Scheduled(Arc::new(schedule)),
         split_concat: false,
+        kernels: Kernels::Fused,
     };
     assert!(run.model().forward(&batch(47, 1, true).0, &mode).is_err());
 }

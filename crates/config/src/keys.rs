@@ -243,6 +243,19 @@ macro_rules! with_rows {
                 resume: Free,
                 banner: ("split concatenation:     ", "結合の分割:              "),
             }
+            /// libtorch's own operators for batch norm, ReLU and pooling, instead of kernels that do them in fewer passes.
+            /// Results are equal within rounding, not bit for bit.
+            exact_kernels: bool = false => {
+                accepts: SWITCH,
+                flag: "--exact-kernels" (
+                    Switch,
+                    "SWITCH",
+                    "libtorch's own operators for batch norm, ReLU and pooling, instead of faster kernels: on or off; results are \
+                     equal within rounding, not bit for bit"
+                ),
+                commands: [Evaluate, Memory, Explain, Pareto],
+                resume: Fixed,
+            }
             /// Forward passes per optimizer step.
             accumulation: u32 = 1 => {
                 accepts: whole!(1 to 65_536),

@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::compose;
 use crate::error::{Error, Result};
-use crate::model::{Checkpointing, ForwardMode};
+use crate::model::{Checkpointing, ForwardMode, Kernels};
 
 /// The forward mode of training under `config` on `device`.
 ///
@@ -28,7 +28,17 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
         training: true,
         checkpointing,
         split_concat: config.split_concat,
+        kernels: kernels(config),
     })
+}
+
+/// Whose code computes batch norm and ReLU.
+pub const fn kernels(config: &RunConfig) -> Kernels {
+    if config.exact_kernels {
+        Kernels::Library
+    } else {
+        Kernels::Fused
+    }
 }
 
 /// Refuses `auto`, which has to be resolved to a policy first.

@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
-use crate::model::UNet;
+use crate::model::{Kernels, UNet};
 use crate::optimizer::AdamW;
 
 /// The techniques compiled in, by the names of their features.
@@ -333,7 +333,12 @@ pub fn schedule_target(_device: Device) -> Target {
 /// # Errors
 /// If memory runs out.
 #[cfg(feature = "checkpoint")]
-pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Result<Tensor> {
+pub fn scheduled(
+    schedule: &Arc<Schedule>,
+    model: &UNet,
+    images: &Tensor,
+    kernels: Kernels,
+) -> Result<Tensor> {
     use checkpoint::scheduled::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
 
     use crate::model::{DoubleConv, Stage};
@@ -359,7 +364,7 @@ pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Res
         stages: stages.collect(),
         head: conv(&model.head().weight, &model.head().bias),
     };
-    checkpoint::scheduled::forward(Arc::clone(schedule), tensors, images)
+    checkpoint::scheduled::forward(Arc::clone(schedule), tensors, images, kernels)
 }
 
 /// Refuses; `missing_feature` has refused the run before it starts.
@@ -367,7 +372,12 @@ pub fn scheduled(schedule: &Arc<Schedule>, model: &UNet, images: &Tensor) -> Res
 /// # Errors
 /// Always.
 #[cfg(not(feature = "checkpoint"))]
-pub fn scheduled(_schedule: &Arc<Schedule>, _model: &UNet, _images: &Tensor) -> Result<Tensor> {
+pub fn scheduled(
+    _schedule: &Arc<Schedule>,
+    _model: &UNet,
+    _images: &Tensor,
+    _kernels: Kernels,
+) -> Result<Tensor> {
     Err(torch_ext::Error::InvalidArgument(
         "this binary was built without the feature `checkpoint`".to_owned(),
     ))

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::loss::{PixelWeight, segmentation_loss};
 use crate::metrics::{Counter, Scores};
-use crate::model::{ForwardMode, UNet};
+use crate::model::{ForwardMode, Kernels, UNet};
 use config::Precision;
 use data::{Batch, Loader};
 
@@ -25,9 +25,16 @@ pub struct Evaluator<'a> {
     pub upload: Upload,
     /// The precision of convolutions.
     pub precision: Precision,
+    /// Whose code computes batch norm and ReLU.
+    pub kernels: Kernels,
 }
 
 impl Evaluator<'_> {
+    /// How the model runs in evaluation.
+    pub const fn mode(&self) -> ForwardMode {
+        ForwardMode::evaluation(self.kernels)
+    }
+
     /// Logits of `images` without gradients, under autocast.
     ///
     /// # Errors
@@ -89,7 +96,7 @@ impl Evaluator<'_> {
         let _no_grad = tch::no_grad_guard();
         let ignoring = PixelWeight::of(batch).map(|it| it.of_part(part.len(), batch.len));
         let (images, masks) = self.upload.part(batch, part)?;
-        let logits = self.logits(&images, &ForwardMode::EVALUATION)?;
+        let logits = self.logits(&images, &self.mode())?;
         let loss = segmentation_loss(&logits, &masks, ignoring)?.f_double_value(&[])?;
         counter.add(&logits, &masks)?;
         Ok(loss)

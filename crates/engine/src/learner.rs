@@ -254,6 +254,7 @@ impl Learner {
             model: &self.model,
             upload: self.upload,
             precision: self.precision,
+            kernels: self.mode.kernels,
         }
     }
 

@@ -27,7 +27,7 @@ impl<'a> Predictor<'a> {
         Self {
             evaluator,
             threshold,
-            mode: ForwardMode::EVALUATION,
+            mode: evaluator.mode(),
             is_retry_spent: false,
         }
     }

@@ -73,6 +73,7 @@ impl Machine {
                 threads: cpu.threads,
                 isa,
                 memory_format,
+                exact_kernels: config.exact_kernels,
             })),
         }
     }

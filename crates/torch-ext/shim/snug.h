@@ -228,11 +228,27 @@ typedef struct SnugSegmentStats {
 // Reads the counters: the first two count for the process, both depths for this thread.
 void snug_segment_stats(SnugSegmentStats* out);
 
+// ---- work for libtorch's threads --------------------------------------------------
+// Must not throw.
+typedef void (*SnugTask)(void* context, size_t index);
+// Calls `task` with each number below `num_tasks`, on the threads of libtorch's operators, and waits for all.
+void snug_parallel(size_t num_tasks, SnugTask task, void* context);
+
 // ---- a custom graph node ------------------------------------------------------- `out` is
 // `tensor` (borrowed) without its history, as the result of a node whose backward runs
 // `segment->closure` once with the gradient. The closure itself gives parameters their gradients.
 // It is dropped after it has run or with the graph, and at once without grad mode.
 int32_t snug_attach_backward(const SnugSegment* segment, SnugTensor* tensor, SnugTensor** out);
+// `out` is `tensor` (borrowed) without its history, as the result of a node with the history of `inputs`. Backward runs
+// `segment->closure` with the gradient and the tensors of `saved`, as they were; it returns a gradient for each of
+// `inputs`. Without grad mode, or if no input requires a gradient, there is no node.
+int32_t snug_attach_saving(
+    const SnugSegment* segment, SnugTensor* tensor, SnugTensor* const* inputs, size_t num_inputs,
+    SnugTensor* const* saved, size_t num_saved, SnugTensor** out);
+// Whether grad mode is on in this thread.
+int32_t snug_grad_is_enabled(void);
+// 1 if no other handle and no view reads the bytes of this tensor.
+int32_t snug_is_exclusive(SnugTensor* tensor);
 // Adds to the gradient of a parameter, or makes `grad` its gradient.
 int32_t snug_accumulate_grad(SnugTensor* param, SnugTensor* grad);
 // How often the tensor was written to in place, as counted by autograd.

@@ -253,6 +253,22 @@ unsafe extern "C" {
         tensor: *mut RawTensor,
         out: *mut *mut RawTensor,
     ) -> i32;
+    pub(crate) fn snug_attach_saving(
+        segment: *const Segment,
+        tensor: *mut RawTensor,
+        inputs: *const *mut RawTensor,
+        num_inputs: usize,
+        saved: *const *mut RawTensor,
+        num_saved: usize,
+        out: *mut *mut RawTensor,
+    ) -> i32;
+    pub(crate) fn snug_grad_is_enabled() -> i32;
+    pub(crate) fn snug_is_exclusive(tensor: *mut RawTensor) -> i32;
+    pub(crate) fn snug_parallel(
+        num_tasks: usize,
+        task: unsafe extern "C" fn(*mut c_void, usize),
+        context: *mut c_void,
+    );
     pub(crate) fn snug_version(tensor: *mut RawTensor) -> u64;
     pub(crate) fn snug_accumulate_grad(param: *mut RawTensor, grad: *mut RawTensor) -> i32;
 

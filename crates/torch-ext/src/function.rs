@@ -1,12 +1,12 @@
-//! A graph node whose backward is a Rust closure: `torch.autograd.Function` for code that keeps by
-//! itself what backward needs.
+//! Graph nodes whose backward is a Rust closure: `torch.autograd.Function`, and one for code that keeps by itself
+//! what backward needs.
 
 use std::sync::Mutex;
 
 use tch::Tensor;
 
 use crate::error::check;
-use crate::ops::raw;
+use crate::ops::{raw, raws};
 use crate::segment::{Options, for_shim};
 use crate::{BoxError, Error, Result, ffi};
 
@@ -49,6 +49,66 @@ where
     check(unsafe { ffi::snug_attach_backward(&raw const segment, raw(tensor), &raw mut out) })?;
     // SAFETY: the shim made a new tensor, whose owner is now the caller.
     Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Returns `tensor` without its history, as the result of a node with the history of `inputs`. The closure
+/// `backward` gets the gradient of `tensor` and the tensors of `saved`, which must not have been modified in between,
+/// and returns a gradient for each of `inputs`. It records no graph. A segment that backward runs again drops saved
+/// tensors, as it does for libtorch's own nodes. Without grad mode there is no node.
+///
+/// # Errors
+/// If `tensor` does not have a floating dtype.
+#[doc(alias = "torch.autograd.Function")]
+pub fn attach_saving<F>(
+    tensor: &Tensor,
+    inputs: &[&Tensor],
+    saved: &[&Tensor],
+    backward: F,
+) -> Result<Tensor>
+where
+    F: Fn(Tensor, &[Tensor]) -> std::result::Result<Vec<Tensor>, BoxError> + Send + 'static,
+{
+    let segment = for_shim(
+        Options::default(),
+        Box::new(move |mut tensors, _| {
+            if tensors.is_empty() {
+                return Err(
+                    Error::InvalidArgument("a backward without a gradient".to_owned()).into(),
+                );
+            }
+            let gradient = tensors.remove(0);
+            backward(gradient, &tensors)
+        }),
+    );
+    let (inputs, saved) = (raws(inputs), raws(saved));
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors borrowed for the call; the shim owns the closure from here on and drops it once; `out` is
+    // valid for writes.
+    check(unsafe {
+        ffi::snug_attach_saving(
+            &raw const segment,
+            raw(tensor),
+            inputs.as_ptr(),
+            inputs.len(),
+            saved.as_ptr(),
+            saved.len(),
+            &raw mut out,
+        )
+    })?;
+    // SAFETY: the shim made a new tensor, whose owner is now the caller.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Whether grad mode is on in this thread.
+pub fn grad_is_enabled() -> bool {
+    // SAFETY: takes no arguments.
+    unsafe { ffi::snug_grad_is_enabled() != 0 }
+}
+
+/// Whether nothing else reads the bytes of `tensor`: neither another handle nor a view.
+pub fn is_exclusive(tensor: &Tensor) -> bool {
+    // SAFETY: a live tensor borrowed for the call.
+    unsafe { ffi::snug_is_exclusive(raw(tensor)) != 0 }
 }
 
 /// Adds `grad` to the gradient of `parameter` in place. Without a gradient so far, `grad` becomes

@@ -53,6 +53,7 @@ pub mod meter;
 pub mod norm;
 pub mod nvrtc;
 pub mod ops;
+mod parallel;
 pub mod probe;
 pub mod record;
 pub mod segment;

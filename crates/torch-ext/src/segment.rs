@@ -248,7 +248,7 @@ pub fn fail_next_recompute(fails: bool) {
 ///
 /// # Errors
 /// [`Error::Segment`] if a failure was planted.
-pub(crate) fn recompute_begins() -> Result<()> {
+pub fn recompute_begins() -> Result<()> {
     if FAILS_NEXT.load(Ordering::Relaxed) && FAILS_NEXT.swap(false, Ordering::SeqCst) {
         return Err(Error::Segment("a recompute failed on purpose".into()));
     }

@@ -40,6 +40,7 @@ const RULES: &[Rule] = &[
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("figures", LIBTORCH),
+    rule("kernels", LIBTORCH),
     rule("advisor", LIBTORCH),
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.

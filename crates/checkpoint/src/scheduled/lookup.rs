@@ -4,11 +4,10 @@
 use schedule::{Half, Nth, Value};
 use tch::{Device, Kind, Tensor};
 use torch_ext::function::accumulate_grad;
-use torch_ext::norm;
 use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in};
 use torch_ext::{Error, Result};
 
-use super::step::Step;
+use super::step::{Saved, Step};
 use super::{ConvTensors, LayerTensors, NetworkTensors, StageTensors, cast};
 
 impl Step {
@@ -89,7 +88,7 @@ impl Step {
         self.schedule.skip_of(stage).ok_or_else(other_network)
     }
 
-    pub(super) fn saved(&self, stage: usize, nth: Nth) -> Result<&norm::Statistics> {
+    pub(super) fn saved(&self, stage: usize, nth: Nth) -> Result<&Saved> {
         self.statistics
             .get(&(stage, nth))
             .ok_or_else(|| missing("statistics"))

@@ -2,7 +2,7 @@
 //! every tensor held exactly as long as the list says.
 //!
 //! To autograd the network is one node ([`attach_backward`]). Inside it, each operation is the one
-//! that autograd would have called, on the same operands, so gradients have the same bits; only the
+//! that autograd would have called, on the same operands (or two in one pass), so gradients have the same bits; only the
 //! times at which tensors are made and freed differ. The autocast state is read from the thread
 //! that runs [`forward`], and this module casts by itself.
 
@@ -16,7 +16,7 @@ use schedule::{Schedule, Target};
 use tch::{Device, Kind, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::function::{attach_backward, version};
-use torch_ext::norm::{self, BatchNorm};
+use torch_ext::norm::{self, BatchNorm, Kernels};
 use torch_ext::{Error, Result, autocast};
 
 use step::Step;
@@ -94,6 +94,7 @@ pub fn forward(
     schedule: Arc<Schedule>,
     tensors: NetworkTensors,
     images: &Tensor,
+    kernels: Kernels,
 ) -> Result<Tensor> {
     if images.requires_grad() {
         return Err(Error::InvalidArgument(
@@ -104,7 +105,8 @@ pub fn forward(
     }
     let state = autocast::state(images.device())?;
     let compute = state.enabled.then_some(state.dtype);
-    let (logits, step) = tch::no_grad(|| Step::forward(schedule, tensors, images, compute))?;
+    let (logits, step) =
+        tch::no_grad(|| Step::forward(schedule, tensors, images, (compute, kernels)))?;
     attach_backward(&logits, move |gradient| Ok(step.backward(gradient)?))
 }
 

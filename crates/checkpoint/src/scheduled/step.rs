@@ -1,22 +1,30 @@
 //! One step in progress: its tensors by name, and each operation on them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use schedule::{Half, Nth, Op, Schedule, Statistics, Value};
 use tch::{Kind, Tensor};
 use torch_ext::conv::Conv;
-use torch_ext::norm::{self, relu_backward_, relu_to};
+use torch_ext::norm::{self, Fused, Kernels, relu_backward_, relu_to};
 use torch_ext::ops::{MemoryFormat, contiguous_in};
 use torch_ext::record::Labels;
+use torch_ext::segment::recompute_begins;
 use torch_ext::{Error, Result};
 
-use super::lookup::{accumulate, empty, format_of_step, input};
+use super::lookup::{accumulate, empty, format_of_step, input, missing};
 use super::parts::Parts;
 use super::{ConvTensors, NetworkTensors, cast};
 
 /// Kernel and stride of the pooling.
 const POOL: [i64; 2] = [2, 2];
+
+/// The statistics of a batch norm, by the kernels that compute with them.
+pub(super) enum Saved {
+    Fused(Fused),
+    Library(norm::Statistics),
+}
 
 pub(super) struct Step {
     pub(super) schedule: Arc<Schedule>,
@@ -26,7 +34,8 @@ pub(super) struct Step {
     /// Memory format of every activation.
     pub(super) format: MemoryFormat,
     pub(super) values: HashMap<Value, Tensor>,
-    pub(super) statistics: HashMap<(usize, Nth), norm::Statistics>,
+    pub(super) kernels: Kernels,
+    pub(super) statistics: HashMap<(usize, Nth), Saved>,
     /// Versions of the parameters and the images when the forward began.
     pub(super) versions: Vec<u64>,
 }
@@ -37,7 +46,7 @@ impl Step {
         schedule: Arc<Schedule>,
         tensors: NetworkTensors,
         images: &Tensor,
-        compute: Option<Kind>,
+        (compute, kernels): (Option<Kind>, Kernels),
     ) -> Result<(Tensor, Self)> {
         let format = format_of_step(images, &tensors);
         let mut step = Self {
@@ -46,6 +55,7 @@ impl Step {
             tensors,
             compute,
             format,
+            kernels,
             values: HashMap::from([(Value::Image, images.shallow_clone())]),
             statistics: HashMap::new(),
         };
@@ -207,21 +217,40 @@ impl Step {
     ) -> Result<()> {
         let input = self.get(Value::Conv(stage, nth))?;
         let norm = &self.layer(stage, nth)?.norm;
+        let place = || {
+            if in_place {
+                Ok(input.shallow_clone())
+            } else {
+                input.f_empty_like()
+            }
+        };
         let out = match statistics {
             Statistics::Batch => {
-                let (mut out, taken) = norm.forward(input, in_place)?;
-                self.statistics.insert((stage, nth), taken);
-                let _out = out.f_relu_()?;
+                let fused = match self.kernels {
+                    Kernels::Fused => norm.fuse(input)?,
+                    Kernels::Library => None,
+                };
+                let (saved, out) = if let Some(fused) = fused {
+                    let out = place()?;
+                    fused.activate(input, &out)?;
+                    (Saved::Fused(fused), out)
+                } else {
+                    let (mut out, taken) = norm.forward(input, in_place)?;
+                    let _out = out.f_relu_()?;
+                    (Saved::Library(taken), out)
+                };
+                self.statistics.insert((stage, nth), saved);
                 out
             }
-            Statistics::Saved => {
-                let saved = self.saved(stage, nth)?;
-                if saved.can_slice(input) {
-                    let out = if in_place {
-                        input.shallow_clone()
-                    } else {
-                        input.f_empty_like()?
-                    };
+            Statistics::Saved => match self.saved(stage, nth)? {
+                Saved::Fused(fused) => {
+                    recompute_begins()?;
+                    let out = place()?;
+                    fused.activate(input, &out)?;
+                    out
+                }
+                Saved::Library(saved) if saved.can_slice(input) => {
+                    let out = place()?;
                     let parts = Parts::of(input, self.format);
                     for i in 0..parts.num(input) {
                         let part = parts.view(&out, i, false)?;
@@ -230,12 +259,13 @@ impl Step {
                         let _act = act.f_relu_()?;
                     }
                     out
-                } else {
+                }
+                Saved::Library(saved) => {
                     let mut out = norm.rebuild(input, saved, None)?;
                     let _out = out.f_relu_()?;
                     out
                 }
-            }
+            },
         };
         if in_place {
             self.values.remove(&Value::Conv(stage, nth));
@@ -250,6 +280,11 @@ impl Step {
         let size = model.size();
         let size = [size[0], size[1], size[2] / 2, size[3] / 2];
         let out = empty(size, self.format, (model.kind(), model.device()))?;
+        if let Some((x, fused)) = self.fused(before)? {
+            fused.activate_pooled(x, &out)?;
+            self.put(Value::Input(stage), out);
+            return Ok(());
+        }
         self.each_pre_act(before, Nth::Second, |parts, index, pre_act| {
             let (pooled, _) =
                 pre_act.f_max_pool2d_with_indices(POOL, POOL, [0, 0], [1, 1], false)?;
@@ -290,6 +325,9 @@ impl Step {
         let skip = self.skip(stage)?;
         let concat = self.get(Value::Input(stage))?;
         let channels = concat.size()[1] / 2;
+        if let Some((x, fused)) = self.fused(skip)? {
+            return fused.activate(x, &concat.f_narrow(1, channels, channels)?);
+        }
         self.each_pre_act(skip, Nth::Second, |parts, index, pre_act| {
             let half = parts.view(concat, index, false)?;
             relu_to(pre_act, &half.f_narrow(1, channels, channels)?)
@@ -299,16 +337,21 @@ impl Step {
     fn norm_backward(&mut self, stage: usize, nth: Nth, masked: bool) -> Result<()> {
         let mut grad = self.take(Value::GradAct(stage, nth))?;
         let input = self.get(Value::Conv(stage, nth))?;
-        if grad.stride() != input.stride() {
-            grad = contiguous_in(&grad, self.format)?;
-        }
-        if !masked {
-            self.each_pre_act(stage, nth, |parts, index, pre_act| {
-                relu_backward_(&parts.view(&grad, index, false)?, pre_act)
-            })?;
-        }
         let norm = &self.layer(stage, nth)?.norm;
-        let gradients = norm.backward(grad, input, self.saved(stage, nth)?)?;
+        let gradients = match self.saved(stage, nth)? {
+            Saved::Fused(fused) => fused.backward(grad, input, masked)?,
+            Saved::Library(saved) => {
+                if grad.stride() != input.stride() {
+                    grad = contiguous_in(&grad, self.format)?;
+                }
+                if !masked {
+                    self.each_pre_act(stage, nth, |parts, index, pre_act| {
+                        relu_backward_(&parts.view(&grad, index, false)?, pre_act)
+                    })?;
+                }
+                norm.backward(grad, input, saved)?
+            }
+        };
         accumulate(&norm.weight, &gradients.weight)?;
         accumulate(&norm.bias, &gradients.bias)?;
         self.put(Value::GradConv(stage, nth), gradients.input);
@@ -372,6 +415,11 @@ impl Step {
             &self.take(Value::GradAct(stage - 1, Nth::Second))?,
             self.format,
         )?;
+        if let Some((x, fused)) = self.fused(stage - 1)? {
+            fused.unpool(&sum, x, &grad)?;
+            self.put(Value::GradAct(stage - 1, Nth::Second), sum);
+            return Ok(());
+        }
         // If none of the four values is positive, ReLU passes nothing back, whichever pooling
         // chose.
         self.each_pre_act(stage - 1, Nth::Second, |parts, index, pre_act| {
@@ -394,6 +442,20 @@ impl Step {
         Ok(())
     }
 
+    /// The output of a stage for our own kernels, if they take it: its activation if that is alive, else the convolution
+    /// that they rebuild it from.
+    fn fused(&self, stage: usize) -> Result<Option<(&Tensor, Cow<'_, Fused>)>> {
+        let Saved::Fused(fused) = self.saved(stage, Nth::Second)? else {
+            return Ok(None);
+        };
+        if let Some(act) = self.values.get(&Value::Act(stage, Nth::Second)) {
+            return Ok(Some((act, Cow::Owned(Fused::identity(fused.channels())))));
+        }
+        recompute_begins()?;
+        let conv = self.get(Value::Conv(stage, Nth::Second))?;
+        Ok(Some((conv, Cow::Borrowed(fused))))
+    }
+
     /// Calls `body` with each part of an activation: after ReLU if that tensor exists, else before
     /// ReLU, rebuilt from its convolution. `body` must treat both alike.
     fn each_pre_act(
@@ -409,7 +471,9 @@ impl Step {
         }
         let input = self.get(Value::Conv(stage, nth))?;
         let norm = &self.layer(stage, nth)?.norm;
-        let saved = self.saved(stage, nth)?;
+        let Saved::Library(saved) = self.saved(stage, nth)? else {
+            return Err(missing("statistics"));
+        };
         let parts = if saved.can_slice(input) {
             Parts::of(input, self.format)
         } else {

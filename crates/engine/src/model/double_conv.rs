@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 use torch_ext::conv::Conv;
-use torch_ext::norm::{BatchNorm, batch_norm};
+use torch_ext::norm::{BatchNorm, Kernels, batch_norm_relu};
 use torch_ext::segment::Pass;
 use torch_ext::{Error, Result};
 
@@ -27,6 +27,17 @@ pub struct ConvLayer {
     pub bias: Tensor,
     /// The batch norm after the convolution.
     pub norm: BatchNorm,
+}
+
+/// How batch norm and ReLU run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// Batch statistics and their update, or running statistics.
+    pub(super) training: bool,
+    /// Whether backward runs it again.
+    pub(super) pass: Pass,
+    /// Whose code computes them.
+    pub(super) kernels: Kernels,
 }
 
 impl DoubleConv {
@@ -54,11 +65,11 @@ impl DoubleConv {
 
     /// `[N, C_in, H, W]` -> `[N, C_out, H, W]`. The input is one tensor, or the two halves of one
     /// that was never concatenated.
-    pub(super) fn run(&self, inputs: Vec<Tensor>, training: bool, pass: Pass) -> Result<Tensor> {
+    pub(super) fn run(&self, inputs: Vec<Tensor>, how: How) -> Result<Tensor> {
         let [first, second] = &self.layers;
-        let hidden = first.run(&inputs, training, pass)?;
+        let hidden = first.run(&inputs, how)?;
         drop(inputs);
-        second.run(&[hidden], training, pass)
+        second.run(&[hidden], how)
     }
 
     /// Its two layers.
@@ -77,11 +88,9 @@ impl DoubleConv {
 }
 
 impl ConvLayer {
-    fn run(&self, inputs: &[Tensor], training: bool, pass: Pass) -> Result<Tensor> {
+    fn run(&self, inputs: &[Tensor], how: How) -> Result<Tensor> {
         let y = self.convolve(inputs)?;
-        let mut y = batch_norm(&y, &self.norm, training, pass)?;
-        // In place: BatchNorm saved its input, not its output.
-        Ok(y.f_relu_()?)
+        batch_norm_relu(&y, &self.norm, how.training, how.pass, how.kernels)
     }
 
     /// For several inputs: the sum of convolutions with slices of the weight. This equals the

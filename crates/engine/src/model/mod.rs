@@ -15,6 +15,7 @@ use torch_ext::{Error, Result};
 pub use double_conv::{ConvLayer, DoubleConv};
 pub use parameters::{Entry, Parameters};
 pub use stage::{ConvHandles, Stage};
+pub use torch_ext::norm::Kernels;
 
 use crate::compose;
 
@@ -28,6 +29,8 @@ pub struct ForwardMode {
     /// Convolve the halves of `[up, skip]` separately instead of concatenating them. A schedule
     /// decides this itself.
     pub split_concat: bool,
+    /// Whose code computes batch norm and ReLU.
+    pub kernels: Kernels,
 }
 
 /// Which parts of the forward pass are recomputed in backward.
@@ -48,11 +51,14 @@ pub enum Checkpointing {
 
 impl ForwardMode {
     /// Evaluation: running statistics, no recomputation.
-    pub const EVALUATION: Self = Self {
-        training: false,
-        checkpointing: Checkpointing::Off,
-        split_concat: false,
-    };
+    pub const fn evaluation(kernels: Kernels) -> Self {
+        Self {
+            training: false,
+            checkpointing: Checkpointing::Off,
+            split_concat: false,
+            kernels,
+        }
+    }
 }
 
 /// A U-Net: `[N, 3, H, W]` in [0, 1] -> logits `[N, classes, H, W]`; H and W are multiples of 16.
@@ -119,7 +125,7 @@ impl UNet {
     pub fn forward(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         match &mode.checkpointing {
             Checkpointing::Scheduled(schedule) if mode.training => {
-                compose::scheduled(schedule, self, images)
+                compose::scheduled(schedule, self, images, mode.kernels)
             }
             _ => self.walk(images, mode),
         }

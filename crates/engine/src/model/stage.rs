@@ -8,6 +8,7 @@ use torch_ext::conv::Conv;
 use torch_ext::segment::Pass;
 use torch_ext::{Error, Result};
 
+use super::double_conv::How;
 use super::{Checkpointing, DoubleConv, ForwardMode, Parameters};
 use crate::compose;
 
@@ -63,14 +64,19 @@ impl Stage {
 
     /// Runs the stage, with its parts checkpointed as `mode` says. Inputs are freed after their use.
     pub(super) fn forward(&self, inputs: Vec<Tensor>, mode: &ForwardMode) -> Result<Vec<Tensor>> {
-        let training = mode.training;
+        let (training, kernels) = (mode.training, mode.kernels);
+        let how = move |pass| How {
+            training,
+            pass,
+            kernels,
+        };
         let Checkpointing::Segments {
             unit,
             use_reentrant,
         } = mode.checkpointing
         else {
             return self.run(inputs, mode.split_concat, |conv, x| {
-                conv.run(x, training, Pass::Forward)
+                conv.run(x, how(Pass::Forward))
             });
         };
         match unit {
@@ -78,7 +84,7 @@ impl Stage {
                 let handles = conv.shallow_clone();
                 let inputs: Vec<&Tensor> = x.iter().collect();
                 let mut out = compose::checkpointed(use_reentrant, &inputs, move |x, pass| {
-                    Ok(vec![handles.run(cloned(x), training, pass)?])
+                    Ok(vec![handles.run(cloned(x), how(pass))?])
                 })?;
                 out.pop().ok_or_else(no_output)
             }),
@@ -86,7 +92,7 @@ impl Stage {
                 let (handles, split_concat) = (self.shallow_clone(), mode.split_concat);
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
                 compose::checkpointed(use_reentrant, &inputs, move |inputs, pass| {
-                    let conv = |conv: &DoubleConv, x| conv.run(x, training, pass);
+                    let conv = |conv: &DoubleConv, x| conv.run(x, how(pass));
                     Ok(handles.run(cloned(inputs), split_concat, conv)?)
                 })
             }

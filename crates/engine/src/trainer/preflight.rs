@@ -8,7 +8,7 @@ use super::Trainer;
 use super::divergence::all_finite;
 use crate::error::Result;
 use crate::evaluation::Evaluator;
-use crate::model::{Checkpointing, ForwardMode};
+use crate::model::ForwardMode;
 use config::Precision;
 use data::Batch;
 
@@ -86,20 +86,19 @@ impl Trainer {
     }
 
     fn probabilities(&self, batch: &Batch, precision: Precision) -> Result<Tensor> {
-        // Batch norm uses the statistics of these images, as in training.
-        const MODE: ForwardMode = ForwardMode {
-            training: true,
-            checkpointing: Checkpointing::Off,
-            split_concat: false,
-        };
         let _no_grad = tch::no_grad_guard();
         let some = 0..batch.len.min(MOST_IMAGES);
         let evaluator = Evaluator {
             precision,
             ..self.learner.evaluator()
         };
+        // Batch norm uses the statistics of these images, as in training.
+        let mode = ForwardMode {
+            training: true,
+            ..evaluator.mode()
+        };
         let (images, _) = evaluator.upload.part(batch, some)?;
-        let logits = evaluator.logits(&images, &MODE)?;
+        let logits = evaluator.logits(&images, &mode)?;
         let logits = logits.f_to_kind(Kind::Float)?;
         Ok(if logits.size()[1] == 1 {
             logits.f_sigmoid()?

@@ -147,7 +147,13 @@ impl<'a> Autograd<'a> {
             let y = self.books.map(self.books.sizes.output_map(stage));
             self.convolved(stage, nth);
             self.at_norm(stage, nth);
-            let z = self.books.map(self.books.sizes.output_map(stage));
+            let mut bytes = self.books.sizes.output_map(stage);
+            if self.in_backward && nth == Nth::Second && self.books.machine.is_fused() {
+                // A recompute ends there: it is a tensor that nobody saves.
+                self.books.tape.touch(bytes);
+                bytes = 0;
+            }
+            let z = self.books.map(bytes);
             saved.statistics.push(self.books.statistics(stage));
             saved.layers.push([y, z]);
         }
@@ -223,6 +229,18 @@ impl<'a> Autograd<'a> {
             let Some([y, z]) = saved.layers.pop() else {
                 return gradient;
             };
+            if self.books.machine.is_fused() {
+                // The gradient of the input takes the bytes of that of the output.
+                let passed = gradient.take()?;
+                self.books.norm_gradients(stage);
+                self.books.tape.release(y);
+                self.books.tape.release(z);
+                let statistics = saved.statistics.pop();
+                self.release(statistics);
+                self.at(Op::ConvInput(stage, nth));
+                gradient = self.layer_backward(stage, nth, passed, &mut saved);
+                continue;
+            }
             let masked = self.books.transient(bytes);
             self.release(gradient);
             self.books.tape.release(z);

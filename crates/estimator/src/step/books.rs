@@ -142,7 +142,11 @@ impl Books {
 
     /// The mean and the deviation that batch norm computes.
     pub(super) fn statistics(&mut self, stage: usize) -> Held {
-        let bytes = self.sizes.channels(stage).saturating_mul(8);
+        let bytes = if self.machine.is_fused() {
+            0
+        } else {
+            self.sizes.channels(stage).saturating_mul(8)
+        };
         self.tape.hold(bytes, Category::Activations)
     }
 

@@ -216,7 +216,9 @@ impl EvaluationWalk<'_> {
         });
         let out = self.books.map(sizes.output_map(stage));
         // Scale and shift, which include the statistics.
-        self.touch(sizes.channels(stage).saturating_mul(8));
+        if !self.books.machine.is_fused() {
+            self.touch(sizes.channels(stage).saturating_mul(8));
+        }
         self.books.tape.release(convolved);
         out
     }

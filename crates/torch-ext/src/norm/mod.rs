@@ -1,8 +1,17 @@
 //! BatchNorm whose running statistics advance once per step.
 
+mod fused;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
 use tch::Tensor;
 
+pub use fused::Fused;
+
 use crate::error::check;
+use crate::function::{attach_saving, grad_is_enabled, is_exclusive};
 use crate::ops::{add_scalar_, raw};
 use crate::segment::{Pass, recompute_begins};
 use crate::{Error, Result, ffi};
@@ -55,8 +64,7 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
     if training {
         refuse_single_values(input, norm)?;
     }
-    // A nested segment runs its forward again when the outer one is recomputed.
-    let update = training && pass == Pass::Forward && crate::segment::stats().recompute_depth == 0;
+    let update = training && updates(pass);
     let clones = (training && !update)
         .then(|| -> Result<_> { Ok((copied(&norm.running_mean)?, copied(&norm.running_var)?)) })
         .transpose()?;
@@ -78,6 +86,99 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
         // As with torch.backends.cudnn.enabled, cuDNN is used wherever it applies.
         true,
     )?)
+}
+
+/// Which code computes batch norm and ReLU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kernels {
+    /// Kernels of our own where they take the tensors ([`Fused`]), otherwise libtorch's.
+    Fused,
+    /// libtorch's operators.
+    Library,
+}
+
+/// [`batch_norm`] and ReLU. With [`Kernels::Fused`] they are one node, which saves only its input.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_relu(
+    input: &Tensor,
+    norm: &BatchNorm,
+    training: bool,
+    pass: Pass,
+    kernels: Kernels,
+) -> Result<Tensor> {
+    if kernels == Kernels::Fused
+        && let Some(out) = fused_relu(input, norm, training, pass)?
+    {
+        return Ok(out);
+    }
+    // In place: batch norm saves its input, not its output.
+    Ok(batch_norm(input, norm, training, pass)?.f_relu_()?)
+}
+
+fn fused_relu(
+    input: &Tensor,
+    norm: &BatchNorm,
+    training: bool,
+    pass: Pass,
+) -> Result<Option<Tensor>> {
+    let x = input.f_detach()?;
+    if !Fused::takes(norm, &x) {
+        return Ok(None);
+    }
+    let out = x.f_empty_like()?;
+    if !training {
+        // A gradient would be that of batch statistics.
+        let needs_gradient = |it: &Tensor| it.requires_grad();
+        if [input, &norm.weight, &norm.bias]
+            .into_iter()
+            .any(needs_gradient)
+            && grad_is_enabled()
+        {
+            return Ok(None);
+        }
+        let Some(fused) = Fused::of_running(norm, &x) else {
+            return Ok(None);
+        };
+        fused.activate(&x, &out)?;
+        return Ok(Some(out));
+    }
+    refuse_single_values(input, norm)?;
+    let statistics = Arc::new(OnceLock::<Fused>::new());
+    let of_node = Arc::clone(&statistics);
+    let inputs = [input, &norm.weight, &norm.bias];
+    // Backward does not read the weight, but must not run once it has changed.
+    let saved = [input, &norm.weight];
+    // A recompute ends here if this is the last that it must save: before anything is computed.
+    let out = attach_saving(&out, &inputs, &saved, move |grad, saved| {
+        let (Some(fused), [input, ..]) = (of_node.get(), saved) else {
+            return Err(Error::InvalidArgument("a backward without its forward".to_owned()).into());
+        };
+        let grad = if is_exclusive(&grad) {
+            grad
+        } else {
+            copied(&grad)?
+        };
+        let gradients = fused.backward(grad, input, false)?;
+        Ok(vec![gradients.input, gradients.weight, gradients.bias])
+    })?;
+    let fused = Fused::of_batch(norm, &x, updates(pass));
+    let fused = fused.ok_or_else(|| {
+        Error::InvalidArgument("batch norm's tensors changed while it ran".to_owned())
+    })?;
+    if updates(pass) {
+        tch::no_grad(|| add_scalar_(&norm.num_batches_tracked, 1.0))?;
+    }
+    let fused = statistics.get_or_init(|| fused);
+    fused.activate(&x, &out.f_detach()?)?;
+    Ok(Some(out))
+}
+
+/// Whether a forward in training advances the running statistics. A nested segment runs its forward again when the
+/// outer one is recomputed.
+fn updates(pass: Pass) -> bool {
+    pass == Pass::Forward && crate::segment::stats().recompute_depth == 0
 }
 
 /// The unbiased variance of a single value is NaN, which would stay in the buffers.
@@ -148,6 +249,20 @@ impl BatchNorm {
             momentum: self.momentum,
             eps: self.eps,
         }
+    }
+
+    /// The statistics of `input` in training, and advances the running ones. `None` if our kernels do not take such a
+    /// tensor.
+    ///
+    /// # Errors
+    /// As [`batch_norm`].
+    pub fn fuse(&self, input: &Tensor) -> Result<Option<Fused>> {
+        refuse_single_values(input, self)?;
+        let fused = Fused::of_batch(self, input, true);
+        if fused.is_some() {
+            tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
+        }
+        Ok(fused)
     }
 
     /// The training forward: returns the output and its statistics, and advances the running

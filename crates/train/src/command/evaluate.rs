@@ -198,6 +198,7 @@ impl Loaded {
             model: &self.model,
             upload: self.upload,
             precision: self.precision,
+            kernels: engine::checkpointing::kernels(&self.config),
         }
     }
 }

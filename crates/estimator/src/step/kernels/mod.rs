@@ -59,10 +59,20 @@ impl Machine {
         }
     }
 
+    /// Whether batch norm, ReLU and pooling are our own kernels. They hold nothing but their results: statistics
+    /// and sums are not libtorch's tensors.
+    pub(super) const fn is_fused(self) -> bool {
+        match self {
+            Self::Cpu(cpu) => cpu.memory_format.is_channels_last() && !cpu.exact_kernels,
+            Self::Cuda(_) => false,
+        }
+    }
+
     /// The size of a part in which a stage's output is processed or rebuilt.
     pub(super) fn part(self, sizes: &Sizes, stage: usize, is_rebuilt: bool) -> u64 {
         const CPU_PART_BYTES: u64 = 16 << 20;
         match self {
+            _ if self.is_fused() => 0,
             Self::Cpu(_) => sizes.part(stage, CPU_PART_BYTES),
             Self::Cuda(cuda) => cuda.part(sizes, stage, is_rebuilt),
         }

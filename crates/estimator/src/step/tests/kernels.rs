@@ -12,6 +12,7 @@ const fn cpu(isa: Isa, memory_format: MemoryFormat) -> Cpu {
         threads: 2,
         isa,
         memory_format,
+        exact_kernels: true,
     }
 }
 

@@ -11,7 +11,11 @@ use schedule::{Plan, Recompute, Segment};
 use super::{At, Batch, Cpu, TrainingStep};
 use crate::{EstimateError, StaticBytes};
 
-const TWO_THREADS: Cpu = Cpu::avx512(2);
+/// With libtorch's operators, which were recorded.
+const TWO_THREADS: Cpu = Cpu {
+    exact_kernels: true,
+    ..Cpu::avx512(2)
+};
 
 fn step(width: u32, size: (u32, u32), batch: u32, precision: Precision) -> TrainingStep {
     TrainingStep {

@@ -11,7 +11,7 @@ use engine::batch::{Upload, noise};
 use engine::device;
 use engine::evaluation::Evaluator;
 use engine::metrics::Counter;
-use engine::model::UNet;
+use engine::model::{Kernels, UNet};
 use engine::optimizer::AdamW;
 use engine::predictor::Predictor;
 
@@ -20,6 +20,7 @@ use engine::predictor::Predictor;
 pub struct EvaluationProbe {
     upload: Upload,
     precision: Precision,
+    kernels: Kernels,
     model: UNet,
     /// The optimizer, which `fit` holds during a validation and `evaluate` does not have.
     _optimizer: Option<AdamW>,
@@ -48,6 +49,7 @@ impl EvaluationProbe {
         Ok(Self {
             upload: Upload::of(config, device),
             precision,
+            kernels: engine::checkpointing::kernels(config),
             _optimizer: (resident == Resident::Training)
                 .then(optimizer)
                 .transpose()?,
@@ -67,6 +69,7 @@ impl EvaluationProbe {
             model: &self.model,
             upload: self.upload,
             precision: self.precision,
+            kernels: self.kernels,
         };
         match self.purpose {
             Purpose::Scores => {

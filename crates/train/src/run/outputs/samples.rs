@@ -8,7 +8,6 @@ use data::{Batch, Source};
 
 use crate::error::{Error, Result};
 use engine::evaluation::Evaluator;
-use engine::model::ForwardMode;
 use engine::predictor::classes;
 
 /// Pixels between the three panels.
@@ -46,7 +45,7 @@ pub fn write(
         let mut batch = Batch::new(source.channels(), height, width);
         batch.push(&sample, index);
         let (images, _) = evaluator.upload.batch(&batch)?;
-        let logits = evaluator.logits(&images, &ForwardMode::EVALUATION)?;
+        let logits = evaluator.logits(&images, &evaluator.mode())?;
         let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
         let panels = [
             sample.rgb().into_owned(),

@@ -43,6 +43,8 @@ pub struct Cpu {
     pub isa: Isa,
     /// The memory format of images and weights.
     pub memory_format: MemoryFormat,
+    /// Whether batch norm, ReLU and pooling are libtorch's operators, even where our own kernels could run.
+    pub exact_kernels: bool,
 }
 
 /// Rounds up to whole blocks of channels.
@@ -90,6 +92,7 @@ impl Cpu {
             threads,
             isa: Isa::Avx512,
             memory_format: MemoryFormat::ChannelsLast,
+            exact_kernels: false,
         }
     }
 

@@ -1,0 +1,462 @@
+//! Batch norm and ReLU by the kernels of the crate `kernels`: of channels-last tensors in fp32 or bf16, on the CPU.
+
+use std::marker::PhantomData;
+use std::slice;
+
+use kernels::{Affine, Element, Gradient, Grid, Moments, Sums, bf16, block_rows};
+use tch::{Device, Kind, Tensor};
+
+use super::{BatchNorm, NormGradients};
+use crate::ops::{MemoryFormat, contiguous_in};
+use crate::{Error, Result, parallel};
+
+/// Batch norm with ReLU for one tensor: its statistics, and what follows from them. It does not see later changes of
+/// weight and bias.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    mean: Vec<f32>,
+    inverse_deviation: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// Runs a body with `T` as the type of element of a kind that [`Rows::of`] lets pass.
+macro_rules! by_kind {
+    ($kind:expr, $element:ident => $body:expr) => {
+        if $kind == Kind::BFloat16 {
+            type $element = bf16;
+            $body
+        } else {
+            type $element = f32;
+            $body
+        }
+    };
+}
+
+impl Fused {
+    /// The statistics of `input` in training; `update` advances the running ones. `None` if the kernels do not take
+    /// such a tensor.
+    pub(super) fn of_batch(norm: &BatchNorm, input: &Tensor, update: bool) -> Option<Self> {
+        let x = Rows::dense(input)?;
+        let parameters = Parameters::of(norm, x.channels)?;
+        let per_block = x.per_block();
+        let blocks = by_kind!(x.kind, T => {
+            // SAFETY: `T` is its type, and it is only read.
+            let values = unsafe { x.values::<T>() };
+            by_block(&x, |i, mean, deviation| {
+                kernels::moments(part(values, i, per_block), mean, deviation);
+            })
+        });
+        let moments = Moments::merge(x.num, x.channels, &blocks);
+        if update {
+            advance(norm, &moments);
+        }
+        let statistics = moments.iter().map(|it| (it.mean(), it.variance()));
+        Some(parameters.fuse(norm.eps, statistics))
+    }
+
+    /// Whether the kernels take such a tensor.
+    pub(super) fn takes(norm: &BatchNorm, input: &Tensor) -> bool {
+        Rows::dense(input).is_some_and(|x| Parameters::of(norm, x.channels).is_some())
+    }
+
+    /// The running statistics, for evaluation.
+    pub(super) fn of_running(norm: &BatchNorm, input: &Tensor) -> Option<Self> {
+        let parameters = Parameters::of(norm, Rows::dense(input)?.channels)?;
+        let running = parameters.running_mean.iter().zip(parameters.running_var);
+        let statistics = running.map(|(mean, var)| (f64::from(*mean), f64::from(*var)));
+        Some(parameters.fuse(norm.eps, statistics))
+    }
+
+    /// ReLU alone, for a tensor that is normalised already.
+    pub fn identity(channels: usize) -> Self {
+        Self {
+            mean: vec![0.0; channels],
+            inverse_deviation: vec![1.0; channels],
+            scale: vec![1.0; channels],
+            shift: vec![0.0; channels],
+        }
+    }
+
+    /// How many channels it is for.
+    pub fn channels(&self) -> usize {
+        self.scale.len()
+    }
+
+    /// Writes batch norm's output after ReLU to `into`: to `input` itself, to another tensor of its shape, or to some
+    /// channels of one.
+    ///
+    /// # Errors
+    /// If the tensors do not fit.
+    pub fn activate(&self, input: &Tensor, into: &Tensor) -> Result<()> {
+        let x = self.rows(input)?;
+        let in_place = |y: &Rows<'_>| y.start == x.start;
+        let y = Rows::of(into)
+            .filter(|y| y.has_shape_of(&x))
+            .filter(|y| y.is_apart_from(&x) || (in_place(y) && y.stride == x.stride))
+            .ok_or_else(|| unfit(into))?;
+        let (affine, stride) = (self.affine(), y.stride);
+        let (per_block, per_block_out) = (x.per_block(), block_rows(x.channels) * stride);
+        by_kind!(x.kind, T => {
+                   // SAFETY: `T` is its type, and nothing else uses it now.
+                   let out = unsafe { y.values_mut::<T>() };
+                   if in_place(&y) {
+                       parallel::chunks(out, per_block_out, |_, out| {
+        kernels::activate_in_place(out, affine);
+        });
+                   } else {
+                       // SAFETY: `T` is its type, and it is only read.
+                       let values = unsafe { x.values::<T>() };
+                       parallel::chunks(out, per_block_out, |i, out| {
+                           kernels::activate(part(values, i, per_block), affine, out, stride);
+                       });
+                   }
+               });
+        Ok(())
+    }
+
+    /// Writes the output after ReLU and 2x2 max pooling to `into`: `[N, C, H, W]` -> `[N, C, H / 2, W / 2]`.
+    ///
+    /// # Errors
+    /// If the tensors do not fit.
+    pub fn activate_pooled(&self, input: &Tensor, into: &Tensor) -> Result<()> {
+        let x = self.rows(input)?;
+        let y = x.pooled(into).ok_or_else(|| unfit(into))?;
+        let (affine, grid, two_lines) = (self.affine(), Grid { width: x.width }, 2 * x.per_line());
+        by_kind!(x.kind, T => {
+            // SAFETY: `T` is its type, and it is only read.
+            let values = unsafe { x.values::<T>() };
+            // SAFETY: `T` is its type, and nothing else uses it now.
+            let out = unsafe { y.values_mut::<T>() };
+            parallel::chunks(out, y.per_line(), |i, out| {
+                kernels::activate_pooled(part(values, i, two_lines), affine, grid, out);
+            });
+        });
+        Ok(())
+    }
+
+    /// Adds the gradient of [`Self::activate_pooled`]'s output to `grad`, that of the same activation elsewhere, and
+    /// applies ReLU's mask to the sum.
+    ///
+    /// # Errors
+    /// If the tensors do not fit.
+    pub fn unpool(&self, grad: &Tensor, input: &Tensor, pooled: &Tensor) -> Result<()> {
+        let x = self.rows(input)?;
+        let dy = x.gradient(grad).ok_or_else(|| unfit(grad))?;
+        let of_pooled = x
+            .pooled(pooled)
+            .filter(|it| it.is_apart_from(&dy))
+            .ok_or_else(|| unfit(pooled))?;
+        let (affine, grid) = (self.affine(), Grid { width: x.width });
+        let (two_lines, line) = (2 * x.per_line(), of_pooled.per_line());
+        by_kind!(x.kind, T => {
+            // SAFETY: `T` is its type, and it is only read.
+            let values = unsafe { x.values::<T>() };
+            // SAFETY: as above.
+            let pooled = unsafe { of_pooled.values::<T>() };
+            // SAFETY: `T` is its type, and nothing else uses it now.
+            let dy = unsafe { dy.values_mut::<T>() };
+            parallel::chunks(dy, two_lines, |i, dy| {
+                let x = part(values, i, two_lines);
+                kernels::unpool(dy, x, affine, grid, part(pooled, i, line));
+            });
+        });
+        Ok(())
+    }
+
+    /// Gradients, given that of ReLU's output, or with `masked` of its input. The gradient of `input` takes the bytes
+    /// of `grad`.
+    ///
+    /// # Errors
+    /// If the tensors do not fit, or memory runs out.
+    pub fn backward(&self, grad: Tensor, input: &Tensor, masked: bool) -> Result<NormGradients> {
+        let x = self.rows(input)?;
+        let grad = match x.gradient(&grad) {
+            Some(_) => grad,
+            None => contiguous_in(&grad, MemoryFormat::ChannelsLast)?,
+        };
+        let dy = x.gradient(&grad).ok_or_else(|| unfit(&grad))?;
+        let mask = (!masked).then_some(self.affine());
+        let (per_block, count) = (x.per_block(), x.num as f64);
+        let (weight, bias) = by_kind!(x.kind, T => {
+            // SAFETY: `T` is its type, and it is only read.
+            let values = unsafe { x.values::<T>() };
+            // SAFETY: `T` is its type, and nothing else uses it now.
+            let dy = unsafe { dy.values_mut::<T>() };
+            let blocks = by_block(&x, |i, gradients, products| {
+                let (dy, x) = (part(dy, i, per_block), part(values, i, per_block));
+                kernels::sums(dy, x, mask, &self.mean, gradients, products);
+            });
+            let sums = Sums::merge(x.channels, &blocks);
+            let inverse = || self.inverse_deviation.iter().copied().map(f64::from);
+            let products = || sums.iter().map(|it| it.product).zip(inverse());
+            let slope = products().map(|(product, inverse)| product / count * inverse * inverse);
+            let gradient = Gradient {
+                mean: &self.mean,
+                gradient: &narrowed(sums.iter().map(|it| it.gradient / count)),
+                slope: &narrowed(slope),
+                scale: &self.scale,
+            };
+            parallel::chunks(dy, per_block, |i, dy| {
+                kernels::differentiate(dy, part(values, i, per_block), mask, gradient);
+            });
+            let weight = products().map(|(product, inverse)| product * inverse);
+            (narrowed(weight), narrowed(sums.iter().map(|it| it.gradient)))
+        });
+        Ok(NormGradients {
+            weight: Tensor::f_from_slice(&weight)?,
+            bias: Tensor::f_from_slice(&bias)?,
+            input: grad,
+        })
+    }
+
+    fn affine(&self) -> Affine<'_> {
+        Affine {
+            scale: &self.scale,
+            shift: &self.shift,
+        }
+    }
+
+    fn rows<'a>(&self, tensor: &'a Tensor) -> Result<Rows<'a>> {
+        let rows = Rows::dense(tensor).filter(|rows| rows.channels == self.scale.len());
+        rows.ok_or_else(|| unfit(tensor))
+    }
+}
+
+/// Rows of channels in the memory of a tensor, at least one.
+#[derive(Clone, Copy, Debug)]
+struct Rows<'a> {
+    start: *mut u8,
+    kind: Kind,
+    num: usize,
+    channels: usize,
+    /// From a row to the next, in elements.
+    stride: usize,
+    /// Lines of an image.
+    height: usize,
+    /// Rows of a line of an image.
+    width: usize,
+    tensor: PhantomData<&'a Tensor>,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows of a channels-last tensor, or of some channels of one.
+    fn of(tensor: &'a Tensor) -> Option<Self> {
+        if tensor.device() != Device::Cpu || !matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
+        {
+            return None;
+        }
+        let [n, channels, height, width] = sizes(&tensor.size())?;
+        let strides = sizes(&tensor.stride())?;
+        let num = n * height * width;
+        if num == 0 || channels == 0 || (channels > 1 && strides[1] != 1) {
+            return None;
+        }
+        // Size, stride, and rows from one to the next. The stride of a single one means nothing.
+        let dimensions = [
+            (width, strides[3], 1),
+            (height, strides[2], width),
+            (n, strides[0], height * width),
+        ];
+        let mut several = dimensions.into_iter().filter(|(size, ..)| *size > 1);
+        let stride = several
+            .clone()
+            .next()
+            .map_or(channels, |(_, stride, rows)| stride / rows);
+        let fits = stride >= channels && several.all(|(_, found, rows)| found == stride * rows);
+        fits.then(|| Self {
+            start: tensor.data_ptr().cast(),
+            kind: tensor.kind(),
+            num,
+            channels,
+            stride,
+            height,
+            width,
+            tensor: PhantomData,
+        })
+    }
+
+    /// Without elements of other channels between its rows.
+    fn dense(tensor: &'a Tensor) -> Option<Self> {
+        Self::of(tensor).filter(|rows| rows.stride == rows.channels)
+    }
+
+    /// The rows of a tensor that is pooled of this one's shape, in memory of its own.
+    fn pooled<'b>(&self, tensor: &'b Tensor) -> Option<Rows<'b>> {
+        Rows::dense(tensor).filter(|pooled| {
+            let doubled = (2 * pooled.height, 2 * pooled.width, 4 * pooled.num);
+            let has_halves = doubled == (self.height, self.width, self.num);
+            let is_like = (pooled.kind, pooled.channels) == (self.kind, self.channels);
+            has_halves && is_like && pooled.is_apart_from(self)
+        })
+    }
+
+    /// The rows of a gradient of this shape, in memory of its own.
+    fn gradient<'b>(&self, tensor: &'b Tensor) -> Option<Rows<'b>> {
+        Rows::dense(tensor).filter(|rows| rows.has_shape_of(self) && rows.is_apart_from(self))
+    }
+
+    fn has_shape_of(&self, other: &Rows<'_>) -> bool {
+        let shape = |it: &Rows<'_>| (it.kind, it.num, it.channels, it.height, it.width);
+        shape(self) == shape(other)
+    }
+
+    fn is_apart_from(&self, other: &Rows<'_>) -> bool {
+        let bytes = |it: &Rows<'_>| {
+            let from = it.start.addr();
+            from..from + it.len() * it.kind.elt_size_in_bytes()
+        };
+        let (a, b) = (bytes(self), bytes(other));
+        a.end <= b.start || b.end <= a.start
+    }
+
+    /// Elements of a block of dense rows.
+    const fn per_block(&self) -> usize {
+        block_rows(self.channels) * self.channels
+    }
+
+    /// Elements of a line of an image.
+    const fn per_line(&self) -> usize {
+        self.width * self.channels
+    }
+
+    /// Elements from the first row to the last.
+    const fn len(&self) -> usize {
+        (self.num - 1) * self.stride + self.channels
+    }
+
+    /// # Safety
+    /// `T` is the tensor's type of element, and nothing writes to it while this is used.
+    unsafe fn values<T: Element>(&self) -> &'a [T] {
+        // SAFETY: these elements are the tensor's, as `of` has checked, and it outlives `self`.
+        unsafe { slice::from_raw_parts(self.start.cast(), self.len()) }
+    }
+
+    /// # Safety
+    /// `T` is the tensor's type of element, and nothing else reads it or writes to it while this is used.
+    unsafe fn values_mut<T: Element>(&self) -> &'a mut [T] {
+        // SAFETY: as in `values`.
+        unsafe { slice::from_raw_parts_mut(self.start.cast(), self.len()) }
+    }
+}
+
+/// Two sums per channel for each block of rows, which `body` computes for the block of a number: of each block first
+/// one sum of all channels, then the other.
+fn by_block(rows: &Rows<'_>, body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) -> Vec<f32> {
+    let channels = rows.channels;
+    let blocks = rows.num.div_ceil(block_rows(channels));
+    let mut sums = vec![0.0; 2 * blocks * channels];
+    parallel::chunks(&mut sums, 2 * channels, |block, sums| {
+        let (first, second) = sums.split_at_mut(channels);
+        body(block, first, second);
+    });
+    sums
+}
+
+/// The part of this number, of parts of `len` elements.
+fn part<T>(values: &[T], index: usize, len: usize) -> &[T] {
+    let from = index * len;
+    values
+        .get(from..values.len().min(from + len))
+        .unwrap_or_default()
+}
+
+/// The values of a batch norm.
+struct Parameters<'a> {
+    weight: &'a [f32],
+    bias: &'a [f32],
+    running_mean: &'a [f32],
+    running_var: &'a [f32],
+}
+
+impl<'a> Parameters<'a> {
+    fn of(norm: &'a BatchNorm, channels: usize) -> Option<Self> {
+        let all = [
+            &norm.weight,
+            &norm.bias,
+            &norm.running_mean,
+            &norm.running_var,
+        ];
+        let fits = |it: &&Tensor| {
+            let is_dense = it.stride() == [1];
+            let is_fp32 = it.device() == Device::Cpu && it.kind() == Kind::Float;
+            is_fp32 && is_dense && it.numel() == channels
+        };
+        // A tensor of one channel is channels-first as well, and may be half of one that is.
+        if channels == 1 || !all.iter().all(fits) {
+            return None;
+        }
+        let [weight, bias, running_mean, running_var] = all.map(|it| {
+            // SAFETY: a dense fp32 tensor of this length, which `norm` keeps, and nobody writes to it meanwhile.
+            unsafe { slice::from_raw_parts(it.data_ptr().cast::<f32>(), channels) }
+        });
+        Some(Self {
+            weight,
+            bias,
+            running_mean,
+            running_var,
+        })
+    }
+
+    /// Of statistics, mean and variance per channel.
+    fn fuse(&self, eps: f64, statistics: impl Iterator<Item = (f64, f64)>) -> Fused {
+        let inverse = |var: f64| 1.0 / (var + eps).sqrt();
+        let (means, inverses): (Vec<_>, Vec<_>) =
+            statistics.map(|(mean, var)| (mean, inverse(var))).unzip();
+        let weights = self.weight.iter().copied().map(f64::from);
+        let scales: Vec<_> = inverses
+            .iter()
+            .zip(weights)
+            .map(|(it, weight)| it * weight)
+            .collect();
+        let shifts = self.bias.iter().zip(means.iter().zip(&scales));
+        Fused {
+            shift: narrowed(shifts.map(|(bias, (mean, scale))| f64::from(*bias) - mean * scale)),
+            mean: narrowed(means),
+            inverse_deviation: narrowed(inverses),
+            scale: narrowed(scales),
+        }
+    }
+}
+
+/// Moves the running statistics, which [`Parameters::of`] has checked, towards those of a batch.
+fn advance(norm: &BatchNorm, moments: &[Moments]) {
+    let advance = |running: &Tensor, value: &dyn Fn(&Moments) -> f64| {
+        // SAFETY: a dense fp32 tensor with a number for each channel, and nobody else uses it meanwhile.
+        let running =
+            unsafe { slice::from_raw_parts_mut(running.data_ptr().cast::<f32>(), moments.len()) };
+        for (running, moments) in running.iter_mut().zip(moments) {
+            let before = (1.0 - norm.momentum) * f64::from(*running);
+            *running = narrow(before + norm.momentum * value(moments));
+        }
+    };
+    advance(&norm.running_mean, &|it| it.mean());
+    advance(&norm.running_var, &|it| it.unbiased_variance());
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
+const fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+fn narrowed(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
+    values.into_iter().map(narrow).collect()
+}
+
+fn sizes(values: &[i64]) -> Option<[usize; 4]> {
+    let values: [i64; 4] = values.try_into().ok()?;
+    let mut sizes = [0; 4];
+    for (size, value) in sizes.iter_mut().zip(values) {
+        *size = usize::try_from(value).ok()?;
+    }
+    Some(sizes)
+}
+
+fn unfit(tensor: &Tensor) -> Error {
+    Error::InvalidArgument(format!(
+        "the kernels of batch norm do not take a tensor of {:?} with the shape {:?} and the strides {:?} here",
+        tensor.kind(),
+        tensor.size(),
+        tensor.stride()
+    ))
+}
