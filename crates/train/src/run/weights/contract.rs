@@ -16,6 +16,9 @@ pub struct Contract {
     use_amp: bool,
     amp_dtype: AmpDtype,
     use_channels_last: bool,
+    /// Whether libtorch's operators trained it; files from before there was a choice do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    exact_kernels: bool,
     /// Seed and share of the images for validation, by which a folder without such a part is split.
     seed: u64,
     val_percent: f64,
@@ -41,6 +44,7 @@ impl Contract {
             use_amp: config.use_amp,
             amp_dtype: config.amp_dtype,
             use_channels_last: config.use_channels_last,
+            exact_kernels: config.exact_kernels,
             seed: config.seed,
             val_percent: config.val_percent,
             threshold,
@@ -89,6 +93,7 @@ impl Contract {
         flags
             .use_channels_last
             .get_or_insert(self.use_channels_last);
+        flags.exact_kernels.get_or_insert(self.exact_kernels);
         flags.seed.get_or_insert(self.seed);
         flags.val_percent.get_or_insert(self.val_percent);
     }

@@ -21,6 +21,7 @@ fn a_contract_travels_with_the_weights() {
     let config = config::RunConfig {
         img_size: config::ImageSize::new(64, 96),
         seed: 7,
+        exact_kernels: true,
         ..config::RunConfig::default()
     };
     let contract = Contract::of(&config, None, Some(0.5));
@@ -41,8 +42,8 @@ fn a_contract_travels_with_the_weights() {
     };
     contract.fill(&mut flags);
     assert_eq!(
-        (flags.img_size, flags.seed),
-        (Some(config.img_size), Some(1))
+        (flags.img_size, flags.seed, flags.exact_kernels),
+        (Some(config.img_size), Some(1), Some(true))
     );
     let (a, b) = (plain.tensors().unwrap(), with.tensors().unwrap());
     assert!(
