@@ -4,21 +4,21 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use super::*;
 
+/// Numbers from 0 to 1. libtorch's generator belongs to all tests of the process.
+fn noise(num: i64, seed: i64) -> Tensor {
+    let numbers = Tensor::arange(num, (Kind::Double, Device::Cpu)) * 78.233 + seed;
+    let waves = numbers.sin() * 43_758.545_3;
+    (&waves - waves.floor()).to_kind(Kind::Float)
+}
+
 fn random(size: &[i64], kind: Kind, seed: i64) -> Tensor {
-    tch::manual_seed(seed);
-    let values = Tensor::randn(size, (Kind::Float, Device::Cpu)) * 2.0 + 3.0;
-    let last = values
-        .permute([0, 2, 3, 1])
-        .contiguous()
-        .permute([0, 3, 1, 2]);
-    last.to_kind(kind)
+    let values = noise(size.iter().product(), seed).view(size) * 6.0 + 0.5;
+    let last = values.permute([0, 2, 3, 1]).contiguous();
+    last.permute([0, 3, 1, 2]).to_kind(kind)
 }
 
 fn norm(channels: i64) -> BatchNorm {
-    let of = |seed| {
-        tch::manual_seed(seed);
-        Tensor::rand([channels], (Kind::Float, Device::Cpu)) + 0.5
-    };
+    let of = |seed| noise(channels, seed) + 0.5;
     BatchNorm {
         weight: of(1).set_requires_grad(true),
         bias: (of(2) - 1.0).set_requires_grad(true),
