@@ -227,7 +227,7 @@ impl Step {
         let out = match statistics {
             Statistics::Batch => {
                 let fused = match self.kernels {
-                    Kernels::Fused => norm.fuse(input)?,
+                    Kernels::Fused => norm.fuse(input, true)?,
                     Kernels::Library => None,
                 };
                 let (saved, out) = if let Some(fused) = fused {

@@ -149,7 +149,7 @@ impl<'a> Autograd<'a> {
             self.at_norm(stage, nth);
             let mut bytes = self.books.sizes.output_map(stage);
             if self.in_backward && nth == Nth::Second && self.books.machine.is_fused() {
-                // A recompute ends there: it is a tensor that nobody saves.
+                // The recompute ends here, and this output is freed at once.
                 self.books.tape.touch(bytes);
                 bytes = 0;
             }

@@ -98,20 +98,20 @@ impl Fused {
         let (affine, stride) = (self.affine(), y.stride);
         let (per_block, per_block_out) = (x.per_block(), block_rows(x.channels) * stride);
         by_kind!(x.kind, T => {
-                   // SAFETY: `T` is its type, and nothing else uses it now.
-                   let out = unsafe { y.values_mut::<T>() };
-                   if in_place(&y) {
-                       parallel::chunks(out, per_block_out, |_, out| {
-        kernels::activate_in_place(out, affine);
+            // SAFETY: `T` is its type, and nothing else uses it now.
+            let out = unsafe { y.values_mut::<T>() };
+            if in_place(&y) {
+                parallel::chunks(out, per_block_out, |_, out| {
+                    kernels::activate_in_place(out, affine);
+                });
+            } else {
+                // SAFETY: `T` is its type, and it is only read.
+                let values = unsafe { x.values::<T>() };
+                parallel::chunks(out, per_block_out, |i, out| {
+                    kernels::activate(part(values, i, per_block), affine, out, stride);
+                });
+            }
         });
-                   } else {
-                       // SAFETY: `T` is its type, and it is only read.
-                       let values = unsafe { x.values::<T>() };
-                       parallel::chunks(out, per_block_out, |i, out| {
-                           kernels::activate(part(values, i, per_block), affine, out, stride);
-                       });
-                   }
-               });
         Ok(())
     }
 
@@ -387,7 +387,7 @@ impl<'a> Parameters<'a> {
             return None;
         }
         let [weight, bias, running_mean, running_var] = all.map(|it| {
-            // SAFETY: a dense fp32 tensor of this length, which `norm` keeps, and nobody writes to it meanwhile.
+            // SAFETY: `norm` keeps this dense fp32 tensor of `channels` numbers, and nothing writes to it while it is read.
             unsafe { slice::from_raw_parts(it.data_ptr().cast::<f32>(), channels) }
         });
         Some(Self {
@@ -422,7 +422,7 @@ impl<'a> Parameters<'a> {
 /// Moves the running statistics, which [`Parameters::of`] has checked, towards those of a batch.
 fn advance(norm: &BatchNorm, moments: &[Moments]) {
     let advance = |running: &Tensor, value: &dyn Fn(&Moments) -> f64| {
-        // SAFETY: a dense fp32 tensor with a number for each channel, and nobody else uses it meanwhile.
+        // SAFETY: `norm` keeps this dense fp32 tensor, one number per channel, and nothing else uses it now.
         let running =
             unsafe { slice::from_raw_parts_mut(running.data_ptr().cast::<f32>(), moments.len()) };
         for (running, moments) in running.iter_mut().zip(moments) {

@@ -127,27 +127,22 @@ fn fused_relu(
     if !Fused::takes(norm, &x) {
         return Ok(None);
     }
-    let out = x.f_empty_like()?;
+    let inputs = [input, &norm.weight, &norm.bias];
     if !training {
         // A gradient would be that of batch statistics.
-        let needs_gradient = |it: &Tensor| it.requires_grad();
-        if [input, &norm.weight, &norm.bias]
-            .into_iter()
-            .any(needs_gradient)
-            && grad_is_enabled()
-        {
+        if grad_is_enabled() && inputs.into_iter().any(Tensor::requires_grad) {
             return Ok(None);
         }
         let Some(fused) = Fused::of_running(norm, &x) else {
             return Ok(None);
         };
+        let out = x.f_empty_like()?;
         fused.activate(&x, &out)?;
         return Ok(Some(out));
     }
-    refuse_single_values(input, norm)?;
+    let out = x.f_empty_like()?;
     let statistics = Arc::new(OnceLock::<Fused>::new());
     let of_node = Arc::clone(&statistics);
-    let inputs = [input, &norm.weight, &norm.bias];
     // Backward does not read the weight, but must not run once it has changed.
     let saved = [input, &norm.weight];
     // A recompute ends here if this is the last that it must save: before anything is computed.
@@ -163,13 +158,9 @@ fn fused_relu(
         let gradients = fused.backward(grad, input, false)?;
         Ok(vec![gradients.input, gradients.weight, gradients.bias])
     })?;
-    let fused = Fused::of_batch(norm, &x, updates(pass));
-    let fused = fused.ok_or_else(|| {
+    let fused = norm.fuse(&x, updates(pass))?.ok_or_else(|| {
         Error::InvalidArgument("batch norm's tensors changed while it ran".to_owned())
     })?;
-    if updates(pass) {
-        tch::no_grad(|| add_scalar_(&norm.num_batches_tracked, 1.0))?;
-    }
     let fused = statistics.get_or_init(|| fused);
     fused.activate(&x, &out.f_detach()?)?;
     Ok(Some(out))
@@ -251,15 +242,15 @@ impl BatchNorm {
         }
     }
 
-    /// The statistics of `input` in training, and advances the running ones. `None` if our kernels do not take such a
-    /// tensor.
+    /// The statistics of `input` in training; `update` advances the running ones. `None` if our kernels do not take
+    /// such a tensor.
     ///
     /// # Errors
     /// As [`batch_norm`].
-    pub fn fuse(&self, input: &Tensor) -> Result<Option<Fused>> {
+    pub fn fuse(&self, input: &Tensor, update: bool) -> Result<Option<Fused>> {
         refuse_single_values(input, self)?;
-        let fused = Fused::of_batch(self, input, true);
-        if fused.is_some() {
+        let fused = Fused::of_batch(self, input, update);
+        if update && fused.is_some() {
             tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
         }
         Ok(fused)

@@ -85,7 +85,7 @@ fn only_tensors_that_fit_run_on_our_kernels() {
     crate::init().unwrap();
     let is_ours = |input: &Tensor| {
         let norm = norm(input.size()[1]);
-        norm.fuse(input).unwrap().is_some()
+        norm.fuse(input, true).unwrap().is_some()
     };
     let fits = random(&[2, 16, 8, 10], Kind::Float, 5);
     assert!(is_ours(&fits));
@@ -106,7 +106,7 @@ fn only_tensors_that_fit_run_on_our_kernels() {
 fn tensors_that_do_not_fit_each_other_are_errors() {
     crate::init().unwrap();
     let x = random(&[2, 16, 8, 10], Kind::Float, 5);
-    let fused = norm(16).fuse(&x).unwrap().unwrap();
+    let fused = norm(16).fuse(&x, true).unwrap().unwrap();
     let unfit = |result: Result<()>| assert!(matches!(result, Err(Error::InvalidArgument(_))));
     unfit(fused.activate(&x, &random(&[2, 16, 8, 8], Kind::Float, 5)));
     unfit(fused.activate(&x, &x.to_kind(Kind::BFloat16)));
@@ -127,7 +127,7 @@ fn tensors_that_do_not_fit_each_other_are_errors() {
     unfit(fused.activate_pooled(&odd, &random(&[1, 16, 7, 5], Kind::Float, 5)));
 }
 
-/// The node owns a gradient only if nobody else holds it, and its input must be as it was.
+/// Backward reuses the memory of a gradient only if nothing else holds it, and refuses an input that has changed.
 #[test]
 fn the_node_is_as_libtorchs() {
     crate::init().unwrap();
