@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::{
     BLOCK, PLAIN, REENTRANT, Run, STAGE, STAGE_REENTRANT, Setting, alone, batch, differing,
-    gradients_of, mixed, policies, selective, state_of,
+    everything, gradients_of, mixed, policies, selective, state_of,
 };
 
 const STEPS: u64 = 5;
@@ -172,7 +172,7 @@ fn backward_runs_the_convolutions_again() {
     };
     let network = Network::new(4, 1);
     let plan = Plan::mixed(&network, false);
-    let target = engine::compose::schedule_target(Device::Cpu);
+    let target = engine::checkpointing::target(Device::Cpu, true);
     let schedule = Schedule::compile(&network, &plan, target).unwrap();
     let count = |is: fn(&Op) -> bool| schedule.backward().iter().filter(|op| is(op)).count() as u64;
     let listed = of(
@@ -185,6 +185,7 @@ fn backward_runs_the_convolutions_again() {
     );
     let expected = [
         (Checkpointing::Off, of(0, 0)),
+        (everything(), of(0, 0)),
         (selective(), of(0, 3)),
         (BLOCK, of(18, 0)),
         (REENTRANT, of(18, 0)),

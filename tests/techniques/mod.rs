@@ -14,7 +14,7 @@ use engine::Error;
 use engine::batch::{MicroBatch, Upload, noise};
 use engine::learner::Learner;
 use engine::model::{Checkpointing, ForwardMode, Kernels, UNet};
-use schedule::{Plan, Schedule, Segment};
+use schedule::{Keep, Plan, Schedule, Segment};
 use tch::{Device, Tensor};
 
 /// Not square, so that height and width cannot be confused.
@@ -58,7 +58,7 @@ const fn segments(unit: Segment, use_reentrant: bool) -> Checkpointing {
 
 /// A plan, compiled for this machine.
 pub(crate) fn scheduled(plan: &Plan) -> Checkpointing {
-    let target = engine::compose::schedule_target(Device::Cpu);
+    let target = engine::checkpointing::target(Device::Cpu, true);
     let schedule = Schedule::compile(&Network::new(4, 1), plan, target).unwrap();
     Checkpointing::Scheduled(Arc::new(schedule))
 }
@@ -71,9 +71,15 @@ pub(crate) fn mixed() -> Checkpointing {
     scheduled(&Plan::mixed(&Network::new(4, 1), false))
 }
 
-/// Every policy but `off`, with its name. All give the same bits as `off`.
+/// As `off` runs with our own kernels.
+pub(crate) fn everything() -> Checkpointing {
+    scheduled(&Plan::uniform(&Network::new(4, 1), Keep::Everything))
+}
+
+/// Every policy, with its name. All give the same bits as [`PLAIN`], which autograd runs.
 pub(crate) fn policies() -> Vec<(&'static str, Checkpointing)> {
     vec![
+        ("off, scheduled", everything()),
         ("selective", selective()),
         ("block", BLOCK),
         ("block, reentrant", REENTRANT),

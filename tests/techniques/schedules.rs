@@ -62,9 +62,10 @@ fn any_plan_computes_the_same() {
     let keep = prop::sample::select(Keep::ALL.to_vec());
     let plans = prop::collection::vec(keep, 9);
     let target =
-        (any::<bool>(), any::<bool>()).prop_map(|(in_place_norm, shapeless_input_grad)| Target {
+        any::<[bool; 3]>().prop_map(|[in_place_norm, shapeless_input_grad, fused]| Target {
             in_place_norm,
             shapeless_input_grad,
+            fused,
         });
     let strategy = (plans, target, any::<bool>(), any::<bool>(), 1..3_u32);
     runner
@@ -422,7 +423,7 @@ fn a_schedule_of_another_network_is_refused() {
         depth: 3,
         ..Network::new(2, 1)
     };
-    let target = engine::compose::schedule_target(Device::Cpu);
+    let target = engine::checkpointing::target(Device::Cpu, true);
     let schedule = Schedule::compile(&shallow, &Plan::selective(&shallow), target).unwrap();
     assert!(schedule.forward().contains(&Op::Head));
     let mode = ForwardMode {

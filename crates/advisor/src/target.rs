@@ -184,7 +184,12 @@ impl Target {
             Processor::Gpu {
                 compute_capability, ..
             } => Cuda::new(compute_capability).into(),
-            Processor::Cpu(cpu) => Cpu::avx512(cpu.threads).into(),
+            Processor::Cpu(cpu) => Cpu {
+                memory_format: config.memory_format(),
+                exact_kernels: config.exact_kernels,
+                ..Cpu::avx512(cpu.threads)
+            }
+            .into(),
         };
         step.seconds(machine, speed)
     }

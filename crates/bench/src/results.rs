@@ -123,6 +123,10 @@ pub struct Row {
     pub policy: String,
     /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
+    /// Whether batch norm, ReLU and pooling were libtorch's operators, as they are in files from before there were
+    /// others.
+    #[serde(default = "before")]
+    pub exact_kernels: bool,
     /// How it ended.
     pub status: Status,
     /// Why, where it did not end well.
@@ -153,6 +157,11 @@ pub struct Row {
     pub losses: Vec<f64>,
 }
 
+/// The kernels of rows that do not name them.
+const fn before() -> bool {
+    true
+}
+
 impl Row {
     /// The row of a case that is not measured yet.
     pub fn new(group: &str, case: &Case) -> Self {
@@ -166,6 +175,7 @@ impl Row {
             memory_format: case.memory_format,
             policy: case.policy.to_string(),
             split_concat: case.split_concat,
+            exact_kernels: case.implementation != Implementation::Snug,
             status: Status::Failed,
             message: None,
             step_ms: Vec::new(),
@@ -224,6 +234,7 @@ impl Row {
             use_grad_checkpoint: is_on,
             grad_checkpoint_policy: is_on.then_some(policy),
             split_concat: self.split_concat,
+            exact_kernels: self.exact_kernels,
             ..RunConfig::default()
         })
     }

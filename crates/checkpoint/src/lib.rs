@@ -49,12 +49,11 @@
 //! # Ok::<(), torch_ext::Error>(())
 //! ```
 
-pub mod scheduled;
-
 use tch::Tensor;
 use torch_ext::segment::{self, Options};
 use torch_ext::{BoxError, Result};
 
+pub use executor as scheduled;
 pub use torch_ext::norm::{BatchNorm, batch_norm};
 pub use torch_ext::segment::Pass;
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use config::{CheckpointPolicy, RunConfig};
-use schedule::{Plan, Recompute, Schedule};
+use schedule::{Recompute, Schedule};
 use tch::Device;
 
-use crate::compose;
+pub use executor::target;
+
 use crate::error::{Error, Result};
 use crate::model::{Checkpointing, ForwardMode, Kernels};
 
@@ -16,13 +17,25 @@ use crate::model::{Checkpointing, ForwardMode, Kernels};
 /// # Errors
 /// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
-    let checkpointing = match Recompute::of(config).ok_or(Error::PolicyNotChosen)? {
-        Recompute::Off => Checkpointing::Off,
-        Recompute::Segments(unit) => Checkpointing::Segments {
-            unit,
+    let recompute = Recompute::of(config).ok_or(Error::PolicyNotChosen)?;
+    let fused = device == Device::Cpu
+        && config.memory_format().is_channels_last()
+        && kernels(config) == Kernels::Fused;
+    let target = target(device, fused);
+    let network = config.network();
+    let checkpointing = match (
+        recompute.plan(&network, config.split_concat, target),
+        &recompute,
+    ) {
+        (Some(plan), _) => {
+            let schedule = Schedule::compile(&network, &plan, target).map_err(Error::Plan)?;
+            Checkpointing::Scheduled(Arc::new(schedule))
+        }
+        (None, Recompute::Segments(unit)) => Checkpointing::Segments {
+            unit: *unit,
             use_reentrant: config.use_reentrant,
         },
-        Recompute::Plan(plan) => scheduled(config, &plan, device)?,
+        (None, _) => Checkpointing::Off,
     };
     Ok(ForwardMode {
         training: true,
@@ -50,12 +63,4 @@ pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
         CheckpointPolicy::Auto => Err(Error::PolicyNotChosen),
         _ => Ok(()),
     }
-}
-
-fn scheduled(config: &RunConfig, plan: &Plan, device: Device) -> Result<Checkpointing> {
-    let target = compose::schedule_target(device);
-    let schedule = Schedule::compile(&config.network(), plan, target);
-    Ok(Checkpointing::Scheduled(Arc::new(
-        schedule.map_err(Error::Plan)?,
-    )))
 }

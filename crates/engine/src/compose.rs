@@ -2,17 +2,13 @@
 //! binary was built with. It offers the same API either way; a technique that is compiled out
 //! is refused by name before a run that requests it starts ([`require_features`]).
 
-use std::sync::Arc;
-
 use advisor::Freedom;
 use config::{Precision, RunConfig};
-use schedule::{Schedule, Target};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::segment::Pass;
 use torch_ext::{BoxError, Result};
 
-use crate::model::{Kernels, UNet};
 use crate::optimizer::AdamW;
 
 /// The techniques compiled in, by the names of their features.
@@ -314,73 +310,6 @@ where
 {
     let inputs: Vec<Tensor> = inputs.iter().map(|t| t.shallow_clone()).collect();
     body(&inputs, Pass::Forward).map_err(torch_ext::Error::Segment)
-}
-
-/// The capabilities that a schedule can rely on when it is executed.
-#[cfg(feature = "checkpoint")]
-pub fn schedule_target(device: Device) -> Target {
-    checkpoint::scheduled::target(device)
-}
-
-/// Only the operators.
-#[cfg(not(feature = "checkpoint"))]
-pub fn schedule_target(_device: Device) -> Target {
-    Target::OPERATORS
-}
-
-/// Logits of `images` from a schedule, which also runs their backward pass.
-///
-/// # Errors
-/// If memory runs out.
-#[cfg(feature = "checkpoint")]
-pub fn scheduled(
-    schedule: &Arc<Schedule>,
-    model: &UNet,
-    images: &Tensor,
-    kernels: Kernels,
-) -> Result<Tensor> {
-    use checkpoint::scheduled::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
-
-    use crate::model::{DoubleConv, Stage};
-
-    let conv = |weight: &Tensor, bias: &Tensor| ConvTensors {
-        weight: weight.shallow_clone(),
-        bias: bias.shallow_clone(),
-    };
-    let layers = |double: &DoubleConv| {
-        double.layers().each_ref().map(|layer| LayerTensors {
-            conv: conv(&layer.weight, &layer.bias),
-            norm: layer.norm.shallow_clone(),
-        })
-    };
-    let stages = model.stages().iter().map(|stage| StageTensors {
-        up: match stage {
-            Stage::Up { up, .. } => Some(conv(&up.weight, &up.bias)),
-            _ => None,
-        },
-        layers: layers(stage.conv()),
-    });
-    let tensors = NetworkTensors {
-        stages: stages.collect(),
-        head: conv(&model.head().weight, &model.head().bias),
-    };
-    checkpoint::scheduled::forward(Arc::clone(schedule), tensors, images, kernels)
-}
-
-/// Refuses; `missing_feature` has refused the run before it starts.
-///
-/// # Errors
-/// Always.
-#[cfg(not(feature = "checkpoint"))]
-pub fn scheduled(
-    _schedule: &Arc<Schedule>,
-    _model: &UNet,
-    _images: &Tensor,
-    _kernels: Kernels,
-) -> Result<Tensor> {
-    Err(torch_ext::Error::InvalidArgument(
-        "this binary was built without the feature `checkpoint`".to_owned(),
-    ))
 }
 
 /// Converts parameters to channels-last if `on`.

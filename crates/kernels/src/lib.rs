@@ -30,6 +30,7 @@
 )]
 
 mod activate;
+mod copy;
 mod differentiate;
 mod element;
 mod moments;
@@ -85,6 +86,10 @@ best! {
 
     /// As [`activate`], over its input.
     activate::activate_in_place(x: &mut [T], affine: Affine<'_>);
+
+    /// Copies rows of `channels`, which start `stride` elements apart, to rows `out_stride` apart: between a tensor and
+    /// half of a concatenation.
+    copy::copy(x: &[T], stride: usize, y: &mut [T], out_stride: usize, channels: usize);
 
     /// [`activate`] of the largest of each 2x2 pixels. `x` are rows of images, two at a time, and `y` has a quarter
     /// of their pixels.

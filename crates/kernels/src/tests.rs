@@ -132,6 +132,9 @@ fn outputs<T: Element>(case: &Case, portable: bool) -> Vec<Vec<u32>> {
     let mut y = vec![T::default(); 2 * x.len()];
     run!(activate::activate(&x, case.affine(), &mut y, 2 * channels));
     all.push(bits(&y));
+    let mut y = vec![T::default(); 2 * x.len()];
+    run!(copy::copy(&x, channels, &mut y, 2 * channels, channels));
+    all.push(bits(&y));
     let mut y = x.clone();
     run!(activate::activate_in_place(&mut y, case.affine()));
     all.push(bits(&y));

@@ -68,6 +68,9 @@ pub enum Op {
     /// Convolution over one half of a concatenation that is never made: `Up` makes
     /// `Conv(_, First)` with the bias, `Skip` adds to it.
     ConvHalf(usize, Half),
+    /// Computes the statistics of this batch from `Conv` and updates the running statistics, without making `Act`:
+    /// pooling and concatenation apply batch norm and ReLU themselves.
+    Moments(usize, Nth),
     /// Makes `Act` from `Conv`; in place, it takes `Conv`.
     Norm {
         /// Stage.
@@ -139,6 +142,7 @@ impl Op {
         match self {
             Self::Conv(stage, _)
             | Self::ConvHalf(stage, _)
+            | Self::Moments(stage, _)
             | Self::Norm { stage, .. }
             | Self::Pool(stage)
             | Self::Up(stage)
@@ -172,6 +176,7 @@ impl fmt::Display for Op {
             Self::Conv(s, n) => write!(f, "{} of stage {}", conv(n), s + 1),
             Self::ConvHalf(s, Half::Up) => write!(f, "first conv of stage {}, up half", s + 1),
             Self::ConvHalf(s, Half::Skip) => write!(f, "first conv of stage {}, skip half", s + 1),
+            Self::Moments(s, n) => write!(f, "statistics of the {} of stage {}", conv(n), s + 1),
             Self::Norm { stage, nth, .. } => {
                 write!(
                     f,

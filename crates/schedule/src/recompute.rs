@@ -1,14 +1,17 @@
 //! From the checkpoint policy of a run to what its backward rebuilds: the one place that knows what
 //! each policy means.
 
-use config::{CheckpointPolicy, RunConfig};
+use std::borrow::Cow;
 
+use config::{CheckpointPolicy, Keep, Network, RunConfig};
+
+use crate::compile::Target;
 use crate::plan::Plan;
 
 /// What backward rebuilds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recompute {
-    /// Nothing: autograd saves what it needs.
+    /// Nothing.
     Off,
     /// Segments of autograd's graph.
     Segments(Segment),
@@ -40,6 +43,24 @@ impl Recompute {
             (CheckpointPolicy::Auto, _) => return None,
         };
         Some(Self::Plan(plan.with_split_concat(config.split_concat)))
+    }
+
+    /// The plan that a step executes, if autograd does not run it: the one that keeps everything, for [`Self::Off`] on a
+    /// target that fuses operations of a schedule.
+    pub fn plan(
+        &self,
+        network: &Network,
+        split_concat: bool,
+        target: Target,
+    ) -> Option<Cow<'_, Plan>> {
+        match self {
+            Self::Off if target.fused => {
+                let plan = Plan::uniform(network, Keep::Everything);
+                Some(Cow::Owned(plan.with_split_concat(split_concat)))
+            }
+            Self::Off | Self::Segments(_) => None,
+            Self::Plan(plan) => Some(Cow::Borrowed(plan)),
+        }
     }
 }
 

@@ -56,6 +56,7 @@ pub mod ops;
 mod parallel;
 pub mod probe;
 pub mod record;
+mod rows;
 pub mod segment;
 
 pub use backward::{backward, backward_with};

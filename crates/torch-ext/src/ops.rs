@@ -4,6 +4,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result, error::check, ffi};
 
+pub use crate::rows::copy;
+
 /// The pointer to lend to the shim. It never writes through the handle itself, only
 /// through the tensor's storage, as every in-place operator does.
 pub(crate) fn raw(tensor: &Tensor) -> *mut ffi::RawTensor {

@@ -26,9 +26,19 @@ const LIBTORCH: &[&str] = &["tch", "torch-sys", "torch-ext"];
 
 const RULES: &[Rule] = &[
     // The techniques do not depend on each other, nor on the crate that composes them.
-    rule("amp", &["checkpoint", "layout", "engine", "train"]),
+    rule(
+        "amp",
+        &["checkpoint", "layout", "executor", "engine", "train"],
+    ),
     rule("checkpoint", &["amp", "layout", "engine", "train"]),
-    rule("layout", &["amp", "checkpoint", "engine", "train"]),
+    rule(
+        "layout",
+        &["amp", "checkpoint", "executor", "engine", "train"],
+    ),
+    rule(
+        "executor",
+        &["amp", "checkpoint", "layout", "engine", "train"],
+    ),
     rule(
         "torch-ext",
         &["amp", "checkpoint", "layout", "engine", "train"],

@@ -71,6 +71,9 @@ pub struct Shape {
     pub plan: Option<Vec<String>>,
     /// Whether the halves of concatenations are convolved separately.
     pub split_concat: bool,
+    /// Whether batch norm, ReLU and pooling were libtorch's operators, as they were before there were others.
+    #[serde(default = "before")]
+    pub exact_kernels: bool,
     /// The largest batch that the run had.
     pub largest_batch: LargestBatch,
 }
@@ -78,6 +81,11 @@ pub struct Shape {
 /// The channels of images in entries that do not name them.
 const fn rgb() -> u32 {
     3
+}
+
+/// The kernels of entries that do not name them.
+const fn before() -> bool {
+    true
 }
 
 /// The largest number of images in one forward. It is smaller than configured if the data set has fewer images.
@@ -197,6 +205,7 @@ impl Shape {
             policy: config.checkpoint_policy().to_string(),
             plan: plan.map(|stages| stages.iter().map(ToString::to_string).collect()),
             split_concat: config.split_concat,
+            exact_kernels: config.exact_kernels,
             largest_batch,
         }
     }

@@ -7,6 +7,7 @@ mod stage;
 use std::sync::Arc;
 
 use config::{Block, Network};
+use executor::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
 use schedule::{Schedule, Segment};
 use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
@@ -125,9 +126,34 @@ impl UNet {
     pub fn forward(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
         match &mode.checkpointing {
             Checkpointing::Scheduled(schedule) if mode.training => {
-                compose::scheduled(schedule, self, images, mode.kernels)
+                executor::forward(Arc::clone(schedule), self.lend(), images, mode.kernels)
             }
             _ => self.walk(images, mode),
+        }
+    }
+
+    /// Handles on its parameters, for a step that follows a schedule.
+    fn lend(&self) -> NetworkTensors {
+        let conv = |weight: &Tensor, bias: &Tensor| ConvTensors {
+            weight: weight.shallow_clone(),
+            bias: bias.shallow_clone(),
+        };
+        let layers = |double: &DoubleConv| {
+            double.layers().each_ref().map(|layer| LayerTensors {
+                conv: conv(&layer.weight, &layer.bias),
+                norm: layer.norm.shallow_clone(),
+            })
+        };
+        let stages = self.stages.iter().map(|stage| StageTensors {
+            up: match stage {
+                Stage::Up { up, .. } => Some(conv(&up.weight, &up.bias)),
+                _ => None,
+            },
+            layers: layers(stage.conv()),
+        });
+        NetworkTensors {
+            stages: stages.collect(),
+            head: conv(&self.head.weight, &self.head.bias),
         }
     }
 

@@ -11,7 +11,7 @@ use schedule::{Alive, Half, Nth, Op, Plan, Recompute, Statistics, Value, Visitor
 use super::books::Books;
 use super::scheduled::Walk;
 use super::sizes::Sizes;
-use super::work::{asks_for, work};
+use super::work::{Costs, asks_for};
 use super::{Batch, Machine, TrainingStep};
 use crate::time::Speed;
 use crate::{EstimateError, StaticBytes};
@@ -96,7 +96,7 @@ impl Plans {
         };
         plans.loss = [plans.of_loss(false), plans.of_loss(true)];
         let (mut books, _schedule) = plans.step.begin(machine, batch)?;
-        let held = books.take_batch(batch, &plans.step.recompute);
+        let held = books.take_batch(batch, false);
         plans.start_bytes = signed(books.tape.level());
         // A batch that was handed over is freed by then.
         let handed_over = std::mem::take(&mut books.handed_over);
@@ -211,7 +211,9 @@ impl Plans {
                 seconds: 0.0,
             });
         }
-        let seconds = self.speed.seconds(work(&sizes, op, alive));
+        let seconds = self
+            .speed
+            .seconds(Costs::new(&sizes, self.machine).work(op, alive));
         let (rise, change) = Walk::new(&mut books).alone(op, alive)?;
         Ok(Effect {
             rise,
@@ -223,7 +225,7 @@ impl Plans {
     fn of_loss(&self, accumulates: bool) -> Effect {
         let mut books = Books::new(self.sizes, self.machine, None);
         books.accumulates = accumulates;
-        let _held = books.take_batch(self.batch, &self.step.recompute);
+        let _held = books.take_batch(self.batch, false);
         let logits = books.map(books.sizes.logits());
         let before = signed(books.tape.level());
         books.tape.forget_peak();
@@ -355,6 +357,7 @@ const fn place(op: Op) -> usize {
         Op::TakeSkip(_) => 34,
         Op::UpWeight(_) => 35,
         Op::UpInput(_) => 36,
+        Op::Moments(_, n) => 37 + of_nth(n),
         Op::Free(value) => {
             OPS + match value {
                 Value::Input(_) => 0,
@@ -375,25 +378,6 @@ const fn place(op: Op) -> usize {
 
 const fn stage_of(op: Op) -> usize {
     match op {
-        Op::Head | Op::HeadWeight | Op::HeadInput => 0,
-        Op::Conv(s, _)
-        | Op::ConvHalf(s, _)
-        | Op::Norm { stage: s, .. }
-        | Op::Pool(s)
-        | Op::Up(s)
-        | Op::Concat(s)
-        | Op::ConcatSkip(s)
-        | Op::ConcatUp(s)
-        | Op::NormBackward { stage: s, .. }
-        | Op::ConvWeight(s, _)
-        | Op::ConvInput(s, _)
-        | Op::ConvWeightHalf(s, _)
-        | Op::ConvInputHalf(s, _)
-        | Op::PoolBackward(s)
-        | Op::TakeUp(s)
-        | Op::TakeSkip(s)
-        | Op::UpWeight(s)
-        | Op::UpInput(s) => s,
         Op::Free(value) => match value {
             Value::Image | Value::Logits | Value::GradLogits => 0,
             Value::Input(s)
@@ -404,6 +388,11 @@ const fn stage_of(op: Op) -> usize {
             | Value::Act(s, _)
             | Value::GradConv(s, _)
             | Value::GradAct(s, _) => s,
+        },
+        // The head has a place in the first stage.
+        _ => match op.stage() {
+            Some(stage) => stage,
+            None => 0,
         },
     }
 }

@@ -18,8 +18,10 @@ mod tape;
 mod tests;
 mod work;
 
+use std::borrow::Cow;
+
 use config::{Category, ImageSize, Network, Precision, RunConfig};
-use schedule::{Alive, Nth, Op, Recompute, Schedule};
+use schedule::{Alive, Nth, Op, Plan, Recompute, Schedule};
 
 use crate::{EstimateError, Flops, Speed, StaticBytes};
 
@@ -31,6 +33,7 @@ pub use tape::{At, Breakdown, Moment, Peak, StepMemory};
 use books::Books;
 use sizes::Sizes;
 use tape::{Held, Tape};
+use work::Costs;
 pub(crate) use work::Work;
 
 /// Who holds images and masks once the forward has read them.
@@ -147,12 +150,11 @@ impl TrainingStep {
         // This refuses sizes that cannot run, and figures that exceed 64 bits.
         Flops::per_image(&self.network, self.size)?;
         let mut books = Books::new(self.sizes(), machine, machine.allocator());
-        let schedule = match &self.recompute {
-            Recompute::Plan(plan) => Schedule::compile(&self.network, plan, machine.target())
-                .map(Some)
-                .map_err(|_other| EstimateError::Schedule)?,
-            _ => None,
-        };
+        let schedule = self
+            .plan(machine)
+            .map(|plan| Schedule::compile(&self.network, &plan, machine.target()))
+            .transpose()
+            .map_err(|_other| EstimateError::Schedule)?;
         books.hold_fixed(Resident::Training)?;
         if batch == Batch::Kept {
             books.keep_batch();
@@ -170,7 +172,10 @@ impl TrainingStep {
         // From the second micro-batch on, all gradients exist already.
         for micro_batch in 0..self.accumulation.clamp(1, 2) {
             books.accumulates = micro_batch > 0;
-            let held = books.take_batch(batch, &self.recompute);
+            // Autograd saves images that are not cast; for a segment they are its input, and a schedule
+            // holds them by name.
+            let is_plain = self.recompute == Recompute::Off && schedule.is_none();
+            let held = books.take_batch(batch, is_plain);
             match (&self.recompute, schedule) {
                 (Recompute::Segments(segment), _) => {
                     autograd::Autograd::run(books, Some(*segment), self.split_concat);
@@ -193,15 +198,14 @@ impl TrainingStep {
     /// The same as [`Self::peak`].
     pub fn seconds(&self, on: impl Into<Machine>, speed: &Speed) -> Result<f64, EstimateError> {
         Flops::per_image(&self.network, self.size)?;
-        let (sizes, split) = (self.sizes(), self.split_concat);
-        let pass = match &self.recompute {
-            Recompute::Off => work::seconds_of_autograd(&sizes, None, split, speed),
-            Recompute::Segments(segment) => {
-                work::seconds_of_autograd(&sizes, Some(*segment), split, speed)
+        let (sizes, machine) = (self.sizes(), on.into());
+        let costs = Costs::new(&sizes, machine);
+        let pass = match (self.plan(machine), &self.recompute) {
+            (Some(plan), _) => costs.seconds_of_plan(&plan, machine.target(), speed)?,
+            (None, Recompute::Segments(segment)) => {
+                costs.seconds_of_autograd(Some(*segment), self.split_concat, speed)
             }
-            Recompute::Plan(plan) => {
-                work::seconds_of_plan(&sizes, plan, on.into().target(), speed)?
-            }
+            (None, _) => costs.seconds_of_autograd(None, self.split_concat, speed),
         };
         let passes = f64::from(self.accumulation.max(1));
         Ok(passes * pass + speed.update_seconds(&self.network))
@@ -220,10 +224,12 @@ impl TrainingStep {
         speed: &Speed,
     ) -> Result<Vec<f64>, EstimateError> {
         let (sizes, alive) = (self.sizes(), Alive::new(self.network.num_stages()));
-        let is_plan = matches!(self.recompute, Recompute::Plan(_));
+        let machine = on.into();
+        let costs = Costs::new(&sizes, machine);
+        let is_plan = self.plan(machine).is_some();
         let share = |moment: &Moment| match moment.at {
             At::Forward(op) | At::Backward(op) => {
-                let seconds = speed.seconds(work::work(&sizes, op, &alive));
+                let seconds = speed.seconds(costs.work(op, &alive));
                 // Autograd computes both gradients of a convolution at once; the images have no
                 // gradient.
                 let is_both = match op {
@@ -243,9 +249,16 @@ impl TrainingStep {
             accumulation: self.accumulation.clamp(1, 2),
             ..self.clone()
         };
-        let seconds = walked.seconds(on, speed)?;
+        let seconds = walked.seconds(machine, speed)?;
         let sum = shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         Ok(shares.into_iter().map(|it| it / sum * seconds).collect())
+    }
+
+    /// The plan that a schedule executes on a machine; `None` if autograd runs the step.
+    fn plan(&self, machine: Machine) -> Option<Cow<'_, Plan>> {
+        let target = machine.target();
+        self.recompute
+            .plan(&self.network, self.split_concat, target)
     }
 
     fn sizes(&self) -> Sizes {
@@ -381,14 +394,12 @@ impl Books {
     }
 
     /// Puts images and masks on the tape. Returns the tensors that the step holds until its end.
-    fn take_batch(&mut self, batch: Batch, recompute: &Recompute) -> Vec<Held> {
+    fn take_batch(&mut self, batch: Batch, is_plain: bool) -> Vec<Held> {
         if batch == Batch::Kept {
             return vec![];
         }
         let (images, masks) = self.uploaded();
-        // Autograd saves images that are not cast; for a segment they are its input, and a schedule
-        // holds them by name.
-        if self.sizes.is_half() && *recompute == Recompute::Off {
+        if self.sizes.is_half() && is_plain {
             self.handed_over = vec![images, masks];
             return vec![];
         }

@@ -100,6 +100,10 @@ impl<'a> Walk<'a> {
                 }
                 self.release_all(weight);
             }
+            Op::Moments(stage, _) => {
+                let held = self.books.statistics(stage);
+                self.statistics.push(held);
+            }
             Op::Norm {
                 stage,
                 nth,

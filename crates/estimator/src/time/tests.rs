@@ -91,7 +91,12 @@ fn predicted(measured: &Measured) -> f64 {
     };
     let step = TrainingStep::of(&config, measured.precision).unwrap();
     let speed = Speed::of_cpu(2, measured.precision);
-    step.seconds(Cpu::avx512(2), &speed).unwrap()
+    // They were measured with libtorch's kernels.
+    let cpu = Cpu {
+        exact_kernels: true,
+        ..Cpu::avx512(2)
+    };
+    step.seconds(cpu, &speed).unwrap()
 }
 
 #[test]

@@ -30,18 +30,23 @@ pub struct Target {
     pub in_place_norm: bool,
     /// It can compute the gradient of a convolution's input without a tensor of that input's shape.
     pub shapeless_input_grad: bool,
+    /// It applies batch norm and ReLU inside the pass that pools or concatenates, so that the activation of a down's
+    /// second convolution need not exist.
+    pub fused: bool,
 }
 
 impl Target {
-    /// libtorch on an x86-64 CPU.
+    /// libtorch on an x86-64 CPU, with our kernels.
     pub const CPU: Self = Self {
         in_place_norm: true,
         shapeless_input_grad: true,
+        fused: true,
     };
     /// Operators only, as on CUDA.
     pub const OPERATORS: Self = Self {
         in_place_norm: false,
         shapeless_input_grad: false,
+        fused: false,
     };
 }
 
@@ -165,9 +170,13 @@ impl<V: Visitor> Compiler<'_, V> {
             self.emit(Op::Conv(stage, Nth::Second));
             self.make(Value::Conv(stage, Nth::Second));
             self.release(Value::Act(stage, Nth::First));
-            // The output of a down's second convolution serves as its skip until the concatenation.
-            let last_use = stage >= self.depth() && keep == Keep::Nothing;
-            self.norm(stage, Nth::Second, Statistics::Batch, last_use);
+            if stage < self.depth() && self.target.fused {
+                self.emit(Op::Moments(stage, Nth::Second));
+            } else {
+                // The output of a down's second convolution serves as its skip until the concatenation.
+                let last_use = stage >= self.depth() && keep == Keep::Nothing;
+                self.norm(stage, Nth::Second, Statistics::Batch, last_use);
+            }
             if stage + 1 < self.num_stages {
                 self.enter(stage + 1);
             } else {

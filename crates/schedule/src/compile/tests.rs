@@ -29,6 +29,7 @@ impl Schedule {
             Op::Conv(s, n) => Effects::new([input(s, n)]).makes(Conv(s, n)),
             Op::ConvHalf(s, h @ Half::Up) => Effects::new([half(s, h)]).makes(Conv(s, Nth::First)),
             Op::ConvHalf(s, h @ Half::Skip) => Effects::new([half(s, h), Conv(s, Nth::First)]),
+            Op::Moments(s, n) => Effects::new([Conv(s, n)]),
             Op::Norm {
                 stage,
                 nth,
@@ -155,7 +156,8 @@ fn follow(schedule: &Schedule) -> Vec<usize> {
         }
         match op {
             Op::Free(value) => assert!(alive.remove(value)),
-            Op::Norm {
+            Op::Moments(stage, nth)
+            | Op::Norm {
                 stage,
                 nth,
                 statistics: Statistics::Batch,

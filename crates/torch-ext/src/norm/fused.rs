@@ -1,13 +1,13 @@
 //! Batch norm and ReLU by the kernels of the crate `kernels`: of channels-last tensors in fp32 or bf16, on the CPU.
 
-use std::marker::PhantomData;
 use std::slice;
 
-use kernels::{Affine, Element, Gradient, Grid, Moments, Sums, bf16, block_rows};
+use kernels::{Affine, Gradient, Grid, Moments, Sums, bf16, block_rows};
 use tch::{Device, Kind, Tensor};
 
 use super::{BatchNorm, NormGradients};
 use crate::ops::{MemoryFormat, contiguous_in};
+use crate::rows::{Rows, by_kind, part};
 use crate::{Error, Result, parallel};
 
 /// Batch norm with ReLU for one tensor: its statistics, and what follows from them. It does not see later changes of
@@ -18,19 +18,6 @@ pub struct Fused {
     inverse_deviation: Vec<f32>,
     scale: Vec<f32>,
     shift: Vec<f32>,
-}
-
-/// Runs a body with `T` as the type of element of a kind that [`Rows::of`] lets pass.
-macro_rules! by_kind {
-    ($kind:expr, $element:ident => $body:expr) => {
-        if $kind == Kind::BFloat16 {
-            type $element = bf16;
-            $body
-        } else {
-            type $element = f32;
-            $body
-        }
-    };
 }
 
 impl Fused {
@@ -223,123 +210,6 @@ impl Fused {
     }
 }
 
-/// Rows of channels in the memory of a tensor, at least one.
-#[derive(Clone, Copy, Debug)]
-struct Rows<'a> {
-    start: *mut u8,
-    kind: Kind,
-    num: usize,
-    channels: usize,
-    /// From a row to the next, in elements.
-    stride: usize,
-    /// Lines of an image.
-    height: usize,
-    /// Rows of a line of an image.
-    width: usize,
-    tensor: PhantomData<&'a Tensor>,
-}
-
-impl<'a> Rows<'a> {
-    /// The rows of a channels-last tensor, or of some channels of one.
-    fn of(tensor: &'a Tensor) -> Option<Self> {
-        if tensor.device() != Device::Cpu || !matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
-        {
-            return None;
-        }
-        let [n, channels, height, width] = sizes(&tensor.size())?;
-        let strides = sizes(&tensor.stride())?;
-        let num = n * height * width;
-        if num == 0 || channels == 0 || (channels > 1 && strides[1] != 1) {
-            return None;
-        }
-        // Size, stride, and rows from one to the next. The stride of a single one means nothing.
-        let dimensions = [
-            (width, strides[3], 1),
-            (height, strides[2], width),
-            (n, strides[0], height * width),
-        ];
-        let mut several = dimensions.into_iter().filter(|(size, ..)| *size > 1);
-        let stride = several
-            .clone()
-            .next()
-            .map_or(channels, |(_, stride, rows)| stride / rows);
-        let fits = stride >= channels && several.all(|(_, found, rows)| found == stride * rows);
-        fits.then(|| Self {
-            start: tensor.data_ptr().cast(),
-            kind: tensor.kind(),
-            num,
-            channels,
-            stride,
-            height,
-            width,
-            tensor: PhantomData,
-        })
-    }
-
-    /// Without elements of other channels between its rows.
-    fn dense(tensor: &'a Tensor) -> Option<Self> {
-        Self::of(tensor).filter(|rows| rows.stride == rows.channels)
-    }
-
-    /// The rows of a tensor that is pooled of this one's shape, in memory of its own.
-    fn pooled<'b>(&self, tensor: &'b Tensor) -> Option<Rows<'b>> {
-        Rows::dense(tensor).filter(|pooled| {
-            let doubled = (2 * pooled.height, 2 * pooled.width, 4 * pooled.num);
-            let has_halves = doubled == (self.height, self.width, self.num);
-            let is_like = (pooled.kind, pooled.channels) == (self.kind, self.channels);
-            has_halves && is_like && pooled.is_apart_from(self)
-        })
-    }
-
-    /// The rows of a gradient of this shape, in memory of its own.
-    fn gradient<'b>(&self, tensor: &'b Tensor) -> Option<Rows<'b>> {
-        Rows::dense(tensor).filter(|rows| rows.has_shape_of(self) && rows.is_apart_from(self))
-    }
-
-    fn has_shape_of(&self, other: &Rows<'_>) -> bool {
-        let shape = |it: &Rows<'_>| (it.kind, it.num, it.channels, it.height, it.width);
-        shape(self) == shape(other)
-    }
-
-    fn is_apart_from(&self, other: &Rows<'_>) -> bool {
-        let bytes = |it: &Rows<'_>| {
-            let from = it.start.addr();
-            from..from + it.len() * it.kind.elt_size_in_bytes()
-        };
-        let (a, b) = (bytes(self), bytes(other));
-        a.end <= b.start || b.end <= a.start
-    }
-
-    /// Elements of a block of dense rows.
-    const fn per_block(&self) -> usize {
-        block_rows(self.channels) * self.channels
-    }
-
-    /// Elements of a line of an image.
-    const fn per_line(&self) -> usize {
-        self.width * self.channels
-    }
-
-    /// Elements from the first row to the last.
-    const fn len(&self) -> usize {
-        (self.num - 1) * self.stride + self.channels
-    }
-
-    /// # Safety
-    /// `T` is the tensor's type of element, and nothing writes to it while this is used.
-    unsafe fn values<T: Element>(&self) -> &'a [T] {
-        // SAFETY: these elements are the tensor's, as `of` has checked, and it outlives `self`.
-        unsafe { slice::from_raw_parts(self.start.cast(), self.len()) }
-    }
-
-    /// # Safety
-    /// `T` is the tensor's type of element, and nothing else reads it or writes to it while this is used.
-    unsafe fn values_mut<T: Element>(&self) -> &'a mut [T] {
-        // SAFETY: as in `values`.
-        unsafe { slice::from_raw_parts_mut(self.start.cast(), self.len()) }
-    }
-}
-
 /// Two sums per channel for each block of rows, which `body` computes for the block of a number: of each block first
 /// one sum of all channels, then the other.
 fn by_block(rows: &Rows<'_>, body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) -> Vec<f32> {
@@ -351,14 +221,6 @@ fn by_block(rows: &Rows<'_>, body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync
         body(block, first, second);
     });
     sums
-}
-
-/// The part of this number, of parts of `len` elements.
-fn part<T>(values: &[T], index: usize, len: usize) -> &[T] {
-    let from = index * len;
-    values
-        .get(from..values.len().min(from + len))
-        .unwrap_or_default()
 }
 
 /// The values of a batch norm.
@@ -441,15 +303,6 @@ const fn narrow(value: f64) -> f32 {
 
 fn narrowed(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
     values.into_iter().map(narrow).collect()
-}
-
-fn sizes(values: &[i64]) -> Option<[usize; 4]> {
-    let values: [i64; 4] = values.try_into().ok()?;
-    let mut sizes = [0; 4];
-    for (size, value) in sizes.iter_mut().zip(values) {
-        *size = usize::try_from(value).ok()?;
-    }
-    Some(sizes)
 }
 
 fn unfit(tensor: &Tensor) -> Error {

@@ -58,7 +58,8 @@ fn step(input: &Tensor, training: bool, kernels: Kernels) -> Vec<(&'static str, 
 fn both_kernels_agree_within_rounding() {
     crate::init().unwrap();
     let sizes = [[2, 16, 8, 10], [3, 5, 7, 1], [1, 130, 1, 2], [4, 2, 33, 31]];
-    for (kind, tolerance) in [(Kind::Float, 2e-6), (Kind::BFloat16, 6e-3)] {
+    // With one thread libtorch adds thousands of numbers in a row.
+    for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 6e-3)] {
         for size in sizes {
             for training in [true, false] {
                 let input = random(&size, kind, 5);

@@ -46,7 +46,10 @@ impl Machine {
     /// The target for which plans are compiled.
     pub(super) const fn target(self) -> Target {
         match self {
-            Self::Cpu(_) => Target::CPU,
+            Self::Cpu(_) => Target {
+                fused: self.is_fused(),
+                ..Target::CPU
+            },
             Self::Cuda(_) => Target::OPERATORS,
         }
     }

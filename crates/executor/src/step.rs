@@ -8,7 +8,7 @@ use schedule::{Half, Nth, Op, Schedule, Statistics, Value};
 use tch::{Kind, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::norm::{self, Fused, Kernels, relu_backward_, relu_to};
-use torch_ext::ops::{MemoryFormat, contiguous_in};
+use torch_ext::ops::{MemoryFormat, contiguous_in, copy};
 use torch_ext::record::Labels;
 use torch_ext::segment::recompute_begins;
 use torch_ext::{Error, Result};
@@ -104,6 +104,14 @@ impl Step {
                 self.put(Value::Conv(s, n), out);
             }
             Op::ConvHalf(s, half) => self.conv_half(s, half)?,
+            Op::Moments(stage, nth) => {
+                let input = self.get(Value::Conv(stage, nth))?;
+                let saved = match self.fuse(stage, nth)? {
+                    Some(fused) => Saved::Fused(fused),
+                    None => Saved::Library(self.layer(stage, nth)?.norm.forward(input, false)?.1),
+                };
+                self.statistics.insert((stage, nth), saved);
+            }
             Op::Norm {
                 stage,
                 nth,
@@ -226,11 +234,7 @@ impl Step {
         };
         let out = match statistics {
             Statistics::Batch => {
-                let fused = match self.kernels {
-                    Kernels::Fused => norm.fuse(input, true)?,
-                    Kernels::Library => None,
-                };
-                let (saved, out) = if let Some(fused) = fused {
+                let (saved, out) = if let Some(fused) = self.fuse(stage, nth)? {
                     let out = place()?;
                     fused.activate(input, &out)?;
                     (Saved::Fused(fused), out)
@@ -272,6 +276,17 @@ impl Step {
         }
         self.put(Value::Act(stage, nth), out);
         Ok(())
+    }
+
+    /// The statistics of this batch, if our own kernels take the tensor.
+    fn fuse(&self, stage: usize, nth: Nth) -> Result<Option<Fused>> {
+        match self.kernels {
+            Kernels::Fused => {
+                let norm = &self.layer(stage, nth)?.norm;
+                norm.fuse(self.get(Value::Conv(stage, nth))?, true)
+            }
+            Kernels::Library => Ok(None),
+        }
     }
 
     fn pool(&mut self, stage: usize) -> Result<()> {
@@ -316,9 +331,10 @@ impl Step {
     fn concat_up(&mut self, stage: usize) -> Result<()> {
         let up = self.get(Value::Up(stage))?;
         let channels = up.size()[1];
-        let mut half = self.get(Value::Input(stage))?.f_narrow(1, 0, channels)?;
-        half.f_copy_(up)?;
-        Ok(())
+        copy(
+            up,
+            &self.get(Value::Input(stage))?.f_narrow(1, 0, channels)?,
+        )
     }
 
     fn concat_skip(&mut self, stage: usize) -> Result<()> {

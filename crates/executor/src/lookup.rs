@@ -4,7 +4,7 @@
 use schedule::{Half, Nth, Value};
 use tch::{Device, Kind, Tensor};
 use torch_ext::function::accumulate_grad;
-use torch_ext::ops::{MemoryFormat, contiguous_in, is_contiguous_in};
+use torch_ext::ops::{MemoryFormat, contiguous_in, copy, is_contiguous_in};
 use torch_ext::{Error, Result};
 
 use super::step::{Saved, Step};
@@ -55,8 +55,8 @@ impl Step {
         let size = grad.size();
         let size = [size[0], channels, size[2], size[3]];
         // A copy, even if the half is dense already, because the whole will be freed.
-        let mut out = empty(size, self.format, (grad.kind(), grad.device()))?;
-        out.f_copy_(&grad.f_narrow(1, from, channels)?)?;
+        let out = empty(size, self.format, (grad.kind(), grad.device()))?;
+        copy(&grad.f_narrow(1, from, channels)?, &out)?;
         Ok(out)
     }
 

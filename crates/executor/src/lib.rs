@@ -76,8 +76,9 @@ impl NetworkTensors {
 }
 
 /// Which tensors libtorch does not need on `device`, for [`Schedule::compile`].
-pub fn target(device: Device) -> Target {
+pub fn target(device: Device, fused: bool) -> Target {
     Target {
+        fused,
         in_place_norm: norm::works_in_place(device),
         shapeless_input_grad: Conv::knows_its_input(device),
     }
