@@ -79,7 +79,7 @@ fn a_run_that_does_not_fit_is_refused_or_forced() {
         return;
     };
     let before = sandbox.tree();
-    let strict = limited(&sandbox, peak / 2, &["--run-dir", "strict", "--strict"]);
+    let strict = limited(&sandbox, peak * 3 / 5, &["--run-dir", "strict", "--strict"]);
     assert_eq!(strict.code, Some(3), "{strict:?}");
     assert!(
         strict
@@ -96,7 +96,7 @@ fn a_run_that_does_not_fit_is_refused_or_forced() {
     assert_eq!(before, sandbox.tree());
 
     // The run starts unchanged. When it runs out of memory, the ladder takes over.
-    let forced = limited(&sandbox, peak / 2, &["--run-dir", "forced", "--force"]).ok();
+    let forced = limited(&sandbox, peak * 3 / 5, &["--run-dir", "forced", "--force"]).ok();
     for words in [
         "run anyway (`--force`)",
         "step 1: out of memory; step failed -> step retried",

@@ -38,6 +38,7 @@ pub(super) struct Step {
     pub(super) statistics: HashMap<(usize, Nth), Saved>,
     /// Versions of the parameters and the images when the forward began.
     pub(super) versions: Vec<u64>,
+    in_backward: bool,
 }
 
 impl Step {
@@ -58,6 +59,7 @@ impl Step {
             kernels,
             values: HashMap::from([(Value::Image, images.shallow_clone())]),
             statistics: HashMap::new(),
+            in_backward: false,
         };
         let schedule = Arc::clone(&step.schedule);
         let labels = Labels::begin();
@@ -72,6 +74,7 @@ impl Step {
     pub(super) fn backward(mut self, gradient: Tensor) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         self.refuse_changed()?;
+        self.in_backward = true;
         self.put(Value::GradLogits, gradient);
         let schedule = Arc::clone(&self.schedule);
         let labels = Labels::begin();
@@ -248,7 +251,7 @@ impl Step {
             }
             Statistics::Saved => match self.saved(stage, nth)? {
                 Saved::Fused(fused) => {
-                    recompute_begins()?;
+                    self.rebuilds()?;
                     let out = place()?;
                     fused.activate(input, &out)?;
                     out
@@ -296,6 +299,7 @@ impl Step {
         let size = [size[0], size[1], size[2] / 2, size[3] / 2];
         let out = empty(size, self.format, (model.kind(), model.device()))?;
         if let Some((x, fused)) = self.fused(before)? {
+            self.rebuilds()?;
             fused.activate_pooled(x, &out)?;
             self.put(Value::Input(stage), out);
             return Ok(());
@@ -342,6 +346,7 @@ impl Step {
         let concat = self.get(Value::Input(stage))?;
         let channels = concat.size()[1] / 2;
         if let Some((x, fused)) = self.fused(skip)? {
+            self.rebuilds()?;
             return fused.activate(x, &concat.f_narrow(1, channels, channels)?);
         }
         self.each_pre_act(skip, Nth::Second, |parts, index, pre_act| {
@@ -467,9 +472,17 @@ impl Step {
         if let Some(act) = self.values.get(&Value::Act(stage, Nth::Second)) {
             return Ok(Some((act, Cow::Owned(Fused::identity(fused.channels())))));
         }
-        recompute_begins()?;
         let conv = self.get(Value::Conv(stage, Nth::Second))?;
         Ok(Some((conv, Cow::Borrowed(fused))))
+    }
+
+    /// Our own kernels are about to compute what forward has computed before, if this is the backward.
+    fn rebuilds(&self) -> Result<()> {
+        if self.in_backward {
+            recompute_begins()
+        } else {
+            Ok(())
+        }
     }
 
     /// Calls `body` with each part of an activation: after ReLU if that tensor exists, else before

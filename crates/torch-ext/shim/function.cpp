@@ -32,7 +32,7 @@ class Once final : public torch::autograd::Node {
     // From here on only the closure holds the gradient, so it may free it.
     Tensors inputs = std::move(gradients);
     std::vector<at::Tensor> nothing;
-    void* failure = closure->run(std::move(inputs), /*recompute=*/true, &nothing);
+    void* failure = closure->run(std::move(inputs), /*recompute=*/false, &nothing);
     if (failure != nullptr) closure->fail(failure);
     return {};
   }

@@ -144,6 +144,9 @@ fn recomputed(mode: &ForwardMode, num_segments: u64) -> String {
                     }
                 )
             });
+            if convs + norms == 0 {
+                return String::new();
+            }
             format!("; {convs} convolutions and {norms} batch norms recomputed")
         }
     }
