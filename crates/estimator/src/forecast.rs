@@ -24,9 +24,6 @@ pub enum Unknown {
     /// bf16 on a CPU that cannot multiply it, or whose kernels are restricted to AVX2.
     #[error("the kernels that emulate bf16 on a CPU have not been measured")]
     EmulatedBf16,
-    /// bf16 on a CPU with AMX, for which oneDNN has separate kernels.
-    #[error("the kernels for bf16 on a CPU with AMX have not been measured")]
-    Amx,
 }
 
 impl Machine {
@@ -67,11 +64,14 @@ impl Machine {
         let emulates_bf16 = !cpu.bf16 || isa == Isa::Avx2;
         match config.precision_on(on.arithmetic()) {
             Precision::Fp16 => Err(Unknown::Fp16),
-            Precision::Bf16 if cpu.amx_bf16 => Err(Unknown::Amx),
             Precision::Bf16 if emulates_bf16 => Err(Unknown::EmulatedBf16),
-            Precision::Bf16 | Precision::Fp32 | Precision::Tf32 => Ok(Self::Cpu(Cpu {
+            precision => Ok(Self::Cpu(Cpu {
                 threads: cpu.threads,
-                isa,
+                isa: if precision == Precision::Bf16 && cpu.amx_bf16 {
+                    Isa::Amx
+                } else {
+                    isa
+                },
                 memory_format,
                 exact_kernels: config.exact_kernels,
             })),

@@ -123,6 +123,12 @@ impl<'a> Autograd<'a> {
         }
     }
 
+    /// Whether nothing in the segment saves a stage's output: our own node saves its input, and pooling its own.
+    fn frees_output(&self, stage: usize) -> bool {
+        let pools = self.segment == Some(Segment::Stage) && stage < self.books.sizes.depth();
+        self.books.machine.is_fused() && !pools
+    }
+
     /// Whether this is the forward of a segment of the policy `stage`, in which the operations before the
     /// convolution save nothing.
     fn saves_nothing(&self) -> bool {
@@ -148,7 +154,7 @@ impl<'a> Autograd<'a> {
             self.convolved(stage, nth);
             self.at_norm(stage, nth);
             let mut bytes = self.books.sizes.output_map(stage);
-            if self.in_backward && nth == Nth::Second && self.books.machine.is_fused() {
+            if self.in_backward && nth == Nth::Second && self.frees_output(stage) {
                 // The recompute ends here, and this output is freed at once.
                 self.books.tape.touch(bytes);
                 bytes = 0;
@@ -222,6 +228,13 @@ impl<'a> Autograd<'a> {
             let indices = self.books.map(sizes.indices(stage + 1));
             self.books.tape.release(pooled);
             let spread = self.pool_backward(stage + 1, gradient, Some(indices));
+            if self.books.machine.is_fused()
+                && let Some([_, z]) = saved.layers.last_mut()
+            {
+                // Only the pooling has saved it.
+                let nothing = self.books.map(0);
+                self.books.tape.release(std::mem::replace(z, nothing));
+            }
             gradient = Some(self.join(stage, Some(spread)));
         }
         for nth in [Nth::Second, Nth::First] {

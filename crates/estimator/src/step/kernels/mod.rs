@@ -116,7 +116,7 @@ impl Machine {
     }
 
     /// Bytes of a step that are not counted one by one.
-    pub(super) const fn uncounted(self) -> u64 {
+    pub(super) fn uncounted(self) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.uncounted(),
             Self::Cuda(_) => 0,
