@@ -34,9 +34,15 @@ impl Plan {
         }
     }
 
-    /// The policy `selective`: every stage keeps only its convolution outputs.
+    /// The policy `selective`: every stage keeps only its convolution outputs, and the first stage only that of its
+    /// second convolution. The other is as large as any tensor of the network and the cheapest to compute again, from the
+    /// few channels of the images.
     pub fn selective(network: &Network) -> Self {
-        Self::uniform(network, Keep::Convs)
+        let mut plan = Self::uniform(network, Keep::Convs);
+        if let Some(first) = plan.stages.first_mut() {
+            *first = Keep::LastConv;
+        }
+        plan
     }
 
     /// The policy `mixed` without a given plan. For the guide's five levels, this is the plan with

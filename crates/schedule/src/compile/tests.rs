@@ -204,11 +204,12 @@ proptest! {
 }
 
 #[test]
-fn selective_recomputes_no_3x3_convolution() {
+fn selective_recomputes_the_cheapest_convolution_alone() {
     let of = |plan: &Plan| Schedule::compile(&NETWORK, plan, Target::CPU).unwrap();
     let is_3x3 = |op: &Op| matches!(op, Op::Conv(..) | Op::ConvHalf(..));
     let selective = of(&Plan::selective(&NETWORK));
-    assert_eq!(count(&selective, is_3x3), 0);
+    assert_eq!(count(&selective, is_3x3), 1);
+    assert!(selective.backward.contains(&Op::Conv(0, Nth::First)));
     // The transposed convolution of the last stage is kept, which costs no memory.
     assert_eq!(count(&selective, |op| matches!(op, Op::Up(_))), 3);
     assert!(count(&of(&Plan::mixed(&NETWORK, false)), is_3x3) > 0);
