@@ -88,9 +88,11 @@ fn rows_have_the_keys_that_others_rely_on() {
         // If the kernels of this CPU are known, the peak is predicted.
         if let Some(predicted) = row["predicted_peak_bytes"].as_u64() {
             let error = predicted as f64 / peak.as_u64().unwrap() as f64 - 1.0;
-            // On AVX2 it is a bound from above.
-            let is_exact = machine::Cpu::detect().instruction_set == InstructionSet::Avx512;
-            let most = if is_exact { 0.03 } else { 0.2 };
+            // On AVX2 and AMX it is a bound from above, which is rough for so small a step.
+            let cpu = machine::Cpu::detect();
+            let is_bound = cpu.instruction_set != InstructionSet::Avx512
+                || (cpu.amx_bf16 && row["precision"] == "bf16");
+            let most = if is_bound { 0.5 } else { 0.03 };
             assert!((-0.005..=most).contains(&error), "{error}: {row}");
         }
         // The CPU's allocator reserves nothing.
