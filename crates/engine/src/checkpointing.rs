@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use config::{CheckpointPolicy, RunConfig};
+use config::{AmpDtype, CheckpointPolicy, RunConfig};
 use schedule::{Recompute, Schedule};
 use tch::Device;
 
@@ -18,7 +18,10 @@ use crate::model::{Checkpointing, ForwardMode, Kernels};
 /// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
     let recompute = Recompute::of(config).ok_or(Error::PolicyNotChosen)?;
-    let fused = device == Device::Cpu
+    // Our kernels take fp32 and bf16.
+    let takes = !(config.use_amp && config.amp_dtype == AmpDtype::Fp16);
+    let fused = takes
+        && device == Device::Cpu
         && config.memory_format().is_channels_last()
         && kernels(config) == Kernels::Fused;
     let target = target(device, fused);

@@ -4,7 +4,7 @@
 //! To autograd the network is one node ([`attach_backward`]). Inside it, each operation is the one
 //! that autograd would have called, on the same operands (or two in one pass), so gradients have the same bits; only the
 //! times at which tensors are made and freed differ. The autocast state is read from the thread
-//! that runs [`forward`], and this module casts by itself.
+//! that runs [`forward`], and this crate casts by itself.
 
 mod lookup;
 mod parts;
@@ -99,7 +99,7 @@ pub fn forward(
 ) -> Result<Tensor> {
     if images.requires_grad() {
         return Err(Error::InvalidArgument(
-            "a scheduled step does not compute the gradient of its images: use the policy `off`, \
+            "a scheduled step does not compute the gradient of its images: use the policy \
              `block` or `stage`"
                 .to_owned(),
         ));

@@ -59,8 +59,8 @@ def letter(number):
 
 
 def sides(pixels, shape):
-    """Height and width of about this shape, in multiples that people have: engines depend on them."""
-    unit = 16 if pixels >= 2**14 else 8 if pixels >= 2**12 else 2
+    """Height and width of about this shape, both even."""
+    unit = 8 if pixels >= 2**12 else 2
     width = max(unit, round(math.sqrt(shape * pixels) / unit) * unit)
     return max(unit, round(pixels / width / unit) * unit), width
 

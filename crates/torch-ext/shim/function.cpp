@@ -25,7 +25,7 @@ class Once final : public torch::autograd::Node {
     TORCH_CHECK(closure,
                 "cannot run backward a second time through a node that frees its saved tensors as "
                 "it goes: such a graph cannot be retained; graphs of the checkpoint policies "
-                "`off`, `block` and `stage` can");
+                "`block` and `stage` can");
     // The closure's own graph, if it builds any, saves its tensors as usual.
     const ClosedFrames closed;
     c10::NoGradGuard no_grad;

@@ -41,7 +41,7 @@ const RULES: &[Rule] = &[
     ),
     rule(
         "torch-ext",
-        &["amp", "checkpoint", "layout", "engine", "train"],
+        &["amp", "checkpoint", "layout", "executor", "engine", "train"],
     ),
     // Planning and set-up work on a machine without libtorch.
     rule("config", LIBTORCH),

@@ -1,4 +1,4 @@
-//! A schedule's operations with sizes: the memory that `checkpoint` allocates when it executes
+//! A schedule's operations with sizes: the memory that `executor` allocates when it executes
 //! them.
 
 use std::collections::HashMap;
