@@ -29,7 +29,7 @@
 //! };
 //! let peak = step.peak(Cpu::avx512(2), Batch::Kept)?;
 //! // The guide says 2.8 GB.
-//! assert_eq!(peak.bytes >> 20, 11_349);
+//! assert_eq!(peak.bytes >> 20, 9_909);
 //!
 //! let gpu = estimator::Cuda::new((9, 0));
 //! let peak = step.peak(gpu, Batch::Kept)?;
