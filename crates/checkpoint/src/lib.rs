@@ -14,15 +14,14 @@
 //! PyTorch does; use it for a model of your own. [`scheduled`] runs a whole U-Net by a
 //! `schedule::Schedule`, which says when every tensor is made and freed. Neither decides what to
 //! recompute: that is the caller's choice. Snug's policies `block` and `stage` use segments, and
-//! its policies `selective` and `mixed` use schedules, as does
-//! `off` where our own kernels run:
+//! its policies `selective` and `mixed` use schedules, as does `off` where our own kernels run:
 //!
 //! | policy | keeps | recomputes | peak of a step in bf16, batch 8 | operations |
 //! |---|---|---|---|---|
 //! | `off` | everything | nothing | 0.43 | 1.000 |
 //! | `block` | inputs of each double convolution | each double convolution | 0.33 | 1.32 |
 //! | `stage` | inputs of each stage | a double convolution with its pooling, or with its transposed convolution and concatenation | 0.25 | 1.33 |
-//! | `selective` | convolution outputs, but the first | the first convolution, batch norm, ReLU, pooling, transposed convolution, concatenation | 0.23 | 1.012 |
+//! | `selective` | the outputs of all convolutions but the first | the first convolution, batch norm, ReLU, pooling, transposed convolution, concatenation | 0.23 | 1.012 |
 //! | `mixed` | per stage, as planned | per stage, as planned | 0.16 | 1.20 |
 //!
 //! A peak of 1 is the tensor bytes of a step in fp32 without checkpointing and with libtorch's operators: width 64,

@@ -98,7 +98,7 @@ impl CheckpointPolicy {
         _ => panic!("`auto` is listed last"),
     };
 
-    /// Whether autograd runs the step: as a whole, or in segments that it runs again.
+    /// Whether it has no plan: autograd runs its step, as a whole or in segments (`off` only where our own kernels do not).
     pub const fn runs_autograd(self) -> bool {
         matches!(self, Self::Off | Self::Block | Self::Stage)
     }

@@ -75,7 +75,8 @@ impl NetworkTensors {
     }
 }
 
-/// Which tensors libtorch does not need on `device`, for [`Schedule::compile`].
+/// What the kernels of `device` can do without, for [`Schedule::compile`]. `fused` says whether our own kernels take the
+/// step's tensors.
 pub fn target(device: Device, fused: bool) -> Target {
     Target {
         fused,

@@ -1,4 +1,4 @@
-//! A step as autograd runs it, under the policies `off`, `block` and `stage`: which tensors each
+//! A step as autograd runs it, under `block`, `stage`, and `off` without our own kernels: which tensors each
 //! node saves and receives, and when they are freed, by the formulas of libtorch 2.11.
 
 use schedule::{Nth, Op, Segment, Statistics};

@@ -49,7 +49,7 @@ const RECORDED: [(&str, u64, u64); 5] = [
     ("off", 94_475_768, 66_564_408),
     ("block", 67_922_424, 47_879_900),
     ("stage", 59_468_280, 45_021_720),
-    // Every stage kept both convolutions' outputs then.
+    // With the plan `CCCCCCCCC`.
     ("selective", 57_424_696, 42_385_880),
     ("mixed", 46_698_680, 40_014_008),
 ];

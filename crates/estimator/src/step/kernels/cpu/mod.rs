@@ -16,7 +16,7 @@ use super::super::sizes::ConvSize;
 
 /// The allowance in a bound for scalars, counts and barriers that are not counted one by one.
 const UNCOUNTED_BYTES: u64 = 16 << 10;
-/// The same with AMX, per thread. With two threads the bytes beyond those of AVX512 were up to 553,000.
+/// The allowance with AMX, per thread: above what was recorded with one and two threads, in both memory formats.
 const AMX_BYTES: u64 = 320 << 10;
 /// Scratch memory of a convolution, per thread and in addition (4,096 bytes in a forward, 4,224 in
 /// the gradient of the input).
