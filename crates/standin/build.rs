@@ -31,8 +31,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=runtime");
+    println!("cargo:rerun-if-changed=emulated");
+    println!("cargo:rerun-if-changed=../kernels/cuda/kernels.cu");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    // For tests that run our kernels on a CPU, without a stand-in.
+    emulation().compile("snug_emulated");
     let library = match build(&out) {
         Ok(library) => library,
         // A checkout without libtorch, or one for another system: the tests skip, with this reason.
@@ -92,6 +96,23 @@ fn compiler() -> cc::Build {
     build
 }
 
+/// Our own CUDA kernels, compiled for a CPU.
+fn emulation() -> cc::Build {
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .warnings(true)
+        .extra_warnings(true);
+    build.warnings_into_errors(true).opt_level(2).debug(false);
+    // No multiply-add but those that the source names.
+    build.flag("-ffp-contract=off").flag("-fno-strict-aliasing");
+    build.flag("-Wno-unknown-pragmas");
+    build.include("emulated").include("../kernels/cuda");
+    build.file("emulated/emulated.cpp");
+    build
+}
+
 fn compile(out: &Path) -> Result<Vec<PathBuf>> {
     let mut sources = Vec::new();
     for entry in fs::read_dir("runtime")? {
@@ -102,8 +123,13 @@ fn compile(out: &Path) -> Result<Vec<PathBuf>> {
     }
     sources.sort();
     let mut build = compiler();
-    build.files(sources).warnings_into_errors(true).out_dir(out);
-    Ok(build.try_compile_intermediates()?)
+    build.files(sources).include("emulated");
+    build.warnings_into_errors(true).out_dir(out);
+    let mut objects = build.try_compile_intermediates()?;
+    let mut build = emulation();
+    build.pic(true).cargo_metadata(false).out_dir(out);
+    objects.extend(build.try_compile_intermediates()?);
+    Ok(objects)
 }
 
 /// The C functions in these objects.

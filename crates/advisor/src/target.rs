@@ -180,13 +180,18 @@ impl Target {
     pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
         let step = TrainingStep::of(config, self.precision(config));
         let step = step.ok_or(EstimateError::PolicyAuto)?;
+        let exact_kernels = !config.is_fused_on(self.processor.arithmetic());
         let machine: Machine = match self.processor {
             Processor::Gpu {
                 compute_capability, ..
-            } => Cuda::new(compute_capability).into(),
+            } => Cuda {
+                exact_kernels,
+                ..Cuda::new(compute_capability)
+            }
+            .into(),
             Processor::Cpu(cpu) => Cpu {
                 memory_format: config.memory_format(),
-                exact_kernels: config.exact_kernels,
+                exact_kernels,
                 ..Cpu::avx512(cpu.threads)
             }
             .into(),

@@ -84,6 +84,16 @@ impl RunConfig {
         self
     }
 
+    /// Whether batch norm, ReLU and pooling run on our own kernels: those of a CPU take fp32 and bf16, those of a GPU
+    /// channels by the eight, and both channels-last tensors only.
+    pub const fn is_fused_on(&self, device: Arithmetic) -> bool {
+        let takes = match device {
+            Arithmetic::Cuda => self.width.is_multiple_of(8),
+            Arithmetic::Cpu { .. } => !matches!(self.precision_on(device), Precision::Fp16),
+        };
+        takes && self.use_channels_last && !self.exact_kernels
+    }
+
     /// What to tell the user about [`Self::precision_on`]; `None` where it is just what was asked
     /// for.
     pub const fn precision_note(&self, device: Arithmetic) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use config::{AmpDtype, CheckpointPolicy, RunConfig};
+use config::{Arithmetic, CheckpointPolicy, RunConfig};
 use schedule::{Recompute, Schedule};
 use tch::Device;
 
@@ -18,13 +18,7 @@ use crate::model::{Checkpointing, ForwardMode, Kernels};
 /// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
     let recompute = Recompute::of(config).ok_or(Error::PolicyNotChosen)?;
-    // Our kernels take fp32 and bf16.
-    let takes = !(config.use_amp && config.amp_dtype == AmpDtype::Fp16);
-    let fused = takes
-        && device == Device::Cpu
-        && config.memory_format().is_channels_last()
-        && kernels(config) == Kernels::Fused;
-    let target = target(device, fused);
+    let target = target(device, config.is_fused_on(arithmetic(device)));
     let network = config.network();
     let checkpointing = match (
         recompute.plan(&network, config.split_concat, target),
@@ -48,6 +42,17 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
     })
 }
 
+/// As far as it decides who computes batch norm: `auto` is fp16 on no CPU.
+const fn arithmetic(device: Device) -> Arithmetic {
+    match device {
+        Device::Cuda(_) => Arithmetic::Cuda,
+        _ => Arithmetic::Cpu {
+            bf16: false,
+            fp16: false,
+        },
+    }
+}
+
 /// Whose code computes batch norm and ReLU.
 pub const fn kernels(config: &RunConfig) -> Kernels {
     if config.exact_kernels {
@@ -55,6 +60,19 @@ pub const fn kernels(config: &RunConfig) -> Kernels {
     } else {
         Kernels::Fused
     }
+}
+
+/// Turns to libtorch's operators on a device that fails the trial of our kernels. Returns what to tell the user.
+pub fn exact_where_ours_fail(config: &mut RunConfig, device: Device) -> Option<String> {
+    if !config.is_fused_on(arithmetic(device)) {
+        return None;
+    }
+    let why = torch_ext::norm::runs_on(device).err()?;
+    config.exact_kernels = true;
+    Some(format!(
+        "kernels: our own failed their trial on this device ({why}), so libtorch's run instead, as with \
+         `--exact-kernels on`"
+    ))
 }
 
 /// Refuses `auto`, which has to be resolved to a policy first.

@@ -41,6 +41,7 @@ impl Machine {
     /// [`Unknown`] if the memory that the kernels allocate has not been measured.
     pub fn of(on: &Processor, config: &RunConfig) -> Result<Self, Unknown> {
         let memory_format = config.memory_format();
+        let exact_kernels = !config.is_fused_on(on.arithmetic());
         let cpu = match on {
             Processor::Gpu {
                 compute_capability,
@@ -50,6 +51,7 @@ impl Machine {
                 return Ok(Self::Cuda(Cuda {
                     memory_format,
                     segments: *segments,
+                    exact_kernels,
                     is_deterministic: config.deterministic,
                     ..Cuda::new(*compute_capability)
                 }));
@@ -73,7 +75,7 @@ impl Machine {
                     isa
                 },
                 memory_format,
-                exact_kernels: config.exact_kernels,
+                exact_kernels,
             })),
         }
     }

@@ -80,7 +80,7 @@ impl NetworkTensors {
 pub fn target(device: Device, fused: bool) -> Target {
     Target {
         fused,
-        in_place_norm: norm::works_in_place(device),
+        in_place_norm: fused || norm::works_in_place(device),
         shapeless_input_grad: Conv::knows_its_input(device),
     }
 }

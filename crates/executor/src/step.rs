@@ -103,7 +103,8 @@ impl Step {
             Op::Conv(s, n) => {
                 let layer = self.layer(s, n)?;
                 let input = cast(self.get(input(s, n))?, self.compute)?;
-                let out = self.convolve(Conv::SAME_3X3, &input, &layer.conv)?;
+                let has_bias = !self.norm_adds_bias(&layer.conv);
+                let out = self.convolve(Conv::SAME_3X3, &input, &layer.conv, has_bias)?;
                 self.put(Value::Conv(s, n), out);
             }
             Op::ConvHalf(s, half) => self.conv_half(s, half)?,
@@ -124,7 +125,7 @@ impl Step {
             Op::Pool(s) => self.pool(s)?,
             Op::Up(s) => {
                 let input = cast(self.get(Value::Act(s - 1, Nth::Second))?, self.compute)?;
-                let out = self.convolve(Conv::UP_2X2, &input, self.up(s)?)?;
+                let out = self.convolve(Conv::UP_2X2, &input, self.up(s)?, true)?;
                 self.put(Value::Up(s), out);
             }
             Op::Concat(s) => {
@@ -139,13 +140,13 @@ impl Step {
             Op::ConcatUp(s) => self.concat_up(s)?,
             Op::Head => {
                 let input = cast(self.get(self.last_act())?, self.compute)?;
-                let out = self.convolve(Conv::POINTWISE, &input, &self.tensors.head)?;
+                let out = self.convolve(Conv::POINTWISE, &input, &self.tensors.head, true)?;
                 self.put(Value::Logits, out);
             }
             Op::HeadWeight => {
                 let input = self.last_act();
                 let head = &self.tensors.head;
-                self.weight_gradients(Conv::POINTWISE, Value::GradLogits, input, head)?;
+                self.weight_gradients(Conv::POINTWISE, Value::GradLogits, input, (head, true))?;
             }
             Op::HeadInput => {
                 let last = self.last_stage();
@@ -158,7 +159,9 @@ impl Step {
             Op::NormBackward { stage, nth, masked } => self.norm_backward(stage, nth, masked)?,
             Op::ConvWeight(s, n) => {
                 let layer = &self.layer(s, n)?.conv;
-                self.weight_gradients(Conv::SAME_3X3, Value::GradConv(s, n), input(s, n), layer)?;
+                let has_bias = !self.norm_adds_bias(layer);
+                let grad = Value::GradConv(s, n);
+                self.weight_gradients(Conv::SAME_3X3, grad, input(s, n), (layer, has_bias))?;
             }
             Op::ConvInput(s, n) => self.conv_input(s, n)?,
             Op::ConvWeightHalf(s, half) => self.conv_weight_half(s, half)?,
@@ -180,7 +183,8 @@ impl Step {
             }
             Op::UpWeight(s) => {
                 let input = Value::Act(s - 1, Nth::Second);
-                self.weight_gradients(Conv::UP_2X2, Value::GradUp(s), input, self.up(s)?)?;
+                let up = (self.up(s)?, true);
+                self.weight_gradients(Conv::UP_2X2, Value::GradUp(s), input, up)?;
             }
             Op::UpInput(s) => {
                 let shape = self.get(Value::Conv(s - 1, Nth::Second))?;
@@ -194,10 +198,21 @@ impl Step {
         Ok(())
     }
 
-    fn convolve(&self, conv: Conv, input: &Tensor, tensors: &ConvTensors) -> Result<Tensor> {
+    fn convolve(
+        &self,
+        conv: Conv,
+        input: &Tensor,
+        tensors: &ConvTensors,
+        has_bias: bool,
+    ) -> Result<Tensor> {
         let weight = cast(&tensors.weight, self.compute)?;
-        let bias = cast(&tensors.bias, self.compute)?;
-        conv.forward(input, &weight, Some(&bias))
+        let bias = has_bias.then(|| cast(&tensors.bias, self.compute));
+        conv.forward(input, &weight, bias.transpose()?.as_ref())
+    }
+
+    /// Whether the batch norm after a convolution adds its bias.
+    fn norm_adds_bias(&self, conv: &ConvTensors) -> bool {
+        norm::adds_bias(&conv.weight, self.kernels)
     }
 
     fn conv_half(&mut self, stage: usize, half: Half) -> Result<()> {
@@ -206,8 +221,11 @@ impl Step {
         let key = Value::Conv(stage, Nth::First);
         match half {
             Half::Up => {
-                let bias = cast(&self.layer(stage, Nth::First)?.conv.bias, self.compute)?;
-                let out = Conv::SAME_3X3.forward(&input, &weight, Some(&bias))?;
+                let conv = &self.layer(stage, Nth::First)?.conv;
+                let has_bias = !self.norm_adds_bias(conv);
+                let bias = has_bias.then(|| cast(&conv.bias, self.compute));
+                let bias = bias.transpose()?;
+                let out = Conv::SAME_3X3.forward(&input, &weight, bias.as_ref())?;
                 self.put(key, out);
             }
             Half::Skip => {
@@ -285,8 +303,13 @@ impl Step {
     fn fuse(&self, stage: usize, nth: Nth) -> Result<Option<Fused>> {
         match self.kernels {
             Kernels::Fused => {
-                let norm = &self.layer(stage, nth)?.norm;
-                norm.fuse(self.get(Value::Conv(stage, nth))?, true)
+                let layer = self.layer(stage, nth)?;
+                let bias = self.norm_adds_bias(&layer.conv);
+                let input = norm::Input {
+                    tensor: self.get(Value::Conv(stage, nth))?,
+                    bias: bias.then_some(&layer.conv.bias),
+                };
+                layer.norm.fuse(input, true)
             }
             Kernels::Library => Ok(None),
         }
@@ -384,13 +407,13 @@ impl Step {
         conv: Conv,
         grad: Value,
         input: Value,
-        tensors: &ConvTensors,
+        (tensors, has_bias): (&ConvTensors, bool),
     ) -> Result<()> {
         let input = cast(self.get(input)?, self.compute)?;
         let weight = self.shape_of_weight(&tensors.weight)?;
-        let (dw, db) = conv.backward_weight(self.get(grad)?, &input, &weight)?;
+        let (dw, db) = conv.backward_weight(self.get(grad)?, &input, &weight, has_bias)?;
         accumulate(&tensors.weight, &dw)?;
-        accumulate(&tensors.bias, &db)
+        accumulate_bias(&tensors.bias, db)
     }
 
     fn conv_input(&mut self, stage: usize, nth: Nth) -> Result<()> {
@@ -416,8 +439,9 @@ impl Step {
         let weight = self.shape_of_weight(&self.half_slice(stage, half)?)?;
         let input = cast(self.get(self.half_input(stage, half)?)?, self.compute)?;
         let grad = self.get(Value::GradConv(stage, Nth::First))?;
-        let (dw, db) = Conv::SAME_3X3.backward_weight(grad, &input, &weight)?;
         let conv = &self.layer(stage, Nth::First)?.conv;
+        let has_bias = half == Half::Up && !self.norm_adds_bias(conv);
+        let (dw, db) = Conv::SAME_3X3.backward_weight(grad, &input, &weight, has_bias)?;
         // Both halves write to one gradient, which starts as zeros.
         let channels = conv.weight.size()[1] / 2;
         let whole = conv.weight.f_detach()?.f_zeros_like()?;
@@ -425,7 +449,7 @@ impl Step {
         whole.f_narrow(1, from, channels)?.f_copy_(&dw)?;
         accumulate(&conv.weight, &whole)?;
         if half == Half::Up {
-            accumulate(&conv.bias, &db)?;
+            accumulate_bias(&conv.bias, db)?;
         }
         Ok(())
     }
@@ -470,7 +494,7 @@ impl Step {
             return Ok(None);
         };
         if let Some(act) = self.values.get(&Value::Act(stage, Nth::Second)) {
-            return Ok(Some((act, Cow::Owned(Fused::identity(fused.channels())))));
+            return Ok(Some((act, Cow::Owned(fused.identity()))));
         }
         let conv = self.get(Value::Conv(stage, Nth::Second))?;
         Ok(Some((conv, Cow::Borrowed(fused))))
@@ -513,4 +537,13 @@ impl Step {
             body(parts, i, &pre_act)
         })
     }
+}
+
+/// Adds the gradient of a bias: zero where batch norm takes the bias away again.
+fn accumulate_bias(bias: &Tensor, grad: Option<Tensor>) -> Result<()> {
+    let grad = match grad {
+        Some(grad) => grad,
+        None => bias.f_detach()?.f_zeros_like()?,
+    };
+    accumulate(bias, &grad)
 }

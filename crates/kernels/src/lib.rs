@@ -31,6 +31,7 @@
 
 mod activate;
 mod copy;
+pub mod cuda;
 mod differentiate;
 mod element;
 mod moments;

@@ -17,9 +17,9 @@ std::atomic<bool> is_broken{false};
 
 // Fills and copies are carried out up to this size. Larger ones would only touch pages that are never read.
 constexpr size_t kMoved = 4 << 20;
-// From the host only numbers are copied. The rest of device memory stays zero, so that what the host
-// reads back of a kernel's result is zero and not what was there before.
-constexpr size_t kUploaded = 64;
+// From the host only numbers are copied, unless a test asks for values. The rest of device memory stays zero, so that
+// what the host reads back of a kernel's result is zero and not what was there before.
+size_t uploaded() { return settings().has_values ? kMoved : 64; }
 
 int result(int status) {
   if (is_broken) status = kIllegalAddress;
@@ -48,19 +48,14 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 int launch(const void* function, void** arguments) {
-  static std::atomic<uint64_t> launches{0};
-  if (++launches == settings().break_at_launch) {
-    journal("broken at launch %lu", settings().break_at_launch);
-    is_broken = true;
-  }
-  if (!is_broken) launched(function, arguments);
+  if (count_launch()) launched(function, arguments);
   // As on a GPU, an error of a kernel is reported by a later call.
   return kSuccess;
 }
 
 void copy(void* to, const void* from, size_t bytes) {
   const bool is_upload = room_at(to) && !room_at(from);
-  if (bytes <= (is_upload ? kUploaded : kMoved)) {
+  if (bytes <= (is_upload ? uploaded() : kMoved)) {
     std::memmove(to, from, bytes);
   } else if (!room_at(to)) {
     std::memset(to, 0, bytes);
@@ -72,6 +67,16 @@ void handle(void** out) { *out = std::calloc(1, 64); }
 }  // namespace
 
 namespace standin {
+
+bool count_launch() {
+  static std::atomic<uint64_t> launches{0};
+  if (++launches == settings().break_at_launch) {
+    journal("broken at launch %lu", settings().break_at_launch);
+    is_broken = true;
+  }
+  return !is_broken;
+}
+
 int current_card() { return card_of(device); }
 }  // namespace standin
 
@@ -235,7 +240,7 @@ int cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 }
 
 int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void*) {
-  if (bytes > kUploaded && room_at(to) && !room_at(from)) {
+  if (bytes > uploaded() && room_at(to) && !room_at(from)) {
     journal("upload %zu %s", bytes, is_pinned(from) ? "pinned" : "pageable");
   }
   if (!is_broken) copy(to, from, bytes);

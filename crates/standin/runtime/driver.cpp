@@ -1,8 +1,9 @@
-// The functions of the driver that libtorch looks up by name.
+// The functions of the driver that libtorch and Snug look up by name.
 #include <dlfcn.h>
 
 #include <cstring>
 
+#include "emulated_launch.h"
 #include "standin.h"
 
 using namespace standin;
@@ -76,6 +77,57 @@ int cuMemRelease(Pages* handle) {
 int cuMemMap(unsigned long long, size_t, size_t, Pages*, unsigned long long) { return 0; }
 int cuMemUnmap(unsigned long long, size_t) { return 0; }
 int cuMemSetAccess(unsigned long long, size_t, const void*, size_t) { return 0; }
+
+// Our own kernels. Their memory is checked, and small ones run if a test asks for values.
+int cuDeviceGet(int* device, int number) {
+  *device = number;
+  return 0;
+}
+
+int cuDevicePrimaryCtxRetain(void** context, int) { return cuCtxGetCurrent(context); }
+int cuCtxSetCurrent(void*) { return 0; }
+
+int cuModuleLoadData(const Card** module, const void* image) {
+  const auto* bytes = static_cast<const unsigned char*>(image);
+  const Card& card = settings().cards.at(current_card());
+  if (std::memcmp(bytes, "\x7f" "ELF", 4) == 0) {
+    // `e_flags` of the header has the compute capability in its second byte.
+    const int of = bytes[49];
+    if (of / 10 != card.major || of % 10 > card.minor) return kNoBinary;
+  } else if (std::memcmp(bytes, "//", 2) != 0) {
+    return kInvalidImage;
+  }
+  *module = &card;
+  return 0;
+}
+
+// A function is its name.
+int cuModuleGetFunction(const char** function, const Card*, const char* name) {
+  if (!snug_emulated_has(name)) return kNotFound;
+  *function = strdup(name);
+  return 0;
+}
+
+int cuLaunchKernel(const char* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                   unsigned block_y, unsigned block_z, unsigned, const void* stream, void** arguments, void**) {
+  // An emulated step of a network would take minutes.
+  constexpr size_t kRun = 64 << 10;
+  journal("launch %s grid %ux%u block %ux%u stream %p", function, grid_x, grid_y, block_x, block_y, stream);
+  if (!count_launch()) return kSuccess;
+  SnugRange ranges[8];
+  const int num = snug_emulated_ranges(function, arguments[0], ranges);
+  size_t bytes = 0;
+  for (int i = 0; i < num; ++i) {
+    if (room_at(ranges[i].start) < ranges[i].bytes) {
+      journal("launch %s reads or writes beyond a block", function);
+      return kIllegalAddress;
+    }
+    bytes += ranges[i].bytes;
+  }
+  const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
+  if (settings().runs_kernels && bytes <= kRun) snug_emulated_launch(function, grid, block, arguments[0]);
+  return kSuccess;
+}
 
 // Everything else.
 int snug_standin_unsupported() { return kNotSupported; }

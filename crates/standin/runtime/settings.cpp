@@ -63,6 +63,7 @@ Settings read() {
     if (key == "fail-allocation") settings.fail_first = number(value);
     if (key == "fail-count") settings.fail_count = number(value);
     if (key == "break-at-launch") settings.break_at_launch = number(value);
+    if (key == "values") settings.has_values = true, settings.runs_kernels = value == "on";
     if (key == "workspaces") settings.workspaces = value;
   }
   settings.visible = visible(settings.cards.size());

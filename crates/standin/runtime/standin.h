@@ -17,6 +17,9 @@ enum Status : int {
   kInsufficientDriver = 35,
   kNoDevice = 100,
   kInvalidDevice = 101,
+  kInvalidImage = 200,
+  kNoBinary = 209,
+  kNotFound = 500,
   kNotReady = 600,
   kIllegalAddress = 700,
   kNotSupported = 801,
@@ -46,6 +49,8 @@ struct Settings {
   uint64_t fail_first = 0, fail_count = 0;
   // The kernel launch from which the device is broken; 0 for never.
   uint64_t break_at_launch = 0;
+  // Whether uploads arrive, and whether our own kernels run.
+  bool has_values = false, runs_kernels = false;
   // Lines of `operation precision format ... = bytes`, see `cudnn.cpp`.
   std::string workspaces;
 };
@@ -74,6 +79,8 @@ bool is_pinned(const void* pointer);
 void journal(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 // Kernels.
+// Counts a launch. False if the device is broken.
+bool count_launch();
 void register_kernel(const void* function, const char* name);
 void launched(const void* function, void** arguments);
 

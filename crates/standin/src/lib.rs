@@ -106,6 +106,19 @@ impl StandIn {
         self.set("journal", &file.display())
     }
 
+    /// Lets uploads arrive and our own CUDA kernels run, by emulation, on at most 64 KiB. libtorch's do not, so what they would compute is
+    /// whatever was in memory before.
+    #[must_use]
+    pub fn with_values(self) -> Self {
+        self.set("values", &"on")
+    }
+
+    /// As [`Self::with_values`], but our kernels do not run.
+    #[must_use]
+    pub fn with_wrong_values(self) -> Self {
+        self.set("values", &"wrong")
+    }
+
     /// A file with the engines and workspaces of convolutions, as `runtime/cudnn.cpp` describes.
     #[must_use]
     pub fn workspaces(self, file: &Path) -> Self {
@@ -123,6 +136,10 @@ impl StandIn {
         command.env("LD_LIBRARY_PATH", folder);
         command.env("SNUG_STANDIN", self.to_setting());
         command.env_remove("CUDA_VISIBLE_DEVICES");
+        if self.settings.iter().all(|(key, _)| *key != "values") {
+            // Our kernels would not pass.
+            command.env("SNUG_KERNELS_TRIAL", "off");
+        }
         count();
         Ok(())
     }

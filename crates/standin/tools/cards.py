@@ -39,6 +39,7 @@ class Card:
             **os.environ,
             "SNUG_STANDIN": ";".join(f"{key}={value}" for key, value in pairs.items()),
             "SNUG_LEDGER": "off",
+            "SNUG_KERNELS_TRIAL": "off",
             "LD_PRELOAD": self.standin,
             "LD_LIBRARY_PATH": os.path.dirname(self.standin),
         }

@@ -21,20 +21,28 @@ SnugTensor* owned(at::Tensor t) {
   return reinterpret_cast<SnugTensor*>(new at::Tensor(std::move(t)));
 }
 
-// A tensor of the given shape and memory format whose bytes are never touched and so take no
-// memory: its pages are reserved but never committed. libtorch asks for the input even where it
-// only needs its shape. Reading it anyway yields zeros.
-at::Tensor shape_only(at::IntArrayRef sizes, at::MemoryFormat format,
-                      const at::TensorOptions& options) {
+// A tensor of the given shape, in the memory format of the gradient, whose bytes are never touched and so
+// take no memory. libtorch asks for the input even where it only needs its shape.
+at::Tensor shape_only(at::IntArrayRef sizes, const at::Tensor& grad) {
+  const auto options = grad.options();
+  const auto strides =
+      grad.is_contiguous()
+          ? std::vector<int64_t>{sizes[1] * sizes[2] * sizes[3], sizes[2] * sizes[3], sizes[3], 1}
+          : c10::get_channels_last_strides_2d(sizes);
+  if (grad.is_cuda()) {
+    // cuDNN is told the sizes and no address (`cudnn_convolution_backward_input`): any will do.
+    return at::for_blob(grad.data_ptr(), sizes)
+        .strides(strides)
+        .options(options)
+        .target_device(grad.device())
+        .make_tensor();
+  }
+  // On the CPU its pages are reserved but never committed; reading them anyway yields zeros.
   size_t bytes = options.dtype().itemsize();
   for (const auto size : sizes) bytes *= static_cast<size_t>(size);
   void* pages = mmap(nullptr, std::max<size_t>(bytes, 1), PROT_READ,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(pages != MAP_FAILED, "cannot reserve ", bytes, " bytes of address space");
-  const auto strides =
-      format == at::MemoryFormat::ChannelsLast
-          ? c10::get_channels_last_strides_2d(sizes)
-          : std::vector<int64_t>{sizes[1] * sizes[2] * sizes[3], sizes[2] * sizes[3], sizes[3], 1};
   return at::from_blob(
       pages, sizes, strides, [bytes](void* p) { munmap(p, std::max<size_t>(bytes, 1)); }, options);
 }
@@ -119,11 +127,12 @@ int32_t snug_conv_backward_weight(const SnugConv* conv, SnugTensor* grad, SnugTe
     c10::NoGradGuard no_grad;
     const bool transposed = conv->transposed != 0;
     const auto g = transposed ? dense(tensor(grad)) : tensor(grad);
+    const bool has_bias = grad_bias != nullptr;
     auto [unused, dw, db] =
-        backward(conv, g, tensor(input), tensor(weight), {false, true, !transposed});
-    if (transposed) db = bias_gradient(g);
+        backward(conv, g, tensor(input), tensor(weight), {false, true, has_bias && !transposed});
+    if (has_bias && transposed) db = bias_gradient(g);
     *grad_weight = owned(std::move(dw));
-    *grad_bias = owned(std::move(db));
+    if (has_bias) *grad_bias = owned(std::move(db));
   });
 }
 
@@ -137,13 +146,11 @@ int32_t snug_conv_backward_input(const SnugConv* conv, SnugTensor* grad, SnugTen
     if (input != nullptr) {
       shape = tensor(input);
     } else {
-      TORCH_CHECK(g.is_cpu() && conv->transposed == 0 && conv->stride == 1 &&
-                      w.size(2) == 2 * conv->padding + 1 && w.size(3) == 2 * conv->padding + 1,
+      TORCH_CHECK(conv->transposed == 0 && conv->stride == 1 && w.size(2) == 2 * conv->padding + 1 &&
+                      w.size(3) == 2 * conv->padding + 1,
                   "the gradient of an input can be computed without the input only for a "
-                  "convolution on the CPU that keeps the size");
-      const auto format = g.is_contiguous() ? at::MemoryFormat::Contiguous
-                                            : at::MemoryFormat::ChannelsLast;
-      shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, format, g.options());
+                  "convolution that keeps the size");
+      shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, g);
     }
     *grad_input = owned(std::get<0>(backward(conv, g, shape, w, {true, false, false})));
   });

@@ -6,6 +6,8 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/AllocatorConfig.h>
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <unistd.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -87,6 +89,14 @@ int32_t snug_cuda_reset_peak(int32_t device) {
 
 int32_t snug_cuda_empty_cache(void) {
   return snug::guarded([] { cuda_allocator().emptyCache(); });
+}
+
+int32_t snug_cuda_stream(int32_t device, void** out) {
+  return snug::guarded([&] {
+    const c10::impl::VirtualGuardImpl guard(c10::DeviceType::CUDA);
+    const c10::Device of(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+    *out = guard.getStream(of).native_handle();
+  });
 }
 
 int32_t snug_cuda_add_settings(const char* added) {

@@ -114,6 +114,8 @@ typedef struct SnugDeviceMemory {
 int32_t snug_cuda_memory(int32_t device, SnugDeviceMemory* out);
 int32_t snug_cuda_reset_peak(int32_t device);
 int32_t snug_cuda_empty_cache(void);
+// The current stream of a device, a `cudaStream_t`.
+int32_t snug_cuda_stream(int32_t device, void** out);
 // Adds settings to those of the allocator, as `PYTORCH_ALLOC_CONF` has them; a memory fraction applies to
 // devices not used yet.
 int32_t snug_cuda_add_settings(const char* settings);
@@ -263,11 +265,11 @@ typedef struct SnugConv {
 int32_t snug_conv_transpose(
     const SnugConv* conv, SnugTensor* input, SnugTensor* weight, SnugTensor* bias,
     SnugTensor** out);
-// New tensors, owned by the caller: gradients of the weight and of the bias.
+// New tensors, owned by the caller: gradients of the weight and, unless it is NULL, of the bias.
 int32_t snug_conv_backward_weight(
     const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,
     SnugTensor** grad_weight, SnugTensor** grad_bias);
-// The gradient of the input. Only the shape of `input` is used; it may be NULL on the CPU for a
+// The gradient of the input. Only the shape of `input` is used; it may be NULL for a
 // convolution of stride 1 that keeps the size.
 int32_t snug_conv_backward_input(
     const SnugConv* conv, SnugTensor* grad, SnugTensor* input, SnugTensor* weight,

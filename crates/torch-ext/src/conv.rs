@@ -80,7 +80,7 @@ impl Conv {
         Ok(unsafe { Tensor::from_ptr(out) })
     }
 
-    /// Gradients of the weight and of the bias.
+    /// Gradients of the weight and, if asked for, of the bias.
     ///
     /// # Errors
     /// If shapes or dtypes do not fit, or memory runs out.
@@ -90,7 +90,8 @@ impl Conv {
         grad: &Tensor,
         input: &Tensor,
         weight: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
+        with_bias: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let (mut dw, mut db) = (std::ptr::null_mut(), std::ptr::null_mut());
         let conv = self.lend();
         // SAFETY: live tensors borrowed for the call; both outputs are valid for writes.
@@ -101,13 +102,18 @@ impl Conv {
                 raw(input),
                 raw(weight),
                 &raw mut dw,
-                &raw mut db,
+                if with_bias {
+                    &raw mut db
+                } else {
+                    std::ptr::null_mut()
+                },
             )
         })?;
         // SAFETY: the shim made a new tensor, whose owner is now the caller.
         let dw = unsafe { Tensor::from_ptr(dw) };
         // SAFETY: as above.
-        Ok((dw, unsafe { Tensor::from_ptr(db) }))
+        let db = with_bias.then(|| unsafe { Tensor::from_ptr(db) });
+        Ok((dw, db))
     }
 
     /// Gradient of the input. Only the shape, dtype and memory format of `shape_of` are used, not
@@ -141,7 +147,7 @@ impl Conv {
 
     /// Whether [`Conv::backward_input`] may be called without a tensor of the input's shape.
     pub fn knows_its_input(device: tch::Device) -> bool {
-        device == tch::Device::Cpu
+        device == tch::Device::Cpu || device.is_cuda()
     }
 
     const fn lend(self) -> ffi::Conv {

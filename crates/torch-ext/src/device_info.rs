@@ -103,23 +103,25 @@ type FindFunction =
 /// `cuDeviceGetAttribute`.
 type GetAttribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int;
 
-/// An attribute of a device that only the driver tells.
-fn driver_attribute(device: usize, which: c_int) -> Option<c_int> {
+/// A function of the driver.
+pub(crate) fn driver_function(name: &CStr) -> Option<*mut c_void> {
     // The first driver of CUDA 12, whose functions the later ones have as well.
     const VERSION: c_uint = 12_000;
-    let device = c_int::try_from(device).ok()?;
     let library = Library::this();
     // SAFETY: CUDA declares `cudaError_t cudaGetDriverEntryPointByVersion(const char*, void**,
     // unsigned int, unsigned long long, cudaDriverEntryPointQueryResult*)`.
     let find: Symbol<FindFunction> =
         unsafe { library.get(c"cudaGetDriverEntryPointByVersion".to_bytes_with_nul()) }.ok()?;
     let (mut function, mut found) = (std::ptr::null_mut(), 0);
-    let name = c"cuDeviceGetAttribute".as_ptr();
     // SAFETY: the name ends with a zero, and both places are valid for writes.
-    let status = unsafe { find(name, &raw mut function, VERSION, 0, &raw mut found) };
-    if status != CUDA_SUCCESS || function.is_null() {
-        return None;
-    }
+    let status = unsafe { find(name.as_ptr(), &raw mut function, VERSION, 0, &raw mut found) };
+    (status == CUDA_SUCCESS && !function.is_null()).then_some(function)
+}
+
+/// An attribute of a device that only the driver tells.
+fn driver_attribute(device: usize, which: c_int) -> Option<c_int> {
+    let device = c_int::try_from(device).ok()?;
+    let function = driver_function(c"cuDeviceGetAttribute")?;
     // SAFETY: CUDA declares `CUresult cuDeviceGetAttribute(int*, CUdevice_attribute, CUdevice)`.
     let get = unsafe { std::mem::transmute::<*mut c_void, GetAttribute>(function) };
     let mut value = 0;

@@ -183,6 +183,7 @@ unsafe extern "C" {
     pub(crate) fn snug_cuda_memory(device: i32, out: *mut DeviceMemory) -> i32;
     pub(crate) fn snug_cuda_reset_peak(device: i32) -> i32;
     pub(crate) fn snug_cuda_empty_cache() -> i32;
+    pub(crate) fn snug_cuda_stream(device: i32, out: *mut *mut c_void) -> i32;
     pub(crate) fn snug_cuda_add_settings(settings: *const c_char) -> i32;
     pub(crate) fn snug_allow_tf32(allow: i32) -> i32;
 

@@ -48,6 +48,7 @@ pub mod device_info;
 mod error;
 mod ffi;
 pub mod function;
+mod launch;
 pub mod library;
 pub mod meter;
 pub mod norm;

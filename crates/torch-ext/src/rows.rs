@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Result, parallel};
 
-/// Runs a body with `T` as the type of element of a kind that [`Rows::of`] lets pass.
+/// Runs a body with `T` as the type of element of a kind that [`Rows::are_for_cpu`] lets pass.
 macro_rules! by_kind {
     ($kind:expr, $element:ident => $body:expr) => {
         if $kind == Kind::BFloat16 {
@@ -28,7 +28,9 @@ pub(crate) use by_kind;
 /// If the shapes differ.
 pub fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
     let rows = Rows::of(from).zip(Rows::of(into));
-    let Some((x, y)) = rows.filter(|(x, y)| x.has_shape_of(y) && x.is_apart_from(y)) else {
+    let fits =
+        |(x, y): &(Rows<'_>, Rows<'_>)| x.are_for_cpu() && x.has_shape_of(y) && x.is_apart_from(y);
+    let Some((x, y)) = rows.filter(fits) else {
         into.shallow_clone().f_copy_(from)?;
         return Ok(());
     };
@@ -49,6 +51,7 @@ pub fn copy(from: &Tensor, into: &Tensor) -> Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {
     pub(crate) start: *mut u8,
+    pub(crate) device: Device,
     pub(crate) kind: Kind,
     pub(crate) num: usize,
     pub(crate) channels: usize,
@@ -64,8 +67,7 @@ pub(crate) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// The rows of a channels-last tensor, or of some channels of one.
     pub(crate) fn of(tensor: &'a Tensor) -> Option<Self> {
-        if tensor.device() != Device::Cpu || !matches!(tensor.kind(), Kind::Float | Kind::BFloat16)
-        {
+        if !matches!(tensor.kind(), Kind::Float | Kind::BFloat16 | Kind::Half) {
             return None;
         }
         let [n, channels, height, width] = sizes(&tensor.size())?;
@@ -88,6 +90,7 @@ impl<'a> Rows<'a> {
         let fits = stride >= channels && several.all(|(_, found, rows)| found == stride * rows);
         fits.then(|| Self {
             start: tensor.data_ptr().cast(),
+            device: tensor.device(),
             kind: tensor.kind(),
             num,
             channels,
@@ -108,7 +111,8 @@ impl<'a> Rows<'a> {
         Rows::dense(tensor).filter(|pooled| {
             let doubled = (2 * pooled.height, 2 * pooled.width, 4 * pooled.num);
             let has_halves = doubled == (self.height, self.width, self.num);
-            let is_like = (pooled.kind, pooled.channels) == (self.kind, self.channels);
+            let elements = |it: &Rows<'_>| (it.device, it.kind, it.channels);
+            let is_like = elements(pooled) == elements(self);
             has_halves && is_like && pooled.is_apart_from(self)
         })
     }
@@ -118,8 +122,16 @@ impl<'a> Rows<'a> {
         Rows::dense(tensor).filter(|rows| rows.has_shape_of(self) && rows.is_apart_from(self))
     }
 
+    /// Whether the kernels of the CPU take them.
+    pub(crate) fn are_for_cpu(&self) -> bool {
+        self.device == Device::Cpu && self.kind != Kind::Half
+    }
+
     pub(crate) fn has_shape_of(&self, other: &Rows<'_>) -> bool {
-        let shape = |it: &Rows<'_>| (it.kind, it.num, it.channels, it.height, it.width);
+        let shape = |it: &Rows<'_>| {
+            let of_elements = (it.device, it.kind, it.channels);
+            (of_elements, it.num, it.height, it.width)
+        };
         shape(self) == shape(other)
     }
 
@@ -148,14 +160,15 @@ impl<'a> Rows<'a> {
     }
 
     /// # Safety
-    /// `T` is the tensor's type of element, and nothing writes to it while this is used.
+    /// The tensor is on the CPU, `T` is its type of element, and nothing writes to it while this is used.
     pub(crate) unsafe fn values<T: Element>(&self) -> &'a [T] {
         // SAFETY: these elements are the tensor's, as `of` has checked, and it outlives `self`.
         unsafe { slice::from_raw_parts(self.start.cast(), self.len()) }
     }
 
     /// # Safety
-    /// `T` is the tensor's type of element, and nothing else reads it or writes to it while this is used.
+    /// The tensor is on the CPU, `T` is its type of element, and nothing else reads it or writes to it while this is
+    /// used.
     pub(crate) unsafe fn values_mut<T: Element>(&self) -> &'a mut [T] {
         // SAFETY: as in `values`.
         unsafe { slice::from_raw_parts_mut(self.start.cast(), self.len()) }

@@ -145,7 +145,10 @@ fn batches_are_uploaded_from_pinned_memory() {
 fn the_search_for_algorithms_is_told_apart() {
     let sandbox = Sandbox::with_pages();
     let machine = with_memory(12).workspaces(Path::new(WORKSPACES));
-    let flags = ["--width", "32", "--img-size", "256x256", "--max-steps", "4"];
+    // Its peak is that of a convolution.
+    let policy = ["--grad-checkpoint", "block"];
+    let size = ["--width", "32", "--img-size", "256x256", "--max-steps", "4"];
+    let flags = [&policy[..], &size].concat();
     let Some(run) = fit(&machine, &sandbox, &flags) else {
         return;
     };

@@ -11,8 +11,10 @@ use crate::workspace::Checkout;
 use super::rust_code;
 
 const UNSAFE_CRATE: &str = "crates/torch-ext/";
-const CPP_FOLDERS: [&str; 3] = [
+const CPP_FOLDERS: [&str; 5] = [
     "crates/torch-ext/shim/",
+    "crates/kernels/cuda/",
+    "crates/standin/emulated/",
     "crates/standin/runtime/",
     "xtask/before-setup/",
 ];

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 use torch_ext::conv::Conv;
-use torch_ext::norm::{BatchNorm, Kernels, batch_norm_relu};
+use torch_ext::norm::{BatchNorm, Input, Kernels, adds_bias, batch_norm_relu};
 use torch_ext::segment::Pass;
 use torch_ext::{Error, Result};
 
@@ -89,13 +89,18 @@ impl DoubleConv {
 
 impl ConvLayer {
     fn run(&self, inputs: &[Tensor], how: How) -> Result<Tensor> {
-        let y = self.convolve(inputs)?;
-        batch_norm_relu(&y, &self.norm, how.training, how.pass, how.kernels)
+        let norm_adds_bias = adds_bias(&self.weight, how.kernels);
+        let y = self.convolve(inputs, (!norm_adds_bias).then_some(&self.bias))?;
+        let input = Input {
+            tensor: &y,
+            bias: norm_adds_bias.then_some(&self.bias),
+        };
+        batch_norm_relu(input, &self.norm, how.training, how.pass, how.kernels)
     }
 
     /// For several inputs: the sum of convolutions with slices of the weight. This equals the
     /// convolution of their concatenation, except for the rounding order of the sums.
-    fn convolve(&self, inputs: &[Tensor]) -> Result<Tensor> {
+    fn convolve(&self, inputs: &[Tensor], bias: Option<&Tensor>) -> Result<Tensor> {
         let conv = Conv::SAME_3X3;
         let [first, rest @ ..] = inputs else {
             return Err(Error::InvalidArgument(
@@ -103,10 +108,10 @@ impl ConvLayer {
             ));
         };
         if rest.is_empty() {
-            return conv.forward(first, &self.weight, Some(&self.bias));
+            return conv.forward(first, &self.weight, bias);
         }
         let mut from = first.size()[1];
-        let mut sum = conv.forward(first, &self.weight.f_narrow(1, 0, from)?, Some(&self.bias))?;
+        let mut sum = conv.forward(first, &self.weight.f_narrow(1, 0, from)?, bias)?;
         for input in rest {
             let channels = input.size()[1];
             let weight = self.weight.f_narrow(1, from, channels)?;

@@ -18,6 +18,8 @@ struct Saved {
     /// Convolution outputs and activations.
     layers: Vec<[Held; 2]>,
     statistics: Vec<Held>,
+    /// Statistics of a segment's forward, which our own nodes keep for backward.
+    tables: Vec<Held>,
 }
 
 pub(super) struct Autograd<'a> {
@@ -153,11 +155,13 @@ impl<'a> Autograd<'a> {
             let y = self.books.map(self.books.sizes.output_map(stage));
             self.convolved(stage, nth);
             self.at_norm(stage, nth);
-            let mut bytes = self.books.sizes.output_map(stage);
+            let bytes = self.books.sizes.output_map(stage);
             if self.in_backward && nth == Nth::Second && self.frees_output(stage) {
                 // The recompute ends here, and this output is freed at once.
                 self.books.tape.touch(bytes);
-                bytes = 0;
+                let nothing = self.books.map(0);
+                saved.layers.push([y, nothing]);
+                continue;
             }
             let z = self.books.map(bytes);
             saved.statistics.push(self.books.statistics(stage));
@@ -182,6 +186,10 @@ impl<'a> Autograd<'a> {
             }
             self.at_norm(stage, nth);
             let z = self.books.map(bytes);
+            if self.books.machine.is_fused() {
+                let table = self.books.statistics(stage);
+                saved.tables.push(table);
+            }
             self.books.tape.release(y);
             let before = input.replace(z);
             self.release(before);
@@ -268,6 +276,9 @@ impl<'a> Autograd<'a> {
             self.release(statistics);
             self.at(Op::ConvInput(stage, nth));
             gradient = self.layer_backward(stage, nth, passed, &mut saved);
+        }
+        for table in saved.tables.drain(..) {
+            self.books.tape.release(table);
         }
         self.leave_stage(stage, gradient, &mut saved)
     }

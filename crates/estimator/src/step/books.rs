@@ -138,16 +138,17 @@ impl Books {
         let channels = self.sizes.channels(stage);
         self.gradient(channels.saturating_mul(4));
         self.gradient(channels.saturating_mul(4));
+        let sums = self.machine.norm(&self.sizes, stage).backward_sums;
+        self.tape.touch(sums);
     }
 
-    /// The mean and the deviation that batch norm computes.
+    /// What batch norm's forward leaves for its backward, in addition to its result.
     pub(super) fn statistics(&mut self, stage: usize) -> Held {
-        let bytes = if self.machine.is_fused() {
-            0
-        } else {
-            self.sizes.channels(stage).saturating_mul(8)
-        };
-        self.tape.hold(bytes, Category::Activations)
+        let norm = self.machine.norm(&self.sizes, stage);
+        let sums = self.transient(norm.forward_sums);
+        let held = self.tape.hold(norm.statistics, Category::Activations);
+        self.tape.release(sums);
+        held
     }
 
     /// The loss of the logits, which are freed afterwards. Returns the tensors that stay for

@@ -214,11 +214,15 @@ impl EvaluationWalk<'_> {
             statistics: Statistics::Saved,
             in_place: false,
         });
+        // Scale and shift, which include the statistics: of ours before the result.
+        let norm = self.books.machine.norm(&sizes, stage).statistics;
+        let is_fused = self.books.machine.is_fused();
+        let table = self.books.transient(if is_fused { norm } else { 0 });
         let out = self.books.map(sizes.output_map(stage));
-        // Scale and shift, which include the statistics.
-        if !self.books.machine.is_fused() {
-            self.touch(sizes.channels(stage).saturating_mul(8));
+        if !is_fused {
+            self.touch(norm);
         }
+        self.books.tape.release(table);
         self.books.tape.release(convolved);
         out
     }

@@ -110,13 +110,20 @@ impl<'a> Walk<'a> {
                 statistics,
                 in_place,
             } => {
+                // Ours come before the result.
+                let is_batch = statistics == Statistics::Batch;
+                let is_fused = self.books.machine.is_fused();
+                if is_batch && is_fused {
+                    let held = self.books.statistics(stage);
+                    self.statistics.push(held);
+                }
                 if in_place {
                     let held = self.take(Value::Conv(stage, nth))?;
                     self.values.insert(Value::Act(stage, nth), held);
                 } else {
                     self.make(Value::Act(stage, nth));
                 }
-                if statistics == Statistics::Batch {
+                if is_batch && !is_fused {
                     let held = self.books.statistics(stage);
                     self.statistics.push(held);
                 }

@@ -174,9 +174,11 @@ fn published_steps_of_two_gpus() {
         };
         let step = TrainingStep::of(&config, precision).unwrap();
         let speed = Speed::of_gpu(&card.rates, precision);
-        let seconds = step
-            .seconds(Cuda::new(card.compute_capability), &speed)
-            .unwrap();
+        let gpu = Cuda {
+            exact_kernels: true,
+            ..Cuda::new(card.compute_capability)
+        };
+        let seconds = step.seconds(gpu, &speed).unwrap();
         let flops = Flops::per_image(&config.network(), size).unwrap().training;
         let ours = flops as f64 * f64::from(config.batch) / seconds;
         let theirs = 3.0 * unpadded_forward(572) as f64 * images_per_second;

@@ -1,73 +1,85 @@
-//! Batch norm and ReLU by the kernels of the crate `kernels`: of channels-last tensors in fp32 or bf16, on the CPU.
+//! Batch norm and ReLU by the kernels of the crate `kernels`: of channels-last tensors, on the CPU or on a GPU.
 
-use std::slice;
+use tch::{Device, Tensor};
 
-use kernels::{Affine, Gradient, Grid, Moments, Sums, bf16, block_rows};
-use tch::{Device, Kind, Tensor};
-
+use super::gpu::Gpu;
+use super::host::Host;
+use super::trial::runs_on;
 use super::{BatchNorm, NormGradients};
-use crate::ops::{MemoryFormat, contiguous_in};
-use crate::rows::{Rows, by_kind, part};
-use crate::{Error, Result, parallel};
+use crate::Result;
 
 /// Batch norm with ReLU for one tensor: its statistics, and what follows from them. It does not see later changes of
 /// weight and bias.
 #[derive(Clone, Debug)]
-pub struct Fused {
-    mean: Vec<f32>,
-    inverse_deviation: Vec<f32>,
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+pub struct Fused(Place);
+
+/// What batch norm reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The output of a convolution, `[N, C, H, W]`.
+    pub tensor: &'a Tensor,
+    /// The convolution's bias, if it has not added that ([`adds_bias`](super::adds_bias)).
+    pub bias: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self { tensor, bias: None }
+    }
+}
+
+/// Where mean and variance come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// From the input, in training; `update` advances the running ones.
+    Batch { update: bool },
+    /// From the running ones, in evaluation.
+    Running,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Host(Host),
+    Gpu(Gpu),
 }
 
 impl Fused {
-    /// The statistics of `input` in training; `update` advances the running ones. `None` if the kernels do not take
-    /// such a tensor.
-    pub(super) fn of_batch(norm: &BatchNorm, input: &Tensor, update: bool) -> Option<Self> {
-        let x = Rows::dense(input)?;
-        let parameters = Parameters::of(norm, x.channels)?;
-        let per_block = x.per_block();
-        let blocks = by_kind!(x.kind, T => {
-            // SAFETY: `T` is its type, and it is only read.
-            let values = unsafe { x.values::<T>() };
-            by_block(&x, |i, mean, deviation| {
-                kernels::moments(part(values, i, per_block), mean, deviation);
-            })
-        });
-        let moments = Moments::merge(x.num, x.channels, &blocks);
-        if update {
-            advance(norm, &moments);
+    /// `None` if the kernels do not take such a tensor.
+    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Option<Self>> {
+        let is_gpu = input.tensor.device() != Device::Cpu;
+        let made = Self::takes(norm, input).then(|| Self::by(is_gpu, norm, input, source));
+        made.transpose()
+    }
+
+    /// Whether the kernels take such a tensor, and run on its device.
+    pub(super) fn takes(norm: &BatchNorm, input: Input<'_>) -> bool {
+        match input.tensor.device() {
+            Device::Cpu => Host::takes(norm, input),
+            device => Gpu::takes(norm, input) && runs_on(device).is_ok(),
         }
-        let statistics = moments.iter().map(|it| (it.mean(), it.variance()));
-        Some(parameters.fuse(norm.eps, statistics))
     }
 
-    /// Whether the kernels take such a tensor.
-    pub(super) fn takes(norm: &BatchNorm, input: &Tensor) -> bool {
-        Rows::dense(input).is_some_and(|x| Parameters::of(norm, x.channels).is_some())
-    }
-
-    /// The running statistics, for evaluation.
-    pub(super) fn of_running(norm: &BatchNorm, input: &Tensor) -> Option<Self> {
-        let parameters = Parameters::of(norm, Rows::dense(input)?.channels)?;
-        let running = parameters.running_mean.iter().zip(parameters.running_var);
-        let statistics = running.map(|(mean, var)| (f64::from(*mean), f64::from(*var)));
-        Some(parameters.fuse(norm.eps, statistics))
+    /// As [`Self::of`], by the kernels of a GPU or of the CPU, without a look at the device.
+    pub(super) fn by(
+        is_gpu: bool,
+        norm: &BatchNorm,
+        input: Input<'_>,
+        source: Source,
+    ) -> Result<Self> {
+        Ok(Self(if is_gpu {
+            Place::Gpu(Gpu::of(norm, input, source)?)
+        } else {
+            Place::Host(Host::of(norm, input, source)?)
+        }))
     }
 
     /// ReLU alone, for a tensor that is normalised already.
-    pub fn identity(channels: usize) -> Self {
-        Self {
-            mean: vec![0.0; channels],
-            inverse_deviation: vec![1.0; channels],
-            scale: vec![1.0; channels],
-            shift: vec![0.0; channels],
-        }
-    }
-
-    /// How many channels it is for.
-    pub fn channels(&self) -> usize {
-        self.scale.len()
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        Self(match &self.0 {
+            Place::Host(host) => Place::Host(Host::identity(host.channels())),
+            Place::Gpu(gpu) => Place::Gpu(Gpu::identity(gpu.channels())),
+        })
     }
 
     /// Writes batch norm's output after ReLU to `into`: to `input` itself, to another tensor of its shape, or to some
@@ -76,30 +88,10 @@ impl Fused {
     /// # Errors
     /// If the tensors do not fit.
     pub fn activate(&self, input: &Tensor, into: &Tensor) -> Result<()> {
-        let x = self.rows(input)?;
-        let in_place = |y: &Rows<'_>| y.start == x.start;
-        let y = Rows::of(into)
-            .filter(|y| y.has_shape_of(&x))
-            .filter(|y| y.is_apart_from(&x) || (in_place(y) && y.stride == x.stride))
-            .ok_or_else(|| unfit(into))?;
-        let (affine, stride) = (self.affine(), y.stride);
-        let (per_block, per_block_out) = (x.per_block(), block_rows(x.channels) * stride);
-        by_kind!(x.kind, T => {
-            // SAFETY: `T` is its type, and nothing else uses it now.
-            let out = unsafe { y.values_mut::<T>() };
-            if in_place(&y) {
-                parallel::chunks(out, per_block_out, |_, out| {
-                    kernels::activate_in_place(out, affine);
-                });
-            } else {
-                // SAFETY: `T` is its type, and it is only read.
-                let values = unsafe { x.values::<T>() };
-                parallel::chunks(out, per_block_out, |i, out| {
-                    kernels::activate(part(values, i, per_block), affine, out, stride);
-                });
-            }
-        });
-        Ok(())
+        match &self.0 {
+            Place::Host(host) => host.activate(input, into),
+            Place::Gpu(gpu) => gpu.activate(input, into),
+        }
     }
 
     /// Writes the output after ReLU and 2x2 max pooling to `into`: `[N, C, H, W]` -> `[N, C, H / 2, W / 2]`.
@@ -107,19 +99,10 @@ impl Fused {
     /// # Errors
     /// If the tensors do not fit.
     pub fn activate_pooled(&self, input: &Tensor, into: &Tensor) -> Result<()> {
-        let x = self.rows(input)?;
-        let y = x.pooled(into).ok_or_else(|| unfit(into))?;
-        let (affine, grid, two_lines) = (self.affine(), Grid { width: x.width }, 2 * x.per_line());
-        by_kind!(x.kind, T => {
-            // SAFETY: `T` is its type, and it is only read.
-            let values = unsafe { x.values::<T>() };
-            // SAFETY: `T` is its type, and nothing else uses it now.
-            let out = unsafe { y.values_mut::<T>() };
-            parallel::chunks(out, y.per_line(), |i, out| {
-                kernels::activate_pooled(part(values, i, two_lines), affine, grid, out);
-            });
-        });
-        Ok(())
+        match &self.0 {
+            Place::Host(host) => host.activate_pooled(input, into),
+            Place::Gpu(gpu) => gpu.activate_pooled(input, into),
+        }
     }
 
     /// Adds the gradient of [`Self::activate_pooled`]'s output to `grad`, that of the same activation elsewhere, and
@@ -128,27 +111,10 @@ impl Fused {
     /// # Errors
     /// If the tensors do not fit.
     pub fn unpool(&self, grad: &Tensor, input: &Tensor, pooled: &Tensor) -> Result<()> {
-        let x = self.rows(input)?;
-        let dy = x.gradient(grad).ok_or_else(|| unfit(grad))?;
-        let of_pooled = x
-            .pooled(pooled)
-            .filter(|it| it.is_apart_from(&dy))
-            .ok_or_else(|| unfit(pooled))?;
-        let (affine, grid) = (self.affine(), Grid { width: x.width });
-        let (two_lines, line) = (2 * x.per_line(), of_pooled.per_line());
-        by_kind!(x.kind, T => {
-            // SAFETY: `T` is its type, and it is only read.
-            let values = unsafe { x.values::<T>() };
-            // SAFETY: as above.
-            let pooled = unsafe { of_pooled.values::<T>() };
-            // SAFETY: `T` is its type, and nothing else uses it now.
-            let dy = unsafe { dy.values_mut::<T>() };
-            parallel::chunks(dy, two_lines, |i, dy| {
-                let x = part(values, i, two_lines);
-                kernels::unpool(dy, x, affine, grid, part(pooled, i, line));
-            });
-        });
-        Ok(())
+        match &self.0 {
+            Place::Host(host) => host.unpool(grad, input, pooled),
+            Place::Gpu(gpu) => gpu.unpool(grad, input, pooled),
+        }
     }
 
     /// Gradients, given that of ReLU's output, or with `masked` of its input. The gradient of `input` takes the bytes
@@ -157,159 +123,9 @@ impl Fused {
     /// # Errors
     /// If the tensors do not fit, or memory runs out.
     pub fn backward(&self, grad: Tensor, input: &Tensor, masked: bool) -> Result<NormGradients> {
-        let x = self.rows(input)?;
-        let grad = match x.gradient(&grad) {
-            Some(_) => grad,
-            None => contiguous_in(&grad, MemoryFormat::ChannelsLast)?,
-        };
-        let dy = x.gradient(&grad).ok_or_else(|| unfit(&grad))?;
-        let mask = (!masked).then_some(self.affine());
-        let (per_block, count) = (x.per_block(), x.num as f64);
-        let (weight, bias) = by_kind!(x.kind, T => {
-            // SAFETY: `T` is its type, and it is only read.
-            let values = unsafe { x.values::<T>() };
-            // SAFETY: `T` is its type, and nothing else uses it now.
-            let dy = unsafe { dy.values_mut::<T>() };
-            let blocks = by_block(&x, |i, gradients, products| {
-                let (dy, x) = (part(dy, i, per_block), part(values, i, per_block));
-                kernels::sums(dy, x, mask, &self.mean, gradients, products);
-            });
-            let sums = Sums::merge(x.channels, &blocks);
-            let inverse = || self.inverse_deviation.iter().copied().map(f64::from);
-            let products = || sums.iter().map(|it| it.product).zip(inverse());
-            let slope = products().map(|(product, inverse)| product / count * inverse * inverse);
-            let gradient = Gradient {
-                mean: &self.mean,
-                gradient: &narrowed(sums.iter().map(|it| it.gradient / count)),
-                slope: &narrowed(slope),
-                scale: &self.scale,
-            };
-            parallel::chunks(dy, per_block, |i, dy| {
-                kernels::differentiate(dy, part(values, i, per_block), mask, gradient);
-            });
-            let weight = products().map(|(product, inverse)| product * inverse);
-            (narrowed(weight), narrowed(sums.iter().map(|it| it.gradient)))
-        });
-        Ok(NormGradients {
-            weight: Tensor::f_from_slice(&weight)?,
-            bias: Tensor::f_from_slice(&bias)?,
-            input: grad,
-        })
-    }
-
-    fn affine(&self) -> Affine<'_> {
-        Affine {
-            scale: &self.scale,
-            shift: &self.shift,
+        match &self.0 {
+            Place::Host(host) => host.backward(grad, input, masked),
+            Place::Gpu(gpu) => gpu.backward(grad, input, masked),
         }
     }
-
-    fn rows<'a>(&self, tensor: &'a Tensor) -> Result<Rows<'a>> {
-        let rows = Rows::dense(tensor).filter(|rows| rows.channels == self.scale.len());
-        rows.ok_or_else(|| unfit(tensor))
-    }
-}
-
-/// Two sums per channel for each block of rows, which `body` computes for the block of a number: of each block first
-/// one sum of all channels, then the other.
-fn by_block(rows: &Rows<'_>, body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) -> Vec<f32> {
-    let channels = rows.channels;
-    let blocks = rows.num.div_ceil(block_rows(channels));
-    let mut sums = vec![0.0; 2 * blocks * channels];
-    parallel::chunks(&mut sums, 2 * channels, |block, sums| {
-        let (first, second) = sums.split_at_mut(channels);
-        body(block, first, second);
-    });
-    sums
-}
-
-/// The values of a batch norm.
-struct Parameters<'a> {
-    weight: &'a [f32],
-    bias: &'a [f32],
-    running_mean: &'a [f32],
-    running_var: &'a [f32],
-}
-
-impl<'a> Parameters<'a> {
-    fn of(norm: &'a BatchNorm, channels: usize) -> Option<Self> {
-        let all = [
-            &norm.weight,
-            &norm.bias,
-            &norm.running_mean,
-            &norm.running_var,
-        ];
-        let fits = |it: &&Tensor| {
-            let is_dense = it.stride() == [1];
-            let is_fp32 = it.device() == Device::Cpu && it.kind() == Kind::Float;
-            is_fp32 && is_dense && it.numel() == channels
-        };
-        // A tensor of one channel is channels-first as well, and may be half of one that is.
-        if channels == 1 || !all.iter().all(fits) {
-            return None;
-        }
-        let [weight, bias, running_mean, running_var] = all.map(|it| {
-            // SAFETY: `norm` keeps this dense fp32 tensor of `channels` numbers, and nothing writes to it while it is read.
-            unsafe { slice::from_raw_parts(it.data_ptr().cast::<f32>(), channels) }
-        });
-        Some(Self {
-            weight,
-            bias,
-            running_mean,
-            running_var,
-        })
-    }
-
-    /// Of statistics, mean and variance per channel.
-    fn fuse(&self, eps: f64, statistics: impl Iterator<Item = (f64, f64)>) -> Fused {
-        let inverse = |var: f64| 1.0 / (var + eps).sqrt();
-        let (means, inverses): (Vec<_>, Vec<_>) =
-            statistics.map(|(mean, var)| (mean, inverse(var))).unzip();
-        let weights = self.weight.iter().copied().map(f64::from);
-        let scales: Vec<_> = inverses
-            .iter()
-            .zip(weights)
-            .map(|(it, weight)| it * weight)
-            .collect();
-        let shifts = self.bias.iter().zip(means.iter().zip(&scales));
-        Fused {
-            shift: narrowed(shifts.map(|(bias, (mean, scale))| f64::from(*bias) - mean * scale)),
-            mean: narrowed(means),
-            inverse_deviation: narrowed(inverses),
-            scale: narrowed(scales),
-        }
-    }
-}
-
-/// Moves the running statistics, which [`Parameters::of`] has checked, towards those of a batch.
-fn advance(norm: &BatchNorm, moments: &[Moments]) {
-    let advance = |running: &Tensor, value: &dyn Fn(&Moments) -> f64| {
-        // SAFETY: `norm` keeps this dense fp32 tensor, one number per channel, and nothing else uses it now.
-        let running =
-            unsafe { slice::from_raw_parts_mut(running.data_ptr().cast::<f32>(), moments.len()) };
-        for (running, moments) in running.iter_mut().zip(moments) {
-            let before = (1.0 - norm.momentum) * f64::from(*running);
-            *running = narrow(before + norm.momentum * value(moments));
-        }
-    };
-    advance(&norm.running_mean, &|it| it.mean());
-    advance(&norm.running_var, &|it| it.unbiased_variance());
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounded to the nearest")]
-const fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
-fn narrowed(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
-    values.into_iter().map(narrow).collect()
-}
-
-fn unfit(tensor: &Tensor) -> Error {
-    Error::InvalidArgument(format!(
-        "the kernels of batch norm do not take a tensor of {:?} with the shape {:?} and the strides {:?} here",
-        tensor.kind(),
-        tensor.size(),
-        tensor.stride()
-    ))
 }

@@ -1,18 +1,23 @@
 //! BatchNorm whose running statistics advance once per step.
 
 mod fused;
+mod gpu;
+mod host;
 #[cfg(test)]
 mod tests;
+mod trial;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::Tensor;
 
-pub use fused::Fused;
+use fused::Source;
+pub use fused::{Fused, Input};
+pub use trial::{is_tried, runs_on};
 
 use crate::error::check;
 use crate::function::{attach_saving, grad_is_enabled, is_exclusive};
-use crate::ops::{add_scalar_, raw};
+use crate::ops::{MemoryFormat, add_scalar_, is_contiguous_in, raw};
 use crate::segment::{Pass, recompute_begins};
 use crate::{Error, Result, ffi};
 
@@ -97,12 +102,24 @@ pub enum Kernels {
     Library,
 }
 
+/// Whether batch norm adds the bias of the convolution with this weight, which then need not: our kernels do so on a GPU,
+/// where libtorch adds it, and sums its gradient, in passes of their own. The bias changes nothing but the running mean,
+/// and its gradient is zero.
+pub fn adds_bias(weight: &Tensor, kernels: Kernels) -> bool {
+    let device = weight.device();
+    kernels == Kernels::Fused
+        && device.is_cuda()
+        && weight.size()[0] % 8 == 0
+        && is_contiguous_in(weight, MemoryFormat::ChannelsLast)
+        && runs_on(device).is_ok()
+}
+
 /// [`batch_norm`] and ReLU. With [`Kernels::Fused`] they are one node, which saves only its input.
 ///
 /// # Errors
 /// As [`batch_norm`].
 pub fn batch_norm_relu(
-    input: &Tensor,
+    input: Input<'_>,
     norm: &BatchNorm,
     training: bool,
     pass: Pass,
@@ -113,27 +130,43 @@ pub fn batch_norm_relu(
     {
         return Ok(out);
     }
+    refuse_bias(input)?;
     // In place: batch norm saves its input, not its output.
-    Ok(batch_norm(input, norm, training, pass)?.f_relu_()?)
+    Ok(batch_norm(input.tensor, norm, training, pass)?.f_relu_()?)
+}
+
+/// libtorch's batch norm adds no bias.
+fn refuse_bias(input: Input<'_>) -> Result<()> {
+    match input.bias {
+        None => Ok(()),
+        Some(_) => Err(Error::InvalidArgument(format!(
+            "our kernels do not take the output of a convolution without its bias, of {:?} with the shape {:?}",
+            input.tensor.kind(),
+            input.tensor.size()
+        ))),
+    }
 }
 
 fn fused_relu(
-    input: &Tensor,
+    input: Input<'_>,
     norm: &BatchNorm,
     training: bool,
     pass: Pass,
 ) -> Result<Option<Tensor>> {
-    let x = input.f_detach()?;
-    if !Fused::takes(norm, &x) {
+    let Input { tensor, bias } = input;
+    let x = tensor.f_detach()?;
+    let of_x = Input { tensor: &x, bias };
+    if !Fused::takes(norm, of_x) {
         return Ok(None);
     }
-    let inputs = [input, &norm.weight, &norm.bias];
+    let mut inputs = vec![tensor, &norm.weight, &norm.bias];
+    inputs.extend(bias);
     if !training {
         // A gradient would be that of batch statistics.
         if grad_is_enabled() && inputs.into_iter().any(Tensor::requires_grad) {
             return Ok(None);
         }
-        let Some(fused) = Fused::of_running(norm, &x) else {
+        let Some(fused) = Fused::of(norm, of_x, Source::Running)? else {
             return Ok(None);
         };
         let out = x.f_empty_like()?;
@@ -141,13 +174,16 @@ fn fused_relu(
         return Ok(Some(out));
     }
     let out = x.f_empty_like()?;
-    let statistics = Arc::new(OnceLock::<Fused>::new());
+    // Tensors may go to another thread, but not be in two.
+    let statistics = Arc::new(Mutex::new(None::<Fused>));
     let of_node = Arc::clone(&statistics);
     // Backward does not read the weight, but must not run once it has changed.
-    let saved = [input, &norm.weight];
+    let saved = [tensor, &norm.weight];
+    let zeros = bias.map(Tensor::f_detach).transpose()?;
     // A recompute ends here if this is the last that it must save: before anything is computed.
     let out = attach_saving(&out, &inputs, &saved, move |grad, saved| {
-        let (Some(fused), [input, ..]) = (of_node.get(), saved) else {
+        let fused = of_node.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(fused), [input, ..]) = (fused.as_ref(), saved) else {
             return Err(Error::InvalidArgument("a backward without its forward".to_owned()).into());
         };
         let grad = if is_exclusive(&grad) {
@@ -156,13 +192,17 @@ fn fused_relu(
             copied(&grad)?
         };
         let gradients = fused.backward(grad, input, false)?;
-        Ok(vec![gradients.input, gradients.weight, gradients.bias])
+        let mut all = vec![gradients.input, gradients.weight, gradients.bias];
+        if let Some(bias) = &zeros {
+            all.push(bias.f_zeros_like()?);
+        }
+        Ok(all)
     })?;
-    let fused = norm.fuse(&x, updates(pass))?.ok_or_else(|| {
+    let fused = norm.fuse(of_x, updates(pass))?.ok_or_else(|| {
         Error::InvalidArgument("batch norm's tensors changed while it ran".to_owned())
     })?;
-    let fused = statistics.get_or_init(|| fused);
     fused.activate(&x, &out.f_detach()?)?;
+    *statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(fused);
     Ok(Some(out))
 }
 
@@ -247,11 +287,14 @@ impl BatchNorm {
     ///
     /// # Errors
     /// As [`batch_norm`].
-    pub fn fuse(&self, input: &Tensor, update: bool) -> Result<Option<Fused>> {
-        refuse_single_values(input, self)?;
-        let fused = Fused::of_batch(self, input, update);
+    pub fn fuse(&self, input: Input<'_>, update: bool) -> Result<Option<Fused>> {
+        refuse_single_values(input.tensor, self)?;
+        let fused = Fused::of(self, input, Source::Batch { update })?;
         if update && fused.is_some() {
             tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
+        }
+        if fused.is_none() {
+            refuse_bias(input)?;
         }
         Ok(fused)
     }

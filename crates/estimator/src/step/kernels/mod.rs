@@ -22,6 +22,17 @@ pub enum Machine {
     Cuda(Cuda),
 }
 
+/// What batch norm holds in addition to its results.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NormBytes {
+    /// From forward to backward.
+    pub(super) statistics: u64,
+    /// While the statistics are computed.
+    pub(super) forward_sums: u64,
+    /// While the gradient is computed.
+    pub(super) backward_sums: u64,
+}
+
 impl From<Cpu> for Machine {
     fn from(cpu: Cpu) -> Self {
         Self::Cpu(cpu)
@@ -50,7 +61,11 @@ impl Machine {
                 fused: self.is_fused(),
                 ..Target::CPU
             },
-            Self::Cuda(_) => Target::OPERATORS,
+            Self::Cuda(_) => Target {
+                in_place_norm: self.is_fused(),
+                shapeless_input_grad: true,
+                fused: self.is_fused(),
+            },
         }
     }
 
@@ -62,12 +77,26 @@ impl Machine {
         }
     }
 
-    /// Whether batch norm, ReLU and pooling are our own kernels. They hold nothing but their results: statistics
-    /// and sums are not libtorch's tensors.
+    /// Whether batch norm, ReLU and pooling are our own kernels. They hold little but their results.
     pub(super) const fn is_fused(self) -> bool {
         match self {
             Self::Cpu(cpu) => cpu.memory_format.is_channels_last() && !cpu.exact_kernels,
-            Self::Cuda(_) => false,
+            Self::Cuda(cuda) => cuda.memory_format.is_channels_last() && !cuda.exact_kernels,
+        }
+    }
+
+    /// What batch norm holds in addition to its results.
+    pub(super) fn norm(self, sizes: &Sizes, stage: usize) -> NormBytes {
+        let channels = sizes.channels(stage);
+        match self {
+            // Statistics and sums are not libtorch's tensors.
+            Self::Cpu(_) if self.is_fused() => NormBytes::default(),
+            Self::Cuda(_) if self.is_fused() => cuda::fused_norm(sizes, stage),
+            _ => NormBytes {
+                // Mean and deviation.
+                statistics: channels.saturating_mul(8),
+                ..NormBytes::default()
+            },
         }
     }
 

@@ -23,7 +23,7 @@ use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
 use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;
-use engine::{compose, device};
+use engine::{checkpointing, compose, device};
 
 mod before;
 mod guarded;
@@ -98,6 +98,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
+    let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
     // What the masks add is not what the user asked for.
     let requested = config.to_toml();
     let goes_on = matches!(start, Start::Exact(_));
@@ -107,7 +108,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     let is_forced = args.plan.force || goes_on;
     let understood = understand(folder.as_deref(), &mut config, asked, is_forced)?;
 
-    say_what_runs(&config, device, [scaled, note]);
+    say_what_runs(&config, device, [scaled, note, kernels]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
@@ -241,7 +242,7 @@ fn warn_about_batch(images: usize, batch: usize) {
 }
 
 /// Prints the banner and the device.
-fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 2]) {
+fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
         .iter()
         .find_map(|v| std::env::var(v).ok());

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use machine::{BF16_FROM, Cpu, Processor, Segments, nvml};
+use machine::{BF16_FROM, Cpu, Processor, Segments, is_stand_in, nvml};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
-use torch_ext::{cuda, device_info, nvrtc};
+use torch_ext::{cuda, device_info, norm, nvrtc};
 
 use super::{Check, Finding, Section};
 use engine::compose::FEATURES;
@@ -20,7 +20,7 @@ const LITTLE_DISK: u64 = 1 << 30;
 
 type Look = (&'static str, fn(&Examined) -> Finding);
 
-const LOOKS: [Look; 17] = [
+const LOOKS: [Look; 18] = [
     ("libtorch", |_| libtorch()),
     ("features", |_| features()),
     ("cpu", |_| cpu()),
@@ -42,6 +42,7 @@ const LOOKS: [Look; 17] = [
     ("cuda-runtime", cuda_runtime),
     ("cudnn", cudnn),
     ("nvrtc", compiles_kernels),
+    ("kernels", own_kernels),
 ];
 
 /// Facts that several lines need.
@@ -309,6 +310,27 @@ fn compiles_kernels(facts: &Examined) -> Finding {
             "`cargo xtask setup --cuda` installs it anew",
         ),
     }
+}
+
+/// Our own kernels, on a few numbers.
+fn own_kernels(facts: &Examined) -> Finding {
+    on_gpu(facts, |index| {
+        let device = Device::Cuda(index);
+        let pretends = is_stand_in(&device::name(device)) && !norm::is_tried();
+        Some(if pretends {
+            Finding::skipped("this stand-in for a GPU computes nothing")
+        } else {
+            match norm::runs_on(device) {
+                Ok(()) => {
+                    Finding::ok("batch norm, ReLU and pooling as on the CPU, within rounding")
+                }
+                Err(why) => Finding::warn(
+                    format!("not used here: {why}"),
+                    "runs take libtorch's operators instead; please report this card and its driver",
+                ),
+            }
+        })
+    })
 }
 
 fn gib(bytes: u64) -> String {

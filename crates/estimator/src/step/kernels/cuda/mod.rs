@@ -13,9 +13,11 @@ use workspace::Operation;
 pub use workspace::Workspace;
 
 use config::{MemoryFormat, Precision};
+use kernels::cuda::{Elements, Kernel, Shape, TABLE_ROWS};
 use machine::Segments;
 
 use super::super::sizes::{ConvSize, Sizes};
+use super::NormBytes;
 #[cfg(doc)]
 use crate::EstimateError;
 
@@ -34,6 +36,8 @@ pub struct Cuda {
     pub memory_format: MemoryFormat,
     /// How the allocator takes memory.
     pub segments: Segments,
+    /// Whether batch norm, ReLU and pooling are libtorch's operators also in channels-last.
+    pub exact_kernels: bool,
     /// Whether cuDNN may only use deterministic engines.
     pub is_deterministic: bool,
     /// The workspace of cuDNN's convolutions.
@@ -52,6 +56,7 @@ impl Cuda {
             compute_capability,
             memory_format: MemoryFormat::ChannelsLast,
             segments: Segments::Expandable,
+            exact_kernels: false,
             is_deterministic: false,
             workspace: Workspace::Heuristics,
             cap_bytes: None,
@@ -119,5 +124,27 @@ impl Cuda {
 
     pub(super) fn weight_gradient(self, conv: &ConvSize) -> u64 {
         self.workspace.bytes(self, conv, Operation::WeightGradient)
+    }
+}
+
+/// What our own batch norm holds: its table, and the sums of parts.
+pub(super) fn fused_norm(sizes: &Sizes, stage: usize) -> NormBytes {
+    let elements = match sizes.precision {
+        Precision::Fp16 => Elements::F16,
+        Precision::Bf16 => Elements::Bf16,
+        Precision::Fp32 | Precision::Tf32 => Elements::F32,
+    };
+    let channels = sizes.channels(stage);
+    let numbers = sizes.output_map(stage) / sizes.precision.activation_bytes();
+    let [rows, channels] = [numbers / channels.max(1), channels]
+        .map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let Some(shape) = Shape::new(rows, channels, elements) else {
+        return NormBytes::default();
+    };
+    let bytes = |numbers: usize| 4 * numbers as u64;
+    NormBytes {
+        statistics: bytes(TABLE_ROWS as usize * channels),
+        forward_sums: bytes(shape.len_of_parts(Kernel::Moments)),
+        backward_sums: bytes(shape.len_of_parts(Kernel::Sums)),
     }
 }

@@ -1,0 +1,249 @@
+//! Our own kernels on a GPU: loaded once for each device, and launched on its current stream. The driver's functions are
+//! looked up by name; nothing of CUDA is linked.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ptr;
+use std::sync::OnceLock;
+
+use kernels::cuda::{Elements, Kernel, Launch, Pass, Shape, image};
+use tch::Device;
+
+use crate::device_info::{compute_capability, driver_function};
+use crate::error::check;
+use crate::{Error, Result, ffi};
+
+const SUCCESS: c_int = 0;
+const OUT_OF_MEMORY: c_int = 2;
+/// As many devices as a process may use.
+const DEVICES: usize = 64;
+
+type GetDevice = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+type RetainContext = unsafe extern "C" fn(*mut *mut c_void, c_int) -> c_int;
+type GetContext = unsafe extern "C" fn(*mut *mut c_void) -> c_int;
+type SetContext = unsafe extern "C" fn(*mut c_void) -> c_int;
+type LoadModule = unsafe extern "C" fn(*mut *mut c_void, *const c_void) -> c_int;
+type GetFunction = unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> c_int;
+type LaunchKernel = unsafe extern "C" fn(
+    *mut c_void,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    *mut c_void,
+    *const *mut c_void,
+    *const *mut c_void,
+) -> c_int;
+
+/// A device with our kernels.
+#[derive(Debug)]
+struct Loaded {
+    context: *mut c_void,
+    functions: HashMap<&'static CStr, *mut c_void>,
+    get_context: GetContext,
+    set_context: SetContext,
+    launch: LaunchKernel,
+}
+
+// SAFETY: the driver's handles may be used on any thread, and nothing here changes.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+/// Launches a kernel on `shape`, on the current stream of its device. Pointers of `pass` are to live memory there, of as
+/// many elements as the kernel takes.
+pub(crate) fn launch(device: Device, kernel: Kernel, shape: Shape, pass: &Pass) -> Result<()> {
+    let name = kernel.name(shape.elements());
+    let launch = shape.launch(kernel);
+    match device {
+        Device::Cuda(index) => loaded(index)?.launch(index, name, launch, pass),
+        #[cfg(test)]
+        Device::Cpu => {
+            emulated::launch(name, launch, pass);
+            Ok(())
+        }
+        _ => Err(missing("kernels for such a device")),
+    }
+}
+
+/// The kernels of a device, loaded at the first call.
+fn loaded(index: usize) -> Result<&'static Loaded> {
+    static ALL: [OnceLock<std::result::Result<Loaded, String>>; DEVICES] =
+        [const { OnceLock::new() }; DEVICES];
+    let place = ALL
+        .get(index)
+        .ok_or_else(|| missing("a device of that number"))?;
+    let loaded = place.get_or_init(|| Loaded::load(index).map_err(|it| it.to_string()));
+    loaded.as_ref().map_err(|it| Error::Torch(it.clone()))
+}
+
+impl Loaded {
+    fn load(index: usize) -> Result<Self> {
+        let capability =
+            compute_capability(index).ok_or_else(|| missing("the compute capability"))?;
+        let image = image((capability.major, capability.minor))
+            .ok_or_else(|| missing("an image for its compute capability"))?;
+        // SAFETY: the driver declares `CUresult cuDeviceGet(CUdevice*, int)`.
+        let get_device: GetDevice = unsafe { std::mem::transmute(function(c"cuDeviceGet")?) };
+        // SAFETY: `CUresult cuDevicePrimaryCtxRetain(CUcontext*, CUdevice)`.
+        let retain: RetainContext =
+            unsafe { std::mem::transmute(function(c"cuDevicePrimaryCtxRetain")?) };
+        // SAFETY: `CUresult cuCtxGetCurrent(CUcontext*)`.
+        let get_context: GetContext = unsafe { std::mem::transmute(function(c"cuCtxGetCurrent")?) };
+        // SAFETY: `CUresult cuCtxSetCurrent(CUcontext)`.
+        let set_context: SetContext = unsafe { std::mem::transmute(function(c"cuCtxSetCurrent")?) };
+        // SAFETY: `CUresult cuModuleLoadData(CUmodule*, const void*)`.
+        let load: LoadModule = unsafe { std::mem::transmute(function(c"cuModuleLoadData")?) };
+        // SAFETY: `CUresult cuModuleGetFunction(CUfunction*, CUmodule, const char*)`.
+        let get_function: GetFunction =
+            unsafe { std::mem::transmute(function(c"cuModuleGetFunction")?) };
+        // SAFETY: `CUresult cuLaunchKernel(CUfunction, unsigned int x 7, CUstream, void**, void**)`.
+        let launch: LaunchKernel = unsafe { std::mem::transmute(function(c"cuLaunchKernel")?) };
+
+        let ordinal = number(index)?;
+        let (mut device, mut context) = (0, ptr::null_mut());
+        // SAFETY: `device` is valid for writes.
+        succeed("cuDeviceGet", unsafe {
+            get_device(&raw mut device, ordinal)
+        })?;
+        // SAFETY: as above. libtorch uses this context, and it is never released.
+        succeed("cuDevicePrimaryCtxRetain", unsafe {
+            retain(&raw mut context, device)
+        })?;
+        let mut loaded = Self {
+            context,
+            functions: HashMap::new(),
+            get_context,
+            set_context,
+            launch,
+        };
+        let functions = loaded.within(|| {
+            let mut module = ptr::null_mut();
+            // SAFETY: an image whose length its header says, or text that ends with a zero.
+            let status = unsafe { load(&raw mut module, image.as_ptr().cast()) };
+            succeed("cuModuleLoadData", status)?;
+            let names = Elements::ALL.into_iter().flat_map(|elements| {
+                Kernel::ALL
+                    .into_iter()
+                    .map(move |kernel| kernel.name(elements))
+            });
+            let functions = names.map(|name| {
+                let mut function = ptr::null_mut();
+                // SAFETY: a loaded module, and a name that ends with a zero.
+                let status = unsafe { get_function(&raw mut function, module, name.as_ptr()) };
+                succeed("cuModuleGetFunction", status)?;
+                Ok((name, function))
+            });
+            functions.collect::<Result<_>>()
+        })?;
+        loaded.functions = functions;
+        Ok(loaded)
+    }
+
+    fn launch(&self, index: usize, name: &CStr, launch: Launch, pass: &Pass) -> Result<()> {
+        let function = *self
+            .functions
+            .get(name)
+            .ok_or_else(|| missing("a kernel"))?;
+        let mut stream = ptr::null_mut();
+        let index = number(index)?;
+        // SAFETY: `stream` is valid for writes.
+        check(unsafe { ffi::snug_cuda_stream(index, &raw mut stream) })?;
+        let arguments = [ptr::from_ref(pass).cast_mut().cast::<c_void>()];
+        let ([x, y, z], [threads_x, threads_y, threads_z]) = (launch.grid, launch.block);
+        self.within(|| {
+            // SAFETY: the caller's pointers, of which the kernel reads and writes what `shape` says.
+            let status = unsafe {
+                (self.launch)(
+                    function,
+                    x,
+                    y,
+                    z,
+                    threads_x,
+                    threads_y,
+                    threads_z,
+                    0,
+                    stream,
+                    arguments.as_ptr(),
+                    ptr::null(),
+                )
+            };
+            succeed("cuLaunchKernel", status)
+        })
+    }
+
+    /// Runs `body` in the device's context; a thread of autograd may be in none yet.
+    fn within<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut before = ptr::null_mut();
+        // SAFETY: `before` is valid for writes.
+        succeed("cuCtxGetCurrent", unsafe {
+            (self.get_context)(&raw mut before)
+        })?;
+        if before == self.context {
+            return body();
+        }
+        // SAFETY: a context that is never released.
+        succeed("cuCtxSetCurrent", unsafe {
+            (self.set_context)(self.context)
+        })?;
+        let result = body();
+        if !before.is_null() {
+            // SAFETY: the context that was current before.
+            succeed("cuCtxSetCurrent", unsafe { (self.set_context)(before) })?;
+        }
+        result
+    }
+}
+
+fn number(index: usize) -> Result<c_int> {
+    c_int::try_from(index).map_err(|error| Error::InvalidArgument(error.to_string()))
+}
+
+fn function(name: &CStr) -> Result<*mut c_void> {
+    driver_function(name).ok_or_else(|| missing(&name.to_string_lossy()))
+}
+
+fn missing(what: &str) -> Error {
+    Error::Torch(format!("our own CUDA kernels lack {what}"))
+}
+
+fn succeed(what: &str, status: c_int) -> Result<()> {
+    match status {
+        SUCCESS => Ok(()),
+        OUT_OF_MEMORY => Err(Error::OutOfMemory {
+            requested_bytes: None,
+            free_bytes: None,
+            message: format!("CUDA, in {what}"),
+        }),
+        status => Err(Error::Torch(format!("CUDA error {status} in {what}"))),
+    }
+}
+
+/// The same source, run on the CPU.
+#[cfg(test)]
+mod emulated {
+    use super::{CStr, Launch, Pass, c_char, c_int, c_uint, c_void, ptr};
+    // Its build compiles them.
+    use standin as _;
+
+    unsafe extern "C" {
+        fn snug_emulated_launch(
+            name: *const c_char,
+            grid: *const c_uint,
+            threads: *const c_uint,
+            pass: *const c_void,
+        ) -> c_int;
+    }
+
+    pub(super) fn launch(name: &CStr, launch: Launch, pass: &Pass) {
+        let Launch { grid, block } = launch;
+        let pass = ptr::from_ref(pass).cast();
+        // SAFETY: three numbers each, and the argument that the kernels take.
+        let found =
+            unsafe { snug_emulated_launch(name.as_ptr(), grid.as_ptr(), block.as_ptr(), pass) };
+        assert_eq!(found, 1, "{}", name.to_string_lossy());
+    }
+}

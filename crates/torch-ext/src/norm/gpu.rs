@@ -1,0 +1,278 @@
+//! [`Fused`](super::Fused) on a GPU: in fp32, fp16 or bf16. Coefficients are in a table on the device, so that the host
+//! waits for nothing.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use kernels::cuda::{Elements, Kernel, Pass, Shape, TABLE_ROWS};
+use tch::{Device, Kind, Tensor};
+
+use super::fused::{Input, Source};
+use super::host::unfit;
+use super::{BatchNorm, NormGradients};
+use crate::Result;
+use crate::launch::launch;
+use crate::ops::{MemoryFormat, contiguous_in};
+use crate::rows::Rows;
+
+/// The alignment of what a thread reads at once.
+const ALIGNMENT: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Gpu {
+    /// `[TABLE_ROWS, C]`; `None` for ReLU alone.
+    table: Option<Tensor>,
+    channels: usize,
+}
+
+impl Clone for Gpu {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.as_ref().map(Tensor::shallow_clone),
+            channels: self.channels,
+        }
+    }
+}
+
+impl Gpu {
+    /// Whether the kernels take such a tensor.
+    pub(super) fn takes(norm: &BatchNorm, input: Input<'_>) -> bool {
+        let x = Rows::dense(input.tensor).filter(|x| shape_of(x).is_some());
+        x.is_some_and(|x| {
+            let all = [
+                &norm.weight,
+                &norm.bias,
+                &norm.running_mean,
+                &norm.running_var,
+            ];
+            all.into_iter()
+                .chain(input.bias)
+                .all(|it| is_of_channels(it, &x))
+        })
+    }
+
+    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Self> {
+        let (x, shape) = rows(input.tensor)?;
+        let mut pass = pass(&x);
+        pass.input_bias = input
+            .bias
+            .map_or(ptr::null(), |it| numbers(it).cast_const());
+        // Held until the table is made.
+        let _parts = match source {
+            Source::Batch { update } => {
+                let parts = sums(shape, Kernel::Moments, x.device)?;
+                pass.parts = numbers(&parts);
+                pass.num_parts = shape.parts();
+                pass.update = update.into();
+                launch(x.device, Kernel::Moments, shape, &pass)?;
+                Some(parts)
+            }
+            Source::Running => None,
+        };
+        let size = [i64::from(TABLE_ROWS), norm.weight.size1()?];
+        let table = Tensor::f_empty(size, (Kind::Float, x.device))?;
+        let pass = Pass {
+            table: numbers(&table),
+            weight: numbers(&norm.weight),
+            bias: numbers(&norm.bias),
+            running_mean: numbers(&norm.running_mean),
+            running_variance: numbers(&norm.running_var),
+            eps: norm.eps,
+            momentum: norm.momentum,
+            ..pass
+        };
+        launch(x.device, Kernel::Statistics, shape, &pass)?;
+        Ok(Self {
+            table: Some(table),
+            channels: x.channels,
+        })
+    }
+
+    /// ReLU alone.
+    pub(super) const fn identity(channels: usize) -> Self {
+        Self {
+            table: None,
+            channels,
+        }
+    }
+
+    pub(super) const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn table(&self) -> *mut f32 {
+        self.table.as_ref().map_or(ptr::null_mut(), numbers)
+    }
+
+    pub(super) fn activate(&self, input: &Tensor, into: &Tensor) -> Result<()> {
+        let (x, shape) = self.rows(input)?;
+        let in_place = |y: &Rows<'_>| y.start == x.start && y.stride == x.stride;
+        let y = Rows::of(into)
+            .filter(|y| y.has_shape_of(&x) && is_aligned(y) && u32::try_from(y.stride).is_ok())
+            .filter(|y| y.is_apart_from(&x) || in_place(y))
+            .ok_or_else(|| unfit(into))?;
+        let pass = Pass {
+            y: y.start.cast(),
+            stride: narrowed(y.stride),
+            table: self.table(),
+            ..pass(&x)
+        };
+        launch(x.device, Kernel::Activate, shape, &pass)
+    }
+
+    pub(super) fn activate_pooled(&self, input: &Tensor, into: &Tensor) -> Result<()> {
+        let (x, shape) = self.rows(input)?;
+        let y = x
+            .pooled(into)
+            .filter(is_aligned)
+            .ok_or_else(|| unfit(into))?;
+        let pass = Pass {
+            y: y.start.cast(),
+            table: self.table(),
+            ..pass(&x)
+        };
+        launch(x.device, Kernel::ActivatePooled, shape, &pass)
+    }
+
+    pub(super) fn unpool(&self, grad: &Tensor, input: &Tensor, pooled: &Tensor) -> Result<()> {
+        let (x, shape) = self.rows(input)?;
+        let dy = x
+            .gradient(grad)
+            .filter(is_aligned)
+            .ok_or_else(|| unfit(grad))?;
+        let of_pooled = x
+            .pooled(pooled)
+            .filter(|it| it.is_apart_from(&dy) && is_aligned(it))
+            .ok_or_else(|| unfit(pooled))?;
+        let pass = Pass {
+            y: dy.start.cast(),
+            pooled: of_pooled.start.cast(),
+            table: self.table(),
+            ..pass(&x)
+        };
+        launch(x.device, Kernel::Unpool, shape, &pass)
+    }
+
+    pub(super) fn backward(
+        &self,
+        grad: Tensor,
+        input: &Tensor,
+        masked: bool,
+    ) -> Result<NormGradients> {
+        let (x, shape) = self.rows(input)?;
+        let grad = match x.gradient(&grad).filter(is_aligned) {
+            Some(_) => grad,
+            None => contiguous_in(&grad, MemoryFormat::ChannelsLast)?,
+        };
+        let dy = x
+            .gradient(&grad)
+            .filter(is_aligned)
+            .ok_or_else(|| unfit(&grad))?;
+        let table = self.table.as_ref().ok_or_else(|| unfit(input))?;
+        let of_channels = || Tensor::f_empty([table.size()[1]], (Kind::Float, x.device));
+        let (weight, bias) = (of_channels()?, of_channels()?);
+        let parts = sums(shape, Kernel::Sums, x.device)?;
+        let pass = Pass {
+            y: dy.start.cast(),
+            table: numbers(table),
+            parts: numbers(&parts),
+            num_parts: shape.parts(),
+            weight_gradient: numbers(&weight),
+            bias_gradient: numbers(&bias),
+            is_masked: masked.into(),
+            ..pass(&x)
+        };
+        for kernel in [Kernel::Sums, Kernel::Gradients, Kernel::Differentiate] {
+            launch(x.device, kernel, shape, &pass)?;
+        }
+        Ok(NormGradients {
+            input: grad,
+            weight,
+            bias,
+        })
+    }
+
+    fn rows<'a>(&self, tensor: &'a Tensor) -> Result<(Rows<'a>, Shape)> {
+        let (rows, shape) = rows(tensor)?;
+        if rows.channels == self.channels {
+            Ok((rows, shape))
+        } else {
+            Err(unfit(tensor))
+        }
+    }
+}
+
+const fn elements(kind: Kind) -> Elements {
+    match kind {
+        Kind::Half => Elements::F16,
+        Kind::BFloat16 => Elements::Bf16,
+        _ => Elements::F32,
+    }
+}
+
+/// Whether a thread can read its channels at once.
+fn is_aligned(rows: &Rows<'_>) -> bool {
+    let stride = rows.stride * rows.kind.elt_size_in_bytes();
+    rows.start.addr().is_multiple_of(ALIGNMENT) && stride.is_multiple_of(ALIGNMENT)
+}
+
+/// The shape of dense rows, if the kernels take them.
+fn shape_of(rows: &Rows<'_>) -> Option<Shape> {
+    let shape = Shape::new(rows.num, rows.channels, elements(rows.kind))?;
+    is_aligned(rows).then_some(shape)
+}
+
+fn rows(tensor: &Tensor) -> Result<(Rows<'_>, Shape)> {
+    let rows = Rows::dense(tensor);
+    let with_shape = rows.and_then(|rows| Some((rows, shape_of(&rows)?)));
+    with_shape.ok_or_else(|| unfit(tensor))
+}
+
+/// Whether a tensor has a number for each channel of `x`, such as the kernels take them.
+fn is_of_channels(tensor: &Tensor, x: &Rows<'_>) -> bool {
+    let is_fp32 = tensor.device() == x.device && tensor.kind() == Kind::Float;
+    is_fp32 && tensor.stride() == [1] && tensor.numel() == x.channels
+}
+
+/// Memory for the sums of a kernel.
+fn sums(shape: Shape, kernel: Kernel, device: Device) -> Result<Tensor> {
+    let len = i64::try_from(shape.len_of_parts(kernel)).unwrap_or(i64::MAX);
+    Ok(Tensor::f_empty([len], (Kind::Float, device))?)
+}
+
+fn numbers(tensor: &Tensor) -> *mut f32 {
+    tensor.data_ptr().cast()
+}
+
+/// Of a number that fits, as has been checked.
+fn narrowed(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A pass over dense rows.
+fn pass(x: &Rows<'_>) -> Pass {
+    let null = ptr::null_mut();
+    Pass {
+        x: x.start.cast::<c_void>().cast_const(),
+        y: ptr::null_mut(),
+        pooled: ptr::null(),
+        table: null,
+        parts: null,
+        weight: null,
+        bias: null,
+        input_bias: null,
+        running_mean: null,
+        running_variance: null,
+        weight_gradient: null,
+        bias_gradient: null,
+        eps: 0.0,
+        momentum: 0.0,
+        rows: narrowed(x.num),
+        channels: narrowed(x.channels),
+        stride: narrowed(x.channels),
+        width: narrowed(x.width),
+        num_parts: 0,
+        update: 0,
+        is_masked: 0,
+    }
+}
