@@ -18,7 +18,9 @@ use crate::model::{Checkpointing, ForwardMode, Kernels};
 /// If the policy is not chosen yet, or its plan belongs to another network.
 pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> {
     let recompute = Recompute::of(config).ok_or(Error::PolicyNotChosen)?;
-    let target = target(device, config.is_fused_on(arithmetic(device)));
+    let kernels = kernels(config, device);
+    let fused = kernels == Kernels::Fused && config.is_fused_on(arithmetic(device));
+    let target = target(device, fused);
     let network = config.network();
     let checkpointing = match (
         recompute.plan(&network, config.split_concat, target),
@@ -38,7 +40,7 @@ pub fn training_mode(config: &RunConfig, device: Device) -> Result<ForwardMode> 
         training: true,
         checkpointing,
         split_concat: config.split_concat,
-        kernels: kernels(config),
+        kernels,
     })
 }
 
@@ -53,9 +55,11 @@ const fn arithmetic(device: Device) -> Arithmetic {
     }
 }
 
-/// Whose code computes batch norm and ReLU.
-pub const fn kernels(config: &RunConfig) -> Kernels {
-    if config.exact_kernels {
+/// Whose code computes batch norm and ReLU. On a GPU all stages agree, since predictions do not tell them apart.
+pub fn kernels(config: &RunConfig, device: Device) -> Kernels {
+    let is_left_out = device.is_cuda()
+        && !(config.is_fused_on(Arithmetic::Cuda) && torch_ext::norm::runs_on(device).is_ok());
+    if config.exact_kernels || is_left_out {
         Kernels::Library
     } else {
         Kernels::Fused

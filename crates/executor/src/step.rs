@@ -103,7 +103,7 @@ impl Step {
             Op::Conv(s, n) => {
                 let layer = self.layer(s, n)?;
                 let input = cast(self.get(input(s, n))?, self.compute)?;
-                let has_bias = !self.norm_adds_bias(&layer.conv);
+                let has_bias = !self.norm_adds_bias(s, n)?;
                 let out = self.convolve(Conv::SAME_3X3, &input, &layer.conv, has_bias)?;
                 self.put(Value::Conv(s, n), out);
             }
@@ -159,7 +159,7 @@ impl Step {
             Op::NormBackward { stage, nth, masked } => self.norm_backward(stage, nth, masked)?,
             Op::ConvWeight(s, n) => {
                 let layer = &self.layer(s, n)?.conv;
-                let has_bias = !self.norm_adds_bias(layer);
+                let has_bias = !self.norm_adds_bias(s, n)?;
                 let grad = Value::GradConv(s, n);
                 self.weight_gradients(Conv::SAME_3X3, grad, input(s, n), (layer, has_bias))?;
             }
@@ -210,9 +210,12 @@ impl Step {
         conv.forward(input, &weight, bias.transpose()?.as_ref())
     }
 
-    /// Whether the batch norm after a convolution adds its bias.
-    fn norm_adds_bias(&self, conv: &ConvTensors) -> bool {
-        norm::adds_bias(&conv.weight, self.kernels)
+    /// Whether the batch norm after a convolution adds its bias, as it did in the forward.
+    fn norm_adds_bias(&self, stage: usize, nth: Nth) -> Result<bool> {
+        Ok(match self.statistics.get(&(stage, nth)) {
+            Some(Saved::Library(_)) => false,
+            _ => norm::adds_bias(&self.layer(stage, nth)?.conv.weight, self.kernels),
+        })
     }
 
     fn conv_half(&mut self, stage: usize, half: Half) -> Result<()> {
@@ -222,7 +225,7 @@ impl Step {
         match half {
             Half::Up => {
                 let conv = &self.layer(stage, Nth::First)?.conv;
-                let has_bias = !self.norm_adds_bias(conv);
+                let has_bias = !self.norm_adds_bias(stage, Nth::First)?;
                 let bias = has_bias.then(|| cast(&conv.bias, self.compute));
                 let bias = bias.transpose()?;
                 let out = Conv::SAME_3X3.forward(&input, &weight, bias.as_ref())?;
@@ -304,7 +307,7 @@ impl Step {
         match self.kernels {
             Kernels::Fused => {
                 let layer = self.layer(stage, nth)?;
-                let bias = self.norm_adds_bias(&layer.conv);
+                let bias = self.norm_adds_bias(stage, nth)?;
                 let input = norm::Input {
                     tensor: self.get(Value::Conv(stage, nth))?,
                     bias: bias.then_some(&layer.conv.bias),
@@ -440,7 +443,7 @@ impl Step {
         let input = cast(self.get(self.half_input(stage, half)?)?, self.compute)?;
         let grad = self.get(Value::GradConv(stage, Nth::First))?;
         let conv = &self.layer(stage, Nth::First)?.conv;
-        let has_bias = half == Half::Up && !self.norm_adds_bias(conv);
+        let has_bias = half == Half::Up && !self.norm_adds_bias(stage, Nth::First)?;
         let (dw, db) = Conv::SAME_3X3.backward_weight(grad, &input, &weight, has_bias)?;
         // Both halves write to one gradient, which starts as zeros.
         let channels = conv.weight.size()[1] / 2;

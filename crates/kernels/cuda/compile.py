@@ -4,7 +4,8 @@
     python3 crates/kernels/cuda/compile.py
 
 No GPU is needed: NVRTC, NVIDIA's compiler, comes as a wheel of this version, installed by pip into a folder that is
-removed afterwards. `images/checksums.txt` says from which source the images were made; a test of the crate compares.
+removed afterwards. `images/checksums.txt` says from which source and by which options the images were made; a test of the crate
+compares.
 """
 
 import ctypes
@@ -53,7 +54,8 @@ def main():
     source = (HERE / "kernels.cu").read_bytes()
     images = HERE / "images"
     images.mkdir(exist_ok=True)
-    lines = [f"{hashlib.sha256(source).hexdigest()}  ../kernels.cu"]
+    made_of = [HERE / "kernels.cu", pathlib.Path(__file__)]
+    lines = [f"{hashlib.sha256(it.read_bytes()).hexdigest()}  ../{it.name}" for it in made_of]
     with tempfile.TemporaryDirectory() as folder:
         nvrtc = install(folder)
         of = [(f"{it}.cubin", f"sm_{it}", "CUBIN") for it in CAPABILITIES]

@@ -2,8 +2,9 @@
 // passes over memory as there. Tensors are channels-last, and all arithmetic is fp32 but for the merging of sums.
 //
 // One source for two compilers. NVRTC makes the images of `images/` of it (`compile.py`); a C++ compiler makes a
-// library of it that runs on a CPU (`crates/standin/emulated`). Both give the same bits: each fused multiply-add is
-// written out and no other is allowed, and the order of a sum depends on shapes alone.
+// library of it that runs on a CPU (`crates/standin/emulated`). Both are meant to give the same bits, but for those of what
+// is not a number: each fused multiply-add is written out and no other is allowed, and the order of a sum depends on shapes
+// alone.
 #ifdef __CUDACC_RTC__
 #define KERNEL extern "C" __global__ void __launch_bounds__(256)
 #define INLINE __device__ __forceinline__
@@ -48,6 +49,8 @@ struct Pass {
   unsigned update;
   unsigned is_masked;
 };
+
+static_assert(sizeof(Pass) == 144, "as in Rust");
 
 // Rows of the table, of one number per channel each.
 enum Row { kMean, kInverseDeviation, kScale, kShift, kGradient, kSlope };
@@ -176,6 +179,16 @@ struct Moments {
 
   INLINE void merge(float more, const float (&means)[V], const float (&deviations)[V]) {
     if (more == 0) return;
+    if (count == 0) {
+      // Between no mean and a huge one lies infinity.
+      count = more;
+#pragma unroll
+      for (unsigned i = 0; i < V; ++i) {
+        mean[i] = means[i];
+        deviation[i] = deviations[i];
+      }
+      return;
+    }
     const float share = more / (count + more);
     const float weight = count * share;
     count += more;

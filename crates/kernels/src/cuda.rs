@@ -130,6 +130,8 @@ pub struct Pass {
     pub is_masked: u32,
 }
 
+const _AS_IN_CUDA: () = assert!(size_of::<Pass>() == 144);
+
 /// Rows of the table of a batch norm, of one number per channel each.
 pub const TABLE_ROWS: u32 = 6;
 
@@ -236,19 +238,23 @@ const IMAGES: [(u32, u32, &[u8]); 7] = [
 /// For GPUs later than those: the driver compiles it.
 const PTX: &[u8] = include_bytes!("../cuda/images/75.ptx.z");
 
-/// The image for a GPU of this compute capability. `None` for one older than 7.5.
-pub fn image((major, minor): (u32, u32)) -> Option<Vec<u8>> {
+/// The images for a GPU of this compute capability, in the order in which to try them: the one that is compiled for it, if
+/// any, and the one that its driver compiles. None for a GPU older than 7.5.
+pub fn images((major, minor): (u32, u32)) -> Vec<Vec<u8>> {
     if (major, minor) < (7, 5) {
-        return None;
+        return Vec::new();
     }
-    // A cubin runs on later GPUs of the same major number.
+    // A cubin runs on later GPUs of the same major number, as a rule.
     let of = IMAGES
         .iter()
         .rfind(|(of, from, _)| *of == major && *from <= minor);
-    let mut image = Vec::new();
-    let compressed = of.map_or(PTX, |(.., image)| image);
-    let _len = ZlibDecoder::new(compressed).read_to_end(&mut image).ok()?;
-    Some(image)
+    let all = of.map(|(.., image)| *image).into_iter().chain([PTX]);
+    let unpacked = all.map(|compressed| {
+        let mut image = Vec::new();
+        let len = ZlibDecoder::new(compressed).read_to_end(&mut image);
+        len.ok().map(|_len| image)
+    });
+    unpacked.flatten().collect()
 }
 
 #[cfg(test)]
@@ -264,7 +270,8 @@ mod tests {
     fn the_images_are_made_of_this_source() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/images");
         let listed = std::fs::read_to_string(folder.join("checksums.txt")).unwrap();
-        assert_eq!(listed.lines().count(), IMAGES.len() + 2);
+        // The PTX, the source and its compiler.
+        assert_eq!(listed.lines().count(), IMAGES.len() + 3);
         for line in listed.lines() {
             let (listed, name) = line.split_once("  ").unwrap();
             let mut found = String::new();
@@ -290,7 +297,8 @@ mod tests {
             (12, 0),
             (13, 0),
         ] {
-            let image = image(capability).unwrap();
+            let images = images(capability);
+            let image = images.first().unwrap();
             let is_ptx = image.starts_with(b"//");
             assert_eq!(is_ptx, capability == (13, 0), "{capability:?}");
             for kernel in Kernel::ALL {
@@ -305,11 +313,13 @@ mod tests {
 
     #[test]
     fn a_gpu_gets_the_newest_image_that_it_runs() {
-        assert_eq!(image((7, 0)), None);
-        assert_eq!(image((8, 7)), image((8, 6)));
-        assert_eq!(image((12, 1)), image((12, 0)));
-        assert_ne!(image((10, 0)), image((9, 0)));
-        assert!(image((11, 0)).unwrap().starts_with(b"//"), "PTX");
+        assert!(images((7, 0)).is_empty());
+        assert_eq!(images((8, 7)), images((8, 6)));
+        assert_eq!(images((12, 1)), images((12, 0)));
+        assert_ne!(images((10, 0)), images((9, 0)));
+        let last = |capability| images(capability).pop().unwrap();
+        assert_eq!(last((9, 0)), last((11, 0)));
+        assert!(last((11, 0)).starts_with(b"//"), "PTX");
     }
 
     #[test]

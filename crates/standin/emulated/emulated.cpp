@@ -4,6 +4,7 @@
 
 #include <ucontext.h>
 
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -82,16 +83,19 @@ void run_with_barriers() {
     fiber.context.uc_link = &block.caller;
     makecontext(&fiber.context, run_fiber, 0);
   });
-  for (bool is_done = false; !is_done;) {
-    is_done = true;
-    each_thread([&](dim3 index, unsigned number) {
-      Fiber& fiber = *block.fibers[number];
-      if (fiber.has_ended) return;
-      is_done = false;
-      threadIdx = index;
+  const unsigned num = blockDim.x * blockDim.y;
+  for (unsigned round = 0, num_ended = 0; num_ended < num; ++round) {
+    num_ended = 0;
+    for (unsigned i = 0; i < num; ++i) {
+      // In turns from the first and from the last: nothing may depend on the order.
+      Fiber& fiber = *block.fibers[round % 2 ? num - 1 - i : i];
+      threadIdx = fiber.index;
       block.running = &fiber;
       swapcontext(&block.caller, &fiber.context);
-    });
+      num_ended += fiber.has_ended;
+    }
+    // On a GPU a barrier that some threads do not reach waits for ever.
+    if (num_ended != 0 && num_ended != num) std::abort();
   }
 }
 
@@ -145,6 +149,7 @@ int snug_emulated_ranges(const char* name, const void* argument, SnugRange* out)
     if (pass.num_parts > 0) add(pass.parts, (is_forward ? 3 : 2) * pass.num_parts * numbers);
     add(is_forward ? pass.weight : pass.weight_gradient, numbers);
     add(is_forward ? pass.bias : pass.bias_gradient, numbers);
+    if (is_forward && pass.input_bias) add(pass.input_bias, numbers);
     if (is_forward) add(pass.running_mean, numbers);
     if (is_forward) add(pass.running_variance, numbers);
     return num;

@@ -106,7 +106,7 @@ impl StandIn {
         self.set("journal", &file.display())
     }
 
-    /// Lets uploads arrive and our own CUDA kernels run, by emulation, on at most 64 KiB. libtorch's do not, so what they would compute is
+    /// Lets uploads arrive and our own CUDA kernels run, by emulation, on at most 1 MiB. libtorch's do not, so what they would compute is
     /// whatever was in memory before.
     #[must_use]
     pub fn with_values(self) -> Self {

@@ -6,7 +6,9 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/conv_transpose2d.h>
+#include <ATen/native/ConvUtils.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/GradMode.h>
 #include <sys/mman.h>
@@ -22,20 +24,27 @@ SnugTensor* owned(at::Tensor t) {
 }
 
 // A tensor of the given shape, in the memory format of the gradient, whose bytes are never touched and so
-// take no memory. libtorch asks for the input even where it only needs its shape.
-at::Tensor shape_only(at::IntArrayRef sizes, const at::Tensor& grad) {
+// take no memory. libtorch asks for the input even where it only needs its shape: the gradient of the
+// input of a convolution that keeps the size.
+at::Tensor shape_only(at::IntArrayRef sizes, const at::Tensor& grad, const at::Tensor& weight,
+                      int64_t padding) {
   const auto options = grad.options();
   const auto strides =
       grad.is_contiguous()
           ? std::vector<int64_t>{sizes[1] * sizes[2] * sizes[3], sizes[2] * sizes[3], sizes[3], 1}
           : c10::get_channels_last_strides_2d(sizes);
   if (grad.is_cuda()) {
-    // cuDNN is told the sizes and no address (`cudnn_convolution_backward_input`): any will do.
-    return at::for_blob(grad.data_ptr(), sizes)
-        .strides(strides)
-        .options(options)
-        .target_device(grad.device())
-        .make_tensor();
+    // cuDNN is told the sizes and no address (`cudnn_convolution_backward_input`): any will do. Others may read it.
+    const auto input = at::for_blob(grad.data_ptr(), sizes)
+                           .strides(strides)
+                           .options(options)
+                           .target_device(grad.device())
+                           .make_tensor();
+    const std::vector<c10::SymInt> ones(2, 1), zeros(2, 0), paddings(2, padding);
+    const auto backend = at::native::select_conv_backend(input, weight, std::nullopt, ones, paddings, ones,
+                                                         /*transposed=*/false, zeros, /*groups=*/1, std::nullopt);
+    if (backend == at::native::ConvBackend::Cudnn) return input;
+    return at::empty_strided(sizes, strides, options);
   }
   // On the CPU its pages are reserved but never committed; reading them anyway yields zeros.
   size_t bytes = options.dtype().itemsize();
@@ -150,7 +159,7 @@ int32_t snug_conv_backward_input(const SnugConv* conv, SnugTensor* grad, SnugTen
                       w.size(3) == 2 * conv->padding + 1,
                   "the gradient of an input can be computed without the input only for a "
                   "convolution that keeps the size");
-      shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, g);
+      shape = shape_only({g.size(0), w.size(1), g.size(2), g.size(3)}, g, w, conv->padding);
     }
     *grad_input = owned(std::get<0>(backward(conv, g, shape, w, {true, false, false})));
   });

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-use kernels::cuda::{Elements, Kernel, Launch, Pass, Shape, image};
+use kernels::cuda::{Elements, Kernel, Launch, Pass, Shape, images};
 use tch::Device;
 
 use crate::device_info::{compute_capability, driver_function};
@@ -15,6 +15,7 @@ use crate::{Error, Result, ffi};
 
 const SUCCESS: c_int = 0;
 const OUT_OF_MEMORY: c_int = 2;
+const NO_BINARY: c_int = 209;
 /// As many devices as a process may use.
 const DEVICES: usize = 64;
 
@@ -53,9 +54,17 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-/// Launches a kernel on `shape`, on the current stream of its device. Pointers of `pass` are to live memory there, of as
-/// many elements as the kernel takes.
-pub(crate) fn launch(device: Device, kernel: Kernel, shape: Shape, pass: &Pass) -> Result<()> {
+/// Launches a kernel on `shape`, on the current stream of its device.
+///
+/// # Safety
+/// Those pointers of `pass` that the kernel uses are to live memory of the device, of as many elements as it takes, and
+/// nothing else uses what it writes until the stream is done.
+pub(crate) unsafe fn launch(
+    device: Device,
+    kernel: Kernel,
+    shape: Shape,
+    pass: &Pass,
+) -> Result<()> {
     let name = kernel.name(shape.elements());
     let launch = shape.launch(kernel);
     match device {
@@ -69,23 +78,24 @@ pub(crate) fn launch(device: Device, kernel: Kernel, shape: Shape, pass: &Pass) 
     }
 }
 
-/// The kernels of a device, loaded at the first call.
+/// The kernels of a device, loaded at the first call that succeeds.
 fn loaded(index: usize) -> Result<&'static Loaded> {
-    static ALL: [OnceLock<std::result::Result<Loaded, String>>; DEVICES] =
-        [const { OnceLock::new() }; DEVICES];
+    static ALL: [OnceLock<Loaded>; DEVICES] = [const { OnceLock::new() }; DEVICES];
     let place = ALL
         .get(index)
         .ok_or_else(|| missing("a device of that number"))?;
-    let loaded = place.get_or_init(|| Loaded::load(index).map_err(|it| it.to_string()));
-    loaded.as_ref().map_err(|it| Error::Torch(it.clone()))
+    if let Some(loaded) = place.get() {
+        return Ok(loaded);
+    }
+    let loaded = Loaded::load(index)?;
+    Ok(place.get_or_init(|| loaded))
 }
 
 impl Loaded {
     fn load(index: usize) -> Result<Self> {
         let capability =
             compute_capability(index).ok_or_else(|| missing("the compute capability"))?;
-        let image = image((capability.major, capability.minor))
-            .ok_or_else(|| missing("an image for its compute capability"))?;
+        let images = images((capability.major, capability.minor));
         // SAFETY: the driver declares `CUresult cuDeviceGet(CUdevice*, int)`.
         let get_device: GetDevice = unsafe { std::mem::transmute(function(c"cuDeviceGet")?) };
         // SAFETY: `CUresult cuDevicePrimaryCtxRetain(CUcontext*, CUdevice)`.
@@ -122,8 +132,14 @@ impl Loaded {
         };
         let functions = loaded.within(|| {
             let mut module = ptr::null_mut();
-            // SAFETY: an image whose length its header says, or text that ends with a zero.
-            let status = unsafe { load(&raw mut module, image.as_ptr().cast()) };
+            let mut loads = images.iter().map(|image| {
+                // SAFETY: an image whose length its header says, or text that ends with a zero.
+                unsafe { load(&raw mut module, image.as_ptr().cast()) }
+            });
+            // One that is not for this GPU may be followed by one that is.
+            let status = loads.find(|it| *it != NO_BINARY);
+            let status = status.ok_or_else(|| missing("an image for its compute capability"))?;
+            drop(loads);
             succeed("cuModuleLoadData", status)?;
             let names = Elements::ALL.into_iter().flat_map(|elements| {
                 Kernel::ALL
@@ -190,10 +206,8 @@ impl Loaded {
             (self.set_context)(self.context)
         })?;
         let result = body();
-        if !before.is_null() {
-            // SAFETY: the context that was current before.
-            succeed("cuCtxSetCurrent", unsafe { (self.set_context)(before) })?;
-        }
+        // SAFETY: the context that was current before, or none.
+        succeed("cuCtxSetCurrent", unsafe { (self.set_context)(before) })?;
         result
     }
 }

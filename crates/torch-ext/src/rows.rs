@@ -1,4 +1,4 @@
-//! The memory of channels-last tensors as slices, for the crate `kernels`.
+//! The memory of channels-last tensors, for the crate `kernels`: on the CPU as slices.
 
 use std::marker::PhantomData;
 use std::slice;

@@ -60,7 +60,7 @@ fn a_card_that_fails_the_trial_gets_libtorchs_operators() {
     let Some((said, launches)) = tried(with_memory(12).with_wrong_values()) else {
         return;
     };
-    let line = "kernels: our own failed their trial on this device (in Float, batch norm in evaluation differs";
+    let line = "kernels: our own failed their trial on this device (in fp32, batch norm in evaluation differs";
     assert!(said.contains(line), "{said}");
     assert!(said.contains("`--exact-kernels on`"), "{said}");
     assert!(
@@ -69,8 +69,7 @@ fn a_card_that_fails_the_trial_gets_libtorchs_operators() {
     );
 }
 
-/// Every launch of a step is on one stream, that of libtorch, and inside of live memory; and it has no more of them than
-/// its passes.
+/// Every launch of a step is on one stream and inside of live memory, and it has no more of them than its passes.
 #[test]
 fn a_step_launches_a_kernel_for_each_pass() {
     let sandbox = Sandbox::with_pages();

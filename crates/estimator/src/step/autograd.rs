@@ -277,7 +277,8 @@ impl<'a> Autograd<'a> {
             self.at(Op::ConvInput(stage, nth));
             gradient = self.layer_backward(stage, nth, passed, &mut saved);
         }
-        for table in saved.tables.drain(..) {
+        let tables = saved.tables.drain(..).chain(saved.statistics.drain(..));
+        for table in tables {
             self.books.tape.release(table);
         }
         self.leave_stage(stage, gradient, &mut saved)

@@ -42,7 +42,7 @@ impl Target {
         shapeless_input_grad: true,
         fused: true,
     };
-    /// Operators only, as on CUDA.
+    /// Operators only, which work on whole tensors.
     pub const OPERATORS: Self = Self {
         in_place_norm: false,
         shapeless_input_grad: false,

@@ -52,6 +52,9 @@ impl Gpu {
     }
 
     pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Self> {
+        if !Self::takes(norm, input) {
+            return Err(unfit(input.tensor));
+        }
         let (x, shape) = rows(input.tensor)?;
         let mut pass = pass(&x);
         pass.input_bias = input
@@ -64,7 +67,8 @@ impl Gpu {
                 pass.parts = numbers(&parts);
                 pass.num_parts = shape.parts();
                 pass.update = update.into();
-                launch(x.device, Kernel::Moments, shape, &pass)?;
+                // SAFETY: `x` is as `rows` has checked, and `parts` is as long as this kernel's sums.
+                unsafe { launch(x.device, Kernel::Moments, shape, &pass) }?;
                 Some(parts)
             }
             Source::Running => None,
@@ -81,7 +85,8 @@ impl Gpu {
             momentum: norm.momentum,
             ..pass
         };
-        launch(x.device, Kernel::Statistics, shape, &pass)?;
+        // SAFETY: `takes` has checked the tensors of `norm` and the bias, and the table has a number for each channel.
+        unsafe { launch(x.device, Kernel::Statistics, shape, &pass) }?;
         Ok(Self {
             table: Some(table),
             channels: x.channels,
@@ -117,7 +122,8 @@ impl Gpu {
             table: self.table(),
             ..pass(&x)
         };
-        launch(x.device, Kernel::Activate, shape, &pass)
+        // SAFETY: `x` and `y` have been checked, and the table is this one's.
+        unsafe { launch(x.device, Kernel::Activate, shape, &pass) }
     }
 
     pub(super) fn activate_pooled(&self, input: &Tensor, into: &Tensor) -> Result<()> {
@@ -131,7 +137,8 @@ impl Gpu {
             table: self.table(),
             ..pass(&x)
         };
-        launch(x.device, Kernel::ActivatePooled, shape, &pass)
+        // SAFETY: as in `activate`.
+        unsafe { launch(x.device, Kernel::ActivatePooled, shape, &pass) }
     }
 
     pub(super) fn unpool(&self, grad: &Tensor, input: &Tensor, pooled: &Tensor) -> Result<()> {
@@ -150,7 +157,8 @@ impl Gpu {
             table: self.table(),
             ..pass(&x)
         };
-        launch(x.device, Kernel::Unpool, shape, &pass)
+        // SAFETY: as in `activate`, and the gradient of pooling has been checked.
+        unsafe { launch(x.device, Kernel::Unpool, shape, &pass) }
     }
 
     pub(super) fn backward(
@@ -183,7 +191,8 @@ impl Gpu {
             ..pass(&x)
         };
         for kernel in [Kernel::Sums, Kernel::Gradients, Kernel::Differentiate] {
-            launch(x.device, kernel, shape, &pass)?;
+            // SAFETY: `x` and `dy` have been checked, the table is this one's, and the others were made for it.
+            unsafe { launch(x.device, kernel, shape, &pass) }?;
         }
         Ok(NormGradients {
             input: grad,

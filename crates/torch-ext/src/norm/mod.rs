@@ -9,7 +9,7 @@ mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use fused::Source;
 pub use fused::{Fused, Input};
@@ -109,6 +109,7 @@ pub fn adds_bias(weight: &Tensor, kernels: Kernels) -> bool {
     let device = weight.device();
     kernels == Kernels::Fused
         && device.is_cuda()
+        && weight.kind() == Kind::Float
         && weight.size()[0] % 8 == 0
         && is_contiguous_in(weight, MemoryFormat::ChannelsLast)
         && runs_on(device).is_ok()
@@ -130,21 +131,17 @@ pub fn batch_norm_relu(
     {
         return Ok(out);
     }
-    refuse_bias(input)?;
+    let mut tensor = input.tensor.shallow_clone();
+    if let Some(bias) = input.bias {
+        tensor = tensor.f_add(&per_channel(bias, &tensor)?)?;
+    }
     // In place: batch norm saves its input, not its output.
-    Ok(batch_norm(input.tensor, norm, training, pass)?.f_relu_()?)
+    Ok(batch_norm(&tensor, norm, training, pass)?.f_relu_()?)
 }
 
-/// libtorch's batch norm adds no bias.
-fn refuse_bias(input: Input<'_>) -> Result<()> {
-    match input.bias {
-        None => Ok(()),
-        Some(_) => Err(Error::InvalidArgument(format!(
-            "our kernels do not take the output of a convolution without its bias, of {:?} with the shape {:?}",
-            input.tensor.kind(),
-            input.tensor.size()
-        ))),
-    }
+/// A bias in the shape and kind of `tensor`, `[1, C, 1, 1]`.
+fn per_channel(bias: &Tensor, tensor: &Tensor) -> Result<Tensor> {
+    Ok(bias.f_view([1, -1, 1, 1])?.f_to_kind(tensor.kind())?)
 }
 
 fn fused_relu(
@@ -283,7 +280,7 @@ impl BatchNorm {
     }
 
     /// The statistics of `input` in training; `update` advances the running ones. `None` if our kernels do not take
-    /// such a tensor.
+    /// such a tensor, which then gets the bias in place.
     ///
     /// # Errors
     /// As [`batch_norm`].
@@ -293,8 +290,9 @@ impl BatchNorm {
         if update && fused.is_some() {
             tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
         }
-        if fused.is_none() {
-            refuse_bias(input)?;
+        if let (None, Some(bias)) = (&fused, input.bias) {
+            let mut tensor = input.tensor.f_detach()?;
+            let _sum = tensor.f_add_(&per_channel(&bias.f_detach()?, &tensor)?)?;
         }
         Ok(fused)
     }

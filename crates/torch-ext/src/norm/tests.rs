@@ -281,8 +281,8 @@ fn a_gpus_batch_norm_adds_the_bias_of_a_convolution() {
         bias: Some(&bias),
     };
     assert!(!Fused::takes(&norm(16), input), "oneDNN adds it");
-    let error = norm(16).fuse(input, true).unwrap_err();
-    assert!(error.to_string().contains("without its bias"), "{error}");
+    assert!(norm(16).fuse(input, true).unwrap().is_none());
+    assert!(x.equal(&with_bias), "so libtorch's batch norm gets it");
 }
 
 /// What is not finite arrives, in its own channel only; numbers too small for a normal one stay.

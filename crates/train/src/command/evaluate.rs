@@ -20,8 +20,8 @@ use engine::batch::Upload;
 use engine::evaluation::Evaluator;
 use engine::interrupt::Interrupt;
 use engine::metrics::Scores;
-use engine::model::UNet;
-use engine::{compose, device};
+use engine::model::{Kernels, UNet};
+use engine::{checkpointing, compose, device};
 
 /// Images of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -125,6 +125,7 @@ pub(super) struct Loaded {
     pub(super) config: RunConfig,
     upload: Upload,
     precision: Precision,
+    kernels: Kernels,
     /// How the files of its training were read.
     pub(super) reading: Option<Reading>,
     /// The best threshold in its validation.
@@ -186,6 +187,7 @@ impl Loaded {
             precision,
             model,
             upload: Upload::of(&config, device),
+            kernels: checkpointing::kernels(&config, device),
             config,
             threshold: contract.as_ref().and_then(|it| it.threshold),
             reading: contract.and_then(|it| it.reading),
@@ -198,7 +200,7 @@ impl Loaded {
             model: &self.model,
             upload: self.upload,
             precision: self.precision,
-            kernels: engine::checkpointing::kernels(&self.config),
+            kernels: self.kernels,
         }
     }
 }

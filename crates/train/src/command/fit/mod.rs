@@ -98,9 +98,9 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
     };
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
-    let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
-    // What the masks add is not what the user asked for.
+    // What the masks and the device add is not what the user asked for.
     let requested = config.to_toml();
+    let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
     let goes_on = matches!(start, Start::Exact(_));
     let asked = Asked::of(&config, |key| {
         goes_on || resolved.origins.given_by_user(key)

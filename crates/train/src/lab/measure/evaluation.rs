@@ -49,7 +49,7 @@ impl EvaluationProbe {
         Ok(Self {
             upload: Upload::of(config, device),
             precision,
-            kernels: engine::checkpointing::kernels(config),
+            kernels: engine::checkpointing::kernels(config, device),
             _optimizer: (resident == Resident::Training)
                 .then(optimizer)
                 .transpose()?,
