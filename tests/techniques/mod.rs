@@ -2,6 +2,7 @@
 
 mod checkpointing;
 mod failures;
+mod gpu;
 mod layout;
 mod memory;
 mod schedules;

@@ -89,3 +89,69 @@ pub fn refuse_unknown(config: &RunConfig) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::AmpDtype;
+
+    use super::*;
+
+    fn mode_of(change: impl FnOnce(&mut RunConfig)) -> ForwardMode {
+        let mut config = RunConfig {
+            use_amp: false,
+            use_channels_last: true,
+            ..RunConfig::default()
+        }
+        .without_checkpointing();
+        change(&mut config);
+        training_mode(&config, Device::Cpu).unwrap()
+    }
+
+    /// `off` is a plan where our own kernels take its tensors, and autograd's where they do not.
+    #[test]
+    fn off_is_a_plan_where_our_kernels_run() {
+        let is_plan = |change: fn(&mut RunConfig)| {
+            let mode = mode_of(change);
+            matches!(mode.checkpointing, Checkpointing::Scheduled(_))
+        };
+        assert!(is_plan(|_| ()));
+        assert!(is_plan(
+            |it| *it = it.clone().with_precision(config::Precision::Bf16)
+        ));
+        assert!(is_plan(|it| it.width = 12), "the CPU takes any width");
+        assert!(!is_plan(|it| it.exact_kernels = true));
+        assert!(!is_plan(|it| it.use_channels_last = false));
+        assert!(!is_plan(|it| {
+            it.use_amp = true;
+            it.amp_dtype = AmpDtype::Fp16;
+        }));
+        let exact = mode_of(|it| it.exact_kernels = true);
+        assert_eq!(exact.kernels, Kernels::Library);
+    }
+
+    #[test]
+    fn a_gpu_takes_channels_by_the_eight() {
+        let config = RunConfig {
+            use_channels_last: true,
+            width: 24,
+            ..RunConfig::default()
+        };
+        assert!(config.is_fused_on(Arithmetic::Cuda));
+        for other in [
+            RunConfig {
+                width: 12,
+                ..config.clone()
+            },
+            RunConfig {
+                use_channels_last: false,
+                ..config.clone()
+            },
+            RunConfig {
+                exact_kernels: true,
+                ..config
+            },
+        ] {
+            assert!(!other.is_fused_on(Arithmetic::Cuda));
+        }
+    }
+}

@@ -7,6 +7,8 @@
 //! and what NVIDIA's libraries do by themselves, except for the workspaces that cuDNN asks for.
 //! Nothing that runs here is a measurement, and the card's name says so.
 
+pub mod emulated;
+
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,10 @@
 //! Our own kernels on a GPU: loaded once for each device, and launched on its current stream. The driver's functions are
 //! looked up by name; nothing of CUDA is linked.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -67,15 +69,42 @@ pub(crate) unsafe fn launch(
 ) -> Result<()> {
     let name = kernel.name(shape.elements());
     let launch = shape.launch(kernel);
-    match device {
-        Device::Cuda(index) => loaded(index)?.launch(index, name, launch, pass),
-        #[cfg(test)]
-        Device::Cpu => {
-            emulated::launch(name, launch, pass);
-            Ok(())
-        }
-        _ => Err(missing("kernels for such a device")),
+    if let Device::Cuda(index) = device {
+        return loaded(index)?.launch(index, name, launch, pass);
     }
+    let emulator = EMULATOR.get().ok_or_else(|| missing("a GPU"))?;
+    // SAFETY: the caller's pointers, which are to the CPU's memory here.
+    let found = unsafe { emulator(name, launch, pass) };
+    found.then_some(()).ok_or_else(|| missing("a kernel"))
+}
+
+/// Runs a kernel of this name on the CPU. What it asks of the pointers is what [`launch`] does.
+pub type Emulator = unsafe fn(&CStr, Launch, &Pass) -> bool;
+
+thread_local! {
+    static EMULATOR: Cell<Option<Emulator>> = const { Cell::new(None) };
+}
+
+/// On the thread that made it, our own kernels take tensors of the CPU as they take a GPU's.
+#[derive(Debug)]
+#[must_use = "it ends when this is dropped"]
+pub struct Emulation(PhantomData<*const ()>);
+
+/// For tests: lets a thread compute as on a GPU, slowly.
+pub fn emulate(emulator: Emulator) -> Emulation {
+    EMULATOR.set(Some(emulator));
+    Emulation(PhantomData)
+}
+
+impl Drop for Emulation {
+    fn drop(&mut self) {
+        EMULATOR.set(None);
+    }
+}
+
+/// Whether the kernels of a GPU take the tensors of `device`.
+pub(crate) fn is_gpu(device: Device) -> bool {
+    device.is_cuda() || EMULATOR.get().is_some()
 }
 
 /// The kernels of a device, loaded at the first call that succeeds.
@@ -233,31 +262,5 @@ fn succeed(what: &str, status: c_int) -> Result<()> {
             message: format!("CUDA, in {what}"),
         }),
         status => Err(Error::Torch(format!("CUDA error {status} in {what}"))),
-    }
-}
-
-/// The same source, run on the CPU.
-#[cfg(test)]
-mod emulated {
-    use super::{CStr, Launch, Pass, c_char, c_int, c_uint, c_void, ptr};
-    // Its build compiles them.
-    use standin as _;
-
-    unsafe extern "C" {
-        fn snug_emulated_launch(
-            name: *const c_char,
-            grid: *const c_uint,
-            threads: *const c_uint,
-            pass: *const c_void,
-        ) -> c_int;
-    }
-
-    pub(super) fn launch(name: &CStr, launch: Launch, pass: &Pass) {
-        let Launch { grid, block } = launch;
-        let pass = ptr::from_ref(pass).cast();
-        // SAFETY: three numbers each, and the argument that the kernels take.
-        let found =
-            unsafe { snug_emulated_launch(name.as_ptr(), grid.as_ptr(), block.as_ptr(), pass) };
-        assert_eq!(found, 1, "{}", name.to_string_lossy());
     }
 }

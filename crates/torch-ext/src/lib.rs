@@ -62,6 +62,7 @@ pub mod segment;
 
 pub use backward::{backward, backward_with};
 pub use error::{BoxError, Error, Result};
+pub use launch::{Emulation, Emulator, emulate};
 
 /// Prepares the process: checks the version of the linked libtorch, installs the
 /// counting CPU allocator and the autograd engine that segments need, and opens the CUDA half

@@ -1,12 +1,13 @@
 //! Batch norm and ReLU by the kernels of the crate `kernels`: of channels-last tensors, on the CPU or on a GPU.
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::gpu::Gpu;
 use super::host::Host;
 use super::trial::runs_on;
 use super::{BatchNorm, NormGradients};
 use crate::Result;
+use crate::launch::is_gpu;
 
 /// Batch norm with ReLU for one tensor: its statistics, and what follows from them. It does not see later changes of
 /// weight and bias.
@@ -46,17 +47,18 @@ enum Place {
 impl Fused {
     /// `None` if the kernels do not take such a tensor.
     pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Option<Self>> {
-        let is_gpu = input.tensor.device() != Device::Cpu;
+        let is_gpu = is_gpu(input.tensor.device());
         let made = Self::takes(norm, input).then(|| Self::by(is_gpu, norm, input, source));
         made.transpose()
     }
 
     /// Whether the kernels take such a tensor, and run on its device.
     pub(super) fn takes(norm: &BatchNorm, input: Input<'_>) -> bool {
-        match input.tensor.device() {
-            Device::Cpu => Host::takes(norm, input),
-            device => Gpu::takes(norm, input) && runs_on(device).is_ok(),
+        let device = input.tensor.device();
+        if is_gpu(device) {
+            return Gpu::takes(norm, input) && runs_on(device).is_ok();
         }
+        Host::takes(norm, input)
     }
 
     /// As [`Self::of`], by the kernels of a GPU or of the CPU, without a look at the device.

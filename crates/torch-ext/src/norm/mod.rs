@@ -17,6 +17,7 @@ pub use trial::{is_tried, runs_on};
 
 use crate::error::check;
 use crate::function::{attach_saving, grad_is_enabled, is_exclusive};
+use crate::launch::is_gpu;
 use crate::ops::{MemoryFormat, add_scalar_, is_contiguous_in, raw};
 use crate::segment::{Pass, recompute_begins};
 use crate::{Error, Result, ffi};
@@ -108,7 +109,7 @@ pub enum Kernels {
 pub fn adds_bias(weight: &Tensor, kernels: Kernels) -> bool {
     let device = weight.device();
     kernels == Kernels::Fused
-        && device.is_cuda()
+        && is_gpu(device)
         && weight.kind() == Kind::Float
         && weight.size()[0] % 8 == 0
         && is_contiguous_in(weight, MemoryFormat::ChannelsLast)

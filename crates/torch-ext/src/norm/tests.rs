@@ -158,6 +158,7 @@ fn in_fp64(x: &Tensor, norm: &BatchNorm, dy: &Tensor) -> [Tensor; 5] {
 #[test]
 fn a_gpus_kernels_agree_with_fp64() {
     crate::init().unwrap();
+    let _gpu = crate::emulate(standin::emulated::launch);
     let sizes = [
         [2, 16, 8, 10],
         [1, 8, 1, 2],
@@ -208,6 +209,7 @@ fn a_gpus_kernels_agree_with_fp64() {
 #[test]
 fn a_gpus_routes_give_equal_bits() {
     crate::init().unwrap();
+    let _gpu = crate::emulate(standin::emulated::launch);
     for kind in [Kind::Float, Kind::Half, Kind::BFloat16] {
         let (x, norm) = (random(&[2, 16, 8, 10], kind, 5), norm(16));
         let source = Source::Batch { update: false };
@@ -255,6 +257,7 @@ fn a_gpus_routes_give_equal_bits() {
 #[test]
 fn a_gpus_batch_norm_adds_the_bias_of_a_convolution() {
     crate::init().unwrap();
+    let gpu = crate::emulate(standin::emulated::launch);
     let (x, bias) = (
         random(&[2, 16, 8, 10], Kind::Float, 5),
         noise(16, 6) * 8.0 - 4.0,
@@ -276,6 +279,7 @@ fn a_gpus_batch_norm_adds_the_bias_of_a_convolution() {
             assert!(error < 1e-5, "{source:?}: {error:.1e}");
         }
     }
+    drop(gpu);
     let input = Input {
         tensor: &x,
         bias: Some(&bias),
@@ -289,6 +293,7 @@ fn a_gpus_batch_norm_adds_the_bias_of_a_convolution() {
 #[test]
 fn a_gpus_kernels_pass_what_is_not_finite() {
     crate::init().unwrap();
+    let _gpu = crate::emulate(standin::emulated::launch);
     for kind in [Kind::Float, Kind::Half, Kind::BFloat16] {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let (x, norm) = (random(&[1, 16, 4, 4], kind, 5), norm(16));

@@ -176,6 +176,7 @@ mod tests {
     #[test]
     fn the_kernels_of_a_gpu_pass_by_emulation() {
         crate::init().unwrap();
+        let _gpu = crate::emulate(standin::emulated::launch);
         assert_eq!(compare(Device::Cpu).unwrap(), None);
         assert_eq!(runs_on(Device::Cpu), Ok(()));
         assert!(runs_on(Device::Mps).unwrap_err().contains("NVIDIA"));
