@@ -83,8 +83,10 @@ fn everything_that_can_be_checked_here_passes() {
         );
     }
     assert!(sandbox.tree().is_empty(), "it left something");
-    // The machine may have little free memory or disk.
-    let text = run.stdout.replace(" (1 with a warning)", "");
+    // The machine may have little free memory or disk, and other programs may use its cores.
+    let text = (1..4).fold(run.stdout, |text, num| {
+        text.replace(&format!(" ({num} with a warning)"), "")
+    });
     insta::assert_snapshot!(filtered(&text));
 }
 

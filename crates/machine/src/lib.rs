@@ -17,6 +17,7 @@ mod cards;
 mod cpu;
 mod device;
 mod gpu;
+pub mod load;
 pub mod nvml;
 mod processor;
 pub mod ram;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use advisor::ledger::LargestBatch;
+use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
 use config::cli::{Fit, KeyFlags};
 use config::{Bytes, Language, RunConfig};
 use estimator::Forecast;
+use machine::load::Moment;
 use tch::Device;
 
 use super::flags::DeviceFlag;
@@ -79,6 +80,7 @@ pub(super) struct FitArgs {
 
 pub(super) fn run(args: &FitArgs) -> Result<()> {
     fault::read_environment()?;
+    let begun = Moment::now();
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.resolve()?;
@@ -151,6 +153,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         }
     }
     warn_about_speed(&trainer.config, device, folder.is_some());
+    say_what_others_take(begun, device);
     let images = data.train.source().len();
     warn_about_batch(images, trainer.config.batch as usize);
 
@@ -164,10 +167,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         training: images,
         validation: num_val,
     };
-    let forecast = proposal::forecast(&trainer.config, device, all);
-    forecast.iter().for_each(say_forecast);
-    let predicted = forecast.map(|forecast| proposal::in_ledger(&forecast, device));
-    let predicted = predicted.unwrap_or_default();
+    let predicted = predicted(&trainer.config, device, all);
     let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
     let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
@@ -350,6 +350,34 @@ fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
     if own_data && config.lr < 5e-4 && config.epochs <= 20 {
         console::note("hint: in a short run on little data `--lr 1e-3` gets much further");
     }
+}
+
+/// Says what a run is predicted to take, and returns it as the ledger keeps it.
+fn predicted(config: &RunConfig, device: Device, images: Images) -> Predicted {
+    let forecast = proposal::forecast(config, device, images);
+    forecast.iter().for_each(say_forecast);
+    let in_ledger = forecast.map(|forecast| proposal::in_ledger(&forecast, device));
+    in_ledger.unwrap_or_default()
+}
+
+/// Says if other programs use the cores so much that a step on the CPU would be faster with fewer threads.
+fn say_what_others_take(begun: Option<Moment>, device: Device) {
+    let others = begun.and_then(|it| it.others_since());
+    let Some(others) = others.filter(|it| it.are_many() && device == Device::Cpu) else {
+        return;
+    };
+    let threads = others.threads_left();
+    let advice = if threads < usize::try_from(tch::get_num_threads()).unwrap_or(0) {
+        format!(
+            ", and a step loses more than its share: `OMP_NUM_THREADS={threads}` keeps more of it"
+        )
+    } else {
+        String::new()
+    };
+    console::note(&format!(
+        "cores: other programs use {:.1} of {}{advice}",
+        others.used, others.cores
+    ));
 }
 
 fn trivial_answers(val: &dyn Source) -> Result<String> {

@@ -1,7 +1,8 @@
 //! What the machine has: libraries, the CPU, memory and disk space, and the GPU.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use machine::load::Moment;
 use machine::{BF16_FROM, Cpu, Processor, Segments, nvml};
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary};
@@ -20,10 +21,11 @@ const LITTLE_DISK: u64 = 1 << 30;
 
 type Look = (&'static str, fn(&Examined) -> Finding);
 
-const LOOKS: [Look; 18] = [
+const LOOKS: [Look; 19] = [
     ("libtorch", |_| libtorch()),
     ("features", |_| features()),
     ("cpu", |_| cpu()),
+    ("cores", |_| cores()),
     ("cpu-bf16", |facts| {
         in_hardware("bf16", "AVX512-BF16 nor AMX-BF16", facts.cpu.bf16)
     }),
@@ -105,6 +107,27 @@ fn cpu() -> Finding {
         tch::get_num_threads(),
         library::cpu_capability()
     ))
+}
+
+/// What other programs take of the cores, in a short while.
+fn cores() -> Finding {
+    let begun = Moment::now();
+    std::thread::sleep(Duration::from_millis(250));
+    let Some(others) = begun.and_then(|it| it.others_since()) else {
+        return Finding::skipped("this system does not tell what programs take of them");
+    };
+    let detail = format!("other programs use {:.1} of {}", others.used, others.cores);
+    if others.are_many() {
+        Finding::warn(
+            detail,
+            format!(
+                "a step on the CPU loses more than its share; `OMP_NUM_THREADS={}` keeps more of it",
+                others.threads_left()
+            ),
+        )
+    } else {
+        Finding::ok(detail)
+    }
 }
 
 fn in_hardware(dtype: &str, neither: &str, has_it: bool) -> Finding {
