@@ -78,7 +78,10 @@ pub(crate) unsafe fn launch(
     found.then_some(()).ok_or_else(|| missing("a kernel"))
 }
 
-/// Runs a kernel of this name on the CPU. What it asks of the pointers is what [`launch`] does.
+/// Runs a kernel of this name on the CPU.
+///
+/// # Safety
+/// Those pointers of the pass that the kernel uses are to memory of as many elements as it takes. It asks for no more.
 pub type Emulator = unsafe fn(&CStr, Launch, &Pass) -> bool;
 
 thread_local! {
