@@ -15,7 +15,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Runs a kernel. False if there is none of that name.
+/// Runs the kernel of this name. Returns false if there is no such kernel.
 ///
 /// # Safety
 /// Those pointers of `pass` that the kernel uses are to memory of as many elements as it takes.

@@ -19,7 +19,7 @@ const SUCCESS: c_int = 0;
 const OUT_OF_MEMORY: c_int = 2;
 const NO_BINARY: c_int = 209;
 /// As many devices as a process may use.
-const DEVICES: usize = 64;
+pub(crate) const DEVICES: usize = 64;
 
 type GetDevice = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
 type RetainContext = unsafe extern "C" fn(*mut *mut c_void, c_int) -> c_int;

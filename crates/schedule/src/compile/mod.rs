@@ -42,12 +42,6 @@ impl Target {
         shapeless_input_grad: true,
         fused: true,
     };
-    /// Operators only, which work on whole tensors.
-    pub const OPERATORS: Self = Self {
-        in_place_norm: false,
-        shapeless_input_grad: false,
-        fused: false,
-    };
 }
 
 /// A training step of one network under one plan.

@@ -45,11 +45,14 @@ enum Place {
 }
 
 impl Fused {
-    /// `None` if the kernels do not take such a tensor.
+    /// `None` if the kernels do not take such a tensor, or do not run on its device.
     pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Option<Self>> {
-        let is_gpu = is_gpu(input.tensor.device());
-        let made = Self::takes(norm, input).then(|| Self::by(is_gpu, norm, input, source));
-        made.transpose()
+        let device = input.tensor.device();
+        let is_gpu = is_gpu(device);
+        if is_gpu && runs_on(device).is_err() {
+            return Ok(None);
+        }
+        Self::by(is_gpu, norm, input, source)
     }
 
     /// Whether the kernels take such a tensor, and run on its device.
@@ -67,12 +70,13 @@ impl Fused {
         norm: &BatchNorm,
         input: Input<'_>,
         source: Source,
-    ) -> Result<Self> {
-        Ok(Self(if is_gpu {
-            Place::Gpu(Gpu::of(norm, input, source)?)
+    ) -> Result<Option<Self>> {
+        let place = if is_gpu {
+            Gpu::of(norm, input, source)?.map(Place::Gpu)
         } else {
-            Place::Host(Host::of(norm, input, source)?)
-        }))
+            Host::of(norm, input, source).map(Place::Host)
+        };
+        Ok(place.map(Self))
     }
 
     /// ReLU alone, for a tensor that is normalised already.

@@ -37,25 +37,29 @@ impl Clone for Gpu {
 impl Gpu {
     /// Whether the kernels take such a tensor.
     pub(super) fn takes(norm: &BatchNorm, input: Input<'_>) -> bool {
-        let x = Rows::dense(input.tensor).filter(|x| shape_of(x).is_some());
-        x.is_some_and(|x| {
-            let all = [
-                &norm.weight,
-                &norm.bias,
-                &norm.running_mean,
-                &norm.running_var,
-            ];
-            all.into_iter()
-                .chain(input.bias)
-                .all(|it| is_of_channels(it, &x))
-        })
+        Self::operand(norm, input).is_some()
     }
 
-    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Self> {
-        if !Self::takes(norm, input) {
-            return Err(unfit(input.tensor));
-        }
-        let (x, shape) = rows(input.tensor)?;
+    fn operand<'a>(norm: &BatchNorm, input: Input<'a>) -> Option<(Rows<'a>, Shape)> {
+        let (x, shape) = rows_of(input.tensor)?;
+        let all = [
+            &norm.weight,
+            &norm.bias,
+            &norm.running_mean,
+            &norm.running_var,
+        ];
+        let fit = all
+            .into_iter()
+            .chain(input.bias)
+            .all(|it| is_of_channels(it, &x));
+        fit.then_some((x, shape))
+    }
+
+    /// `None` if the kernels do not take such a tensor.
+    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Option<Self>> {
+        let Some((x, shape)) = Self::operand(norm, input) else {
+            return Ok(None);
+        };
         let mut pass = pass(&x);
         pass.input_bias = input
             .bias
@@ -67,7 +71,7 @@ impl Gpu {
                 pass.parts = numbers(&parts);
                 pass.num_parts = shape.parts();
                 pass.update = update.into();
-                // SAFETY: `x` is as `rows` has checked, and `parts` is as long as this kernel's sums.
+                // SAFETY: `x` is as `operand` has checked, and `parts` is as long as this kernel's sums.
                 unsafe { launch(x.device, Kernel::Moments, shape, &pass) }?;
                 Some(parts)
             }
@@ -85,12 +89,12 @@ impl Gpu {
             momentum: norm.momentum,
             ..pass
         };
-        // SAFETY: `takes` has checked the tensors of `norm` and the bias, and the table has a number for each channel.
+        // SAFETY: `operand` has checked the tensors of `norm` and the bias, and the table has a number for each channel.
         unsafe { launch(x.device, Kernel::Statistics, shape, &pass) }?;
-        Ok(Self {
+        Ok(Some(Self {
             table: Some(table),
             channels: x.channels,
-        })
+        }))
     }
 
     /// ReLU alone.
@@ -202,12 +206,8 @@ impl Gpu {
     }
 
     fn rows<'a>(&self, tensor: &'a Tensor) -> Result<(Rows<'a>, Shape)> {
-        let (rows, shape) = rows(tensor)?;
-        if rows.channels == self.channels {
-            Ok((rows, shape))
-        } else {
-            Err(unfit(tensor))
-        }
+        let rows = rows_of(tensor).filter(|(rows, _)| rows.channels == self.channels);
+        rows.ok_or_else(|| unfit(tensor))
     }
 }
 
@@ -225,16 +225,11 @@ fn is_aligned(rows: &Rows<'_>) -> bool {
     rows.start.addr().is_multiple_of(ALIGNMENT) && stride.is_multiple_of(ALIGNMENT)
 }
 
-/// The shape of dense rows, if the kernels take them.
-fn shape_of(rows: &Rows<'_>) -> Option<Shape> {
+/// The rows of a dense tensor that the kernels take.
+fn rows_of(tensor: &Tensor) -> Option<(Rows<'_>, Shape)> {
+    let rows = Rows::dense(tensor).filter(is_aligned)?;
     let shape = Shape::new(rows.num, rows.channels, elements(rows.kind))?;
-    is_aligned(rows).then_some(shape)
-}
-
-fn rows(tensor: &Tensor) -> Result<(Rows<'_>, Shape)> {
-    let rows = Rows::dense(tensor);
-    let with_shape = rows.and_then(|rows| Some((rows, shape_of(&rows)?)));
-    with_shape.ok_or_else(|| unfit(tensor))
+    Some((rows, shape))
 }
 
 /// Whether a tensor has a number for each channel of `x`, such as the kernels take them.

@@ -20,12 +20,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Self> {
-        let (x, parameters) = Self::operands(norm, input).ok_or_else(|| unfit(input.tensor))?;
+    /// `None` if the kernels do not take such a tensor.
+    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Option<Self> {
+        let (x, parameters) = Self::operands(norm, input)?;
         let Source::Batch { update } = source else {
             let running = parameters.running_mean.iter().zip(parameters.running_var);
             let statistics = running.map(|(mean, var)| (f64::from(*mean), f64::from(*var)));
-            return Ok(parameters.fuse(norm.eps, statistics));
+            return Some(parameters.fuse(norm.eps, statistics));
         };
         let per_block = x.per_block();
         let blocks = by_kind!(x.kind, T => {
@@ -40,7 +41,7 @@ impl Host {
             advance(norm, &moments);
         }
         let statistics = moments.iter().map(|it| (it.mean(), it.variance()));
-        Ok(parameters.fuse(norm.eps, statistics))
+        Some(parameters.fuse(norm.eps, statistics))
     }
 
     /// Whether the kernels take such a tensor.

@@ -182,7 +182,9 @@ fn a_gpus_kernels_agree_with_fp64() {
         let x = random(&size, kind, 5) + mean;
         let dy = random(&size, kind, 9) - 3.0;
         let source = Source::Batch { update: true };
-        let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source)).unwrap();
+        let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source))
+            .unwrap()
+            .unwrap();
         let out = x.empty_like();
         fused.activate(&x, &out).unwrap();
         let gradients = fused.backward(dy.copy(), &x, false).unwrap();
@@ -213,7 +215,9 @@ fn a_gpus_routes_give_equal_bits() {
     for kind in [Kind::Float, Kind::Half, Kind::BFloat16] {
         let (x, norm) = (random(&[2, 16, 8, 10], kind, 5), norm(16));
         let source = Source::Batch { update: false };
-        let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source)).unwrap();
+        let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source))
+            .unwrap()
+            .unwrap();
         let out = x.empty_like();
         fused.activate(&x, &out).unwrap();
         // Half of a concatenation, and over its input.
@@ -266,7 +270,9 @@ fn a_gpus_batch_norm_adds_the_bias_of_a_convolution() {
     let run = |tensor: &Tensor, bias: Option<&Tensor>, source| {
         let norm = norm(16);
         let input = Input { tensor, bias };
-        let fused = tch::no_grad(|| Fused::by(true, &norm, input, source)).unwrap();
+        let fused = tch::no_grad(|| Fused::by(true, &norm, input, source))
+            .unwrap()
+            .unwrap();
         let out = x.empty_like();
         fused.activate(tensor, &out).unwrap();
         [out, norm.running_mean, norm.running_var]
@@ -303,7 +309,9 @@ fn a_gpus_kernels_pass_what_is_not_finite() {
                 .narrow(3, 2, 1)
                 .fill_(value);
             let source = Source::Batch { update: false };
-            let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source)).unwrap();
+            let fused = tch::no_grad(|| Fused::by(true, &norm, (&x).into(), source))
+                .unwrap()
+                .unwrap();
             let out = x.empty_like();
             fused.activate(&x, &out).unwrap();
             let dx = fused.backward(x.ones_like(), &x, false).unwrap().input;
@@ -326,7 +334,9 @@ fn a_gpus_kernels_pass_what_is_not_finite() {
             ..norm(16)
         };
         let source = Source::Batch { update: false };
-        let fused = tch::no_grad(|| Fused::by(true, &norm, (&tiny).into(), source)).unwrap();
+        let fused = tch::no_grad(|| Fused::by(true, &norm, (&tiny).into(), source))
+            .unwrap()
+            .unwrap();
         let out = tiny.empty_like();
         fused.activate(&tiny, &out).unwrap();
         let expected = in_fp64(&tiny, &norm, &out)[1]

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 use super::fused::{Input, Source};
+use super::host::unfit;
 use super::{BatchNorm, Fused, copied};
+use crate::launch::DEVICES;
 use crate::ops::{add_scalar, mul_scalar};
 use crate::{Error, Result};
 
@@ -20,12 +22,12 @@ const SIZE: [i64; 4] = [2, 264, 10, 8];
 /// # Errors
 /// The reason.
 pub fn runs_on(device: Device) -> std::result::Result<(), &'static str> {
-    static OF_GPUS: [OnceLock<std::result::Result<(), String>>; 64] =
-        [const { OnceLock::new() }; 64];
+    static OF_GPUS: [OnceLock<std::result::Result<(), String>>; DEVICES] =
+        [const { OnceLock::new() }; DEVICES];
     match device {
         Device::Cpu => Ok(()),
         Device::Cuda(index) => {
-            let place = OF_GPUS.get(index).ok_or("they know 64 GPUs")?;
+            let place = OF_GPUS.get(index).ok_or("its number is too large")?;
             if let Some(tried) = place.get() {
                 return tried.as_ref().copied().map_err(String::as_str);
             }
@@ -121,7 +123,10 @@ fn run(is_gpu: bool, device: Device, kind: Kind) -> Result<Vec<(&'static str, Te
         tensor: &x,
         bias: is_gpu.then_some(&bias),
     };
-    let made = |source| Fused::by(is_gpu, &norm, input, source);
+    let made = |source| {
+        let fused = Fused::by(is_gpu, &norm, input, source)?;
+        fused.ok_or_else(|| unfit(&x))
+    };
     let running = made(Source::Running)?;
     let fused = made(Source::Batch { update: true })?;
     let [evaluated, clipped] = [x.f_empty_like()?, x.f_empty_like()?];
