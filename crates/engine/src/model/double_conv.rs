@@ -52,7 +52,6 @@ impl DoubleConv {
                     bias: of(norm, "bias"),
                     running_mean: of(norm, "running_mean"),
                     running_var: of(norm, "running_var"),
-                    num_batches_tracked: of(norm, "num_batches_tracked"),
                     momentum: MOMENTUM,
                     eps: EPS,
                 },

@@ -124,6 +124,9 @@ impl UNet {
     /// # Errors
     /// If the size does not fit, memory runs out, or a segment fails.
     pub fn forward(&self, images: &Tensor, mode: &ForwardMode) -> Result<Tensor> {
+        if mode.training {
+            self.parameters.count_batch()?;
+        }
         match &mode.checkpointing {
             Checkpointing::Scheduled(schedule) if mode.training => {
                 executor::forward(Arc::clone(schedule), self.lend(), images, mode.kernels)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use config::{Network, ParameterSpec, Role};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Result;
+use torch_ext::ops::add_scalar_;
 
 /// One tensor of the state dict.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ impl Parameters {
     /// views of them, so that all are saved and restored at once.
     pub fn buffers(&self) -> [Tensor; 2] {
         [&self.statistics, &self.counters].map(Tensor::shallow_clone)
+    }
+
+    /// Counts a batch in every batch norm: one operation, where each of them by itself would take one.
+    pub(super) fn count_batch(&self) -> Result<()> {
+        tch::no_grad(|| add_scalar_(&self.counters, 1.0))
     }
 
     /// All entries, in order.

@@ -18,11 +18,11 @@ pub use trial::{is_tried, runs_on};
 use crate::error::check;
 use crate::function::{attach_saving, grad_is_enabled, is_exclusive};
 use crate::launch::is_gpu;
-use crate::ops::{MemoryFormat, add_scalar_, is_contiguous_in, raw};
+use crate::ops::{MemoryFormat, is_contiguous_in, raw};
 use crate::segment::{Pass, recompute_begins};
 use crate::{Error, Result, ffi};
 
-/// The tensors and settings of one `BatchNorm2d`, as shallow clones.
+/// The tensors and settings of one `BatchNorm2d`, as shallow clones; its counter of batches is its owner's.
 #[derive(Debug)]
 pub struct BatchNorm {
     /// Scale, `[C]`.
@@ -33,8 +33,6 @@ pub struct BatchNorm {
     pub running_mean: Tensor,
     /// Running variance, `[C]`, updated in place in training.
     pub running_var: Tensor,
-    /// Number of training steps, one int64, updated in place in training.
-    pub num_batches_tracked: Tensor,
     /// Weight of the new statistics in the running ones.
     pub momentum: f64,
     /// Added to the variance.
@@ -50,7 +48,6 @@ impl BatchNorm {
             bias: self.bias.shallow_clone(),
             running_mean: self.running_mean.shallow_clone(),
             running_var: self.running_var.shallow_clone(),
-            num_batches_tracked: self.num_batches_tracked.shallow_clone(),
             momentum: self.momentum,
             eps: self.eps,
         }
@@ -78,9 +75,6 @@ pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) 
         Some((mean, var)) => (mean, var),
         None => (&norm.running_mean, &norm.running_var),
     };
-    if update {
-        tch::no_grad(|| add_scalar_(&norm.num_batches_tracked, 1.0))?;
-    }
     Ok(input.f_batch_norm(
         Some(&norm.weight),
         Some(&norm.bias),
@@ -288,9 +282,6 @@ impl BatchNorm {
     pub fn fuse(&self, input: Input<'_>, update: bool) -> Result<Option<Fused>> {
         refuse_single_values(input.tensor, self)?;
         let fused = Fused::of(self, input, Source::Batch { update })?;
-        if update && fused.is_some() {
-            tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
-        }
         if let (None, Some(bias)) = (&fused, input.bias) {
             let mut tensor = input.tensor.f_detach()?;
             let _sum = tensor.f_add_(&per_channel(&bias.f_detach()?, &tensor)?)?;
@@ -305,7 +296,6 @@ impl BatchNorm {
     /// As [`batch_norm`].
     pub fn forward(&self, input: &Tensor, in_place: bool) -> Result<(Tensor, Statistics)> {
         refuse_single_values(input, self)?;
-        tch::no_grad(|| add_scalar_(&self.num_batches_tracked, 1.0))?;
         let null = std::ptr::null_mut();
         let (mut out, mut saved) = (
             null,

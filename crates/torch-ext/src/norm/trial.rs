@@ -104,7 +104,6 @@ fn run(is_gpu: bool, device: Device, kind: Kind) -> Result<Vec<(&'static str, Te
         bias: of_channels(2, 0.0)?,
         running_mean: of_channels(3, 0.0)?,
         running_var: of_channels(4, 1.0)?,
-        num_batches_tracked: Tensor::f_zeros([1], (Kind::Int64, Device::Cpu))?,
         momentum: 0.1,
         eps: 1e-5,
     };
