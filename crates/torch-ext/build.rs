@@ -35,6 +35,7 @@ fn main() {
         .debug(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.flag("-fvisibility=hidden");
+    build.include("shim/cuda");
     // libtorch's headers are system headers, so that their warnings do not fail this build.
     for dir in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&dir);

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Implementation {
     /// This program.
     Snug,
+    /// This program, each step as one CUDA graph; only on a GPU.
+    SnugGraph,
     /// The guide's script.
     PytorchScript,
     /// Tuned eager PyTorch.
@@ -27,8 +29,9 @@ pub enum Implementation {
 
 impl Implementation {
     /// All implementations.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Snug,
+        Self::SnugGraph,
         Self::PytorchScript,
         Self::PytorchEager,
         Self::PytorchEagerMalloc,
@@ -41,6 +44,7 @@ impl Implementation {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Snug => "snug",
+            Self::SnugGraph => "snug-graph",
             Self::PytorchScript => "pytorch-script",
             Self::PytorchEager => "pytorch-eager",
             Self::PytorchEagerMalloc => "pytorch-eager-malloc",
@@ -51,8 +55,8 @@ impl Implementation {
     }
 
     /// Whether it needs a Python.
-    pub fn is_pytorch(self) -> bool {
-        self != Self::Snug
+    pub const fn is_pytorch(self) -> bool {
+        !matches!(self, Self::Snug | Self::SnugGraph)
     }
 }
 

@@ -227,6 +227,12 @@ impl Matrix {
         let snug = self.case(precision, CheckpointPolicy::Off);
         // The second case is compared with PyTorch's checkpointing and memory budget.
         let mut cases = vec![snug, self.case(precision, CheckpointPolicy::Selective)];
+        if self.cuda {
+            cases.push(Case {
+                implementation: Implementation::SnugGraph,
+                ..snug
+            });
+        }
         let variants = self.variants.iter().filter(|v| {
             // glibc's malloc is irrelevant on a GPU.
             !(self.cuda && **v == Implementation::PytorchEagerMalloc)
@@ -261,7 +267,7 @@ mod tests {
             batches: vec![Work::GUIDE.batch],
             precisions: precisions.to_vec(),
             cuda,
-            variants: Implementation::ALL[1..].to_vec(),
+            variants: Implementation::ALL[2..].to_vec(),
         }
     }
 

@@ -175,7 +175,7 @@ impl Row {
             memory_format: case.memory_format,
             policy: case.policy.to_string(),
             split_concat: case.split_concat,
-            exact_kernels: case.implementation != Implementation::Snug,
+            exact_kernels: case.implementation.is_pytorch(),
             status: Status::Failed,
             message: None,
             step_ms: Vec::new(),
@@ -356,7 +356,7 @@ impl Results {
         let mut pairs = Vec::new();
         for row in ok.iter().copied() {
             let ours = match row.implementation {
-                Implementation::Snug => continue,
+                Implementation::Snug | Implementation::SnugGraph => continue,
                 Implementation::PytorchCheckpoint | Implementation::PytorchCompileBudget => {
                     snug(Some(CheckpointPolicy::Selective)).or(snug(None))
                 }

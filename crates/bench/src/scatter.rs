@@ -69,6 +69,7 @@ fn label(row: &Row) -> String {
     let recipe = row.recipe().replace(" channels-last", "");
     match row.implementation {
         Implementation::Snug => recipe,
+        Implementation::SnugGraph => format!("{recipe} graph"),
         other => format!(
             "{} {}",
             other.name().trim_start_matches("pytorch-"),
@@ -83,7 +84,7 @@ pub fn svg(results: &Results) -> String {
     let (ours, theirs): (Vec<Point>, Vec<Point>) = points
         .iter()
         .cloned()
-        .partition(|point| point.implementation == Implementation::Snug);
+        .partition(|point| !point.implementation.is_pytorch());
     let mut groups = vec![Group {
         front: "Snug's front: no recipe is better in both".to_owned(),
         marks: Some("Snug".to_owned()),

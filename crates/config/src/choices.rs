@@ -146,6 +146,18 @@ choices! {
     }
 }
 
+choices! {
+    /// Whether a run records its steps as CUDA graphs.
+    CudaGraph, "choice", "`off`, `auto` or `on`" {
+        /// Each kernel is launched by itself.
+        Off = "off",
+        /// Steps are recorded if the GPU waits for the host otherwise, as measured on one of the first.
+        Auto = "auto",
+        /// Steps are recorded.
+        On = "on",
+    }
+}
+
 impl Switch {
     /// Whether it is on.
     pub const fn is_on(self) -> bool {

@@ -256,6 +256,17 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain, Pareto],
                 resume: Fixed,
             }
+            /// Whether steps on a GPU are recorded as CUDA graphs, which the host starts as a whole. Results are the same
+            /// bits.
+            cuda_graph: CudaGraph = CudaGraph::Off => {
+                accepts: Accepts::any(CudaGraph::LIST),
+                flag: "--cuda-graph" (
+                    CudaGraph,
+                    "CHOICE",
+                    "Start each step on a GPU as one CUDA graph: on, off, or auto, if the GPU waits for the host otherwise"
+                ),
+                resume: Free,
+            }
             /// Forward passes per optimizer step.
             accumulation: u32 = 1 => {
                 accepts: whole!(1 to 65_536),

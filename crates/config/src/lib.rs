@@ -42,7 +42,7 @@ mod wire;
 
 pub use banner::Language;
 pub use category::{BytesByCategory, Category};
-pub use choices::{AmpDtype, CheckpointPolicy, Keep, Switch};
+pub use choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep, Switch};
 pub use class_table::{MaskValue, MaskValues, Names};
 pub use error::{ConfigError, ConfigErrorKind, Place};
 pub use flags::{AmpFlag, CheckpointFlag};

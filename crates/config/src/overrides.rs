@@ -1,6 +1,6 @@
 //! One layer of a configuration: the values from a preset, a file or the flags.
 
-use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
 use crate::class_table::{CLASS_NAMES, CLASS_VALUES, IGNORED_VALUES, MaskValue};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::image_size::ImageSize;

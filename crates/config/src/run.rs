@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
 use crate::class_table::MaskValue;
 use crate::image_size::ImageSize;
 use crate::keys::with_rows;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 
-use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
 use crate::error::ConfigError;
 use crate::image_size::ImageSize;
 use crate::plan_letters::{PlanLetters, WirePlan};
@@ -148,7 +148,7 @@ macro_rules! named_choices {
         }
     )+};
 }
-named_choices!(AmpDtype, CheckpointPolicy);
+named_choices!(AmpDtype, CheckpointPolicy, CudaGraph);
 
 impl Value for String {
     type Wire = Self;

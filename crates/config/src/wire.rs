@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::de::DeTable;
 
-use crate::choices::{AmpDtype, CheckpointPolicy, Keep};
+use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
 use crate::class_table::{self, MaskValue};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::image_size::ImageSize;

@@ -115,18 +115,32 @@ impl Upload {
     /// # Errors
     /// If memory runs out.
     pub fn part(&self, batch: &Batch, part: Range<usize>) -> Result<(Tensor, Tensor)> {
-        let pixels = batch.height * batch.width;
-        let of = |pixels: usize| part.start * pixels..part.end * pixels;
-        let (images, masks) = (
-            &batch.images[of(batch.channels * pixels)],
-            &batch.masks[of(pixels)],
-        );
-        let size = [part.len(), batch.height, batch.width, batch.channels];
-        let [n, h, w, c] = size.map(|d| d.cast_signed() as i64);
-        let bytes = Tensor::f_from_data_size(images, &[n, h, w, c], Kind::Uint8)?;
-        let images = self.images(&bytes)?;
-        let masks = Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?;
-        Ok((images, self.uploaded(&masks)?))
+        let [bytes, masks] = bytes_of(batch, part)?;
+        Ok((self.images(&bytes)?, self.uploaded(&masks)?))
+    }
+
+    /// A whole batch on the device, as bytes `[N, H, W, C]` and masks `[N, H, W]`.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn device_bytes(&self, batch: &Batch) -> Result<[Tensor; 2]> {
+        self.bytes(&Pixels::Host(batch, 0..batch.len))
+    }
+
+    /// The bytes of images, `[N, H, W, C]`, and of masks, `[N, H, W]`, on the device.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub(crate) fn bytes(&self, pixels: &Pixels<'_>) -> Result<[Tensor; 2]> {
+        match pixels {
+            Pixels::Host(batch, part) => {
+                let [images, masks] = bytes_of(batch, part.clone())?;
+                Ok([self.uploaded(&images)?, self.uploaded(&masks)?])
+            }
+            Pixels::Bytes(first, second) | Pixels::Images(first, second) => {
+                Ok([first.shallow_clone(), second.shallow_clone()])
+            }
+        }
     }
 
     /// Moves bytes from the host to the device. To a GPU they go from pinned memory, so that the host
@@ -160,6 +174,22 @@ impl Upload {
             images.f_contiguous()?
         })
     }
+}
+
+/// A range of a batch on the host: bytes `[N, H, W, C]`, and masks `[N, H, W]`.
+fn bytes_of(batch: &Batch, part: Range<usize>) -> Result<[Tensor; 2]> {
+    let pixels = batch.height * batch.width;
+    let of = |pixels: usize| part.start * pixels..part.end * pixels;
+    let (images, masks) = (
+        &batch.images[of(batch.channels * pixels)],
+        &batch.masks[of(pixels)],
+    );
+    let size = [part.len(), batch.height, batch.width, batch.channels];
+    let [n, h, w, c] = size.map(|d| d.cast_signed() as i64);
+    Ok([
+        Tensor::f_from_data_size(images, &[n, h, w, c], Kind::Uint8)?,
+        Tensor::f_from_data_size(masks, &[n, h, w], Kind::Uint8)?,
+    ])
 }
 
 /// A batch of random images and two-class masks, determined by `seed`: for measurements and proofs. If

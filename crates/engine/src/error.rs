@@ -71,6 +71,9 @@ pub enum Error {
         /// Optimizer steps done.
         step: u64,
     },
+    /// A step could not be recorded as a CUDA graph.
+    #[error("a step cannot be recorded as a CUDA graph (`--cuda-graph off` does without): {0}")]
+    Graph(#[source] Box<Self>),
     /// A tensor operation failed: memory ran out, or a segment could not be recomputed.
     #[error(transparent)]
     Tensor(#[from] torch_ext::Error),

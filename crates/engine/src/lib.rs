@@ -11,6 +11,7 @@ pub mod device;
 mod error;
 pub mod evaluation;
 pub mod fault;
+pub mod graph;
 pub mod guard;
 pub mod interrupt;
 pub mod ladder;
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod model;
 pub mod optimizer;
 pub mod predictor;
+
 pub mod trainer;
 
 pub use error::{Error, Result};

@@ -179,6 +179,16 @@ impl AdamW {
         self.num_moves
     }
 
+    /// The parameters were updated by a step that was recorded before.
+    pub(crate) const fn has_moved(&mut self) {
+        self.num_moves += 1;
+    }
+
+    /// Takes back steps that were recorded and not taken.
+    pub(crate) const fn take_back_to(&mut self, num_moves: u64) {
+        self.num_moves = num_moves;
+    }
+
     /// Sets all gradients to none.
     ///
     /// # Errors

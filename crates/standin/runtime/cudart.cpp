@@ -47,7 +47,8 @@ struct Configuration {
 };
 thread_local std::vector<Configuration> configurations;
 
-int launch(const void* function, void** arguments) {
+int launch(const void* function, void** arguments, const void* stream) {
+  if (is_recorded(stream)) return kSuccess;
   if (count_launch()) launched(function, arguments);
   // As on a GPU, an error of a kernel is reported by a later call.
   return kSuccess;
@@ -190,7 +191,7 @@ int cudaDeviceCanAccessPeer(int* can, int, int) {
   return result(kSuccess);
 }
 
-int cudaDeviceSynchronize() { return result(kSuccess); }
+int cudaDeviceSynchronize() { return result(may_wait(nullptr, "cudaDeviceSynchronize")); }
 
 // Errors.
 
@@ -229,7 +230,12 @@ const char* cudaGetErrorName(int status) {
 
 // Memory.
 
-int cudaMalloc(void** out, size_t bytes) { return result(is_broken ? kIllegalAddress : device_malloc(out, bytes)); }
+int cudaMalloc(void** out, size_t bytes) {
+  const int status = may_wait(nullptr, "cudaMalloc");
+  if (status != kSuccess) return result(status);
+  return result(is_broken ? kIllegalAddress : device_malloc(out, bytes));
+}
+
 int cudaFree(void* pointer) { return result(device_free(pointer)); }
 int cudaHostAlloc(void** out, size_t bytes, unsigned) { return result(host_malloc(out, bytes)); }
 int cudaFreeHost(void* pointer) { return result(host_free(pointer)); }
@@ -239,7 +245,8 @@ int cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   return result(kSuccess);
 }
 
-int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void*) {
+int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void* stream) {
+  if (is_recorded(stream)) return kSuccess;
   if (bytes > uploaded() && room_at(to) && !room_at(from)) {
     journal("upload %zu %s", bytes, is_pinned(from) ? "pinned" : "pageable");
   }
@@ -248,14 +255,16 @@ int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void*) {
 }
 
 int cudaMemcpy(void* to, const void* from, size_t bytes, int kind) {
-  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+  const int status = may_wait(nullptr, "cudaMemcpy");
+  return status == kSuccess ? cudaMemcpyAsync(to, from, bytes, kind, nullptr) : result(status);
 }
 
 int cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, void* stream) {
   return cudaMemcpyAsync(to, from, bytes, 4, stream);
 }
 
-int cudaMemsetAsync(void* to, int value, size_t bytes, void*) {
+int cudaMemsetAsync(void* to, int value, size_t bytes, void* stream) {
+  if (is_recorded(stream)) return kSuccess;
   if (!is_broken && bytes <= kMoved) std::memset(to, value, bytes);
   return result(kSuccess);
 }
@@ -290,22 +299,9 @@ int cudaStreamCreateWithPriority(void** stream, unsigned, int) {
   return result(kSuccess);
 }
 
-int cudaStreamQuery(void*) { return result(kSuccess); }
-int cudaStreamSynchronize(void*) { return result(kSuccess); }
+int cudaStreamQuery(void* stream) { return result(may_wait(stream, "cudaStreamQuery")); }
+int cudaStreamSynchronize(void* stream) { return result(may_wait(stream, "cudaStreamSynchronize")); }
 int cudaStreamWaitEvent(void*, void*, unsigned) { return result(kSuccess); }
-
-int cudaStreamIsCapturing(void*, int* status) {
-  *status = 0;
-  return result(kSuccess);
-}
-
-int cudaStreamGetCaptureInfo(void*, int* status, uint64_t* id, void**, const void***, const void***, size_t*) {
-  *status = 0;
-  if (id) *id = 0;
-  return result(kSuccess);
-}
-
-int cudaStreamBeginCapture(void*, int) { return result(kStreamCaptureUnsupported); }
 
 int cudaStreamAddCallback(void* stream, void (*callback)(void*, int, void*), void* data, unsigned) {
   callback(stream, kSuccess, data);
@@ -365,20 +361,21 @@ int __cudaPopCallConfiguration(Dim3* grid, Dim3* block, size_t* shared_bytes, vo
   return kSuccess;
 }
 
-int cudaLaunchKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void*) {
-  return launch(function, arguments);
+int cudaLaunchKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void* stream) {
+  return launch(function, arguments, stream);
 }
 
-int __cudaLaunchKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void*) {
-  return launch(function, arguments);
+int __cudaLaunchKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void* stream) {
+  return launch(function, arguments, stream);
 }
 
-int cudaLaunchCooperativeKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void*) {
-  return launch(function, arguments);
+int cudaLaunchCooperativeKernel(const void* function, Dim3, Dim3, void** arguments, size_t, void* stream) {
+  return launch(function, arguments, stream);
 }
 
-int cudaLaunchKernelExC(const void*, const void* function, void** arguments) {
-  return launch(function, arguments);
+int cudaLaunchKernelExC(const void* configuration, const void* function, void** arguments) {
+  // `cudaLaunchConfig_t`: grid, block, bytes of shared memory, then the stream.
+  return launch(function, arguments, static_cast<void* const*>(configuration)[4]);
 }
 
 int cudaFuncGetAttributes(void* out, const void*) {

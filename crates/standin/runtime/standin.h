@@ -24,6 +24,7 @@ enum Status : int {
   kIllegalAddress = 700,
   kNotSupported = 801,
   kStreamCaptureUnsupported = 900,
+  kStreamCaptureInvalidated = 901,
 };
 
 struct Card {
@@ -42,6 +43,8 @@ struct Settings {
   int driver = 13000;
   // Whether the driver maps memory into ranges of addresses.
   bool maps_memory = true;
+  // Whether what a stream does can be recorded.
+  bool records_graphs = true;
   // A file with the bytes that other programs hold, read at each question.
   std::string others;
   std::string journal;
@@ -77,6 +80,12 @@ size_t room_at(const void* pointer, int* device = nullptr);
 bool is_pinned(const void* pointer);
 
 void journal(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+// Graphs.
+// Whether the stream is being recorded, which then counts one more of its works.
+bool is_recorded(const void* stream);
+// Refuses a call that waits for a stream being recorded, or one that its thread may not make meanwhile.
+Status may_wait(const void* stream, const char* call);
 
 // Kernels.
 // Counts a launch. False if the device is broken.

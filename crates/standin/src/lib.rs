@@ -89,6 +89,12 @@ impl StandIn {
         self.set("virtual-memory", &"off")
     }
 
+    /// A device that cannot record what a stream does.
+    #[must_use]
+    pub fn without_graphs(self) -> Self {
+        self.set("graphs", &"off")
+    }
+
     /// Refuses device allocations number `first` (from 1) and the `count - 1` after it.
     #[must_use]
     pub fn refuse_allocations(self, first: u64, count: u64) -> Self {

@@ -327,6 +327,15 @@ size_t snug_probe_len(const SnugProbe* probe);
 void snug_probe_row(const SnugProbe* probe, size_t index, SnugProbeRow* out);
 void snug_probe_delete(SnugProbe* probe);
 
+// ---- CUDA graphs -----------------------------------------------------------------
+// Makes a stream of libtorch's pool the thread's current one. Writes its handle, and the one before.
+int32_t snug_graph_enter_stream(int32_t device, int64_t* before, void** stream);
+int32_t snug_graph_leave_stream(int32_t device, int64_t before);
+// Until `end`, memory for this stream comes from a pool of this number. Released, it is free again.
+int32_t snug_graph_begin_pool(int32_t device, uint64_t pool, void* stream);
+int32_t snug_graph_end_pool(int32_t device, uint64_t pool);
+int32_t snug_graph_release_pool(int32_t device, uint64_t pool);
+
 // ---- time of operators -----------------------------------------------------------
 // Starts to add up the time of outermost operators, on this thread and on those of its backward. A
 // process has one such count at a time.

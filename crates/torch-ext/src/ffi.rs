@@ -330,6 +330,16 @@ unsafe extern "C" {
     pub(crate) fn snug_probe_row(probe: *const RawProbe, index: usize, out: *mut ProbeRow);
     pub(crate) fn snug_probe_delete(probe: *mut RawProbe);
 
+    pub(crate) fn snug_graph_enter_stream(
+        device: i32,
+        before: *mut i64,
+        stream: *mut *mut c_void,
+    ) -> i32;
+    pub(crate) fn snug_graph_leave_stream(device: i32, before: i64) -> i32;
+    pub(crate) fn snug_graph_begin_pool(device: i32, pool: u64, stream: *mut c_void) -> i32;
+    pub(crate) fn snug_graph_end_pool(device: i32, pool: u64) -> i32;
+    pub(crate) fn snug_graph_release_pool(device: i32, pool: u64) -> i32;
+
     pub(crate) fn snug_busy_begin() -> i32;
     pub(crate) fn snug_busy_end(nanoseconds: *mut u64) -> i32;
 }

@@ -244,11 +244,11 @@ impl Loaded {
     }
 }
 
-fn number(index: usize) -> Result<c_int> {
+pub(crate) fn number(index: usize) -> Result<c_int> {
     c_int::try_from(index).map_err(|error| Error::InvalidArgument(error.to_string()))
 }
 
-fn function(name: &CStr) -> Result<*mut c_void> {
+pub(crate) fn function(name: &CStr) -> Result<*mut c_void> {
     driver_function(name).ok_or_else(|| missing(&name.to_string_lossy()))
 }
 
@@ -256,7 +256,7 @@ fn missing(what: &str) -> Error {
     Error::Torch(format!("our own CUDA kernels lack {what}"))
 }
 
-fn succeed(what: &str, status: c_int) -> Result<()> {
+pub(crate) fn succeed(what: &str, status: c_int) -> Result<()> {
     match status {
         SUCCESS => Ok(()),
         OUT_OF_MEMORY => Err(Error::OutOfMemory {

@@ -19,6 +19,7 @@
 //! | [`norm`] | BatchNorm that knows whether it runs in forward or recompute, and its parts |
 //! | [`conv`] | the two halves of a convolution's backward |
 //! | [`function`] | a graph node whose backward is a Rust closure |
+//! | [`graph`] | CUDA graphs: a step that is recorded once and started as a whole |
 //! | [`segment`] | parts of the forward pass that backward runs again |
 //! | [`probe`] | counts of operators and their outputs' memory formats, time of operators |
 //!
@@ -48,6 +49,7 @@ pub mod device_info;
 mod error;
 mod ffi;
 pub mod function;
+pub mod graph;
 mod launch;
 pub mod library;
 pub mod meter;

@@ -2,6 +2,7 @@
 //! control flow, not values or times. Where no stand-in can be built the tests are skipped.
 
 mod faults;
+mod graph;
 mod kernels;
 mod memory;
 

@@ -10,13 +10,15 @@ pub(super) const PAGES: &str = "pages";
 pub(super) const BENCH: &str = "bench";
 
 /// The names of all parts, in order.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 20] = [
     "driver",
     "doctor",
     PAGES,
     "refused",
     "limited",
     "trained",
+    "small",
+    "small-graph",
     BENCH,
     "without-nvrtc",
     "out-of-memory",
@@ -121,6 +123,18 @@ pub(super) fn all(session: &Session) -> Vec<PartPlan> {
             "memory as predicted and as measured, and speed",
             90,
             "--preset best-balance --max-steps 60",
+        ),
+        fit(
+            "small",
+            "a small network, launched kernel by kernel",
+            20,
+            "--width 16 --img-size 256x256 --batch 4",
+        ),
+        fit(
+            "small-graph",
+            "the same steps as CUDA graphs",
+            20,
+            "--width 16 --img-size 256x256 --batch 4 --cuda-graph on",
         ),
         PartPlan::new(
             BENCH,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, value_parser};
 
-use crate::choices::Switch;
+use crate::choices::{CudaGraph, Switch};
 use crate::class_table::{MaskValues, Names};
 use crate::error::ConfigError;
 use crate::flags::{AmpFlag, CheckpointFlag};

@@ -32,6 +32,8 @@ pub enum Failure {
     },
     /// A segment could not be recomputed.
     Checkpointing,
+    /// A step could not be recorded as a CUDA graph.
+    Graph,
     /// Nothing failed, but a technique costs time and is not needed.
     Slow {
         /// The time saved without it, as a share of a step's time.
@@ -55,6 +57,7 @@ impl Error {
                 place: pressure.place,
                 excess_bytes: pressure.excess_bytes(),
             },
+            Self::Graph(_) => Failure::Graph,
             Self::GradientOverflow { scale } => Failure::Overflow { scale: *scale },
             _ => return None,
         })
@@ -96,6 +99,7 @@ impl fmt::Display for Failure {
             Self::Slow { gain } => {
                 write!(f, "{:.0} % of a step's time is not needed", 100.0 * gain)
             }
+            Self::Graph => f.write_str("a step cannot be recorded as a CUDA graph"),
             Self::Checkpointing => f.write_str("a checkpointed segment cannot be recomputed"),
         }
     }

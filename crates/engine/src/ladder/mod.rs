@@ -5,6 +5,7 @@
 //!
 //! | failure | rungs, in order |
 //! |---|---|
+//! | a step that fails as a CUDA graph, whatever the failure | no graph |
 //! | out of memory, or nearly ([`crate::guard`]) | a retry; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
 //! | gradients overflow in consecutive steps | a lower scale; bf16; AMP off |
 //! | a non-finite loss | bf16; AMP off |
@@ -22,7 +23,7 @@ mod speed;
 mod tests;
 
 use advisor::{Freedom, Target};
-use config::{Precision, RunConfig};
+use config::{CudaGraph, Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -163,6 +164,7 @@ impl Ladder {
             Failure::Overflow { scale } => self.less_range(recipe, *scale),
             Failure::NonFiniteLoss => self.less_range(recipe, None),
             Failure::Checkpointing => self.other_checkpointing(recipe),
+            Failure::Graph => Some(Rung::without_graph(recipe.clone())),
             // The warm-up measures this before a run, and requests its rungs by name.
             Failure::Slow { .. } => None,
         }
@@ -186,6 +188,22 @@ impl StepRecipe {
 }
 
 impl Rung {
+    /// Steps are launched kernel by kernel.
+    pub(crate) fn without_graph(recipe: StepRecipe) -> Self {
+        let from = recipe.config.cuda_graph.as_str();
+        let config = RunConfig {
+            cuda_graph: CudaGraph::Off,
+            ..recipe.config
+        };
+        Self::to(
+            StepRecipe { config, ..recipe },
+            "CUDA graph",
+            from,
+            "off",
+            true,
+        )
+    }
+
     /// Validation takes fewer images at a time; training continues unchanged.
     pub(crate) fn of_validation(recipe: StepRecipe, before: usize, now: usize) -> Self {
         let what = "validation, images at a time:";

@@ -4,6 +4,7 @@ mod divergence;
 mod mean_loss;
 mod planted;
 mod preflight;
+mod recorder;
 mod skips;
 mod state;
 mod step;
@@ -30,6 +31,8 @@ use divergence::LossWatch;
 pub use divergence::all_finite;
 use mean_loss::MeanLoss;
 pub use preflight::Agreement;
+pub use recorder::Decided;
+use recorder::Recorder;
 use skips::Skips;
 pub use state::TrainerState;
 use step::BeforeStep;
@@ -55,6 +58,7 @@ pub struct Trainer {
     guard: Option<Guard>,
     saved: BeforeStep,
     skips: Skips,
+    recorder: Recorder,
     loss_watch: LossWatch,
     /// Whether a step failed half-way and could not be undone.
     is_poisoned: bool,
@@ -132,6 +136,8 @@ pub trait Observer<E = Error> {
     fn batch_done(&mut self, _images: usize, _loss: Option<f64>) {}
     /// A step failed and will be retried with `rung`, which `trainer` has not adopted yet.
     fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) {}
+    /// Whether the steps to come are recorded as CUDA graphs was decided.
+    fn graph_decided(&mut self, _trainer: &Trainer, _decided: Decided) {}
     /// The loss has grown to `times` the first one. Reported once.
     fn loss_explodes(&mut self, _trainer: &Trainer, _times: f64) {}
     /// Validation begins.
@@ -159,6 +165,7 @@ impl Trainer {
             guard: None,
             saved: BeforeStep::of(&learner, &skips)?,
             skips,
+            recorder: Recorder::default(),
             loss_watch: LossWatch::default(),
             is_poisoned: false,
             is_peak_kept: false,
@@ -338,6 +345,9 @@ impl Trainer {
             if let Some(mean) = loss {
                 self.loss_watch.take(self.finite(mean)?);
             }
+            if let Some(decided) = self.take_decision() {
+                observer.graph_decided(self, decided);
+            }
             if let Some(times) = self.loss_watch.say_explosion() {
                 observer.loss_explodes(self, times);
             }
@@ -352,6 +362,7 @@ impl Trainer {
             step_started = Instant::now();
         }
         device::synchronize(device);
+        self.forget_recorded()?;
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
         Ok((self.finite(self.losses.read()?)?, wait))
     }

@@ -28,6 +28,11 @@ impl PlantedFaults {
         Self { faults }
     }
 
+    /// Whether nothing goes wrong.
+    pub(super) const fn are_none(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// Returns the loss, or NaN in its place.
     pub(super) fn loss(&self, loss: Tensor) -> Result<Tensor> {
         if self.faults.contains(&StepFault::NanLoss) {

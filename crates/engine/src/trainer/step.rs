@@ -20,7 +20,7 @@ use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::ladder::{Ladder, StepRecipe};
+use crate::ladder::{Ladder, Rung, StepRecipe};
 use crate::learner::Learner;
 
 /// Tensors that a step changes in place, with copies from before the step.
@@ -67,7 +67,7 @@ impl BeforeStep {
 
     /// Restores the model's buffers on the device if `is_skipped` is 1. Allocates nothing: the parameters
     /// may be updated already, and a failure could not be undone.
-    fn restore_buffers_if(&self, is_skipped: &Tensor) -> Result<()> {
+    pub(super) fn restore_buffers_if(&self, is_skipped: &Tensor) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let is_skipped = is_skipped.f_ne_tensor_out(&self.is_skipped, &self.zero)?;
         for (live, copy) in self.live.iter().zip(&self.copies).take(NUM_BUFFERS) {
@@ -105,6 +105,7 @@ impl Trainer {
         }
         loop {
             let moves = self.learner.optimizer.num_moves();
+            let is_recorded = self.is_recording_due(batches);
             let error = match self.try_step(batches) {
                 Ok(losses) => {
                     self.ladder.iter_mut().for_each(Ladder::step_done);
@@ -132,8 +133,13 @@ impl Trainer {
             };
             // A snapshot from before the rung does not contain it.
             let (recipe, mut ladder) = (self.recipe(), self.ladder.clone());
-            let next = ladder.as_mut();
-            let Some(rung) = next.and_then(|ladder| ladder.next(&failure, &recipe)) else {
+            let rung = match &mut ladder {
+                // Its memory is its own, whatever else is to change.
+                Some(_) if is_recorded => Some(Rung::without_graph(recipe)),
+                Some(ladder) => ladder.next(&failure, &recipe),
+                None => None,
+            };
+            let Some(rung) = rung else {
                 return Err(error);
             };
             observer.rung_taken(self, &failure, &rung);
@@ -145,16 +151,20 @@ impl Trainer {
     fn try_step(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
         let planted = PlantedFaults::in_step(self.position.steps + 1);
         let mut watch = StepWatch::new(self, batches.len(), planted);
-        let micro_batches = micro_batches(batches, self.micro_batch);
-        let is_skipped = self.learner.step(micro_batches, &mut watch)?;
-        self.saved.restore_buffers_if(&is_skipped)?;
-        self.skips.count(&is_skipped)?;
+        self.step_by_any_way(batches, &mut watch)?;
         self.is_peak_kept = cfg!(target_env = "gnu");
         if watch.is_looked_at() && self.skips.are_too_many()? {
             let scale = self.learner.scaler.current()?;
             return Err(Error::GradientOverflow { scale });
         }
         Ok(watch.losses)
+    }
+
+    pub(super) fn eager_step(&mut self, batches: &[Batch], watch: &mut StepWatch) -> Result<()> {
+        let micro_batches = micro_batches(batches, self.micro_batch);
+        let is_skipped = self.learner.step(micro_batches, watch)?;
+        self.saved.restore_buffers_if(&is_skipped)?;
+        self.skips.count(&is_skipped)
     }
 
     /// Only the forward and backward passes of a step. Returns the loss of each batch.
@@ -169,6 +179,7 @@ impl Trainer {
     /// Restores the state from before the step, and releases all memory that is not needed.
     pub(super) fn undo(&mut self) -> Result<()> {
         self.restore_saved()?;
+        self.forget_recorded()?;
         self.is_peak_kept = false;
         device::empty_cache(self.learner.device())
     }
@@ -186,6 +197,7 @@ impl Trainer {
             precision,
             micro_batch,
         } = recipe;
+        self.begin_recording_anew()?;
         let learner = &mut self.learner;
         if scale.is_some() || precision != learner.precision {
             let scale = scale.unwrap_or(config.init_scale);

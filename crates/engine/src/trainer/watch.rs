@@ -56,25 +56,62 @@ impl StepWatch {
         }
     }
 
+    /// Hooks that read nothing.
+    pub(super) fn silent(num_batches: usize) -> Self {
+        Self {
+            losses: Vec::with_capacity(num_batches),
+            num_batches,
+            steps: 0,
+            planted: PlantedFaults::default(),
+            loss_watch: None,
+            guard: None,
+            predicted_bytes: 0,
+        }
+    }
+
     /// Whether values are read in this step.
     pub(super) const fn is_looked_at(&self) -> bool {
         self.loss_watch.is_some()
+    }
+
+    /// Whether a fault is planted in this step.
+    pub(super) const fn is_planted(&self) -> bool {
+        !self.planted.are_none()
+    }
+
+    /// Reads losses, if this step does so. Waits for the device.
+    ///
+    /// # Errors
+    /// If one is not finite.
+    pub(super) fn read(&self, losses: &[Tensor], learner: &Learner) -> Result<()> {
+        let Some(watch) = self.loss_watch else {
+            return Ok(());
+        };
+        losses.iter().try_for_each(|loss| {
+            let loss = loss.f_double_value(&[])?;
+            watch.finite(loss, self.steps, &learner.model).map(drop)
+        })
+    }
+
+    /// Checks memory, if this step does so.
+    ///
+    /// # Errors
+    /// If it is nearly full.
+    pub(super) fn look_at_memory(&self, learner: &Learner) -> Result<()> {
+        let Some(guard) = self.guard else {
+            return Ok(());
+        };
+        let device = learner.device();
+        let held = device::allocated_bytes(device);
+        guard.look(device, self.predicted_bytes.saturating_sub(held))
     }
 }
 
 impl StepHooks for StepWatch {
     fn before_backward(&mut self, learner: &Learner, loss: Tensor) -> Result<Tensor> {
         let loss = self.planted.loss(loss)?;
-        if let Some(watch) = self.loss_watch {
-            watch.finite(loss.f_double_value(&[])?, self.steps, &learner.model)?;
-        }
-        if let Some(guard) = self.guard {
-            let device = learner.device();
-            let still_to_come = self
-                .predicted_bytes
-                .saturating_sub(device::allocated_bytes(device));
-            guard.look(device, still_to_come)?;
-        }
+        self.read(std::slice::from_ref(&loss), learner)?;
+        self.look_at_memory(learner)?;
         Ok(loss)
     }
 

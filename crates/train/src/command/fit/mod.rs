@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
 use config::cli::{Fit, KeyFlags};
-use config::{Bytes, Language, RunConfig};
+use config::{Bytes, CudaGraph, Language, RunConfig};
 use estimator::Forecast;
 use machine::load::Moment;
 use tch::Device;
@@ -251,6 +251,9 @@ fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3])
         .into_iter()
         .flatten()
         .for_each(|line| console::note(&line));
+    if config.cuda_graph != CudaGraph::Off && !device.is_cuda() {
+        console::note("CUDA graph: off, as there is none on a CPU");
+    }
     console::note(&format!(
         "device: {} ({})",
         device::name(device),

@@ -26,7 +26,7 @@ use crate::run::weights::WeightsFile;
 use config::Precision;
 use data::Source;
 use engine::ladder::{Failure, Rung};
-use engine::trainer::{Agreement, Cause, Ending, EpochReport, Observer, Trainer};
+use engine::trainer::{Agreement, Cause, Decided, Ending, EpochReport, Observer, Trainer};
 
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const LAST: &str = "last/weights.safetensors";
@@ -396,6 +396,20 @@ impl Observer<Error> for Recorder {
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
         self.fallbacks.push(fallback);
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
+    }
+
+    fn graph_decided(&mut self, trainer: &Trainer, decided: Decided) {
+        let step = trainer.steps();
+        let share = decided.host_share;
+        self.progress.clear();
+        let why = share.map_or_else(String::new, |share| {
+            format!(": launches take {:.0} % of a step's time", 100.0 * share)
+        });
+        let choice = if decided.is_recorded { "on" } else { "off" };
+        console::note(&format!("CUDA graph: {choice}{why}"));
+        let event = json!({"event": "cuda-graph", "step": step, "on": decided.is_recorded, "host_share": share});
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
     }

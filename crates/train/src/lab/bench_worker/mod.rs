@@ -7,6 +7,7 @@ mod shared;
 use std::io::{BufRead, ErrorKind, Write};
 use std::time::Instant;
 
+use bench::case::Implementation;
 use bench::protocol::{Answer, Peak, Ready, Spec, WorkerRequest};
 use config::{ImageSize, Precision, RunConfig};
 use figures::numbers::median;
@@ -104,6 +105,9 @@ impl Assignment {
             probe = Some(StepProbe::on_bytes(&config, device, precision, batches)?);
         } else {
             probe = Some(StepProbe::new(&config, device, precision)?);
+        }
+        if spec.implementation == Implementation::SnugGraph {
+            probe = probe.map(StepProbe::recorded);
         }
         let model = match (&probe, &epochs) {
             (Some(probe), _) => Some(probe.model()),

@@ -4,6 +4,7 @@
 mod failures;
 mod files;
 mod found;
+mod graph;
 mod ladder;
 mod memory;
 mod optimizer;

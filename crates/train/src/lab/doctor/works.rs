@@ -8,7 +8,7 @@ use torch_ext::cuda;
 
 use super::tiny::{OFF, Policy, SELECTIVE, config_of};
 use super::{
-    Finding, Trial, failures, files, ladder, memory, optimizer, policies, resume, techniques,
+    Finding, Trial, failures, files, graph, ladder, memory, optimizer, policies, resume, techniques,
 };
 use crate::error::Result;
 use engine::{compose, device};
@@ -30,6 +30,7 @@ pub(super) enum What {
     /// Tensor bytes on the CPU.
     Meter,
     CudaMemory,
+    Graph,
     Prediction,
     Data,
     Weights,
@@ -53,6 +54,7 @@ impl What {
             Self::CudaOutOfMemory,
             Self::Meter,
             Self::CudaMemory,
+            Self::Graph,
             Self::Data,
             Self::Weights,
             Self::Prediction,
@@ -76,6 +78,7 @@ impl What {
             Self::CudaOutOfMemory => "cuda-out-of-memory".to_owned(),
             Self::Meter => "memory-meter".to_owned(),
             Self::CudaMemory => "cuda-memory".to_owned(),
+            Self::Graph => "cuda-graph".to_owned(),
             Self::Prediction => "memory-prediction".to_owned(),
             Self::Data => "data".to_owned(),
             Self::Weights => "weights".to_owned(),
@@ -99,13 +102,14 @@ impl What {
                 | Self::Policy(..)
                 | Self::Scaler
                 | Self::Optimizer
+                | Self::Graph
                 | Self::Weights
                 | Self::Resume
         )
     }
 
     fn wants_gpu(self) -> bool {
-        matches!(self, Self::CudaOutOfMemory | Self::CudaMemory)
+        matches!(self, Self::CudaOutOfMemory | Self::CudaMemory | Self::Graph)
             || self.precision() == Precision::Fp16
     }
 
@@ -187,6 +191,7 @@ impl Trial {
             What::CudaOutOfMemory => failures::cuda(self.device, broken),
             What::Meter => memory::meter(broken),
             What::CudaMemory => memory::cuda(self.device, broken),
+            What::Graph => graph::equal(self.device, broken),
             What::Prediction => memory::prediction(broken),
             What::Data => files::data(broken),
             What::Weights => files::weights(self.device, broken),

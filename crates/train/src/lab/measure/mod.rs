@@ -14,6 +14,7 @@ use torch_ext::record::{Record, Recording};
 use engine::Result;
 use engine::batch::{MicroBatch, Pixels, noise};
 use engine::device;
+use engine::graph::{EAGER_STEPS, StepGraph};
 use engine::learner::{Learner, Phase, StepHooks};
 use engine::loss::PixelWeight;
 use engine::model::UNet;
@@ -29,6 +30,8 @@ pub struct StepProbe {
     input: Input,
     /// As in [`MicroBatch`].
     ignoring: Option<PixelWeight>,
+    /// Eager steps up to now, and a recorded one after [`EAGER_STEPS`] of them, if steps are to be CUDA graphs.
+    graph: Option<(u32, Option<StepGraph>)>,
 }
 
 /// The input of a measured step.
@@ -82,6 +85,16 @@ impl StepProbe {
             accumulation: config.accumulation,
             input,
             ignoring: None,
+            graph: None,
+        }
+    }
+
+    /// Takes steps as CUDA graphs, as soon as there were enough eager ones.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self {
+            graph: Some((0, None)),
+            ..self
         }
     }
 
@@ -95,7 +108,22 @@ impl StepProbe {
     /// # Errors
     /// If memory runs out, or a recompute fails.
     pub fn step(&mut self) -> Result<()> {
-        self.step_with(&mut ())
+        let Some((eager, recorded)) = &mut self.graph else {
+            return self.step_with(&mut ());
+        };
+        if *eager < EAGER_STEPS {
+            *eager += 1;
+            return self.step_with(&mut ());
+        }
+        let micro_batches = self.input.micro_batches(self.accumulation, self.ignoring);
+        let micro_batches: Vec<_> = micro_batches.collect();
+        let recorded = if let Some(recorded) = recorded {
+            recorded
+        } else {
+            let all = micro_batches.clone();
+            recorded.insert(StepGraph::of(&mut self.learner, all, &mut (), |_| Ok(()))?)
+        };
+        recorded.replay(&mut self.learner, micro_batches)
     }
 
     /// One step, and the loss of its last micro-batch, for which it waits.
@@ -109,14 +137,7 @@ impl StepProbe {
     }
 
     fn step_with(&mut self, hooks: &mut impl StepHooks) -> Result<()> {
-        let pixels = self.input.turns(self.accumulation as usize);
-        let share = 1.0 / f64::from(self.accumulation);
-        let micro_batches = pixels.enumerate().map(|(batch, pixels)| MicroBatch {
-            pixels,
-            batch,
-            share,
-            ignoring: self.ignoring,
-        });
+        let micro_batches = self.input.micro_batches(self.accumulation, self.ignoring);
         let _is_skipped = self.learner.step(micro_batches, hooks)?;
         Ok(())
     }
@@ -207,6 +228,12 @@ impl StepProbe {
     /// # Errors
     /// The errors of [`Self::step`].
     pub fn peak_bytes(&mut self) -> Result<Peak> {
+        // A replay allocates nothing: the peak of a graph is that of recording it.
+        if let Some((_, recorded)) = &mut self.graph
+            && recorded.take().is_some()
+        {
+            device::empty_cache(self.learner.device())?;
+        }
         let held_bytes = device::allocated_bytes(self.learner.device());
         device::reset_peak(self.learner.device());
         self.step()?;
@@ -263,7 +290,21 @@ pub struct Recorded {
 }
 
 impl Input {
-    /// The batches of a step of `num` micro-batches; the next step continues after them.
+    /// The micro-batches of a step, one for each batch; the next step continues after them.
+    fn micro_batches(
+        &mut self,
+        num: u32,
+        ignoring: Option<PixelWeight>,
+    ) -> impl Iterator<Item = MicroBatch<'_>> {
+        let pixels = self.turns(num as usize).enumerate();
+        pixels.map(move |(batch, pixels)| MicroBatch {
+            pixels,
+            batch,
+            share: 1.0 / f64::from(num),
+            ignoring,
+        })
+    }
+
     fn turns(&mut self, num: usize) -> impl Iterator<Item = Pixels<'_>> {
         let first = match self {
             Self::Images(..) => 0,

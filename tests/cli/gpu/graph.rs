@@ -1,0 +1,128 @@
+//! Steps as CUDA graphs: what is recorded, when, and what happens if it cannot be.
+
+use std::fs;
+
+use standin::StandIn;
+
+use super::super::{Run, Sandbox};
+use super::{fit, with_memory};
+
+/// A run with `--cuda-graph on` and more flags, and its journal; `None` where there is no stand-in.
+fn recorded(machine: StandIn, sandbox: &Sandbox, more: &[&str]) -> Option<(Run, Vec<String>)> {
+    let journal = sandbox.path("journal");
+    drop(fs::remove_file(&journal));
+    drop(fs::remove_dir_all(sandbox.path("run")));
+    let flags = [&["--cuda-graph", "on"][..], more].concat();
+    let run = fit(&machine.journal(&journal), sandbox, &flags)?;
+    let journal = fs::read_to_string(journal).unwrap();
+    Some((run, journal.lines().map(str::to_owned).collect()))
+}
+
+fn count(journal: &[String], start: &str) -> usize {
+    journal.iter().filter(|it| it.starts_with(start)).count()
+}
+
+/// All but the first three steps are launches of a graph, in which the host waits for nothing. Each
+/// epoch has its own, as its learning rate is another one.
+#[test]
+fn steps_are_one_launch() {
+    let sandbox = Sandbox::with_pages();
+    for policy in ["off", "selective", "block", "stage", "mixed"] {
+        for more in [
+            ["--amp", "fp16"],
+            ["--amp", "bf16"],
+            ["--channels-last", "off"],
+        ] {
+            let flags = [&["--grad-checkpoint", policy, "--epochs", "4"][..], &more].concat();
+            let Some((run, journal)) = recorded(with_memory(12), &sandbox, &flags) else {
+                return;
+            };
+            let said = run.ok().stderr;
+            assert!(said.contains("CUDA graph: on"), "{said}");
+            let steps = sandbox.json("run/summary.json")["steps"].as_u64().unwrap();
+            assert_eq!(
+                count(&journal, "graph launched") as u64,
+                steps - 3,
+                "{policy} {more:?}"
+            );
+            // The third step is the first one of the second epoch.
+            assert_eq!(count(&journal, "graph of"), 3, "{policy} {more:?}");
+            assert_eq!(count(&journal, "graph dropped"), 3, "{policy} {more:?}");
+            assert_eq!(count(&journal, "graph spoilt"), 0, "{policy} {more:?}");
+            let sizes = journal.iter().filter(|it| it.starts_with("graph of"));
+            let sizes: std::collections::BTreeSet<_> = sizes.collect();
+            assert_eq!(sizes.len(), 1, "{sizes:?}");
+        }
+    }
+}
+
+/// A smaller batch at the end of an epoch has kernels of its own, and the memory of the graph before.
+#[test]
+fn a_smaller_batch_is_launched_kernel_by_kernel() {
+    let sandbox = Sandbox::with_pages();
+    let flags = ["--batch", "3", "--epochs", "3"];
+    let Some((run, journal)) = recorded(with_memory(12), &sandbox, &flags) else {
+        return;
+    };
+    run.ok();
+    assert_eq!(sandbox.json("run/summary.json")["steps"], 9);
+    // Of the first epoch none, of the second one the second step, of the third one two.
+    let graphs = journal.iter().filter(|it| it.starts_with("graph"));
+    let graphs: Vec<_> = graphs
+        .filter_map(|it| it.split([',', ' ']).nth(1))
+        .collect();
+    assert_eq!(
+        graphs,
+        [
+            "of", "launched", "dropped", "of", "launched", "launched", "dropped"
+        ]
+    );
+}
+
+/// Nothing is recorded that was not asked for.
+#[test]
+fn by_default_kernels_are_launched_one_by_one() {
+    let sandbox = Sandbox::with_pages();
+    let journal = sandbox.path("journal");
+    let machine = with_memory(12).journal(&journal);
+    let Some(run) = fit(&machine, &sandbox, &["--max-steps", "6"]) else {
+        return;
+    };
+    let said = run.ok().stderr;
+    assert!(!said.contains("CUDA graph"), "{said}");
+    let text = fs::read_to_string(&journal).unwrap();
+    assert!(!text.contains("graph"), "{text}");
+}
+
+/// A device that records nothing, and memory that runs out meanwhile: the step is undone and launched.
+#[test]
+fn a_graph_that_fails_is_left() {
+    let sandbox = Sandbox::with_pages();
+    let more = ["--max-steps", "8"];
+    let Some((run, journal)) = recorded(with_memory(12), &sandbox, &more) else {
+        return;
+    };
+    run.ok();
+    let graph = journal.iter().position(|it| it.starts_with("graph of"));
+    // The last allocation before is one of those within.
+    let within = count(&journal[..graph.unwrap()], "allocate") as u64;
+    for (machine, failure) in [
+        (
+            with_memory(12).without_graphs(),
+            "a step cannot be recorded as a CUDA graph",
+        ),
+        (
+            with_memory(12).refuse_allocations(within, 1),
+            "out of memory",
+        ),
+    ] {
+        let (run, journal) = recorded(machine, &sandbox, &more).unwrap();
+        run.ok();
+        let fallbacks = &sandbox.json("run/summary.json")["fallbacks"];
+        assert_eq!(fallbacks.as_array().unwrap().len(), 1, "{fallbacks}");
+        assert_eq!(fallbacks[0]["failure"], failure);
+        assert_eq!(fallbacks[0]["to"], "CUDA graph off");
+        assert_eq!(count(&journal, "graph launched"), 0);
+        assert_eq!(sandbox.json("run/summary.json")["steps"], 8);
+    }
+}
