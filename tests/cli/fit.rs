@@ -239,3 +239,43 @@ fn a_diverging_run_fails_and_keeps_its_results() {
     assert_eq!(summary["status"], "failed");
     assert!(summary["error"].is_string(), "{summary}");
 }
+
+/// For notebooks and schedulers: stdout is JSON alone, with the rows of the run's files.
+#[test]
+fn lines_of_json_say_what_happens() {
+    let sandbox = Sandbox::with_pages();
+    let flags = [
+        "--data",
+        "data",
+        "--epochs",
+        "2",
+        "--run-dir",
+        "run",
+        "--json-lines",
+    ];
+    let run = sandbox.fit(&flags);
+    let lines = run
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    assert_eq!(lines.first().unwrap()["event"], "started");
+    assert_eq!(lines.last().unwrap()["event"], "finished");
+    assert_eq!(lines.last().unwrap()["status"], "completed");
+    let metrics = sandbox.rows("run/metrics.jsonl");
+    assert_eq!(metrics.len(), 2);
+    let epochs = lines.iter().filter(|it| it["event"] == "epoch");
+    for (line, row) in epochs.zip(&metrics) {
+        let mut line = line.clone();
+        line.as_object_mut().unwrap().remove("event");
+        assert_eq!(line, *row);
+    }
+    // The settings and the report are for people.
+    assert!(run.stderr.contains("done: 2 epoch(s)"), "{}", run.stderr);
+    let plain = sandbox.fit(&["--data", "data", "--epochs", "1", "--run-dir", "plain"]);
+    assert!(
+        plain.stdout.contains("done: 1 epoch(s)"),
+        "{}",
+        plain.stdout
+    );
+}

@@ -44,3 +44,21 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         sandbox.fit(&["--max-steps", "1", "--resume", &last, "--run-dir", "next"]);
     }
 }
+
+#[test]
+fn a_signal_asks_for_a_snapshot_and_the_run_goes_on() {
+    let sandbox = Sandbox::with_pages();
+    let flags = ["--data", "data", "--epochs", "1", "--run-dir", "run"];
+    let flags = [
+        &flags[..],
+        &["--batch", "1", "--width", "16", "--img-size", "256x256"],
+    ]
+    .concat();
+    let mut run = Running::start(&sandbox, &flags);
+    // The first epoch has not ended: only the signal asks.
+    run.wait_for("results: ");
+    assert!(run.signal("-USR1"));
+    run.wait_for("snapshot: step ");
+    assert_eq!(run.end(), Some(0), "{}", run.text);
+    assert!(sandbox.path("run/last/snapshot.safetensors").exists());
+}

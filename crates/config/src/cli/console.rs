@@ -3,14 +3,34 @@
 //! A closed pipe must not make a program fail, so every write ignores its error.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 
 use super::Exit;
 
+/// Whether stdout is for lines of JSON alone.
+static IS_FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// Keeps stdout for the lines of [`json`]: results go to stderr from now on.
+pub fn keep_stdout_for_programs() {
+    IS_FOR_PROGRAMS.store(true, Ordering::Relaxed);
+}
+
 /// Prints a result.
 pub fn print(text: &str) {
+    if IS_FOR_PROGRAMS.load(Ordering::Relaxed) {
+        return note(text);
+    }
     drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// Prints a line for another program, if stdout is kept for them.
+pub fn json(line: &impl std::fmt::Display) {
+    if IS_FOR_PROGRAMS.load(Ordering::Relaxed) {
+        let mut out = std::io::stdout().lock();
+        drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+    }
 }
 
 /// Prints a progress message, without a prefix.

@@ -1,8 +1,12 @@
 //! When a snapshot is written, and what happens if that fails: the run continues.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGUSR1;
+use signal_hook::flag;
 use torch_ext::library;
 
 use crate::command::console;
@@ -25,6 +29,8 @@ pub(super) struct Keeper {
     tried_at: Instant,
     written: Option<Position>,
     is_failing: bool,
+    /// Whether a signal asked for a snapshot.
+    is_asked: Arc<AtomicBool>,
 }
 
 impl Keeper {
@@ -38,7 +44,15 @@ impl Keeper {
             tried_at: Instant::now(),
             written: None,
             is_failing: false,
+            is_asked: Arc::default(),
         }
+    }
+
+    /// Also writes a snapshot after the step in which SIGUSR1 arrives. If no handler can be set, it never does.
+    #[must_use]
+    pub(super) fn listening(self) -> Self {
+        drop(flag::register(SIGUSR1, Arc::clone(&self.is_asked)));
+        self
     }
 
     /// The weights file of the network as it is now, which is best at `threshold`.
@@ -49,13 +63,21 @@ impl Keeper {
 
     /// Whether a snapshot between epochs is due.
     pub(super) fn is_due(&self) -> bool {
-        self.every
-            .is_some_and(|every| self.tried_at.elapsed() >= every)
+        let is_time = |every| self.tried_at.elapsed() >= every;
+        self.is_asked.load(Ordering::Relaxed) || self.every.is_some_and(is_time)
     }
 
     /// Writes a snapshot, or warns: the previous one stays, and the next attempt comes at its usual time.
     pub(super) fn try_write(&mut self, trainer: &Trainer, record: Record) {
-        match self.write(trainer, record) {
+        let was_asked = self.is_asked.swap(false, Ordering::Relaxed);
+        let written = self.write(trainer, record);
+        if was_asked && written.is_ok() {
+            console::note(&format!(
+                "snapshot: step {}, as SIGUSR1 asked",
+                trainer.steps()
+            ));
+        }
+        match written {
             Ok(()) if self.is_failing => {
                 console::note("snapshots are written again");
                 self.is_failing = false;

@@ -67,6 +67,10 @@ pub(super) struct FitArgs {
     /// Also save a resumable snapshot every N minutes; 0 saves at epoch ends only
     #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
     snapshot_minutes: f64,
+    /// Print what happens to stdout as JSON, a line each, for notebooks and schedulers: events, epochs, and progress
+    /// about once a second; everything else goes to stderr
+    #[arg(long)]
+    json_lines: bool,
     /// Do not scale a preset down on a machine without a GPU
     #[arg(long)]
     full_size: bool,
@@ -80,6 +84,13 @@ pub(super) struct FitArgs {
 
 pub(super) fn run(args: &FitArgs) -> Result<()> {
     fault::read_environment()?;
+    if args.json_lines {
+        console::keep_stdout_for_programs();
+    }
+    train(args)
+}
+
+fn train(args: &FitArgs) -> Result<()> {
     let begun = Moment::now();
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
@@ -168,7 +179,7 @@ pub(super) fn run(args: &FitArgs) -> Result<()> {
         validation: num_val,
     };
     let predicted = predicted(&trainer.config, device, all);
-    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes);
+    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes).listening();
     let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
     let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {

@@ -61,6 +61,7 @@ pub(super) struct Recorder {
     skipped_updates: u64,
     /// The first step, in which a GPU tries algorithms, is done.
     is_search_over: bool,
+    reported_at: Instant,
 }
 
 impl Recorder {
@@ -108,6 +109,7 @@ impl Recorder {
             fallbacks,
             skipped_updates: trainer.skipped_updates()?,
             is_search_over: false,
+            reported_at: Instant::now(),
         })
     }
 
@@ -125,6 +127,23 @@ impl Recorder {
         }));
         self.warn_unwritten(logged);
         device::reset_peak(self.device);
+    }
+
+    /// About once a second, for another program.
+    fn report_progress(&mut self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        if self.reported_at.elapsed() < EVERY {
+            return;
+        }
+        self.reported_at = Instant::now();
+        let (epoch, images, speed, loss) = self.progress.state();
+        console::json(&json!({
+            "event": "progress",
+            "epoch": epoch + 1,
+            "images": images,
+            "images_per_second": speed,
+            "loss": loss,
+        }));
     }
 
     /// Skipped updates are normal only while the scaler looks for its scale.
@@ -377,6 +396,7 @@ impl Observer<Error> for Recorder {
 
     fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.progress.batch_done(images, loss);
+        self.report_progress();
     }
 
     fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {

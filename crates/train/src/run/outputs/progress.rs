@@ -40,6 +40,7 @@ pub struct Progress {
     bar: ProgressBar,
     started: Instant,
     epoch_started: Instant,
+    epoch: u32,
     images: u64,
     loss: Option<f64>,
 }
@@ -55,6 +56,7 @@ impl Progress {
             bar: ProgressBar::hidden(),
             started: now,
             epoch_started: now,
+            epoch: before,
             images: 0,
             loss: None,
         }
@@ -62,6 +64,7 @@ impl Progress {
 
     /// Shows a bar of `num_batches` for `epoch` (from 0).
     pub fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
+        self.epoch = epoch;
         self.images = 0;
         self.loss = None;
         self.epoch_started = Instant::now();
@@ -88,6 +91,17 @@ impl Progress {
             self.memory()
         ));
         self.bar.inc(1);
+    }
+
+    /// The epoch (from 0), the images of it that are done, images per second, and the loss as last read.
+    pub fn state(&self) -> (u32, u64, f64, Option<f64>) {
+        let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+        (
+            self.epoch,
+            self.images,
+            self.images as f64 / seconds,
+            self.loss,
+        )
     }
 
     /// Validation begins.

@@ -5,10 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use config::cli::console;
+use serde_json::Value;
 
 use super::lock::Lock;
 use super::unwritten::Unwritten;
+
 use crate::error::{Error, Result};
 use crate::run::weights::{TEMPORARY, write_atomically};
 use crate::usage::UsageError;
@@ -162,7 +164,10 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn log_metrics(&mut self, row: &impl Serialize) -> Result<()> {
+    pub fn log_metrics(&mut self, row: &Value) -> Result<()> {
+        let mut line = row.clone();
+        line["event"] = "epoch".into();
+        console::json(&line);
         self.append(METRICS, row)
     }
 
@@ -170,7 +175,8 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn log_event(&mut self, row: &impl Serialize) -> Result<()> {
+    pub fn log_event(&mut self, row: &Value) -> Result<()> {
+        console::json(row);
         self.append(EVENTS, row)
     }
 
@@ -182,11 +188,9 @@ impl RunDir {
         self.unwritten.flush()
     }
 
-    fn append(&mut self, name: &str, row: &impl Serialize) -> Result<()> {
-        let path = self.file(name);
-        let mut line = serde_json::to_vec(row).map_err(|e| Error::io("write", &path, e.into()))?;
-        line.push(b'\n');
-        self.unwritten.append(path, &line)
+    fn append(&mut self, name: &str, row: &Value) -> Result<()> {
+        self.unwritten
+            .append(self.file(name), format!("{row}\n").as_bytes())
     }
 }
 
