@@ -256,8 +256,7 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain, Pareto],
                 resume: Fixed,
             }
-            /// Whether steps on a GPU are recorded as CUDA graphs, which the host starts as a whole. Results are the same
-            /// bits.
+            /// Whether steps on a GPU are recorded as CUDA graphs of the same kernels, which the host starts as a whole.
             cuda_graph: CudaGraph = CudaGraph::Off => {
                 accepts: Accepts::any(CudaGraph::LIST),
                 flag: "--cuda-graph" (

@@ -160,6 +160,11 @@ impl Scaler {
         Ok(found_inf)
     }
 
+    /// Forgets a step that was recorded and not taken.
+    pub(crate) fn forget_step(&mut self) {
+        self.inner.forget_step();
+    }
+
     /// The present scale; `None` if no scaler is active. Waits for the device.
     ///
     /// # Errors
@@ -257,6 +262,9 @@ impl Scaler {
     pub fn step(&mut self, optimizer: &mut AdamW) -> crate::Result<Tensor> {
         Ok(optimizer.step_if_finite()?)
     }
+
+    /// Does nothing.
+    pub(crate) const fn forget_step(&mut self) {}
 
     /// `None`.
     ///

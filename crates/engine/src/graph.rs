@@ -58,6 +58,7 @@ impl StepGraph {
         let captured = Graph::capture(device, || then(&learner.step(fixed, hooks)?));
         // Nothing has run yet.
         learner.optimizer.take_back_to(moves);
+        learner.scaler.forget_step();
         let (graph, ()) = captured.map_err(|error: Error| match error {
             error if error.is_out_of_memory() => error,
             error => Error::Graph(Box::new(error)),

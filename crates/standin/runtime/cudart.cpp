@@ -2,8 +2,10 @@
 // success. Offsets are those of `cuda_runtime_api.h` 13.0.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "standin.h"
 
@@ -191,7 +193,10 @@ int cudaDeviceCanAccessPeer(int* can, int, int) {
   return result(kSuccess);
 }
 
-int cudaDeviceSynchronize() { return result(may_wait(nullptr, "cudaDeviceSynchronize")); }
+int cudaDeviceSynchronize() {
+  if (settings().wait_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(settings().wait_ms));
+  return result(may_wait(nullptr, "cudaDeviceSynchronize"));
+}
 
 // Errors.
 
@@ -236,13 +241,19 @@ int cudaMalloc(void** out, size_t bytes) {
   return result(is_broken ? kIllegalAddress : device_malloc(out, bytes));
 }
 
-int cudaFree(void* pointer) { return result(device_free(pointer)); }
-int cudaHostAlloc(void** out, size_t bytes, unsigned) { return result(host_malloc(out, bytes)); }
+int cudaFree(void* pointer) {
+  const int status = may_wait(nullptr, "cudaFree");
+  return result(status == kSuccess ? device_free(pointer) : status);
+}
+int cudaHostAlloc(void** out, size_t bytes, unsigned) {
+  const int status = may_wait(nullptr, "cudaHostAlloc");
+  return result(status == kSuccess ? host_malloc(out, bytes) : status);
+}
 int cudaFreeHost(void* pointer) { return result(host_free(pointer)); }
 
 int cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   memory_info(current_card(), free_bytes, total_bytes);
-  return result(kSuccess);
+  return result(may_wait(nullptr, "cudaMemGetInfo"));
 }
 
 int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, void* stream) {
@@ -301,7 +312,7 @@ int cudaStreamCreateWithPriority(void** stream, unsigned, int) {
 
 int cudaStreamQuery(void* stream) { return result(may_wait(stream, "cudaStreamQuery")); }
 int cudaStreamSynchronize(void* stream) { return result(may_wait(stream, "cudaStreamSynchronize")); }
-int cudaStreamWaitEvent(void*, void*, unsigned) { return result(kSuccess); }
+int cudaStreamWaitEvent(void* stream, void* event, unsigned) { return result(may_wait_for(event, stream)); }
 
 int cudaStreamAddCallback(void* stream, void (*callback)(void*, int, void*), void* data, unsigned) {
   callback(stream, kSuccess, data);
@@ -320,10 +331,13 @@ int cudaEventDestroy(void* event) {
   return kSuccess;
 }
 
-int cudaEventRecord(void*, void*) { return result(kSuccess); }
-int cudaEventRecordWithFlags(void*, void*, unsigned) { return result(kSuccess); }
-int cudaEventQuery(void*) { return result(kSuccess); }
-int cudaEventSynchronize(void*) { return result(kSuccess); }
+int cudaEventRecordWithFlags(void* event, void* stream, unsigned) {
+  record_event(event, stream);
+  return result(kSuccess);
+}
+int cudaEventRecord(void* event, void* stream) { return cudaEventRecordWithFlags(event, stream, 0); }
+int cudaEventQuery(void*) { return result(may_wait(nullptr, "cudaEventQuery")); }
+int cudaEventSynchronize(void*) { return result(may_wait(nullptr, "cudaEventSynchronize")); }
 
 int cudaEventElapsedTime(float* milliseconds, void*, void*) {
   *milliseconds = 1;

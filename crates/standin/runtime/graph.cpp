@@ -1,7 +1,7 @@
-// Graphs: what a stream records is counted and not run, and a call that would wait for it is refused and spoils it, as
-// CUDA does.
-#include <atomic>
+// Graphs: what a stream records is counted and not run. A call that would wait for it is refused and spoils it, as CUDA
+// does. Work on another stream meanwhile, which CUDA would just run, spoils it too: a replay would lack it.
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "standin.h"
@@ -23,6 +23,8 @@ struct Capture {
   State state = kNone;
   uint64_t id = 0;
   Graph graph;
+  // Recorded meanwhile.
+  std::set<const void*> events;
 };
 
 std::mutex mutex;
@@ -31,15 +33,40 @@ thread_local int mode = 0;
 
 State state_of(const void* stream) { return stream == capture.stream ? capture.state : kNone; }
 
+Status spoilt(const char* call) {
+  journal("graph spoilt by %s", call);
+  capture.state = kSpoilt;
+  return kStreamCaptureUnsupported;
+}
+
 }  // namespace
 
 namespace standin {
 
 bool is_recorded(const void* stream) {
   const std::lock_guard lock(mutex);
-  if (state_of(stream) == kNone) return false;
-  ++capture.graph.num_nodes;
-  return true;
+  if (state_of(stream) != kNone) {
+    ++capture.graph.num_nodes;
+    return true;
+  }
+  if (capture.state == kActive) spoilt("work on another stream");
+  return false;
+}
+
+void record_event(const void* event, const void* stream) {
+  const std::lock_guard lock(mutex);
+  if (state_of(stream) == kNone) {
+    capture.events.erase(event);
+  } else {
+    capture.events.insert(event);
+  }
+}
+
+Status may_wait_for(const void* event, const void* stream) {
+  const std::lock_guard lock(mutex);
+  if (capture.state == kNone) return kSuccess;
+  const bool is_inside = capture.events.count(event) > 0;
+  return is_inside == (state_of(stream) != kNone) ? kSuccess : spoilt("an event between two streams");
 }
 
 Status may_wait(const void* stream, const char* call) {
@@ -47,9 +74,7 @@ Status may_wait(const void* stream, const char* call) {
   if (capture.state == kNone) return kSuccess;
   const bool is_of_thread = capture.thread == std::this_thread::get_id() && mode != kRelaxed;
   if (stream != capture.stream && !is_of_thread) return kSuccess;
-  journal("graph spoilt by %s", call);
-  capture.state = kSpoilt;
-  return kStreamCaptureUnsupported;
+  return spoilt(call);
 }
 
 }  // namespace standin
@@ -79,7 +104,7 @@ int cuStreamBeginCapture(const void* stream, unsigned) {
   if (!settings().records_graphs) return kNotSupported;
   // The default stream cannot be recorded.
   if (stream == nullptr || capture.state != kNone) return kStreamCaptureUnsupported;
-  capture = {stream, std::this_thread::get_id(), kActive, capture.id + 1, {}};
+  capture = {stream, std::this_thread::get_id(), kActive, capture.id + 1, {}, {}};
   return kSuccess;
 }
 
@@ -91,7 +116,7 @@ int cuStreamEndCapture(const void* stream, Graph** graph) {
   return state == kActive ? kSuccess : kStreamCaptureInvalidated;
 }
 
-int cuGraphInstantiate(Graph** exec, const Graph* graph, unsigned long long) {
+int cuGraphInstantiateWithFlags(Graph** exec, const Graph* graph, unsigned long long) {
   journal("graph of %zu", graph->num_nodes);
   *exec = new Graph(*graph);
   return kSuccess;

@@ -58,6 +58,7 @@ Settings read() {
     if (key == "context") settings.context_bytes = number(value);
     if (key == "driver") settings.driver = static_cast<int>(number(value));
     if (key == "virtual-memory") settings.maps_memory = value != "off";
+    if (key == "slow") settings.wait_ms = static_cast<unsigned>(number(value));
     if (key == "graphs") settings.records_graphs = value != "off";
     if (key == "others") settings.others = value;
     if (key == "journal") settings.journal = value;

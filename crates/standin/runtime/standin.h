@@ -43,6 +43,8 @@ struct Settings {
   int driver = 13000;
   // Whether the driver maps memory into ranges of addresses.
   bool maps_memory = true;
+  // How long a wait for the device takes.
+  unsigned wait_ms = 0;
   // Whether what a stream does can be recorded.
   bool records_graphs = true;
   // A file with the bytes that other programs hold, read at each question.
@@ -84,6 +86,9 @@ void journal(const char* format, ...) __attribute__((format(printf, 1, 2)));
 // Graphs.
 // Whether the stream is being recorded, which then counts one more of its works.
 bool is_recorded(const void* stream);
+void record_event(const void* event, const void* stream);
+// Refuses to let a stream wait for an event if one of the two is being recorded and the other is not.
+Status may_wait_for(const void* event, const void* stream);
 // Refuses a call that waits for a stream being recorded, or one that its thread may not make meanwhile.
 Status may_wait(const void* stream, const char* call);
 

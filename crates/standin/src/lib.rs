@@ -89,6 +89,12 @@ impl StandIn {
         self.set("virtual-memory", &"off")
     }
 
+    /// A device for which each wait takes this long.
+    #[must_use]
+    pub fn slow(self, milliseconds: u32) -> Self {
+        self.set("slow", &milliseconds)
+    }
+
     /// A device that cannot record what a stream does.
     #[must_use]
     pub fn without_graphs(self) -> Self {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result, device_info, error::check, ffi};
+use crate::{Error, Result, device_info, error::check, ffi, graph};
 
 /// Bytes of one CUDA device, as seen by this process's allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,6 +78,10 @@ fn refusals() -> u64 {
 /// has no algorithm; after this call such a report counts as out of memory if an allocation was
 /// refused in between. Call it before each step.
 pub fn watch_refusals() {
+    // While a graph is recorded the device may not be asked.
+    if graph::is_recording() {
+        return;
+    }
     REFUSALS.store(refusals(), Ordering::Relaxed);
 }
 

@@ -1,6 +1,7 @@
 //! A CUDA graph: work that was put into a stream once, and is started again as a whole, with the same tensors at the same
 //! addresses. It is recorded by the driver; memory comes from a pool of libtorch's allocator that nothing else uses.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 use std::mem::transmute;
 use std::ptr;
@@ -38,8 +39,10 @@ impl Driver {
         let begin: BeginCapture = unsafe { transmute(function(c"cuStreamBeginCapture")?) };
         // SAFETY: `CUresult cuStreamEndCapture(CUstream, CUgraph*)`.
         let end: EndCapture = unsafe { transmute(function(c"cuStreamEndCapture")?) };
-        // SAFETY: `CUresult cuGraphInstantiate(CUgraphExec*, CUgraph, unsigned long long)`, since 12.0.
-        let instantiate: Instantiate = unsafe { transmute(function(c"cuGraphInstantiate")?) };
+        // SAFETY: `CUresult cuGraphInstantiateWithFlags(CUgraphExec*, CUgraph, unsigned long long)`. The name without
+        // flags is that of an older function.
+        let instantiate: Instantiate =
+            unsafe { transmute(function(c"cuGraphInstantiateWithFlags")?) };
         // SAFETY: `CUresult cuGraphDestroy(CUgraph)`.
         let destroy: Destroy = unsafe { transmute(function(c"cuGraphDestroy")?) };
         // SAFETY: `CUresult cuGraphExecDestroy(CUgraphExec)`.
@@ -88,30 +91,20 @@ impl Graph {
         let driver = Driver::find()?;
         let stream = OwnStream::enter(index)?;
         let mut pool = Pool::begin(index, stream.handle)?;
-        // SAFETY: a stream of libtorch's, on which nothing is recorded yet.
-        succeed("cuStreamBeginCapture", unsafe {
-            (driver.begin)(stream.handle, THREAD_LOCAL)
-        })?;
+        let recording = Recording::begin(driver, stream.handle)?;
         let outcome = body();
-        let mut graph = ptr::null_mut();
-        // SAFETY: the stream of above, on the same thread.
-        let ended = succeed("cuStreamEndCapture", unsafe {
-            (driver.end)(stream.handle, &raw mut graph)
-        });
+        // Whatever happened, the stream is free again after this.
+        let recorded = recording.end();
         let outcome = outcome.and_then(|outcome| {
             pool.end()?;
-            ended?;
+            let recorded = recorded?;
             let mut exec = ptr::null_mut();
             // SAFETY: a graph that was recorded, and a place that is valid for writes.
-            succeed("cuGraphInstantiate", unsafe {
-                (driver.instantiate)(&raw mut exec, graph, 0)
+            succeed("cuGraphInstantiateWithFlags", unsafe {
+                (driver.instantiate)(&raw mut exec, recorded.graph, 0)
             })?;
             Ok((exec, outcome))
         });
-        if !graph.is_null() {
-            // SAFETY: a graph, of which an instance needs nothing.
-            let _status = unsafe { (driver.destroy)(graph) };
-        }
         let (exec, outcome) = outcome?;
         Ok((Self { driver, exec, pool }, outcome))
     }
@@ -133,8 +126,84 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: an instance that is used no more; the driver waits for a launch of it by itself.
+        // A launch may still be under way, of which the allocator knows nothing: it would give the memory back.
+        tch::Cuda::synchronize(self.pool.device.into());
+        // SAFETY: an instance that is used no more.
         let _status = unsafe { (self.driver.destroy_exec)(self.exec) };
+    }
+}
+
+/// Whether this thread records.
+pub(crate) fn is_recording() -> bool {
+    IS_RECORDING.get()
+}
+
+thread_local! {
+    static IS_RECORDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A stream that is recorded until this is dropped.
+#[derive(Debug)]
+struct Recording {
+    driver: Driver,
+    stream: *mut c_void,
+    is_over: bool,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+struct Recorded {
+    driver: Driver,
+    graph: *mut c_void,
+}
+
+impl Recording {
+    fn begin(driver: Driver, stream: *mut c_void) -> Result<Self> {
+        // SAFETY: a stream of libtorch's, on which nothing is recorded yet.
+        succeed("cuStreamBeginCapture", unsafe {
+            (driver.begin)(stream, THREAD_LOCAL)
+        })?;
+        IS_RECORDING.set(true);
+        Ok(Self {
+            driver,
+            stream,
+            is_over: false,
+        })
+    }
+
+    fn end(mut self) -> Result<Recorded> {
+        self.is_over = true;
+        self.stop()
+    }
+
+    fn stop(&self) -> Result<Recorded> {
+        IS_RECORDING.set(false);
+        let mut graph = ptr::null_mut();
+        // SAFETY: the stream of `begin`, on the same thread, and a place that is valid for writes.
+        let status = unsafe { (self.driver.end)(self.stream, &raw mut graph) };
+        let recorded = Recorded {
+            driver: self.driver,
+            graph,
+        };
+        succeed("cuStreamEndCapture", status).map(|()| recorded)
+    }
+}
+
+/// After a panic.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.is_over {
+            drop(self.stop());
+        }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !self.graph.is_null() {
+            // SAFETY: a graph, of which an instance needs nothing.
+            let _status = unsafe { (self.driver.destroy)(self.graph) };
+        }
     }
 }
 

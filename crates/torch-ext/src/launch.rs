@@ -249,7 +249,8 @@ pub(crate) fn number(index: usize) -> Result<c_int> {
 }
 
 pub(crate) fn function(name: &CStr) -> Result<*mut c_void> {
-    driver_function(name).ok_or_else(|| missing(&name.to_string_lossy()))
+    driver_function(name)
+        .ok_or_else(|| Error::Torch(format!("the CUDA driver lacks {}", name.to_string_lossy())))
 }
 
 fn missing(what: &str) -> Error {

@@ -9,10 +9,19 @@ use super::{fit, with_memory};
 
 /// A run with `--cuda-graph on` and more flags, and its journal; `None` where there is no stand-in.
 fn recorded(machine: StandIn, sandbox: &Sandbox, more: &[&str]) -> Option<(Run, Vec<String>)> {
+    drop(fs::remove_dir_all(sandbox.path("run")));
+    with_graphs("on", machine, sandbox, more)
+}
+
+fn with_graphs(
+    choice: &str,
+    machine: StandIn,
+    sandbox: &Sandbox,
+    more: &[&str],
+) -> Option<(Run, Vec<String>)> {
     let journal = sandbox.path("journal");
     drop(fs::remove_file(&journal));
-    drop(fs::remove_dir_all(sandbox.path("run")));
-    let flags = [&["--cuda-graph", "on"][..], more].concat();
+    let flags = [&["--cuda-graph", choice][..], more].concat();
     let run = fit(&machine.journal(&journal), sandbox, &flags)?;
     let journal = fs::read_to_string(journal).unwrap();
     Some((run, journal.lines().map(str::to_owned).collect()))
@@ -76,6 +85,82 @@ fn a_smaller_batch_is_launched_kernel_by_kernel() {
         [
             "of", "launched", "dropped", "of", "launched", "launched", "dropped"
         ]
+    );
+}
+
+/// `auto` records if the host is what a step takes, and says so once.
+#[test]
+fn a_device_that_waits_for_the_host_gets_graphs() {
+    let sandbox = Sandbox::with_pages();
+    for (machine, is_on, said) in [
+        (with_memory(12), true, "CUDA graph: on: launches take "),
+        (
+            with_memory(12).slow(200),
+            false,
+            "CUDA graph: off: launches take ",
+        ),
+    ] {
+        drop(fs::remove_dir_all(sandbox.path("run")));
+        let flags = ["--epochs", "4"];
+        let Some((run, journal)) = with_graphs("auto", machine, &sandbox, &flags) else {
+            return;
+        };
+        let text = run.ok().stderr;
+        assert_eq!(text.matches(said).count(), 1, "{text}");
+        assert_eq!(count(&journal, "graph launched") > 0, is_on);
+        // The choice stays the user's, for a run that is continued elsewhere.
+        let config = fs::read_to_string(sandbox.path("run/config.toml")).unwrap();
+        assert!(config.contains("cuda_graph = \"auto\""), "{config}");
+    }
+}
+
+/// Several batches in a step, a run that goes on in the middle of an epoch, and memory as without graphs.
+#[test]
+fn graphs_change_nothing_else() {
+    let sandbox = Sandbox::with_pages();
+    let flags = [
+        "--batch",
+        "1",
+        "--accumulation",
+        "2",
+        "--epochs",
+        "2",
+        "--width",
+        "32",
+        "--img-size",
+        "128x128",
+    ];
+    let peak = |choice: &str, more: &[&str]| {
+        let flags = [&flags[..], more].concat();
+        let (run, journal) = with_graphs(choice, with_memory(12), &sandbox, &flags)?;
+        run.ok();
+        let summary = sandbox.json("run/summary.json");
+        let bytes = summary["memory"]["peak_reserved_bytes"].as_u64().unwrap();
+        Some((
+            bytes as f64,
+            summary["steps"].clone(),
+            count(&journal, "graph launched"),
+        ))
+    };
+    let Some((eager, ..)) = peak("off", &[]) else {
+        return;
+    };
+    drop(fs::remove_dir_all(sandbox.path("run")));
+    // Four steps an epoch, of which the first three are eager.
+    let (recorded, steps, launched) = peak("on", &[]).unwrap();
+    assert_eq!((steps, launched), (8.into(), 5));
+    // The pool of a graph has segments of its own, of 2 and of 20 MiB.
+    assert!(
+        recorded <= eager + f64::from(22 << 20),
+        "{recorded} {eager}"
+    );
+    drop(fs::remove_dir_all(sandbox.path("run")));
+    peak("on", &["--max-steps", "5"]).unwrap();
+    let (_, steps, launched) = peak("on", &["--resume", "auto", "--max-steps", "8"]).unwrap();
+    assert_eq!(
+        (steps, launched),
+        (8.into(), 0),
+        "eager ones come first again"
     );
 }
 

@@ -287,6 +287,11 @@ impl GradScaler {
         Ok(())
     }
 
+    /// Forgets what was called since the last [`GradScaler::update`], after a step that failed.
+    pub fn forget_step(&mut self) {
+        self.per_optimizer.clear();
+    }
+
     /// The current scale (1 if disabled). Waits for the device.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //!
 //! | failure | rungs, in order |
 //! |---|---|
-//! | a step that fails as a CUDA graph, whatever the failure | no graph |
+//! | a step that cannot be recorded as a CUDA graph, or not in the memory that is left | no graph |
 //! | out of memory, or nearly ([`crate::guard`]) | a retry; another checkpoint policy; split concatenation; AMP; smaller micro-batches of the same effective batch |
 //! | gradients overflow in consecutive steps | a lower scale; bf16; AMP off |
 //! | a non-finite loss | bf16; AMP off |

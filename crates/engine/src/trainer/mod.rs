@@ -2,6 +2,7 @@
 
 mod divergence;
 mod mean_loss;
+mod pace;
 mod planted;
 mod preflight;
 mod recorder;
@@ -30,6 +31,7 @@ pub use divergence::Cause;
 use divergence::LossWatch;
 pub use divergence::all_finite;
 use mean_loss::MeanLoss;
+use pace::Pace;
 pub use preflight::Agreement;
 pub use recorder::Decided;
 use recorder::Recorder;
@@ -38,9 +40,6 @@ pub use state::TrainerState;
 use step::BeforeStep;
 pub use warm_up::Clock;
 
-/// Steps that are not timed: libraries choose algorithms and allocate memory in them.
-const WARM_UP_STEPS: usize = 3;
-
 /// Everything that one run trains with.
 #[derive(Debug)]
 pub struct Trainer {
@@ -48,9 +47,7 @@ pub struct Trainer {
     pub config: RunConfig,
     /// The model in training, with its device and precision.
     pub learner: Learner,
-    step_times: Vec<Duration>,
-    /// Images per second of each step.
-    step_rates: Vec<f64>,
+    pace: Pace,
     /// Images per forward pass.
     micro_batch: u32,
     /// The fallback ladder; without one, a failed step ends the run.
@@ -172,8 +169,7 @@ impl Trainer {
             validation_at_a_time: usize::MAX,
             config,
             learner,
-            step_times: Vec::new(),
-            step_rates: Vec::new(),
+            pace: Pace::new(),
             position: Position::default(),
             losses: MeanLoss::new(device)?,
         })
@@ -320,7 +316,7 @@ impl Trainer {
         }
         let first = usize::try_from(self.position.micro_batches).unwrap_or(usize::MAX);
         let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);
-        let mut step_started = Instant::now();
+        self.pace.go_on();
         while !self.out_of_steps() {
             // The last step takes the micro-batches that are left.
             let group = batches.by_ref().take(accumulation);
@@ -336,14 +332,16 @@ impl Trainer {
                 self.losses.add(loss)?;
             }
             let images: usize = group.iter().map(|batch| batch.len).sum();
-            let time = step_started.elapsed();
-            self.step_times.push(time);
-            self.step_rates
-                .push(images as f64 / time.as_secs_f64().max(1e-9));
+            self.pace.step_done(images);
+            if self.pace.is_warming_up() {
+                device::synchronize(device);
+                self.pace.device_done();
+            }
             let steps = self.position.steps;
             let loss = self.losses.read_when_due()?;
             if let Some(mean) = loss {
                 self.loss_watch.take(self.finite(mean)?);
+                self.pace.device_done();
             }
             if let Some(decided) = self.take_decision() {
                 observer.graph_decided(self, decided);
@@ -359,9 +357,10 @@ impl Trainer {
             if interrupt.requested() {
                 return Err(Error::Interrupted { step: steps });
             }
-            step_started = Instant::now();
+            self.pace.go_on();
         }
         device::synchronize(device);
+        self.pace.device_done();
         self.forget_recorded()?;
         let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
         Ok((self.finite(self.losses.read()?)?, wait))
@@ -407,16 +406,12 @@ impl Trainer {
 
     /// Median time of an optimizer step, without warm-up; `None` before the first timed step.
     pub fn step_time_median(&self) -> Option<Duration> {
-        let mut times = self.step_times.get(WARM_UP_STEPS..)?.to_vec();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
+        self.pace.time_median()
     }
 
     /// Median images per second of an optimizer step, with the steps of [`Self::step_time_median`].
     pub fn images_per_second_median(&self) -> Option<f64> {
-        let mut rates = self.step_rates.get(WARM_UP_STEPS..)?.to_vec();
-        rates.sort_unstable_by(f64::total_cmp);
-        rates.get(rates.len() / 2).copied()
+        self.pace.rate_median()
     }
 
     fn out_of_steps(&self) -> bool {

@@ -25,8 +25,13 @@ const HOST_BOUND: f64 = 0.8;
 pub(super) struct Recorder {
     /// Steps of the present recipe up to now, as far as they count.
     eager_steps: u32,
+    /// What `auto` decided for the present recipe.
+    verdict: Option<bool>,
     recorded: Option<(StepGraph, Losses)>,
-    /// What was decided and not said yet.
+    /// Whether the last step was a recorded one, or was to be.
+    was_recorded: bool,
+    /// What was said last, and what was decided since.
+    said: Option<bool>,
     decided: Option<Decided>,
 }
 
@@ -73,17 +78,17 @@ impl Trainer {
     /// of their batch, which a graph would keep.
     fn may_record(&self, batches: &[Batch]) -> bool {
         let config = &self.config;
+        let is_wanted = match config.cuda_graph {
+            CudaGraph::Off => false,
+            CudaGraph::On => true,
+            CudaGraph::Auto => self.recorder.verdict != Some(false),
+        };
         let is_whole =
             |batch: &Batch| batch.len == config.batch as usize && PixelWeight::of(batch).is_none();
-        config.cuda_graph != CudaGraph::Off
+        is_wanted
             && self.learner.device().is_cuda()
             && batches.len() == config.accumulation.max(1) as usize
             && batches.iter().all(is_whole)
-    }
-
-    /// Whether a step on these batches is to be a recorded one.
-    pub(super) fn is_recording_due(&self, batches: &[Batch]) -> bool {
-        self.recorder.eager_steps >= EAGER_STEPS && self.may_record(batches)
     }
 
     /// Takes a step, in the way that is due for it.
@@ -92,14 +97,21 @@ impl Trainer {
         batches: &[Batch],
         watch: &mut StepWatch,
     ) -> Result<()> {
+        self.recorder.was_recorded = false;
         if watch.is_planted() || !self.may_record(batches) {
             self.forget_recorded()?;
             self.eager_step(batches, watch)
-        } else if self.is_recording_due(batches) {
-            self.recorded_step(batches, watch)
-        } else {
+        } else if self.recorder.eager_steps < EAGER_STEPS {
             self.step_before_recording(batches, watch)
+        } else {
+            self.recorder.was_recorded = true;
+            self.recorded_step(batches, watch)
         }
+    }
+
+    /// Whether the last step was a recorded one, or was to be.
+    pub(super) const fn was_recorded(&self) -> bool {
+        self.recorder.was_recorded
     }
 
     /// Takes an eager step that counts towards recording. The last of them decides whether `auto` records.
@@ -129,15 +141,15 @@ impl Trainer {
     }
 
     fn decide(&mut self, is_recorded: bool, host_share: Option<f64>) {
-        self.config.cuda_graph = if is_recorded {
-            CudaGraph::On
-        } else {
-            CudaGraph::Off
-        };
-        self.recorder.decided = Some(Decided {
-            is_recorded,
-            host_share,
-        });
+        let recorder = &mut self.recorder;
+        recorder.verdict = Some(is_recorded);
+        if recorder.said != Some(is_recorded) {
+            recorder.said = Some(is_recorded);
+            recorder.decided = Some(Decided {
+                is_recorded,
+                host_share,
+            });
+        }
     }
 
     /// What was decided since it was last asked.
@@ -158,10 +170,15 @@ impl Trainer {
         watch.losses = handles(&losses.counted);
         let raw = handles(&losses.raw);
         self.recorder.recorded = Some((recorded, losses));
-        // The update of a loss that is not finite was skipped on the device: nothing has moved.
-        watch
-            .read(&raw, &self.learner)
-            .inspect_err(|_| self.learner.optimizer.take_back_to(moves))
+        let Err(error) = watch.read(&raw, &self.learner) else {
+            return Ok(());
+        };
+        // If the device has skipped the update, as it does if a gradient is not finite either, nothing has moved.
+        let (_, skipped_in_a_row) = self.skips.read()?;
+        if skipped_in_a_row > 0 {
+            self.learner.optimizer.take_back_to(moves);
+        }
+        Err(error)
     }
 
     fn record(&mut self, batches: &[Batch]) -> Result<(StepGraph, Losses)> {
@@ -201,6 +218,7 @@ impl Trainer {
     /// Forgets the recipe as well: it is about to change.
     pub(super) fn begin_recording_anew(&mut self) -> Result<()> {
         self.recorder.eager_steps = 0;
+        self.recorder.verdict = None;
         self.forget_recorded()
     }
 }

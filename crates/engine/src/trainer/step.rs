@@ -20,7 +20,7 @@ use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::ladder::{Ladder, Rung, StepRecipe};
+use crate::ladder::{Failure, Ladder, Rung, StepRecipe};
 use crate::learner::Learner;
 
 /// Tensors that a step changes in place, with copies from before the step.
@@ -105,7 +105,6 @@ impl Trainer {
         }
         loop {
             let moves = self.learner.optimizer.num_moves();
-            let is_recorded = self.is_recording_due(batches);
             let error = match self.try_step(batches) {
                 Ok(losses) => {
                     self.ladder.iter_mut().for_each(Ladder::step_done);
@@ -133,9 +132,10 @@ impl Trainer {
             };
             // A snapshot from before the rung does not contain it.
             let (recipe, mut ladder) = (self.recipe(), self.ladder.clone());
+            let is_of_graph = self.was_recorded() && matches!(failure, Failure::OutOfMemory { .. });
             let rung = match &mut ladder {
-                // Its memory is its own, whatever else is to change.
-                Some(_) if is_recorded => Some(Rung::without_graph(recipe)),
+                // Its memory was its own, and nothing else may have to change.
+                Some(_) if is_of_graph => Some(Rung::without_graph(recipe)),
                 Some(ladder) => ladder.next(&failure, &recipe),
                 None => None,
             };

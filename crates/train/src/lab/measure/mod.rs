@@ -132,6 +132,9 @@ impl StepProbe {
     /// The errors of [`Self::step`].
     pub fn step_with_loss(&mut self) -> Result<f64> {
         let mut loss = LastLoss(f64::NAN);
+        if let Some((eager, _)) = &mut self.graph {
+            *eager += 1;
+        }
         self.step_with(&mut loss)?;
         Ok(loss.0)
     }
