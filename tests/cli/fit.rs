@@ -279,3 +279,54 @@ fn lines_of_json_say_what_happens() {
         plain.stdout
     );
 }
+
+/// TensorBoard's own reader has read such a file; here its parts are there, and a resumed run begins another one.
+#[test]
+fn tensorboard_gets_an_event_file() {
+    let sandbox = Sandbox::with_pages();
+    let files = || {
+        let all = fs::read_dir(sandbox.path("run")).unwrap().flatten();
+        let names = all.filter(|it| {
+            it.file_name()
+                .to_string_lossy()
+                .starts_with("events.out.tfevents.")
+        });
+        let bytes = names.map(|it| fs::read(it.path()).unwrap());
+        bytes
+            .map(|it| String::from_utf8_lossy(&it).into_owned())
+            .collect::<Vec<_>>()
+    };
+    let flags = [
+        "--data",
+        "data",
+        "--epochs",
+        "2",
+        "--run-dir",
+        "run",
+        "--tensorboard",
+    ];
+    sandbox.fit(&[&flags[..], &["--max-steps", "3"]].concat());
+    let [first] = &files()[..] else {
+        panic!("one file");
+    };
+    for part in [
+        "brain.Event:2",
+        "hparams",
+        "weight_decay",
+        "loss/train",
+        "validation/IoU",
+        "pr_curves",
+        "samples/",
+    ] {
+        assert!(first.contains(part), "{part}");
+    }
+    sandbox.fit(&[&flags[..], &["--resume", "auto", "--max-steps", "4"]].concat());
+    assert_eq!(files().len(), 2);
+    sandbox.fit(&["--data", "data", "--epochs", "1", "--run-dir", "plain"]);
+    let plain = fs::read_dir(sandbox.path("plain")).unwrap().flatten();
+    assert!(
+        plain
+            .map(|it| it.file_name())
+            .all(|it| !it.to_string_lossy().contains("tfevents"))
+    );
+}

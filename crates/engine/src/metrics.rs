@@ -66,6 +66,26 @@ pub struct Threshold {
     pub iou: f64,
 }
 
+/// The pixels of all images by threshold, with one class.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PixelCurve {
+    /// Pixels that count.
+    pub pixels: u64,
+    /// Foreground in the masks.
+    pub foreground: u64,
+    /// For each threshold, from 0 up in equal steps.
+    pub points: Vec<CurvePoint>,
+}
+
+/// The pixels above a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CurvePoint {
+    /// Those that are foreground in the mask.
+    pub hits: u64,
+    /// All of them.
+    pub answered: u64,
+}
+
 /// Scores of a set of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
@@ -79,6 +99,9 @@ pub struct Scores {
     pub per_class: Vec<ClassScore>,
     /// Images that were scored, whether they count for a class or not.
     pub num_images: usize,
+    /// With one class, all pixels by threshold. It is not kept in files.
+    #[serde(skip)]
+    pub curve: Option<PixelCurve>,
 }
 
 impl Scores {
@@ -138,6 +161,7 @@ pub struct Counter {
     num_images: usize,
     /// One class, by threshold.
     by_threshold: Vec<Sums>,
+    curve: PixelCurve,
     /// Several, by class.
     by_class: Vec<Sums>,
 }
@@ -154,6 +178,10 @@ impl Counter {
             classes,
             num_images: 0,
             by_threshold: vec![Sums::default(); NUM_THRESHOLDS],
+            curve: PixelCurve {
+                points: vec![CurvePoint::default(); NUM_THRESHOLDS],
+                ..PixelCurve::default()
+            },
             by_class: vec![Sums::default(); classes],
         }
     }
@@ -187,11 +215,16 @@ impl Counter {
         let foreground: i64 = bins.iter().map(|[_, foreground, _]| foreground).sum();
         // From the highest bin down: the pixels above threshold k are in the bins over k.
         let (mut hits, mut false_alarms) = (0, 0);
-        for (sums, bin) in self.by_threshold.iter_mut().zip(bins).rev() {
+        let by_threshold = self.by_threshold.iter_mut().zip(&mut self.curve.points);
+        for ((sums, point), bin) in by_threshold.zip(bins).rev() {
             sums.add(hits, foreground, hits + false_alarms);
+            point.hits += hits.cast_unsigned();
+            point.answered += (hits + false_alarms).cast_unsigned();
             false_alarms += bin[0];
             hits += bin[1];
         }
+        self.curve.foreground += foreground.cast_unsigned();
+        self.curve.pixels += (hits + false_alarms).cast_unsigned();
     }
 
     /// `image`: number of pixels by (mask class, predicted class); the last row is of ignored pixels.
@@ -227,6 +260,7 @@ impl Counter {
                 best_threshold,
                 per_class: vec![score],
                 num_images: self.num_images,
+                curve: Some(self.curve.clone()),
             };
         }
         let score = |(class, sums): (usize, &Sums)| sums.score(class);
@@ -241,6 +275,7 @@ impl Counter {
             best_threshold: None,
             per_class,
             num_images: self.num_images,
+            curve: None,
         }
     }
 }

@@ -71,6 +71,9 @@ pub(super) struct FitArgs {
     /// about once a second; everything else goes to stderr
     #[arg(long)]
     json_lines: bool,
+    /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
+    #[arg(long)]
+    tensorboard: bool,
     /// Do not scale a preset down on a machine without a GPU
     #[arg(long)]
     full_size: bool,
@@ -170,6 +173,7 @@ fn train(args: &FitArgs) -> Result<()> {
 
     let models_dir = models_dir(args, &mut before)?;
     let run_dir = open_run_dir(args, &start, &trainer, &dataset)?;
+    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes).listening();
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
     let num_val = data.val.source().len();
@@ -179,9 +183,9 @@ fn train(args: &FitArgs) -> Result<()> {
         validation: num_val,
     };
     let predicted = predicted(&trainer.config, device, all);
-    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes).listening();
     let expected = (predicted, largest_batch);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
+    recorder.begin_tensorboard(&trainer, args.tensorboard)?;
     let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {
         device::reset_peak(device);
         trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)

@@ -19,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::lab::fault;
 use crate::run::outputs::{
     Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
-    Validation, samples, save_to_models_dir,
+    Validation, samples, save_to_models_dir, tensorboard,
 };
 use crate::run::snapshot::Record;
 use crate::run::weights::WeightsFile;
-use config::Precision;
+use config::{Bytes, Precision};
 use data::Source;
 use engine::ladder::{Failure, Rung};
 use engine::trainer::{Agreement, Cause, Decided, Ending, EpochReport, Observer, Trainer};
@@ -62,6 +62,8 @@ pub(super) struct Recorder {
     /// The first step, in which a GPU tries algorithms, is done.
     is_search_over: bool,
     reported_at: Instant,
+    /// The event file for TensorBoard, if there is one.
+    tensorboard: Option<String>,
 }
 
 impl Recorder {
@@ -110,7 +112,77 @@ impl Recorder {
             skipped_updates: trainer.skipped_updates()?,
             is_search_over: false,
             reported_at: Instant::now(),
+            tensorboard: None,
         })
+    }
+
+    /// Also writes an event file for TensorBoard, if it is wanted.
+    pub(super) fn begin_tensorboard(&mut self, trainer: &Trainer, is_wanted: bool) -> Result<()> {
+        if !is_wanted {
+            return Ok(());
+        }
+        let name = tensorboard::file_name();
+        let settings = trainer.config.to_toml().parse().unwrap_or_default();
+        let mut records = tensorboard::beginning(trainer.steps());
+        records.extend(tensorboard::hyperparameters(&settings));
+        self.dir.append_to(&name, &records)?;
+        self.tensorboard = Some(name);
+        Ok(())
+    }
+
+    fn show_in_tensorboard(&mut self, records: &[u8]) {
+        if let Some(name) = &self.tensorboard {
+            let written = self.dir.append_to(name, records);
+            self.warn_unwritten(written);
+        }
+    }
+
+    fn epoch_for_tensorboard(&self, report: &EpochReport, step_ms: Option<f64>) -> Vec<u8> {
+        let peak = device::peak(self.device);
+        let mib = |bytes: u64| Bytes(bytes).as_mib();
+        let scores = &report.scores;
+        let numbers = [
+            ("loss/train", Some(report.train_loss)),
+            ("loss/validation", Some(report.val_loss)),
+            ("validation/IoU", Some(scores.iou)),
+            ("validation/Dice", Some(scores.dice)),
+            ("learning rate", Some(report.lr)),
+            ("loss scale", report.scale),
+            ("step ms", step_ms),
+            ("waiting for data", Some(report.data_wait)),
+            ("memory/allocated MiB", Some(mib(peak.allocated_bytes))),
+            ("memory/reserved MiB", peak.reserved_bytes.map(mib)),
+        ];
+        let mut records = tensorboard::scalars(report.steps, numbers);
+        if let [_, _, ..] = scores.per_class[..] {
+            for class in &scores.per_class {
+                let tag = format!("validation/IoU of class {}", class.class);
+                let one = [(tag.as_str(), class.iou)];
+                records.extend(tensorboard::scalars(report.steps, one));
+            }
+        }
+        if let Some(curve) = &scores.curve {
+            records.extend(tensorboard::curve(report.steps, "validation/pixels", curve));
+        }
+        records
+    }
+
+    fn samples_for_tensorboard(&mut self, step: u64, pictures: &[PathBuf]) {
+        for path in pictures {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let Ok(png) = std::fs::read(path) else {
+                continue;
+            };
+            // Its header is checked: we have just written it.
+            let number = |at: usize| {
+                let bytes = png.get(at..at + 4).and_then(|it| it.try_into().ok());
+                bytes.map_or(0, u32::from_be_bytes)
+            };
+            let size = (number(20), number(16));
+            let tag = format!("samples/{name}");
+            let records = tensorboard::picture(step, &tag, size, png);
+            self.show_in_tensorboard(&records);
+        }
     }
 
     /// The first step on a GPU tries algorithms, in workspaces that no later step needs: its peak is
@@ -311,7 +383,7 @@ impl Recorder {
 
     /// Draws the samples and copies the weights; returns both paths, as in [`Artifacts`].
     fn publish(
-        &self,
+        &mut self,
         trainer: &Trainer,
         val: &dyn Source,
         models: Option<(&Path, &str)>,
@@ -319,7 +391,8 @@ impl Recorder {
         let best = self.dir.file(BEST);
         WeightsFile::open(&best)?.load_into(&trainer.learner.model)?;
         let folder = self.dir.file(SAMPLES);
-        samples::write(trainer.learner.evaluator(), val, NUM_SAMPLES, &folder)?;
+        let pictures = samples::write(trainer.learner.evaluator(), val, NUM_SAMPLES, &folder)?;
+        self.samples_for_tensorboard(trainer.steps(), &pictures);
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
         let copy = copy
             .transpose()?
@@ -499,6 +572,8 @@ impl Observer<Error> for Recorder {
         // files (`resume`).
         let logged = self.dir.log_metrics(&row);
         self.warn_unwritten(logged);
+        let records = self.epoch_for_tensorboard(report, step_ms);
+        self.show_in_tensorboard(&records);
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);

@@ -6,6 +6,7 @@ mod run_dir;
 pub mod samples;
 pub mod sheet;
 mod summary;
+pub mod tensorboard;
 mod unwritten;
 
 pub use progress::{Progress, count};

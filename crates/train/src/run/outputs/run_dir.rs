@@ -180,6 +180,14 @@ impl RunDir {
         self.append(EVENTS, row)
     }
 
+    /// Appends to a file, likewise.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append_to(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.unwritten.append(self.file(name), bytes)
+    }
+
     /// Retries all failed writes.
     ///
     /// # Errors

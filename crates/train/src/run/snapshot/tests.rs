@@ -80,6 +80,7 @@ fn every_figure_comes_back_bit_for_bit() {
             best_threshold: None,
             per_class: Vec::new(),
             num_images: 5,
+            curve: None,
         },
         is_best: false,
         lr: 1e22,
