@@ -20,6 +20,7 @@ type BeginCapture = unsafe extern "C" fn(*mut c_void, c_uint) -> c_int;
 type EndCapture = unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> c_int;
 type Instantiate = unsafe extern "C" fn(*mut *mut c_void, *mut c_void, c_ulonglong) -> c_int;
 type Destroy = unsafe extern "C" fn(*mut c_void) -> c_int;
+type Synchronize = unsafe extern "C" fn() -> c_int;
 type Launch = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
 
 /// The driver's functions for graphs.
@@ -31,6 +32,7 @@ struct Driver {
     destroy: Destroy,
     destroy_exec: Destroy,
     launch: Launch,
+    synchronize: Synchronize,
 }
 
 impl Driver {
@@ -49,6 +51,8 @@ impl Driver {
         let destroy_exec: Destroy = unsafe { transmute(function(c"cuGraphExecDestroy")?) };
         // SAFETY: `CUresult cuGraphLaunch(CUgraphExec, CUstream)`.
         let launch: Launch = unsafe { transmute(function(c"cuGraphLaunch")?) };
+        // SAFETY: `CUresult cuCtxSynchronize(void)`.
+        let synchronize: Synchronize = unsafe { transmute(function(c"cuCtxSynchronize")?) };
         Ok(Self {
             begin,
             end,
@@ -56,6 +60,7 @@ impl Driver {
             destroy,
             destroy_exec,
             launch,
+            synchronize,
         })
     }
 }
@@ -127,7 +132,8 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         // A launch may still be under way, of which the allocator knows nothing: it would give the memory back.
-        tch::Cuda::synchronize(self.pool.device.into());
+        // SAFETY: it takes no arguments, and waits in the context that libtorch has made current.
+        let _status = unsafe { (self.driver.synchronize)() };
         // SAFETY: an instance that is used no more.
         let _status = unsafe { (self.driver.destroy_exec)(self.exec) };
     }
