@@ -16,17 +16,19 @@ pub(super) const CAPABILITIES: [(u32, u32); 7] =
     [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)];
 
 /// Channels of a stage.
-const CHANNELS: [u64; 13] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+const CHANNELS: [u64; 14] = [
+    8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024,
+];
 /// The most channels of each kind of convolution, in the order of [`Kind`].
-const MOST: [u64; 7] = [1024, 1024, 512, 512, 128, 128, 128];
+const MOST: [u64; 10] = [1024, 1024, 512, 512, 128, 128, 128, 128, 128, 128];
 /// The batches with a row.
 const BATCHES: [u64; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32];
-/// Elements of a stage's tensor at the first number of pixels.
-const FEWEST: u64 = 1 << 18;
-/// Widths of the images that were asked, in heights: square, wide and tall.
-const SHAPES: [f64; 3] = [1.0, 1.5, 1.0 / 1.5];
-/// Steps of an octave of pixels, and of an octave of bytes from 1 KiB on.
-const STARTS: f64 = 8.0;
+/// Height and width of the images that were asked, in units: square, wide and tall.
+const SHAPES: [(f64, f64); 3] = [(2.0, 2.0), (2.0, 3.0), (3.0, 2.0)];
+/// The unit of the smallest images, and steps of an octave of units, which divide it evenly.
+const SMALLEST: f64 = 8.0;
+const STEPS: f64 = 8.0;
+/// Steps of an octave of bytes from 1 KiB on.
 const LOGS: f64 = 256.0;
 /// Letters of a segment.
 const SEGMENT: usize = 5;
@@ -42,8 +44,11 @@ enum Kind {
     Up,
     First,
     Head,
-    /// Of several classes.
-    Heads,
+    /// Of several classes: an even number, an odd one, a whole vector, and many.
+    Even,
+    Odd,
+    Vector,
+    Many,
 }
 
 /// The groups of each shape; none of a shape that was not asked.
@@ -66,6 +71,8 @@ pub(super) enum Copied {
 pub(super) struct Taken {
     pub(super) image: Copied,
     pub(super) result: Copied,
+    /// Whether both are copied twice.
+    pub(super) is_twice: bool,
     /// Copies of the weight, and partial sums of its gradient.
     pub(super) num_weights: u64,
     /// Everything else, such as index tables.
@@ -76,15 +83,37 @@ pub(super) struct Taken {
 pub(super) fn taken(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Option<Taken> {
     let (kind, channels) = kind_of(conv);
     let groups = table().get(&key(cuda, conv, operation))?;
-    let (group, channels) = group_of(kind, channels);
-    let row = row_of(groups, group, shape_of(conv), conv.batch)?;
-    let image = conv.height.saturating_mul(conv.width);
-    let pixels = conv.batch.saturating_mul(image).max(1) as f64;
-    let first = FEWEST.div_ceil(channels).next_power_of_two() as f64;
-    let at = (STARTS * (pixels / first).log2()).round().max(0.0);
-    let segments = row.as_bytes().as_chunks().0.iter().copied();
-    let segment = segments.take_while(|it| start(*it) <= at).last()?;
-    taken_by(segment, pixels / first)
+    let row = row_of(groups, group_of(kind, channels), shape_of(conv), conv.batch)?;
+    let units = units_of(conv);
+    let step = step_of(units);
+    let mut segments = row.as_bytes().as_chunks().0.iter().copied();
+    let first = segments.next()?;
+    let later = segments.take_while(|it| start(*it) <= step);
+    taken_by(later.last().unwrap_or(first), units)
+}
+
+/// The unit of an image with which the nearest batch has as many pixels.
+fn units_of(conv: &ConvSize) -> f64 {
+    let (height, width) = SHAPES[shape_of(conv)];
+    let batch = BATCHES[nearest(BATCHES, conv.batch)];
+    let pixels = conv
+        .batch
+        .saturating_mul(conv.height.saturating_mul(conv.width));
+    (pixels as f64 / (batch as f64 * height * width)).sqrt()
+}
+
+/// The nearest step of the images that were asked.
+fn step_of(units: f64) -> f64 {
+    let units = (units / SMALLEST).max(1.0);
+    let octave = units.log2().floor();
+    STEPS.mul_add(octave, (STEPS * (units / octave.exp2() - 1.0)).round())
+}
+
+/// The unit of a step.
+fn unit(step: f64) -> f64 {
+    let octave = (step / STEPS).floor();
+    let part = step / STEPS - octave;
+    SMALLEST * octave.exp2() * (1.0 + part)
 }
 
 /// The first of these letters is 0.
@@ -92,13 +121,13 @@ const fn number(letter: u8) -> u8 {
     letter.saturating_sub(b'!')
 }
 
-/// Where a segment starts, in steps of pixels.
+/// The step at which a segment starts.
 fn start(segment: [u8; SEGMENT]) -> f64 {
     number(segment[0]).into()
 }
 
-/// What the engine of a segment takes; `pixels` are in units of the group's first number.
-fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
+/// What the engine of a segment takes for an image of this unit.
+fn taken_by(segment: [u8; SEGMENT], units: f64) -> Option<Taken> {
     let [_, code, weights, high, low] = segment;
     if code == b'~' {
         return None;
@@ -110,10 +139,9 @@ fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
         _ => Copied::Padded,
     };
     let log = 94.0 * f64::from(number(high)) + f64::from(number(low));
-    let grown = if code < 9 {
-        1.0
-    } else {
-        pixels / (start(segment) / STARTS).exp2()
+    let grown = match code / 9 {
+        1 => (units / unit(start(segment))).powi(2),
+        _ => 1.0,
     };
     let rest = match log {
         0.0 => 0.0,
@@ -128,6 +156,7 @@ fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
     Some(Taken {
         image: copied(code % 9 / 3),
         result: copied(code % 3),
+        is_twice: code / 9 == 2,
         num_weights: number(weights).into(),
         rest_bytes,
     })
@@ -136,7 +165,7 @@ fn taken_by(segment: [u8; SEGMENT], pixels: f64) -> Option<Taken> {
 /// The number of the shape that is nearest by its ratio.
 fn shape_of(conv: &ConvSize) -> usize {
     let width = conv.width.max(1) as f64 / conv.height.max(1) as f64;
-    let distance = |it: f64| (width / it).ln().abs();
+    let distance = |(h, w): (f64, f64)| (width * h / w).ln().abs();
     let shapes = SHAPES.into_iter().enumerate();
     let nearest = shapes.min_by(|(_, a), (_, b)| distance(*a).total_cmp(&distance(*b)));
     nearest.map_or(0, |(shape, _)| shape)
@@ -172,10 +201,12 @@ const fn kind_of(conv: &ConvSize) -> (Kind, u64) {
     if conv.stride == 2 {
         (Kind::Up, outputs)
     } else if conv.taps == 1 {
-        let kind = if conv.outputs == 1 {
-            Kind::Head
-        } else {
-            Kind::Heads
+        let kind = match conv.outputs {
+            1 => Kind::Head,
+            classes if classes.is_multiple_of(8) => Kind::Vector,
+            classes if classes.is_multiple_of(2) => Kind::Even,
+            ..12 => Kind::Odd,
+            _ => Kind::Many,
         };
         (kind, inputs)
     } else if inputs < 8 {
@@ -189,13 +220,11 @@ const fn kind_of(conv: &ConvSize) -> (Kind, u64) {
     }
 }
 
-/// The number of the group with the nearest channels, and these channels.
-fn group_of(kind: Kind, channels: u64) -> (usize, u64) {
+/// The number of the group with the nearest channels.
+fn group_of(kind: Kind, channels: u64) -> usize {
     let of = |kind: usize| CHANNELS.into_iter().filter(move |it| *it <= MOST[kind]);
     let before: usize = (0..kind as usize).map(|kind| of(kind).count()).sum();
-    let most = MOST[kind as usize];
-    let nth = nearest(CHANNELS, channels.min(most));
-    (before + nth, CHANNELS[nth])
+    before + nearest(CHANNELS, channels.min(MOST[kind as usize]))
 }
 
 fn key(cuda: Cuda, conv: &ConvSize, operation: Operation) -> Key {
@@ -278,7 +307,7 @@ mod tests {
         let shapes = (0..SHAPES.len()).map(|shape| of_shape(shape).count());
         assert_eq!(lines.count(), shapes.sum());
         assert_eq!(of_shape(0).count(), table().len());
-        let (last, _) = group_of(Kind::Heads, MOST[6]);
+        let last = group_of(Kind::Many, MOST[9]);
         for (key, [square, others @ ..]) in table() {
             let others = others.iter().filter(|it| !it.is_empty());
             assert!(others.clone().all(|it| it.len() == last + 1), "{key:?}");
@@ -289,8 +318,12 @@ mod tests {
                 assert_eq!(rows.len(), BATCHES.len(), "{key:?}");
                 assert_ne!(rows[0], "", "{key:?}");
                 for row in rows.iter().filter(|it| !it.is_empty() && **it != SAME) {
-                    // The first segment of a row starts at the group's first number of pixels.
-                    assert!(row.starts_with('!') && row.len() % SEGMENT == 0, "{key:?}");
+                    assert_eq!(row.len() % SEGMENT, 0, "{key:?}");
+                    let segments = row.as_bytes().as_chunks().0;
+                    assert!(
+                        segments.is_sorted_by(|a, b| start(*a) < start(*b)),
+                        "{key:?}"
+                    );
                 }
             }
         }
@@ -329,8 +362,8 @@ mod tests {
         assert_eq!(supported((8, 7)), (8, 6));
         assert_eq!(supported((12, 1)), (12, 0));
         assert_eq!(supported((6, 1)), (7, 5));
-        assert_eq!(group_of(Kind::Same, 64), (4, 64));
-        assert_eq!(group_of(Kind::Same, 4096), (12, 1024));
-        assert_eq!(group_of(Kind::Half, 20), (13 + 1, 16));
+        assert_eq!(group_of(Kind::Same, 64), 5);
+        assert_eq!(group_of(Kind::Same, 4096), 13);
+        assert_eq!(group_of(Kind::Half, 18), 14 + 1);
     }
 }

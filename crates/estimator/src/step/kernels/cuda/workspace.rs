@@ -62,6 +62,7 @@ impl Workspace {
                 .saturating_mul(conv.element_bytes())
         };
         let copied = bytes(image, taken.image).saturating_add(bytes(result, taken.result));
+        let copied = copied.saturating_mul(1 + u64::from(taken.is_twice));
         let partial_sums = if replaces {
             PARTIAL_SUMS.min(copied / 32)
         } else {
@@ -77,6 +78,7 @@ impl Workspace {
 const NOTHING: Taken = Taken {
     image: Copied::No,
     result: Copied::No,
+    is_twice: false,
     num_weights: 0,
     rest_bytes: 0,
 };
@@ -99,8 +101,8 @@ const PARTIAL_SUMS: u64 = 1 << 20;
 const BOUND: Taken = Taken {
     image: Copied::Padded,
     result: Copied::Padded,
-    num_weights: 0,
     rest_bytes: 256 << 20,
+    ..NOTHING
 };
 
 #[cfg(test)]
