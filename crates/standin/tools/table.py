@@ -13,7 +13,8 @@ the one before. A row is a list of segments of five letters, by the size of the 
 3. how many copies of the weight it makes;
 4. and 5. the logarithm of the other bytes at the start.
 
-Images are asked whose sides are a few units of 8 to 15 times a power of two, as are those that people train with, and
+Images are asked whose sides are a few units of 8 to 15 times a power of two (every second one, from the first of a row),
+as are those that people train with, and
 the images of the deeper stages.
 
 Where cuDNN has no engine, the second letter is "~". A group "=" of square images is as the one of the data type before.
