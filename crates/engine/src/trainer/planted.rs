@@ -28,9 +28,9 @@ impl PlantedFaults {
         Self { faults }
     }
 
-    /// Whether nothing goes wrong.
-    pub(super) const fn are_none(&self) -> bool {
-        self.faults.is_empty()
+    /// Whether something goes wrong.
+    pub(super) const fn are_some(&self) -> bool {
+        !self.faults.is_empty()
     }
 
     /// Returns the loss, or NaN in its place.

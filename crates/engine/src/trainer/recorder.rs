@@ -157,7 +157,7 @@ impl Trainer {
         self.recorder.decided.take()
     }
 
-    /// Takes a step by a graph, which is recorded first if there is none of this learning rate.
+    /// Takes a step as a graph, which is recorded first unless there is one with this learning rate.
     fn recorded_step(&mut self, batches: &[Batch], watch: &mut StepWatch) -> Result<()> {
         watch.look_at_memory(&self.learner)?;
         let known = self.recorder.recorded.take();

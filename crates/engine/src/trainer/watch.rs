@@ -76,7 +76,7 @@ impl StepWatch {
 
     /// Whether a fault is planted in this step.
     pub(super) const fn is_planted(&self) -> bool {
-        !self.planted.are_none()
+        self.planted.are_some()
     }
 
     /// Reads losses, if this step does so. Waits for the device.

@@ -267,7 +267,7 @@ fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3])
         .flatten()
         .for_each(|line| console::note(&line));
     if config.cuda_graph != CudaGraph::Off && !device.is_cuda() {
-        console::note("CUDA graph: off, as there is none on a CPU");
+        console::note("CUDA graph: off, since the device is a CPU");
     }
     console::note(&format!(
         "device: {} ({})",

@@ -23,7 +23,7 @@ use crate::run::outputs::{
 };
 use crate::run::snapshot::Record;
 use crate::run::weights::WeightsFile;
-use config::{Bytes, Precision};
+use config::Precision;
 use data::Source;
 use engine::ladder::{Failure, Rung};
 use engine::trainer::{Agreement, Cause, Decided, Ending, EpochReport, Observer, Trainer};
@@ -123,65 +123,16 @@ impl Recorder {
         }
         let name = tensorboard::file_name();
         let settings = trainer.config.to_toml().parse().unwrap_or_default();
-        let mut records = tensorboard::beginning(trainer.steps());
-        records.extend(tensorboard::hyperparameters(&settings));
+        let records = tensorboard::beginning(trainer.steps(), &settings);
         self.dir.append_to(&name, &records)?;
         self.tensorboard = Some(name);
         Ok(())
     }
 
-    fn show_in_tensorboard(&mut self, records: &[u8]) {
+    fn show_in_tensorboard(&mut self, records: impl FnOnce() -> Vec<u8>) {
         if let Some(name) = &self.tensorboard {
-            let written = self.dir.append_to(name, records);
+            let written = self.dir.append_to(name, &records());
             self.warn_unwritten(written);
-        }
-    }
-
-    fn epoch_for_tensorboard(&self, report: &EpochReport, step_ms: Option<f64>) -> Vec<u8> {
-        let peak = device::peak(self.device);
-        let mib = |bytes: u64| Bytes(bytes).as_mib();
-        let scores = &report.scores;
-        let numbers = [
-            ("loss/train", Some(report.train_loss)),
-            ("loss/validation", Some(report.val_loss)),
-            ("validation/IoU", Some(scores.iou)),
-            ("validation/Dice", Some(scores.dice)),
-            ("learning rate", Some(report.lr)),
-            ("loss scale", report.scale),
-            ("step ms", step_ms),
-            ("waiting for data", Some(report.data_wait)),
-            ("memory/allocated MiB", Some(mib(peak.allocated_bytes))),
-            ("memory/reserved MiB", peak.reserved_bytes.map(mib)),
-        ];
-        let mut records = tensorboard::scalars(report.steps, numbers);
-        if let [_, _, ..] = scores.per_class[..] {
-            for class in &scores.per_class {
-                let tag = format!("validation/IoU of class {}", class.class);
-                let one = [(tag.as_str(), class.iou)];
-                records.extend(tensorboard::scalars(report.steps, one));
-            }
-        }
-        if let Some(curve) = &scores.curve {
-            records.extend(tensorboard::curve(report.steps, "validation/pixels", curve));
-        }
-        records
-    }
-
-    fn samples_for_tensorboard(&mut self, step: u64, pictures: &[PathBuf]) {
-        for path in pictures {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let Ok(png) = std::fs::read(path) else {
-                continue;
-            };
-            // Its header is checked: we have just written it.
-            let number = |at: usize| {
-                let bytes = png.get(at..at + 4).and_then(|it| it.try_into().ok());
-                bytes.map_or(0, u32::from_be_bytes)
-            };
-            let size = (number(20), number(16));
-            let tag = format!("samples/{name}");
-            let records = tensorboard::picture(step, &tag, size, png);
-            self.show_in_tensorboard(&records);
         }
     }
 
@@ -392,7 +343,7 @@ impl Recorder {
         WeightsFile::open(&best)?.load_into(&trainer.learner.model)?;
         let folder = self.dir.file(SAMPLES);
         let pictures = samples::write(trainer.learner.evaluator(), val, NUM_SAMPLES, &folder)?;
-        self.samples_for_tensorboard(trainer.steps(), &pictures);
+        self.show_in_tensorboard(|| tensorboard::samples(trainer.steps(), &pictures));
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
         let copy = copy
             .transpose()?
@@ -572,8 +523,7 @@ impl Observer<Error> for Recorder {
         // files (`resume`).
         let logged = self.dir.log_metrics(&row);
         self.warn_unwritten(logged);
-        let records = self.epoch_for_tensorboard(report, step_ms);
-        self.show_in_tensorboard(&records);
+        self.show_in_tensorboard(|| tensorboard::epoch(report, step_ms, peak));
         fault::reached("epoch:logged");
         let record = self.record();
         self.keeper.try_write(trainer, record);

@@ -2,9 +2,13 @@
 //! TensorFlow's `event.proto`, `summary.proto` and `tensor.proto`, and of the plugins' own, that are written here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use config::Bytes;
+use engine::device::Peak;
 use engine::metrics::PixelCurve;
+use engine::trainer::EpochReport;
 use prost::Message;
 
 /// TensorFlow's numbers for these.
@@ -163,18 +167,61 @@ pub fn file_name() -> String {
     )
 }
 
-/// The first records of a file. What other files of the run say of `step` and later is void.
-pub fn beginning(step: u64) -> Vec<u8> {
+/// The first records of a file, with the settings of the run. What other files of the run say of `step` and later is
+/// void.
+pub fn beginning(step: u64, settings: &toml::Table) -> Vec<u8> {
     let mut records = record(0, What::FileVersion("brain.Event:2".to_owned()));
     if step > 0 {
         let status = SESSION_START;
         records.extend(record(step, What::Session(Session { status })));
     }
+    records.extend(hyperparameters(settings));
     records
 }
 
+/// What an epoch ended with. `peak` is that of the process.
+pub fn epoch(report: &EpochReport, step_ms: Option<f64>, peak: Peak) -> Vec<u8> {
+    let mib = |bytes: u64| Bytes(bytes).as_mib();
+    let scores = &report.scores;
+    let numbers = [
+        ("loss/train", Some(report.train_loss)),
+        ("loss/validation", Some(report.val_loss)),
+        ("validation/IoU", Some(scores.iou)),
+        ("validation/Dice", Some(scores.dice)),
+        ("learning rate", Some(report.lr)),
+        ("loss scale", report.scale),
+        ("step ms", step_ms),
+        ("waiting for data", Some(report.data_wait)),
+        ("memory/allocated MiB", Some(mib(peak.allocated_bytes))),
+        ("memory/reserved MiB", peak.reserved_bytes.map(mib)),
+    ];
+    let mut records = scalars(report.steps, numbers);
+    if let [_, _, ..] = scores.per_class[..] {
+        for class in &scores.per_class {
+            let tag = format!("validation/IoU of class {}", class.class);
+            records.extend(scalars(report.steps, [(tag.as_str(), class.iou)]));
+        }
+    }
+    if let Some(pixels) = &scores.curve {
+        records.extend(curve(report.steps, "validation/pixels", pixels));
+    }
+    records
+}
+
+/// The pictures that a run has just written.
+pub fn samples(step: u64, pictures: &[PathBuf]) -> Vec<u8> {
+    let record = |path: &PathBuf| {
+        let png = std::fs::read(path).ok()?;
+        let number = |at: usize| Some(u32::from_be_bytes(*png.get(at..)?.first_chunk()?));
+        let (width, height) = (number(16)?, number(20)?);
+        let tag = format!("samples/{}", path.file_stem()?.to_string_lossy());
+        Some(picture(step, &tag, (height, width), png))
+    };
+    pictures.iter().filter_map(record).flatten().collect()
+}
+
 /// The settings of a run.
-pub fn hyperparameters(settings: &toml::Table) -> Vec<u8> {
+fn hyperparameters(settings: &toml::Table) -> Vec<u8> {
     let setting = |value: &toml::Value| {
         let kind = match value {
             toml::Value::Integer(number) => SettingKind::Number(*number as f64),
@@ -207,10 +254,7 @@ pub fn hyperparameters(settings: &toml::Table) -> Vec<u8> {
 }
 
 /// Numbers by their tags; those that do not exist are left out.
-pub fn scalars<'a>(
-    step: u64,
-    numbers: impl IntoIterator<Item = (&'a str, Option<f64>)>,
-) -> Vec<u8> {
+fn scalars<'a>(step: u64, numbers: impl IntoIterator<Item = (&'a str, Option<f64>)>) -> Vec<u8> {
     let value = |(tag, number): (&str, Option<f64>)| {
         Some(Value {
             tag: tag.to_owned(),
@@ -222,7 +266,7 @@ pub fn scalars<'a>(
 }
 
 /// Precision and recall by threshold.
-pub fn curve(step: u64, tag: &str, curve: &PixelCurve) -> Vec<u8> {
+fn curve(step: u64, tag: &str, curve: &PixelCurve) -> Vec<u8> {
     let num = curve.points.len();
     // Of each kind a row: true and false positives, true and false negatives, precision, recall.
     let mut rows: [Vec<f32>; 6] = Default::default();
@@ -270,7 +314,7 @@ pub fn curve(step: u64, tag: &str, curve: &PixelCurve) -> Vec<u8> {
 }
 
 /// A picture in PNG, of this height and width.
-pub fn picture(step: u64, tag: &str, (height, width): (u32, u32), png: Vec<u8>) -> Vec<u8> {
+fn picture(step: u64, tag: &str, (height, width): (u32, u32), png: Vec<u8>) -> Vec<u8> {
     let of = |size: u32| i32::try_from(size).unwrap_or(i32::MAX);
     summary(
         step,

@@ -5,7 +5,7 @@
 //! next one (`try_configs`), so a step may run in less memory than stated here, but more slowly.
 //!
 //! The figures are what cuDNN 9.19 answers for the engine that its heuristics offer first, for a convolution of
-//! about the same batch, channels and pixels ([`table`]). It was asked without a GPU, for each compute capability. With
+//! about the same batch, channels and image size ([`table`]). It was asked without a GPU, for each compute capability. With
 //! `torch.backends.cudnn.benchmark` the fastest of ten engines is taken, which only a GPU can tell: its workspace
 //! can be another one.
 
