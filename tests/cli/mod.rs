@@ -49,6 +49,8 @@ mod resume_refusals;
 mod running;
 // Three classes in indexed masks.
 mod several_classes;
+// `snug`, and runs that nobody gave settings.
+mod snug;
 // Outputs that cannot be written.
 mod storage;
 

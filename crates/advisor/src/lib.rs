@@ -20,6 +20,7 @@
 
 pub mod calibrate;
 mod changes;
+pub mod command;
 pub mod explain;
 mod fit;
 pub mod gpus;

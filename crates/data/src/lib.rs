@@ -34,7 +34,7 @@ mod thin;
 mod verify;
 
 pub use error::DataError;
-pub use loader::{Batch, EpochIter, Loader, LoaderConfig, default_workers, sample_order};
+pub use loader::{Batch, EpochIter, Loader, LoaderConfig, Loading, default_workers, sample_order};
 pub use source::{DEFAULT_CACHE_BYTES, FolderSource, Reading, Sample, Source, SynthSource};
 pub use survey::{Oddities, PartSurvey, Survey};
 pub use thin::Thin;

@@ -58,6 +58,20 @@ impl Evaluator<'_> {
         at_a_time: &mut usize,
         interrupt: &Interrupt,
     ) -> Result<Option<(Scores, f64)>> {
+        let counted = self.count(loader, at_a_time, interrupt)?;
+        Ok(counted.map(|(counter, loss)| (counter.scores(), loss)))
+    }
+
+    /// As [`Self::evaluate`], with everything that was counted.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn count(
+        &self,
+        loader: &Loader,
+        at_a_time: &mut usize,
+        interrupt: &Interrupt,
+    ) -> Result<Option<(Counter, f64)>> {
         let mut counter = Counter::of(self.model.network());
         let (mut loss_sum, mut num_images) = (0.0, 0);
         for batch in loader.epoch(0) {
@@ -85,7 +99,7 @@ impl Evaluator<'_> {
             num_images += batch.len;
         }
         let loss = loss_sum / num_images.max(1) as f64;
-        Ok(Some((counter.scores(), loss)))
+        Ok(Some((counter, loss)))
     }
 
     /// Adds the scores of a part of `batch` to `counter`. Returns its mean loss.

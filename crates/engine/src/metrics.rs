@@ -120,6 +120,27 @@ impl Scores {
     }
 }
 
+/// Scores of one image: of its foreground, or the mean over its classes without the background; `None` if there is
+/// none, neither in its mask nor found.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ImageScore {
+    /// Intersection over union.
+    pub iou: Option<f64>,
+    /// Dice coefficient.
+    pub dice: Option<f64>,
+}
+
+/// What scores are made of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Details {
+    /// Each image, in the order in which they were added.
+    pub images: Vec<ImageScore>,
+    /// Pixels that count: a row for each class of the masks, a column for each class predicted.
+    pub confusion: Vec<Vec<u64>>,
+    /// With one class, the mean over images at each threshold, from 0 up in equal steps.
+    pub thresholds: Vec<ImageScore>,
+}
+
 /// Sums over the images that count.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
@@ -137,6 +158,13 @@ impl Sums {
             self.iou += both as f64 / either as f64;
             self.dice += 2.0 * both as f64 / (in_mask + answered) as f64;
             self.num_images += 1;
+        }
+    }
+
+    fn score_of_image(&self) -> ImageScore {
+        ImageScore {
+            iou: self.mean(self.iou),
+            dice: self.mean(self.dice),
         }
     }
 
@@ -158,12 +186,14 @@ impl Sums {
 #[derive(Debug)]
 pub struct Counter {
     classes: usize,
-    num_images: usize,
+    images: Vec<ImageScore>,
     /// One class, by threshold.
     by_threshold: Vec<Sums>,
     curve: PixelCurve,
     /// Several, by class.
     by_class: Vec<Sums>,
+    /// Pixels by (mask class, predicted class).
+    confusion: Vec<u64>,
 }
 
 impl Counter {
@@ -176,13 +206,14 @@ impl Counter {
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
-            num_images: 0,
+            images: Vec::new(),
             by_threshold: vec![Sums::default(); NUM_THRESHOLDS],
             curve: PixelCurve {
                 points: vec![CurvePoint::default(); NUM_THRESHOLDS],
                 ..PixelCurve::default()
             },
             by_class: vec![Sums::default(); classes],
+            confusion: vec![0; classes * classes],
         }
     }
 
@@ -193,7 +224,6 @@ impl Counter {
     /// If shapes do not fit, or memory runs out.
     pub fn add(&mut self, logits: &Tensor, masks: &Tensor) -> Result<()> {
         let logits = logits.f_detach()?.f_to_kind(Kind::Float)?;
-        let num = usize::try_from(logits.size()[0]).unwrap_or(0);
         if self.classes == 1 {
             let counts = histogram(&logits.f_sigmoid()?.f_squeeze_dim(1)?, masks)?;
             for image in counts.chunks_exact(NUM_THRESHOLDS * MASK_VALUES) {
@@ -205,7 +235,6 @@ impl Counter {
                 self.add_classes(image);
             }
         }
-        self.num_images += num;
         Ok(())
     }
 
@@ -216,8 +245,13 @@ impl Counter {
         // From the highest bin down: the pixels above threshold k are in the bins over k.
         let (mut hits, mut false_alarms) = (0, 0);
         let by_threshold = self.by_threshold.iter_mut().zip(&mut self.curve.points);
-        for ((sums, point), bin) in by_threshold.zip(bins).rev() {
+        for (k, ((sums, point), bin)) in by_threshold.zip(bins).enumerate().rev() {
             sums.add(hits, foreground, hits + false_alarms);
+            if k == HALF {
+                let mut image = Sums::default();
+                image.add(hits, foreground, hits + false_alarms);
+                self.images.push(image.score_of_image());
+            }
             point.hits += hits.cast_unsigned();
             point.answered += (hits + false_alarms).cast_unsigned();
             false_alarms += bin[0];
@@ -230,10 +264,48 @@ impl Counter {
     /// `image`: number of pixels by (mask class, predicted class); the last row is of ignored pixels.
     fn add_classes(&mut self, image: &[i64]) {
         let rows = || image.chunks_exact(self.classes).take(self.classes);
+        let mut all = Sums::default();
         for (class, sums) in self.by_class.iter_mut().enumerate() {
             let in_mask = image[class * self.classes..][..self.classes].iter().sum();
             let answered = rows().map(|row| row[class]).sum();
-            sums.add(image[class * self.classes + class], in_mask, answered);
+            let both = image[class * self.classes + class];
+            sums.add(both, in_mask, answered);
+            if class > 0 {
+                all.add(both, in_mask, answered);
+            }
+        }
+        self.images.push(all.score_of_image());
+        for (sum, pixels) in self.confusion.iter_mut().zip(image) {
+            *sum += pixels.cast_unsigned();
+        }
+    }
+
+    /// What the scores are made of.
+    pub fn details(&self) -> Details {
+        let rows = |cells: &[u64]| {
+            cells
+                .chunks_exact(self.classes.max(2))
+                .map(<[u64]>::to_vec)
+                .collect()
+        };
+        if self.classes > 1 {
+            return Details {
+                images: self.images.clone(),
+                confusion: rows(&self.confusion),
+                thresholds: Vec::new(),
+            };
+        }
+        let PixelCurve {
+            pixels,
+            foreground,
+            ref points,
+        } = self.curve;
+        let CurvePoint { hits, answered } = points[HALF];
+        let missed = foreground - hits;
+        Details {
+            images: self.images.clone(),
+            confusion: rows(&[pixels - answered - missed, answered - hits, missed, hits]),
+            thresholds: self.by_threshold.iter().map(Sums::score_of_image).collect(),
         }
     }
 
@@ -259,7 +331,7 @@ impl Counter {
                 dice: score.dice.unwrap_or(0.0),
                 best_threshold,
                 per_class: vec![score],
-                num_images: self.num_images,
+                num_images: self.images.len(),
                 curve: Some(self.curve.clone()),
             };
         }
@@ -274,7 +346,7 @@ impl Counter {
             dice: mean(|c| c.dice),
             best_threshold: None,
             per_class,
-            num_images: self.num_images,
+            num_images: self.images.len(),
             curve: None,
         }
     }

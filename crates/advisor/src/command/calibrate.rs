@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::calibrate;
-use advisor::ledger::{LedgerError, LedgerPlace};
+use crate::calibrate;
+use crate::ledger::{LedgerError, LedgerPlace};
 use bench::results::Results;
 
 use super::{A_BENCHMARK, log, print, refuse};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// The `results.json` of one or more runs of `train bench`
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,

@@ -3,8 +3,8 @@
 use std::env;
 use std::process::ExitCode;
 
-use advisor::Target;
-use advisor::ledger::{self, Contents, Corrections, LedgerPlace};
+use crate::Target;
+use crate::ledger::{self, Contents, Corrections, LedgerPlace};
 use config::SizeArg;
 use machine::nvml::detect;
 use machine::{Device, Hardware};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::explain::{self, On};
+use crate::explain::{self, On};
 use config::cli::{Explain, KeyFlags};
 use estimator::{Cpu, EstimateError};
 use machine::Device;
@@ -13,7 +13,7 @@ use super::device::{DeviceArgs, tuned};
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(flatten)]
     pub(super) keys: KeyFlags<Explain>,
     /// Where the step is to run: auto (the GPU found here, otherwise the CPU) or cpu

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use advisor::gpus;
+use crate::gpus;
 use machine::nvml;
 
 use super::{print, visible_devices};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,

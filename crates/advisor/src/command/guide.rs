@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::Target;
-use advisor::guide::{self, Measurements};
+use crate::Target;
+use crate::guide::{self, Measurements};
 use bench::results::Results;
 
 use super::device::DeviceArgs;
 use super::{A_BENCHMARK, log, print, refuse};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// Channels of the first level; 64 is the guide's network

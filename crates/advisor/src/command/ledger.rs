@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
-use advisor::ledger::{LedgerPlace, to_json, to_text};
+use crate::ledger::{LedgerPlace, to_json, to_text};
 use config::cli::{Exit, console};
 
 use super::print;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// Only devices with this in their name, such as `3060`
     #[arg(long, value_name = "NAME")]
     device: Option<String>,

@@ -1,4 +1,4 @@
-//! The commands. Each has its own module, which holds its arguments and its action.
+//! The command line of `advisor`. Each command has its own module, which holds its arguments and its action.
 
 mod calibrate;
 mod device;
@@ -13,9 +13,9 @@ use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use config::cli::Exit;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use config::cli::console::{self, note as log};
+use config::cli::{self, Exit};
 
 /// Recommend what to run on this machine, and predict what it holds in memory
 #[derive(Debug, Parser)]
@@ -25,13 +25,14 @@ use config::cli::console::{self, note as log};
     arg_required_else_help = true,
     args_override_self = true
 )]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What `advisor` does, for another program to offer as well.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Recommend a recipe for the GPU found here, or for a given memory
     Suggest(Box<suggest::Args>),
     /// Predict what a training step will hold in memory, by kind, and during which operation it peaks: in
@@ -61,16 +62,30 @@ enum Command {
 const A_BENCHMARK: &str =
     "`cargo xtask bench` writes `runs/bench/results.json`, and `train bench --json FILE` another";
 
-impl Cli {
-    pub(crate) fn run(self) -> ExitCode {
-        match self.command {
-            Command::Suggest(arguments) => suggest::run(&arguments),
-            Command::Explain(arguments) => explain::run(&arguments),
-            Command::Guide(arguments) => guide::run(&arguments),
-            Command::Pareto(arguments) => pareto::run(&arguments),
-            Command::Calibrate(arguments) => calibrate::run(&arguments),
-            Command::Gpus(arguments) => gpus::run(&arguments),
-            Command::Ledger(arguments) => ledger::run(&arguments),
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(program) => {
+            for line in cli::repeats(&Cli::command(), env::args_os()) {
+                console::note(&line);
+            }
+            program.command.run()
+        }
+        Err(error) => console::refuse_usage(&error).into(),
+    }
+}
+
+impl Command {
+    /// Runs the command: data goes to stdout, everything else to stderr.
+    pub fn run(self) -> ExitCode {
+        match self {
+            Self::Suggest(arguments) => suggest::run(&arguments),
+            Self::Explain(arguments) => explain::run(&arguments),
+            Self::Guide(arguments) => guide::run(&arguments),
+            Self::Pareto(arguments) => pareto::run(&arguments),
+            Self::Calibrate(arguments) => calibrate::run(&arguments),
+            Self::Gpus(arguments) => gpus::run(&arguments),
+            Self::Ledger(arguments) => ledger::run(&arguments),
         }
     }
 }
@@ -83,7 +98,10 @@ fn visible_devices() -> Option<String> {
 
 /// Writes the data of a command to stdout.
 fn print(text: &str) -> ExitCode {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout()
+        .lock()
+        .write_all(console::spoken(text).as_bytes())
+    {
         Ok(()) => Exit::Done.into(),
         // The reader closed the pipe because it has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
@@ -102,8 +120,6 @@ fn refuse(message: &str, hint: Option<&str>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-    use config::cli;
     use config::keys::Command as Keys;
 
     use super::*;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisor::pareto;
+use crate::pareto;
 use config::cli::{KeyFlags, Pareto};
 use machine::Device;
 
@@ -12,7 +12,7 @@ use super::device::{DeviceArgs, tuned};
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]

@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use advisor::{Advice, Goal, Request, advise, to_json, to_text};
+use crate::{Advice, Goal, Request, advise, to_json, to_text};
 use config::cli::{Exit, KeyFlags, Suggest};
 
 use super::device::{DeviceArgs, tuned};
 use super::{print, refuse};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// Goal: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least memory,

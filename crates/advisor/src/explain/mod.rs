@@ -74,6 +74,31 @@ impl On {
     }
 }
 
+/// The step of a configuration that needs the most memory, for the report of a run: its peak, what it consists of, and
+/// what is held operation by operation.
+///
+/// # Errors
+/// As [`On::predict`].
+pub fn step_to_json(config: &RunConfig, target: &Target) -> Result<Value, EstimateError> {
+    let (steps, forecast) = target.forecast(config)?;
+    let memory = steps.memory(&forecast)?;
+    let kinds = parts(&memory.peak.breakdown);
+    let kinds = kinds.into_iter().filter(|(_, bytes)| *bytes > 0);
+    let kinds: Vec<_> = kinds
+        .map(|(kind, bytes)| json!({"kind": kind, "bytes": bytes}))
+        .collect();
+    let moments = memory
+        .timeline
+        .iter()
+        .map(|it| json!({"at": it.at.to_string(), "phase": phase(it.at), "bytes": it.bytes}));
+    Ok(json!({
+        "peak_bytes": memory.peak.bytes,
+        "peak_at": memory.peak.at.to_string(),
+        "kinds": kinds,
+        "timeline": moments.collect::<Vec<_>>(),
+    }))
+}
+
 /// The text for a terminal.
 pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let peak = &memory.peak;

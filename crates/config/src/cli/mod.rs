@@ -5,6 +5,7 @@ mod check;
 pub mod console;
 mod exit;
 mod keys;
+pub mod program;
 mod repeats;
 
 pub use check::faults;

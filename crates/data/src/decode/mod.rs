@@ -21,6 +21,7 @@ pub(crate) use orientation::turned;
 pub use raster::{Alpha, Form, Origin, Raster, Samples, raster};
 
 use super::DataError;
+use super::loader::reading;
 use formats::Refusal;
 
 /// Endings of the formats, for those who list files. Readers go by the content alone.
@@ -83,5 +84,5 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
             what: "it is a file of more than 2 GiB".to_owned(),
         });
     }
-    fs::read(path).map_err(failed)
+    reading(|| fs::read(path)).map_err(failed)
 }

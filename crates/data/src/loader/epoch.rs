@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::batch::{Batch, Pool};
+use super::loading::{Loading, LoadingSums};
 use crate::augment::Augmentation;
 use crate::{DataError, Source};
 
@@ -35,6 +36,7 @@ struct WorkerShare {
     source: Arc<dyn Source>,
     plan: EpochPlan,
     stop: AtomicBool,
+    loading: LoadingSums,
 }
 
 /// The batches of one epoch, in order. It ends after an error. Dropping it stops each worker
@@ -65,6 +67,7 @@ impl EpochIter {
             source,
             plan,
             stop: AtomicBool::new(false),
+            loading: LoadingSums::default(),
         });
         let mut epoch = Self {
             shared,
@@ -96,6 +99,11 @@ impl EpochIter {
     /// How long `next` has waited for data so far, which is time that the step lost.
     pub fn wait_time(&self) -> Duration {
         self.wait_time
+    }
+
+    /// What loading has taken so far, of all workers together.
+    pub fn loading(&self) -> Loading {
+        self.shared.loading.sum()
     }
 
     fn num_batches(&self) -> usize {
@@ -221,12 +229,14 @@ impl WorkerShare {
     }
 
     fn add(&self, batch: &mut Batch, index: usize) -> Result<(), DataError> {
+        let begun = Instant::now();
         let mut sample = self.source.load(index)?;
         if let Some((seed, epoch)) = self.plan.augment {
             let (height, width) = (batch.height, batch.width);
             Augmentation::draw(seed, epoch, index, height, width).apply(&mut sample, height, width);
         }
         batch.push(&sample, index);
+        self.loading.add_since(begun);
         Ok(())
     }
 }

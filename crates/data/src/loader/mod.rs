@@ -2,6 +2,7 @@
 
 mod batch;
 mod epoch;
+mod loading;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use rand::seq::SliceRandom as _;
 pub use batch::Batch;
 pub use epoch::EpochIter;
 pub(crate) use epoch::panicked;
+pub use loading::Loading;
+pub(crate) use loading::reading;
 
 use super::random::{RandomUse, stream};
 use super::{DataError, Source};

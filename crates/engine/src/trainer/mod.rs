@@ -12,6 +12,7 @@ mod step;
 mod warm_up;
 mod watch;
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use config::{Precision, RunConfig};
@@ -26,7 +27,7 @@ use crate::ladder::{Failure, Ladder, Rung};
 use crate::learner::Learner;
 use crate::metrics::Scores;
 use crate::optimizer::cosine_lr;
-use data::{Batch, Loader};
+use data::{Batch, Loader, Loading};
 pub use divergence::Cause;
 use divergence::LossWatch;
 pub use divergence::all_finite;
@@ -119,6 +120,38 @@ pub struct EpochReport {
     pub data_wait: f64,
     /// Optimizer steps so far.
     pub steps: u64,
+    /// Where the time of the epoch went. It is not kept in files.
+    #[serde(skip)]
+    pub spent: Spent,
+}
+
+/// Where the time of epochs went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Training, waiting included.
+    pub training: Duration,
+    /// Waiting for data in training.
+    pub waiting: Duration,
+    /// What the loader's threads did meanwhile.
+    pub loading: Loading,
+    /// Validation.
+    pub validation: Duration,
+}
+
+impl Spent {
+    /// The share of the training time that went into waiting.
+    pub fn wait_share(&self) -> f64 {
+        self.waiting.as_secs_f64() / self.training.as_secs_f64().max(1e-9)
+    }
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.training += other.training;
+        self.waiting += other.waiting;
+        self.loading = self.loading + other.loading;
+        self.validation += other.validation;
+    }
 }
 
 /// An observer of a run, for progress and files. All callbacks have defaults. `E` is its own error.
@@ -215,12 +248,17 @@ impl Trainer {
             self.learner.optimizer.set_lr(lr);
             let left = train.num_batches() as u64 - self.position.micro_batches;
             observer.epoch_started(epoch, usize::try_from(left).unwrap_or(usize::MAX));
-            let (train_loss, data_wait) = self.train_epoch(train, observer, interrupt)?;
+            let (train_loss, spent) = self.train_epoch(train, observer, interrupt)?;
             self.refuse_spoilt_weights()?;
 
             observer.validation_started();
+            let started = Instant::now();
             let steps = self.position.steps;
             let (scores, val_loss) = self.validate(val, observer, interrupt)?;
+            let spent = Spent {
+                validation: started.elapsed(),
+                ..spent
+            };
             // Never keep weights that predict NaN as the best ones.
             let best = self.position.best_iou;
             let is_best = val_loss.is_finite() && best.is_none_or(|b| scores.iou > b);
@@ -232,8 +270,9 @@ impl Trainer {
                 lr: self.learner.optimizer.lr(),
                 scale: self.learner.scaler.current()?,
                 skipped_updates: self.skipped_updates()?,
-                data_wait,
+                data_wait: spent.wait_share(),
                 steps,
+                spent,
                 scores,
             };
             let position = &mut self.position;
@@ -300,14 +339,13 @@ impl Trainer {
         scored.ok_or(Error::Interrupted { step: self.steps() })
     }
 
-    /// The rest of a pass over the training images. Returns the mean loss of the pass and the share
-    /// of the time spent waiting for data.
+    /// The rest of a pass over the training images. Returns the mean loss of the pass and where the time went.
     fn train_epoch<E>(
         &mut self,
         loader: &Loader,
         observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
-    ) -> Result<(f64, f64)> {
+    ) -> Result<(f64, Spent)> {
         let accumulation = self.config.accumulation.max(1) as usize;
         let device = self.learner.device();
         let started = Instant::now();
@@ -362,8 +400,13 @@ impl Trainer {
         device::synchronize(device);
         self.pace.device_done();
         self.forget_recorded()?;
-        let wait = batches.wait_time().as_secs_f64() / started.elapsed().as_secs_f64().max(1e-9);
-        Ok((self.finite(self.losses.read()?)?, wait))
+        let spent = Spent {
+            training: started.elapsed(),
+            waiting: batches.wait_time(),
+            loading: batches.loading(),
+            validation: Duration::ZERO,
+        };
+        Ok((self.finite(self.losses.read()?)?, spent))
     }
 
     /// Returns a finite loss, and for any other an error.

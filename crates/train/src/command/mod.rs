@@ -1,4 +1,4 @@
-//! The command line of `train`.
+//! The command lines of `train` and `snug`.
 
 mod accuracy;
 mod bench;
@@ -12,11 +12,12 @@ mod inspect;
 mod memory;
 mod predict;
 mod scale;
+pub mod snug;
 mod synth;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use config::cli::{self, Exit, console};
 
 use crate::error::Result;
@@ -39,6 +40,13 @@ enum Command {
     /// `advisor ledger` reads it.
     #[command(allow_negative_numbers = true)]
     Fit(Box<fit::FitArgs>),
+    #[command(flatten)]
+    Tool(Box<Tool>),
+}
+
+/// What the programs have in common.
+#[derive(Debug, Subcommand)]
+enum Tool {
     /// Score saved weights on the validation (or test) images of a folder
     #[command(allow_negative_numbers = true)]
     Evaluate(evaluate::EvaluateArgs),
@@ -71,16 +79,24 @@ enum Command {
     Synth(synth::SynthArgs),
 }
 
-/// Runs the program.
+/// Runs `train`.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    start::<Cli>(|cli| match cli.command {
+        Command::Fit(args) => with_libtorch(|| fit::run(&args)),
+        Command::Tool(tool) => with_libtorch(|| tool.run()),
+    })
+}
+
+/// Parses the command line, and runs what it asks for.
+fn start<C: Parser>(run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
+    let cli = match C::try_parse() {
         Ok(cli) => cli,
         Err(error) => return console::refuse_usage(&error).into(),
     };
-    for line in cli::repeats(&Cli::command(), std::env::args_os()) {
+    for line in cli::repeats(&C::command(), std::env::args_os()) {
         console::note(&line);
     }
-    match run(cli.command) {
+    match run(cli) {
         Ok(code) => code,
         Err(error) => {
             console::error(&error.message(), error.hint().as_deref());
@@ -89,27 +105,34 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+/// Runs what computes.
+fn with_libtorch(run: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
     torch_ext::init()?;
-    match command {
-        Command::Fit(args) => fit::run(&args)?,
-        Command::Evaluate(args) => evaluate::run(args)?,
-        Command::Predict(args) => predict::run(&args)?,
-        Command::Import(args) => import::run(&args)?,
-        Command::Inspect(args) => inspect::run(&args)?,
-        Command::Accuracy(args) => accuracy::run(&args)?,
-        Command::Memory(args) => memory::run(&args)?,
-        Command::Doctor(args) => return doctor::run(&args),
-        Command::Bench(args) => bench::run(&args)?,
-        Command::BenchWorker => bench::serve()?,
-        Command::Gpu(args) => gpu::run(&args)?,
-        Command::Synth(args) => synth::run(&args)?,
+    run()
+}
+
+impl Tool {
+    fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Evaluate(args) => evaluate::run(args)?,
+            Self::Predict(args) => predict::run(&args)?,
+            Self::Import(args) => import::run(&args)?,
+            Self::Inspect(args) => inspect::run(&args)?,
+            Self::Accuracy(args) => accuracy::run(&args)?,
+            Self::Memory(args) => memory::run(&args)?,
+            Self::Doctor(args) => return doctor::run(&args),
+            Self::Bench(args) => bench::run(&args)?,
+            Self::BenchWorker => bench::serve()?,
+            Self::Gpu(args) => gpu::run(&args)?,
+            Self::Synth(args) => synth::run(&args)?,
+        }
+        Ok(Exit::Done.into())
     }
-    Ok(Exit::Done.into())
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
     use config::RunConfig;
     use config::keys::Command as Keys;
 
@@ -124,10 +147,12 @@ mod tests {
         let words = [&["train", name], needed, words].concat();
         let resolved = match Cli::try_parse_from(words).ok()?.command {
             Command::Fit(args) => args.keys.resolve(),
-            Command::Evaluate(args) => args.keys.resolve(),
-            Command::Predict(args) => args.keys.resolve(),
-            Command::Memory(args) => args.keys.resolve(),
-            _ => return None,
+            Command::Tool(tool) => match *tool {
+                Tool::Evaluate(args) => args.keys.resolve(),
+                Tool::Predict(args) => args.keys.resolve(),
+                Tool::Memory(args) => args.keys.resolve(),
+                _ => return None,
+            },
         };
         Some(resolved.ok()?.config)
     }

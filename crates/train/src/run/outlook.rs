@@ -143,26 +143,39 @@ fn better_size(train: &PartSurvey, to: ImageSize) -> Option<ImageSize> {
     if narrow <= 0.0 || wide / narrow > ALIKE {
         return None;
     }
-    let (height, width) = (f64::from(to.height), f64::from(to.width));
-    let ratio = aspect / (width / height);
+    let ratio = aspect * f64::from(to.height) / f64::from(to.width);
     if ratio.max(1.0 / ratio) < ALIKE && !are_small(train, to) {
         return None;
     }
-    let pixels = (height * width).min((train.max_size.0 * train.max_size.1) as f64);
+    let size = size_within(train, to.pixels());
+    (size != to && size.is_valid()).then_some(size)
+}
+
+/// A size of at most about this many pixels, of the images' proportions if they have the same, otherwise square, and
+/// not larger than the largest.
+pub(crate) fn size_within(train: &PartSurvey, most_pixels: u64) -> ImageSize {
+    let (narrow, wide) = train.aspects;
+    let aspect = if narrow > 0.0 && wide / narrow <= ALIKE {
+        (narrow * wide).sqrt()
+    } else {
+        1.0
+    };
+    let pixels = (most_pixels as f64).min((train.max_size.0 * train.max_size.1) as f64);
     let side = |length: f64| {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "saturated, and checked below"
+            reason = "saturated, and limited below"
         )]
         let units = (length / f64::from(UNIT)).round() as u32;
-        units.saturating_mul(UNIT).max(SHORTEST)
+        units
+            .saturating_mul(UNIT)
+            .clamp(SHORTEST, ImageSize::MAX_SIDE)
     };
-    let size = ImageSize::new(
+    ImageSize::new(
         side((pixels / aspect).sqrt()),
         side((pixels * aspect).sqrt()),
-    );
-    (size != to && size.is_valid()).then_some(size)
+    )
 }
 
 #[cfg(test)]

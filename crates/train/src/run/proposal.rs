@@ -2,11 +2,13 @@
 //! fits, or the fastest.
 
 use advisor::ledger::Predicted;
-use advisor::{Change, Fit, Freedom, Target, changes};
+use advisor::{Change, Fit, Freedom, Target, changes, explain};
 use config::{Bytes, CheckpointPolicy, RunConfig};
 use estimator::{Forecast, Machine, Speed};
+use serde_json::Value;
 use tch::Device;
 
+use super::limit::PolicyCost;
 use crate::error::{Error, Result};
 use engine::guard::Guard;
 use engine::ladder::{Ladder, Means};
@@ -129,6 +131,25 @@ pub fn ladder(config: &RunConfig, device: Device, images: Images, limits: Limits
 pub fn forecast(config: &RunConfig, device: Device, images: Images) -> Option<Forecast> {
     let target = target(config, device, images, Limits::default())?;
     target.predict(config).ok().flatten()
+}
+
+/// The memory of a step of `config`, as [`explain::step_to_json`] tells it; `None` if it is not predicted.
+pub(crate) fn memory_of_step(config: &RunConfig, device: Device, images: Images) -> Option<Value> {
+    let target = target(config, device, images, Limits::default())?;
+    explain::step_to_json(config, &target).ok()
+}
+
+/// What the checkpoint policy of `config` costs, if a faster one is predicted.
+pub(crate) fn policy_cost(
+    config: &RunConfig,
+    device: Device,
+    images: Images,
+) -> Option<PolicyCost> {
+    let now = forecast(config, device, images)?;
+    let off = forecast(&config.clone().without_checkpointing(), device, images)?;
+    let more_bytes = off.total_bytes.checked_sub(now.total_bytes)?;
+    let share = 1.0 - off.step_seconds / now.step_seconds;
+    (share > 0.0).then_some(PolicyCost { share, more_bytes })
 }
 
 /// A forecast in the form of the ledger of runs. On a CPU a process holds more than its tensors, which

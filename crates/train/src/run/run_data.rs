@@ -1,6 +1,6 @@
 //! The data of a run: training and validation images, checked, with notes for the user.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::RunConfig;
@@ -42,6 +42,8 @@ pub struct RunData {
     pub reading: Option<Reading>,
     /// A sum that changes with any pixel of the files; `None` for built-in pages.
     pub contents: Option<u64>,
+    /// A folder with images that were not trained on; `None` for built-in pages.
+    pub images_to_try: Option<PathBuf>,
 }
 
 impl RunData {
@@ -84,6 +86,7 @@ impl RunData {
             warnings: Vec::new(),
             reading: None,
             contents: None,
+            images_to_try: None,
         })
     }
 
@@ -104,6 +107,7 @@ impl RunData {
             reading,
             ..
         } = understood;
+        let images_to_try = to_try(&dataset);
         let contents = survey.train.fingerprint ^ survey.val.fingerprint.rotate_left(1);
         let (height, width) = size_of(config);
         let source = |pairs| -> Arc<dyn Source> {
@@ -119,6 +123,7 @@ impl RunData {
             warnings,
             reading: Some(reading),
             contents: Some(contents),
+            images_to_try,
         })
     }
 
@@ -133,6 +138,18 @@ impl RunData {
             ..self
         })
     }
+}
+
+/// The folder of the images for testing, or else for validation; one of them if masks lie there as well.
+fn to_try(dataset: &Dataset) -> Option<PathBuf> {
+    let pair = dataset.test.first().or(dataset.val.first())?;
+    let folder = pair.image.parent()?;
+    let is_mixed = pair
+        .mask
+        .paths()
+        .iter()
+        .any(|mask| mask.parent() == Some(folder));
+    Some(if is_mixed { &pair.image } else { folder }.to_owned())
 }
 
 /// The name of the data in file names: the folder's name, or a fixed one for the built-in pages.

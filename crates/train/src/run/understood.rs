@@ -100,6 +100,11 @@ impl Understood {
         Ok(())
     }
 
+    /// Whether too much of what masks show would vanish at the size that was [looked at](Self::look).
+    pub(crate) fn loses_structures(&self) -> bool {
+        self.thin.0.share() > TOO_THIN
+    }
+
     /// The images for training in the size of a sheet.
     pub(crate) fn thumbnails(&self) -> FolderSource {
         let (pairs, reading) = (self.dataset.train.clone(), self.reading.clone());
@@ -198,7 +203,7 @@ impl Understood {
         let name = |index: usize| self.dataset.train[index].stem.clone();
         lines.extend(self.alignment.warning(name));
         let (thin, size) = self.thin;
-        if thin.share() > TOO_THIN {
+        if self.loses_structures() {
             lines.push(format!(
                 "masks: {:.0} % of what is not background is thinner than a pixel at {size}: lines break and dots \
                  vanish; a larger `--img-size` or cutting the images into tiles keeps them",

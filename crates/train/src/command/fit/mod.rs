@@ -1,11 +1,12 @@
 //! `train fit`: a whole run, from flags to `summary.json`.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
-use config::cli::{Fit, KeyFlags};
-use config::{Bytes, CudaGraph, Language, RunConfig};
+use config::cli::{Exit, Fit, KeyFlags, program};
+use config::{Bytes, CudaGraph, Language, Origins, Precision, RunConfig};
 use estimator::Forecast;
 use machine::load::Moment;
 use tch::Device;
@@ -14,6 +15,7 @@ use super::flags::DeviceFlag;
 use super::{console, scale};
 use crate::error::Result;
 use crate::lab::fault;
+use crate::run::chosen::{Choosing, Chosen};
 use crate::run::outputs::count;
 use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
@@ -22,6 +24,7 @@ use crate::run::snapshot::{DataId, Record};
 use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
 use data::{DEFAULT_CACHE_BYTES, Source, baseline};
+use engine::guard::Guard;
 use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;
 use engine::{checkpointing, compose, device};
@@ -34,12 +37,28 @@ mod recorder;
 mod remember;
 mod report;
 mod resume;
+mod settings;
+mod story;
 
 use guarded::{GuardFlags, say_temperature};
 use keeper::Keeper;
 use plan::{PlanFlags, RunPlan};
 use recorder::Recorder;
 use resume::Start;
+use settings::{By, Setting, Settings};
+use story::Story;
+
+/// What a run tells, besides its files and its progress.
+#[derive(Debug, Args)]
+struct OutputFlags {
+    /// Print what happens to stdout as JSON, a line each, for notebooks and schedulers: events, epochs, and progress
+    /// about once a second; everything else goes to stderr
+    #[arg(long)]
+    json_lines: bool,
+    /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
+    #[arg(long)]
+    tensorboard: bool,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct FitArgs {
@@ -67,13 +86,11 @@ pub(super) struct FitArgs {
     /// Also save a resumable snapshot every N minutes; 0 saves at epoch ends only
     #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
     snapshot_minutes: f64,
-    /// Print what happens to stdout as JSON, a line each, for notebooks and schedulers: events, epochs, and progress
-    /// about once a second; everything else goes to stderr
+    #[command(flatten)]
+    outputs: OutputFlags,
+    /// Print what would be trained, and how, and stop
     #[arg(long)]
-    json_lines: bool,
-    /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
-    #[arg(long)]
-    tensorboard: bool,
+    dry_run: bool,
     /// Do not scale a preset down on a machine without a GPU
     #[arg(long)]
     full_size: bool,
@@ -85,16 +102,55 @@ pub(super) struct FitArgs {
     device: DeviceFlag,
 }
 
-pub(super) fn run(args: &FitArgs) -> Result<()> {
-    fault::read_environment()?;
-    if args.json_lines {
-        console::keep_stdout_for_programs();
-    }
-    train(args)
+/// `snug train`: `fit`, which sets what was left open by the data and the device.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// Folder of images and masks; without it, built-in comic pages
+    #[arg(value_name = "DIR", conflicts_with = "data")]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) fit: FitArgs,
 }
 
-fn train(args: &FitArgs) -> Result<()> {
-    let begun = Moment::now();
+pub(super) fn run_choosing(mut args: TrainArgs) -> Result<ExitCode> {
+    args.fit.data = args.folder.take().or(args.fit.data);
+    // A preset or a file settles everything.
+    let keys = &args.fit.keys;
+    let is_open = keys.overrides.preset.is_none() && keys.config.is_none();
+    if is_open && keys.overrides.use_grad_checkpoint.is_none() {
+        args.fit.plan.let_advisor_choose();
+    }
+    train_on(&args.fit, is_open)
+}
+
+pub(super) fn run(args: &FitArgs) -> Result<ExitCode> {
+    train_on(args, false)
+}
+
+fn train_on(args: &FitArgs, is_open: bool) -> Result<ExitCode> {
+    fault::read_environment()?;
+    if args.outputs.json_lines {
+        console::keep_stdout_for_programs();
+    }
+    train(args, is_open)?;
+    Ok(Exit::Done.into())
+}
+
+/// A run that is decided, before anything of it exists.
+struct Decided {
+    start: Start,
+    device: Device,
+    plan: RunPlan,
+    guard: Guard,
+    dataset: String,
+    data_id: DataId,
+    /// The requested configuration, for a resumed run.
+    asked: String,
+    folder: Option<PathBuf>,
+    settings: Vec<Setting>,
+}
+
+fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
     let device = args.device.resolve()?;
@@ -102,6 +158,7 @@ fn train(args: &FitArgs) -> Result<()> {
     refuse_names(args)?;
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
+    let before = resolved.config.clone();
     let (mut config, pages) = if let Start::Exact(exact) = &start {
         folder = folder.or_else(|| exact.data_folder());
         (exact.config(&resolved)?, exact.pages())
@@ -121,8 +178,15 @@ fn train(args: &FitArgs) -> Result<()> {
     let asked = Asked::of(&config, |key| {
         goes_on || resolved.origins.given_by_user(key)
     });
+    let mut settings = Settings::of(&before, &resolved.origins, goes_on);
+    settings.differ(&config, By::Machine);
     let is_forced = args.plan.force || goes_on;
-    let understood = understand(folder.as_deref(), &mut config, asked, is_forced)?;
+    let origins = Some(&resolved.origins).filter(|_| is_open && !goes_on);
+    let open = (origins, device);
+    let understood = understand(folder.as_deref(), &mut config, asked, is_forced, open)?;
+    let (understood, chosen) = understood.unzip();
+    settings.differ(&config, By::Data);
+    settings.chosen(&chosen.unwrap_or_default());
 
     say_what_runs(&config, device, [scaled, note, kernels]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
@@ -139,59 +203,76 @@ fn train(args: &FitArgs) -> Result<()> {
     let plan = args
         .plan
         .decide(config, device, precision, data, &guard, is_resumed)?;
+    settings.differ(&plan.config, By::Advisor);
+    settings.changed(&plan.changes);
+    Ok(Decided {
+        start,
+        device,
+        plan,
+        guard,
+        dataset,
+        data_id,
+        asked,
+        folder,
+        settings: settings.into_rows(),
+    })
+}
+
+fn train(args: &FitArgs, is_open: bool) -> Result<()> {
+    let begun = Moment::now();
+    let decided = decide(args, is_open)?;
+    let device = decided.device;
     let RunPlan {
-        precision,
-        data,
-        changes,
-        ..
-    } = plan;
-    let mut trainer = Trainer::new(plan.config, device, precision)?.with_guard(guard);
-    if let Some(ladder) = plan.ladder {
+        precision, data, ..
+    } = decided.plan;
+    let images = Images {
+        training: data.train.source().len(),
+        validation: data.val.source().len(),
+    };
+    if args.dry_run {
+        say_what_it_takes(&decided.plan.config, device, images);
+        return Ok(());
+    }
+    let mut trainer =
+        Trainer::new(decided.plan.config, device, precision)?.with_guard(decided.guard);
+    if let Some(ladder) = decided.plan.ladder {
         trainer = trainer.with_ladder(ladder);
     }
-    let mut before = Record::default();
-    match &start {
-        Start::New | Start::Again => {}
-        Start::Warm(file) => {
-            file.load_into(&trainer.learner.model)?;
-            console::note("weights: warm start from `--resume`");
-        }
-        Start::Exact(exact) => {
-            exact.refuse_others(precision, &data_id, data.train.num_batches())?;
-            exact.restore(&mut trainer)?;
-            before = exact.state().record.clone();
-            if exact.is_finished(&trainer) {
-                console::note("resume: the run is finished; nothing is left to do");
-                return Ok(());
-            }
-        }
-    }
-    warn_about_speed(&trainer.config, device, folder.is_some());
+    let (start, data_id) = (decided.start, decided.data_id);
+    let Some(mut before) = begin(&start, &mut trainer, precision, &data_id, &data)? else {
+        console::note("resume: the run is finished; nothing is left to do");
+        return Ok(());
+    };
+    warn_about_speed(&trainer.config, device, decided.folder.is_some());
     say_what_others_take(begun, device);
-    let images = data.train.source().len();
-    warn_about_batch(images, trainer.config.batch as usize);
+    warn_about_batch(images.training, trainer.config.batch as usize);
 
     let models_dir = models_dir(args, &mut before)?;
-    let run_dir = open_run_dir(args, &start, &trainer, &dataset)?;
-    let keeper = Keeper::new(run_dir.path(), data_id, asked, args.snapshot_minutes).listening();
+    let run_dir = open_run_dir(args, &start, &trainer, &decided.dataset)?;
+    let keeper = Keeper::new(
+        run_dir.path(),
+        data_id,
+        decided.asked,
+        args.snapshot_minutes,
+    )
+    .listening();
     console::note(&format!("results: {}", run_dir.path().display()));
     let interrupt = Interrupt::listen();
-    let num_val = data.val.source().len();
-    let largest_batch = LargestBatch::of(trainer.config.batch, images, num_val);
-    let all = Images {
-        training: images,
-        validation: num_val,
-    };
-    let predicted = predicted(&trainer.config, device, all);
+    let batch = trainer.config.batch;
+    let largest_batch = LargestBatch::of(batch, images.training, images.validation);
+    let predicted = predicted(&trainer.config, device, images);
     let expected = (predicted, largest_batch);
-    let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, &changes)?;
-    recorder.begin_tensorboard(&trainer, args.tensorboard)?;
+    let changes = &decided.plan.changes;
+    let dataset = decided.dataset.as_str();
+    let story = Story::new(decided.settings, &data, decided.folder.as_deref(), dataset);
+    let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
+    recorder.begin_tensorboard(&trainer, args.outputs.tensorboard)?;
     let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {
         device::reset_peak(device);
         trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)
     });
-    let models = models_dir.as_deref().map(|dir| (dir, dataset.as_str()));
-    let report = recorder.finish(&trainer, outcome, data.val.source().as_ref(), models)?;
+    let models = models_dir.as_deref().map(|dir| (dir, dataset));
+    let report = recorder.finish(&trainer, outcome, &data, models)?;
     console::print(&report);
     if data.built_in {
         console::print(&trivial_answers(data.val.source().as_ref())?);
@@ -199,13 +280,70 @@ fn train(args: &FitArgs) -> Result<()> {
     Ok(())
 }
 
-/// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them.
+/// For `--dry-run`: what the run is predicted to take.
+fn say_what_it_takes(config: &RunConfig, device: Device, images: Images) {
+    let forecast = proposal::forecast(config, device, images);
+    forecast.iter().for_each(say_forecast);
+    let speed = forecast.and_then(|it| proposal::in_ledger(&it, device).images_per_second);
+    if let Some(speed) = speed.filter(|&it| it > 0.0) {
+        let epoch = images.training as f64 / speed;
+        console::note(&format!(
+            "time: about {} an epoch and {} in all predicted, without validation",
+            in_time(epoch),
+            in_time(epoch * f64::from(config.epochs))
+        ));
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words = words
+        .iter()
+        .map(String::as_str)
+        .filter(|it| *it != "--dry-run");
+    console::note("nothing was trained (`--dry-run`)");
+    console::print(&format!("next:\n  {}", program::line(words)));
+}
+
+/// Seconds as a person says them.
+fn in_time(seconds: f64) -> String {
+    match seconds {
+        ..100.0 => format!("{seconds:.0} s"),
+        100.0..6000.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// Brings the trainer to where the run starts, with the record so far; `None` if it is finished.
+fn begin(
+    start: &Start,
+    trainer: &mut Trainer,
+    precision: Precision,
+    data_id: &DataId,
+    data: &RunData,
+) -> Result<Option<Record>> {
+    match start {
+        Start::New | Start::Again => {}
+        Start::Warm(file) => {
+            file.load_into(&trainer.learner.model)?;
+            console::note("weights: warm start from `--resume`");
+        }
+        Start::Exact(exact) => {
+            exact.refuse_others(precision, data_id, data.train.num_batches())?;
+            exact.restore(trainer)?;
+            let record = exact.state().record.clone();
+            return Ok(Some(record).filter(|_| !exact.is_finished(trainer)));
+        }
+    }
+    Ok(Some(Record::default()))
+}
+
+/// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and
+/// with `origins` all other settings that are open.
 fn understand(
     folder: Option<&Path>,
     config: &mut RunConfig,
     asked: Asked,
     is_forced: bool,
-) -> Result<Option<Understood>> {
+    (origins, device): (Option<&Origins>, Device),
+) -> Result<Option<(Understood, Vec<Chosen>)>> {
     let Some(folder) = folder else {
         return Ok(None);
     };
@@ -217,8 +355,41 @@ fn understand(
         let folder = folder.to_owned();
         return Err(UsageError::NothingToLearn { folder, class }.into());
     }
+    let Some(origins) = origins else {
+        understood.look(config)?;
+        return Ok(Some((understood, Vec::new())));
+    };
+    let chosen = choose(&mut understood, config, origins, device)?;
+    for it in &chosen {
+        console::note(&format!("chosen: {it}"));
+    }
+    Ok(Some((understood, chosen)))
+}
+
+/// Sets what is open by the data and the device.
+fn choose(
+    understood: &mut Understood,
+    config: &mut RunConfig,
+    origins: &Origins,
+    device: Device,
+) -> Result<Vec<Chosen>> {
+    let train = understood.survey.train.clone();
+    let choosing = Choosing {
+        train: &train,
+        is_gpu: device.is_cuda(),
+        origins,
+    };
+    let mut size = choosing.size(config);
     understood.look(config)?;
-    Ok(Some(understood))
+    while understood.loses_structures()
+        && let Some(larger) = choosing.enlarge(config)
+    {
+        size = Some(larger);
+        understood.look(config)?;
+    }
+    let mut all: Vec<Chosen> = size.into_iter().collect();
+    all.extend(choosing.rest(config));
+    Ok(all)
 }
 
 /// The folder for copies of weights, now or earlier in the run, which must take a file.

@@ -44,6 +44,11 @@ pub(super) struct RunPlan {
 }
 
 impl PlanFlags {
+    /// As with `--auto`, unless another flag forbids it.
+    pub(super) const fn let_advisor_choose(&mut self) {
+        self.auto = !self.strict && !self.force;
+    }
+
     /// Sets the limit on a GPU, which must be in effect before the first tensor exists.
     pub(super) fn limit_gpu(&self, device: Device) -> Result<()> {
         let (Some(limit), Device::Cuda(n)) = (&self.memory_limit, device) else {

@@ -1,7 +1,9 @@
 //! Messages of a run to its user: each rung taken, and the outcome at the end.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::run::limit::Limit;
 use crate::run::outputs::{Status, Summary};
 use engine::ladder::{Failure, Rung};
 use engine::trainer::EpochReport;
@@ -83,4 +85,23 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Pat
         }
     }
     lines.join("\n")
+}
+
+/// What limited a run and what would help, and the command that goes on from it.
+pub(super) fn last_words(limit: Option<&Limit>, uses: &[(&'static str, String)]) -> String {
+    let mut lines = String::new();
+    if let Some(limit) = limit {
+        let advice = limit
+            .advice()
+            .map_or_else(String::new, |it| format!("; {it}"));
+        // Writing to a `String` cannot fail.
+        let _ = write!(lines, "\nlimited by {limit}{advice}");
+    }
+    if !uses.is_empty() {
+        lines.push_str("\nnext:");
+    }
+    for (what, command) in uses {
+        let _ = write!(lines, "\n  {command}\n    to {what}");
+    }
+    lines
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use data::encode::{self, ColorType};
 use data::masks::IGNORE;
-use data::{Batch, Source};
+use data::{Batch, Sample, Source};
 
 use crate::error::{Error, Result};
 use engine::evaluation::Evaluator;
@@ -23,6 +23,11 @@ const PALETTE: [[u8; 3]; 6] = [
     [170, 110, 220],
 ];
 
+/// Colours of errors, which people with any colour vision tell apart.
+const MISSED: [u8; 3] = [213, 94, 0];
+const FALSE_ALARM: [u8; 3] = [0, 114, 178];
+const CONFUSED: [u8; 3] = [180, 60, 160];
+
 /// The colour of pixels that do not count.
 const IGNORED: [u8; 3] = [128; 3];
 
@@ -39,14 +44,8 @@ pub fn write(
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let (height, width) = source.size();
     let mut files = Vec::new();
-    let _no_grad = tch::no_grad_guard();
     for index in 0..num.min(source.len()) {
-        let sample = source.load(index)?;
-        let mut batch = Batch::new(source.channels(), height, width);
-        batch.push(&sample, index);
-        let (images, _) = evaluator.upload.batch(&batch)?;
-        let logits = evaluator.logits(&images, &evaluator.mode())?;
-        let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
+        let (sample, answer) = answered(evaluator, source, index)?;
         let panels = [
             sample.rgb().into_owned(),
             colours(&sample.mask),
@@ -63,6 +62,71 @@ pub fn write(
         files.push(path);
     }
     Ok(files)
+}
+
+/// A sample, and the class of each of its pixels as predicted.
+fn answered(
+    evaluator: Evaluator<'_>,
+    source: &dyn Source,
+    index: usize,
+) -> Result<(Sample, Vec<u8>)> {
+    let _no_grad = tch::no_grad_guard();
+    let (height, width) = source.size();
+    let sample = source.load(index)?;
+    let mut batch = Batch::new(source.channels(), height, width);
+    batch.push(&sample, index);
+    let (images, _) = evaluator.upload.batch(&batch)?;
+    let logits = evaluator.logits(&images, &evaluator.mode())?;
+    let answer = Vec::<u8>::try_from(classes(&logits, 0.5)?.f_flatten(0, -1)?)?;
+    Ok((sample, answer))
+}
+
+/// Writes the sample at `index` as four pictures, whose names begin with `stem`: the image, its mask, the prediction, and
+/// where they differ: missed pixels in orange, false alarms in blue, one class for another in magenta.
+///
+/// # Errors
+/// If data, a tensor operation or a file fails.
+pub fn write_apart(
+    evaluator: Evaluator<'_>,
+    source: &dyn Source,
+    index: usize,
+    stem: &Path,
+) -> Result<[PathBuf; 4]> {
+    let (height, width) = source.size();
+    let (sample, answer) = answered(evaluator, source, index)?;
+    let image = sample.rgb();
+    let errors = errors(&image, &sample.mask, &answer);
+    let pictures = [
+        ("image", image.into_owned()),
+        ("truth", colours(&sample.mask)),
+        ("answer", colours(&answer)),
+        ("errors", errors),
+    ];
+    let mut paths = Vec::new();
+    for (what, pixels) in pictures {
+        let mut name = stem.as_os_str().to_owned();
+        name.push(format!("-{what}.png"));
+        let path = PathBuf::from(name);
+        save_rgb(&path, &pixels, height, width)?;
+        paths.push(path);
+    }
+    Ok(paths.try_into().unwrap_or_default())
+}
+
+/// The image in pale gray, with what is wrong in colour.
+fn errors(image: &[u8], mask: &[u8], answer: &[u8]) -> Vec<u8> {
+    let (pixels, _) = image.as_chunks::<3>();
+    let of = |((pixel, &truth), &answer): ((&[u8; 3], &u8), &u8)| match (truth, answer) {
+        (truth, answer) if truth == answer || truth == IGNORE => {
+            let sum: u16 = pixel.iter().map(|&it| u16::from(it)).sum();
+            // A third is the mean, and half of that range is added to white's half.
+            [u8::try_from(sum / 6).unwrap_or(u8::MAX) + 128; 3]
+        }
+        (_, 0) => MISSED,
+        (0, _) => FALSE_ALARM,
+        _ => CONFUSED,
+    };
+    pixels.iter().zip(mask).zip(answer).flat_map(of).collect()
 }
 
 fn colours(classes: &[u8]) -> Vec<u8> {
@@ -112,4 +176,19 @@ pub fn save_png(
     let bytes = encode::png(colour, palette, (height, width), pixels);
     let bytes = bytes.map_err(|error| Error::io("write", path, error))?;
     crate::run::weights::write_atomically(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart() {
+        let image = [30; 15];
+        let picture = errors(&image, &[1, 1, 0, 2, IGNORE], &[1, 0, 1, 1, 1]);
+        let gray = [143; 3];
+        let expected = [gray, MISSED, FALSE_ALARM, CONFUSED, gray];
+        assert_eq!(picture, expected.concat());
+        assert_eq!(errors(&[255; 3], &[0], &[0]), [255; 3]);
+    }
 }

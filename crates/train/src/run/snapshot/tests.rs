@@ -7,7 +7,7 @@ use tch::Device;
 use super::*;
 use crate::error::Error;
 use engine::metrics::Scores;
-use engine::trainer::{EpochReport, Trainer};
+use engine::trainer::{EpochReport, Spent, Trainer};
 
 fn config() -> RunConfig {
     RunConfig {
@@ -87,6 +87,7 @@ fn every_figure_comes_back_bit_for_bit() {
         scale: Some(f64::INFINITY),
         skipped_updates: 0,
         data_wait: 5e-324,
+        spent: Spent::default(),
         steps: u64::MAX >> 1,
     });
     let store = Store::of_run(dir.path());

@@ -1,6 +1,7 @@
 //! Records a run: progress, logs, weights, and at the end the summary.
 
-use std::path::{Path, PathBuf};
+mod finish;
+
 use std::time::{Duration, Instant};
 
 use advisor::Change;
@@ -9,24 +10,18 @@ use serde_json::json;
 use tch::Device;
 
 use super::keeper::Keeper;
-use super::remember::remember;
-use super::report::{in_words, report};
+use super::report::in_words;
+use super::story::Story;
 use crate::command::console;
-use engine::Error as Engine;
 use engine::device;
 
 use crate::error::{Error, Result};
 use crate::lab::fault;
-use crate::run::outputs::{
-    Artifacts, DeviceInfo, Fallback, Memory, Progress, RunDir, Status, Summary, Throughput,
-    Validation, samples, save_to_models_dir, tensorboard,
-};
+use crate::run::outputs::{Fallback, Progress, RunDir, tensorboard};
 use crate::run::snapshot::Record;
-use crate::run::weights::WeightsFile;
 use config::Precision;
-use data::Source;
 use engine::ladder::{Failure, Rung};
-use engine::trainer::{Agreement, Cause, Decided, Ending, EpochReport, Observer, Trainer};
+use engine::trainer::{Agreement, Decided, EpochReport, Observer, Trainer};
 
 pub(super) const BEST: &str = "best.safetensors";
 pub(super) const LAST: &str = "last/weights.safetensors";
@@ -64,6 +59,7 @@ pub(super) struct Recorder {
     reported_at: Instant,
     /// The event file for TensorBoard, if there is one.
     tensorboard: Option<String>,
+    story: Story,
 }
 
 impl Recorder {
@@ -75,8 +71,10 @@ impl Recorder {
         trainer: &Trainer,
         (predicted, largest_batch): (Predicted, LargestBatch),
         changes: &[Change],
+        mut story: Story,
     ) -> Result<Self> {
         write_config(&mut dir, trainer)?;
+        story.begin(&mut dir, trainer)?;
         let last = dir.file("last");
         std::fs::create_dir_all(&last).map_err(|e| Error::io("create", last, e))?;
         let steps = trainer.steps();
@@ -113,6 +111,7 @@ impl Recorder {
             is_search_over: false,
             reported_at: Instant::now(),
             tensorboard: None,
+            story,
         })
     }
 
@@ -240,177 +239,6 @@ impl Recorder {
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
     }
-
-    /// Writes the summary, whatever the outcome, and returns the report for the user.
-    pub(super) fn finish(
-        mut self,
-        trainer: &Trainer,
-        outcome: Result<Ending>,
-        val: &dyn Source,
-        models: Option<(&Path, &str)>,
-    ) -> Result<String> {
-        self.progress.clear();
-        let step = trainer.steps();
-        let mut outcome = outcome.map_err(|e| e.during_run(step));
-        let is_worth_it = match &outcome {
-            Ok(_) | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
-                true
-            }
-            // Continuing from here would be pointless.
-            Err(Error::Engine(Engine::NonFiniteLoss {
-                cause: Cause::Weights,
-                ..
-            })) => false,
-            // A run that has not started has nothing to lose.
-            Err(_) => step > 0 && !trainer.is_poisoned(),
-        };
-        if is_worth_it {
-            let saved = self.save_last(trainer, outcome.is_err());
-            let saved = saved.map_err(|e| e.during_run(step));
-            outcome = match outcome {
-                // This stop promises a state to continue from; without one, it has failed.
-                Ok(_)
-                | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
-                    saved.and(outcome)
-                }
-                failed => failed,
-            };
-        }
-        // Samples and the published copy use the best weights, which the reported scores describe.
-        let (mut samples, mut model) = (None, None);
-        if outcome.is_ok() && self.best.is_some() {
-            match self.publish(trainer, val, models) {
-                Ok(published) => (samples, model) = published,
-                Err(error) => outcome = Err(error.during_run(step)),
-            }
-        }
-        let artifacts = Artifacts {
-            samples,
-            model,
-            ..self.artifacts()
-        };
-        let status = match &outcome {
-            Ok(Ending::Completed) => Status::Completed,
-            Ok(Ending::EarlyStopped) => Status::EarlyStopped,
-            Err(Error::Engine(Engine::Interrupted { .. })) => Status::Interrupted,
-            Err(Error::Engine(Engine::MemoryPressure(_))) => Status::EmergencyStop,
-            Err(_) => Status::Failed,
-        };
-        let error = outcome.as_ref().err().map(Error::message);
-        let event = json!({"event": "finished", "status": status, "step": step, "error": error});
-        let summary = self.summary(trainer, status, error, artifacts);
-        let written = self
-            .dir
-            .log_event(&event)
-            .and_then(|()| self.write_summary(&summary));
-        let report = report(&summary, self.best.as_ref(), self.dir.path());
-        remember(&summary, self.device, self.predicted, self.largest_batch);
-        match outcome {
-            Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
-            // The error that ended the run matters more than a summary that did not fit on a full disk.
-            Err(error) => {
-                console::note(&report);
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes the last state of a run that can be continued, and everything not written before.
-    fn save_last(&mut self, trainer: &Trainer, interrupted: bool) -> Result<()> {
-        // This comes first, because it refuses non-finite weights.
-        self.keeper.write(trainer, self.record())?;
-        if interrupted {
-            self.dir
-                .write(LAST, self.keeper.weights(trainer, self.threshold)?)?;
-        }
-        self.dir.write_what_is_left()
-    }
-
-    fn write_summary(&mut self, summary: &Summary) -> Result<()> {
-        let text = serde_json::to_string_pretty(summary)
-            .map_err(|e| Error::io("write", self.dir.file("summary.json"), e.into()))?;
-        self.dir.write("summary.json", text + "\n")
-    }
-
-    /// Draws the samples and copies the weights; returns both paths, as in [`Artifacts`].
-    fn publish(
-        &mut self,
-        trainer: &Trainer,
-        val: &dyn Source,
-        models: Option<(&Path, &str)>,
-    ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
-        let best = self.dir.file(BEST);
-        WeightsFile::open(&best)?.load_into(&trainer.learner.model)?;
-        let folder = self.dir.file(SAMPLES);
-        let pictures = samples::write(trainer.learner.evaluator(), val, NUM_SAMPLES, &folder)?;
-        self.show_in_tensorboard(|| tensorboard::samples(trainer.steps(), &pictures));
-        let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
-        let copy = copy
-            .transpose()?
-            .map(|path| path.canonicalize().unwrap_or(path));
-        Ok((Some(PathBuf::from(SAMPLES)), copy))
-    }
-
-    fn artifacts(&self) -> Artifacts {
-        let there = |name: &str| self.dir.file(name).exists().then(|| PathBuf::from(name));
-        Artifacts {
-            config: there("config.toml"),
-            best: there(BEST),
-            last: there(LAST),
-            metrics: there("metrics.jsonl"),
-            events: there("events.jsonl"),
-            samples: None,
-            model: None,
-        }
-    }
-
-    fn summary(
-        &self,
-        trainer: &Trainer,
-        status: Status,
-        error: Option<String>,
-        artifacts: Artifacts,
-    ) -> Summary {
-        let step_time = trainer.step_time_median();
-        let record = self.record();
-        let best = self.best.as_ref();
-        let threshold = best.and_then(|b| b.scores.best_threshold);
-        Summary {
-            schema_version: 1,
-            status,
-            error,
-            device: DeviceInfo {
-                kind: device::kind(self.device),
-                name: device::name(self.device),
-                total_bytes: device::total_bytes(self.device),
-            },
-            config: trainer.config.clone(),
-            precision: trainer.learner.precision,
-            epochs: self.epochs,
-            steps: trainer.steps(),
-            skipped_updates: trainer.skipped_updates().unwrap_or(self.skipped_updates),
-            seconds: record.seconds,
-            throughput: Throughput {
-                images_per_second: trainer.images_per_second_median(),
-                step_ms_median: step_time.map(milliseconds),
-            },
-            memory: Memory {
-                predicted_peak_bytes: self.predicted.allocated_bytes,
-                peak_allocated_bytes: Some(record.peak_allocated_bytes),
-                peak_reserved_bytes: record.peak_reserved_bytes,
-            },
-            validation: Validation {
-                best_iou: best.map(|b| b.scores.iou),
-                best_dice: best.map(|b| b.scores.dice),
-                best_threshold: threshold.map(|t| t.threshold),
-                best_threshold_iou: threshold.map(|t| t.iou),
-                best_epoch: best.map(|b| b.epoch + 1),
-                per_class: best.map(|b| b.scores.per_class.clone()).unwrap_or_default(),
-            },
-            fallbacks: self.fallbacks.clone(),
-            artifacts,
-        }
-    }
 }
 
 impl Observer<Error> for Recorder {
@@ -476,7 +304,9 @@ impl Observer<Error> for Recorder {
             self.end_search(trainer);
         }
         if is_last || self.keeper.is_due() {
+            let begun = Instant::now();
             self.keeper.try_write(trainer, self.record());
+            self.story.saved_since(begun);
         }
     }
 
@@ -485,6 +315,8 @@ impl Observer<Error> for Recorder {
     }
 
     fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        let begun = Instant::now();
+        self.story.add(report.spent);
         let step_ms = trainer.step_time_median().map(milliseconds);
         let peak = device::peak(self.device);
         if !self.dir.path().exists() {
@@ -536,6 +368,7 @@ impl Observer<Error> for Recorder {
         let saved = self.dir.write(LAST, bytes);
         self.warn_unwritten(saved);
         self.progress.epoch_done(report);
+        self.story.saved_since(begun);
         Ok(())
     }
 }
