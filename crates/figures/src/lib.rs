@@ -16,9 +16,9 @@
 //! ```
 
 pub mod numbers;
-mod scale;
+pub mod scale;
 pub mod scatter;
-mod svg;
+pub mod svg;
 mod table;
 pub mod timeline;
 

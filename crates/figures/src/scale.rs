@@ -2,9 +2,9 @@
 
 /// A linear axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scale {
+pub struct Scale {
     /// The numbers at its ends.
-    pub(crate) range: (f64, f64),
+    pub range: (f64, f64),
     /// The coordinates of its ends on the page.
     page: (f64, f64),
     /// The distance between two lines of the grid.
@@ -13,7 +13,7 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// An axis over a range.
-    pub(crate) fn new(range: (f64, f64), page: (f64, f64)) -> Self {
+    pub fn new(range: (f64, f64), page: (f64, f64)) -> Self {
         let width = (range.1 - range.0).max(f64::MIN_POSITIVE);
         Self {
             range: (range.0, range.0 + width),
@@ -24,7 +24,7 @@ impl Scale {
 
     /// An axis that covers all `values` with a margin. It starts at zero unless that would leave most of
     /// it empty.
-    pub(crate) fn of(values: impl Iterator<Item = f64>, page: (f64, f64)) -> Self {
+    pub fn of(values: impl Iterator<Item = f64>, page: (f64, f64)) -> Self {
         let all = values.filter(|it| it.is_finite());
         let (least, most) = all.fold((f64::INFINITY, 0.0_f64), |(least, most), it| {
             (least.min(it), most.max(it))
@@ -39,20 +39,35 @@ impl Scale {
         Self::new(range, page)
     }
 
-    pub(crate) fn at(&self, value: f64) -> f64 {
+    /// The axis with lines at whole numbers only, as for epochs.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        let step = self.step.max(1.0);
+        Self { step, ..self }
+    }
+
+    /// The coordinate of a number.
+    pub fn at(&self, value: f64) -> f64 {
         let (low, high) = self.range;
         let share = (value - low) / (high - low);
         self.page.0 + (self.page.1 - self.page.0) * share
     }
 
     /// The lines of the grid, each with its number.
-    pub(crate) fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
+    pub fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
         let (scale, digits) = (*self, digits(self.step));
         let first = (self.range.0 / self.step - 1e-6).ceil();
         (0..=20_u32)
             .map(move |index| (first + f64::from(index)) * scale.step)
             .take_while(move |at| *at <= scale.range.1 + 1e-9 * scale.step)
-            .map(move |at| (scale.at(at), format!("{at:.digits$}")))
+            .map(move |at| {
+                let said = if scale.step < 1e7 {
+                    format!("{at:.digits$}")
+                } else {
+                    format!("{at:e}")
+                };
+                (scale.at(at), said)
+            })
     }
 }
 
@@ -69,7 +84,10 @@ fn digits(step: f64) -> usize {
         1.0.. => 0,
         0.099.. => 1,
         0.0099.. => 2,
-        _ => 3,
+        0.000_99.. => 3,
+        0.000_099.. => 4,
+        0.000_009_9.. => 5,
+        _ => 7,
     }
 }
 
@@ -92,6 +110,10 @@ mod tests {
         );
         assert_eq!(of(&[]), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert!(of(&[7.0]).contains(&"7.000".to_owned()));
+        assert_eq!(said(&Scale::new((1.0, 3.0), page).whole()), ["1", "2", "3"]);
+        let small = Scale::new((0.0, 0.0002), page);
+        assert_eq!(said(&small)[1], "0.00005");
+        assert_eq!(said(&Scale::new((0.0, 2e9), page))[1], "5e8");
         assert!((Scale::new((0.0, 50.0), page).at(25.0) - 50.0).abs() < 1e-9);
     }
 }

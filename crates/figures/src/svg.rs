@@ -18,21 +18,28 @@ impl Color {
         Self { name, light, dark }
     }
 
-    pub(crate) const PAGE: Self = Self::new("page", "#ffffff", "#0d1117");
-    pub(crate) const INK: Self = Self::new("ink", "#1f2328", "#e6edf3");
-    pub(crate) const MUTED: Self = Self::new("muted", "#59636e", "#9198a1");
-    pub(crate) const GRID: Self = Self::new("grid", "#d8dee4", "#30363d");
-    pub(crate) const SHADE: Self = Self::new("shade", "#eef1f4", "#21262d");
+    /// The background.
+    pub const PAGE: Self = Self::new("page", "#ffffff", "#0d1117");
+    /// Text and outlines.
+    pub const INK: Self = Self::new("ink", "#1f2328", "#e6edf3");
+    /// Text that explains.
+    pub const MUTED: Self = Self::new("muted", "#59636e", "#9198a1");
+    /// Lines of the grid.
+    pub const GRID: Self = Self::new("grid", "#d8dee4", "#30363d");
+    /// Areas behind the data.
+    pub const SHADE: Self = Self::new("shade", "#eef1f4", "#21262d");
     /// The first colour of a series.
     pub const BLUE: Self = Self::new("blue", "#4e79a7", "#6a9fd4");
-    pub(crate) const LIGHT_BLUE: Self = Self::new("light-blue", "#a0cbe8", "#3f6f94");
+    /// Another colour of a series.
+    pub const LIGHT_BLUE: Self = Self::new("light-blue", "#a0cbe8", "#3f6f94");
     /// Another colour of a series.
     pub const GREEN: Self = Self::new("green", "#59a14f", "#6fbf63");
     /// Another colour of a series.
     pub const ORANGE: Self = Self::new("orange", "#f28e2b", "#f2a04e");
     /// Another colour of a series.
     pub const RED: Self = Self::new("red", "#e15759", "#f07173");
-    pub(crate) const PURPLE: Self = Self::new("purple", "#b07aa1", "#c695b8");
+    /// Another colour of a series.
+    pub const PURPLE: Self = Self::new("purple", "#b07aa1", "#c695b8");
 
     const ALL: [Self; 11] = [
         Self::PAGE,
@@ -51,44 +58,56 @@ impl Color {
 
 /// Which point of a text (`x`, `y`) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Anchor {
+pub enum Anchor {
+    /// At its start.
     Start,
+    /// In its middle.
     Middle,
+    /// At its end.
     End,
 }
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Font {
-    pub(crate) size: f64,
-    pub(crate) is_bold: bool,
-    pub(crate) color: Color,
-    pub(crate) anchor: Anchor,
+pub struct Font {
+    /// The height of a line, in units of the page.
+    pub size: f64,
+    /// Whether it is bold.
+    pub is_bold: bool,
+    /// Its colour.
+    pub color: Color,
+    /// Which point of it is placed.
+    pub anchor: Anchor,
 }
 
 impl Font {
-    pub(crate) const PLAIN: Self = Self {
+    /// Ordinary text.
+    pub const PLAIN: Self = Self {
         size: 13.0,
         is_bold: false,
         color: Color::INK,
         anchor: Anchor::Start,
     };
-    pub(crate) const SMALL: Self = Self {
+    /// Labels of axes.
+    pub const SMALL: Self = Self {
         size: 12.0,
         color: Color::MUTED,
         ..Self::PLAIN
     };
-    pub(crate) const BOLD: Self = Self {
+    /// Headings.
+    pub const BOLD: Self = Self {
         is_bold: true,
         ..Self::PLAIN
     };
 
-    pub(crate) const fn at(self, anchor: Anchor) -> Self {
+    /// The same font, placed by another point.
+    #[must_use]
+    pub const fn at(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
 
     /// An upper bound of the width of a line, since fonts differ from reader to reader.
-    pub(crate) fn width(self, line: &str) -> f64 {
+    pub fn width(self, line: &str) -> f64 {
         let em = |letter: char| match letter {
             'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' => 0.32,
             'f' | 'r' | 't' | ' ' | '(' | ')' | '[' | ']' | '-' | '/' => 0.42,
@@ -103,23 +122,20 @@ impl Font {
 
 /// A picture that is being drawn.
 #[derive(Debug)]
-pub(crate) struct Svg {
+pub struct Svg {
     size: [f64; 2],
     title: String,
+    description: String,
     body: String,
 }
 
 /// Left, top, right, bottom.
-pub(crate) type Area = [f64; 4];
+pub type Area = [f64; 4];
 
 impl Svg {
     /// Begins a page of this size with its heading: a line with the message, and lines with the details.
-    pub(crate) fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
-        let mut svg = Self {
-            size,
-            title: title.to_owned(),
-            body: String::new(),
-        };
+    pub fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
+        let mut svg = Self::inline(size, title, "");
         svg.rect([0.0, 0.0, size[0], size[1]], Color::PAGE, "");
         let mut heading = Font {
             size: 20.0,
@@ -143,12 +159,24 @@ impl Svg {
         svg
     }
 
-    pub(crate) fn text(&mut self, x: f64, y: f64, font: Font, line: &str) {
+    /// Begins a picture that stands in a page of HTML, which has the heading and the background.
+    /// `description` says what is drawn, for readers who do not see it.
+    pub fn inline(size: [f64; 2], title: &str, description: &str) -> Self {
+        Self {
+            size,
+            title: title.to_owned(),
+            description: description.to_owned(),
+            body: String::new(),
+        }
+    }
+
+    /// Writes a line of text with its anchor at (`x`, `y`).
+    pub fn text(&mut self, x: f64, y: f64, font: Font, line: &str) {
         self.put_text(x, y, font, "", line);
     }
 
     /// Writes text that is legible on any background.
-    pub(crate) fn text_over(&mut self, x: f64, y: f64, font: Font, line: &str) {
+    pub fn text_over(&mut self, x: f64, y: f64, font: Font, line: &str) {
         let halo = Font {
             color: Color::PAGE,
             ..font
@@ -189,12 +217,12 @@ impl Svg {
     }
 
     /// Draws a straight line from (`x1`, `y1`) to (`x2`, `y2`); `more` are further attributes.
-    pub(crate) fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], color: Color, more: &str) {
+    pub fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], color: Color, more: &str) {
         self.path(&format!("M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}"), color, more);
     }
 
     /// Draws a path without filling it.
-    pub(crate) fn path(&mut self, path: &str, color: Color, more: &str) {
+    pub fn path(&mut self, path: &str, color: Color, more: &str) {
         let _ = writeln!(
             self.body,
             "<path class=\"{}-stroke\" fill=\"none\" stroke=\"{}\" d=\"{path}\"{}{more}/>",
@@ -205,7 +233,7 @@ impl Svg {
     }
 
     /// Draws a filled path.
-    pub(crate) fn area(&mut self, path: &str, color: Color, hint: &str) {
+    pub fn area(&mut self, path: &str, color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
             "<path class=\"{}\" fill=\"{}\" d=\"{path}\"{}",
@@ -215,7 +243,8 @@ impl Svg {
         );
     }
 
-    pub(crate) fn rect(&mut self, [left, top, right, bottom]: Area, color: Color, hint: &str) {
+    /// Draws a filled rectangle; `hint` is its tooltip.
+    pub fn rect(&mut self, [left, top, right, bottom]: Area, color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
             "<rect class=\"{}\" fill=\"{}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"{}",
@@ -228,7 +257,7 @@ impl Svg {
     }
 
     /// Adds an invisible area with a tooltip.
-    pub(crate) fn hint(&mut self, [left, top, right, bottom]: Area, hint: &str) {
+    pub fn hint(&mut self, [left, top, right, bottom]: Area, hint: &str) {
         let _ = writeln!(
             self.body,
             "<rect fill=\"#000000\" fill-opacity=\"0\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" \
@@ -240,11 +269,12 @@ impl Svg {
     }
 
     /// Draws a small square as the key of a colour.
-    pub(crate) fn key(&mut self, x: f64, baseline: f64, color: Color) {
+    pub fn key(&mut self, x: f64, baseline: f64, color: Color) {
         self.rect([x, baseline - 11.0, x + 12.0, baseline + 1.0], color, "");
     }
 
-    pub(crate) fn disc(&mut self, (x, y): (f64, f64), radius: f64, color: Color, hint: &str) {
+    /// Draws a filled disc; `hint` is its tooltip.
+    pub fn disc(&mut self, (x, y): (f64, f64), radius: f64, color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
             "<circle class=\"{}\" fill=\"{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"{}",
@@ -255,7 +285,7 @@ impl Svg {
     }
 
     /// Draws an empty square.
-    pub(crate) fn square(&mut self, (x, y): (f64, f64), color: Color, hint: &str) {
+    pub fn square(&mut self, (x, y): (f64, f64), color: Color, hint: &str) {
         let _ = writeln!(
             self.body,
             "<rect class=\"{}-stroke\" fill=\"none\" pointer-events=\"all\" stroke=\"{}\" stroke-width=\"2\" x=\"{:.1}\" \
@@ -268,12 +298,19 @@ impl Svg {
         );
     }
 
-    pub(crate) fn finish(self) -> String {
+    /// The picture as a file.
+    pub fn finish(self) -> String {
         let Self {
             size: [width, height],
             title,
+            description,
             body,
         } = self;
+        let description = if description.is_empty() {
+            description
+        } else {
+            format!("<desc>{}</desc>\n", escaped(&description))
+        };
         let mut dark = String::new();
         for color in Color::ALL {
             let Color { name, dark: it, .. } = color;
@@ -287,7 +324,7 @@ impl Svg {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
              width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" \
-             font-size=\"{}\" role=\"img\">\n<title>{}</title>\n\
+             font-size=\"{}\" role=\"img\">\n<title>{}</title>\n{description}\
              <style>@media (prefers-color-scheme:dark){{{dark}}}</style>\n{body}</svg>\n",
             Font::PLAIN.size,
             escaped(&title)
