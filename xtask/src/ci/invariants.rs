@@ -51,6 +51,7 @@ const RULES: &[Rule] = &[
     rule("estimator", LIBTORCH),
     rule("figures", LIBTORCH),
     rule("kernels", LIBTORCH),
+    rule("report", LIBTORCH),
     rule("advisor", LIBTORCH),
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.
@@ -65,6 +66,18 @@ const RULES: &[Rule] = &[
     rule("bench", &["advisor", "engine", "train"]),
     // The advisor reads what a benchmark measured, and not the other way round.
     rule("bench", &["advisor", "train"]),
+    // A page shows what a run wrote, and predicts and measures nothing.
+    rule(
+        "report",
+        &[
+            "machine",
+            "estimator",
+            "advisor",
+            "bench",
+            "engine",
+            "train",
+        ],
+    ),
     // The launcher finds libtorch before any program links it.
     rule("launcher", LIBTORCH),
     rule("bench", LIBTORCH),

@@ -1,0 +1,67 @@
+//! Writes what a run leaves for people: `report.html`, a page about the run, and a page that compares runs.
+//!
+//! A page is one file: its pictures and its style are inside it, and it loads nothing and runs no script. This
+//! crate only reads a run's folder. It measures nothing and needs neither libtorch nor the data of the run.
+//!
+//! ```no_run
+//! report::write("runs/nuclei-001")?;
+//! let runs = ["runs/nuclei-001", "runs/nuclei-002"].map(report::Run::open);
+//! let runs = runs.into_iter().collect::<report::Result<Vec<_>>>()?;
+//! std::fs::write("compared.html", report::compare(&runs)).expect("a folder that can be written");
+//! # Ok::<(), report::Error>(())
+//! ```
+
+mod chart;
+mod error;
+mod page;
+mod run;
+mod wire;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+pub use error::{Error, Result};
+pub use run::Run;
+
+/// The file that [`write()`] makes.
+pub const FILE_NAME: &str = "report.html";
+
+/// The page of a run.
+pub fn render(run: &Run) -> String {
+    page::rendered("run.html", &page::contents(run))
+}
+
+/// A page that compares runs, in this order.
+pub fn compare(runs: &[Run]) -> String {
+    page::rendered("compare.html", &page::comparison(runs))
+}
+
+/// Writes the page of the run in `dir` to [`FILE_NAME`] there, whole or not at all, and returns its path.
+///
+/// # Errors
+/// Fails if the run cannot be read or the page cannot be written.
+pub fn write(dir: impl AsRef<Path>) -> Result<PathBuf> {
+    let dir = dir.as_ref();
+    let path = dir.join(FILE_NAME);
+    let page = render(&Run::open(dir)?);
+    let mut builder = tempfile::Builder::new();
+    // A resumed run removes what a killed process left under this prefix.
+    builder.prefix(".snug-");
+    // Temporary files are private, but a page has the usual permissions.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .tempfile_in(dir)
+        .map_err(Error::io("write", &path))?;
+    let written = file.as_file_mut().write_all(page.as_bytes());
+    written.map_err(Error::io("write", &path))?;
+    file.persist(&path)
+        .map_err(|it| Error::io("write", &path)(it.error))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What the run cost: memory over one step, and time.
+
+use config::Bytes;
+use figures::numbers::percent;
+
+use super::{against, duration, sentence};
+use crate::Run;
+use crate::chart::{Figure, memory as over_a_step, stacked};
+
+/// Memory over one step, and by kind at the predicted peak.
+pub(super) fn memory(run: &Run) -> Vec<Figure> {
+    let Some(memory) = &run.report.memory else {
+        return Vec::new();
+    };
+    let Some(predicted) = &memory.predicted else {
+        return Vec::new();
+    };
+    let measured = memory
+        .measured
+        .as_ref()
+        .and_then(|it| it.peak_allocated_bytes);
+    let named = [
+        ("measured", measured),
+        ("budget", memory.budget_bytes),
+        ("device", memory.device_total_bytes),
+    ];
+    let lines = named.into_iter().filter_map(|(name, bytes)| {
+        let bytes = bytes?;
+        Some((format!("{name} {}", Bytes(bytes)), bytes))
+    });
+    let lines: Vec<(String, u64)> = lines.collect();
+    let reserved = memory
+        .measured
+        .as_ref()
+        .and_then(|it| it.peak_reserved_bytes);
+    let mut clauses = vec![match measured {
+        Some(measured) => format!(
+            "The measured peak is {}, {}; the prediction has it at {}",
+            Bytes(measured),
+            against(measured, predicted.peak_bytes),
+            predicted.peak_at
+        ),
+        None => format!(
+            "The peak is predicted as {}, at {}",
+            Bytes(predicted.peak_bytes),
+            predicted.peak_at
+        ),
+    }];
+    let reserved = reserved.map(|it| format!("the allocator held at most {}", Bytes(it)));
+    let total = memory.device_total_bytes;
+    let total = total.map(|it| format!("the device has {}", Bytes(it)));
+    clauses.extend(reserved.into_iter().chain(total));
+    let step = over_a_step(
+        "Memory over one step",
+        &predicted.timeline,
+        &lines,
+        clauses.join("; ") + ".",
+    );
+    let whole: u64 = predicted.kinds.iter().map(|it| it.bytes).sum();
+    let most = predicted.kinds.iter().max_by_key(|it| it.bytes);
+    let caption = most.map(|it| {
+        let share = percent(it.bytes as f64 / whole.max(1) as f64);
+        format!(
+            "At the predicted peak, {} hold {share} of {}.",
+            it.kind,
+            Bytes(whole)
+        )
+    });
+    let kinds = predicted.kinds.iter().map(|it| {
+        let said = Bytes(it.bytes).to_string();
+        (it.kind.clone(), it.bytes as f64, said)
+    });
+    let kinds: Vec<_> = kinds.collect();
+    let kinds = stacked("Memory by kind", &kinds, caption.unwrap_or_default());
+    [step, kinds].into_iter().flatten().collect()
+}
+
+/// Where the time went.
+pub(super) fn time(run: &Run) -> Option<Figure> {
+    let time = run.report.time.as_ref()?;
+    let parts = time.parts.iter().filter(|it| it.seconds > 0.0);
+    let parts: Vec<_> = parts
+        .map(|it| (it.what.clone(), it.seconds, duration(it.seconds)))
+        .collect();
+    let caption = format!(
+        "The run took {}. {}",
+        duration(time.seconds),
+        sentence(&time.verdict)
+    );
+    stacked("Time", &parts, caption)
+}

@@ -1,0 +1,166 @@
+//! Curves over epochs: of one run, and of several over each other.
+
+use super::{plural, score, small};
+use crate::Run;
+use crate::chart::{Axis, Figure, Lines, Series};
+use crate::wire::Row;
+
+type Value = fn(&Row) -> Option<f64>;
+
+const EPOCHS: Axis = Axis::of("epoch");
+
+fn series(name: impl Into<String>, rows: &[Row], value: Value) -> Series {
+    let points = rows.iter().map(|row| (f64::from(row.epoch), value(row)));
+    Series::new(name, points)
+}
+
+/// The first and the last known value.
+fn span(rows: &[Row], value: Value) -> Option<(f64, f64)> {
+    let mut known = rows.iter().filter_map(value);
+    let first = known.next()?;
+    Some((first, known.next_back().unwrap_or(first)))
+}
+
+/// The losses, the scores and the learning rate of a run.
+pub(super) fn of_run(run: &Run) -> Vec<Figure> {
+    let rows = &run.rows;
+    let from_to = |name: &str, (a, b): (f64, f64)| {
+        let (a, b) = (small(a), small(b));
+        if rows.len() < 2 {
+            format!("{name} was {a}")
+        } else if a == b {
+            format!("{name} stayed at {a}")
+        } else {
+            format!("{name} went from {a} to {b}")
+        }
+    };
+    let lines = |title, y, series, marks| Lines {
+        title,
+        x: EPOCHS,
+        y,
+        series,
+        marks,
+        has_diagonal: false,
+    };
+    let said = [
+        span(rows, |it| it.train_loss).map(|it| from_to("training loss", it)),
+        span(rows, |it| it.val_loss).map(|it| from_to("validation loss", it)),
+    ];
+    let losses = vec![
+        series("training", rows, |it| it.train_loss),
+        series("validation", rows, |it| it.val_loss),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    let loss = lines("Loss", Axis::of("loss"), losses, Vec::new()).draw(format!(
+        "Over {}, the {}.",
+        plural(rows.len(), "epoch"),
+        said.join(" and the ")
+    ));
+    let best = run.best().and_then(|it| Some((it, it.val_iou?)));
+    let marks = best.map(|(row, iou)| {
+        (
+            f64::from(row.epoch),
+            iou,
+            format!("{} at epoch {}", score(iou), row.epoch),
+        )
+    });
+    let scores = vec![
+        series("IoU", rows, |it| it.val_iou),
+        series("Dice", rows, |it| it.val_dice),
+    ];
+    let axis = Axis::share("score of validation");
+    let scores = lines("IoU and Dice", axis, scores, marks.into_iter().collect())
+        .draw(best_in_words(rows, best));
+    // A single value needs no chart.
+    if rows.len() < 2 {
+        return [loss, scores].into_iter().flatten().collect();
+    }
+    let rate = vec![series("learning rate", rows, |it| it.lr)];
+    let said = span(rows, |it| it.lr).map(|it| from_to("The learning rate", it));
+    let rate = lines("Learning rate", Axis::of("learning rate"), rate, Vec::new())
+        .draw(said.unwrap_or_default() + ".");
+    let time = vec![series("time of a step", rows, |it| it.step_ms_median)];
+    let said = span(rows, |it| it.step_ms_median);
+    let said = said.map(|it| from_to("The median time of a step, in ms,", it));
+    let time = lines("Time of a step", Axis::of("median, ms"), time, Vec::new())
+        .draw(said.unwrap_or_default() + ".");
+    [loss, scores, rate, time].into_iter().flatten().collect()
+}
+
+fn best_in_words(rows: &[Row], best: Option<(&Row, f64)>) -> String {
+    let (Some((best, iou)), Some((first, _))) = (best, span(rows, |it| it.val_iou)) else {
+        return "There was no validation.".to_owned();
+    };
+    let dice = best
+        .val_dice
+        .map(|it| format!(", where Dice was {}", score(it)));
+    let said = if first < iou {
+        format!("rose from {} to {}", score(first), score(iou))
+    } else {
+        format!("was highest, {},", score(iou))
+    };
+    let last = rows.last().map_or(0, |it| it.epoch);
+    format!(
+        "Validation IoU {said} at epoch {} of {last}{}.",
+        best.epoch,
+        dice.unwrap_or_default()
+    )
+}
+
+/// The validation IoU and loss of several runs.
+pub(super) fn of_runs(runs: &[Run], names: &[String]) -> Vec<Figure> {
+    let charts: [(&'static str, Axis, Value, bool); 4] = [
+        (
+            "Validation IoU",
+            Axis::share("IoU of validation"),
+            |it| it.val_iou,
+            true,
+        ),
+        (
+            "Validation loss",
+            Axis::of("loss of validation"),
+            |it| it.val_loss,
+            false,
+        ),
+        (
+            "Training loss",
+            Axis::of("loss of training"),
+            |it| it.train_loss,
+            false,
+        ),
+        (
+            "Time of a step",
+            Axis::of("median, ms"),
+            |it| it.step_ms_median,
+            false,
+        ),
+    ];
+    let charts = charts.into_iter().filter_map(|(title, y, value, is_most)| {
+        let named = || runs.iter().zip(names);
+        let ends = named().filter_map(|(run, name)| {
+            let known = run.rows.iter().filter_map(value);
+            let best = if is_most {
+                known.max_by(f64::total_cmp)
+            } else {
+                known.min_by(f64::total_cmp)
+            };
+            Some(format!("{name} {}", small(best?)))
+        });
+        let caption = format!(
+            "{} by run: {}.",
+            if is_most { "Highest" } else { "Lowest" },
+            ends.collect::<Vec<_>>().join(", ")
+        );
+        let series = named().map(|(run, name)| series(name.as_str(), &run.rows, value));
+        let lines = Lines {
+            title,
+            x: EPOCHS,
+            y,
+            series: series.collect(),
+            marks: Vec::new(),
+            has_diagonal: false,
+        };
+        lines.draw(caption)
+    });
+    charts.collect()
+}

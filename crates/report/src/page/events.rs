@@ -1,0 +1,114 @@
+//! Events in words.
+
+use serde_json::{Map, Value, json};
+
+use super::{sentence, small};
+use crate::Run;
+
+type Event = Map<String, Value>;
+
+/// The events in order, each with its step, if it has one, and whether it is a warning.
+pub(super) fn in_words(run: &Run) -> Vec<Value> {
+    let said = run.events.iter().map(|event| {
+        let (said, is_warning) = one(event);
+        let inner = event.get("fallback").and_then(|it| it.get("step"));
+        let step = event.get("step").or(inner);
+        json!({"step": step, "said": sentence(&said), "is_warning": is_warning})
+    });
+    said.collect()
+}
+
+fn one(event: &Event) -> (String, bool) {
+    let text = |key: &str| plain(event.get(key));
+    let number = |key: &str| event.get(key).and_then(Value::as_f64);
+    let is = |key: &str| event.get(key).and_then(Value::as_bool) == Some(true);
+    let inner = |key: &str, field: &str| plain(event.get(key).and_then(|it| it.get(field)));
+    match text("event").as_str() {
+        "started" => (format!("started in {}", text("precision")), false),
+        "resumed" => (format!("resumed in {}", text("precision")), false),
+        "changed" => {
+            let change = |field| inner("change", field);
+            let (key, why) = (change("what"), change("why"));
+            let (from, to) = (change("from"), change("to"));
+            (
+                format!("before the run, {key} changed from {from} to {to}: {why}"),
+                false,
+            )
+        }
+        "fallback" => {
+            let change = |field| inner("fallback", field);
+            let bits = if is("bit_exact") {
+                "every bit stays as it would have been"
+            } else {
+                "rounding differs from here on"
+            };
+            let (failure, from, to) = (change("failure"), change("from"), change("to"));
+            (format!("{failure}; {from} -> {to}: {bits}"), true)
+        }
+        "amp-check" => {
+            let verdict = if is("holds") {
+                "agrees"
+            } else {
+                "does not agree"
+            };
+            let differs = |key| number(key).map_or_else(|| "-".to_owned(), small);
+            let said = format!(
+                "AMP check: {} {verdict} with fp32 (difference {} on average, {} at most)",
+                text("precision"),
+                differs("mean_difference"),
+                differs("largest_difference")
+            );
+            (said, !is("holds"))
+        }
+        "cuda-graph" => {
+            let share = number("host_share")
+                .map(|it| format!(": launches take {:.0} % of a step's time", 100.0 * it));
+            let choice = if is("on") { "on" } else { "off" };
+            (
+                format!("CUDA graph {choice}{}", share.unwrap_or_default()),
+                false,
+            )
+        }
+        "algorithm-search" => {
+            let peak = event.get("peak_allocated_bytes").and_then(Value::as_u64);
+            let peak = super::said(peak.map(config::Bytes));
+            (
+                format!("the search for the fastest algorithms held at most {peak}"),
+                false,
+            )
+        }
+        "loss-explodes" => {
+            let times = number("times").map_or_else(|| "many".to_owned(), |it| format!("{it:.0}"));
+            let said = format!(
+                "the loss is {times} times what it was at first; the learning rate is probably too high"
+            );
+            (said, true)
+        }
+        "finished" => {
+            let status = text("status");
+            let error = event.get("error").and_then(Value::as_str);
+            let error = error.map(|it| format!(": {it}"));
+            let is_good = matches!(status.as_str(), "completed" | "early-stopped");
+            (format!("{status}{}", error.unwrap_or_default()), !is_good)
+        }
+        other => {
+            let fields = event
+                .iter()
+                .filter(|(key, _)| *key != "event" && *key != "step");
+            let fields = fields.map(|(key, it)| format!("{key} {}", plain(Some(it))));
+            (
+                format!("{other}: {}", fields.collect::<Vec<_>>().join(", ")),
+                false,
+            )
+        }
+    }
+}
+
+/// A value as a person writes it.
+fn plain(value: Option<&Value>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

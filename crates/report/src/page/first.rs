@@ -1,0 +1,138 @@
+//! The first screen: what was trained, how it ended, and with what result.
+
+use config::Bytes;
+use figures::numbers::short;
+use serde_json::{Value, json};
+
+use super::{against, count, duration, said, score};
+use crate::Run;
+
+/// A run's status: its name, its kind of colour, and what to do next.
+pub(super) fn outcome(run: &Run) -> Value {
+    let resume = if run.has_snapshot {
+        let dir = run.dir.display();
+        format!("`--resume {dir}` continues from the latest snapshot.")
+    } else {
+        "The run left no snapshot to resume from, so start it again.".to_owned()
+    };
+    let Some(summary) = &run.summary else {
+        let next = format!(
+            "There is no `summary.json`: the run is still going on, or it was killed. If it was: {resume}"
+        );
+        return json!({"name": "unfinished", "kind": "warning", "error": null, "next": next});
+    };
+    let (name, kind, next) = match summary.status.as_str() {
+        "completed" => ("completed", "good", None),
+        "early-stopped" => (
+            "stopped early",
+            "good",
+            Some("Validation stopped improving, so the remaining epochs were left out.".to_owned()),
+        ),
+        "interrupted" => ("interrupted", "warning", Some(resume)),
+        "emergency-stop" => (
+            "stopped: memory was nearly full",
+            "warning",
+            Some(format!("Close other programs or lower the batch. {resume}")),
+        ),
+        "failed" => (
+            "failed",
+            "bad",
+            Some(format!("Remove the cause of the error. {resume}")),
+        ),
+        "" => ("of unknown status", "warning", None),
+        other => (other, "warning", None),
+    };
+    json!({"name": name, "kind": kind, "error": summary.error, "next": next})
+}
+
+/// One sentence about the network and its data.
+pub(super) fn what(run: &Run) -> String {
+    let mut words = vec!["A U-Net".to_owned()];
+    if let Some(width) = run.setting("width") {
+        words.push(format!("of width {width}"));
+    }
+    let classes = run.setting("classes").unwrap_or("1");
+    words.push(match classes {
+        "1" => format!("for one class ({})", run.class_name(1)),
+        _ => format!("for {classes} classes"),
+    });
+    if let Some(size) = run.setting("img_size") {
+        let size = size.trim_matches(['[', ']']).replace(", ", " x ");
+        words.push(format!("on images of {size} pixels"));
+    }
+    let data = &run.report.data;
+    if let (Some(train), Some(val)) = (data.train_images, data.val_images) {
+        let last = words.pop().unwrap_or_default();
+        let (train, val) = (count(train), count(val));
+        words.push(format!(
+            "{last}, {train} for training and {val} for validation"
+        ));
+    }
+    let data = data.description.iter();
+    let data = data.map(|it| format!(" Data: {}.", it.trim_end_matches('.')));
+    format!("{}.{}", words.join(" "), data.collect::<String>())
+}
+
+/// The result in large figures.
+pub(super) fn scores(run: &Run) -> Value {
+    let validation = run.summary.as_ref().map(|it| it.validation.clone());
+    let validation = validation.unwrap_or_default();
+    let best = run.best();
+    let last = run.rows.last().map(|it| it.epoch);
+    let iou = validation.best_iou.or(best.and_then(|it| it.val_iou));
+    let threshold = validation
+        .best_threshold
+        .zip(validation.best_threshold_iou)
+        .map(|(at, iou)| format!("{} at threshold {at:.2}", score(iou)));
+    json!({
+        "iou": iou,
+        "dice": validation.best_dice.or(best.and_then(|it| it.val_dice)),
+        "epoch": validation.best_epoch.or(best.filter(|_| iou.is_some()).map(|it| it.epoch)),
+        "epochs": run.summary.as_ref().map(|it| it.epochs).or(last),
+        "threshold": threshold,
+    })
+}
+
+/// The peak of tensor bytes: that of the summary or of the latest epoch.
+pub(super) fn peak(run: &Run) -> Option<u64> {
+    let summary = run
+        .summary
+        .as_ref()
+        .and_then(|it| it.memory.peak_allocated_bytes);
+    summary.or(run.rows.last().and_then(|it| it.peak_allocated_bytes))
+}
+
+/// Facts with a name, a value and a note.
+pub(super) fn facts(run: &Run) -> Vec<(&'static str, String, String)> {
+    let mut facts = Vec::new();
+    if let Some(summary) = &run.summary {
+        facts.push((
+            "device",
+            summary.device.name.clone(),
+            summary.precision.clone(),
+        ));
+        let steps = format!("{} steps", count(summary.steps));
+        facts.push(("time", duration(summary.seconds), steps));
+    }
+    let data = &run.report.data;
+    if let Some(images) = data.train_images {
+        let images = images + data.val_images.unwrap_or(0);
+        let channels = data.channels.map(|it| format!("channels: {it}"));
+        facts.push(("images", count(images), channels.unwrap_or_default()));
+    }
+    if let Some(peak) = peak(run) {
+        let predicted = run
+            .summary
+            .as_ref()
+            .and_then(|it| it.memory.predicted_peak_bytes);
+        let note = predicted.map(|it| against(peak, it)).unwrap_or_default();
+        facts.push(("peak memory of tensors", Bytes(peak).to_string(), note));
+    }
+    let summary = run.summary.as_ref();
+    if let Some(speed) = summary.and_then(|it| it.throughput.images_per_second) {
+        let step = summary.and_then(|it| it.throughput.step_ms_median);
+        let note = format!("{} ms per step", said(step.map(short)));
+        facts.push(("speed", format!("{} images/s", short(speed)), note));
+    }
+    facts
+}

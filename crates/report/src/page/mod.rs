@@ -1,0 +1,191 @@
+//! The two pages: what is on them. The templates say where.
+
+mod compare;
+mod cost;
+mod curves;
+mod events;
+mod first;
+mod quality;
+
+use config::Bytes;
+use figures::numbers;
+use minijinja::value::Serde;
+use minijinja::{Environment, HtmlEscape, UndefinedBehavior};
+use serde_json::{Value, json};
+
+use crate::Run;
+pub(crate) use compare::comparison;
+
+const TEMPLATES: [(&str, &str); 5] = [
+    ("base.html", include_str!("../../templates/base.html")),
+    ("parts.html", include_str!("../../templates/parts.html")),
+    ("run.html", include_str!("../../templates/run.html")),
+    ("compare.html", include_str!("../../templates/compare.html")),
+    ("style.css", include_str!("../../templates/style.css")),
+];
+
+/// Everything on the page of a run.
+pub(crate) fn contents(run: &Run) -> Value {
+    let report = &run.report;
+    let (changed, kept): (Vec<_>, Vec<_>) = report
+        .settings
+        .iter()
+        .partition(|it| it.by != "default" || it.from.is_some() || it.why.is_some());
+    json!({
+        "title": run.title(),
+        "name": run.name,
+        "is_reported": report.schema_version > 0,
+        "outcome": first::outcome(run),
+        "what": first::what(run),
+        "scores": first::scores(run),
+        "facts": first::facts(run),
+        "curves": curves::of_run(run),
+        "quality": quality::figures(run),
+        "confusion": quality::confusion(run),
+        "classes": quality::classes(run),
+        "pictures": run.pictures,
+        "memory": cost::memory(run),
+        "time": cost::time(run),
+        "advice": report.time.as_ref().and_then(|it| it.advice.as_deref()).map(sentence),
+        "changed": changed,
+        "kept": kept,
+        "config": run.config,
+        "fallbacks": run.summary.as_ref().map(|it| &it.fallbacks),
+        "events": events::in_words(run),
+        "environment": report.environment,
+        "usage": report.r#use,
+    })
+}
+
+/// Renders a template.
+///
+/// # Panics
+/// Never with the templates of this crate: they are compiled in, each of their variables is in the contents,
+/// and the tests render all of them.
+pub(crate) fn rendered(template: &str, contents: &Value) -> String {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("bytes", |it: Option<u64>| said(it.map(Bytes)));
+    environment.add_filter("score", |it: Option<f64>| said(it.map(score)));
+    environment.add_filter("percent", |it: Option<f64>| said(it.map(numbers::percent)));
+    environment.add_filter("code", |it: &str| with_code(it));
+    environment.add_filter("count", |it: Option<u64>| said(it.map(count)));
+    for (name, source) in TEMPLATES {
+        environment
+            .add_template(name, source)
+            .expect("the templates are part of the program");
+    }
+    environment
+        .get_template(template)
+        .and_then(|it| it.render(Serde(contents)))
+        .expect("every variable of a template is in its contents")
+}
+
+/// A dash stands for what is not known.
+fn said(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |it| it.to_string())
+}
+
+/// A score with three digits.
+fn score(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+/// A whole number with a comma after each thousand.
+fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A loss or a rate, which may be tiny.
+fn small(value: f64) -> String {
+    if value == 0.0 || (0.01..100.0).contains(&value.abs()) {
+        score(value)
+    } else if (100.0..1e5).contains(&value.abs()) {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
+/// A time in the unit that suits it.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{} s", numbers::short(seconds)),
+        ..7200.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// A measured number of bytes beside a predicted one.
+fn against(measured: u64, predicted: u64) -> String {
+    let percent = 100.0 * (measured as f64 / predicted.max(1) as f64 - 1.0);
+    let side = if percent < 0.0 { "below" } else { "above" };
+    let predicted = Bytes(predicted);
+    if percent.abs() < 0.05 {
+        format!("as predicted ({predicted})")
+    } else {
+        format!("{:.1} % {side} the predicted {predicted}", percent.abs())
+    }
+}
+
+/// A number of things, in words.
+fn plural(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A fragment as a sentence.
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let rest = letters.as_str().trim_end_matches('.');
+    let start: String = first.into_iter().flatten().collect();
+    format!("{start}{rest}.")
+}
+
+/// Text whose parts between backticks are code.
+fn with_code(text: &str) -> minijinja::Value {
+    let escaped = HtmlEscape(text).to_string();
+    let mut html = String::new();
+    for (index, part) in escaped.split('`').enumerate() {
+        html += match index {
+            0 => "",
+            _ if index % 2 == 1 => "<code>",
+            _ => "</code>",
+        };
+        html += part;
+    }
+    if escaped.matches('`').count() % 2 == 1 {
+        html += "</code>";
+    }
+    minijinja::Value::from_safe_string(html)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(
+            [999, 1000, 1_234_567].map(count),
+            ["999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0.0, 0.5, 0.000_96, 3e9].map(small),
+            ["0.000", "0.500", "9.6e-4", "3.0e9"]
+        );
+        assert_eq!(
+            [2.25, 150.0, 9000.0].map(duration),
+            ["2.25 s", "2.5 min", "2.5 h"]
+        );
+        assert_eq!(against(103, 100), "3.0 % above the predicted 100 B");
+    }
+}

@@ -1,0 +1,224 @@
+//! The pages as a whole. Run with `INSTA_UPDATE=always` to accept new snapshots.
+
+mod fixture;
+mod text;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::{Error, Run, compare, render, write};
+use fixture::{Folder, complete, config, events, interrupted, report, rows, summary};
+
+/// The page of the run in a folder, whose path is always the same.
+fn page(folder: &Folder) -> String {
+    let mut run = Run::open(&folder.path).unwrap();
+    run.dir = Path::new("runs").join(&run.name);
+    render(&run)
+}
+
+fn error(folder: &Folder) -> String {
+    let error = Run::open(&folder.path).unwrap_err();
+    assert!(!error.hint().is_empty());
+    let cause = std::error::Error::source(&error).map(|it| format!(": {it}"));
+    let said = format!("{error}{}", cause.unwrap_or_default());
+    said.replace(folder.path.to_str().unwrap(), "RUN")
+}
+
+#[test]
+fn one_class() {
+    insta::assert_snapshot!(text::of(&page(&complete(1))));
+}
+
+#[test]
+fn five_classes() {
+    insta::assert_snapshot!(text::of(&page(&complete(5))));
+}
+
+#[test]
+fn interrupted_before_a_validation() {
+    insta::assert_snapshot!(text::of(&page(&interrupted())));
+}
+
+#[test]
+fn runs_of_different_classes_and_status() {
+    let folders = [complete(1), complete(5), interrupted()];
+    let runs = folders.iter().map(|it| Run::open(&it.path).unwrap());
+    let runs: Vec<Run> = runs.collect();
+    insta::assert_snapshot!(text::of(&compare(&runs)));
+    let equal = text::of(&compare(&runs[..1]));
+    assert!(equal.contains("All settings are equal.") && equal.contains("0.800 (best)"));
+    assert!(text::of(&compare(&[])).contains("0 runs compared"));
+}
+
+#[test]
+fn every_status_says_what_to_do() {
+    for (status, advice) in [
+        ("early-stopped", "stopped improving"),
+        ("emergency-stop", "lower the batch. `--resume"),
+        ("failed", "cause of the error. `--resume"),
+    ] {
+        let folder = complete(1).with("summary.json", &summary(status, 1));
+        let html = page(&folder).replace("<code>", "`");
+        assert!(html.contains(advice), "{status}");
+        fs::remove_file(folder.path.join("last/snapshot.safetensors")).unwrap();
+        assert_eq!(
+            page(&folder).contains("so start it again"),
+            status != "early-stopped"
+        );
+    }
+    let killed = Folder::new("killed").with_lines("metrics.jsonl", &rows(3));
+    let said = text::of(&page(&killed));
+    assert!(
+        said.contains("it was killed") && said.contains("0.800"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_leads_nowhere_else() {
+    let folder = complete(1);
+    let pages = [
+        page(&folder),
+        page(&complete(5)),
+        page(&interrupted()),
+        compare(&[Run::open(&folder.path).unwrap()]),
+    ];
+    for page in pages {
+        let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        assert!(!page.contains("http://") && !page.contains("https://"));
+        assert!(!page.contains("<script") && !page.contains("@import") && !page.contains("url("));
+        let leads = |attribute: &str, to: &str| {
+            let found = page.split(attribute).skip(1);
+            found.filter(|it| !it.starts_with(to)).count()
+        };
+        assert_eq!(leads("src=\"", "data:image/png;base64,"), 0);
+        assert_eq!(leads("href=\"", "#"), 0);
+    }
+    assert_eq!(page(&folder).matches("src=\"data:").count(), 3);
+}
+
+#[test]
+fn whatever_comes_from_files_is_escaped() {
+    const EVIL: &str = "</title><script>alert('`1`')</script>\"&";
+    /// Replaces every text except those that choose a file or a branch.
+    fn spoil(value: &mut Value) {
+        match value {
+            Value::String(text) if Path::new(text).extension().is_none_or(|it| it != "png") => {
+                EVIL.clone_into(text);
+            }
+            Value::Array(items) => items.iter_mut().for_each(spoil),
+            Value::Object(fields) => fields
+                .iter_mut()
+                .filter(|it| it.0 != "event")
+                .for_each(|it| spoil(it.1)),
+            _ => {}
+        }
+    }
+    for classes in [1, 5] {
+        let mut files = [report(classes), summary("failed", classes), json!(events())];
+        files.iter_mut().for_each(spoil);
+        let [report, mut summary, events] = files;
+        summary["error"] = EVIL.into();
+        let config = format!("{}\"<script>\" = '<script>'\n", config(classes));
+        let folder = complete(classes)
+            .with("report.json", &report)
+            .with("summary.json", &summary)
+            .with("config.toml", &config)
+            .with_lines("events.jsonl", events.as_array().unwrap());
+        let run = Run::open(&folder.path).unwrap();
+        for page in [render(&run), compare(&[run.clone(), run])] {
+            assert!(!page.contains("<script"));
+            text::of(&page);
+        }
+    }
+}
+
+#[test]
+fn any_part_of_a_report_may_be_missing() {
+    let whole = report(1);
+    for part in whole.as_object().unwrap().keys() {
+        let mut report = whole.clone();
+        report[part] = Value::Null;
+        text::of(&page(&complete(1).with("report.json", &report)));
+    }
+    for part in [
+        "predicted",
+        "measured",
+        "budget_bytes",
+        "device_total_bytes",
+    ] {
+        let mut report = whole.clone();
+        report["memory"][part] = Value::Null;
+        text::of(&page(&complete(1).with("report.json", &report)));
+    }
+    text::of(&page(
+        &complete(1)
+            .with("report.json", &"{}")
+            .with("summary.json", &"{}"),
+    ));
+}
+
+#[test]
+fn charts_stay_finite() {
+    let gaps = json!({"epoch": 1, "train_loss": null, "val_iou": null, "lr": 0});
+    let high = json!({"epoch": 2, "train_loss": 1e30, "val_iou": 0.0, "lr": 1e-9});
+    for rows in [rows(1), rows(1000), vec![gaps.clone()], vec![gaps, high]] {
+        let page = page(&complete(1).with_lines("metrics.jsonl", &rows));
+        text::of(&page);
+        for drawn in page
+            .split(" d=\"")
+            .skip(1)
+            .filter_map(|it| it.split('"').next())
+        {
+            assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_folder_is_named_with_its_file() {
+    let rows = rows(2);
+    let cut = format!("{}\n{{\"epoch\": 2, \"val", rows[0]);
+    let folder = complete(1).with("metrics.jsonl", &cut);
+    assert_eq!(Run::open(&folder.path).unwrap().rows.len(), 1);
+    let picture = |path: &str| {
+        let mut report = report(1);
+        report["images"]["shown"][0]["image"] = path.into();
+        complete(1).with("report.json", &report)
+    };
+    let said = [
+        error(&Folder::new("empty")),
+        error(&complete(1).with("metrics.jsonl", &format!("{}\nnonsense\n", rows[0]))),
+        error(&complete(1).with("report.json", &json!({"schema_version": 2}))),
+        error(&complete(1).with("summary.json", &json!({"epochs": "four"}))),
+        error(&complete(1).with("config.toml", &"width = ")),
+        error(&picture("../../secret.png")),
+        error(&picture("config.toml")),
+    ];
+    insta::assert_snapshot!(said.join("\n\n"));
+}
+
+#[test]
+fn a_page_is_written_whole() {
+    let folder = complete(1);
+    let path = write(&folder.path).unwrap();
+    let written = fs::read_to_string(&path).unwrap();
+    assert_eq!(written, render(&Run::open(&folder.path).unwrap()));
+    let names = fs::read_dir(&folder.path).unwrap().flatten();
+    let left = names.filter(|it| it.file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(left.count(), 0);
+    // Writing again replaces it; a folder of its name is in the way.
+    write(&folder.path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = write(&folder.path).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Io {
+            action: "write",
+            ..
+        }
+    ));
+}
