@@ -29,6 +29,7 @@ mod json;
 pub mod ledger;
 mod line;
 pub mod pareto;
+pub mod place;
 mod recommend;
 mod report;
 mod request;

@@ -60,6 +60,14 @@ pub enum AdviceError {
     /// A size overflows.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
+    /// A name of no card, or of several.
+    #[error("`--gpu {name}` matches no card, or several")]
+    Card {
+        /// The name as it was given.
+        name: String,
+        /// Names that are alike.
+        near: Vec<&'static str>,
+    },
 }
 
 impl AdviceError {
@@ -72,6 +80,10 @@ impl AdviceError {
                     .to_owned(),
             ),
             Self::Estimate(_) => None,
+            Self::Card { near, .. } if near.is_empty() => {
+                Some("`--vram 8GiB` takes any card by its memory".to_owned())
+            }
+            Self::Card { near, .. } => Some(format!("similar names: {}", near.join(", "))),
         }
     }
 }
@@ -143,6 +155,7 @@ fn start(
         width: request.width,
         in_channels: request.in_channels,
         classes: request.classes,
+        exact_kernels: request.exact_kernels.then_some(true),
         batch: request.target_batch.or(recipe.map(|recipe| recipe.batch)),
         use_amp: recipe.map(|recipe| recipe.use_amp),
         use_grad_checkpoint: recipe.map(|recipe| recipe.use_grad_checkpoint),

@@ -3,7 +3,8 @@
 use config::ImageSize;
 
 /// The goal that a recipe is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// The guide's batch, as fast as fits.
     #[default]
@@ -31,4 +32,6 @@ pub struct Request {
     pub in_channels: Option<u32>,
     /// The number of classes, instead of one.
     pub classes: Option<u32>,
+    /// Whether the step is to run on libtorch's own operators, as a program in PyTorch does.
+    pub exact_kernels: bool,
 }

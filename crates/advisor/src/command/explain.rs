@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         Ok(device) => device,
         Err(code) => return code,
     };
-    let failed = |error: EstimateError| refuse(&error.to_string(), Some(hint(&error)));
+    let failed = |error: EstimateError| refuse(&error.to_string(), Some(explain::hint(&error)));
     let target = tuned(&device);
     let (on, memory) = match On::predict(&config, &device, &target) {
         Ok(predicted) => predicted,
@@ -86,12 +86,4 @@ fn device(arguments: &Args) -> Result<Device, ExitCode> {
         cpu.threads = threads;
     }
     Ok(device)
-}
-
-const fn hint(error: &EstimateError) -> &'static str {
-    match error {
-        EstimateError::Unknown(_) => "`--amp off`, or measure with `train memory`",
-        EstimateError::PolicyAuto => "`--grad-checkpoint selective` or `mixed`",
-        _ => "a smaller `--batch`, `--img-size` or `--width`",
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::gpus;
+use crate::{gpus, place};
 use machine::nvml;
 
-use super::{print, visible_devices};
+use super::print;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
-    let environment = nvml::environment(visible_devices().as_deref());
+    let environment = nvml::environment(place::visible_devices().as_deref());
     let found = nvml::inventory(&environment);
     let text = if arguments.json {
         format!("{:#}\n", gpus::to_json(&found, &environment))

@@ -9,7 +9,6 @@ mod ledger;
 mod pareto;
 mod suggest;
 
-use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -88,12 +87,6 @@ impl Command {
             Self::Ledger(arguments) => ledger::run(&arguments),
         }
     }
-}
-
-/// The value that tells CUDA programs which devices to see. A value that is not Unicode names no device.
-fn visible_devices() -> Option<String> {
-    let value = env::var_os("CUDA_VISIBLE_DEVICES")?;
-    Some(value.to_string_lossy().into_owned())
 }
 
 /// Writes the data of a command to stdout.

@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         width: keys.width,
         in_channels: keys.in_channels,
         classes: keys.classes,
+        exact_kernels: false,
     };
     let target = tuned(&device);
     let advice = match advise(&device, &target, &request) {

@@ -99,6 +99,15 @@ pub fn step_to_json(config: &RunConfig, target: &Target) -> Result<Value, Estima
     }))
 }
 
+/// What the user can do about a failed prediction.
+pub const fn hint(error: &EstimateError) -> &'static str {
+    match error {
+        EstimateError::Unknown(_) => "`--amp off`, or measure with `train memory`",
+        EstimateError::PolicyAuto => "`--grad-checkpoint selective` or `mixed`",
+        _ => "a smaller `--batch`, `--img-size` or `--width`",
+    }
+}
+
 /// The text for a terminal.
 pub fn to_text(config: &RunConfig, on: &On, memory: &StepMemory) -> String {
     let peak = &memory.peak;
