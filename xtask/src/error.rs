@@ -106,10 +106,11 @@ pub(crate) enum Error {
     Rpath { path: PathBuf, found: String },
 
     #[error(
-        "the distribution has {:.1} MiB, more than the limit of {} MiB:\n{contents}",
+        "the {what} has {:.1} MiB, more than the limit of {} MiB:\n{contents}",
         mib(*.total_bytes), .limit_bytes / Bytes::MIB
     )]
     TooLarge {
+        what: &'static str,
         total_bytes: u64,
         limit_bytes: u64,
         contents: String,

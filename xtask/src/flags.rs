@@ -39,6 +39,10 @@ pub(crate) enum Command {
     /// Its programs need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the active
     /// Python or in their own folder.
     Dist(Dist),
+    /// Make a Python wheel of the programs and the module `snug` (runs `setup` if needed)
+    ///
+    /// Its programs use the torch 2.11.0 of the Python that it is installed in.
+    Wheel(Wheel),
 }
 
 #[derive(Debug, Default, Args)]
@@ -127,6 +131,19 @@ pub(crate) struct Dist {
     /// Folder for the results [default: `target/dist` of the checkout]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Wheel {
+    /// Folder for the wheel [default: `target/wheel` of the checkout]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Also install it in a fresh virtual environment, and try it there
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Build no programs; take `snug` and `snug-launcher` from this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
 }
 
 /// The steps of `cargo xtask ci`, in the order in which they run. Steps that need no

@@ -1,4 +1,5 @@
-//! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | dist`.
+//! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | dist |
+//! wheel`.
 //!
 //! This file only dispatches. xtask never links libtorch: it installs libtorch, so it
 //! must build without it.
@@ -15,6 +16,7 @@ mod run;
 mod setup;
 mod test;
 mod train;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;
@@ -52,5 +54,6 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Gpu(flags) => gpu::run(&workspace, &flags, console),
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
         Command::Dist(flags) => dist::run(&workspace, &flags, console),
+        Command::Wheel(flags) => wheel::run(&workspace, &flags, console),
     }
 }

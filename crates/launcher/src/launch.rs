@@ -16,26 +16,26 @@ const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// `advisor` would then mean another GPU to `train`.
 const DEVICE_ORDER: (&str, &str) = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
 
-/// The folder of this program, with links resolved.
+/// The path of this program, with links resolved.
 ///
 /// # Errors
 /// [`Error::NoOwnPath`] if the system does not report it.
-pub fn folder() -> Result<PathBuf> {
-    let own = env::current_exe()
+pub fn own_path() -> Result<PathBuf> {
+    env::current_exe()
         .and_then(|it| it.canonicalize())
-        .map_err(Error::NoOwnPath)?;
-    Ok(own.parent().map_or_else(PathBuf::new, Path::to_path_buf))
+        .map_err(Error::NoOwnPath)
 }
 
-/// Finds a libtorch and becomes the `libexec/train` of `folder`.
+/// Finds a libtorch and becomes the program in `libexec`, beside `own`, that has the same name.
 ///
 /// On Unix this returns on failure only.
 ///
 /// # Errors
 /// As [`LibtorchSearch::find`]; [`Error::NoProgram`] or [`Error::Start`] if the program is missing or
 /// cannot be started.
-pub fn launch(folder: &Path, args: Vec<OsString>) -> Result<ExitCode> {
-    let path = folder.join("libexec").join("train");
+pub fn launch(own: &Path, args: Vec<OsString>) -> Result<ExitCode> {
+    let folder = own.parent().unwrap_or(Path::new(""));
+    let path = (folder.join("libexec")).join(own.file_name().unwrap_or_default());
     if !path.is_file() {
         return Err(Error::NoProgram { path });
     }

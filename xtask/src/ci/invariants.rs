@@ -53,6 +53,13 @@ const RULES: &[Rule] = &[
     rule("kernels", LIBTORCH),
     rule("report", LIBTORCH),
     rule("advisor", LIBTORCH),
+    Rule {
+        package: "snug-python",
+        features: "module",
+        never: LIBTORCH,
+    },
+    // The workspace builds and passes its tests without Python.
+    rule("snug-python", &["pyo3", "engine", "train"]),
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.
     rule("config", &["machine", "estimator", "advisor", "bench"]),

@@ -16,7 +16,7 @@ use crate::workspace::Checkout;
 use crate::{run, setup, test};
 
 /// All features, so that code behind any of them is checked.
-const FULL: &str = "train/full";
+const FULL: &str = "train/full,snug-python/module";
 
 /// The eight combinations of `train`'s features.
 const COMBINATIONS: [&str; 8] = [

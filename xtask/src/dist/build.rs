@@ -9,30 +9,57 @@ use crate::error::Error;
 use crate::run;
 use crate::workspace::Checkout;
 
-/// The paths of the programs.
+/// A program that was built, and its name in the distribution.
 #[derive(Debug)]
-pub(crate) struct Binaries {
-    pub(crate) train: PathBuf,
-    pub(crate) launcher: PathBuf,
-    pub(crate) advisor: PathBuf,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
 }
 
-/// Compiles them in their own target folder: they need other compiler flags than the rest of the
-/// checkout, and in a shared folder each build would invalidate the other.
-pub(crate) fn programs(workspace: &Checkout, console: &Console) -> Result<Binaries, Error> {
+/// Builds the programs of a distribution.
+pub(crate) fn programs(workspace: &Checkout, console: &Console) -> Result<Vec<Program>, Error> {
+    let mut selection = vec!["--features", "train/full", "--package", "train"];
+    selection.extend(["--package", "advisor", "--package", "launcher"]);
     console.say("dist: building the programs (takes minutes the first time)");
-    let target_dir = workspace.root().join("target").join("dist-build");
+    let folder = compile(workspace, &selection)?;
+    // The launcher gets the name that people call.
+    let names = [
+        ("train", "snug-launcher"),
+        ("libexec/train", "train"),
+        ("advisor", "advisor"),
+    ];
+    Ok(in_folder(&folder, &names))
+}
+
+/// Programs of `folder` with new names.
+pub(crate) fn in_folder(folder: &Path, names: &[(&'static str, &str)]) -> Vec<Program> {
+    names
+        .iter()
+        .map(|(name, built)| Program {
+            name,
+            path: folder.join(built),
+        })
+        .collect()
+}
+
+/// Their own target folder: they need other compiler flags than the rest of the checkout, and in a
+/// shared folder each build would invalidate the other.
+pub(crate) fn target_dir(workspace: &Checkout) -> PathBuf {
+    workspace.root().join("target").join("dist-build")
+}
+
+/// Compiles a selection of programs for other machines, and returns their folder.
+pub(crate) fn compile(workspace: &Checkout, selection: &[&str]) -> Result<PathBuf, Error> {
+    let target_dir = target_dir(workspace);
     let mut cargo = run::cargo(workspace);
     cargo.current_dir(workspace.root());
     cargo
-        .args(["build", "--release", "--features", "train/full"])
-        .args(["--package", "train"])
-        .args(["--package", "advisor"])
-        .args(["--package", "launcher"])
+        .args(["build", "--release"])
+        .args(selection)
         .arg("--target-dir")
         .arg(&target_dir)
         .arg("--config")
-        .arg(rustflags(&hidden()))
+        .arg(without_paths())
         .env("SNUG_RPATH", "none")
         // A build target would move the programs to another folder, and no other is supported.
         .env_remove("CARGO_BUILD_TARGET");
@@ -43,12 +70,12 @@ pub(crate) fn programs(workspace: &Checkout, console: &Console) -> Result<Binari
     if !run::succeeds(&mut cargo)? {
         return Err(Error::Build);
     }
-    let program = |name: &str| target_dir.join("release").join(name);
-    Ok(Binaries {
-        train: program("train"),
-        launcher: program("snug-launcher"),
-        advisor: program("advisor"),
-    })
+    Ok(target_dir.join("release"))
+}
+
+/// The cargo setting that keeps folders of this machine out of a program.
+pub(crate) fn without_paths() -> String {
+    rustflags(&hidden())
 }
 
 /// Folders of this machine that would appear in panic messages, and their replacements. If two of

@@ -1,7 +1,7 @@
 //! The layout of a distribution.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::Bytes;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::files::{copy, sorted, unreadable, unwritable};
 use crate::workspace::Checkout;
 
-use super::build::Binaries;
+use super::build::Program;
 
 /// Folders of the checkout that are included, if they exist.
 const FOLDERS: [&str; 2] = ["presets", "bench/pytorch"];
@@ -22,11 +22,11 @@ pub(crate) struct DistPart {
     pub(crate) bytes: u64,
 }
 
-/// Fills `folder` with everything but the README, which describes the rest.
+/// Fills `folder` with the programs, presets and the benchmark's scripts.
 pub(crate) fn lay_out(
     folder: &Path,
     workspace: &Checkout,
-    programs: &Binaries,
+    programs: &[Program],
 ) -> Result<Vec<DistPart>, Error> {
     let mut parts = Vec::new();
     let mut done = |name: &'static str| -> Result<(), Error> {
@@ -34,10 +34,10 @@ pub(crate) fn lay_out(
         parts.push(DistPart { name, bytes });
         Ok(())
     };
-    for (name, from) in PROGRAMS.into_iter().zip(programs.in_order()) {
+    for Program { name, path } in programs {
         let to = folder.join(name);
         create_folder_of(&to)?;
-        copy(from, &to)?;
+        copy(path, &to)?;
         make_executable(&to)?;
         done(name)?;
     }
@@ -48,25 +48,18 @@ pub(crate) fn lay_out(
             done(name)?;
         }
     }
-    for name in FILES {
-        copy(&workspace.root().join(name), &folder.join(name))?;
-        done(name)?;
-    }
     Ok(parts)
 }
 
-/// The launcher gets the name that people call.
-const PROGRAMS: [&str; 3] = ["train", "libexec/train", "advisor"];
-
-impl Binaries {
-    fn in_order(&self) -> [&Path; 3] {
-        [&self.launcher, &self.train, &self.advisor]
-    }
-}
-
-/// The programs in the finished folder.
-pub(crate) fn programs(folder: &Path) -> [PathBuf; 3] {
-    PROGRAMS.map(|it| folder.join(it))
+/// Copies the licences into `folder`.
+pub(crate) fn licences(folder: &Path, workspace: &Checkout) -> Result<Vec<DistPart>, Error> {
+    let copied = FILES.iter().map(|name| {
+        let to = folder.join(name);
+        copy(&workspace.root().join(name), &to)?;
+        let bytes = bytes_in(&to)?;
+        Ok(DistPart { name, bytes })
+    });
+    copied.collect()
 }
 
 /// One line for each part, and the total.
@@ -81,7 +74,7 @@ pub(crate) fn table(parts: &[DistPart]) -> String {
 }
 
 /// Skips leftovers of editors and Python: names that begin with a dot, and bytecode.
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(|it| unwritable(to, it))?;
     for path in sorted(from)? {
         let Some(name) = path.file_name() else {

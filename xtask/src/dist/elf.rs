@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
 
 use object::Endianness;
 use object::elf::{DT_RPATH, DT_RUNPATH, FileHeader64};
@@ -11,6 +10,8 @@ use object::read::elf::{Dyn as _, FileHeader as _};
 
 use crate::error::Error;
 use crate::files::unreadable;
+
+use super::build::Program;
 
 /// The newest versions that are required.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -34,6 +35,13 @@ impl fmt::Display for Needs {
 }
 
 impl Needs {
+    /// The tag of a wheel for systems that meet them: `manylinux_2_34`. The first of these tags is the default.
+    pub(crate) fn manylinux(&self) -> String {
+        let glibc = self.glibc.as_deref().unwrap_or(&[2, 17]);
+        let numbers: Vec<String> = glibc.iter().take(2).map(u32::to_string).collect();
+        format!("manylinux_{}", numbers.join("_"))
+    }
+
     fn add(&mut self, symbol_version: &str) {
         for (prefix, newest) in [("GLIBC_", &mut self.glibc), ("GLIBCXX_", &mut self.glibcxx)] {
             let version = symbol_version.strip_prefix(prefix).and_then(parse);
@@ -49,9 +57,9 @@ impl Needs {
 ///
 /// # Errors
 /// [`Error::Rpath`] for a program that names folders to search, since they are on this machine.
-pub(crate) fn needs_of(programs: &[PathBuf]) -> Result<Needs, Error> {
+pub(crate) fn needs_of(programs: &[Program]) -> Result<Needs, Error> {
     let mut needs = Needs::default();
-    for path in programs {
+    for Program { path, .. } in programs {
         let data = fs::read(path).map_err(|it| unreadable(path, it))?;
         let found = read(&data, &mut needs).map_err(|source| Error::NoProgram {
             path: path.clone(),
@@ -123,14 +131,16 @@ mod tests {
             needs.add(version);
         }
         assert_eq!(needs.to_string(), "GLIBC_2.34, GLIBCXX_3.4.30");
+        assert_eq!(needs.manylinux(), "manylinux_2_34");
+        assert_eq!(Needs::default().manylinux(), "manylinux_2_17");
         assert_eq!(Needs::default().to_string(), "");
     }
 
     #[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
     #[test]
     fn this_test_program_is_read() {
-        let own = std::env::current_exe().unwrap();
-        let needs = needs_of(&[own]).unwrap();
+        let path = std::env::current_exe().unwrap();
+        let needs = needs_of(&[Program { name: "own", path }]).unwrap();
         assert!(
             needs.glibc.unwrap() >= vec![2, 2],
             "of every 64-bit program"
@@ -143,8 +153,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("train");
         fs::write(&path, "#!/bin/sh\n").unwrap();
-        let error = needs_of(std::slice::from_ref(&path)).unwrap_err();
         let expected = format!("`{}` is not a valid program", path.display());
+        let error = needs_of(&[Program {
+            name: "train",
+            path,
+        }])
+        .unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -4,9 +4,9 @@
 //! they require of a system, [`readme`] documents it, [`archive`] packs.
 
 mod archive;
-mod build;
-mod contents;
-mod elf;
+pub(crate) mod build;
+pub(crate) mod contents;
+pub(crate) mod elf;
 mod readme;
 
 use std::env::consts::{ARCH, OS};
@@ -44,16 +44,18 @@ pub(crate) fn run(
 
     let name = format!("snug-{}-{target}", env!("CARGO_PKG_VERSION"));
     let folder = stage.path().join(&name);
-    let parts = contents::lay_out(&folder, workspace, &programs)?;
+    let mut parts = contents::lay_out(&folder, workspace, &programs)?;
+    parts.extend(contents::licences(&folder, workspace)?);
     let total_bytes = parts.iter().map(|it| it.bytes).sum();
     if total_bytes > LIMIT_BYTES {
         return Err(Error::TooLarge {
+            what: "distribution",
             total_bytes,
             limit_bytes: LIMIT_BYTES,
             contents: contents::table(&parts),
         });
     }
-    let needs = elf::needs_of(&contents::programs(&folder))?;
+    let needs = elf::needs_of(&programs)?;
     readme::write(&folder, workspace, &parts, &needs)?;
     let archive_name = format!("{name}.tar.gz");
     let archive = stage.path().join(&archive_name);
@@ -74,7 +76,7 @@ pub(crate) fn run(
 }
 
 /// The system in the name of a distribution, if one can be made there.
-fn target(arch: &str, os: &str, is_glibc: bool) -> Result<String, Error> {
+pub(crate) fn target(arch: &str, os: &str, is_glibc: bool) -> Result<String, Error> {
     if (arch, os, is_glibc) == ("x86_64", "linux", true) {
         return Ok(format!("{arch}-{os}"));
     }
@@ -89,7 +91,7 @@ fn target(arch: &str, os: &str, is_glibc: bool) -> Result<String, Error> {
 }
 
 /// Moves the result into place, and replaces that of an earlier run.
-fn publish(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn publish(from: &Path, to: &Path) -> Result<(), Error> {
     remove(to)
         .and_then(|()| fs::rename(from, to))
         .map_err(|it| unwritable(to, it))

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::flags;
 use crate::workspace::Checkout;
 
+pub(crate) use self::find::python_with_pip;
 pub(crate) use self::packages::python_with_torch;
 
 use self::store::{Installed, LibtorchStore, Origin, StoreState};
@@ -129,7 +130,7 @@ fn find_or_install(
         }
     };
     if let Some(installed) = installed.filter(|it| it.source == Origin::Pip) {
-        let python = find::python_with_pip()?;
+        let python = python_with_pip()?;
         return install::add_cuda(store, &python, &installed, console);
     }
     for python in find::pythons()? {
@@ -137,7 +138,7 @@ fn find_or_install(
             return Ok(found);
         }
     }
-    install::from_nothing(store, &find::python_with_pip()?, want, console)
+    install::from_nothing(store, &python_with_pip()?, want, console)
 }
 
 /// Links the torch of `python`, if it has a usable one. If it cannot be used, a line

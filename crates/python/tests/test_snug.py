@@ -1,0 +1,170 @@
+"""The installed package against `advisor`: every figure is the program's. `cargo xtask wheel --check` runs this file.
+
+`SNUG_ADVISOR` is the program to compare with. `SNUG_MYPY` is a Python that has mypy, whose test is skipped without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+import warnings
+from pathlib import Path
+from typing import Any
+
+import snug
+
+ADVISOR = os.environ.get("SNUG_ADVISOR", "advisor")
+# The ledger of this machine would correct both alike; a test must not depend on it.
+os.environ["SNUG_LEDGER"] = "off"
+
+
+def printed(command: str, flags: list[str]) -> Any:
+    """What the program prints; 3 says that nothing fits."""
+    done = subprocess.run([ADVISOR, command, *flags, "--json"], capture_output=True, text=True)
+    assert done.returncode in (0, 3), done.stderr
+    return json.loads(done.stdout)
+
+
+def refused(command: str, flags: list[str]) -> list[str]:
+    """The message and the hint of the program."""
+    done = subprocess.run([ADVISOR, command, *flags], capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout
+    return [line.split(": ", 1)[1] for line in done.stderr.splitlines()]
+
+
+def requests(count: int) -> list[tuple[dict[str, Any], list[str]]]:
+    """Arguments of `suggest`, and the flags that say the same."""
+    choose = random.Random(0)
+    all_requests = []
+    for number in range(count):
+        keywords: dict[str, Any] = {}
+        if number % 3:
+            keywords["vram"] = f"{choose.randrange(2, 49)}GiB"
+        if number % 3 != 1:
+            keywords["gpu"] = choose.choice(["RTX 3060", "RTX 4090", "A100 80GB", "GTX 1080"])
+        if number % 2:
+            keywords["goal"] = choose.choice(["balance", "memory", "speed"])
+        if number % 5 == 1:
+            keywords["target_batch"] = choose.randrange(1, 65)
+        if number % 5 == 3:
+            keywords["max_batch"] = True
+        if number % 4 == 1:
+            keywords["img_size"] = (choose.randrange(4, 33) * 16, choose.randrange(4, 33) * 16)
+        if number % 4 == 2:
+            keywords["width"] = choose.choice([8, 16, 32, 96])
+        if number % 7 == 1:
+            keywords["classes"] = choose.randrange(2, 20)
+            keywords["in_channels"] = choose.choice([1, 4])
+        flags = []
+        for name, value in keywords.items():
+            flags.append("--" + name.replace("_", "-"))
+            if name == "img_size":
+                flags.append("x".join(map(str, value)))
+            elif value is not True:
+                flags.append(str(value))
+        all_requests.append((keywords, flags))
+    return all_requests
+
+
+def as_json(recipe: snug.Recipe | None) -> Any:
+    """A recipe as the program prints it."""
+    if recipe is None:
+        return None
+    value = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    if value["when"] is None:
+        del value["when"]
+    return value
+
+
+class Suggest(unittest.TestCase):
+    def test_every_figure_is_the_programs(self) -> None:
+        for keywords, flags in requests(50):
+            with self.subTest(flags=flags):
+                expected = printed("suggest", flags)
+                found = snug.suggest(**keywords)
+                self.assertEqual(found.json, expected)
+                self.assertEqual(as_json(found.recommendation), expected["recommendation"])
+                self.assertEqual(as_json(found.guide.recipe), expected["guide"]["recipe"])
+                self.assertEqual([as_json(it) for it in found.alternatives], expected["alternatives"])
+                self.assertEqual(len(found.changes), len(expected["changes"]))
+                self.assertEqual(list(found.warnings), expected["warnings"])
+
+    def test_bytes_are_a_size(self) -> None:
+        self.assertEqual(snug.suggest(vram=8 << 30), snug.suggest(vram="8GiB"))
+
+    def test_refusals_are_the_programs(self) -> None:
+        with self.assertRaises(snug.SnugError) as caught:
+            snug.suggest(gpu="RTX 30")
+        self.assertEqual([caught.exception.args[0], caught.exception.hint], refused("suggest", ["--gpu", "RTX 30"]))
+        with self.assertRaises(ValueError) as wrong:
+            snug.suggest(vram="8GiB", img_size=(100, 100))
+        self.assertIn("hint: the nearest valid sizes are 96x96 and 112x112", str(wrong.exception))
+
+    def test_notes_are_warnings(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            snug.suggest(vram="8GB")
+        self.assertIn("8000000000 bytes", str(caught[0].message))
+        self.assertEqual(caught[0].filename, __file__)
+
+
+class PredictMemory(unittest.TestCase):
+    def test_every_figure_is_the_programs(self) -> None:
+        cases: list[tuple[dict[str, Any], list[str]]] = [
+            ({"preset": "speed", "vram": "8GiB"}, ["--preset", "speed", "--vram", "8GiB"]),
+            ({"batch": 3, "gpu": "RTX 3060", "use_amp": False}, ["--batch", "3", "--gpu", "RTX 3060", "--amp", "off"]),
+            ({"img_size": (64, 96), "threads": 2}, ["--img-size", "64x96", "--threads", "2"]),
+        ]
+        for keywords, flags in cases:
+            with self.subTest(flags=flags):
+                expected = printed("explain", flags)
+                found = snug.predict_memory(**keywords)
+                self.assertEqual(found.json, expected)
+                self.assertEqual(dataclasses.asdict(found.predicted), expected["predicted"])
+                self.assertEqual(dataclasses.asdict(found.breakdown), expected["breakdown"])
+                self.assertEqual([dataclasses.asdict(it) for it in found.timeline], expected["timeline"])
+
+    def test_keys_come_after_the_mapping(self) -> None:
+        found = snug.predict_memory({"batch": 2, "lr": 0.1, "width": 16}, batch=4, vram="8GiB")
+        self.assertEqual((found.config["batch"], found.config["width"]), (4, 16))
+        with self.assertRaisesRegex(snug.SnugError, "did you mean `batch`"):
+            snug.predict_memory({"batch_size": 4})
+
+
+class Plan(unittest.TestCase):
+    def test_stages_follow_the_letters(self) -> None:
+        plan = snug.plan(memory="6GiB", target_batch=16)
+        recipe = plan.suggestion.recommendation
+        assert recipe is not None
+        self.assertEqual(recipe.grad_checkpoint_plan, tuple(it.keep for it in plan.stages))
+        actions = {"everything": "keep", "convs": "selective", "last-conv": "selective", "nothing": "checkpoint"}
+        self.assertEqual([actions[it.keep] for it in plan.stages], [it.action for it in plan.stages])
+        self.assertEqual((plan.batch * plan.accumulation, plan.amp_dtype), (16, "float16"))
+        self.assertEqual((plan.stages[0].name, plan.stages[4].name), ("downs.0", "bottleneck"))
+
+    def test_what_does_not_fit_is_refused(self) -> None:
+        with self.assertRaisesRegex(snug.SnugError, "no recipe is predicted to fit"):
+            snug.plan(memory="600MiB")
+
+
+class Types(unittest.TestCase):
+    def test_mypy_is_content(self) -> None:
+        mypy = os.environ.get("SNUG_MYPY")
+        if mypy is None:
+            self.skipTest("`SNUG_MYPY` is not set")
+        # The installed package, and a use of it: this file.
+        with tempfile.TemporaryDirectory() as cache:
+            command = [mypy, "-m", "mypy", "--strict", "--python-executable", sys.executable, "--cache-dir", cache]
+            files = [str(Path(snug.__file__).parent), __file__]
+            done = subprocess.run([*command, *files], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
