@@ -22,6 +22,14 @@ pub(crate) struct DistPart {
     pub(crate) bytes: u64,
 }
 
+impl DistPart {
+    /// The program or folder with this name in `folder`.
+    pub(crate) fn of(folder: &Path, name: &'static str) -> Result<Self, Error> {
+        let bytes = bytes_in(&folder.join(name))?;
+        Ok(Self { name, bytes })
+    }
+}
+
 /// Fills `folder` with the programs, presets and the benchmark's scripts.
 pub(crate) fn lay_out(
     folder: &Path,
@@ -29,23 +37,18 @@ pub(crate) fn lay_out(
     programs: &[Program],
 ) -> Result<Vec<DistPart>, Error> {
     let mut parts = Vec::new();
-    let mut done = |name: &'static str| -> Result<(), Error> {
-        let bytes = bytes_in(&folder.join(name))?;
-        parts.push(DistPart { name, bytes });
-        Ok(())
-    };
     for Program { name, path } in programs {
         let to = folder.join(name);
         create_folder_of(&to)?;
         copy(path, &to)?;
         make_executable(&to)?;
-        done(name)?;
+        parts.push(DistPart::of(folder, name)?);
     }
     for name in FOLDERS {
         let from = workspace.root().join(name);
         if from.is_dir() {
             copy_folder(&from, &folder.join(name))?;
-            done(name)?;
+            parts.push(DistPart::of(folder, name)?);
         }
     }
     Ok(parts)
@@ -54,10 +57,8 @@ pub(crate) fn lay_out(
 /// Copies the licences into `folder`.
 pub(crate) fn licences(folder: &Path, workspace: &Checkout) -> Result<Vec<DistPart>, Error> {
     let copied = FILES.iter().map(|name| {
-        let to = folder.join(name);
-        copy(&workspace.root().join(name), &to)?;
-        let bytes = bytes_in(&to)?;
-        Ok(DistPart { name, bytes })
+        copy(&workspace.root().join(name), &folder.join(name))?;
+        DistPart::of(folder, name)
     });
     copied.collect()
 }
@@ -93,7 +94,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn bytes_in(path: &Path) -> Result<u64, Error> {
+pub(crate) fn bytes_in(path: &Path) -> Result<u64, Error> {
     if path.is_dir() {
         return sorted(path)?.iter().map(|it| bytes_in(it)).sum();
     }

@@ -52,13 +52,13 @@ pub(crate) fn run(
     let tools = Tools::install(workspace, flags.check, console)?;
     let programs = programs(workspace, flags.programs.as_deref(), console)?;
 
-    let parts = project::lay_out(&stage_dir, workspace, &programs)?;
+    let mut parts = project::lay_out(&stage_dir, workspace, &programs)?;
     let needs = elf::needs_of(&programs)?;
     console.say("wheel: building the module and packing");
     let packed = pack(&stage_dir, workspace, &tools, &needs.manylinux())?;
-    let bytes = fs::metadata(&packed)
-        .map_err(|it| unreadable(&packed, it))?
-        .len();
+    let built = build::target_dir(workspace).join("release");
+    parts.push(DistPart::of(&built, "lib_snug.so")?);
+    let bytes = contents::bytes_in(&packed)?;
     check_size(bytes, &parts)?;
     let wheel = out.join(packed.file_name().unwrap_or_default());
     publish(&packed, &wheel)?;
