@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SuggestRequest {
+    #[serde(alias = "memory")]
     vram: Option<String>,
     gpu: Option<String>,
     device: Where,

@@ -18,6 +18,12 @@ use crate::{run, setup, test};
 /// All features, so that code behind any of them is checked.
 const FULL: &str = "train/full,snug-python/module";
 
+/// pyo3 then neither asks a Python nor links one.
+const WITHOUT_PYTHON: [(&str, &str); 2] = [
+    ("PYO3_BUILD_EXTENSION_MODULE", "1"),
+    ("PYO3_NO_PYTHON", "1"),
+];
+
 /// The eight combinations of `train`'s features.
 const COMBINATIONS: [&str; 8] = [
     "",
@@ -112,12 +118,14 @@ fn run_step(step: CiStep, workspace: &Checkout, console: &Console) -> Result<boo
         CiStep::Clippy => {
             let mut args = vec!["clippy", "--workspace", "--all-targets", "--features", FULL];
             args.extend(["--keep-going", "--", "--deny", "warnings"]);
-            cargo(workspace, &args, &[])
+            cargo(workspace, &args, &WITHOUT_PYTHON)
         }
         CiStep::Features => features(workspace, console),
         CiStep::Docs => {
             let args = ["doc", "--workspace", "--no-deps", "--features", FULL];
-            cargo(workspace, &args, &[("RUSTDOCFLAGS", "--deny warnings")])
+            let [linked, asked] = WITHOUT_PYTHON;
+            let env = [("RUSTDOCFLAGS", "--deny warnings"), linked, asked];
+            cargo(workspace, &args, &env)
         }
         CiStep::Tests => test::succeeds(workspace, &[], console),
     }

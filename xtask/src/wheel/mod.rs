@@ -105,6 +105,8 @@ fn pack(
         .current_dir(stage)
         .args(["build", "--release", "--compatibility", manylinux, "--out"])
         .arg(&packed)
+        .arg("--interpreter")
+        .arg(tools.python())
         .arg("--target-dir")
         .arg(build::target_dir(workspace))
         .arg("--config")

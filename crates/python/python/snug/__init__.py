@@ -86,10 +86,8 @@ def suggest(
 
     Raises `SnugError` for a value that is not accepted.
     """
-    request = _suggest_request(
-        vram, gpu, device, goal, max_batch, target_batch, img_size, width, in_channels, classes
-    )
-    return _types.suggestion(_ask(_snug.suggest, request))
+    # The names of the arguments are those of the request.
+    return _types.suggestion(_ask(_snug.suggest, locals()))
 
 
 def predict_memory(
@@ -113,7 +111,7 @@ def predict_memory(
     Raises `SnugError` for a key or value that is not accepted, and for a step that cannot be predicted.
     """
     request = {
-        "vram": _size(vram),
+        "vram": vram,
         "gpu": gpu,
         "device": device,
         "threads": threads,
@@ -186,45 +184,15 @@ def plan(
 
     Raises `SnugError` for a value that is not accepted, and if nothing fits.
     """
-    request = _suggest_request(
-        memory, gpu, device, goal, max_batch, target_batch, img_size, width, in_channels, classes
-    )
-    return _types.plan(_ask(_snug.plan, request))
-
-
-def _suggest_request(
-    vram: str | int | None,
-    gpu: str | None,
-    device: str,
-    goal: str,
-    max_batch: bool,
-    target_batch: int | None,
-    img_size: tuple[int, int] | None,
-    width: int | None,
-    in_channels: int | None,
-    classes: int | None,
-) -> dict[str, object]:
-    return {
-        "vram": _size(vram),
-        "gpu": gpu,
-        "device": device,
-        "goal": goal,
-        "max_batch": max_batch,
-        "target_batch": target_batch,
-        "img_size": img_size,
-        "width": width,
-        "in_channels": in_channels,
-        "classes": classes,
-    }
-
-
-def _size(size: str | int | None) -> str | None:
-    return f"{size}B" if isinstance(size, int) else size
+    # The names of the arguments are those of the request.
+    return _types.plan(_ask(_snug.plan, locals()))
 
 
 def _ask(function: Callable[[str], str], request: Mapping[str, object]) -> dict[str, Any]:
+    # Sizes are text with a unit; a number counts bytes.
+    sizes = {name: f"{size}B" for name, size in request.items() if name in ("vram", "memory") and isinstance(size, int)}
     try:
-        text = json.dumps(request)
+        text = json.dumps({**request, **sizes})
     except TypeError as error:
         raise SnugError(f"a value of the wrong type: {error}") from error
     reply = json.loads(function(text))
