@@ -5,7 +5,6 @@ use machine::Device;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-
 use crate::request::{PredictRequest, SuggestRequest};
 use crate::stages;
 
