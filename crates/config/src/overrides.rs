@@ -1,12 +1,16 @@
 //! One layer of a configuration: the values from a preset, a file or the flags.
 
+use std::fmt::Write as _;
+
 use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
 use crate::class_table::{CLASS_NAMES, CLASS_VALUES, IGNORED_VALUES, MaskValue};
 use crate::error::{ConfigError, ConfigErrorKind, Place};
 use crate::image_size::ImageSize;
 use crate::keys::with_rows;
 use crate::network::Network;
+use crate::run::RunConfig;
 use crate::value::{Accepts, POSITIVE, Refused, SWITCH, Value, whole};
+use crate::wire::{self, SCHEMA_VERSION};
 
 macro_rules! overrides {
     ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => {
@@ -14,7 +18,7 @@ macro_rules! overrides {
     })+) => {
         /// Every key as an option: `None` leaves the layer below unchanged.
         ///
-        /// The fields have the same meaning as in [`RunConfig`](crate::RunConfig).
+        /// The fields have the same meaning as in [`RunConfig`].
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Overrides {
             $($(#[$doc])* pub $name: Option<$ty>,)+
@@ -31,6 +35,23 @@ macro_rules! overrides {
                 })+
                 Ok(())
             }
+
+            /// The given values as TOML, ready for `--config`.
+            pub fn to_toml(&self) -> String {
+                let mut text = format!("schema_version = {SCHEMA_VERSION}\n");
+                $(if let Some(value) = &self.$name {
+                    // Writing to a `String` cannot fail.
+                    let _ = writeln!(text, "{} = {}", stringify!($name), value.written());
+                })+
+                text
+            }
+        }
+
+        impl From<&RunConfig> for Overrides {
+            /// Every key that is set.
+            fn from(config: &RunConfig) -> Self {
+                Self { $($name: config.$name.clone().into(),)+ }
+            }
         }
 
         /// The values that a key accepts, as text for TOML and for a flag.
@@ -46,6 +67,17 @@ macro_rules! overrides {
     };
 }
 with_rows!(overrides);
+
+impl Overrides {
+    /// Reads and checks one layer of TOML, as in a file given with `--config`.
+    ///
+    /// # Errors
+    /// The same as for such a file, except for keys that contradict each other: only all layers
+    /// together can.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Ok(wire::parse(text, |_line| Place::Unknown)?.values)
+    }
+}
 
 /// A value outside its range; the layer knows where the value came from.
 #[derive(Debug)]

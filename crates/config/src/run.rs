@@ -1,7 +1,5 @@
 //! The validated configuration of one run.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use crate::choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep};
@@ -9,8 +7,7 @@ use crate::class_table::MaskValue;
 use crate::image_size::ImageSize;
 use crate::keys::with_rows;
 use crate::network::Network;
-use crate::value::Value;
-use crate::wire::SCHEMA_VERSION;
+use crate::overrides::Overrides;
 
 macro_rules! stored {
     ($ty:ty) => { $ty };
@@ -34,16 +31,6 @@ macro_rules! run_config {
         }
 
         impl RunConfig {
-            /// The whole configuration as TOML, ready for `--config`.
-            pub fn to_toml(&self) -> String {
-                let mut text = format!("schema_version = {SCHEMA_VERSION}\n");
-                $(if let Some(value) = Option::<$ty>::from(self.$name.clone()) {
-                    // Writing to a `String` cannot fail.
-                    let _ = writeln!(text, "{} = {}", stringify!($name), value.written());
-                })+
-                text
-            }
-
             /// The keys whose values differ from those of `other`.
             #[expect(clippy::float_cmp, reason = "a different value counts as different, however near it is")]
             pub fn differences(&self, other: &Self) -> Vec<&'static str> {
@@ -59,6 +46,11 @@ macro_rules! run_config {
 with_rows!(run_config);
 
 impl RunConfig {
+    /// The whole configuration as TOML, ready for `--config`.
+    pub fn to_toml(&self) -> String {
+        Overrides::from(self).to_toml()
+    }
+
     /// The policy in force: [`CheckpointPolicy::Off`] if the switch is off, otherwise the
     /// given policy, or [`CheckpointPolicy::Block`], as in the guide, if none was given.
     pub fn checkpoint_policy(&self) -> CheckpointPolicy {
