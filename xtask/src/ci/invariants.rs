@@ -45,6 +45,7 @@ const RULES: &[Rule] = &[
     ),
     // Planning and set-up work on a machine without libtorch.
     rule("config", LIBTORCH),
+    rule("convert", LIBTORCH),
     rule("data", LIBTORCH),
     rule("machine", LIBTORCH),
     rule("schedule", LIBTORCH),
@@ -63,6 +64,10 @@ const RULES: &[Rule] = &[
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.
     rule("config", &["machine", "estimator", "advisor", "bench"]),
+    rule(
+        "convert",
+        &["machine", "estimator", "advisor", "engine", "train"],
+    ),
     rule(
         "machine",
         &["estimator", "advisor", "bench", "engine", "train"],
