@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::{ConfigError, ImageSize, Overrides, RunConfig, resolve};
+use config::{ConfigError, ImageSize, Overrides, RunConfig, keys, resolve};
 
 use super::counterparts::{self, Counterpart};
 use super::{Block, Converted, Note, Setting, Value};
@@ -25,8 +25,8 @@ pub(super) fn assemble(block: Block, name: &str, number: Option<usize>) -> Resul
         notes: block.notes,
         ..Sorter::default()
     };
-    for setting in last_of_each(block.settings) {
-        sorter.sort(&setting);
+    for setting in last_of_each(&block.settings) {
+        sorter.sort(setting);
     }
     let Sorter {
         keys,
@@ -70,13 +70,15 @@ pub(super) fn assemble(block: Block, name: &str, number: Option<usize>) -> Resul
 }
 
 /// A later setting of the same name replaces an earlier one, as in Python.
-fn last_of_each(settings: Vec<Setting>) -> Vec<Setting> {
-    let mut last: Vec<Setting> = Vec::new();
-    for setting in settings {
-        last.retain(|it| it.key != setting.key);
-        last.push(setting);
-    }
-    last
+fn last_of_each(settings: &[Setting]) -> impl Iterator<Item = &Setting> {
+    let indices = settings.iter().zip(0..);
+    let last: BTreeMap<&str, usize> = indices
+        .map(|(it, index)| (it.key.as_str(), index))
+        .collect();
+    let settings = settings.iter().zip(0..);
+    settings
+        .filter(move |(it, index)| last[it.key.as_str()] == *index)
+        .map(|(it, _)| it)
 }
 
 /// Where the settings of a block go.
@@ -94,7 +96,8 @@ impl Sorter {
         let counterpart = counterparts::of(&setting.key);
         let value = match (counterpart, &setting.value) {
             (Counterpart::Nothing(reason), _) => return self.note(setting, reason),
-            (Counterpart::Unknown(nearest), _) => {
+            (Counterpart::Unknown, _) => {
+                let nearest = keys::nearest_key(&setting.key);
                 let nearest = nearest.map(|key| format!("; did you mean `{key}`?"));
                 let text = format!("not a setting of Snug{}", nearest.unwrap_or_default());
                 return self.note(setting, &text);
@@ -104,7 +107,7 @@ impl Sorter {
                 return self.note(setting, text);
             }
             (_, None) => {
-                let text = "the script computes it, so it was not read; add it by hand";
+                let text = "not written out as a plain value, so it was not read; add it by hand";
                 return self.note(setting, text);
             }
             (_, Some(Value::None)) => return,
@@ -118,7 +121,7 @@ impl Sorter {
                     self.flags.insert(flag, word);
                 }
             }
-            Counterpart::Nothing(_) | Counterpart::Unknown(_) => {}
+            Counterpart::Nothing(_) | Counterpart::Unknown => {}
         }
     }
 

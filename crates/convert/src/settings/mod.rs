@@ -154,7 +154,9 @@ fn fence(line: &str) -> Option<&str> {
 /// Text of a script as one line of moderate length.
 fn shortened(text: &str) -> String {
     const MAX_CHARS: usize = 60;
-    let words: Vec<_> = text.split_whitespace().collect();
+    // No more than is shown, with room for indentation.
+    let start: String = text.chars().take(4 * MAX_CHARS).collect();
+    let words: Vec<_> = start.split_whitespace().collect();
     let line: String = words
         .join(" ")
         .chars()

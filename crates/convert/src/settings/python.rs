@@ -29,16 +29,13 @@ pub(super) fn read(source: &str) -> Result<Option<Block>, SyntaxError> {
     }
     // The guide shows the lines alone: `"BATCH": 12,`.
     let within = format!("{} = {{{source}\n}}", NAMES[0]);
-    let lines = script_of_lines(&within).filter(|block| !block.settings.is_empty());
+    // Text that is not Python is not settings either.
+    let lines = self::script(&within).ok().flatten();
+    let lines = lines.filter(|block| !block.settings.is_empty());
     Ok(lines.map(|block| Block {
         is_whole: false,
         ..block
     }))
-}
-
-fn script_of_lines(within: &str) -> Option<Block> {
-    // Text that is not Python is not settings either.
-    script(within).ok().flatten()
 }
 
 fn script(source: &str) -> Result<Option<Block>, SyntaxError> {
@@ -46,9 +43,9 @@ fn script(source: &str) -> Result<Option<Block>, SyntaxError> {
         return Ok(None);
     };
     let root = tree.root_node();
-    let first = preorder(root).find_map(|node| {
-        let (name, right) = definition(node, source)?;
-        Some((name, right, node.parent()?.parent()))
+    let first = preorder(root).find_map(|place| {
+        let (name, right) = definition(place.node, source)?;
+        Some((name, right, place.grandparent))
     });
     if first.is_none() && root.has_error() && begins_settings(source) {
         return Err(first_error(root, source));
@@ -64,14 +61,14 @@ fn script(source: &str) -> Result<Option<Block>, SyntaxError> {
         },
     };
     let mut skipped_to = 0;
-    for node in preorder(root) {
-        if node.start_byte() < skipped_to {
+    for place in preorder(root) {
+        if place.node.start_byte() < skipped_to {
             continue;
         }
-        if reader.statement(node)? {
-            skipped_to = node.end_byte();
+        if reader.statement(place)? {
+            skipped_to = place.node.end_byte();
         } else {
-            reader.part(node);
+            reader.part(place);
         }
     }
     let block = reader.block;
@@ -106,11 +103,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a statement that defines or changes the settings; false for any other node.
-    fn statement(&mut self, node: Node<'a>) -> Result<bool, SyntaxError> {
-        // `parent` searches from the root, which would take quadratic time if every statement asked.
-        let is_at_home = node.kind() == "expression_statement"
-            && text(node, self.source).contains(self.name)
-            && node.parent() == self.home;
+    fn statement(&mut self, place: Place<'a>) -> Result<bool, SyntaxError> {
+        let Place { node, parent, .. } = place;
+        let is_at_home = node.kind() == "expression_statement" && parent == self.home;
         let Some(inner) = node.named_child(0).filter(|_| is_at_home) else {
             return Ok(false);
         };
@@ -169,40 +164,43 @@ impl<'a> Reader<'a> {
         let list = node.child_by_field_name("arguments").unwrap_or(node);
         for entry in children(list) {
             let field = |name| entry.child_by_field_name(name);
-            let key = match entry.kind() {
-                "pair" => field("key").and_then(|key| match value(key, self.source) {
+            let key = match (entry.kind(), field("key").or(field("name"))) {
+                ("pair", Some(key)) => match value(key, self.source) {
                     Some(Value::Str(key)) => Some(key),
                     _ => None,
-                }),
-                "keyword_argument" => field("name").map(|key| text(key, self.source).to_owned()),
+                },
+                ("keyword_argument", Some(key)) => Some(text(key, self.source).to_owned()),
                 _ => None,
             };
-            match (key, field("value")) {
-                (Some(key), Some(value)) => self.push(key, value, line(entry)),
-                _ => self.note(entry, "the script computes it, so it was not read"),
+            if let (Some(key), Some(value)) = (key, field("value")) {
+                self.push(key, value, line(entry));
+            } else {
+                let why = "not written out as a plain value, so it was not read";
+                self.note(line(entry), text(entry, self.source), why);
             }
         }
     }
 
     /// Everything else that may change the settings, and settings that are passed to functions.
-    fn part(&mut self, node: Node<'a>) {
-        if node.kind() == "keyword_argument" {
-            self.argument(node);
-        } else if node.kind() == "identifier"
-            && text(node, self.source) == self.name
-            && !self.is_read(node)
-        {
-            let statement = statement_of(node);
+    fn part(&mut self, place: Place<'a>) {
+        if place.node.kind() == "keyword_argument" {
+            self.argument(place);
+        } else if self.is_ours(place.node) && !self.is_read(place) {
+            let start = place.node.start_byte() - place.node.start_position().column;
+            let rest = self.source.get(start..).unwrap_or_default();
+            let why = "this may change the settings when the script runs, and was not applied";
             self.note(
-                statement,
-                "this may change the settings when the script runs, and was not applied",
+                line(place.node),
+                rest.lines().next().unwrap_or_default(),
+                why,
             );
         }
     }
 
-    fn argument(&mut self, node: Node<'a>) -> Option<()> {
+    fn argument(&mut self, place: Place<'a>) -> Option<()> {
+        let node = place.node;
         let name = text(node.child_by_field_name("name")?, self.source);
-        let call = node.parent()?.parent().filter(|it| it.kind() == "call")?;
+        let call = place.grandparent.filter(|it| it.kind() == "call")?;
         let function = text(call.child_by_field_name("function")?, self.source);
         let function = function.rsplit('.').next()?;
         let argument = node.child_by_field_name("value")?;
@@ -228,14 +226,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether an occurrence of the name only reads the settings, or is another thing of the same name.
-    fn is_read(&self, node: Node<'a>) -> bool {
-        let Some(parent) = node.parent() else {
+    fn is_read(&self, place: Place<'a>) -> bool {
+        let Place {
+            node,
+            parent,
+            grandparent,
+        } = place;
+        let Some(parent) = parent else {
             return false;
         };
         let is =
             |field, of: Node<'a>, child: Node<'a>| of.child_by_field_name(field) == Some(child);
         match parent.kind() {
-            "subscript" if is("value", parent, node) => parent.parent().is_none_or(|outer| {
+            "subscript" if is("value", parent, node) => grandparent.is_none_or(|outer| {
                 !(is("left", outer, parent)
                     || matches!(outer.kind(), "delete_statement" | "pattern_list"))
             }),
@@ -261,12 +264,9 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn note(&mut self, node: Node<'a>, why: &str) {
-        let text = format!("`{}`: {why}", shortened(text(node, self.source)));
-        let note = Note {
-            line: line(node),
-            text,
-        };
+    fn note(&mut self, line: usize, written: &str, why: &str) {
+        let text = format!("`{}`: {why}", shortened(written));
+        let note = Note { line, text };
         if self.block.notes.last() != Some(&note) {
             self.block.notes.push(note);
         }
@@ -286,21 +286,9 @@ fn is_dictionary(node: Node<'_>, source: &str) -> bool {
     node.kind() == "dictionary" || function.is_some_and(|it| text(it, source) == "dict")
 }
 
-/// The smallest statement around a node.
-fn statement_of(node: Node<'_>) -> Node<'_> {
-    let mut statement = node;
-    while let Some(parent) = statement.parent() {
-        if matches!(parent.kind(), "module" | "block") || parent.kind().ends_with("_clause") {
-            break;
-        }
-        statement = parent;
-    }
-    statement
-}
-
 fn first_error(root: Node<'_>, source: &str) -> SyntaxError {
-    let error = preorder(root).find(|node| node.is_error() || node.is_missing());
-    let line = line(error.unwrap_or(root));
+    let error = preorder(root).find(|it| it.node.is_error() || it.node.is_missing());
+    let line = line(error.map_or(root, |it| it.node));
     let found = source.lines().nth(line - 1).unwrap_or_default();
     (line, shortened(found))
 }
@@ -309,23 +297,36 @@ fn line(node: Node<'_>) -> usize {
     node.start_position().row + 1
 }
 
+/// A node with what is around it. (`Node::parent` searches from the root each time.)
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    node: Node<'a>,
+    parent: Option<Node<'a>>,
+    grandparent: Option<Node<'a>>,
+}
+
 /// All nodes, each before its children, without recursion.
-fn preorder(root: Node<'_>) -> impl Iterator<Item = Node<'_>> {
-    let mut cursor = root.walk();
-    let mut is_done = false;
+fn preorder(root: Node<'_>) -> impl Iterator<Item = Place<'_>> {
+    let (mut cursor, mut around, mut is_done) = (root.walk(), Vec::new(), false);
     std::iter::from_fn(move || {
         if is_done {
             return None;
         }
         let node = cursor.node();
-        if !cursor.goto_first_child() {
-            while !cursor.goto_next_sibling() {
-                if !cursor.goto_parent() {
-                    is_done = true;
-                    break;
-                }
+        let mut above = around.iter().rev().copied();
+        let place = Place {
+            node,
+            parent: above.next(),
+            grandparent: above.next(),
+        };
+        if cursor.goto_first_child() {
+            around.push(node);
+        } else {
+            while !is_done && !cursor.goto_next_sibling() {
+                is_done = !cursor.goto_parent();
+                around.pop();
             }
         }
-        Some(node)
+        Some(place)
     })
 }

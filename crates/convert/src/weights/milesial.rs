@@ -1,7 +1,7 @@
 //! The names and the tensors of milesial's `Pytorch-UNet`, with `bilinear=False`.
 //!
-//! Its network is Snug's but for three things: the names, the order of each concatenation, and, since 2022,
-//! convolutions without biases before batch norm.
+//! Its network is Snug's but for three things: the names, the order of each concatenation, and, in its newer
+//! versions, convolutions without biases before batch norm.
 
 use config::Role;
 use safetensors::tensor::Dtype;

@@ -1,6 +1,6 @@
 //! State dicts of U-Nets: what they hold, by their names, and conversion to Snug's network and back.
 //!
-//! A state dict is a map of named tensors. [`read`] and [`write`] are safetensors; the conversions are functions
+//! A state dict is a map of named tensors. [`read`] and [`write()`] are safetensors; the conversions are functions
 //! over maps, so that tensors of any other file can be converted too.
 //!
 //! milesial's U-Net also takes images whose sides are not multiples of 16, and then pads before each concatenation.
