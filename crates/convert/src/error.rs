@@ -22,9 +22,9 @@ pub enum Error {
         line: usize,
         found: String,
     },
-    /// Settings that exclude each other.
-    #[error("`{name}` line {line}: these settings contradict each other: {source}")]
-    Contradiction {
+    /// Settings that Snug does not accept together.
+    #[error("`{name}` line {line}: Snug refuses these settings: {source}")]
+    Refused {
         name: String,
         line: usize,
         source: ConfigError,
@@ -79,7 +79,7 @@ impl Error {
                  a command line such as `python train_unet_split.py --root DIR --batch 8`"
             }
             Self::Syntax { .. } => "correct this line, or give only the block `CFG = {...}`",
-            Self::Contradiction { source, .. } => return source.hint(),
+            Self::Refused { source, .. } => return source.hint(),
             Self::Format { .. } => {
                 "in Python, `safetensors.torch.save_file(model.state_dict(), FILE)` writes such a file"
             }

@@ -35,13 +35,13 @@ pub(super) fn assemble(block: Block, name: &str, number: Option<usize>) -> Resul
         mut notes,
     } = sorter;
     let lines: Vec<&str> = keys.values().map(|(_, toml)| toml.as_str()).collect();
-    let contradiction = |source: ConfigError| Error::Contradiction {
+    let refused = |source: ConfigError| Error::Refused {
         name: name.to_owned(),
         line: block.line,
         source,
     };
-    let given = Overrides::from_toml(&lines.join("\n")).map_err(contradiction)?;
-    resolve(None, None, given.clone()).map_err(contradiction)?;
+    let given = Overrides::from_toml(&lines.join("\n")).map_err(refused)?;
+    resolve(None, None, given.clone()).map_err(refused)?;
 
     notes.extend(defaults(&keys).filter(|_| block.is_whole).map(|text| Note {
         line: block.line,

@@ -59,13 +59,8 @@ fn split(line: &str) -> Vec<String> {
 fn block(words: &[Word]) -> Option<Block> {
     let script = words.iter().position(|(_, word)| is_script(word));
     let flags = words.get(script.map_or(0, |index| index + 1)..)?;
-    let is_settings = match script {
-        Some(_) => flags.iter().any(|(_, word)| is_flag(word)),
-        None => flags
-            .first()
-            .is_some_and(|(_, word)| word.starts_with("--")),
-    };
-    if !is_settings {
+    let is_command = script.is_some() || flags.first().is_some_and(|(_, word)| is_flag(word));
+    if !is_command {
         return None;
     }
     let mut block = Block {
@@ -89,7 +84,9 @@ fn block(words: &[Word]) -> Option<Block> {
         block.settings.push(setting(*line, word, values));
         rest = next;
     }
-    Some(block)
+    // Other programs have flags too.
+    let is_known = |it: &Setting| counterparts::of(&it.key) != Counterpart::Unknown;
+    block.settings.iter().any(is_known).then_some(block)
 }
 
 fn is_script(word: &str) -> bool {
@@ -100,8 +97,8 @@ fn is_script(word: &str) -> bool {
 
 /// Whether a word is a flag, and not a negative number.
 fn is_flag(word: &str) -> bool {
-    let name = word.strip_prefix('-').unwrap_or_default();
-    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+    let name = word.trim_start_matches('-');
+    word.starts_with('-') && name.starts_with(char::is_alphabetic)
 }
 
 fn setting(line: usize, flag: &str, values: &[Word]) -> Setting {

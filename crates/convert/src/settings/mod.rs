@@ -70,7 +70,7 @@ struct Block {
 /// messages; its extension tells Markdown and Python apart.
 ///
 /// # Errors
-/// [`Error::NoSettings`], [`Error::Syntax`] in the block itself, and [`Error::Contradiction`]. A single setting
+/// [`Error::NoSettings`], [`Error::Syntax`] in the block itself, and [`Error::Refused`]. A single setting
 /// that Snug does not accept is no error but a note, and is left out.
 pub fn settings(text: &str, name: &str) -> Result<Vec<Converted>> {
     let mut blocks = Vec::new();

@@ -2,6 +2,7 @@
 
 use tree_sitter::{Node, Parser, Tree};
 
+use super::counterparts::{self, Counterpart};
 use super::literal::{children, text, value};
 use super::{Block, Note, Setting, Value, shortened};
 
@@ -43,10 +44,14 @@ fn script(source: &str) -> Result<Option<Block>, SyntaxError> {
         return Ok(None);
     };
     let root = tree.root_node();
-    let first = preorder(root).find_map(|place| {
+    let mut definitions = preorder(root).filter_map(|place| {
         let (name, right) = definition(place.node, source)?;
         Some((name, right, place.grandparent))
     });
+    // Other dictionaries may have such a name, too.
+    let first = definitions.next();
+    let mut all = first.into_iter().chain(definitions);
+    let first = all.find(|it| has_settings(it.1, source)).or(first);
     if first.is_none() && root.has_error() && begins_settings(source) {
         return Err(first_error(root, source));
     }
@@ -279,6 +284,19 @@ fn definition<'a>(node: Node<'a>, source: &'a str) -> Option<(&'a str, Node<'a>)
     let name = text(node.child_by_field_name("left")?, source);
     let right = node.child_by_field_name("right")?;
     (NAMES.contains(&name) && is_dictionary(right, source)).then_some((name, right))
+}
+
+/// Whether Snug has a counterpart for a key of the dictionary.
+fn has_settings(dictionary: Node<'_>, source: &str) -> bool {
+    let list = dictionary.child_by_field_name("arguments");
+    children(list.unwrap_or(dictionary))
+        .into_iter()
+        .any(|entry| {
+            let key = entry.child_by_field_name("key");
+            let key = key.or(entry.child_by_field_name("name"));
+            let key = key.map_or("", |key| text(key, source).trim_matches(['"', '\'']));
+            counterparts::of(key) != Counterpart::Unknown
+        })
 }
 
 fn is_dictionary(node: Node<'_>, source: &str) -> bool {

@@ -59,6 +59,7 @@ fn command_lines() {
 fn errors() {
     let cases = [
         ("x = 1\n", "empty.py"),
+        ("---\n-- batch 8\npython other.py --verbose\n", "other.txt"),
         (
             "a = 1\nCFG = {\n  \"BATCH\": 8\n  \"LR\": 1e-4,\n}\n",
             "comma.py",
@@ -87,6 +88,7 @@ fn settings_are_found_wherever_they_stand() {
         "- as in\n\n  ```python\n  CFG = {\n    'batch': 8,\n  }\n  ```\n",
         "def main():\n    config = dict(batch=4)\n    config['batch'] = 8\n",
         "f(GradScaler(init_scale=2.0))\nCFG = {'batch': 8}",
+        "def f():\n    config = {'retries': 3}\n\nCFG = {'batch': 8}\n",
         "!python3 a\\train.py --batch-size=8",
         "--batch 8",
     ];
