@@ -134,16 +134,6 @@ pub fn resolve(
     Ok(Resolved { config, origins })
 }
 
-impl Overrides {
-    /// Reads one layer, such as the contents of a file given with `--config`.
-    ///
-    /// # Errors
-    /// For text that is not TOML, and for an unknown key or a value that is not accepted.
-    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Ok(wire::parse(text, |_line| Place::Unknown)?.values)
-    }
-}
-
 impl RunConfig {
     /// Reads a configuration that [`to_toml`](Self::to_toml) wrote. Its preset is only a name here:
     /// all values are written out, and a missing key is unset.

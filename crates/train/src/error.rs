@@ -84,6 +84,12 @@ pub enum Error {
         /// The number of all images.
         of: usize,
     },
+    /// The page of a run could not be made.
+    #[error(transparent)]
+    Report(#[from] report::Error),
+    /// Settings or weights could not be converted.
+    #[error(transparent)]
+    Convert(#[from] convert::Error),
     /// A benchmark failed.
     #[error(transparent)]
     Bench(#[from] bench::Error),
@@ -134,6 +140,8 @@ impl Error {
                 | Engine::NoSuchPrecision { .. },
             )
             | Self::Refused(_)
+            | Self::Report(_)
+            | Self::Convert(_)
             | Self::Weights { .. }
             | Self::Snapshot { .. }
             | Self::Bench(
@@ -184,6 +192,8 @@ impl Error {
                 Some("mend or remove them, and run the command again with `--resume`".to_owned())
             }
             Self::Refused(error) => Some(error.hint()),
+            Self::Report(error) => Some(error.hint().to_owned()),
+            Self::Convert(error) => error.hint(),
             Self::NothingFits { hint, .. }
             | Self::Weights { hint, .. }
             | Self::Snapshot { hint, .. }

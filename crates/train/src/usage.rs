@@ -156,6 +156,12 @@ pub enum UsageError {
         /// The only class.
         class: String,
     },
+    /// A file that is never replaced.
+    #[error("`{path}` already exists")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file to write whose folder does not exist.
     #[error("there is no folder `{folder}`")]
     NoFolder {
@@ -272,6 +278,7 @@ impl UsageError {
             Self::NothingToLearn { .. } => {
                 "`train inspect DIR --sheet FILE.png` draws the masks; `--force` trains all the same"
             }
+            Self::Exists { .. } => "`--out` names another place",
             Self::NoFolder { flag, .. } => {
                 return format!("make it, or choose another place with `{flag}`");
             }

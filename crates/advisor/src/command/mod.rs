@@ -9,6 +9,7 @@ mod ledger;
 mod pareto;
 mod suggest;
 
+use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 

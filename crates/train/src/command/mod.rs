@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod bench;
+mod convert;
 mod doctor;
 mod evaluate;
 mod fit;
@@ -10,6 +11,7 @@ mod gpu;
 mod import;
 mod inspect;
 mod memory;
+mod page;
 mod predict;
 mod scale;
 pub mod snug;
@@ -58,6 +60,10 @@ enum Tool {
     Inspect(inspect::InspectArgs),
     /// Turn annotations (COCO, `LabelMe`, YOLO, VOC, CVAT, Cityscapes) into a folder of images and masks
     Import(import::ImportArgs),
+    /// Write the page of a run, or a page that compares several
+    Report(page::ReportArgs),
+    /// Turn the settings of a Python script, or the weights of another U-Net, into Snug's
+    Convert(convert::ConvertArgs),
     /// Draw what holds memory during one training step on the CPU, and what each checkpoint policy saves
     #[command(allow_negative_numbers = true)]
     Memory(memory::MemoryArgs),
@@ -118,6 +124,8 @@ impl Tool {
             Self::Predict(args) => predict::run(&args)?,
             Self::Import(args) => import::run(&args)?,
             Self::Inspect(args) => inspect::run(&args)?,
+            Self::Report(args) => page::run(&args)?,
+            Self::Convert(args) => convert::run(&args)?,
             Self::Accuracy(args) => accuracy::run(&args)?,
             Self::Memory(args) => memory::run(&args)?,
             Self::Doctor(args) => return doctor::run(&args),

@@ -69,7 +69,8 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Pat
     }
     lines.push("files:".to_owned());
     let files = &summary.artifacts;
-    let itself = Some(PathBuf::from("summary.json")).filter(|name| folder.join(name).exists());
+    let there = |name| Some(PathBuf::from(name)).filter(|name| folder.join(name).exists());
+    let (page, itself) = (there(report::FILE_NAME), there("summary.json"));
     for (path, what) in [
         (&files.best, "best weights"),
         (&files.last, "last weights"),
@@ -79,6 +80,7 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Pat
         (&files.events, "what happened"),
         (&files.samples, "image, mask and prediction side by side"),
         (&itself, "summary"),
+        (&page, "all of it on one page, for a browser"),
     ] {
         if let Some(path) = path {
             lines.push(format!("  {}  {what}", folder.join(path).display()));

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use config::{Network, ParameterSpec};
+use convert::weights::{Origin, detect};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -101,8 +102,8 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Reads `path`: safetensors, or a state dict that PyTorch saved, without running anything in it.
-    /// The contents decide which, not the name.
+    /// Reads `path`: safetensors, or a state dict that PyTorch saved, without running anything in it, of the script's
+    /// network or of milesial's, which is renamed. The contents decide which, not the name.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Weights`] if it is a folder or has neither format.
@@ -135,12 +136,28 @@ impl WeightsFile {
         } else if bytes.starts_with(pytorch::OLD_MAGIC) {
             return Err(wrong("a pickle, as PyTorch saved before 1.6"));
         }
-        let file = Self {
+        let mut file = Self {
             path: path.to_owned(),
             bytes,
         };
-        file.tensors()?;
+        let names = file.tensors()?;
+        if let Origin::Milesial { .. } = detect(names.names()) {
+            let name = path.display().to_string();
+            let tensors =
+                convert::weights::to_snug(&convert::weights::read(&file.bytes, &name)?, &name)?;
+            file.bytes = convert::weights::write(&tensors, &name)?;
+        }
         Ok(file)
+    }
+
+    /// The file, in safetensors.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The file, in safetensors.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>> {

@@ -138,7 +138,11 @@ impl Recorder {
             peak_reserved_bytes: summary.memory.peak_reserved_bytes,
             uses: &uses,
         };
-        self.story.end(&mut self.dir, trainer, &outcome, limit)
+        self.story.end(&mut self.dir, trainer, &outcome, limit)?;
+        // A page can be made again: without it the run is not failed.
+        let page = report::write(self.dir.path());
+        self.warn_unwritten(page.map(drop).map_err(Error::from));
+        Ok(())
     }
 
     fn uses(&self, summary: &Summary) -> Vec<(&'static str, String)> {
