@@ -1,4 +1,6 @@
-//! Formats numbers, and computes medians and quantiles.
+//! Formats numbers and durations, and computes medians and quantiles.
+
+use std::time::Duration;
 
 /// The median; for an even number of values, the mean of the middle two. Returns `None` for an empty slice.
 pub fn median(values: &[f64]) -> Option<f64> {
@@ -41,6 +43,16 @@ pub fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
+/// Formats a duration: `1h02m`, `3m20s` or `12s`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
 /// Formats a share as a signed percentage with this many digits after the point: `+3 %`, `-0.12 %`.
 /// A change that rounds to zero has a plus sign.
 pub fn change(share: f64, digits: usize) -> String {
@@ -73,6 +85,12 @@ mod tests {
             [0.5, 9.994, 12.34, 1234.5].map(short),
             ["0.50", "9.99", "12.3", "1234"]
         );
+    }
+
+    #[test]
+    fn durations_are_short() {
+        let texts = [12, 200, 3_725].map(|seconds| duration(Duration::from_secs(seconds)));
+        assert_eq!(texts, ["12s", "3m20s", "1h02m"]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Output of the programs: results go to stdout, everything else to stderr.
 //!
 //! A closed pipe must not make a program fail, so every write ignores its error.
+//!
+//! While something else owns the terminal, [`redirect`] passes every line on instead of printing it.
 
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::error::ErrorKind;
 
@@ -12,6 +15,95 @@ use super::{Exit, program};
 
 /// Whether stdout is for lines of JSON alone.
 static IS_FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A result, for stdout.
+    Result,
+    /// A progress message.
+    Note,
+    /// A warning.
+    Warning,
+    /// An error.
+    Error,
+    /// What to do about an error.
+    Hint,
+}
+
+/// A line of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is.
+    pub kind: Kind,
+    /// The text, without the prefix that [`Kind`] gives it.
+    pub text: String,
+}
+
+/// Takes the lines that are not printed.
+pub type Sink = dyn Fn(&Line) + Send + Sync;
+
+/// Where lines go while nothing is printed, and the lines to print afterwards.
+struct Redirected {
+    sink: Arc<Sink>,
+    kept: Vec<Line>,
+}
+
+static REDIRECTED: Mutex<Option<Redirected>> = Mutex::new(None);
+
+/// Passes every line to `sink` from now on instead of printing it, until [`restore`]. `sink` is called by
+/// the thread that has a line to print: it must not wait.
+pub fn redirect(sink: Box<Sink>) {
+    let redirected = Redirected {
+        sink: sink.into(),
+        kept: Vec::new(),
+    };
+    restore();
+    *redirection() = Some(redirected);
+}
+
+/// Prints lines again, beginning with those that came in the meantime. Notes are left out: they were about a
+/// moment that has passed. Without a redirection, this does nothing.
+pub fn restore() {
+    let redirected = redirection().take();
+    for line in redirected.map_or_else(Vec::new, |it| it.kept) {
+        say(line.kind, &line.text);
+    }
+}
+
+fn redirection() -> MutexGuard<'static, Option<Redirected>> {
+    REDIRECTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a line or passes it on, in this program's words.
+fn say(kind: Kind, text: &str) {
+    let text = spoken(text);
+    let line = || Line {
+        kind,
+        text: text.clone().into_owned(),
+    };
+    let sink = redirection().as_mut().map(|redirected| {
+        if kind != Kind::Note {
+            redirected.kept.push(line());
+        }
+        Arc::clone(&redirected.sink)
+    });
+    // Outside the lock, for which a panicking sink would otherwise wait in `restore`.
+    if let Some(sink) = sink {
+        return sink(&line());
+    }
+    let prefix = match kind {
+        Kind::Result | Kind::Note => "",
+        Kind::Warning => "warning: ",
+        Kind::Error => "error: ",
+        Kind::Hint => "hint: ",
+    };
+    if kind == Kind::Result {
+        drop(writeln!(std::io::stdout().lock(), "{prefix}{text}"));
+    } else {
+        drop(writeln!(std::io::stderr().lock(), "{prefix}{text}"));
+    }
+}
 
 /// Keeps stdout for the lines of [`json`]: results go to stderr from now on.
 pub fn keep_stdout_for_programs() {
@@ -23,7 +115,7 @@ pub fn print(text: &str) {
     if IS_FOR_PROGRAMS.load(Ordering::Relaxed) {
         return note(text);
     }
-    drop(writeln!(std::io::stdout().lock(), "{}", spoken(text)));
+    say(Kind::Result, text);
 }
 
 /// The text as this program says it: texts name commands of `train`, `advisor` and `cargo xtask`, which `snug` has as well.
@@ -57,19 +149,19 @@ pub fn json(line: &impl std::fmt::Display) {
 
 /// Prints a progress message, without a prefix.
 pub fn note(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{}", spoken(text)));
+    say(Kind::Note, text);
 }
 
 /// Prints a warning, which should say what to do.
 pub fn warn(text: &str) {
-    note(&format!("warning: {text}"));
+    say(Kind::Warning, text);
 }
 
 /// Prints an error and, below it, a hint on what to do.
 pub fn error(text: &str, hint: Option<&str>) {
-    note(&format!("error: {text}"));
+    say(Kind::Error, text);
     if let Some(hint) = hint {
-        note(&format!("hint: {hint}"));
+        say(Kind::Hint, hint);
     }
 }
 
@@ -98,7 +190,7 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         note(paragraph);
     }
     if rest.contains(&help) {
-        note(&format!("hint: {hint}"));
+        say(Kind::Hint, hint);
     }
     Exit::Usage
 }
@@ -118,5 +210,42 @@ mod tests {
             as_snug("train: 80 images in `train/images`"),
             "train: 80 images in `train/images`"
         );
+    }
+
+    fn line(kind: Kind, text: &str) -> Line {
+        Line {
+            kind,
+            text: text.to_owned(),
+        }
+    }
+
+    /// One test, because the redirection belongs to the process.
+    #[test]
+    fn lines_are_passed_on_and_all_but_notes_are_kept() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let taker = Arc::clone(&seen);
+        redirect(Box::new(move |line| {
+            taker.lock().unwrap().push(line.clone());
+            assert!(REDIRECTED.try_lock().is_ok(), "called outside the lock");
+        }));
+        note("epoch 1");
+        warn("the disk is full");
+        error("no memory", Some("use a smaller batch"));
+        print("IoU 0.9");
+        let [note, warning, error, hint, result] = [
+            line(Kind::Note, "epoch 1"),
+            line(Kind::Warning, "the disk is full"),
+            line(Kind::Error, "no memory"),
+            line(Kind::Hint, "use a smaller batch"),
+            line(Kind::Result, "IoU 0.9"),
+        ];
+        let kept = [&warning, &error, &hint, &result].map(Line::clone);
+        assert_eq!(*seen.lock().unwrap(), [note, warning, error, hint, result]);
+        assert_eq!(redirection().as_ref().unwrap().kept, kept);
+
+        restore();
+        assert!(redirection().is_none());
+        super::note("printed, and not passed on");
+        assert_eq!(seen.lock().unwrap().len(), 5);
     }
 }

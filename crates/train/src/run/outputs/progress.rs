@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use config::Bytes;
 use config::cli::console;
+use figures::numbers::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
@@ -126,7 +127,7 @@ impl Progress {
             report.scores.dice,
             self.images as f64 / seconds,
             self.memory(),
-            short(eta),
+            duration(eta),
             if report.is_best { "  best" } else { "" },
             width = self.epochs.to_string().len(),
         ));
@@ -163,26 +164,4 @@ fn bar(len: u64) -> ProgressBar {
         bar.set_style(style.progress_chars("=> "));
     }
     bar
-}
-
-/// `1h02m`, `3m20s` or `12s`.
-fn short(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s:02}s"),
-        (h, m, _) => format!("{h}h{m:02}m"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(short(Duration::from_secs(12)), "12s");
-        assert_eq!(short(Duration::from_secs(200)), "3m20s");
-        assert_eq!(short(Duration::from_secs(3_725)), "1h02m");
-    }
 }
