@@ -67,7 +67,11 @@ impl Dashboard {
             .name("dashboard".to_owned())
             .spawn(move || {
                 // A terminal that went away is no failure of the run.
-                drop(run(state, view, &keyboard, &received, &commanded));
+                let mut terminal = Terminal::new(CrosstermBackend::new(Screen::default()));
+                if let Ok(terminal) = &mut terminal {
+                    drop(run(terminal, state, view, &keyboard, &received, &commanded));
+                }
+                // Before the terminal is dropped, which complains if it can write no longer.
                 screen::leave();
             });
         if let Err(error) = spawned {
@@ -106,13 +110,13 @@ impl Drop for Dashboard {
 }
 
 fn run(
+    terminal: &mut Terminal<CrosstermBackend<Screen>>,
     mut state: State,
     mut view: View,
     keyboard: &OwnedFd,
     received: &Receiver<Message>,
     commanded: &Sender<Command>,
 ) -> io::Result<()> {
-    let mut terminal = Terminal::new(CrosstermBackend::new(Screen::default()))?;
     let started = Instant::now();
     let before = state.elapsed;
     while screen::is_open() {

@@ -10,8 +10,9 @@ use crate::state::{Epoch, Event, EventKind, Phase, Prediction, State};
 const MAX_POINTS: usize = 1024;
 /// Events that are kept; whoever needs older ones reads the run's log.
 const MAX_EVENTS: usize = 1000;
-/// How long images are counted for one measurement of the speed.
+/// How long images are counted for one measurement of the speed, and at least at the end of an epoch.
 const SPEED_WINDOW: Duration = Duration::from_secs(1);
+const SHORT_WINDOW: Duration = Duration::from_millis(300);
 
 /// Something that the program knows anew.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +79,12 @@ impl State {
                 num_images,
             } => self.start_epoch(epoch, done, num_images),
             Update::Batch { done, loss } => self.take_batch(done, loss),
-            Update::Phase(phase) => self.phase = phase,
+            Update::Phase(phase) => {
+                if self.phase == Phase::Training {
+                    self.measure_speed(SHORT_WINDOW);
+                }
+                self.phase = phase;
+            }
             Update::EpochDone(epoch) => {
                 // A run that went back does some epochs again.
                 self.epochs.retain(|it| it.epoch < epoch.epoch);
@@ -114,12 +120,17 @@ impl State {
         if let Some(loss) = loss {
             push_thinned(&mut self.losses, (done as f64, loss));
         }
+        self.measure_speed(SPEED_WINDOW);
+    }
+
+    /// Ends a measurement that took at least `window`.
+    fn measure_speed(&mut self, window: Duration) {
         let (since, before) = self.speed_since;
         let took = self.elapsed.saturating_sub(since);
-        if took >= SPEED_WINDOW {
-            let speed = done.saturating_sub(before) as f64 / took.as_secs_f64();
+        if took >= window {
+            let speed = self.images.saturating_sub(before) as f64 / took.as_secs_f64();
             push_thinned(&mut self.speeds, (self.elapsed.as_secs_f64(), speed));
-            self.speed_since = (self.elapsed, done);
+            self.speed_since = (self.elapsed, self.images);
         }
     }
 
@@ -192,6 +203,9 @@ mod tests {
         });
         assert_eq!(state.speed(), Some(15.0));
         assert_eq!(state.losses, [(50.0, 0.7)]);
+        // What is left of the epoch counts if it took long enough.
+        state.images = 100;
+        state.elapsed = Duration::from_millis(12_500);
 
         // A minute of validation is no part of the next epoch's speed.
         state.apply(Update::Phase(Phase::Validating));
@@ -204,7 +218,7 @@ mod tests {
             done: 20,
             loss: None,
         });
-        assert_eq!(state.speeds, [(12.0, 15.0), (73.0, 20.0)]);
+        assert_eq!(state.speeds, [(12.0, 15.0), (12.5, 60.0), (73.0, 20.0)]);
     }
 
     #[test]

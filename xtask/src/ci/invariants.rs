@@ -61,6 +61,7 @@ const RULES: &[Rule] = &[
     },
     // The workspace builds and passes its tests without Python.
     rule("snug-python", &["pyo3", "engine", "train"]),
+    rule("dashboard", LIBTORCH),
     // Facts come first, then what a run costs, then what to run: nobody needs a recommendation to
     // know a machine.
     rule("config", &["machine", "estimator", "advisor", "bench"]),
@@ -76,6 +77,11 @@ const RULES: &[Rule] = &[
     rule("estimator", &["advisor", "bench", "engine", "train"]),
     rule("advisor", &["engine", "train"]),
     rule("bench", &["advisor", "engine", "train"]),
+    // The dashboard shows what it is told, and asks nobody.
+    rule(
+        "dashboard",
+        &["data", "machine", "estimator", "advisor", "bench"],
+    ),
     // The advisor reads what a benchmark measured, and not the other way round.
     rule("bench", &["advisor", "train"]),
     // A page shows what a run wrote, and predicts and measures nothing.
