@@ -106,6 +106,8 @@ impl Drop for Dashboard {
         let end = Instant::now() + PATIENCE;
         while self.commands.recv_deadline(end).is_ok() {}
         screen::leave();
+        // A panic in the midst of `start` may have given the terminal back before the console was taken.
+        console::restore();
     }
 }
 
@@ -181,4 +183,27 @@ fn interrupt() {
     let this = rustix::process::getpid();
     // A process may always signal itself.
     let _sent = rustix::process::kill_process(this, rustix::process::Signal::INT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_terminal_does_not_fill_the_memory() {
+        let (messages, received) = unbounded();
+        let (_, commands) = unbounded();
+        let dashboard = Dashboard { messages, commands };
+        for done in 0..10 * MANY as u64 {
+            dashboard.send(Update::Batch { done, loss: None });
+        }
+        dashboard.send(Update::DataWait(0.5));
+        dashboard.finish();
+        let waiting: Vec<_> = received.try_iter().collect();
+        assert_eq!(waiting.len(), MANY + 2);
+        // What nothing replaces is kept, and so is the end.
+        let last = &waiting[MANY..];
+        let wait = Update::DataWait(0.5);
+        assert!(matches!(last, [Message::Update(it), Message::End] if *it == wait));
+    }
 }

@@ -180,7 +180,7 @@ impl View {
                 }
                 Some(Pressed::Command(command))
             }
-            KeyCode::Char('n' | 'q') | KeyCode::Esc => {
+            KeyCode::Char('n') | KeyCode::Esc => {
                 self.asked = None;
                 None
             }

@@ -164,7 +164,7 @@ const JAPANESE: Words = Words {
     image: "画像",
     mask: "正解マスク",
     answer: "予測",
-    too_small: "画面が小さすぎます（60x16 以上が必要）",
+    too_small: "ウィンドウが小さすぎます（60x16 以上が必要）",
     help: "ヘルプ",
     key_panel: "パネルを切り替える",
     key_scroll: "イベントをスクロールする",

@@ -3,7 +3,6 @@
 use figures::numbers::short;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Paragraph, Wrap};
@@ -116,15 +115,10 @@ fn chart(
     let block = scene.block(title).title_bottom(legend);
     // Braille has two dots a column.
     let most = 2 * usize::from(area.width);
-    let pieces: Vec<_> = curves
-        .iter()
-        .flat_map(|curve| {
-            curve
-                .pieces(most)
-                .into_iter()
-                .map(move |piece| (curve, piece))
-        })
-        .collect();
+    let mut pieces = Vec::new();
+    for curve in curves {
+        pieces.extend(curve.pieces(most).into_iter().map(|piece| (curve, piece)));
+    }
     let points = || pieces.iter().flat_map(|(_, piece)| piece.iter().copied());
     let x = bounds(points().map(|(x, _)| x), |_| 1.0);
     let y = bounds(points().map(|(_, y)| y), tenth);
@@ -139,14 +133,10 @@ fn chart(
             .style(colors.style(curve.role))
             .data(piece)
     });
-    let number = curves
-        .first()
-        .map_or(short as fn(f64) -> String, |it| it.number);
+    let number = pieces[0].0.number;
     let axis = |bounds: [f64; 2], number: fn(f64) -> String| {
-        Axis::default()
-            .bounds(bounds)
-            .labels(bounds.map(number))
-            .style(Style::new())
+        let labels = bounds.map(number);
+        Axis::default().bounds(bounds).labels(labels)
     };
     let chart = Chart::new(datasets.collect())
         .block(block)

@@ -8,7 +8,6 @@ use ratatui::text::{Line, Span};
 
 use super::{Scene, text};
 use crate::colors::Role;
-use crate::state::Memory;
 
 /// Below this width, the memory takes a line for its bar and one for its numbers.
 const WIDE: u16 = 80;
@@ -61,11 +60,8 @@ pub(super) fn draw_alone(frame: &mut Frame<'_>, area: Rect, scene: Scene<'_>) {
         ));
         lines.push(format!("IoU {:.4}  Dice {:.4}", epoch.iou, epoch.dice));
     }
-    lines.push(format!(
-        "{} {}",
-        words.memory,
-        scene.memory_numbers().join("  ")
-    ));
+    let numbers = scene.memory_numbers().join("  ");
+    lines.push(format!("{} {numbers}", words.memory));
     lines.extend(scene.pace());
     let cut = |line: &str| text::cut(line, usize::from(area.width)).into_owned();
     let first = first.into_iter().map(|line| Line::styled(cut(line), alert));
@@ -100,36 +96,28 @@ impl Scene<'_> {
 
     fn pace(self) -> [String; 6] {
         let Scene { state, words, .. } = self;
-        let speed = state.speed();
+        let (loss, eta) = (state.losses.last(), state.eta());
         [
-            speed.map(|speed| format!("{} {}", short(speed), words.images_per_second)),
             state
-                .eta()
-                .map(|eta| format!("{} {}", words.eta, duration(eta))),
+                .speed()
+                .map(|speed| format!("{} {}", short(speed), words.images_per_second)),
+            eta.map(|eta| format!("{} {}", words.eta, duration(eta))),
             state.data_wait.map(|share| (words.waits)(&percent(share))),
             state.temperature.map(|degrees| format!("{degrees} °C")),
             Some(format!("{} {}", words.elapsed, duration(state.elapsed))),
-            state
-                .losses
-                .last()
-                .map(|(_, loss)| format!("{} {loss:.4}", words.loss)),
+            loss.map(|(_, loss)| format!("{} {loss:.4}", words.loss)),
         ]
         .map(Option::unwrap_or_default)
     }
 
     fn memory_numbers(self) -> [String; 3] {
-        let Memory {
-            now,
-            predicted,
-            limit,
-        } = self.state.memory;
-        let words = self.words;
-        [
-            (words.now, now),
-            (words.predicted_peak, predicted),
-            (words.card, limit),
-        ]
-        .map(|(word, bytes)| {
+        let Scene { state, words, .. } = self;
+        let numbers = [
+            (words.now, state.memory.now),
+            (words.predicted_peak, state.memory.predicted),
+            (words.card, state.memory.limit),
+        ];
+        numbers.map(|(word, bytes)| {
             let bytes = bytes.map_or_else(|| words.unknown.to_owned(), |it| it.to_string());
             format!("{word} {bytes}")
         })
@@ -137,23 +125,16 @@ impl Scene<'_> {
 
     /// One line, or two where there is little room.
     fn memory(self, columns: usize) -> Vec<Line<'static>> {
-        let Memory {
-            now,
-            predicted,
-            limit,
-        } = self.state.memory;
+        let memory = self.state.memory;
         let numbers = self.memory_numbers().join("  ");
         let name = self.words.memory;
         let is_wide = columns >= usize::from(WIDE);
-        let beside = if is_wide {
-            text::width(&numbers) + 1
-        } else {
-            0
-        };
+        let beside = usize::from(is_wide) * (text::width(&numbers) + 1);
         let room = columns.saturating_sub(text::width(name) + 3 + beside);
-        let whole = limit.max(now).max(predicted).map_or(1, |it| it.0.max(1));
-        let share = |bytes: Bytes| bytes.0 as f64 / whole as f64;
-        let bar = bar(room, now.map_or(0.0, share), predicted.map(share));
+        let whole = memory.limit.max(memory.now).max(memory.predicted);
+        let share = |bytes: Bytes| bytes.0 as f64 / whole.map_or(1, |it| it.0.max(1)) as f64;
+        let mark = memory.predicted.map(share);
+        let bar = bar(room, memory.now.map_or(0.0, share), mark);
         let mut line = Line::from(format!("{name} "));
         if room >= SHORTEST_BAR {
             line.push_span("[");
