@@ -2,7 +2,7 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
-use ratatui::widgets::{Clear, Paragraph, Wrap};
+use ratatui::widgets::{Clear, Padding, Paragraph, Wrap};
 
 use super::{Scene, text};
 use crate::colors::Role;
@@ -60,7 +60,7 @@ fn over(frame: &mut Frame<'_>, area: Rect, scene: Scene<'_>, title: &str, said: 
     let block = scene
         .block(title)
         .border_style(scene.view.colors.style(Role::Alert))
-        .padding(ratatui::widgets::Padding::horizontal(1));
+        .padding(Padding::horizontal(1));
     let text = Paragraph::new(said).wrap(Wrap { trim: false });
     frame.render_widget(Clear, place);
     frame.render_widget(text.block(block), place);
