@@ -34,7 +34,7 @@ fn main() -> std::io::Result<()> {
         recipe: "AMP bf16, channels-last, batch 8 x 2, 384x512".to_owned(),
         num_epochs: NUM_EPOCHS,
         memory: Memory {
-            now: None,
+            peak: None,
             predicted: Some(Bytes::from_mib(7_300)),
             limit: Some(Bytes::from_mib(8_192)),
         },
@@ -73,7 +73,7 @@ fn play(dashboard: &Dashboard, epoch: u32, pace: Duration) -> Option<Command> {
             loss: Some(loss(progress(done))),
         };
         dashboard.send(update);
-        dashboard.send(Update::MemoryNow(Bytes::from_mib(6_000 + done % 50)));
+        dashboard.send(Update::MemoryPeak(Bytes::from_mib(6_000 + done % 50)));
         for command in dashboard.commands() {
             match command {
                 Command::StopNow => return Some(command),

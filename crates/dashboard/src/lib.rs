@@ -31,7 +31,7 @@ mod words;
 
 pub use colors::Colors;
 pub use draw::draw;
-pub use screen::{leave, wants};
+pub use screen::{is_wanted, leave, wants};
 pub use state::{Epoch, Event, EventKind, Memory, Phase, Picture, Prediction, State};
 pub use thread::Dashboard;
 pub use update::Update;

@@ -10,7 +10,7 @@ use config::cli::console;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    disable_raw_mode, enable_raw_mode, size,
 };
 use ratatui::crossterm::{execute, queue};
 
@@ -33,6 +33,13 @@ pub fn wants(
     let is_able = !matches!(term, None | Some("" | "dumb"));
     let fits = size.is_some_and(|(columns, rows)| columns >= SMALLEST.0 && rows >= SMALLEST.1);
     !no_tui && stdout_is_terminal && stderr_is_terminal && is_able && fits
+}
+
+/// [`wants`] for the terminal of this process.
+pub fn is_wanted(no_tui: bool) -> bool {
+    let term = std::env::var("TERM").ok();
+    let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+    wants(no_tui, out, err, term.as_deref(), size().ok())
 }
 
 /// Takes the terminal over. A panic on any thread gives it back before its message is printed.

@@ -79,8 +79,8 @@ pub struct Epoch {
 /// Memory of the device, as far as it is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// What the run holds now.
-    pub now: Option<Bytes>,
+    /// The most that the run has held so far.
+    pub peak: Option<Bytes>,
     /// The predicted peak.
     pub predicted: Option<Bytes>,
     /// What the card has, or what the run may use of it.

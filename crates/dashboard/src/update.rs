@@ -40,8 +40,8 @@ pub enum Update {
     EpochDone(Epoch),
     /// Share of an epoch's training time spent waiting for data, from 0 to 1.
     DataWait(f64),
-    /// What the run holds of the device's memory now.
-    MemoryNow(Bytes),
+    /// The most that the run has held of the device's memory so far.
+    MemoryPeak(Bytes),
     /// The predicted peak; unknown for a recipe that was never predicted.
     MemoryPredicted(Option<Bytes>),
     /// Temperature of the device, in degrees Celsius.
@@ -64,7 +64,7 @@ impl Update {
     pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Batch { .. } | Self::MemoryNow(_) | Self::Temperature(_)
+            Self::Batch { .. } | Self::MemoryPeak(_) | Self::Temperature(_)
         )
     }
 }
@@ -91,7 +91,7 @@ impl State {
                 self.epochs.push(epoch);
             }
             Update::DataWait(share) => self.data_wait = Some(share),
-            Update::MemoryNow(bytes) => self.memory.now = Some(bytes),
+            Update::MemoryPeak(bytes) => self.memory.peak = Some(bytes),
             Update::MemoryPredicted(bytes) => self.memory.predicted = bytes,
             Update::Temperature(degrees) => self.temperature = degrees,
             Update::Recipe(recipe) => self.recipe = recipe,
@@ -264,14 +264,14 @@ mod tests {
     #[test]
     fn facts_are_taken_over() {
         let mut state = State::default();
-        state.apply(Update::MemoryNow(Bytes(5)));
+        state.apply(Update::MemoryPeak(Bytes(5)));
         state.apply(Update::MemoryPredicted(Some(Bytes(7))));
         state.apply(Update::Temperature(Some(71)));
         state.apply(Update::DataWait(0.42));
         state.apply(Update::Recipe("fp16".to_owned()));
         let memory = state.memory;
         assert_eq!(
-            (memory.now, memory.predicted),
+            (memory.peak, memory.predicted),
             (Some(Bytes(5)), Some(Bytes(7)))
         );
         assert_eq!((state.temperature, state.data_wait), (Some(71), Some(0.42)));

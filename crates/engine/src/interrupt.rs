@@ -12,10 +12,16 @@ pub struct Interrupt {
 impl Interrupt {
     /// Listens from now on. If no handler can be set, it never fires.
     pub fn listen() -> Self {
+        Self::listen_and(|| ())
+    }
+
+    /// As [`Self::listen`]; `leave` is called before the second signal ends the process.
+    pub fn listen_and(leave: fn()) -> Self {
         let interrupt = Self::default();
         let signals = Arc::clone(&interrupt.signals);
         let set = ctrlc::set_handler(move || {
             if signals.fetch_add(1, Ordering::SeqCst) > 0 {
+                leave();
                 torch_ext::library::exit_now(130);
             }
         });

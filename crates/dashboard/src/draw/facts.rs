@@ -113,7 +113,7 @@ impl Scene<'_> {
     fn memory_numbers(self) -> [String; 3] {
         let Scene { state, words, .. } = self;
         let numbers = [
-            (words.now, state.memory.now),
+            (words.peak, state.memory.peak),
             (words.predicted_peak, state.memory.predicted),
             (words.card, state.memory.limit),
         ];
@@ -131,10 +131,10 @@ impl Scene<'_> {
         let is_wide = columns >= usize::from(WIDE);
         let beside = usize::from(is_wide) * (text::width(&numbers) + 1);
         let room = columns.saturating_sub(text::width(name) + 3 + beside);
-        let whole = memory.limit.max(memory.now).max(memory.predicted);
+        let whole = memory.limit.max(memory.peak).max(memory.predicted);
         let share = |bytes: Bytes| bytes.0 as f64 / whole.map_or(1, |it| it.0.max(1)) as f64;
         let mark = memory.predicted.map(share);
-        let bar = bar(room, memory.now.map_or(0.0, share), mark);
+        let bar = bar(room, memory.peak.map_or(0.0, share), mark);
         let mut line = Line::from(format!("{name} "));
         if room >= SHORTEST_BAR {
             line.push_span("[");

@@ -68,7 +68,7 @@ fn nothing_yet() -> State {
 fn running(done: u32) -> State {
     let mut state = nothing_yet();
     state.memory = Memory {
-        now: Some(Bytes::from_mib(6_100)),
+        peak: Some(Bytes::from_mib(6_100)),
         predicted: Some(Bytes::from_mib(7_300)),
         limit: Some(Bytes::from_mib(8_192)),
     };
@@ -280,8 +280,8 @@ proptest! {
             state.losses.push((epoch.into(), loss));
             state.apply(Update::EpochDone(Epoch { train_loss: loss, ..scored(epoch, 5) }));
         }
-        let [now, predicted_peak, limit] = memory.map(|it| it.map(Bytes));
-        state.memory = Memory { now, predicted: predicted_peak, limit };
+        let [peak, predicted_peak, limit] = memory.map(|it| it.map(Bytes));
+        state.memory = Memory { peak, predicted: predicted_peak, limit };
         let pixels = vec![[7; 3]; picture.0 * picture.1];
         let answer = Picture::new(picture.0, pixels).unwrap();
         state.prediction = Some(Prediction { answer, ..predicted() });

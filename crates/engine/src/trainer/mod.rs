@@ -94,6 +94,8 @@ pub enum Ending {
     Completed,
     /// Validation did not improve for `patience` epochs.
     EarlyStopped,
+    /// The observer ended the run after an epoch.
+    Asked,
 }
 
 /// One finished epoch.
@@ -178,6 +180,10 @@ pub trait Observer<E = Error> {
     /// If a file cannot be written; the run ends then.
     fn epoch_done(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<(), E> {
         Ok(())
+    }
+    /// Whether the run ends here, after an epoch.
+    fn ends_run(&self) -> bool {
+        false
     }
 }
 
@@ -289,6 +295,9 @@ impl Trainer {
                 position.micro_batches = 0;
             }
             observer.epoch_done(self, &report)?;
+            if observer.ends_run() && self.ending().is_none() {
+                return Ok(Ending::Asked);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::lab::fault;
 use crate::run::chosen::{Choosing, Chosen};
 use crate::run::outputs::count;
+use crate::run::outputs::live::Shown;
 use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
 use crate::run::run_data::{Pages, RunData};
@@ -55,6 +57,9 @@ struct OutputFlags {
     /// about once a second; everything else goes to stderr
     #[arg(long)]
     json_lines: bool,
+    /// Show plain progress instead of a dashboard, which a terminal of at least 60x16 gets
+    #[arg(long)]
+    no_tui: bool,
     /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
     #[arg(long)]
     tensorboard: bool,
@@ -257,7 +262,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     )
     .listening();
     console::note(&format!("results: {}", run_dir.path().display()));
-    let interrupt = Interrupt::listen();
+    let interrupt = Interrupt::listen_and(dashboard::leave);
     let batch = trainer.config.batch;
     let largest_batch = LargestBatch::of(batch, images.training, images.validation);
     let predicted = predicted(&trainer.config, device, images);
@@ -267,6 +272,16 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     let story = Story::new(decided.settings, &data, decided.folder.as_deref(), dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
     recorder.begin_tensorboard(&trainer, args.outputs.tensorboard)?;
+    if dashboard::is_wanted(args.outputs.no_tui || args.outputs.json_lines) {
+        let shown = Shown {
+            title: decided.dataset.clone(),
+            language: language(),
+            predicted_bytes: predicted.allocated_bytes,
+            num_images: images.training,
+            val: Arc::clone(data.val.source()),
+        };
+        recorder.begin_live(&trainer, shown, &interrupt);
+    }
     let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {
         device::reset_peak(device);
         trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)
@@ -427,12 +442,16 @@ fn warn_about_batch(images: usize, batch: usize) {
     }
 }
 
+/// The language of the environment; an empty variable is unset.
+fn language() -> Language {
+    let is_set = |name: &&str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(is_set);
+    Language::from_locale(locale.as_deref())
+}
+
 /// Prints the banner and the device.
 fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
-        .iter()
-        .find_map(|v| std::env::var(v).ok());
-    console::print(&config.banner(Language::from_locale(locale.as_deref())));
+    console::print(&config.banner(language()));
     notes
         .into_iter()
         .flatten()

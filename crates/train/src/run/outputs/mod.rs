@@ -1,5 +1,6 @@
 //! The outputs of a run: its folder, its summary, its sample pictures, its progress.
 
+pub(crate) mod live;
 mod lock;
 mod progress;
 mod run_dir;

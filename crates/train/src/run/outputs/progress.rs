@@ -1,4 +1,4 @@
-//! Progress on stderr: a bar on a terminal, otherwise a line per epoch.
+//! Progress: a dashboard or a bar on a terminal, otherwise a line per epoch on stderr.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use config::Bytes;
 use config::cli::console;
+use dashboard::Command;
 use figures::numbers::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
+use super::live::Live;
 use engine::device;
-use engine::trainer::EpochReport;
+use engine::trainer::{EpochReport, Trainer};
 
 /// Time after which [`count`] says how far it is, and then again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,6 +46,7 @@ pub struct Progress {
     epoch: u32,
     images: u64,
     loss: Option<f64>,
+    live: Option<Live>,
 }
 
 impl Progress {
@@ -60,15 +63,40 @@ impl Progress {
             epoch: before,
             images: 0,
             loss: None,
+            live: None,
         }
     }
 
-    /// Shows a bar of `num_batches` for `epoch` (from 0).
-    pub fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
+    /// Shows everything from now on in a dashboard instead.
+    pub(crate) fn show_in(&mut self, live: Live) {
+        self.live = Some(live);
+    }
+
+    /// Gives the terminal back.
+    pub fn close(&mut self) {
+        self.live = None;
+        self.clear();
+    }
+
+    /// The prediction of memory was for another recipe.
+    pub fn forget_prediction(&self) {
+        self.live.iter().for_each(Live::forget_prediction);
+    }
+
+    /// What was asked for at the keyboard since the last call.
+    pub fn commands(&self) -> impl Iterator<Item = Command> {
+        self.live.iter().flat_map(Live::commands)
+    }
+
+    /// Shows a bar of `num_batches`, which have `num_images`, for `epoch` (from 0).
+    pub fn epoch_started(&mut self, epoch: u32, num_batches: usize, num_images: usize) {
         self.epoch = epoch;
         self.images = 0;
         self.loss = None;
         self.epoch_started = Instant::now();
+        if let Some(live) = &mut self.live {
+            return live.epoch_started(epoch, num_images);
+        }
         self.bar = bar(num_batches as u64);
         self.bar
             .set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
@@ -78,6 +106,9 @@ impl Progress {
     pub fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.images += images as u64;
         self.loss = loss.or(self.loss);
+        if let Some(live) = &mut self.live {
+            return live.batch_done(images, loss);
+        }
         // The bar is hidden, so querying the device's memory would be wasted work.
         if self.bar.is_hidden() {
             return;
@@ -107,17 +138,23 @@ impl Progress {
 
     /// Validation begins.
     pub fn validation_started(&mut self) {
+        if let Some(live) = &self.live {
+            return live.validation_started();
+        }
         self.bar.set_message("validating");
     }
 
     /// Prints the line of a finished epoch.
-    pub fn epoch_done(&mut self, report: &EpochReport) {
+    pub fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) {
+        if let Some(live) = &mut self.live {
+            live.epoch_done(trainer, report);
+        }
         self.bar.finish_and_clear();
         let done = f64::from(report.epoch + 1 - self.before.min(report.epoch));
         let left = f64::from(self.epochs - (report.epoch + 1).min(self.epochs));
         let eta = Duration::from_secs_f64(self.started.elapsed().as_secs_f64() / done * left);
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        Self::line(&format!(
+        self.line(&format!(
             "epoch {:>width$}/{}  loss {:.4}  val IoU {:.4}  Dice {:.4}  {:.1} img/s  peak {}  \
              ETA {}{}",
             report.epoch + 1,
@@ -138,9 +175,12 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn line(text: &str) {
-        // A closed stderr must not end a run.
-        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    /// A line that is not for a dashboard, which has it already.
+    fn line(&self, text: &str) {
+        if self.live.is_none() {
+            // A closed stderr must not end a run.
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        }
     }
 
     fn memory(&self) -> String {

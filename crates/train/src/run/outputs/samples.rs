@@ -65,7 +65,7 @@ pub fn write(
 }
 
 /// A sample, and the class of each of its pixels as predicted.
-fn answered(
+pub(super) fn answered(
     evaluator: Evaluator<'_>,
     source: &dyn Source,
     index: usize,
@@ -129,7 +129,7 @@ fn errors(image: &[u8], mask: &[u8], answer: &[u8]) -> Vec<u8> {
     pixels.iter().zip(mask).zip(answer).flat_map(of).collect()
 }
 
-fn colours(classes: &[u8]) -> Vec<u8> {
+pub(super) fn colours(classes: &[u8]) -> Vec<u8> {
     classes.iter().flat_map(|&class| colour(class)).collect()
 }
 

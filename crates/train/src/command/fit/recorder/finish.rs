@@ -31,7 +31,7 @@ impl Recorder {
         data: &RunData,
         models: Option<(&Path, &str)>,
     ) -> Result<String> {
-        self.progress.clear();
+        self.progress.close();
         let step = trainer.steps();
         let mut outcome = outcome.map_err(|e| e.during_run(step));
         let is_worth_it = match &outcome {
@@ -75,7 +75,7 @@ impl Recorder {
         };
         let status = match &outcome {
             Ok(Ending::Completed) => Status::Completed,
-            Ok(Ending::EarlyStopped) => Status::EarlyStopped,
+            Ok(Ending::EarlyStopped | Ending::Asked) => Status::EarlyStopped,
             Err(Error::Engine(Engine::Interrupted { .. })) => Status::Interrupted,
             Err(Error::Engine(Engine::MemoryPressure(_))) => Status::EmergencyStop,
             Err(_) => Status::Failed,

@@ -13,10 +13,13 @@ use super::keeper::Keeper;
 use super::report::in_words;
 use super::story::Story;
 use crate::command::console;
+use dashboard::Command;
 use engine::device;
+use engine::interrupt::Interrupt;
 
 use crate::error::{Error, Result};
 use crate::lab::fault;
+use crate::run::outputs::live::{Live, Shown};
 use crate::run::outputs::{Fallback, Progress, RunDir, tensorboard};
 use crate::run::snapshot::Record;
 use config::Precision;
@@ -50,6 +53,8 @@ pub(super) struct Recorder {
     /// Whether a rung of this run led to another recipe.
     is_changed: bool,
     largest_batch: LargestBatch,
+    /// Images per forward pass.
+    batch: usize,
     /// The fallbacks before and during the run.
     fallbacks: Vec<Fallback>,
     /// Updates skipped up to the last epoch.
@@ -60,6 +65,15 @@ pub(super) struct Recorder {
     /// The event file for TensorBoard, if there is one.
     tensorboard: Option<String>,
     story: Story,
+    wishes: Wishes,
+}
+
+/// What was asked for at the keyboard of a dashboard.
+#[derive(Debug, Default)]
+struct Wishes {
+    interrupt: Interrupt,
+    /// The run ends after the epoch.
+    ends_run: bool,
 }
 
 impl Recorder {
@@ -106,12 +120,14 @@ impl Recorder {
             is_changed: before.is_changed,
             before,
             largest_batch,
+            batch: trainer.config.batch as usize,
             fallbacks,
             skipped_updates: trainer.skipped_updates()?,
             is_search_over: false,
             reported_at: Instant::now(),
             tensorboard: None,
             story,
+            wishes: Wishes::default(),
         })
     }
 
@@ -126,6 +142,27 @@ impl Recorder {
         self.dir.append_to(&name, &records)?;
         self.tensorboard = Some(name);
         Ok(())
+    }
+
+    /// Shows the run in a dashboard, whose keys can end it through `interrupt`.
+    pub(super) fn begin_live(&mut self, trainer: &Trainer, shown: Shown, interrupt: &Interrupt) {
+        match Live::open(trainer, shown) {
+            Ok(live) => self.progress.show_in(live),
+            Err(error) => console::note(&format!("no dashboard: {error}")),
+        }
+        self.wishes.interrupt = interrupt.clone();
+    }
+
+    fn obey(&mut self) {
+        let commands: Vec<Command> = self.progress.commands().collect();
+        for command in commands {
+            match command {
+                Command::StopNow => self.wishes.interrupt.request(),
+                Command::StopAfterEpoch => self.wishes.ends_run = true,
+                // Its key is not offered.
+                Command::Validate => {}
+            }
+        }
     }
 
     fn show_in_tensorboard(&mut self, records: impl FnOnce() -> Vec<u8>) {
@@ -243,12 +280,14 @@ impl Recorder {
 
 impl Observer<Error> for Recorder {
     fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
-        self.progress.epoch_started(epoch, num_batches);
+        let num_images = num_batches * self.batch;
+        self.progress.epoch_started(epoch, num_batches, num_images);
     }
 
     fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.progress.batch_done(images, loss);
         self.report_progress();
+        self.obey();
     }
 
     fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
@@ -262,6 +301,7 @@ impl Observer<Error> for Recorder {
         if rung.recipe != trainer.recipe() {
             // The prediction was for another recipe, and the peak so far stays in the record.
             self.predicted = Predicted::default();
+            self.progress.forget_prediction();
             self.is_changed = true;
         }
         let fallback = Fallback::of(step, failure, rung);
@@ -367,9 +407,14 @@ impl Observer<Error> for Recorder {
         }
         let saved = self.dir.write(LAST, bytes);
         self.warn_unwritten(saved);
-        self.progress.epoch_done(report);
+        self.progress.epoch_done(trainer, report);
         self.story.saved_since(begun);
+        self.obey();
         Ok(())
+    }
+
+    fn ends_run(&self) -> bool {
+        self.wishes.ends_run
     }
 }
 
