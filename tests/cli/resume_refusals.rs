@@ -77,7 +77,7 @@ fn a_damaged_snapshot_is_refused_and_the_previous_one_offered() {
         + 17;
     older[at] = b'0';
     insta::assert_snapshot!(refused(&older), @"
-    error: `run/last/snapshot.safetensors`: a snapshot of format 0; this `train` reads format 1
+    error: `run/last/snapshot.safetensors`: a snapshot of format 0; this program reads format 1
     hint: the one before it, of step 4, is whole: `--resume run/last/previous.safetensors`
     ");
 

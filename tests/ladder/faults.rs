@@ -153,6 +153,38 @@ struct Silent;
 
 impl Observer for Silent {}
 
+/// Wants no more than one epoch.
+#[derive(Default)]
+struct OneEpoch {
+    epochs: u32,
+}
+
+impl Observer for OneEpoch {
+    fn epoch_done(&mut self, _: &Trainer, _: &EpochReport) -> Result<()> {
+        self.epochs += 1;
+        Ok(())
+    }
+
+    fn ends_run(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_observer_can_end_a_run_after_an_epoch() {
+    let _turn = alone();
+    let config = RunConfig {
+        width: 2,
+        img_size: config::ImageSize::new(SIDE, SIDE),
+        use_amp: false,
+        epochs: 3,
+        ..RunConfig::default()
+    };
+    let mut one = OneEpoch::default();
+    fit(&config, &Arc::new(pages(1, PAGES)), &mut one);
+    assert_eq!(one.epochs, 1);
+}
+
 /// Trains 200 steps, or `SNUG_TEST_FAULT_STEPS` if set.
 #[test]
 fn random_faults_leave_no_trace() {

@@ -7,6 +7,9 @@ use safetensors::tensor::Dtype;
 /// The result of a conversion.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// An empty list of names in a message.
+pub(crate) const NONE: &str = "none";
+
 /// What cannot be converted. `name` is always the name of the file, and `line` is counted from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,6 +92,9 @@ impl Error {
             }
             Self::Bilinear { .. } => {
                 "convert weights of `UNet(..., bilinear=False)`, or train anew on the same images with `snug train`"
+            }
+            Self::Names { missing, .. } if missing == NONE => {
+                "remove the tensors that are not the network's"
             }
             Self::Names { .. } => "save the whole `state_dict()`, buffers included",
             Self::Shape { .. } => {

@@ -21,21 +21,7 @@ static IS_OPEN: AtomicBool = AtomicBool::new(false);
 /// Held while a frame is written.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Whether a dashboard suits the terminal. `no_tui` is the user's word against it, `term` is `TERM`, and
-/// `size` has columns and rows.
-pub fn wants(
-    no_tui: bool,
-    stdout_is_terminal: bool,
-    stderr_is_terminal: bool,
-    term: Option<&str>,
-    size: Option<(u16, u16)>,
-) -> bool {
-    let is_able = !matches!(term, None | Some("" | "dumb"));
-    let fits = size.is_some_and(|(columns, rows)| columns >= SMALLEST.0 && rows >= SMALLEST.1);
-    !no_tui && stdout_is_terminal && stderr_is_terminal && is_able && fits
-}
-
-/// [`wants`] for the terminal of this process.
+/// Whether a dashboard suits the terminal of this process. `no_tui` is the user's word against it.
 pub fn is_wanted(no_tui: bool) -> bool {
     let term = std::env::var("TERM").ok();
     let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
@@ -97,6 +83,19 @@ pub(crate) fn is_open() -> bool {
     IS_OPEN.load(Ordering::SeqCst)
 }
 
+/// What [`is_wanted`] decides, of known facts: `term` is `TERM`, and `size` has columns and rows.
+fn wants(
+    no_tui: bool,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+    term: Option<&str>,
+    size: Option<(u16, u16)>,
+) -> bool {
+    let is_able = !matches!(term, None | Some("" | "dumb"));
+    let fits = size.is_some_and(|(columns, rows)| columns >= SMALLEST.0 && rows >= SMALLEST.1);
+    !no_tui && stdout_is_terminal && stderr_is_terminal && is_able && fits
+}
+
 /// A shell stops a background job that changes its terminal.
 fn is_in_foreground() -> bool {
     let stdout = io::stdout();
@@ -133,7 +132,12 @@ impl Write for Screen {
         let mut stdout = io::stdout().lock();
         queue!(stdout, BeginSynchronizedUpdate)?;
         stdout.write_all(&frame)?;
-        execute!(stdout, EndSynchronizedUpdate)
+        execute!(stdout, EndSynchronizedUpdate)?;
+        // `leave` may have run out of patience with a terminal that stalled during this frame.
+        if !is_open() {
+            execute!(stdout, LeaveAlternateScreen, Show)?;
+        }
+        Ok(())
     }
 }
 

@@ -105,10 +105,6 @@ pub enum EventKind {
     Note,
     /// Something to look at.
     Warning,
-    /// The recipe was changed after a failed step.
-    Rung,
-    /// The guard ended a step before memory was full.
-    Guard,
 }
 
 /// An image, its mask and what the network makes of it.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use config::cli::console::{self, Kind};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event;
@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Dashboard {
     messages: Sender<Message>,
-    commands: Receiver<Command>,
+    /// Carries nothing; the thread holds the other end until it has given the terminal back.
+    ended: Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -42,15 +43,20 @@ enum Message {
 
 impl Dashboard {
     /// Takes over the terminal and the console: until the end, lines of the console become events, and
-    /// those that are no notes are printed afterwards.
+    /// those that are no notes are printed afterwards. The drawing thread calls `on_command` as soon as a
+    /// command is confirmed, and draws nothing until it returns.
     ///
     /// # Errors
     /// If the terminal cannot be taken over: then it is left unchanged.
-    pub fn start(state: State, view: View) -> io::Result<Self> {
+    pub fn start(
+        state: State,
+        view: View,
+        on_command: impl Fn(Command) + Send + 'static,
+    ) -> io::Result<Self> {
         let keyboard = keyboard()?;
         screen::enter()?;
         let (messages, received) = unbounded();
-        let (commanded, commands) = unbounded();
+        let (alive, ended) = bounded(0);
         let sender = messages.clone();
         // First the console, then the thread: a thread that ends at once restores it.
         console::redirect(Box::new(move |line| {
@@ -69,16 +75,17 @@ impl Dashboard {
                 // A terminal that went away is no failure of the run.
                 let mut terminal = Terminal::new(CrosstermBackend::new(Screen::default()));
                 if let Ok(terminal) = &mut terminal {
-                    drop(run(terminal, state, view, &keyboard, &received, &commanded));
+                    drop(run(terminal, state, view, &keyboard, &received, on_command));
                 }
                 // Before the terminal is dropped, which complains if it can write no longer.
                 screen::leave();
+                drop::<Sender<()>>(alive);
             });
         if let Err(error) = spawned {
             screen::leave();
             return Err(error);
         }
-        Ok(Self { messages, commands })
+        Ok(Self { messages, ended })
     }
 
     /// Sends an update; never waits.
@@ -86,11 +93,6 @@ impl Dashboard {
         if !(update.is_passing() && self.messages.len() >= MANY) {
             drop(self.messages.send(Message::Update(update)));
         }
-    }
-
-    /// What was asked since the last call; never waits.
-    pub fn commands(&self) -> impl Iterator<Item = Command> {
-        self.commands.try_iter()
     }
 
     /// Gives the terminal back, then prints the warnings that came meanwhile.
@@ -102,9 +104,8 @@ impl Dashboard {
 impl Drop for Dashboard {
     fn drop(&mut self) {
         drop(self.messages.send(Message::End));
-        // The thread holds the other end of this channel until it has given the terminal back.
-        let end = Instant::now() + PATIENCE;
-        while self.commands.recv_deadline(end).is_ok() {}
+        // Nothing is sent: this returns at the thread's end, or when patience ends.
+        let _ended = self.ended.recv_timeout(PATIENCE);
         screen::leave();
         // A panic in the midst of `start` may have given the terminal back before the console was taken.
         console::restore();
@@ -117,7 +118,7 @@ fn run(
     mut view: View,
     keyboard: &OwnedFd,
     received: &Receiver<Message>,
-    commanded: &Sender<Command>,
+    on_command: impl Fn(Command),
 ) -> io::Result<()> {
     let started = Instant::now();
     let before = state.elapsed;
@@ -139,7 +140,7 @@ fn run(
                     continue;
                 };
                 match view.press(key, state.events.len()) {
-                    Some(Pressed::Command(command)) => drop(commanded.send(command)),
+                    Some(Pressed::Command(command)) => on_command(command),
                     // `clear` would ask the terminal where its cursor is, and wait for the answer.
                     Some(Pressed::Redraw) => terminal.resize(terminal.size()?.into())?,
                     Some(Pressed::Interrupt) => interrupt(),
@@ -192,8 +193,8 @@ mod tests {
     #[test]
     fn a_stalled_terminal_does_not_fill_the_memory() {
         let (messages, received) = unbounded();
-        let (_, commands) = unbounded();
-        let dashboard = Dashboard { messages, commands };
+        let (_, ended) = bounded(0);
+        let dashboard = Dashboard { messages, ended };
         for done in 0..10 * MANY as u64 {
             dashboard.send(Update::Batch { done, loss: None });
         }

@@ -254,7 +254,7 @@ mod tests {
             });
         }
         state.apply(Update::Event {
-            kind: EventKind::Rung,
+            kind: EventKind::Warning,
             text: "two\n\u{1b}[31mlines\n".to_owned(),
         });
         assert_eq!(state.events.len(), MAX_EVENTS);

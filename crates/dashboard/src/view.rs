@@ -13,39 +13,11 @@ pub enum Command {
     StopAfterEpoch,
     /// Save a snapshot after the present step, then end.
     StopNow,
-    /// Validate after the present step.
-    Validate,
 }
 
-/// Which optional commands the program can carry out. It can always stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
-    /// `s`: [`Command::StopAfterEpoch`].
-    pub stop_after_epoch: bool,
-    /// `v`: [`Command::Validate`].
-    pub validate: bool,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self {
-            stop_after_epoch: true,
-            validate: true,
-        }
-    }
-}
-
-impl Keys {
-    /// The commands on offer, with their keys.
-    pub(crate) fn offers(self) -> impl Iterator<Item = (char, Command)> {
-        let all = [
-            (self.stop_after_epoch, 's', Command::StopAfterEpoch),
-            (true, 'q', Command::StopNow),
-            (self.validate, 'v', Command::Validate),
-        ];
-        all.into_iter()
-            .filter_map(|(is_offered, key, command)| is_offered.then_some((key, command)))
-    }
+impl Command {
+    /// All commands, with their keys.
+    pub(crate) const KEYS: [(char, Self); 2] = [('s', Self::StopAfterEpoch), ('q', Self::StopNow)];
 }
 
 /// What the right panel shows.
@@ -71,7 +43,6 @@ impl Panel {
 pub struct View {
     pub(crate) language: Language,
     pub(crate) colors: Colors,
-    pub(crate) keys: Keys,
     /// How often the panel was changed.
     panel: usize,
     /// How many events are below the last one shown.
@@ -93,12 +64,11 @@ pub(crate) enum Pressed {
 }
 
 impl View {
-    /// A view in `language` on a terminal with `colors`, which offers the commands of `keys`.
-    pub fn new(language: Language, colors: Colors, keys: Keys) -> Self {
+    /// A view in `language` on a terminal with `colors`.
+    pub fn new(language: Language, colors: Colors) -> Self {
         Self {
             language,
             colors,
-            keys,
             ..Self::default()
         }
     }
@@ -165,7 +135,7 @@ impl View {
     }
 
     fn ask(&mut self, key: char) {
-        let command = self.keys.offers().find(|&(it, _)| it == key);
+        let command = Command::KEYS.into_iter().find(|&(it, _)| it == key);
         let is_ending = self.given == Some(Command::StopNow);
         self.asked = command.map(|(_, command)| command).filter(|_| !is_ending);
     }
@@ -174,10 +144,7 @@ impl View {
         match code {
             KeyCode::Char('y') => {
                 self.asked = None;
-                // A validation passes, and a stop stays.
-                if command != Command::Validate {
-                    self.given = Some(command);
-                }
+                self.given = Some(command);
                 Some(Pressed::Command(command))
             }
             KeyCode::Char('n') | KeyCode::Esc => {
@@ -204,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_command_is_asked_for_once() {
-        for (key, command) in Keys::default().offers() {
+        for (key, command) in Command::KEYS {
             let mut view = View::default();
             assert_eq!(press(&mut view, KeyCode::Char(key)), None);
             assert_eq!(view.asked, Some(command));
@@ -213,8 +180,7 @@ mod tests {
             press(&mut view, KeyCode::Char(key.to_ascii_uppercase()));
             let pressed = press(&mut view, KeyCode::Char('Y'));
             assert_eq!(pressed, Some(Pressed::Command(command)));
-            let stays = (command != Command::Validate).then_some(command);
-            assert_eq!((view.asked, view.given), (None, stays));
+            assert_eq!((view.asked, view.given), (None, Some(command)));
         }
     }
 
@@ -229,22 +195,6 @@ mod tests {
         assert_eq!(view.asked, None, "the run ends already");
         assert_eq!(control(&mut view, 'c'), Some(Pressed::Interrupt));
         assert_eq!(control(&mut view, 'l'), Some(Pressed::Redraw));
-    }
-
-    #[test]
-    fn what_the_program_cannot_do_is_not_offered() {
-        let mut view = View {
-            keys: Keys {
-                stop_after_epoch: false,
-                validate: false,
-            },
-            ..View::default()
-        };
-        press(&mut view, KeyCode::Char('v'));
-        press(&mut view, KeyCode::Char('s'));
-        assert_eq!(view.asked, None);
-        press(&mut view, KeyCode::Char('q'));
-        assert_eq!(view.asked, Some(Command::StopNow));
     }
 
     #[test]

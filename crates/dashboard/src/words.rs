@@ -20,7 +20,7 @@ pub(crate) struct Words {
     pub(crate) memory: &'static str,
     pub(crate) peak: &'static str,
     pub(crate) predicted_peak: &'static str,
-    pub(crate) card: &'static str,
+    pub(crate) limit: &'static str,
     pub(crate) unknown: &'static str,
     pub(crate) events: &'static str,
     pub(crate) no_events: &'static str,
@@ -39,10 +39,10 @@ pub(crate) struct Words {
     pub(crate) key_help: &'static str,
     pub(crate) yes_or_no: &'static str,
     phases: [&'static str; 4],
-    kinds: [&'static str; 4],
+    kinds: [&'static str; 2],
     panels: [&'static str; 4],
     /// What a command's key does, the question before it, and what follows once it was given.
-    commands: [[&'static str; 3]; 3],
+    commands: [[&'static str; 3]; 2],
 }
 
 impl Words {
@@ -95,17 +95,17 @@ const ENGLISH: Words = Words {
     loss: "loss",
     train_loss: "training",
     val_loss: "validation",
-    waits: |share| format!("the loader waits {share}"),
+    waits: |share| format!("waiting for data {share}"),
     memory: "memory",
     peak: "peak",
     predicted_peak: "predicted",
-    card: "card",
+    limit: "limit",
     unknown: "unknown",
     events: "events",
     no_events: "nothing has happened yet",
     no_epoch: "the first epoch is not done yet",
-    no_data: "nothing was measured yet",
-    no_prediction: "no prediction was made yet",
+    no_data: "nothing measured yet",
+    no_prediction: "no prediction yet",
     no_colors: "a picture needs a terminal with 256 colours",
     image: "image",
     mask: "mask",
@@ -118,7 +118,7 @@ const ENGLISH: Words = Words {
     key_help: "open or close this help",
     yes_or_no: "y: yes   n: no",
     phases: ["preparing", "training", "validating", "saving"],
-    kinds: ["note", "warning", "rung", "guard"],
+    kinds: ["note", "warning"],
     panels: [
         "IoU and Dice",
         "last prediction",
@@ -136,7 +136,6 @@ const ENGLISH: Words = Words {
             "Stop now? A snapshot is saved, from which the run can resume.",
             "stops after this step",
         ],
-        ["validate now", "Validate now?", "validates after this step"],
     ],
 };
 
@@ -153,7 +152,7 @@ const JAPANESE: Words = Words {
     memory: "メモリ",
     peak: "最大",
     predicted_peak: "予測",
-    card: "上限",
+    limit: "上限",
     unknown: "不明",
     events: "イベント",
     no_events: "イベントはまだありません",
@@ -172,7 +171,7 @@ const JAPANESE: Words = Words {
     key_help: "ヘルプを開く・閉じる",
     yes_or_no: "y: はい   n: いいえ",
     phases: ["準備中", "学習中", "検証中", "保存中"],
-    kinds: ["情報", "警告", "設定変更", "ガード"],
+    kinds: ["情報", "警告"],
     panels: [
         "IoU と Dice",
         "最新の予測",
@@ -189,11 +188,6 @@ const JAPANESE: Words = Words {
             "今すぐ停止",
             "今すぐ停止しますか？スナップショットを保存するので、後で再開できます。",
             "このステップの後に停止します",
-        ],
-        [
-            "今すぐ検証",
-            "今すぐ検証しますか？",
-            "このステップの後に検証します",
         ],
     ],
 };

@@ -15,7 +15,7 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The configuration needs a technique missing from this binary.
-    #[error("this `train` was built without `{feature}`, which the configuration asks for")]
+    #[error("this program was built without `{feature}`, which the configuration asks for")]
     MissingFeature {
         /// Name of the Cargo feature.
         feature: &'static str,

@@ -496,6 +496,30 @@ mod tests {
     }
 
     #[test]
+    fn details_add_up_to_the_scores() {
+        // A row of 0 0 1 1 and a row of ignored pixels; the prediction is 0 1 1 1.
+        let i = IGNORE;
+        let masks = Tensor::from_slice(&[0_u8, 0, 1, 1, i, i, i, i]).view([1, 2, 4]);
+        let answer = Tensor::from_slice(&[0_i64, 1, 1, 1, 0, 1, 0, 1]).view([1, 2, 4]);
+        let two = answer.one_hot(2).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+        let one = (answer.unsqueeze(1).to_kind(Kind::Float) - 0.5) * 20.0;
+        for logits in [one, two] {
+            let mut counter = Counter::new(logits.size()[1].try_into().unwrap());
+            for _ in 0..2 {
+                counter.add(&logits, &masks).unwrap();
+            }
+            let (details, scores) = (counter.details(), counter.scores());
+            assert_eq!(details.confusion, [[2, 2], [0, 4]]);
+            let image = ImageScore {
+                iou: Some(scores.iou),
+                dice: Some(scores.dice),
+            };
+            assert_eq!(details.images, [image; 2]);
+            assert!(details.thresholds.is_empty() || details.thresholds[HALF] == image);
+        }
+    }
+
+    #[test]
     fn ignored_pixels_of_several_classes_do_not_count() {
         // 0 and 1 are right; the others are wrong, but ignored.
         let masks = Tensor::from_slice(&[0_u8, 1, IGNORE, IGNORE]).view([1, 2, 2]);

@@ -38,6 +38,17 @@ pub fn short(value: f64) -> String {
     }
 }
 
+/// Formats a loss or a rate, which may be tiny or huge, with three digits after the point where these say enough.
+pub fn small(value: f64) -> String {
+    if value == 0.0 || (0.01..100.0).contains(&value.abs()) {
+        format!("{value:.3}")
+    } else if (100.0..1e5).contains(&value.abs()) {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
 /// Formats a share as a percentage: `49 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
@@ -84,6 +95,10 @@ mod tests {
         assert_eq!(
             [0.5, 9.994, 12.34, 1234.5].map(short),
             ["0.50", "9.99", "12.3", "1234"]
+        );
+        assert_eq!(
+            [0.0, 0.5, 171.8, 0.000_96, 3e9].map(small),
+            ["0.000", "0.500", "171.8", "9.6e-4", "3.0e9"]
         );
     }
 

@@ -89,12 +89,12 @@ impl Error {
             } => "check the free space and the permissions",
             Self::Io { .. } => "check that the file exists and can be read",
             Self::Json { .. } | Self::Toml { .. } => {
-                "remove the file to make a page without it, or copy the run again from where it was made"
+                "move the file elsewhere to make a page without it, or copy the run again from where it was made"
             }
             Self::Schema { .. } => {
                 "update Snug, or write the page with the version that made the run"
             }
-            Self::Picture { .. } => "remove `report.json` to make a page without pictures",
+            Self::Picture { .. } => "move `report.json` elsewhere to make a page without pictures",
         }
     }
 }

@@ -90,6 +90,11 @@ impl Run {
         self.config.get(key).map(String::as_str)
     }
 
+    /// Whether there is one class beside the background.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.setting("classes").is_none_or(|it| it == "1")
+    }
+
     /// The row of the best validation.
     pub(crate) fn best(&self) -> Option<&Row> {
         let said = self
@@ -114,7 +119,7 @@ impl Run {
             let names = it.config.get("class_names")?.as_array()?;
             names.get(class)?.as_str()
         });
-        let is_binary = self.setting("classes").is_none_or(|it| it == "1");
+        let is_binary = self.is_binary();
         match (names.get(class).map(String::as_str).or(configured), class) {
             (Some(name), _) => name.to_owned(),
             (None, 0) if is_binary => "background".to_owned(),

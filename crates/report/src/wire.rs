@@ -10,7 +10,7 @@ use serde_json::Value;
 macro_rules! wire {
     ($($(#[$meta:meta])* $name:ident { $($field:ident: $kind:ty),* $(,)? })*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, Serialize, Deserialize)]
         #[serde(default)]
         pub(crate) struct $name { $(pub(crate) $field: $kind),* }
     )*};
@@ -19,10 +19,9 @@ macro_rules! wire {
 wire! {
     /// `summary.json`.
     Summary {
-        schema_version: u32, status: String, error: Option<String>, device: Device,
+        status: String, error: Option<String>, device: Device,
         config: BTreeMap<String, Value>, precision: String, epochs: u32, steps: u64,
         seconds: f64, throughput: Throughput, memory: PeakMemory, validation: Validation,
-        fallbacks: Vec<Fallback>,
     }
     Device { name: String }
     Throughput { images_per_second: Option<f64>, step_ms_median: Option<f64> }
@@ -35,7 +34,6 @@ wire! {
         best_threshold_iou: Option<f64>, best_epoch: Option<u32>, per_class: Vec<ClassScore>,
     }
     ClassScore { class: usize, iou: Option<f64>, dice: Option<f64>, num_images: Option<u64> }
-    Fallback { step: u64, failure: String, from: String, to: String }
     /// A row of `metrics.jsonl`.
     Row {
         epoch: u32, lr: Option<f64>, train_loss: Option<f64>, val_loss: Option<f64>,
@@ -63,7 +61,7 @@ wire! {
     /// Pixels by the mask's class (rows) and the predicted one (columns).
     Confusion { counts: Vec<Vec<u64>> }
     Images { scores: Vec<ImageScore>, shown: Vec<Shown> }
-    ImageScore { name: String, iou: Option<f64>, dice: Option<f64> }
+    ImageScore { iou: Option<f64> }
     /// A validation image with the paths of its pictures, relative to the run's folder.
     Shown {
         what: String, name: String, iou: Option<f64>, dice: Option<f64>, width: u32, height: u32,
@@ -77,7 +75,7 @@ wire! {
     Kind { kind: String, bytes: u64 }
     Moment { at: String, phase: String, bytes: u64 }
     Measured { peak_allocated_bytes: Option<u64>, peak_reserved_bytes: Option<u64> }
-    Time { seconds: f64, parts: Vec<Part>, verdict: String, advice: Option<String> }
+    Time { seconds: f64, parts: Vec<Part>, verdict: Option<String>, advice: Option<String> }
     Part { what: String, seconds: f64 }
     Setting { key: String, value: String, by: String, from: Option<String>, why: Option<String> }
     Fact { what: String, is: String }

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 
 use super::{Exit, program};
@@ -127,16 +128,71 @@ pub fn spoken(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn as_snug(text: &str) -> String {
-    const INSTEAD: [(&str, &str); 5] = [
+/// The text in the words of `snug`.
+pub fn as_snug(text: &str) -> String {
+    const OF_CARGO: [(&str, &str); 2] = [
         ("cargo xtask train", "snug train"),
         ("cargo xtask bench", "snug bench"),
-        ("`train fit", "`snug train"),
-        ("`train ", "`snug "),
-        ("`advisor ", "`snug "),
     ];
-    let replaced = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
-    INSTEAD.iter().fold(text.to_owned(), replaced)
+    const OF_TRAIN: [&str; 12] = [
+        "evaluate", "predict", "inspect", "import", "report", "convert", "memory", "accuracy",
+        "bench", "doctor", "gpu", "synth",
+    ];
+    const OF_ADVISOR: [&str; 7] = [
+        "suggest",
+        "explain",
+        "guide",
+        "pareto",
+        "calibrate",
+        "gpus",
+        "ledger",
+    ];
+    let mut text = text.to_owned();
+    let mut say = |from: &str, to: &str| {
+        if text.contains(from) {
+            text = text.replace(from, to);
+        }
+    };
+    for (from, to) in OF_CARGO {
+        say(from, to);
+    }
+    // The whole word: a path may begin like a command.
+    for end in ["`", " "] {
+        say(&format!("`train fit{end}"), &format!("`snug train{end}"));
+        say(&format!("`fit{end}"), &format!("`snug train{end}"));
+        for (program, commands) in [("train", &OF_TRAIN[..]), ("advisor", &OF_ADVISOR)] {
+            for name in commands {
+                say(
+                    &format!("`{program} {name}{end}"),
+                    &format!("`snug {name}{end}"),
+                );
+            }
+        }
+    }
+    text
+}
+
+/// `command` with its help as [`spoken`].
+pub fn reworded(command: clap::Command) -> clap::Command {
+    let reword = |text: Option<&StyledStr>| text.map(|it| spoken(&it.to_string()).into_owned());
+    let (about, long) = (
+        reword(command.get_about()),
+        reword(command.get_long_about()),
+    );
+    let command = match (about, long) {
+        (Some(about), Some(long)) => command.about(about).long_about(long),
+        (Some(about), None) => command.about(about),
+        _ => command,
+    };
+    let command =
+        command.mut_args(
+            |arg| match (reword(arg.get_help()), reword(arg.get_long_help())) {
+                (Some(help), Some(long)) => arg.help(help).long_help(long),
+                (Some(help), None) => arg.help(help),
+                _ => arg,
+            },
+        );
+    command.mut_subcommands(reworded)
 }
 
 /// Prints a line for another program, if stdout is kept for them.
@@ -169,11 +225,7 @@ pub fn error(text: &str, hint: Option<&str>) {
 pub fn refuse_usage(error: &clap::Error) -> Exit {
     let is_missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || is_missing {
-        if program::is_snug() {
-            print(error.render().to_string().trim_end());
-        } else {
-            drop(error.print());
-        }
+        drop(error.print());
         return if is_missing { Exit::Usage } else { Exit::Done };
     }
     let text = error.render().to_string();
@@ -207,8 +259,8 @@ mod tests {
             "run `snug train --help` or `snug memory`; `snug ledger` reads it:\n  snug train --preset speed"
         );
         assert_eq!(
-            as_snug("train: 80 images in `train/images`"),
-            "train: 80 images in `train/images`"
+            as_snug("train: `train/images` and `train memory/a.png`; see `fit`"),
+            "train: `train/images` and `train memory/a.png`; see `snug train`"
         );
     }
 

@@ -3,12 +3,19 @@
 use std::borrow::Cow;
 use std::env;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A command line of this program with the words `args`, quoted for a shell. Under `cargo run` it is cargo's.
-pub fn line<'a>(args: impl IntoIterator<Item = &'a str>) -> String {
-    let typed = env::args().next().unwrap_or_default();
-    typed_with(&typed, env::var_os("CARGO").is_some(), args)
+/// Whether this is `snug`, which has every command.
+static IS_SNUG: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program is `snug`.
+pub fn be_snug() {
+    IS_SNUG.store(true, Ordering::Relaxed);
+}
+
+/// Whether this program is `snug`.
+pub fn is_snug() -> bool {
+    IS_SNUG.load(Ordering::Relaxed)
 }
 
 /// The command that trains.
@@ -16,24 +23,24 @@ pub fn training() -> &'static str {
     if is_snug() { "train" } else { "fit" }
 }
 
-/// Whether this is the program with everything in it.
-pub fn is_snug() -> bool {
-    static IS_SNUG: LazyLock<bool> = LazyLock::new(|| {
-        let typed = env::args_os().next().unwrap_or_default();
-        Path::new(&typed).file_name().is_some_and(|it| it == "snug")
-    });
-    *IS_SNUG
+/// The words after the program's name, as far as they are Unicode.
+pub fn words() -> Vec<String> {
+    let words = env::args_os().skip(1);
+    words.map(|it| it.to_string_lossy().into_owned()).collect()
+}
+
+/// A command line of this program with the words `args`, quoted for a shell. Under `cargo run` it is cargo's.
+pub fn line<'a>(args: impl IntoIterator<Item = &'a str>) -> String {
+    let typed = env::args_os().next().unwrap_or_default();
+    let by_cargo = env::var_os("CARGO").is_some();
+    typed_with(&typed.to_string_lossy(), by_cargo, args)
 }
 
 fn typed_with<'a>(typed: &str, by_cargo: bool, args: impl IntoIterator<Item = &'a str>) -> String {
-    let path = Path::new(typed);
-    let name = path.file_name().and_then(|it| it.to_str()).unwrap_or(typed);
-    // A program that a launcher starts is called as the launcher is.
-    let is_launched = path.parent().is_some_and(|it| it.ends_with("libexec"));
+    let name = Path::new(typed).file_name().and_then(|it| it.to_str());
     let mut line = match (by_cargo, name) {
-        (true, "train") => "cargo run --features full --".to_owned(),
-        (true, name) => format!("cargo run --features full --bin {name} --"),
-        _ if is_launched => name.to_owned(),
+        (true, Some("train")) => "cargo run --features full --".to_owned(),
+        (true, Some(name)) => format!("cargo run --features full --bin {name} --"),
         _ => quoted(typed).into_owned(),
     };
     for arg in args {
@@ -59,7 +66,6 @@ mod tests {
         for (typed, by_cargo, program) in [
             ("snug", false, "snug"),
             ("./bin/snug", false, "./bin/snug"),
-            ("/opt/snug/libexec/snug", false, "snug"),
             ("target/debug/train", true, "cargo run --features full --"),
             (
                 "target/debug/snug",

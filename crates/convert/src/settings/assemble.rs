@@ -240,10 +240,10 @@ fn defaults(keys: &BTreeMap<&'static str, (String, String)>) -> Option<String> {
 fn file_name(name: &str, number: Option<usize>) -> String {
     let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    let stem = if stem.is_empty() || stem == "-" {
-        "converted"
-    } else {
-        stem
+    // A file whose name begins with a hyphen would be taken for a flag.
+    let stem = match stem.trim_start_matches('-') {
+        "" => "converted",
+        stem => stem,
     };
     match number {
         None => format!("{stem}.toml"),

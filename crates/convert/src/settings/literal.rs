@@ -52,11 +52,13 @@ pub(super) fn value(node: Node<'_>, source: &str) -> Option<Value> {
     nested(node, source, 0)
 }
 
-/// The children that are not comments.
+/// The children that are not comments; what is not Python is among them.
 pub(super) fn children(node: Node<'_>) -> Vec<Node<'_>> {
     let mut cursor = node.walk();
     let named = node.named_children(&mut cursor);
-    named.filter(|child| !child.is_extra()).collect()
+    named
+        .filter(|child| child.is_error() || !child.is_extra())
+        .collect()
 }
 
 pub(super) fn text<'a>(node: Node<'_>, source: &'a str) -> &'a str {

@@ -70,31 +70,55 @@ struct Block {
 /// messages; its extension tells Markdown and Python apart.
 ///
 /// # Errors
-/// [`Error::NoSettings`], [`Error::Syntax`] in the block itself, and [`Error::Refused`]. A single setting
-/// that Snug does not accept is no error but a note, and is left out.
+/// [`Error::NoSettings`], [`Error::Syntax`] in the block itself, and [`Error::Refused`]. Among other blocks, one
+/// with such an error is left out with a note; so is a single setting that Snug does not accept.
 pub fn settings(text: &str, name: &str) -> Result<Vec<Converted>> {
-    let mut blocks = Vec::new();
+    let (mut blocks, mut errors) = (Vec::new(), Vec::new());
     for (offset, part) in parts(text, name) {
-        let found = blocks_of(part).map_err(|(line, found)| Error::Syntax {
-            name: name.to_owned(),
-            line: line + offset,
-            found,
-        })?;
-        blocks.extend(found.into_iter().map(|block| block.moved_by(offset)));
+        match blocks_of(part) {
+            Ok(found) => blocks.extend(found.into_iter().map(|block| block.moved_by(offset))),
+            Err((line, found)) => errors.push(Error::Syntax {
+                name: name.to_owned(),
+                line: line + offset,
+                found,
+            }),
+        }
     }
     let num = blocks.len();
-    let converted = blocks.into_iter().enumerate();
-    let converted: Vec<_> = converted
-        .map(|(index, block)| {
-            let number = (num > 1).then_some(index + 1);
-            assemble::assemble(block, name, number)
-        })
-        .collect::<Result<_>>()?;
+    let mut converted = Vec::new();
+    for (index, block) in blocks.into_iter().enumerate() {
+        let number = (num > 1).then_some(index + 1);
+        match assemble::assemble(block, name, number) {
+            Ok(it) => converted.push(it),
+            Err(error) => errors.push(error),
+        }
+    }
     if converted.is_empty() {
         let name = name.to_owned();
-        return Err(Error::NoSettings { name });
+        let none = Error::NoSettings { name };
+        return Err(errors.into_iter().next().unwrap_or(none));
+    }
+    for error in &errors {
+        note(error, &mut converted);
     }
     Ok(converted)
+}
+
+/// Notes an error of another block with the block before it, or with the first one.
+fn note(error: &Error, converted: &mut [Converted]) {
+    let (line, what) = match error {
+        Error::Syntax { line, found, .. } => (*line, format!("not valid Python near `{found}`")),
+        Error::Refused { line, source, .. } => {
+            (*line, format!("Snug refuses these settings: {source}"))
+        }
+        _ => return,
+    };
+    let before = converted.iter().rposition(|it| it.line < line);
+    if let Some(block) = converted.get_mut(before.unwrap_or(0)) {
+        let text = format!("{what}; this block was left out");
+        block.notes.push(Note { line, text });
+        block.notes.sort_by_key(|note| note.line);
+    }
 }
 
 fn blocks_of(part: &str) -> std::result::Result<Vec<Block>, python::SyntaxError> {

@@ -52,8 +52,11 @@ fn script(source: &str) -> Result<Option<Block>, SyntaxError> {
     let first = definitions.next();
     let mut all = first.into_iter().chain(definitions);
     let first = all.find(|it| has_settings(it.1, source)).or(first);
-    if first.is_none() && root.has_error() && begins_settings(source) {
-        return Err(first_error(root, source));
+    if first.is_none()
+        && begins_settings(source)
+        && let Some(error) = first_error(root, source)
+    {
+        return Err(error);
     }
     let mut reader = Reader {
         source,
@@ -115,8 +118,8 @@ impl<'a> Reader<'a> {
             return Ok(false);
         };
         if let Some((_, right)) = definition(inner, self.source).filter(|it| it.0 == self.name) {
-            if right.has_error() {
-                return Err(first_error(right, self.source));
+            if let Some(error) = first_error(right, self.source) {
+                return Err(error);
             }
             let is_argument = |it: &Setting| ARGUMENTS.iter().any(|(_, name)| *name == it.key);
             self.block.settings.retain(is_argument);
@@ -232,28 +235,19 @@ impl<'a> Reader<'a> {
 
     /// Whether an occurrence of the name only reads the settings, or is another thing of the same name.
     fn is_read(&self, place: Place<'a>) -> bool {
-        let Place {
-            node,
-            parent,
-            grandparent,
-        } = place;
-        let Some(parent) = parent else {
+        let (node, Some(parent)) = (place.node, place.parent) else {
             return false;
         };
-        let is =
-            |field, of: Node<'a>, child: Node<'a>| of.child_by_field_name(field) == Some(child);
+        let is = |field| parent.child_by_field_name(field) == Some(node);
         match parent.kind() {
-            "subscript" if is("value", parent, node) => grandparent.is_none_or(|outer| {
-                !(is("left", outer, parent)
-                    || matches!(outer.kind(), "delete_statement" | "pattern_list"))
-            }),
-            "attribute" if is("object", parent, node) => {
+            "subscript" if is("value") => !place.is_target,
+            "attribute" if is("object") => {
                 let method = parent.child_by_field_name("attribute");
                 method.is_some_and(|it| READERS.contains(&text(it, self.source)))
             }
             // `x.CFG`, `def f(CFG)`, `import CFG`, `global CFG`, `f(CFG=...)`.
             "attribute" | "parameters" | "dotted_name" | "global_statement" => true,
-            "keyword_argument" | "default_parameter" => is("name", parent, node),
+            "keyword_argument" | "default_parameter" => is("name"),
             _ => false,
         }
     }
@@ -304,11 +298,19 @@ fn is_dictionary(node: Node<'_>, source: &str) -> bool {
     node.kind() == "dictionary" || function.is_some_and(|it| text(it, source) == "dict")
 }
 
-fn first_error(root: Node<'_>, source: &str) -> SyntaxError {
-    let error = preorder(root).find(|it| it.node.is_error() || it.node.is_missing());
-    let line = line(error.map_or(root, |it| it.node));
+fn first_error(root: Node<'_>, source: &str) -> Option<SyntaxError> {
+    // `...` in a dictionary stands for entries that are not shown.
+    let is_ellipsis = |it: &Place<'_>| {
+        let written = text(it.node, source);
+        it.parent
+            .is_some_and(|it| it.kind() == "dictionary" || it.is_error())
+            && (written.starts_with("...") || written.starts_with('\u{2026}'))
+            && !written.contains('\n')
+    };
+    let mut errors = preorder(root).filter(|it| it.node.is_error() || it.node.is_missing());
+    let line = line(errors.find(|it| !is_ellipsis(it))?.node);
     let found = source.lines().nth(line - 1).unwrap_or_default();
-    (line, shortened(found))
+    Some((line, shortened(found)))
 }
 
 fn line(node: Node<'_>) -> usize {
@@ -321,24 +323,44 @@ struct Place<'a> {
     node: Node<'a>,
     parent: Option<Node<'a>>,
     grandparent: Option<Node<'a>>,
+    /// Whether a statement assigns to it or deletes it, or does so to a part of it.
+    is_target: bool,
+}
+
+/// Whether a node is a target, by its field in its parent and by whether that is one.
+fn is_target(field: Option<&str>, parent: Node<'_>, parent_is_target: bool) -> bool {
+    match parent.kind() {
+        "assignment" | "augmented_assignment" | "for_statement" | "for_in_clause" => {
+            field == Some("left")
+        }
+        "delete_statement" => true,
+        "subscript" => parent_is_target && field == Some("value"),
+        "attribute" => parent_is_target && field == Some("object"),
+        "pattern_list" | "tuple_pattern" | "list_pattern" | "expression_list" => parent_is_target,
+        _ => false,
+    }
 }
 
 /// All nodes, each before its children, without recursion.
 fn preorder(root: Node<'_>) -> impl Iterator<Item = Place<'_>> {
-    let (mut cursor, mut around, mut is_done) = (root.walk(), Vec::new(), false);
+    let (mut cursor, mut is_done) = (root.walk(), false);
+    let mut around: Vec<(Node<'_>, bool)> = Vec::new();
     std::iter::from_fn(move || {
         if is_done {
             return None;
         }
         let node = cursor.node();
         let mut above = around.iter().rev().copied();
+        let parent = above.next();
         let place = Place {
             node,
-            parent: above.next(),
-            grandparent: above.next(),
+            parent: parent.map(|it| it.0),
+            grandparent: above.next().map(|it| it.0),
+            is_target: parent
+                .is_some_and(|(parent, is)| is_target(cursor.field_name(), parent, is)),
         };
         if cursor.goto_first_child() {
-            around.push(node);
+            around.push((node, place.is_target));
         } else {
             while !is_done && !cursor.goto_next_sibling() {
                 is_done = !cursor.goto_parent();

@@ -117,6 +117,40 @@ fn deep_nesting_and_many_statements_are_read() {
     assert_eq!(settings(&many, "x.py").unwrap().len(), 1);
 }
 
+#[test]
+fn reading_the_settings_changes_nothing() {
+    let read = "CFG = {'batch': 8}\nsteps = CFG['batch'] * 10\nCFG['batch'] and 1\nCFG['a']['b'] < 3\n\
+                for x in CFG['list']:\n    y[CFG['batch']] = x\n";
+    assert!(!converted(read, "x.py").contains("may change"));
+    let changes = [
+        "CFG['a']['b'] = 1",
+        "CFG['a'].b += 1",
+        "x, CFG['batch'] = 1, 2",
+        "for CFG['batch'] in range(3): pass",
+        "del CFG['a'], CFG['batch']",
+    ];
+    for change in changes {
+        let said = converted(&format!("CFG = {{'batch': 8}}\n{change}\n"), "x.py");
+        let note = format!("line 2: `{change}`: this may change the settings");
+        assert!(said.contains(&note), "{said}");
+    }
+}
+
+#[test]
+fn what_a_page_leaves_out_is_noted() {
+    let page = "```\nCFG = {'batch' 8}\n```\n```\nCFG = {\n  'batch': 8, ...\n}\n```\n```\n'epochs': 9,\n... the rest ...\n'lr': 1e-3, \u{2026}\n\
+                ```\n```\nCFG = dict(classes=3, class_names=['ink', 'paper'])\n```\n";
+    insta::assert_snapshot!(converted(page, "page.md"));
+}
+
+#[test]
+fn a_file_has_a_name_that_is_no_flag() {
+    let file = |name: &str| settings("--batch 8", name).unwrap()[0].file.clone();
+    let files = ["--line", "a/-x.py", "-", ".py", "a-b.py"].map(file);
+    let expected = ["line", "x", "converted", "converted", "a-b"];
+    assert_eq!(files, expected.map(|it| format!("{it}.toml")));
+}
+
 /// The value of `literal` in a block.
 fn value_of(literal: &str) -> Option<Value> {
     let block = python::read(&format!("CFG = {{'key': {literal}}}"))

@@ -16,7 +16,7 @@ use config::{Network, ParameterSpec};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NONE, Result};
 
 /// A state dict.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -250,7 +250,7 @@ fn format(name: &str, source: safetensors::SafeTensorError) -> Error {
 
 fn first_few(names: &[&str]) -> String {
     match names {
-        [] => "none".to_owned(),
+        [] => NONE.to_owned(),
         few if few.len() <= 3 => few.join(", "),
         _ => format!("{} and {} more", names[..3].join(", "), names.len() - 3),
     }

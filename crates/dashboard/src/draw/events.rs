@@ -45,6 +45,6 @@ fn line(event: &Event, scene: Scene<'_>, columns: usize) -> Line<'static> {
     let line = text::cut(&line, columns).into_owned();
     match event.kind {
         EventKind::Note => Line::raw(line),
-        _ => Line::styled(line, scene.view.colors.style(Role::Alert)),
+        EventKind::Warning => Line::styled(line, scene.view.colors.style(Role::Alert)),
     }
 }

@@ -115,7 +115,7 @@ impl Scene<'_> {
         let numbers = [
             (words.peak, state.memory.peak),
             (words.predicted_peak, state.memory.predicted),
-            (words.card, state.memory.limit),
+            (words.limit, state.memory.limit),
         ];
         numbers.map(|(word, bytes)| {
             let bytes = bytes.map_or_else(|| words.unknown.to_owned(), |it| it.to_string());

@@ -33,7 +33,7 @@ struct Scene<'a> {
 }
 
 /// Draws the whole window.
-pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View) {
+pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, view: &View) {
     let scene = Scene {
         state,
         view,

@@ -6,6 +6,7 @@ use ratatui::widgets::{Clear, Padding, Paragraph, Wrap};
 
 use super::{Scene, text};
 use crate::colors::Role;
+use crate::view::Command;
 
 /// Columns of the longest key in the help.
 const KEY: usize = 10;
@@ -13,11 +14,8 @@ const KEY: usize = 10;
 /// Draws the keys in `footer`, and what is open over `area`.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, footer: Rect, scene: Scene<'_>) {
     let Scene { words, view, .. } = scene;
-    let offers = view.keys.offers();
-    let mut keys: Vec<_> = offers
-        .map(|(key, command)| format!("{key} {}", words.key(command)))
-        .collect();
-    keys.insert(0, format!("? {}", words.help));
+    let mut keys = vec![format!("? {}", words.help)];
+    keys.extend(Command::KEYS.map(|(key, command)| format!("{key} {}", words.key(command))));
     keys.push(format!("Tab {}", words.key_panel));
     frame.render_widget(text::listed(&keys, footer.width.into()), footer);
     if let Some(command) = view.asked {
@@ -29,9 +27,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, footer: Rect, scene: Scene
 }
 
 fn help(scene: Scene<'_>) -> String {
-    let Scene { words, view, .. } = scene;
-    let commands = view.keys.offers();
-    let commands = commands.map(|(key, command)| (key.to_string(), words.key(command)));
+    let words = scene.words;
+    let commands = Command::KEYS.map(|(key, command)| (key.to_string(), words.key(command)));
     let others = [
         ("Tab", words.key_panel),
         ("↑ ↓ PgUp", words.key_scroll),
@@ -39,7 +36,7 @@ fn help(scene: Scene<'_>) -> String {
         ("? h", words.key_help),
     ];
     let others = others.map(|(key, what)| (key.to_owned(), what));
-    let lines = commands.chain(others);
+    let lines = commands.into_iter().chain(others);
     let lines = lines.map(|(key, what)| format!("{}{what}", text::pad(&key, KEY)));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -14,7 +14,6 @@ use super::*;
 use crate::colors::Colors;
 use crate::state::{Epoch, EventKind, Memory, Phase, Picture, Prediction};
 use crate::update::Update;
-use crate::view::Keys;
 
 const NORMAL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 50);
@@ -44,7 +43,7 @@ fn shown(state: &State, view: &View, size: (u16, u16)) -> String {
 }
 
 fn japanese() -> View {
-    View::new(Language::Japanese, Colors::Off, Keys::default())
+    View::new(Language::Japanese, Colors::Off)
 }
 
 fn pressed(mut view: View, keys: &[KeyCode]) -> View {
@@ -119,9 +118,9 @@ fn with_events(mut state: State) -> State {
             EventKind::Warning,
             "the loss is 12 times what it was at first; `--lr` is probably too high for this run",
         ),
-        (EventKind::Rung, "out of memory: batch 8 becomes 4 x 2"),
+        (EventKind::Warning, "out of memory: batch 8 becomes 4 x 2"),
         (
-            EventKind::Guard,
+            EventKind::Warning,
             "`漫画/第01巻/とても長い名前のページ_見開き_左右_カラー_最終版_修正済み_0001.png` を含むステップを中断しました",
         ),
     ] {
@@ -161,7 +160,7 @@ fn many_epochs_in_a_large_window() {
     state.title = "漫画ページの領域分割、とても長い名前の実験".repeat(5);
     state.prediction = Some(predicted());
     insta::assert_snapshot!("large", shown(&state, &View::default(), LARGE));
-    let view = View::new(Language::Japanese, Colors::Indexed, Keys::default());
+    let view = View::new(Language::Japanese, Colors::Indexed);
     insta::assert_snapshot!("large_ja", shown(&state, &view, LARGE));
 }
 
@@ -267,7 +266,7 @@ proptest! {
         memory in any::<[Option<u64>; 3]>(),
         colors in colors(),
         is_japanese: bool,
-        keys in "[?hsqvyn]{0,4}",
+        keys in "[?hsqyn]{0,4}",
         tabs in 0_usize..5,
     ) {
         let mut state = with_events(running(1));
@@ -286,7 +285,7 @@ proptest! {
         let answer = Picture::new(picture.0, pixels).unwrap();
         state.prediction = Some(Prediction { answer, ..predicted() });
         let language = if is_japanese { Language::Japanese } else { Language::English };
-        let view = View::new(language, colors, Keys::default());
+        let view = View::new(language, colors);
         let keys: Vec<_> = keys.chars().map(KeyCode::Char).collect();
         let view = pressed(pressed(view, &vec![KeyCode::Tab; tabs]), &keys);
         let buffer = drawn(&state, &view, size);

@@ -1,8 +1,7 @@
 //! What loading samples takes, by kind.
 
 use std::cell::Cell;
-use std::iter::Sum;
-use std::ops::Add;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,21 +21,11 @@ pub struct Loading {
     pub decoding: Duration,
 }
 
-impl Add for Loading {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            samples: self.samples + other.samples,
-            reading: self.reading + other.reading,
-            decoding: self.decoding + other.decoding,
-        }
-    }
-}
-
-impl Sum for Loading {
-    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
-        iter.fold(Self::default(), Add::add)
+impl AddAssign for Loading {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.reading += other.reading;
+        self.decoding += other.decoding;
     }
 }
 

@@ -151,7 +151,7 @@ impl AddAssign for Spent {
     fn add_assign(&mut self, other: Self) {
         self.training += other.training;
         self.waiting += other.waiting;
-        self.loading = self.loading + other.loading;
+        self.loading += other.loading;
         self.validation += other.validation;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use figures::numbers::small;
 use figures::scale::Scale;
 use figures::svg::{Color, Font, Svg};
 
@@ -74,7 +75,8 @@ impl Series {
             (Some((x1, y1)), Some((x2, y2))) => {
                 let at = |x: f64| format!("{x:.*}", if x.fract() == 0.0 { 0 } else { 2 });
                 let (x1, x2) = (at(x1), at(x2));
-                format!("{}: {y1:.4} at {x1}, {y2:.4} at {x2}", self.name)
+                let (y1, y2) = (small(y1), small(y2));
+                format!("{}: {y1} at {x1}, {y2} at {x2}", self.name)
             }
             _ => format!("{}: no values", self.name),
         }

@@ -2,6 +2,7 @@
 
 use config::Bytes;
 use figures::numbers::percent;
+use serde_json::{Value, json};
 
 use super::{against, duration, sentence};
 use crate::Run;
@@ -75,17 +76,26 @@ pub(super) fn memory(run: &Run) -> Vec<Figure> {
     [step, kinds].into_iter().flatten().collect()
 }
 
-/// Where the time went.
-pub(super) fn time(run: &Run) -> Option<Figure> {
+/// Where the time went: a chart, or its caption alone if the parts are not known, and what would help.
+pub(super) fn time(run: &Run) -> Option<Value> {
     let time = run.report.time.as_ref()?;
     let parts = time.parts.iter().filter(|it| it.seconds > 0.0);
     let parts: Vec<_> = parts
         .map(|it| (it.what.clone(), it.seconds, duration(it.seconds)))
         .collect();
-    let caption = format!(
-        "The run took {}. {}",
-        duration(time.seconds),
-        sentence(&time.verdict)
-    );
-    stacked("Time", &parts, caption)
+    let whole = run.summary.as_ref().map_or(0.0, |it| it.seconds);
+    let what = if time.seconds + 1.0 < whole {
+        "This part of the run"
+    } else {
+        "The run"
+    };
+    let took = format!("{what} took {}.", duration(time.seconds));
+    let verdict = time.verdict.as_deref().map(sentence);
+    let said: Vec<String> = [took].into_iter().chain(verdict).collect();
+    let said = said.join(" ");
+    Some(json!({
+        "chart": stacked("Time", &parts, said.clone()),
+        "said": said,
+        "advice": time.advice.as_deref().map(sentence),
+    }))
 }

@@ -1,6 +1,8 @@
 //! Curves over epochs: of one run, and of several over each other.
 
-use super::{plural, score, small};
+use figures::numbers::small;
+
+use super::{plural, score};
 use crate::Run;
 use crate::chart::{Axis, Figure, Lines, Series};
 use crate::wire::Row;
@@ -14,24 +16,21 @@ fn series(name: impl Into<String>, rows: &[Row], value: Value) -> Series {
     Series::new(name, points)
 }
 
-/// The first and the last known value.
-fn span(rows: &[Row], value: Value) -> Option<(f64, f64)> {
+/// The first known value, and the last one if there are several.
+fn span(rows: &[Row], value: Value) -> Option<(f64, Option<f64>)> {
     let mut known = rows.iter().filter_map(value);
-    let first = known.next()?;
-    Some((first, known.next_back().unwrap_or(first)))
+    Some((known.next()?, known.next_back()))
 }
 
 /// The losses, the scores and the learning rate of a run.
 pub(super) fn of_run(run: &Run) -> Vec<Figure> {
     let rows = &run.rows;
-    let from_to = |name: &str, (a, b): (f64, f64)| {
-        let (a, b) = (small(a), small(b));
-        if rows.len() < 2 {
-            format!("{name} was {a}")
-        } else if a == b {
-            format!("{name} stayed at {a}")
-        } else {
-            format!("{name} went from {a} to {b}")
+    let from_to = |name: &str, (a, b): (f64, Option<f64>)| {
+        let a = small(a);
+        match b.map(small) {
+            None => format!("{name} was {a}"),
+            Some(b) if a == b => format!("{name} stayed at {a}"),
+            Some(b) => format!("{name} went from {a} to {b}"),
         }
     };
     let lines = |title, y, series, marks| Lines {

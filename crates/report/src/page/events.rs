@@ -1,8 +1,9 @@
 //! Events in words.
 
+use figures::numbers::small;
 use serde_json::{Map, Value, json};
 
-use super::{sentence, small};
+use super::sentence;
 use crate::Run;
 
 type Event = Map<String, Value>;
@@ -38,7 +39,7 @@ fn one(event: &Event) -> (String, bool) {
         "fallback" => {
             let change = |field| inner("fallback", field);
             let bits = if is("bit_exact") {
-                "every bit stays as it would have been"
+                "results stay bit-identical"
             } else {
                 "rounding differs from here on"
             };
@@ -80,16 +81,27 @@ fn one(event: &Event) -> (String, bool) {
         "loss-explodes" => {
             let times = number("times").map_or_else(|| "many".to_owned(), |it| format!("{it:.0}"));
             let said = format!(
-                "the loss is {times} times what it was at first; the learning rate is probably too high"
+                "the loss is {times} times its initial value; the learning rate is probably too high"
             );
             (said, true)
+        }
+        "limit" => {
+            let advice = event.get("advice").and_then(Value::as_str);
+            let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
+            (format!("limited by {}{advice}", text("what")), false)
         }
         "finished" => {
             let status = text("status");
             let error = event.get("error").and_then(Value::as_str);
             let error = error.map(|it| format!(": {it}"));
-            let is_good = matches!(status.as_str(), "completed" | "early-stopped");
-            (format!("{status}{}", error.unwrap_or_default()), !is_good)
+            let is_good = matches!(status.as_str(), "completed" | "early-stopped" | "stopped");
+            let asked = if status == "stopped" {
+                ", as asked"
+            } else {
+                ""
+            };
+            let said = format!("{status}{asked}{}", error.unwrap_or_default());
+            (said, !is_good)
         }
         other => {
             let fields = event

@@ -21,12 +21,18 @@ pub(super) fn outcome(run: &Run) -> Value {
         );
         return json!({"name": "unfinished", "kind": "warning", "error": null, "next": next});
     };
+    let stopped = format!("stopped after epoch {}, as asked", summary.epochs);
     let (name, kind, next) = match summary.status.as_str() {
         "completed" => ("completed", "good", None),
         "early-stopped" => (
             "stopped early",
             "good",
             Some("Validation stopped improving, so the remaining epochs were left out.".to_owned()),
+        ),
+        "stopped" => (
+            stopped.as_str(),
+            "good",
+            Some(format!("The results are complete up to there. {resume}")),
         ),
         "interrupted" => ("interrupted", "warning", Some(resume)),
         "emergency-stop" => (

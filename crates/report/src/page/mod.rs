@@ -7,6 +7,8 @@ mod events;
 mod first;
 mod quality;
 
+use std::time::Duration;
+
 use config::Bytes;
 use figures::numbers;
 use minijinja::value::Serde;
@@ -44,13 +46,12 @@ pub(crate) fn contents(run: &Run) -> Value {
         "confusion": quality::confusion(run),
         "classes": quality::classes(run),
         "pictures": run.pictures,
+        "is_binary": run.is_binary(),
         "memory": cost::memory(run),
         "time": cost::time(run),
-        "advice": report.time.as_ref().and_then(|it| it.advice.as_deref()).map(sentence),
         "changed": changed,
         "kept": kept,
         "config": run.config,
-        "fallbacks": run.summary.as_ref().map(|it| &it.fallbacks),
         "events": events::in_words(run),
         "environment": report.environment,
         "usage": report.r#use,
@@ -104,24 +105,9 @@ fn count(value: u64) -> String {
     text
 }
 
-/// A loss or a rate, which may be tiny.
-fn small(value: f64) -> String {
-    if value == 0.0 || (0.01..100.0).contains(&value.abs()) {
-        score(value)
-    } else if (100.0..1e5).contains(&value.abs()) {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.1e}")
-    }
-}
-
-/// A time in the unit that suits it.
+/// A time, to the second.
 fn duration(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => format!("{} s", numbers::short(seconds)),
-        ..7200.0 => format!("{:.1} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
+    numbers::duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
 }
 
 /// A measured number of bytes beside a predicted one.
@@ -179,12 +165,8 @@ mod tests {
             ["999", "1,000", "1,234,567"]
         );
         assert_eq!(
-            [0.0, 0.5, 0.000_96, 3e9].map(small),
-            ["0.000", "0.500", "9.6e-4", "3.0e9"]
-        );
-        assert_eq!(
-            [2.25, 150.0, 9000.0].map(duration),
-            ["2.25 s", "2.5 min", "2.5 h"]
+            [f64::NAN, -1.0, 2.6, 150.0].map(duration),
+            ["0s", "0s", "3s", "2m30s"]
         );
         assert_eq!(against(103, 100), "3.0 % above the predicted 100 B");
     }

@@ -3,7 +3,7 @@
 use figures::numbers::{median, percent};
 use serde_json::{Value, json};
 
-use super::{plural, score};
+use super::score;
 use crate::Run;
 use crate::chart::{Axis, Figure, Lines, Series, histogram};
 use crate::wire::{Bin, ClassScore, Curve, CurvePoint, Threshold};
@@ -49,9 +49,15 @@ fn thresholds(means: &[Threshold], curve: Option<&Curve>) -> Option<Figure> {
     } else {
         ("IoU of all pixels", &pixels)
     };
-    let known = main.iter().filter_map(|(at, value)| Some((*at, (*value)?)));
-    let (at, best) = known.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let half = main.get(main.len() / 2).and_then(|it| it.1);
+    let middle = main.len() / 2;
+    let known = main.iter().enumerate();
+    let known = known.filter_map(|(index, (at, value))| Some((index, *at, (*value)?)));
+    // Among equals, as in validation, the threshold nearest to 0.5.
+    let (_, at, best) = known.max_by(|a, b| {
+        let nearer = b.0.abs_diff(middle).cmp(&a.0.abs_diff(middle));
+        a.2.total_cmp(&b.2).then(nearer)
+    })?;
+    let half = main.get(middle).and_then(|it| it.1);
     let half = half.map(|it| format!("; at 0.50 it is {}", score(it)));
     let lines = Lines {
         title: "Threshold",
@@ -132,11 +138,16 @@ fn by_image(run: &Run) -> Option<Figure> {
     let scores = &run.report.images.scores;
     let values: Vec<f64> = scores.iter().filter_map(|it| it.iou).collect();
     let low = values.iter().filter(|it| **it < 0.5).count();
-    let caption = format!(
-        "The median IoU of {} is {}; {low} of them below 0.5.",
-        plural(values.len(), "validation image"),
-        score(median(&values)?)
-    );
+    let middle = score(median(&values)?);
+    let caption = match values.len() {
+        1 => format!("The IoU of the only validation image that counts is {middle}."),
+        num => {
+            let are = if low == 1 { "is" } else { "are" };
+            format!(
+                "The median IoU of the {num} validation images that count is {middle}; {low} {are} below 0.5."
+            )
+        }
+    };
     histogram("IoU by image", "IoU of an image", &values, caption)
 }
 

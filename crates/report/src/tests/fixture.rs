@@ -94,6 +94,8 @@ pub(super) fn events() -> Vec<Value> {
         json!({"event": "cuda-graph", "step": 3, "on": true, "host_share": 0.23}),
         json!({"event": "fallback", "fallback": fallback, "bit_exact": true}),
         json!({"event": "loss-explodes", "step": 20, "times": 40.0}),
+        json!({"event": "limit", "what": "the disk: reading takes 9.0 ms an image", "advice": "use a local disk"}),
+        json!({"event": "limit", "what": "the GPU", "advice": null}),
         json!({"event": "from-the-future", "step": 21, "what": "unknown"}),
         json!({"event": "finished", "status": "completed", "step": 64, "error": null}),
     ]
@@ -155,6 +157,8 @@ pub(super) fn report(classes: usize) -> Value {
         "settings": [
             {"key": "batch", "value": "4", "by": "advisor", "from": "8", "why": "8 does not fit"},
             {"key": "width", "value": "16", "by": "default", "from": null, "why": null},
+            {"key": "img_size", "value": "[64, 96]", "by": "earlier", "from": null, "why": null},
+            {"key": "accumulation", "value": "unset", "by": "advisor", "from": "2", "why": null},
         ],
         "environment": [{"what": "GPU", "is": "NVIDIA T4"}],
         "use": [{"what": "predict masks for new images", "command": "snug predict --weights best.safetensors"}],

@@ -56,16 +56,22 @@ fn runs_of_different_classes_and_status() {
 fn every_status_says_what_to_do() {
     for (status, advice) in [
         ("early-stopped", "stopped improving"),
+        ("stopped", "complete up to there. `--resume"),
+        ("from-the-future", ">from-the-future</span>"),
         ("emergency-stop", "lower the batch. `--resume"),
         ("failed", "cause of the error. `--resume"),
     ] {
-        let folder = complete(1).with("summary.json", &summary(status, 1));
+        let finished = json!({"event": "finished", "status": status});
+        let folder = complete(1).with_lines("events.jsonl", &[finished]);
+        let folder = folder.with("summary.json", &summary(status, 1));
         let html = page(&folder).replace("<code>", "`");
         assert!(html.contains(advice), "{status}");
+        let is_good = status.ends_with("stopped");
+        assert_eq!(html.contains("Warning."), !is_good, "{status}");
         fs::remove_file(folder.path.join("last/snapshot.safetensors")).unwrap();
         assert_eq!(
             page(&folder).contains("so start it again"),
-            status != "early-stopped"
+            !["early-stopped", "from-the-future"].contains(&status)
         );
     }
     let killed = Folder::new("killed").with_lines("metrics.jsonl", &rows(3));
@@ -74,6 +80,33 @@ fn every_status_says_what_to_do() {
         said.contains("it was killed") && said.contains("0.800"),
         "{said}"
     );
+}
+
+#[test]
+fn sentences_fit_what_is_known() {
+    let said = |change: fn(&mut Value), row: usize| {
+        let mut report = report(1);
+        change(&mut report);
+        let folder = complete(1).with("report.json", &report);
+        text::of(&page(&folder.with_lines("metrics.jsonl", &rows(2)[..row])))
+    };
+    let resumed = said(
+        |it| it["time"] = json!({"seconds": 100.0, "verdict": null}),
+        2,
+    );
+    assert!(resumed.contains("\nThis part of the run took 1m40s.\nSettings\n"));
+    // The second epoch has no validation loss.
+    assert!(resumed.contains("went from 0.450 to 0.200 and the validation loss was 0.550."));
+    let ties = said(
+        |it| {
+            let iou = |k| if (30..=60).contains(&k) { 0.8 } else { 0.1 };
+            it["thresholds"] = (0..=100).map(|k| json!({"iou": iou(k)})).collect();
+            it["images"]["scores"] = json!([{"iou": 0.3}]);
+        },
+        1,
+    );
+    assert!(ties.contains("highest at threshold 0.50, 0.800;"));
+    assert!(ties.contains("The IoU of the only validation image that counts is 0.300."));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `snug convert`: settings and weights of other programs as Snug's, and weights back.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -10,7 +9,7 @@ use convert::weights;
 
 use super::console;
 use crate::error::{Error, Result};
-use crate::run::weights::WeightsFile;
+use crate::run::weights::{WeightsFile, write_atomically};
 use crate::usage::UsageError;
 
 #[derive(Debug, Args)]
@@ -39,53 +38,53 @@ enum Names {
     Milesial,
 }
 
-/// Endings of texts; anything else holds weights.
-const TEXTS: [&str; 5] = ["py", "md", "txt", "ipynb", "sh"];
-
 pub(super) fn run(args: &ConvertArgs) -> Result<()> {
     let Some(file) = &args.file else {
         let line = args.line.as_deref().unwrap_or_default();
-        return settings(line, "--line", args.out.as_deref());
+        return settings(line, "line", args.out.as_deref());
     };
-    let ending = file
-        .extension()
-        .and_then(|it| it.to_str())
-        .unwrap_or_default();
-    if TEXTS.contains(&ending.to_ascii_lowercase().as_str()) {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
-        return settings(&text, &file.display().to_string(), args.out.as_deref());
+    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
+    // Weights have a header in binary.
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => {
+            settings(&text, &file.display().to_string(), args.out.as_deref())
+        }
+        _ => rename(file, args.to, args.out.as_deref()),
     }
-    rename(file, args.to, args.out.as_deref())
 }
 
 fn settings(text: &str, name: &str, out: Option<&Path>) -> Result<()> {
     let all = convert::settings(text, name)?;
     let several = all.len() > 1;
-    for converted in all {
-        let path = match out {
-            Some(folder) if several || folder.is_dir() => folder.join(&converted.file),
-            Some(file) => file.to_owned(),
-            None => PathBuf::from(&converted.file),
-        };
-        if several && let Some(folder) = out {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-        }
-        write_new(&path, converted.toml.as_bytes())?;
+    let path = |file: &str| match out {
+        Some(folder) if several || folder.is_dir() => folder.join(file),
+        Some(file) => file.to_owned(),
+        None => PathBuf::from(file),
+    };
+    let paths: Vec<PathBuf> = all.iter().map(|it| path(&it.file)).collect();
+    if let Some(taken) = paths.iter().find(|it| it.exists()) {
+        let path = taken.clone();
+        return Err(UsageError::Exists { path }.into());
+    }
+    if let Some(folder) = out.filter(|_| several) {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    }
+    for (converted, path) in all.iter().zip(&paths) {
+        write_new(path, converted.toml.as_bytes())?;
         for note in &converted.notes {
             console::note(&note.to_string());
         }
         let file = path.display().to_string();
-        // Its first word is the program, as this one is typed here.
-        let words = converted
-            .command
-            .iter()
-            .skip(1)
-            .map(|word| match word.as_str() {
-                "train" => program::training(),
-                word if *word == converted.file => &file,
-                word => word,
-            });
-        let words: Vec<&str> = words.collect();
+        // The first two words are the program and its command, as they are typed here.
+        let rest = converted.command.iter().skip(2);
+        let rest = rest.map(|word| {
+            if *word == converted.file {
+                &file
+            } else {
+                word.as_str()
+            }
+        });
+        let words = [program::training()].into_iter().chain(rest);
         console::print(&format!("{file}\n  {}", program::line(words)));
     }
     Ok(())
@@ -94,12 +93,13 @@ fn settings(text: &str, name: &str, out: Option<&Path>) -> Result<()> {
 fn rename(file: &Path, to: Names, out: Option<&Path>) -> Result<()> {
     let name = file.display().to_string();
     let read = WeightsFile::open(file)?;
+    read.network()?;
     let (bytes, ending) = match to {
         // They are read under Snug's names, whoever wrote them.
-        Names::Snug => (read.into_bytes(), "snug"),
+        Names::Snug => (Cow::Borrowed(read.bytes()), "snug"),
         Names::Milesial => {
             let tensors = weights::to_milesial(&weights::read(read.bytes(), &name)?, &name)?;
-            (weights::write(&tensors, &name)?, "milesial")
+            (Cow::Owned(weights::write(&tensors, &name)?), "milesial")
         }
     };
     let default = || file.with_extension(format!("{ending}.safetensors"));
@@ -114,17 +114,11 @@ fn rename(file: &Path, to: Names, out: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file that does not exist.
+/// Writes a file that does not exist, whole or not at all.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| {
-            if error.kind() == ErrorKind::AlreadyExists {
-                return UsageError::Exists {
-                    path: path.to_owned(),
-                }
-                .into();
-            }
-            Error::io("write", path, error)
-        })
+    if path.exists() {
+        let path = path.to_owned();
+        return Err(UsageError::Exists { path }.into());
+    }
+    write_atomically(path, bytes)
 }

@@ -16,6 +16,15 @@ pub(super) struct DeviceFlag {
 }
 
 impl DeviceFlag {
+    /// As it is typed, if it was given.
+    pub(super) fn given(self) -> Option<String> {
+        match self.device {
+            DeviceChoice::Auto => None,
+            DeviceChoice::Cpu => Some("cpu".to_owned()),
+            DeviceChoice::Cuda(index) => Some(format!("cuda:{index}")),
+        }
+    }
+
     /// The device; a GPU that the user did not get is named.
     ///
     /// # Errors

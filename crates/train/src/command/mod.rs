@@ -19,7 +19,7 @@ mod synth;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use config::cli::{self, Exit, console};
 
 use crate::error::Result;
@@ -87,19 +87,21 @@ enum Tool {
 
 /// Runs `train`.
 pub fn main() -> ExitCode {
-    start::<Cli>(|cli| match cli.command {
+    start(Cli::command(), |cli: Cli| match cli.command {
         Command::Fit(args) => with_libtorch(|| fit::run(&args)),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
     })
 }
 
 /// Parses the command line, and runs what it asks for.
-fn start<C: Parser>(run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
-    let cli = match C::try_parse() {
+fn start<C: Parser>(command: clap::Command, run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
+    let repeats = cli::repeats(&command, std::env::args_os());
+    let matches = command.try_get_matches();
+    let cli = match matches.and_then(|it| C::from_arg_matches(&it)) {
         Ok(cli) => cli,
         Err(error) => return console::refuse_usage(&error).into(),
     };
-    for line in cli::repeats(&C::command(), std::env::args_os()) {
+    for line in repeats {
         console::note(&line);
     }
     match run(cli) {
@@ -140,7 +142,6 @@ impl Tool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use config::RunConfig;
     use config::keys::Command as Keys;
 

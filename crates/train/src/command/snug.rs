@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use advisor::command::Command as Advice;
-use clap::{Parser, Subcommand};
-use config::cli::Exit;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use config::cli::{Exit, console, program};
 
 use super::{Tool, fit, start, with_libtorch};
 
@@ -37,7 +37,9 @@ enum Command {
 
 /// Runs `snug`.
 pub fn main() -> ExitCode {
-    start::<Snug>(|snug| match snug.command {
+    program::be_snug();
+    let command = console::reworded(Snug::command());
+    start(command, |snug: Snug| match snug.command {
         Command::Train(args) => with_libtorch(|| fit::run_choosing(*args)),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
         Command::Advice(advice) => Ok(advice.run()),
@@ -46,8 +48,6 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

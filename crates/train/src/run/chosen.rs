@@ -1,6 +1,6 @@
 //! The settings of a run on somebody's own images that nobody gave: they follow from the data and the device.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use config::{ImageSize, Origins, RunConfig};
 use data::PartSurvey;
@@ -55,6 +55,8 @@ pub(crate) struct Choosing<'a> {
     pub(crate) is_gpu: bool,
     /// Which settings were given.
     pub(crate) origins: &'a Origins,
+    /// The width of weights to start from.
+    pub(crate) width: Option<u32>,
 }
 
 impl Choosing<'_> {
@@ -67,7 +69,7 @@ impl Choosing<'_> {
         let (most, what) = if self.is_gpu {
             (PIXELS_ON_GPU, "as many pixels as the guide's images")
         } else {
-            (PIXELS_ON_CPU, "as many pixels as a CPU has time for")
+            (PIXELS_ON_CPU, "a size that a CPU trains in reasonable time")
         };
         config.img_size = size_within(self.train, most);
         let largest = self.train.max_size.0 * self.train.max_size.1;
@@ -102,12 +104,19 @@ impl Choosing<'_> {
     /// What follows from the size of images, and from how many there are.
     pub(crate) fn rest(&self, config: &mut RunConfig) -> Vec<Chosen> {
         let mut all = Vec::new();
-        if !self.is_gpu && !self.is_given("width") {
+        if let Some(width) = self.width.filter(|_| !self.is_given("width")) {
+            config.width = width;
+            all.push(Chosen::new(
+                "width",
+                &width,
+                "the width of the weights to start from",
+            ));
+        } else if !self.is_gpu && !self.is_given("width") {
             config.width = WIDTH_ON_CPU;
             all.push(Chosen::new(
                 "width",
                 &WIDTH_ON_CPU,
-                "a network that a CPU has time for; 64 is the guide's",
+                "a network that a CPU trains in reasonable time; 64 is the guide's",
             ));
         }
         let images = self.train.samples as u64;
@@ -126,18 +135,17 @@ impl Choosing<'_> {
             let epochs = (steps / steps_per_epoch).clamp(EPOCHS.0, EPOCHS.1);
             config.epochs = u32::try_from(epochs).unwrap_or(u32::MAX);
             let total = epochs * steps_per_epoch;
-            let steps = if steps_per_epoch == 1 {
-                "step"
-            } else {
-                "steps"
-            };
-            let why = format!(
-                "{total} steps in all, {steps_per_epoch} {steps} each; a run ends earlier when validation stops improving"
-            );
-            all.push(Chosen::new("epochs", &epochs, &why));
+            let mut why = format!("{total} steps in all, {steps_per_epoch} per epoch");
             if !self.is_given("patience") {
-                config.patience = config.patience.max(config.epochs / 4);
+                let patience = config.patience.max(config.epochs / 4);
+                config.patience = patience;
+                // Writing to a `String` cannot fail.
+                let _ = write!(
+                    why,
+                    "; the run ends earlier after {patience} epochs without a better IoU"
+                );
             }
+            all.push(Chosen::new("epochs", &epochs, &why));
         }
         if !self.is_given("lr") {
             let steps = (u64::from(config.epochs) * steps_per_epoch) as f64;
@@ -169,7 +177,10 @@ impl Choosing<'_> {
                 "as many pixels per step as the guide's 12 images of 512x512",
             )
         } else {
-            (of_device, "as many pixels per step as a CPU has time for")
+            (
+                of_device,
+                "as many pixels per step as a CPU trains in reasonable time",
+            )
         };
         (u32::try_from(batch.max(1)).unwrap_or(u32::MAX), why)
     }
@@ -220,6 +231,7 @@ mod tests {
             train: &train,
             is_gpu,
             origins: &resolved.origins,
+            width: None,
         };
         let mut all: Vec<_> = from.size(&mut config).into_iter().collect();
         all.extend(from.rest(&mut config));
@@ -232,10 +244,10 @@ mod tests {
         assert_eq!(
             said,
             [
-                "img_size = 224x288: as many pixels as a CPU has time for",
-                "width = 16: a network that a CPU has time for; 64 is the guide's",
-                "batch = 4: as many pixels per step as a CPU has time for",
-                "epochs = 75: 1500 steps in all, 20 steps each; a run ends earlier when validation stops improving",
+                "img_size = 224x288: a size that a CPU trains in reasonable time",
+                "width = 16: a network that a CPU trains in reasonable time; 64 is the guide's",
+                "batch = 4: as many pixels per step as a CPU trains in reasonable time",
+                "epochs = 75: 1500 steps in all, 20 per epoch; the run ends earlier after 18 epochs without a better IoU",
                 "lr = 0.001: there are few steps",
             ]
         );
@@ -296,6 +308,7 @@ mod tests {
             train: &train,
             is_gpu: true,
             origins: &resolved.origins,
+            width: None,
         };
         from.size(&mut config);
         let mut sizes = vec![config.img_size.to_string()];

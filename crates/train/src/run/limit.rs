@@ -35,6 +35,8 @@ pub(crate) struct PolicyCost {
     pub(crate) share: f64,
     /// Bytes that the faster one would take in addition.
     pub(crate) more_bytes: u64,
+    /// Whether it fits into the memory that is free.
+    pub(crate) fits: bool,
 }
 
 /// What limited a run.
@@ -125,8 +127,8 @@ impl Limit {
         Some(match self {
             Self::Device { .. } => return None,
             Self::Disk { .. } => {
-                "copy the images to a local disk, or store them smaller: decoded images stay in memory as far as \
-                 512 MiB hold them"
+                "copy the images to a local disk, or store them smaller: up to 512 MiB of decoded images stay in \
+                 memory"
                     .to_owned()
             }
             Self::Decoding {
@@ -143,11 +145,16 @@ impl Limit {
                 }
             }
             Self::Others { .. } => "end the other programs, or wait for them".to_owned(),
+            Self::Policy(PolicyCost { fits: true, .. }) => {
+                "`--grad-checkpoint off` fits here, and is faster".to_owned()
+            }
             Self::Policy(PolicyCost { more_bytes, .. }) => format!(
-                "with {} more memory a faster policy fits; so does a smaller batch",
+                "without it the run needs {} more memory; a smaller batch makes room for it, too",
                 config::Bytes(*more_bytes)
             ),
-            Self::Validation { .. } => "a smaller validation set is enough to choose by".to_owned(),
+            Self::Validation { .. } => {
+                "a smaller validation set is enough to choose the best weights".to_owned()
+            },
         })
     }
 }
@@ -176,8 +183,8 @@ impl fmt::Display for Limit {
                 ..
             } => write!(
                 f,
-                "decoding: training waited for data for {:.0} % of its time; an image takes {millis:.1} ms, so that {needed} \
-                 {} would keep up, and there {} {workers}",
+                "decoding: training waited for data for {:.0} % of its time; an image takes {millis:.1} ms: {needed} {} would keep up, \
+                 but there {} only {workers}",
                 100.0 * share,
                 if *needed == 1 { "thread" } else { "threads" },
                 if *workers == 1 { "is" } else { "are" },
@@ -187,7 +194,7 @@ impl fmt::Display for Limit {
             }
             Self::Policy(PolicyCost { share, .. }) => write!(
                 f,
-                "memory: recomputing takes {:.0} % of a step, as predicted",
+                "recomputing for memory: {:.0} % of a step, as predicted",
                 100.0 * share
             ),
             Self::Validation { share } => {
@@ -252,8 +259,8 @@ mod tests {
         known.spent.loading.decoding = Duration::from_secs(150);
         assert_eq!(
             said(&known),
-            "decoding: training waited for data for 50 % of its time; an image takes 151.0 ms, so that 4 threads would \
-             keep up, and there is 1"
+            "decoding: training waited for data for 50 % of its time; an image takes 151.0 ms: 4 threads would keep up, but \
+             there is only 1"
         );
         known.spent.loading.reading = Duration::from_secs(160);
         assert_eq!(
@@ -280,10 +287,16 @@ mod tests {
         known.policy = Some(PolicyCost {
             share: 0.2,
             more_bytes: 3 << 30,
+            fits: false,
         });
         let limit = Limit::of(&known).unwrap();
         assert!(limit.to_string().contains("20 % of a step"), "{limit}");
-        assert!(limit.advice().unwrap().contains("with 3.0 GiB more memory"));
+        assert!(
+            limit
+                .advice()
+                .unwrap()
+                .contains("needs 3.0 GiB more memory")
+        );
         known.policy = None;
         known.spent.validation = Duration::from_secs(200);
         assert_eq!(said(&known), "validation: it took 67 % of each epoch");

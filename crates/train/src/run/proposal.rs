@@ -145,11 +145,19 @@ pub(crate) fn policy_cost(
     device: Device,
     images: Images,
 ) -> Option<PolicyCost> {
-    let now = forecast(config, device, images)?;
-    let off = forecast(&config.clone().without_checkpointing(), device, images)?;
+    let target = target(config, device, images, Limits::default())?;
+    let predict = |config: &RunConfig| target.predict(config).ok().flatten();
+    let now = predict(config)?;
+    let off = predict(&config.clone().without_checkpointing())?;
     let more_bytes = off.total_bytes.checked_sub(now.total_bytes)?;
     let share = 1.0 - off.step_seconds / now.step_seconds;
-    (share > 0.0).then_some(PolicyCost { share, more_bytes })
+    // Now the run itself holds what it takes.
+    let fits = device::free_bytes(device).is_some_and(|free| more_bytes <= free / 2);
+    (share > 0.0).then_some(PolicyCost {
+        share,
+        more_bytes,
+        fits,
+    })
 }
 
 /// A forecast in the form of the ledger of runs. On a CPU a process holds more than its tensors, which

@@ -140,15 +140,14 @@ impl RunData {
     }
 }
 
-/// The folder of the images for testing, or else for validation; one of them if masks lie there as well.
+/// The folder of the images for testing, or else for validation; one of them if masks or images for training lie there
+/// as well.
 fn to_try(dataset: &Dataset) -> Option<PathBuf> {
     let pair = dataset.test.first().or(dataset.val.first())?;
     let folder = pair.image.parent()?;
-    let is_mixed = pair
-        .mask
-        .paths()
-        .iter()
-        .any(|mask| mask.parent() == Some(folder));
+    let is_here = |path: &Path| path.parent() == Some(folder);
+    let is_mixed = pair.mask.paths().iter().any(|mask| is_here(mask))
+        || dataset.train.iter().any(|it| is_here(&it.image));
     Some(if is_mixed { &pair.image } else { folder }.to_owned())
 }
 

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
 use config::cli::{Exit, Fit, KeyFlags, program};
-use config::{Bytes, CudaGraph, Language, Origins, Precision, RunConfig};
+use config::{Bytes, CudaGraph, Language, Network, Origins, Precision, RunConfig};
 use estimator::Forecast;
+use figures::numbers::duration;
 use machine::load::Moment;
 use tch::Device;
 
@@ -31,6 +33,7 @@ use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;
 use engine::{checkpointing, compose, device};
 
+mod answers;
 mod before;
 mod guarded;
 mod keeper;
@@ -48,7 +51,7 @@ use plan::{PlanFlags, RunPlan};
 use recorder::Recorder;
 use resume::Start;
 use settings::{By, Setting, Settings};
-use story::Story;
+use story::{Places, Story};
 
 /// What a run tells, besides its files and its progress.
 #[derive(Debug, Args)]
@@ -163,10 +166,11 @@ fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     refuse_names(args)?;
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
-    let before = resolved.config.clone();
+    let mut before = resolved.config.clone();
     let (mut config, pages) = if let Start::Exact(exact) = &start {
         folder = folder.or_else(|| exact.data_folder());
-        (exact.config(&resolved)?, exact.pages())
+        before = exact.config(&resolved)?;
+        (before.clone(), exact.pages())
     } else {
         refuse_places(args, matches!(start, Start::Again))?;
         let (pages, line) =
@@ -186,8 +190,15 @@ fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     let mut settings = Settings::of(&before, &resolved.origins, goes_on);
     settings.differ(&config, By::Machine);
     let is_forced = args.plan.force || goes_on;
-    let origins = Some(&resolved.origins).filter(|_| is_open && !goes_on);
-    let open = (origins, device);
+    let open = Some(Open {
+        origins: &resolved.origins,
+        device,
+        warm: match &start {
+            Start::Warm(file) => Some(file.network()?),
+            _ => None,
+        },
+    });
+    let open = open.filter(|_| is_open && !goes_on);
     let understood = understand(folder.as_deref(), &mut config, asked, is_forced, open)?;
     let (understood, chosen) = understood.unzip();
     settings.differ(&config, By::Data);
@@ -269,18 +280,24 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     let expected = (predicted, largest_batch);
     let changes = &decided.plan.changes;
     let dataset = decided.dataset.as_str();
-    let story = Story::new(decided.settings, &data, decided.folder.as_deref(), dataset);
+    let places = Places {
+        data: decided.folder,
+        device: args.device.given(),
+    };
+    let story = Story::new(decided.settings, &data, places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
+    recorder.obey(&interrupt);
     recorder.begin_tensorboard(&trainer, args.outputs.tensorboard)?;
     if dashboard::is_wanted(args.outputs.no_tui || args.outputs.json_lines) {
         let shown = Shown {
             title: decided.dataset.clone(),
             language: language(),
-            predicted_bytes: predicted.allocated_bytes,
+            predicted_bytes: predicted.reserved_bytes.or(predicted.allocated_bytes),
+            limit_bytes: args.plan.memory_limit(),
             num_images: images.training,
             val: Arc::clone(data.val.source()),
         };
-        recorder.begin_live(&trainer, shown, &interrupt);
+        recorder.begin_live(&trainer, shown);
     }
     let outcome = before::look(&mut trainer, &data, &mut recorder, &interrupt).and_then(|()| {
         device::reset_peak(device);
@@ -303,27 +320,16 @@ fn say_what_it_takes(config: &RunConfig, device: Device, images: Images) {
     if let Some(speed) = speed.filter(|&it| it > 0.0) {
         let epoch = images.training as f64 / speed;
         console::note(&format!(
-            "time: about {} an epoch and {} in all predicted, without validation",
-            in_time(epoch),
-            in_time(epoch * f64::from(config.epochs))
+            "time: about {} per epoch and {} in all predicted, not counting validation",
+            duration(Duration::from_secs_f64(epoch)),
+            duration(Duration::from_secs_f64(epoch * f64::from(config.epochs)))
         ));
     }
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words = words
-        .iter()
-        .map(String::as_str)
-        .filter(|it| *it != "--dry-run");
+    let words = program::words();
+    let words = words.iter().map(String::as_str);
     console::note("nothing was trained (`--dry-run`)");
-    console::print(&format!("next:\n  {}", program::line(words)));
-}
-
-/// Seconds as a person says them.
-fn in_time(seconds: f64) -> String {
-    match seconds {
-        ..100.0 => format!("{seconds:.0} s"),
-        100.0..6000.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
+    let line = program::line(words.filter(|it| *it != "--dry-run"));
+    console::print(&format!("next:\n  {line}"));
 }
 
 /// Brings the trainer to where the run starts, with the record so far; `None` if it is finished.
@@ -350,14 +356,22 @@ fn begin(
     Ok(Some(Record::default()))
 }
 
+/// What the settings that nobody gave follow from, besides the images.
+struct Open<'a> {
+    origins: &'a Origins,
+    device: Device,
+    /// The network of weights to start from.
+    warm: Option<Network>,
+}
+
 /// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and
-/// with `origins` all other settings that are open.
+/// with `open` all other settings.
 fn understand(
     folder: Option<&Path>,
     config: &mut RunConfig,
     asked: Asked,
     is_forced: bool,
-    (origins, device): (Option<&Origins>, Device),
+    open: Option<Open<'_>>,
 ) -> Result<Option<(Understood, Vec<Chosen>)>> {
     let Some(folder) = folder else {
         return Ok(None);
@@ -370,11 +384,11 @@ fn understand(
         let folder = folder.to_owned();
         return Err(UsageError::NothingToLearn { folder, class }.into());
     }
-    let Some(origins) = origins else {
+    let Some(open) = open else {
         understood.look(config)?;
         return Ok(Some((understood, Vec::new())));
     };
-    let chosen = choose(&mut understood, config, origins, device)?;
+    let chosen = choose(&mut understood, config, &open)?;
     for it in &chosen {
         console::note(&format!("chosen: {it}"));
     }
@@ -385,14 +399,14 @@ fn understand(
 fn choose(
     understood: &mut Understood,
     config: &mut RunConfig,
-    origins: &Origins,
-    device: Device,
+    open: &Open<'_>,
 ) -> Result<Vec<Chosen>> {
     let train = understood.survey.train.clone();
     let choosing = Choosing {
         train: &train,
-        is_gpu: device.is_cuda(),
-        origins,
+        is_gpu: open.device.is_cuda(),
+        origins: open.origins,
+        width: open.warm.map(|it| it.width),
     };
     let mut size = choosing.size(config);
     understood.look(config)?;

@@ -49,6 +49,11 @@ impl PlanFlags {
         self.auto = !self.strict && !self.force;
     }
 
+    /// Bytes that the run may use, if they are limited.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        self.memory_limit.as_ref().map(|limit| limit.bytes.0)
+    }
+
     /// Sets the limit on a GPU, which must be in effect before the first tensor exists.
     pub(super) fn limit_gpu(&self, device: Device) -> Result<()> {
         let (Some(limit), Device::Cuda(n)) = (&self.memory_limit, device) else {

@@ -44,6 +44,7 @@ const fn status(status: Status) -> Option<&'static str> {
     match status {
         Status::Completed => Some("completed"),
         Status::EarlyStopped => Some("early-stopped"),
+        Status::Stopped => Some("stopped"),
         Status::Interrupted => Some("interrupted"),
         Status::EmergencyStop => Some("emergency-stop"),
         Status::Failed => None,

@@ -42,6 +42,7 @@ pub(super) fn report(summary: &Summary, best: Option<&EpochReport>, folder: &Pat
         };
         let ended = match summary.status {
             Status::Completed | Status::EarlyStopped => "done",
+            Status::Stopped => "stopped after an epoch, as asked",
             Status::Interrupted => "interrupted",
             Status::EmergencyStop => "stopped, since memory was nearly full",
             Status::Failed => "failed",

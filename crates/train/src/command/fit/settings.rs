@@ -40,6 +40,9 @@ pub(super) struct Setting {
     why: Option<String>,
 }
 
+/// The value of a key that has none any more.
+const UNSET: &str = "unset";
+
 /// All settings, as they are decided one after the other.
 #[derive(Debug)]
 pub(super) struct Settings(Vec<Setting>);
@@ -65,23 +68,24 @@ impl Settings {
 
     /// What has other values in `config` was changed by `by`.
     pub(super) fn differ(&mut self, config: &RunConfig, by: By) {
-        for (key, value) in values(config) {
-            match self.0.iter_mut().find(|it| it.key == key) {
-                Some(row) if row.value == value => {}
-                Some(row) => {
-                    row.from = Some(std::mem::replace(&mut row.value, value));
-                    row.by = by;
-                    row.why = None;
-                }
-                None => self.0.push(Setting {
-                    key,
-                    value,
-                    by,
-                    from: None,
-                    why: None,
-                }),
+        let mut values = values(config);
+        for row in &mut self.0 {
+            let place = values.iter().position(|(key, _)| *key == row.key);
+            let value = place.map_or_else(|| UNSET.to_owned(), |at| values.swap_remove(at).1);
+            if row.value != value {
+                row.from = Some(std::mem::replace(&mut row.value, value));
+                row.by = by;
+                row.why = None;
             }
         }
+        self.0
+            .extend(values.into_iter().map(|(key, value)| Setting {
+                key,
+                value,
+                by,
+                from: None,
+                why: None,
+            }));
     }
 
     /// Why the data led to some of the values.
@@ -117,12 +121,14 @@ pub(super) fn of_ladder(fallback: &Fallback) -> Setting {
         value: fallback.to.clone(),
         by: By::Ladder,
         from: Some(fallback.from.clone()),
-        why: Some(format!("step {}: {}", fallback.step, fallback.failure)),
+        why: Some(format!("step {}: {}", fallback.step + 1, fallback.failure)),
     }
 }
 
-/// Takes over from `earlier` who set what, where the run only goes on.
-pub(super) fn remember(now: &mut [Setting], earlier: &[Setting]) {
+/// Takes over from `earlier` who set what, where the run only goes on. Returns the rungs of then.
+pub(super) fn remember(now: &mut [Setting], earlier: Vec<Setting>) -> Vec<Setting> {
+    let (rungs, earlier): (Vec<_>, Vec<_>) =
+        earlier.into_iter().partition(|it| it.by == By::Ladder);
     for row in now.iter_mut().filter(|it| it.by == By::Earlier) {
         if let Some(same) = earlier
             .iter()
@@ -131,12 +137,14 @@ pub(super) fn remember(now: &mut [Setting], earlier: &[Setting]) {
             row.clone_from(same);
         }
     }
+    rungs
 }
 
 /// Keys and values of a configuration, in its order.
 fn values(config: &RunConfig) -> Vec<(String, String)> {
     let text = config.to_toml();
     let lines = text.lines().filter_map(|line| line.split_once(" = "));
+    let lines = lines.filter(|(key, _)| *key != "schema_version");
     let plain = |value: &str| value.trim_matches('"').to_owned();
     lines
         .map(|(key, value)| (key.to_owned(), plain(value)))

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use config::cli::program;
 use engine::device;
-use engine::metrics::{Counter, Details, ImageScore, PixelCurve};
 use engine::trainer::{Spent, Trainer};
 use machine::load::Moment;
 use machine::{Cpu, ram};
@@ -16,18 +15,13 @@ use torch_ext::library;
 use super::settings::{self, Setting};
 use crate::error::Result;
 use crate::run::limit::{Known, Limit};
-use crate::run::outputs::{Fallback, RunDir, samples};
+use crate::run::outputs::{Fallback, RunDir};
 use crate::run::proposal::{self, Images};
 use crate::run::run_data::RunData;
 use crate::run::snapshot::Store;
-use data::Source;
 
 /// The file in a run's folder.
 const FILE: &str = "report.json";
-/// The folder of its pictures.
-const PICTURES: &str = "report";
-/// Bins of the calibration curve.
-const BINS: usize = 10;
 
 /// What is known of a run for its report.
 #[derive(Debug)]
@@ -37,20 +31,34 @@ pub(super) struct Story {
     environment: Value,
     images: Images,
     workers: usize,
-    /// The folder of the data, and images that were not trained on.
-    folder: Option<PathBuf>,
+    places: Places,
     images_to_try: Option<PathBuf>,
     size: String,
+    /// Rungs of the ladder that the run took.
+    rungs: Vec<Setting>,
+    /// Of whole epochs.
     spent: Spent,
     saving: Duration,
+    /// The part of it that is inside the training of an epoch.
+    saving_in_training: Duration,
+    /// When the epoch began that is not over.
+    epoch_begun: Option<Instant>,
     begun: Option<Moment>,
     started: Instant,
     validation: Value,
 }
 
+/// What commands that go on from a run name.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// The folder of its data.
+    pub(super) data: Option<PathBuf>,
+    /// The device, if it was given.
+    pub(super) device: Option<String>,
+}
+
 /// How a run came out.
 pub(super) struct Outcome<'a> {
-    pub(super) fallbacks: &'a [Fallback],
     pub(super) peak_allocated_bytes: u64,
     pub(super) peak_reserved_bytes: Option<u64>,
     /// Commands that go on from it, each with what it is for.
@@ -58,13 +66,8 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Story {
-    /// The story of a run on `data`, of which `asked` says who set what.
-    pub(super) fn new(
-        settings: Vec<Setting>,
-        data: &RunData,
-        folder: Option<&Path>,
-        name: &str,
-    ) -> Self {
+    /// The story of a run on `data`, called `name`, of which `settings` says who set what.
+    pub(super) fn new(settings: Vec<Setting>, data: &RunData, places: Places, name: &str) -> Self {
         let train = data.train.source();
         let images = Images {
             training: train.len(),
@@ -92,11 +95,14 @@ impl Story {
             environment: Value::Null,
             images,
             workers: data.train.config().workers,
-            folder: folder.map(Path::to_owned),
+            places,
             images_to_try: data.images_to_try.clone(),
             size: format!("{height}x{width}"),
+            rungs: Vec::new(),
             spent: Spent::default(),
             saving: Duration::ZERO,
+            saving_in_training: Duration::ZERO,
+            epoch_begun: None,
             begun: None,
             started: Instant::now(),
             validation: Value::Null,
@@ -113,7 +119,7 @@ impl Story {
         let earlier: Vec<Setting> = earlier
             .and_then(|it| serde_json::from_value(it["settings"].clone()).ok())
             .unwrap_or_default();
-        settings::remember(&mut self.settings, &earlier);
+        self.rungs = settings::remember(&mut self.settings, earlier);
         let so_far = json!({
             "schema_version": 1,
             "title": self.data["title"],
@@ -124,14 +130,29 @@ impl Story {
         write(dir, &so_far)
     }
 
-    /// An epoch took this.
-    pub(super) fn add(&mut self, spent: Spent) {
+    /// An epoch begins.
+    pub(super) fn epoch_begins(&mut self) {
+        self.epoch_begun = Some(Instant::now());
+    }
+
+    /// The epoch is over, and took this.
+    pub(super) fn epoch_took(&mut self, spent: Spent) {
+        self.epoch_begun = None;
         self.spent += spent;
     }
 
-    /// Runs what saves something.
+    /// Something was saved, inside the training of an epoch or after it.
     pub(super) fn saved_since(&mut self, begun: Instant) {
-        self.saving += begun.elapsed();
+        let took = begun.elapsed();
+        self.saving += took;
+        if self.epoch_begun.is_some() {
+            self.saving_in_training += took;
+        }
+    }
+
+    /// The ladder changed the recipe.
+    pub(super) fn rung_taken(&mut self, fallback: &Fallback) {
+        self.rungs.push(settings::of_ladder(fallback));
     }
 
     /// What limited the run up to now.
@@ -146,43 +167,9 @@ impl Story {
         })
     }
 
-    /// Takes the validation of the best weights, with pictures of some of its images.
-    pub(super) fn validated(
-        &mut self,
-        counter: &Counter,
-        trainer: &Trainer,
-        val: &dyn Source,
-        dir: &RunDir,
-    ) -> Result<()> {
-        let details = counter.details();
-        let curve = counter.scores().curve;
-        let folder = dir.file(PICTURES);
-        std::fs::create_dir_all(&folder).map_err(|e| crate::Error::io("create", &folder, e))?;
-        let (height, width) = val.size();
-        let mut shown = Vec::new();
-        for (what, index) in exemplary(&details.images) {
-            let number = shown.len() + 1;
-            let stem = folder.join(format!("{number}-{what}"));
-            let paths = samples::write_apart(trainer.learner.evaluator(), val, index, &stem)?;
-            let [image, truth, answer, errors] =
-                paths.map(|path| path.strip_prefix(dir.path()).unwrap_or(&path).to_owned());
-            let score = details.images[index];
-            shown.push(json!({
-                "what": what, "name": val.name(index), "iou": score.iou, "dice": score.dice,
-                "width": width, "height": height,
-                "image": image, "truth": truth, "answer": answer, "errors": errors,
-            }));
-        }
-        let score = |(index, it): (usize, &ImageScore)| json!({"name": val.name(index), "iou": it.iou, "dice": it.dice});
-        let scores: Vec<_> = details.images.iter().enumerate().map(score).collect();
-        self.validation = json!({
-            "curve": curve.as_ref().map(curve_json),
-            "calibration": curve.as_ref().map(calibration),
-            "thresholds": thresholds(&details),
-            "confusion": {"counts": details.confusion},
-            "images": {"scores": scores, "shown": shown},
-        });
-        Ok(())
+    /// Takes what [`answers::told`] says of the best weights.
+    pub(super) fn validated(&mut self, answers: Value) {
+        self.validation = answers;
     }
 
     /// Writes the file.
@@ -194,13 +181,8 @@ impl Story {
         limit: Option<&Limit>,
     ) -> Result<()> {
         let device = trainer.learner.device();
-        let rungs = outcome.fallbacks.iter().filter(|it| it.step > 0);
-        let settings: Vec<_> = self
-            .settings
-            .iter()
-            .cloned()
-            .chain(rungs.map(settings::of_ladder))
-            .collect();
+        let settings = self.settings.iter().chain(&self.rungs);
+        let settings: Vec<_> = settings.collect();
         let uses = outcome.uses.iter();
         let uses: Vec<_> = uses
             .map(|(what, command)| json!({"what": what, "command": command}))
@@ -237,6 +219,9 @@ impl Story {
             validation,
             ..
         } = self.spent;
+        // Of an epoch that is not over only its length is known.
+        let unfinished = self.epoch_begun.map_or(Duration::ZERO, |it| it.elapsed());
+        let training = (training + unfinished).saturating_sub(self.saving_in_training);
         let parts = [
             ("training steps", training.saturating_sub(waiting)),
             ("waiting for data", waiting),
@@ -270,10 +255,9 @@ impl Story {
         let mut put =
             |what, words: &[&str]| uses.push((what, program::line(words.iter().copied())));
         if !is_done && Store::of_run(run).path().exists() {
-            put(
-                "continue this run",
-                &[program::training(), "--resume", &folder],
-            );
+            let mut words = vec![program::training(), "--resume", &folder];
+            words.extend(self.places.device.iter().flat_map(|it| ["--device", it]));
+            put("continue this run", &words);
         }
         let Some(best) = best.map(text) else {
             return uses;
@@ -299,7 +283,7 @@ impl Story {
             &masks,
         ];
         put("write the masks that it predicts", &words);
-        if let Some(data) = &self.folder {
+        if let Some(data) = &self.places.data {
             let words = ["evaluate", "--weights", &best, "--data", &text(data)];
             put("score it on a folder of images and masks", &words);
         }
@@ -330,138 +314,8 @@ fn environment(device: Device) -> Value {
     if let Some(ram) = ram::read() {
         all.push(is("memory", ram.total.to_string()));
     }
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    all.push(is(
-        "command",
-        program::line(words.iter().map(String::as_str)),
-    ));
+    let words = program::words();
+    let command = program::line(words.iter().map(String::as_str));
+    all.push(is("command", command));
     json!(all)
-}
-
-fn curve_json(curve: &PixelCurve) -> Value {
-    let points = curve.points.iter();
-    let points: Vec<_> = points
-        .map(|it| json!({"hits": it.hits, "answered": it.answered}))
-        .collect();
-    json!({"pixels": curve.pixels, "foreground": curve.foreground, "points": points})
-}
-
-/// The share of foreground by predicted probability. Probabilities are known to a hundredth: the middle of the hundredth
-/// stands for it.
-fn calibration(curve: &PixelCurve) -> Value {
-    // Bin k holds probabilities above threshold k - 1 and up to threshold k.
-    let above = |k: usize| (curve.points[k].answered, curve.points[k].hits);
-    let hundredths: Vec<(f64, u64, u64)> = (1..curve.points.len())
-        .map(|k| {
-            let ((answered, hits), (answered_next, hits_next)) = (above(k - 1), above(k));
-            let middle = (k as f64 - 0.5) / (curve.points.len() - 1) as f64;
-            (middle, answered - answered_next, hits - hits_next)
-        })
-        .collect();
-    let bins = hundredths.chunks(hundredths.len().div_ceil(BINS).max(1));
-    let bins: Vec<_> = bins
-        .map(|bin| {
-            let pixels: u64 = bin.iter().map(|it| it.1).sum();
-            let hits: u64 = bin.iter().map(|it| it.2).sum();
-            let mean: f64 = bin.iter().map(|it| it.0 * it.1 as f64).sum();
-            let of_all = |sum: f64| (pixels > 0).then(|| sum / pixels as f64);
-            json!({
-                "mean_probability": of_all(mean),
-                "foreground_share": of_all(hits as f64),
-                "pixels": pixels,
-            })
-        })
-        .collect();
-    json!(bins)
-}
-
-fn thresholds(details: &Details) -> Value {
-    let of = |it: &ImageScore| json!({"iou": it.iou, "dice": it.dice});
-    let all: Vec<_> = details.thresholds.iter().map(of).collect();
-    if all.is_empty() {
-        Value::Null
-    } else {
-        json!(all)
-    }
-}
-
-/// Images that show what the answers are like: the best, the median and the two worst of those that count.
-fn exemplary(scores: &[ImageScore]) -> Vec<(&'static str, usize)> {
-    let counted = scores.iter().enumerate();
-    let mut counted: Vec<_> = counted
-        .filter_map(|(index, it)| Some((it.iou?, index)))
-        .collect();
-    counted.sort_by(|one, other| other.0.total_cmp(&one.0));
-    let last = counted.len().saturating_sub(1);
-    let places = [
-        ("best", 0),
-        ("median", last / 2),
-        ("worst", last.saturating_sub(1)),
-        ("worst", last),
-    ];
-    let mut chosen: Vec<(&str, usize)> = Vec::new();
-    for (what, place) in places {
-        let Some(&(_, index)) = counted.get(place) else {
-            break;
-        };
-        if chosen.iter().all(|(_, other)| *other != index) {
-            chosen.push((what, index));
-        }
-    }
-    chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use engine::metrics::CurvePoint;
-
-    use super::*;
-
-    #[test]
-    fn exemplary_images_differ() {
-        let scores = |all: &[f64]| -> Vec<ImageScore> {
-            all.iter()
-                .map(|&iou| ImageScore {
-                    iou: (iou >= 0.0).then_some(iou),
-                    dice: None,
-                })
-                .collect()
-        };
-        let chosen = exemplary(&scores(&[0.2, 0.9, -1.0, 0.5, 0.7, 0.1]));
-        assert_eq!(
-            chosen,
-            [("best", 1), ("median", 3), ("worst", 0), ("worst", 5)]
-        );
-        assert_eq!(exemplary(&scores(&[0.3])), [("best", 0)]);
-        assert_eq!(exemplary(&scores(&[-1.0])), []);
-    }
-
-    #[test]
-    fn calibration_adds_up() {
-        // 20 pixels at probability 0.05, of which 1 is foreground, and 10 at 1, all foreground.
-        let at = |k: usize| match k {
-            0..=4 => CurvePoint {
-                hits: 11,
-                answered: 30,
-            },
-            5..=99 => CurvePoint {
-                hits: 10,
-                answered: 10,
-            },
-            _ => CurvePoint::default(),
-        };
-        let curve = PixelCurve {
-            pixels: 30,
-            foreground: 11,
-            points: (0..=100).map(at).collect(),
-        };
-        let bins = calibration(&curve);
-        assert_eq!(bins.as_array().map(Vec::len), Some(BINS));
-        assert_eq!(bins[0]["pixels"], 20);
-        assert_eq!(bins[0]["foreground_share"], 0.05);
-        assert!((bins[0]["mean_probability"].as_f64().unwrap() - 0.045).abs() < 1e-12);
-        assert_eq!(bins[9]["pixels"], 10);
-        assert_eq!(bins[9]["foreground_share"], 1.0);
-        assert_eq!(bins[5]["foreground_share"], Value::Null);
-    }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use config::{Bytes, Language};
 use dashboard::{
-    Colors, Command, Dashboard, Epoch, Keys, Phase, Picture, Prediction, State, Update, View,
+    Colors, Command, Dashboard, Epoch, Phase, Picture, Prediction, State, Update, View,
 };
+use data::masks::IGNORE;
 use data::{Sample, Source};
 use engine::device;
 use engine::trainer::{EpochReport, Trainer};
@@ -16,6 +17,8 @@ use tch::Device;
 
 use super::samples;
 
+/// So many images are looked at to find one with foreground.
+const LOOKED_AT: usize = 50;
 /// Memory is read at most this often.
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -27,6 +30,8 @@ pub(crate) struct Shown {
     pub(crate) language: Language,
     /// Bytes at the predicted peak, if it is predicted.
     pub(crate) predicted_bytes: Option<u64>,
+    /// Bytes that the run may use, if they are limited.
+    pub(crate) limit_bytes: Option<u64>,
     /// Images of an epoch.
     pub(crate) num_images: usize,
     /// Images of which one is shown with its prediction.
@@ -54,11 +59,15 @@ impl fmt::Debug for Live {
 }
 
 impl Live {
-    /// Opens a dashboard for the run of `trainer`.
+    /// Opens a dashboard for the run of `trainer`, which calls `on_command` on a thread of its own.
     ///
     /// # Errors
     /// If the terminal cannot be taken over; it is left as it was.
-    pub(crate) fn open(trainer: &Trainer, shown: Shown) -> io::Result<Self> {
+    pub(crate) fn open(
+        trainer: &Trainer,
+        shown: Shown,
+        on_command: impl Fn(Command) + Send + 'static,
+    ) -> io::Result<Self> {
         let device = trainer.learner.device();
         let state = State {
             title: shown.title,
@@ -68,18 +77,16 @@ impl Live {
             memory: dashboard::Memory {
                 peak: None,
                 predicted: shown.predicted_bytes.map(Bytes),
-                limit: device::total_bytes(device).map(Bytes),
+                limit: shown
+                    .limit_bytes
+                    .or_else(|| device::total_bytes(device))
+                    .map(Bytes),
             },
             ..State::default()
         };
-        let keys = Keys {
-            stop_after_epoch: true,
-            // A run is exact only with its validations in their places.
-            validate: false,
-        };
-        let view = View::new(shown.language, Colors::from_env(), keys);
+        let view = View::new(shown.language, Colors::from_env());
         Ok(Self {
-            dashboard: Dashboard::start(state, view)?,
+            dashboard: Dashboard::start(state, view, on_command)?,
             device,
             num_images: shown.num_images as u64,
             done: 0,
@@ -142,11 +149,6 @@ impl Live {
         self.dashboard.send(Update::MemoryPredicted(None));
     }
 
-    /// What was asked for at the keyboard since the last call.
-    pub(crate) fn commands(&self) -> impl Iterator<Item = Command> {
-        self.dashboard.commands()
-    }
-
     fn say_memory(&self) {
         let peak = device::peak(self.device);
         let bytes = peak.reserved_bytes.unwrap_or(peak.allocated_bytes);
@@ -158,11 +160,13 @@ impl Live {
         let val = Arc::clone(&self.val);
         let has_foreground = |&index: &usize| {
             val.load(index)
-                .is_ok_and(|it| it.mask.iter().any(|&class| class > 0))
+                .is_ok_and(|it| it.mask.iter().any(|class| !matches!(*class, 0 | IGNORE)))
         };
-        let index = *self
-            .looked_at
-            .get_or_insert_with(|| (0..val.len()).find(has_foreground).unwrap_or(0));
+        let index = *self.looked_at.get_or_insert_with(|| {
+            (0..val.len().min(LOOKED_AT))
+                .find(has_foreground)
+                .unwrap_or(0)
+        });
         let evaluator = trainer.learner.evaluator();
         let (sample, answer) = samples::answered(evaluator, val.as_ref(), index).ok()?;
         let width = val.size().1;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use config::Bytes;
 use config::cli::console;
-use dashboard::Command;
 use figures::numbers::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
@@ -81,11 +80,6 @@ impl Progress {
     /// The prediction of memory was for another recipe.
     pub fn forget_prediction(&self) {
         self.live.iter().for_each(Live::forget_prediction);
-    }
-
-    /// What was asked for at the keyboard since the last call.
-    pub fn commands(&self) -> impl Iterator<Item = Command> {
-        self.live.iter().flat_map(Live::commands)
     }
 
     /// Shows a bar of `num_batches`, which have `num_images`, for `epoch` (from 0).

@@ -251,8 +251,16 @@ fn has_nothing_to_keep(path: &Path) -> bool {
     let found = names(path);
     let no_row = fs::metadata(path.join(METRICS)).is_ok_and(|m| m.len() == 0);
     let known = |name: &String| {
-        ["config.toml", METRICS, EVENTS, "last", "summary.json"].contains(&name.as_str())
-            || name.starts_with(TEMPORARY)
+        const KNOWN: [&str; 7] = [
+            "config.toml",
+            METRICS,
+            EVENTS,
+            "last",
+            "summary.json",
+            "report.json",
+            report::FILE_NAME,
+        ];
+        KNOWN.contains(&name.as_str()) || name.starts_with(TEMPORARY)
     };
     let only_started = |name: &String| name.starts_with('.');
     no_row && found.iter().all(known) && names(&path.join("last")).iter().all(only_started)

@@ -102,15 +102,15 @@ pub fn write_apart(
         ("answer", colours(&answer)),
         ("errors", errors),
     ];
-    let mut paths = Vec::new();
-    for (what, pixels) in pictures {
+    let path = |what: &str| {
         let mut name = stem.as_os_str().to_owned();
         name.push(format!("-{what}.png"));
-        let path = PathBuf::from(name);
-        save_rgb(&path, &pixels, height, width)?;
-        paths.push(path);
+        PathBuf::from(name)
+    };
+    for (what, pixels) in &pictures {
+        save_rgb(&path(what), pixels, height, width)?;
     }
-    Ok(paths.try_into().unwrap_or_default())
+    Ok(pictures.map(|(what, _)| path(what)))
 }
 
 /// The image in pale gray, with what is wrong in colour.

@@ -17,6 +17,8 @@ pub enum Status {
     Completed,
     /// Validation stopped improving.
     EarlyStopped,
+    /// The user ended the run after an epoch.
+    Stopped,
     /// Ctrl-C or SIGTERM ended the run.
     Interrupted,
     /// The guard found memory nearly full, and the ladder had no rung left.

@@ -245,7 +245,7 @@ fn state_text(metadata: &Metadata) -> Result<&str, String> {
     };
     if *version != VERSION.to_string() {
         return Err(format!(
-            "a snapshot of format {version}; this `train` reads format {VERSION}"
+            "a snapshot of format {version}; this program reads format {VERSION}"
         ));
     }
     of(STATE_KEY)

@@ -155,11 +155,6 @@ impl WeightsFile {
         &self.bytes
     }
 
-    /// The file, in safetensors.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     fn tensors(&self) -> Result<SafeTensors<'_>> {
         SafeTensors::deserialize(&self.bytes)
             .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use engine::Error as Engine;
 use engine::device;
-use engine::interrupt::Interrupt;
 use engine::trainer::{Cause, Ending, Trainer};
 use serde_json::json;
 
 use super::super::remember::remember;
 use super::super::report::{last_words, report};
-use super::super::story;
+use super::super::{answers, story};
 use super::{BEST, LAST, NUM_SAMPLES, Recorder, SAMPLES, milliseconds};
 use crate::command::console;
 use crate::error::{Error, Result};
@@ -75,7 +74,8 @@ impl Recorder {
         };
         let status = match &outcome {
             Ok(Ending::Completed) => Status::Completed,
-            Ok(Ending::EarlyStopped | Ending::Asked) => Status::EarlyStopped,
+            Ok(Ending::EarlyStopped) => Status::EarlyStopped,
+            Ok(Ending::Asked) => Status::Stopped,
             Err(Error::Engine(Engine::Interrupted { .. })) => Status::Interrupted,
             Err(Error::Engine(Engine::MemoryPressure(_))) => Status::EmergencyStop,
             Err(_) => Status::Failed,
@@ -87,9 +87,10 @@ impl Recorder {
             .dir
             .log_event(&event)
             .and_then(|()| self.write_summary(&summary));
-        let written = written.and(self.end_story(trainer, &summary, limit.as_ref()));
+        let uses = self.uses(&summary);
+        let written = written.and(self.end_story(trainer, &summary, limit.as_ref(), &uses));
         let mut report = report(&summary, self.best.as_ref(), self.dir.path());
-        report.push_str(&last_words(limit.as_ref(), &self.uses(&summary)));
+        report.push_str(&last_words(limit.as_ref(), &uses));
         remember(&summary, self.device, self.predicted, self.largest_batch);
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
@@ -124,6 +125,7 @@ impl Recorder {
         trainer: &Trainer,
         summary: &Summary,
         limit: Option<&Limit>,
+        uses: &[(&'static str, String)],
     ) -> Result<()> {
         if let Some(limit) = limit {
             let event =
@@ -131,17 +133,20 @@ impl Recorder {
             let logged = self.dir.log_event(&event);
             self.warn_unwritten(logged);
         }
-        let uses = self.uses(summary);
         let outcome = story::Outcome {
-            fallbacks: &self.fallbacks,
             peak_allocated_bytes: summary.memory.peak_allocated_bytes.unwrap_or(0),
             peak_reserved_bytes: summary.memory.peak_reserved_bytes,
-            uses: &uses,
+            uses,
         };
         self.story.end(&mut self.dir, trainer, &outcome, limit)?;
-        // A page can be made again: without it the run is not failed.
-        let page = report::write(self.dir.path());
-        self.warn_unwritten(page.map(drop).map_err(Error::from));
+        // A page can be made again: the run has not failed without it.
+        if let Err(error) = report::write(self.dir.path()) {
+            let error = Error::from(error);
+            console::warn(&format!(
+                "{}; `train report RUN` makes the page again",
+                error.message()
+            ));
+        }
         Ok(())
     }
 
@@ -164,17 +169,28 @@ impl Recorder {
         let val = data.val.source().as_ref();
         let evaluator = trainer.learner.evaluator();
         let pictures = samples::write(evaluator, val, NUM_SAMPLES, &folder)?;
-        let mut at_a_time = trainer.config.batch as usize;
-        let counted = evaluator.count(&data.val, &mut at_a_time, &Interrupt::default())?;
-        if let Some((counter, _loss)) = counted {
-            self.story.validated(&counter, trainer, val, &self.dir)?;
-        }
         self.show_in_tensorboard(|| tensorboard::samples(trainer.steps(), &pictures));
         let copy = models.map(|(dir, dataset)| save_to_models_dir(dir, dataset, &best));
         let copy = copy
             .transpose()?
             .map(|path| path.canonicalize().unwrap_or(path));
+        if let Err(error) = self.tell_answers(trainer, data) {
+            console::warn(&format!("the report lacks its scores: {}", error.message()));
+        }
         Ok((Some(PathBuf::from(SAMPLES)), copy))
+    }
+
+    /// Scores the best weights once more, image by image, unless the user has had enough.
+    fn tell_answers(&mut self, trainer: &Trainer, data: &RunData) -> Result<()> {
+        let evaluator = trainer.learner.evaluator();
+        let mut at_a_time = trainer.config.batch as usize;
+        let counted = evaluator.count(&data.val, &mut at_a_time, &self.wishes.interrupt)?;
+        if let Some((counter, _loss)) = counted {
+            let val = data.val.source().as_ref();
+            let answers = answers::told(&counter, trainer, val, &self.dir)?;
+            self.story.validated(answers);
+        }
+        Ok(())
     }
 
     fn artifacts(&self) -> Artifacts {

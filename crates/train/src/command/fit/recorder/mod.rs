@@ -2,6 +2,8 @@
 
 mod finish;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use advisor::Change;
@@ -68,12 +70,22 @@ pub(super) struct Recorder {
     wishes: Wishes,
 }
 
-/// What was asked for at the keyboard of a dashboard.
-#[derive(Debug, Default)]
+/// What the user asks for during the run.
+#[derive(Clone, Debug, Default)]
 struct Wishes {
     interrupt: Interrupt,
     /// The run ends after the epoch.
-    ends_run: bool,
+    ends_run: Arc<AtomicBool>,
+}
+
+impl Wishes {
+    /// Takes a command of a dashboard, on its thread.
+    fn take(&self, command: Command) {
+        match command {
+            Command::StopNow => self.interrupt.request(),
+            Command::StopAfterEpoch => self.ends_run.store(true, Ordering::Relaxed),
+        }
+    }
 }
 
 impl Recorder {
@@ -144,24 +156,17 @@ impl Recorder {
         Ok(())
     }
 
-    /// Shows the run in a dashboard, whose keys can end it through `interrupt`.
-    pub(super) fn begin_live(&mut self, trainer: &Trainer, shown: Shown, interrupt: &Interrupt) {
-        match Live::open(trainer, shown) {
-            Ok(live) => self.progress.show_in(live),
-            Err(error) => console::note(&format!("no dashboard: {error}")),
-        }
+    /// Ends the run when `interrupt` asks for it.
+    pub(super) fn obey(&mut self, interrupt: &Interrupt) {
         self.wishes.interrupt = interrupt.clone();
     }
 
-    fn obey(&mut self) {
-        let commands: Vec<Command> = self.progress.commands().collect();
-        for command in commands {
-            match command {
-                Command::StopNow => self.wishes.interrupt.request(),
-                Command::StopAfterEpoch => self.wishes.ends_run = true,
-                // Its key is not offered.
-                Command::Validate => {}
-            }
+    /// Shows the run in a dashboard, whose keys can end it.
+    pub(super) fn begin_live(&mut self, trainer: &Trainer, shown: Shown) {
+        let wishes = self.wishes.clone();
+        match Live::open(trainer, shown, move |command| wishes.take(command)) {
+            Ok(live) => self.progress.show_in(live),
+            Err(error) => console::note(&format!("no dashboard: {error}")),
         }
     }
 
@@ -280,6 +285,7 @@ impl Recorder {
 
 impl Observer<Error> for Recorder {
     fn epoch_started(&mut self, epoch: u32, num_batches: usize) {
+        self.story.epoch_begins();
         let num_images = num_batches * self.batch;
         self.progress.epoch_started(epoch, num_batches, num_images);
     }
@@ -287,7 +293,6 @@ impl Observer<Error> for Recorder {
     fn batch_done(&mut self, images: usize, loss: Option<f64>) {
         self.progress.batch_done(images, loss);
         self.report_progress();
-        self.obey();
     }
 
     fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
@@ -307,6 +312,7 @@ impl Observer<Error> for Recorder {
         let fallback = Fallback::of(step, failure, rung);
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
+        self.story.rung_taken(&fallback);
         self.fallbacks.push(fallback);
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
@@ -356,7 +362,7 @@ impl Observer<Error> for Recorder {
 
     fn epoch_done(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
         let begun = Instant::now();
-        self.story.add(report.spent);
+        self.story.epoch_took(report.spent);
         let step_ms = trainer.step_time_median().map(milliseconds);
         let peak = device::peak(self.device);
         if !self.dir.path().exists() {
@@ -407,14 +413,13 @@ impl Observer<Error> for Recorder {
         }
         let saved = self.dir.write(LAST, bytes);
         self.warn_unwritten(saved);
-        self.progress.epoch_done(trainer, report);
         self.story.saved_since(begun);
-        self.obey();
+        self.progress.epoch_done(trainer, report);
         Ok(())
     }
 
     fn ends_run(&self) -> bool {
-        self.wishes.ends_run
+        self.wishes.ends_run.load(Ordering::Relaxed)
     }
 }
 
