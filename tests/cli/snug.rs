@@ -282,3 +282,26 @@ fn a_resumed_run_remembers_who_set_what() {
         assert_eq!(row("patience")["by"], "default");
     }
 }
+
+#[test]
+fn shells_and_man_know_the_commands() {
+    let sandbox = Sandbox::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = snug(&sandbox, &["completions", shell]).ok().stdout;
+        assert!(
+            script.contains("snug") && script.contains("dry-run"),
+            "{shell}"
+        );
+    }
+    assert_eq!(snug(&sandbox, &["completions", "cmd"]).code, Some(2));
+    snug(&sandbox, &["man", "--out", "man1"]).ok();
+    let page = String::from_utf8(sandbox.read("man1/snug-train.1")).unwrap();
+    assert!(
+        page.contains("\\-\\-dry\\-run") && !page.contains("`train "),
+        "{page}"
+    );
+    assert!(
+        sandbox.path("man1/snug-suggest.1").exists()
+            && !sandbox.path("man1/snug-bench-worker.1").exists()
+    );
+}

@@ -14,6 +14,7 @@ mod memory;
 mod page;
 mod predict;
 mod scale;
+mod shell;
 pub mod snug;
 mod synth;
 

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use advisor::command::Command as Advice;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use config::cli::{Exit, console, program};
+use config::cli::program::be_snug;
+use config::cli::{Exit, console};
 
-use super::{Tool, fit, start, with_libtorch};
+use super::{Tool, fit, shell, start, with_libtorch};
 
 /// Train U-Nets for image segmentation, as large as this machine allows
 #[derive(Debug, Parser)]
@@ -33,16 +34,32 @@ enum Command {
     Tool(Box<Tool>),
     #[command(flatten)]
     Advice(Advice),
+    /// Print a script that completes commands and flags in a shell
+    Completions(shell::CompletionsArgs),
+    /// Write manual pages
+    Man(shell::ManArgs),
+}
+
+/// The command line, in the program's own words.
+fn program() -> clap::Command {
+    console::reworded(Snug::command())
 }
 
 /// Runs `snug`.
 pub fn main() -> ExitCode {
-    program::be_snug();
-    let command = console::reworded(Snug::command());
-    start(command, |snug: Snug| match snug.command {
+    be_snug();
+    start(program(), |snug: Snug| match snug.command {
         Command::Train(args) => with_libtorch(|| fit::run_choosing(*args)),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
         Command::Advice(advice) => Ok(advice.run()),
+        Command::Completions(args) => {
+            shell::completions(&args, program());
+            Ok(Exit::Done.into())
+        }
+        Command::Man(args) => {
+            shell::man(&args, program())?;
+            Ok(Exit::Done.into())
+        }
     })
 }
 
