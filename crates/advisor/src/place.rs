@@ -44,6 +44,30 @@ pub fn named(memory: Option<Bytes>, gpu: Option<&str>) -> Result<Option<Device>,
     }))
 }
 
+/// The `card`, or the CPU if `is_cpu` or a number of libtorch's threads asks for it, or else the device found here.
+///
+/// # Errors
+/// [`AdviceError::CpuAndCard`] if both are asked for.
+pub fn asked(
+    card: Option<Device>,
+    is_cpu: bool,
+    threads: Option<u32>,
+) -> Result<Device, AdviceError> {
+    let flag = match (is_cpu, threads) {
+        (true, _) => "--device cpu",
+        (false, Some(_)) => "--threads",
+        (false, None) => return Ok(card.unwrap_or_else(found)),
+    };
+    if card.is_some() {
+        return Err(AdviceError::CpuAndCard { flag });
+    }
+    let mut device = Device::this_cpu("`--device cpu`".to_owned());
+    if let (Device::Cpu { cpu, .. }, Some(threads)) = (&mut device, threads) {
+        cpu.threads = threads;
+    }
+    Ok(device)
+}
+
 /// A device, corrected by the measurements made on it, and what a person should know about them. An
 /// unreadable ledger is such a note, and predictions then stay uncorrected.
 pub fn tuned(device: &Device) -> (Target, Vec<String>) {
@@ -79,4 +103,30 @@ fn earlier_calibration(place: &LedgerPlace) -> Option<String> {
     let name = file.display();
     file.exists()
         .then(|| format!("`{name}` {INSTEAD}; then remove it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_and_the_cpu_exclude_each_other() {
+        let card = || named(Some(Bytes(8 * Bytes::GIB)), None).unwrap();
+        assert_eq!(asked(card(), false, None).unwrap(), card().unwrap());
+        for (is_cpu, threads, flag) in [
+            (true, None, "--device cpu"),
+            (true, Some(2), "--device cpu"),
+            (false, Some(2), "--threads"),
+        ] {
+            let error = asked(card(), is_cpu, threads).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("`{flag}` is for the CPU")),
+                "{error}"
+            );
+            let Device::Cpu { cpu, .. } = asked(None, is_cpu, threads).unwrap() else {
+                panic!("not the CPU");
+            };
+            assert!(threads.is_none_or(|it| it == cpu.threads));
+        }
+    }
 }

@@ -68,6 +68,12 @@ pub enum AdviceError {
         /// Names that are alike.
         near: Vec<&'static str>,
     },
+    /// Both the CPU and a card.
+    #[error("`{flag}` is for the CPU, but `--vram` or `--gpu` names a card")]
+    CpuAndCard {
+        /// The flag that asks for the CPU.
+        flag: &'static str,
+    },
 }
 
 impl AdviceError {
@@ -84,6 +90,7 @@ impl AdviceError {
                 Some("`--vram 8GiB` takes any card by its memory".to_owned())
             }
             Self::Card { near, .. } => Some(format!("similar names: {}", near.join(", "))),
+            Self::CpuAndCard { .. } => Some("leave out one of them".to_owned()),
         }
     }
 }
@@ -239,7 +246,13 @@ impl Recipes {
     ) -> Result<Self, EstimateError> {
         // The policy is chosen afresh.
         let config = guide.config.clone().without_checkpointing();
-        let Some(balance) = search.fastest_of(&config, Freedom::ALL)? else {
+        // Programs in PyTorch concatenate as a whole.
+        let may_split = !request.exact_kernels;
+        let freedom = Freedom {
+            split_concat: may_split,
+            ..Freedom::ALL
+        };
+        let Some(balance) = search.fastest_of(&config, freedom)? else {
             return Ok(Self {
                 recommended: None,
                 others: Vec::new(),
@@ -247,7 +260,7 @@ impl Recipes {
         };
         let speed = fastest_batch(search, balance.clone())?;
         let split = RunConfig {
-            split_concat: true,
+            split_concat: may_split,
             ..balance.config.clone()
         };
         let memory = search.smallest_within(&split, MEMORY_MAY_TAKE)?;
@@ -255,11 +268,11 @@ impl Recipes {
         let recommended = match request.goal {
             _ if request.max_batch => {
                 let smallest = RunConfig {
-                    split_concat: true,
+                    split_concat: may_split,
                     use_amp: config.use_amp || search.target().predicts_half(&config),
                     ..config.clone()
                 };
-                search.largest_batch(&smallest, MOST_IMAGES, Freedom::ALL)?
+                search.largest_batch(&smallest, MOST_IMAGES, freedom)?
             }
             Goal::Balance => Some(balance.clone()),
             Goal::Memory => Some(memory.clone()),

@@ -32,6 +32,6 @@ pub struct Request {
     pub in_channels: Option<u32>,
     /// The number of classes, instead of one.
     pub classes: Option<u32>,
-    /// Whether the step is to run on libtorch's own operators, as a program in PyTorch does.
+    /// Whether the step is to run on libtorch's own operators and on whole concatenations, as a program in PyTorch does.
     pub exact_kernels: bool,
 }

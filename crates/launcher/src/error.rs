@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
-use crate::search::Tried;
+use crate::search::{SearchPlace, Tried};
 use crate::torch::{Flaw, VERSION};
 
 /// `std`'s `Result` with this crate's error.
@@ -85,16 +85,17 @@ impl Error {
                      {UNSET}"
                 ),
             },
-            Self::NotFound { .. } => format!(
-                "run `python3 -m pip install torch=={VERSION}` in a virtual environment, or set \
-                 `LIBTORCH` to the folder of a libtorch {VERSION}"
+            Self::NotFound { tried } => format!(
+                "run {}, or set `LIBTORCH` to the folder of a libtorch {VERSION}",
+                install(tried)
             ),
             Self::OldSystem { .. } => {
                 "build Snug on this system with `cargo xtask dist`, or use a newer system"
                     .to_owned()
             }
             Self::NoProgram { .. } => {
-                "keep all files of the archive in its folder; a link to this program may be anywhere"
+                "keep all files of the archive in its folder (a link to this program may be \
+                 anywhere), or reinstall the wheel with `pip install --force-reinstall`"
                     .to_owned()
             }
             Self::Start { .. } | Self::Command { .. } | Self::NoOwnPath(_) => return None,
@@ -114,6 +115,18 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The command that installs torch, in the only Python that counts if there is one.
+fn install(tried: &[Tried]) -> String {
+    let mut pythons = tried.iter().filter_map(|it| match &it.place {
+        SearchPlace::Python(python) => Some(python),
+        _ => None,
+    });
+    match (pythons.next(), pythons.next()) {
+        (Some(python), None) => format!("`{python} -m pip install torch=={VERSION}`"),
+        _ => format!("`python3 -m pip install torch=={VERSION}` in a virtual environment"),
+    }
 }
 
 fn lines(tried: &[Tried]) -> String {

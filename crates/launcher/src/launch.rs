@@ -43,6 +43,12 @@ pub fn launch(own: &Path, args: Vec<OsString>) -> Result<ExitCode> {
     let torch = search.find()?;
     let mut command = Command::new(&search.program);
     command.args(args).env(LIBRARY_PATH, library_path(&torch));
+    // The program names itself as it was typed, in commands to go on with.
+    #[cfg(unix)]
+    if let Some(typed) = env::args_os().next() {
+        use std::os::unix::process::CommandExt as _;
+        command.arg0(typed);
+    }
     let (name, value) = DEVICE_ORDER;
     if env::var_os(name).is_none() {
         command.env(name, value);

@@ -2,7 +2,8 @@
 //!
 //! A program that is linked to libtorch cannot search for it: the dynamic loader needs it before
 //! `main`. The `train` of a distribution and the `snug` of the wheel are therefore the small program of
-//! this package. It looks in `LIBTORCH`, in the active Python and in its own folder, and then replaces
+//! this package. It looks in `LIBTORCH`, in the active Python (or in the one of `SNUG_PYTHON` alone) and in its own
+//! folder, and then replaces
 //! itself with the real program. `cargo xtask setup` queries Pythons and judges folders with the same code.
 //!
 //! This crate neither links, opens nor installs libtorch.

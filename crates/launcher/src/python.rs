@@ -89,19 +89,22 @@ impl Python {
     }
 }
 
-/// The Pythons to ask, most likely first: the active virtual environment's, then those on `PATH`.
+/// The Pythons to ask, most likely first: the active virtual environment's, then those on `PATH`. `SNUG_PYTHON`, with which a
+/// Python says that it started this program, is the only one if it is set.
 pub fn candidates() -> Vec<Python> {
-    let in_venv = env::var_os("VIRTUAL_ENV")
-        .filter(|it| !it.is_empty())
-        .map(|it| {
-            let dir = PathBuf::from(it);
-            let python = if cfg!(windows) {
-                "Scripts/python.exe"
-            } else {
-                "bin/python"
-            };
-            dir.join(python).into_os_string()
-        });
+    let named = |name: &str| env::var_os(name).filter(|it| !it.is_empty());
+    if let Some(python) = named("SNUG_PYTHON") {
+        return vec![Python::new(python)];
+    }
+    let in_venv = named("VIRTUAL_ENV").map(|it| {
+        let dir = PathBuf::from(it);
+        let python = if cfg!(windows) {
+            "Scripts/python.exe"
+        } else {
+            "bin/python"
+        };
+        dir.join(python).into_os_string()
+    });
     in_venv
         .into_iter()
         .chain(["python3", "python"].map(OsString::from))

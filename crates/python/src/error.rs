@@ -12,16 +12,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The request is not one of the expected objects.
-    #[error("{}", without_place(.0))]
+    #[error("not a request: {0}")]
     Request(#[from] serde_json::Error),
-    /// A value has no form in TOML, which holds whole numbers up to 2^63.
-    #[error("a key of the configuration cannot be written: {0}")]
-    Key(#[from] toml::ser::Error),
+    /// An argument has a value of another type, or not one of its words.
+    #[error("`{name}`: {source}")]
+    Argument {
+        /// The argument.
+        name: String,
+        /// What was expected, and what was found.
+        source: serde_json::Error,
+    },
+    /// TOML cannot express a value, such as `None` in a list.
+    #[error("`{name}` holds a value that TOML cannot express: {source}")]
+    Key {
+        /// The key.
+        name: String,
+        /// The reason.
+        source: toml::ser::Error,
+    },
+    /// TOML cannot express the keys together.
+    #[error("TOML cannot express the configuration: {0}")]
+    Keys(#[source] toml::ser::Error),
     /// A key of the configuration is unknown, or its value is not accepted.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A text is not a size.
-    #[error(transparent)]
+    #[error("`vram`: {0}")]
     Size(#[from] SizeError),
     /// The advisor refused.
     #[error(transparent)]
@@ -35,8 +51,8 @@ pub enum Error {
     /// libtorch has fewer threads than requested.
     #[error("`threads` must be a whole number from 1 to {most}, found `{found}`")]
     Threads {
-        /// The number of the request.
-        found: i64,
+        /// The value of the request.
+        found: serde_json::Value,
         /// The largest number.
         most: u32,
     },
@@ -57,16 +73,14 @@ impl Error {
             Self::Predict(error) => advisor::explain::hint(error).to_owned(),
             Self::TwoBatches => "leave out one of them".to_owned(),
             Self::NothingFits { .. } => "a smaller `width` or `img_size` is left".to_owned(),
-            Self::Request(_) | Self::Key(_) | Self::Size(_) | Self::Threads { .. } => return None,
+            Self::Request(_)
+            | Self::Argument { .. }
+            | Self::Key { .. }
+            | Self::Keys(_)
+            | Self::Size(_)
+            | Self::Threads { .. } => return None,
         })
     }
-}
-
-/// The place in the JSON means nothing to whoever called a function of Python.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let fact = text.rsplit_once(" at line ").map(|(fact, _)| fact);
-    fact.unwrap_or(&text).to_owned()
 }
 
 fn budget(bytes: Option<&Bytes>) -> String {

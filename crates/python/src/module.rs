@@ -3,7 +3,12 @@
 /// The advisor's answers as JSON; `snug` gives them types.
 #[pyo3::pymodule]
 mod _snug {
-    use pyo3::{Python, pyfunction};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 
     #[pyfunction]
     fn suggest(py: Python<'_>, request: &str) -> String {

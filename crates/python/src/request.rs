@@ -5,9 +5,24 @@ use config::{Overrides, RunConfig, SizeArg, resolve};
 use estimator::Cpu;
 use machine::Device;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+
+/// Reads a request. An error names the argument that caused it.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        // No argument is required, so the one at fault fails alone as well.
+        let all: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let at_fault = all.into_iter().find_map(|(name, value)| {
+            let alone = Value::Object(Map::from_iter([(name.clone(), value)]));
+            let source = serde_json::from_value::<T>(alone).err()?;
+            Some(Error::Argument { name, source })
+        });
+        at_fault.unwrap_or(Error::Request(error))
+    })
+}
 
 /// The request for a recipe: the flags of `advisor suggest`. The keys are checked by `config`.
 #[derive(Debug, Default, Deserialize)]
@@ -33,7 +48,7 @@ pub(crate) struct PredictRequest {
     vram: Option<String>,
     gpu: Option<String>,
     device: Where,
-    threads: Option<i64>,
+    threads: Option<Value>,
     preset: Option<String>,
     keys: Map<String, Value>,
 }
@@ -50,12 +65,8 @@ enum Where {
 
 impl SuggestRequest {
     pub(crate) fn device(&self, notes: &mut Vec<String>) -> Result<Device> {
-        device(
-            self.vram.as_deref(),
-            self.gpu.as_deref(),
-            self.device,
-            notes,
-        )
+        let card = card(self.vram.as_deref(), self.gpu.as_deref(), notes)?;
+        Ok(place::asked(card, self.device == Where::Cpu, None)?)
     }
 
     pub(crate) fn request(self) -> Result<Request> {
@@ -88,13 +99,9 @@ impl SuggestRequest {
 
 impl PredictRequest {
     pub(crate) fn device(&self, notes: &mut Vec<String>) -> Result<Device> {
-        let threads = self.threads.map(threads).transpose()?;
-        let on = threads.map_or(self.device, |_| Where::Cpu);
-        let mut device = device(self.vram.as_deref(), self.gpu.as_deref(), on, notes)?;
-        if let (Device::Cpu { cpu, .. }, Some(threads)) = (&mut device, threads) {
-            cpu.threads = threads;
-        }
-        Ok(device)
+        let threads = self.threads.as_ref().map(threads).transpose()?;
+        let card = card(self.vram.as_deref(), self.gpu.as_deref(), notes)?;
+        Ok(place::asked(card, self.device == Where::Cpu, threads)?)
     }
 
     pub(crate) fn config(&self) -> Result<RunConfig> {
@@ -103,31 +110,35 @@ impl PredictRequest {
     }
 }
 
-fn device(
-    vram: Option<&str>,
-    gpu: Option<&str>,
-    on: Where,
-    notes: &mut Vec<String>,
-) -> Result<Device> {
+/// The card that a request names, if any.
+fn card(vram: Option<&str>, gpu: Option<&str>, notes: &mut Vec<String>) -> Result<Option<Device>> {
     let size = vram.map(str::parse::<SizeArg>).transpose()?;
     let note = size.as_ref().and_then(|size| size.note.as_ref());
     notes.extend(note.map(|note| format!("note: {note}")));
-    let named = place::named(size.map(|size| size.bytes), gpu)?;
-    Ok(named.unwrap_or_else(|| match on {
-        Where::Auto => place::found(),
-        Where::Cpu => Device::this_cpu("`--device cpu`".to_owned()),
-    }))
+    Ok(place::named(size.map(|size| size.bytes), gpu)?)
 }
 
-fn threads(found: i64) -> Result<u32> {
+fn threads(found: &Value) -> Result<u32> {
     let most = Cpu::MAX_THREADS;
-    u32::try_from(found)
-        .ok()
+    let number = found.as_u64().and_then(|it| u32::try_from(it).ok());
+    number
         .filter(|threads| (1..=most).contains(threads))
-        .ok_or(Error::Threads { found, most })
+        .ok_or_else(|| Error::Threads {
+            found: found.clone(),
+            most,
+        })
 }
 
 /// Keys with their values, through the TOML that a file would hold: its errors name the accepted range.
 fn overrides(keys: &Map<String, Value>) -> Result<Overrides> {
-    Ok(Overrides::from_toml(&toml::to_string(keys)?)?)
+    for (name, value) in keys {
+        toml::to_string(&Map::from_iter([(name.clone(), value.clone())])).map_err(|source| {
+            Error::Key {
+                name: name.clone(),
+                source,
+            }
+        })?;
+    }
+    let text = toml::to_string(keys).map_err(Error::Keys)?;
+    Ok(Overrides::from_toml(&text)?)
 }

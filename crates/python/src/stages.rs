@@ -10,19 +10,6 @@ pub(crate) struct Stage {
     /// Its double convolution in the guide's script, such as `downs.0`.
     name: String,
     keep: Keep,
-    action: Action,
-}
-
-/// What a script does with a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Action {
-    /// Calls it.
-    Keep,
-    /// Calls it in a checkpoint that keeps outputs of convolutions.
-    Selective,
-    /// Calls it in a checkpoint.
-    Checkpoint,
 }
 
 /// The stages in the order in which they run: downs, bottleneck, ups.
@@ -37,11 +24,7 @@ pub(crate) fn of(config: &RunConfig) -> Vec<Stage> {
     let names = network.blocks().into_iter().filter_map(name);
     names
         .zip(plan.stages)
-        .map(|(name, keep)| Stage {
-            name,
-            keep,
-            action: Action::of(keep),
-        })
+        .map(|(name, keep)| Stage { name, keep })
         .collect()
 }
 
@@ -56,16 +39,6 @@ fn name(block: Block) -> Option<String> {
     Some(name.to_owned())
 }
 
-impl Action {
-    const fn of(keep: Keep) -> Self {
-        match keep {
-            Keep::Everything => Self::Keep,
-            Keep::Convs | Keep::LastConv => Self::Selective,
-            Keep::Nothing => Self::Checkpoint,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use config::{CheckpointPolicy, PlanLetters};
@@ -73,7 +46,7 @@ mod tests {
     use super::*;
 
     fn text(config: &RunConfig) -> Vec<String> {
-        let line = |stage: &Stage| format!("{} {} {:?}", stage.name, stage.keep, stage.action);
+        let line = |stage: &Stage| format!("{} {}", stage.name, stage.keep);
         of(config).iter().map(line).collect()
     }
 
@@ -84,15 +57,15 @@ mod tests {
         assert_eq!(
             text,
             [
-                "downs.0 nothing Checkpoint",
-                "downs.1 nothing Checkpoint",
-                "downs.2 last-conv Selective",
-                "downs.3 convs Selective",
-                "bottleneck everything Keep",
-                "up_convs.0 nothing Checkpoint",
-                "up_convs.1 last-conv Selective",
-                "up_convs.2 convs Selective",
-                "up_convs.3 everything Keep",
+                "downs.0 nothing",
+                "downs.1 nothing",
+                "downs.2 last-conv",
+                "downs.3 convs",
+                "bottleneck everything",
+                "up_convs.0 nothing",
+                "up_convs.1 last-conv",
+                "up_convs.2 convs",
+                "up_convs.3 everything",
             ]
         );
     }
@@ -101,13 +74,9 @@ mod tests {
     fn policies_have_stages_too() {
         let with = |policy| text(&RunConfig::default().with_policy(policy));
         let all = |policy, word: &str| with(policy).iter().all(|line| line.contains(word));
-        assert!(all(CheckpointPolicy::Off, " Keep"));
-        assert!(all(CheckpointPolicy::Block, " Checkpoint"));
-        assert!(all(CheckpointPolicy::Selective, " Selective"));
-        assert_eq!(
-            with(CheckpointPolicy::Selective)[0],
-            "downs.0 last-conv Selective"
-        );
+        assert!(all(CheckpointPolicy::Off, " everything"));
+        assert!(all(CheckpointPolicy::Block, " nothing"));
+        assert_eq!(with(CheckpointPolicy::Selective)[0], "downs.0 last-conv");
         assert_eq!(with(CheckpointPolicy::Mixed).len(), 9);
     }
 }

@@ -30,12 +30,8 @@ impl DistPart {
     }
 }
 
-/// Fills `folder` with the programs, presets and the benchmark's scripts.
-pub(crate) fn lay_out(
-    folder: &Path,
-    workspace: &Checkout,
-    programs: &[Program],
-) -> Result<Vec<DistPart>, Error> {
+/// Copies the programs into `folder`.
+pub(crate) fn programs(folder: &Path, programs: &[Program]) -> Result<Vec<DistPart>, Error> {
     let mut parts = Vec::new();
     for Program { name, path } in programs {
         let to = folder.join(name);
@@ -44,6 +40,12 @@ pub(crate) fn lay_out(
         make_executable(&to)?;
         parts.push(DistPart::of(folder, name)?);
     }
+    Ok(parts)
+}
+
+/// Copies the presets and the benchmark's scripts into `folder`.
+pub(crate) fn folders(folder: &Path, workspace: &Checkout) -> Result<Vec<DistPart>, Error> {
+    let mut parts = Vec::new();
     for name in FOLDERS {
         let from = workspace.root().join(name);
         if from.is_dir() {

@@ -35,11 +35,27 @@ impl fmt::Display for Needs {
 }
 
 impl Needs {
-    /// The tag of a wheel for systems that meet them: `manylinux_2_34`. The first of these tags is the default.
+    /// The tag of a wheel for systems that meet them: `manylinux_2_34`. It names glibc alone, so a libstdc++ counts as the glibc
+    /// of the distributions that have it.
     pub(crate) fn manylinux(&self) -> String {
-        let glibc = self.glibc.as_deref().unwrap_or(&[2, 17]);
-        let numbers: Vec<String> = glibc.iter().take(2).map(u32::to_string).collect();
-        format!("manylinux_{}", numbers.join("_"))
+        // The third number of GLIBCXX, and the least glibc beside it: those of the manylinux policies, then Ubuntu 22.04
+        // and 24.04, then GCC 15, which no release with an older glibc has.
+        const BESIDE: [(u32, u32); 6] = [
+            (19, 17),
+            (28, 31),
+            (29, 34),
+            (30, 35),
+            (33, 39),
+            (u32::MAX, 42),
+        ];
+        let minor = |version: &Option<Version>, place: usize| {
+            let number = version.as_ref().and_then(|it| it.get(place));
+            number.copied().unwrap_or_default()
+        };
+        let glibcxx = minor(&self.glibcxx, 2);
+        let of_glibcxx = BESIDE.iter().find(|(newest, _)| glibcxx <= *newest);
+        let glibc = of_glibcxx.map_or(0, |(_, glibc)| *glibc);
+        format!("manylinux_2_{}", glibc.max(minor(&self.glibc, 1)))
     }
 
     fn add(&mut self, symbol_version: &str) {
@@ -131,9 +147,27 @@ mod tests {
             needs.add(version);
         }
         assert_eq!(needs.to_string(), "GLIBC_2.34, GLIBCXX_3.4.30");
-        assert_eq!(needs.manylinux(), "manylinux_2_34");
-        assert_eq!(Needs::default().manylinux(), "manylinux_2_17");
         assert_eq!(Needs::default().to_string(), "");
+    }
+
+    #[test]
+    fn a_tag_is_for_systems_that_have_both_libraries() {
+        for (versions, tag) in [
+            (&[][..], "manylinux_2_17"),
+            (&["GLIBC_2.34"], "manylinux_2_34"),
+            (&["GLIBC_2.28", "GLIBCXX_3.4.29"], "manylinux_2_34"),
+            (&["GLIBC_2.34", "GLIBCXX_3.4.30"], "manylinux_2_35"),
+            (&["GLIBC_2.36", "GLIBCXX_3.4.30"], "manylinux_2_36"),
+            (&["GLIBC_2.34", "GLIBCXX_3.4.32"], "manylinux_2_39"),
+            (&["GLIBC_2.38", "GLIBCXX_3.4.33"], "manylinux_2_39"),
+            (&["GLIBC_2.34", "GLIBCXX_3.4.34"], "manylinux_2_42"),
+        ] {
+            let mut needs = Needs::default();
+            for version in versions {
+                needs.add(version);
+            }
+            assert_eq!(needs.manylinux(), tag, "{versions:?}");
+        }
     }
 
     #[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]

@@ -44,7 +44,8 @@ pub(crate) fn run(
 
     let name = format!("snug-{}-{target}", env!("CARGO_PKG_VERSION"));
     let folder = stage.path().join(&name);
-    let mut parts = contents::lay_out(&folder, workspace, &programs)?;
+    let mut parts = contents::programs(&folder, &programs)?;
+    parts.extend(contents::folders(&folder, workspace)?);
     parts.extend(contents::licences(&folder, workspace)?);
     let total_bytes = parts.iter().map(|it| it.bytes).sum();
     if total_bytes > LIMIT_BYTES {

@@ -1,7 +1,7 @@
-//! `cargo xtask wheel`: makes a Python wheel of the module, the programs and what they need.
+//! `cargo xtask wheel`: makes a Python wheel of the module and the programs.
 //!
-//! This file decides; [`project`] lays out what maturin packs, [`tools`] installs maturin and what the
-//! checks need, [`check`] installs the wheel and tries it. The programs are built as for `dist`.
+//! This file decides; [`project`] lays out what maturin packs, [`tools`] installs maturin and mypy, and
+//! [`check`] installs the wheel and tries it. The programs are built as for `dist`.
 
 mod check;
 mod project;
@@ -61,6 +61,7 @@ pub(crate) fn run(
     let bytes = contents::bytes_in(&packed)?;
     check_size(bytes, &parts)?;
     let wheel = out.join(packed.file_name().unwrap_or_default());
+    remove_wheels(&out)?;
     publish(&packed, &wheel)?;
     console.say(contents::table(&parts));
     console.say(format_args!("requires {needs}"));
@@ -123,6 +124,17 @@ fn pack(
     wheels.into_iter().next().ok_or(Error::Build)
 }
 
+/// Removes earlier wheels, whose names may differ in version or system: `snug-*.whl` then names one file.
+fn remove_wheels(folder: &Path) -> Result<(), Error> {
+    for path in sorted(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snug-") && name.ends_with(".whl") {
+            fs::remove_file(&path).map_err(|it| unwritable(&path, it))?;
+        }
+    }
+    Ok(())
+}
+
 fn check_size(total_bytes: u64, parts: &[DistPart]) -> Result<(), Error> {
     if total_bytes <= LIMIT_BYTES {
         return Ok(());
@@ -138,6 +150,17 @@ fn check_size(total_bytes: u64, parts: &[DistPart]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn earlier_wheels_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, other] = ["snug-0.0.9-any.whl", "torch-2.11.0.whl"].map(|it| dir.path().join(it));
+        for file in [&old, &other] {
+            fs::write(file, "").unwrap();
+        }
+        remove_wheels(dir.path()).unwrap();
+        assert_eq!(sorted(dir.path()).unwrap(), [other]);
+    }
 
     #[test]
     fn a_large_wheel_is_refused_with_its_parts() {

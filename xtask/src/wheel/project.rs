@@ -25,7 +25,7 @@ pub(super) fn lay_out(
     let of_crate = workspace.root().join(CRATE);
     let package = stage.join("python").join("snug");
     contents::copy_folder(&of_crate.join("python"), &stage.join("python"))?;
-    let mut parts = contents::lay_out(&package, workspace, programs)?;
+    let mut parts = contents::programs(&package, programs)?;
     parts.extend(contents::licences(stage, workspace)?);
     copy(&of_crate.join("README.md"), &stage.join("README.md"))?;
     let from = of_crate.join("pyproject.toml");
@@ -50,13 +50,11 @@ mod tests {
     use crate::wheel::tools;
 
     const PROJECT: &str = include_str!("../../../crates/python/pyproject.toml");
-    const PROGRAM: &str = include_str!("../../../crates/python/python/snug/__main__.py");
 
     #[test]
     fn versions_are_said_alike() {
         let torch = launcher::VERSION;
         assert!(PROJECT.contains(&format!("dependencies = [\"torch=={torch}\"]")));
-        assert!(PROGRAM.contains(&format!("\nTORCH = \"{torch}\"\n")));
         assert!(PROJECT.contains(&format!("requires = [\"{}\"]", tools::MATURIN)));
     }
 
@@ -78,20 +76,13 @@ mod tests {
         let names: Vec<&str> = parts.iter().map(|it| it.name).collect();
         assert_eq!(
             names,
-            [
-                "snug",
-                "libexec/snug",
-                "presets",
-                "bench/pytorch",
-                "LICENSE-APACHE",
-                "LICENSE-MIT"
-            ]
+            ["snug", "libexec/snug", "LICENSE-APACHE", "LICENSE-MIT"]
         );
         let program = stage.join("python/snug/libexec/snug");
         assert_eq!(fs::read_to_string(&program).unwrap(), "snug");
         let mode = fs::metadata(&program).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
-        for file in ["__init__.py", "py.typed", "bench/pytorch/unet.py"] {
+        for file in ["__init__.py", "py.typed"] {
             assert!(stage.join("python/snug").join(file).is_file(), "{file}");
         }
         let project = fs::read_to_string(stage.join("pyproject.toml")).unwrap();

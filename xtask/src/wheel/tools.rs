@@ -13,7 +13,7 @@ use crate::workspace::Checkout;
 
 /// The same version as in `pyproject.toml`.
 pub(super) const MATURIN: &str = "maturin==1.16.0";
-const CHECKS: [&str; 3] = ["twine==7.0.0", "auditwheel==6.8.2", "mypy==2.4.1"];
+const MYPY: &str = "mypy==2.4.1";
 
 /// A virtual environment.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Installs maturin and, if the wheel is to be checked, what checks it.
+    /// Installs maturin and, if the wheel is to be checked, mypy.
     pub(super) fn install(
         workspace: &Checkout,
         checks: bool,
@@ -32,7 +32,7 @@ impl Tools {
         let tools = Self::make(&setup::python_with_pip()?, &dir)?;
         let mut requirements = vec![MATURIN];
         if checks {
-            requirements.extend(CHECKS);
+            requirements.push(MYPY);
         }
         console.say(format_args!(
             "wheel: installing {} into `target/wheel-tools`",

@@ -42,7 +42,8 @@ impl DeviceArgs {
         self.vram.is_some() || self.gpu.is_some()
     }
 
-    fn named(&self) -> Result<Option<Device>, ExitCode> {
+    /// The card that the flags name.
+    pub(super) fn named(&self) -> Result<Option<Device>, ExitCode> {
         if let Some(note) = self.vram.as_ref().and_then(|size| size.note.as_ref()) {
             log(&format!("note: {note}"));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::explain::{self, On};
+use crate::place;
 use config::cli::{Explain, KeyFlags};
 use estimator::{Cpu, EstimateError};
 use machine::Device;
@@ -76,14 +77,7 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
 
 /// Where the step runs.
 fn device(arguments: &Args) -> Result<Device, ExitCode> {
-    let is_cpu = arguments.device == "cpu" || arguments.threads.is_some();
-    let mut device = if is_cpu && !arguments.card.is_named() {
-        Device::this_cpu("`--device cpu`".to_owned())
-    } else {
-        arguments.card.or_found()?
-    };
-    if let (Device::Cpu { cpu, .. }, Some(threads)) = (&mut device, arguments.threads) {
-        cpu.threads = threads;
-    }
-    Ok(device)
+    let card = arguments.card.named()?;
+    place::asked(card, arguments.device == "cpu", arguments.threads)
+        .map_err(|error| refuse(&error.to_string(), error.hint().as_deref()))
 }

@@ -49,6 +49,25 @@ fn the_virtual_environment_comes_before_the_path() {
 }
 
 #[test]
+fn the_python_that_starts_the_program_is_the_only_one() {
+    let dist = Dist::new();
+    let [given, own, on_path] = ["given", "own", "path"].map(|it| dist.torch(it, "2.11.0"));
+    dist.python("python3", &on_path.display().to_string());
+    dist.python("mine", &own.display().to_string());
+    let mine = dist.path("bin/mine");
+    let found = libraries(dist.train().env("SNUG_PYTHON", &mine));
+    assert_eq!(found, lib(&own));
+    let mut train = dist.train();
+    train.env("SNUG_PYTHON", &mine).env("LIBTORCH", &given);
+    assert_eq!(libraries(&mut train), lib(&given));
+    // An empty variable counts as unset.
+    assert_eq!(
+        libraries(dist.train().env("SNUG_PYTHON", "")),
+        lib(&on_path)
+    );
+}
+
+#[test]
 fn an_unusable_python_is_skipped() {
     let dist = Dist::new();
     let [old, good] = [("old", "2.9.1"), ("good", "2.11.0")].map(|(it, v)| dist.torch(it, v));

@@ -29,6 +29,25 @@ fn nothing_anywhere_lists_every_place() {
 }
 
 #[test]
+fn the_python_that_starts_the_program_is_told_to_install() {
+    let dist = Dist::new();
+    let good = dist.torch("good", "2.11.0");
+    dist.python("python3", &good.display().to_string());
+    dist.python("mine", "");
+    let mine = dist.path("bin/mine");
+    assert_eq!(
+        refusal(&dist, dist.train().env("SNUG_PYTHON", mine)),
+        "error: no libtorch 2.11.0 found; these places were tried:\n  \
+         `LIBTORCH`: not set\n  \
+         `DIR/bin/mine`: it has no torch installed (`DIR/bin/mine`)\n  \
+         `DIR/snug/libtorch`: not found\n  \
+         `DIR/snug/torch`: not found\n\
+         hint: run `DIR/bin/mine -m pip install torch==2.11.0`, or set `LIBTORCH` to the folder of a \
+         libtorch 2.11.0\n"
+    );
+}
+
+#[test]
 fn each_place_says_what_is_wrong_with_it() {
     let dist = Dist::new();
     let old = dist.torch("site/torch", "2.9.1");

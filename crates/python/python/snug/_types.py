@@ -6,12 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-ConfigValue = bool | int | float | str | Sequence[int | str]
+__all__ = [
+    "Breakdown",
+    "Change",
+    "CheckpointPolicy",
+    "ConfigValue",
+    "Device",
+    "Goal",
+    "Guide",
+    "MemoryKeys",
+    "MemoryPrediction",
+    "Moment",
+    "Plan",
+    "Predicted",
+    "Recipe",
+    "SnugError",
+    "Stage",
+    "Suggestion",
+]
+
+Goal = Literal["balance", "memory", "speed"]
 CheckpointPolicy = Literal["off", "selective", "block", "stage", "mixed"]
+
+_Scalar = bool | int | float | str
+ConfigValue = _Scalar | Sequence[_Scalar] | Mapping[str, _Scalar | Sequence[_Scalar]] | None
+"""A value of a TOML file, where a mapping is a table such as `[classes]`. `None` leaves a key out."""
 
 
 class SnugError(ValueError):
-    """A request that cannot be answered, in the words of the program. `hint` says what to do, where that is known."""
+    """A request that cannot be answered, with the program's message. `hint` says what to do, if that is known."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -23,7 +46,10 @@ class SnugError(ValueError):
 
 
 class MemoryKeys(TypedDict, total=False):
-    """The keys of a configuration that decide what a step holds in memory. Sizes are `(height, width)`."""
+    """The keys of a configuration that decide what a step holds in memory. Sizes are `(height, width)`.
+
+    `None` leaves a key out.
+    """
 
     img_size: tuple[int, int]
     width: int
@@ -35,7 +61,7 @@ class MemoryKeys(TypedDict, total=False):
     amp_dtype: Literal["auto", "fp16", "bf16"]
     use_grad_checkpoint: bool
     grad_checkpoint_policy: CheckpointPolicy
-    grad_checkpoint_plan: str | Sequence[str]
+    grad_checkpoint_plan: str | Sequence[str] | None
     use_channels_last: bool
     split_concat: bool
     exact_kernels: bool
@@ -44,7 +70,7 @@ class MemoryKeys(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Device:
-    """Where a step would run. A recipe may take `budget_bytes`, which is less than what is free."""
+    """Where a step would run. A recipe may use `budget_bytes`, which is less than `free_bytes`."""
 
     kind: Literal["cuda", "cpu"]
     source: Literal["given", "nvml"]
@@ -88,6 +114,25 @@ class Recipe:
     command: str
     predicted: Predicted
     when: str | None = None
+
+    @property
+    def keys(self) -> MemoryKeys:
+        """The keys that decide its memory, for `predict_memory(**recipe.keys)`."""
+        return {
+            "img_size": self.img_size,
+            "width": self.width,
+            "in_channels": self.in_channels,
+            "classes": self.classes,
+            "batch": self.batch,
+            "accumulation": self.accumulation,
+            "use_amp": self.use_amp,
+            "amp_dtype": self.amp_dtype,
+            "use_grad_checkpoint": self.use_grad_checkpoint,
+            "grad_checkpoint_policy": self.grad_checkpoint_policy,
+            "grad_checkpoint_plan": self.grad_checkpoint_plan,
+            "split_concat": self.split_concat,
+            "use_channels_last": self.use_channels_last,
+        }
 
 
 @dataclass(frozen=True)
@@ -138,7 +183,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Moment:
-    """An operation of the step. `allocated_bytes` are those held meanwhile; the peak's are in `predicted`."""
+    """An operation of the step. `allocated_bytes` is what is held during it; for the peak, see `predicted`."""
 
     operation: str
     phase: Literal["forward", "backward"] | None
@@ -161,30 +206,34 @@ class MemoryPrediction:
 
 @dataclass(frozen=True)
 class Stage:
-    """What to do with a stage of the U-Net: a double convolution, with the operations that lead to it.
-
-    `keep` calls it; `checkpoint` calls it in `torch.utils.checkpoint.checkpoint`; `selective` does so with a context
-    that keeps outputs of convolutions: both for `convs`, only the second one's for `last-conv`.
-    """
+    """What to keep of a stage of the U-Net: a double convolution, with the operations that lead to it."""
 
     name: str
     keep: Literal["everything", "convs", "last-conv", "nothing"]
-    action: Literal["keep", "selective", "checkpoint"]
+
+    @property
+    def action(self) -> Literal["keep", "selective", "checkpoint"]:
+        """How to call the stage.
+
+        `keep` calls it as usual; `checkpoint` calls it in `torch.utils.checkpoint.checkpoint`; `selective` does so with
+        a context that keeps the outputs of both convolutions (`convs`) or of the second one only (`last-conv`).
+        """
+        if self.keep == "everything":
+            return "keep"
+        return "checkpoint" if self.keep == "nothing" else "selective"
 
 
 @dataclass(frozen=True)
 class Plan:
     """A recipe for a training loop in PyTorch. See `snug.plan`.
 
-    `amp_dtype` is the name of a dtype of torch, or `None` without AMP; `float16` needs a `GradScaler`. With
-    `split_concat`, the halves of each concatenation are convolved separately and added.
+    `amp_dtype` is the name of a dtype of torch, or `None` without AMP; `float16` needs a `GradScaler`.
     """
 
     batch: int
     accumulation: int
     amp_dtype: Literal["float16", "bfloat16"] | None
     channels_last: bool
-    split_concat: bool
     stages: tuple[Stage, ...]
     predicted: Predicted
     suggestion: Suggestion = field(repr=False)
@@ -229,7 +278,6 @@ def plan(value: Mapping[str, Any]) -> Plan:
         accumulation=recipe.accumulation,
         amp_dtype=_TORCH_NAMES.get(value["precision"]),
         channels_last=recipe.use_channels_last,
-        split_concat=recipe.split_concat,
         stages=tuple(Stage(**it) for it in value["stages"]),
         predicted=recipe.predicted,
         suggestion=found,

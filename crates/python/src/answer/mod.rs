@@ -1,27 +1,34 @@
 //! Answers to requests, as JSON. Nothing here panics on bad input: a refusal is an answer too.
 
 use advisor::{Advice, Request, Target, advise, explain, place, to_json};
+use config::cli::console::as_snug;
 use machine::Device;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::request::{PredictRequest, SuggestRequest};
+use crate::request::{self, PredictRequest, SuggestRequest};
 use crate::stages;
+use crate::words::Words;
 
-/// Recommends a recipe: the object of `advisor suggest --json` under `answer`.
+/// The arguments of each function that the program calls otherwise.
+const SUGGEST: Words = Words(&[("batch", "target_batch")]);
+const PREDICT: Words = Words(&[]);
+const PLAN: Words = Words(&[("batch", "target_batch"), ("vram", "memory")]);
+
+/// Recommends a recipe: the object of `snug suggest --json` under `answer`.
 pub fn suggest(request: &str) -> String {
-    answer(|notes| {
-        let request: SuggestRequest = serde_json::from_str(request)?;
+    answer(SUGGEST, |notes| {
+        let request: SuggestRequest = request::parse(request)?;
         let device = request.device(notes)?;
         let (target, advice) = advice(&device, &request.request()?, notes)?;
         Ok(to_json(&device, &target, &advice))
     })
 }
 
-/// Predicts the memory of a step: the object of `advisor explain --json` under `answer`.
+/// Predicts the memory of a step: the object of `snug explain --json` under `answer`.
 pub fn predict_memory(request: &str) -> String {
-    answer(|notes| {
-        let request: PredictRequest = serde_json::from_str(request)?;
+    answer(PREDICT, |notes| {
+        let request: PredictRequest = request::parse(request)?;
         let config = request.config()?;
         let device = request.device(notes)?;
         let target = tuned(&device, notes);
@@ -30,10 +37,11 @@ pub fn predict_memory(request: &str) -> String {
     })
 }
 
-/// Recommends a recipe for a training loop in PyTorch, whose operators are libtorch's own, and says what each stage keeps.
+/// Recommends a recipe for a training loop in PyTorch, which runs libtorch's own operators on whole concatenations, and says
+/// what each stage keeps.
 pub fn plan(request: &str) -> String {
-    answer(|notes| {
-        let request: SuggestRequest = serde_json::from_str(request)?;
+    answer(PLAN, |notes| {
+        let request: SuggestRequest = request::parse(request)?;
         let device = request.device(notes)?;
         let request = Request {
             exact_kernels: true,
@@ -63,16 +71,19 @@ fn tuned(device: &Device, notes: &mut Vec<String>) -> Target {
     target
 }
 
-/// `answer` and the program's `notes`, or the `error` with its hint.
-fn answer(find: impl FnOnce(&mut Vec<String>) -> Result<Value>) -> String {
+/// `answer` and the program's `notes`, or the `error` with its hint, which name arguments. Commands are those of `snug`.
+fn answer(words: Words, find: impl FnOnce(&mut Vec<String>) -> Result<Value>) -> String {
     let mut notes = Vec::new();
     let value = match find(&mut notes) {
         Ok(value) => json!({ "answer": value, "notes": notes }),
         Err(error) => json!({
-            "error": { "message": error.to_string(), "hint": error.hint() },
+            "error": {
+                "message": words.of_python(&error.to_string()),
+                "hint": error.hint().map(|hint| words.of_python(&hint)),
+            },
         }),
     };
-    value.to_string()
+    as_snug(&value.to_string())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Answers are the program's own objects, and refusals its own words.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use config::keys::{Command, KEYS};
 use config::{Bytes, RunConfig};
 use machine::Hardware;
 use proptest::prelude::*;
@@ -12,12 +14,12 @@ fn parsed(answer: &str) -> Value {
     serde_json::from_str(answer).unwrap()
 }
 
-/// What `advisor suggest --vram MIB --json` prints.
+/// What `snug suggest --vram MIB --json` prints.
 fn printed(memory: Bytes, card: Option<&'static machine::Card>, request: &Request) -> Value {
     let device = Device::Given { memory, card };
     let (target, _) = place::tuned(&device);
     let advice = advise(&device, &target, request).unwrap();
-    parsed(&to_json(&device, &target, &advice).to_string())
+    parsed(&as_snug(&to_json(&device, &target, &advice).to_string()))
 }
 
 proptest! {
@@ -82,12 +84,31 @@ fn a_prediction_is_the_programs() {
     let config = config::resolve(Some("speed"), None, flags).unwrap().config;
     let (target, _) = place::tuned(&device);
     let (on, memory) = explain::On::predict(&config, &device, &target).unwrap();
-    let expected = parsed(&explain::to_json(&config, &on, &memory).to_string());
+    let expected = parsed(&as_snug(
+        &explain::to_json(&config, &on, &memory).to_string(),
+    ));
     assert_eq!(answer["answer"], expected);
     assert!(expected["timeline"].as_array().unwrap().len() > 50);
 }
 
-/// A plan is for libtorch's own operators, and that its figures show.
+/// The keys that Python names in `MemoryKeys` are those of `snug explain`.
+#[test]
+fn python_names_every_key_that_decides_the_memory() {
+    let types = include_str!("../../python/snug/_types.py");
+    let (_, class) = types.split_once("class MemoryKeys(").unwrap();
+    let (class, _) = class.split_once("\n\n\n").unwrap();
+    let named = class
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("    ")?.split_once(": ")?.0));
+    // The preset is an argument of its own.
+    let offered = KEYS
+        .iter()
+        .filter(|key| key.is_offered_by(Command::Explain) && key.name != "preset");
+    let offered: BTreeSet<&str> = offered.map(|key| key.name).collect();
+    assert_eq!(named.collect::<BTreeSet<_>>(), offered);
+}
+
+/// A plan is for libtorch's own operators, as its figures show, and for whole concatenations.
 #[test]
 fn a_plan_has_a_stage_for_each_letter() {
     let asked = json!({ "vram": "6GiB", "target_batch": 16 }).to_string();
@@ -99,6 +120,13 @@ fn a_plan_has_a_stage_for_each_letter() {
         RunConfig::default().network().num_stages()
     );
     assert_eq!(planned["precision"], "fp16");
+    let recipes = planned["suggestion"]["alternatives"].as_array().unwrap();
+    for recipe in recipes
+        .iter()
+        .chain([&planned["suggestion"]["recommendation"]])
+    {
+        assert_eq!(recipe["split_concat"], false);
+    }
     let suggested = parsed(&suggest(&asked));
     assert_ne!(of(&planned["suggestion"]), of(&suggested["answer"]));
 }
@@ -115,10 +143,13 @@ fn refusals() {
     for asked in [
         json!({ "vram": "abc" }),
         json!({ "vram": "-1B" }),
+        json!({ "vram": 8.5 }),
         json!({ "gpu": "RTX 30" }),
         json!({ "vram": "8GiB", "goal": "fast" }),
         json!({ "vram": "8GiB", "device": "tpu" }),
+        json!({ "vram": "8GiB", "device": "cpu" }),
         json!({ "vram": "8GiB", "width": -1 }),
+        json!({ "vram": "8GiB", "img_size": [64, null] }),
         json!({ "vram": "8GiB", "width": 18_446_744_073_709_551_615_u64 }),
         json!({ "vram": "8GiB", "img_size": [100, 100] }),
         json!({ "vram": "8GiB", "target_batch": 0 }),
@@ -133,10 +164,19 @@ fn refusals() {
         json!({ "vram": "8GiB", "keys": { "batch": "4" } }),
         json!({ "vram": "8GiB", "keys": { "grad_checkpoint_policy": "auto" } }),
         json!({ "threads": 0 }),
+        json!({ "threads": 1.5 }),
+        json!({ "threads": 2, "gpu": "RTX 3060" }),
+        json!({ "vram": "8GiB", "keys": { "use_grad_checkpoint": true, "grad_checkpoint_policy": "auto" } }),
     ] {
         refuse(predict_memory(&asked.to_string()));
     }
-    refuse(plan(&json!({ "vram": "600MiB" }).to_string()));
+    for asked in [
+        json!({ "memory": "600MiB" }),
+        json!({ "memory": "8" }),
+        json!({ "memory": "8GiB", "device": "cpu" }),
+    ] {
+        refuse(plan(&asked.to_string()));
+    }
     insta::assert_snapshot!(text);
 }
 
