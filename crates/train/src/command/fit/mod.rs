@@ -8,33 +8,29 @@ use std::time::Duration;
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
 use config::cli::{Exit, Fit, KeyFlags, program};
-use config::{Bytes, CudaGraph, Language, Network, Origins, Precision, RunConfig};
+use config::{Bytes, Language, Precision, RunConfig};
 use estimator::Forecast;
 use figures::numbers::duration;
 use machine::load::Moment;
 use tch::Device;
 
+use super::console;
 use super::flags::DeviceFlag;
-use super::{console, scale};
 use crate::error::Result;
 use crate::lab::fault;
-use crate::run::chosen::{Choosing, Chosen};
-use crate::run::outputs::count;
 use crate::run::outputs::live::Shown;
 use crate::run::outputs::{RunDir, prepare_models_dir};
 use crate::run::proposal::{self, Images};
-use crate::run::run_data::{Pages, RunData};
+use crate::run::run_data::RunData;
 use crate::run::snapshot::{DataId, Record};
-use crate::run::understood::{Asked, Understood};
-use crate::usage::UsageError;
-use data::{DEFAULT_CACHE_BYTES, Source, baseline};
-use engine::guard::Guard;
+use data::{Source, baseline};
+use engine::device;
 use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;
-use engine::{checkpointing, compose, device};
 
 mod answers;
 mod before;
+mod decide;
 mod guarded;
 mod keeper;
 mod plan;
@@ -45,12 +41,12 @@ mod resume;
 mod settings;
 mod story;
 
-use guarded::{GuardFlags, say_temperature};
+use decide::decide;
+use guarded::GuardFlags;
 use keeper::Keeper;
 use plan::{PlanFlags, RunPlan};
 use recorder::Recorder;
 use resume::Start;
-use settings::{By, Setting, Settings};
 use story::{Places, Story};
 
 /// What a run tells, besides its files and its progress.
@@ -142,96 +138,6 @@ fn train_on(args: &FitArgs, is_open: bool) -> Result<ExitCode> {
     }
     train(args, is_open)?;
     Ok(Exit::Done.into())
-}
-
-/// A run that is decided, before anything of it exists.
-struct Decided {
-    start: Start,
-    device: Device,
-    plan: RunPlan,
-    guard: Guard,
-    dataset: String,
-    data_id: DataId,
-    /// The requested configuration, for a resumed run.
-    asked: String,
-    folder: Option<PathBuf>,
-    settings: Vec<Setting>,
-}
-
-fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
-    let mut resolved = args.keys.resolve()?;
-    refuse_what_is_not_there(&resolved.config)?;
-    let device = args.device.resolve()?;
-    args.plan.limit_gpu(device)?;
-    refuse_names(args)?;
-    let start = resume::start(args)?;
-    let (mut folder, mut scaled) = (args.data.clone(), None);
-    let mut before = resolved.config.clone();
-    let (mut config, pages) = if let Start::Exact(exact) = &start {
-        folder = folder.or_else(|| exact.data_folder());
-        before = exact.config(&resolved)?;
-        (before.clone(), exact.pages())
-    } else {
-        refuse_places(args, matches!(start, Start::Again))?;
-        let (pages, line) =
-            scale::to_machine(&mut resolved, device, folder.is_none(), args.full_size);
-        scaled = line;
-        (resolved.config, pages)
-    };
-    let arithmetic = device::processor(device).arithmetic();
-    let note = config.precision_note(arithmetic).map(str::to_owned);
-    // What the masks and the device add is not what the user asked for.
-    let requested = config.to_toml();
-    let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
-    let goes_on = matches!(start, Start::Exact(_));
-    let asked = Asked::of(&config, |key| {
-        goes_on || resolved.origins.given_by_user(key)
-    });
-    let mut settings = Settings::of(&before, &resolved.origins, goes_on);
-    settings.differ(&config, By::Machine);
-    let is_forced = args.plan.force || goes_on;
-    let open = Some(Open {
-        origins: &resolved.origins,
-        device,
-        warm: match &start {
-            Start::Warm(file) => Some(file.network()?),
-            _ => None,
-        },
-    });
-    let open = open.filter(|_| is_open && !goes_on);
-    let understood = understand(folder.as_deref(), &mut config, asked, is_forced, open)?;
-    let (understood, chosen) = understood.unzip();
-    settings.differ(&config, By::Data);
-    settings.chosen(&chosen.unwrap_or_default());
-
-    say_what_runs(&config, device, [scaled, note, kernels]);
-    let data = read_data(folder.as_deref(), understood, &config, pages)?;
-
-    let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
-    let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
-    let (is_resumed, asked) = match &start {
-        Start::Exact(exact) => (true, exact.state().asked.clone()),
-        _ => (false, requested),
-    };
-    let guard = args.guard.guard();
-    let precision = config.precision_on(arithmetic);
-    device::require_precision(device, precision)?;
-    let plan = args
-        .plan
-        .decide(config, device, precision, data, &guard, is_resumed)?;
-    settings.differ(&plan.config, By::Advisor);
-    settings.changed(&plan.changes);
-    Ok(Decided {
-        start,
-        device,
-        plan,
-        guard,
-        dataset,
-        data_id,
-        asked,
-        folder,
-        settings: settings.into_rows(),
-    })
 }
 
 fn train(args: &FitArgs, is_open: bool) -> Result<()> {
@@ -356,71 +262,6 @@ fn begin(
     Ok(Some(Record::default()))
 }
 
-/// What the settings that nobody gave follow from, besides the images.
-struct Open<'a> {
-    origins: &'a Origins,
-    device: Device,
-    /// The network of weights to start from.
-    warm: Option<Network>,
-}
-
-/// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and
-/// with `open` all other settings.
-fn understand(
-    folder: Option<&Path>,
-    config: &mut RunConfig,
-    asked: Asked,
-    is_forced: bool,
-    open: Option<Open<'_>>,
-) -> Result<Option<(Understood, Vec<Chosen>)>> {
-    let Some(folder) = folder else {
-        return Ok(None);
-    };
-    let mut understood = Understood::read(folder, config, asked, None, count("reading"))?;
-    config.in_channels = understood.in_channels();
-    config.classes = understood.num_classes();
-    config.ignore = understood.ignored();
-    if let Some(class) = understood.only_class().filter(|_| !is_forced) {
-        let folder = folder.to_owned();
-        return Err(UsageError::NothingToLearn { folder, class }.into());
-    }
-    let Some(open) = open else {
-        understood.look(config)?;
-        return Ok(Some((understood, Vec::new())));
-    };
-    let chosen = choose(&mut understood, config, &open)?;
-    for it in &chosen {
-        console::note(&format!("chosen: {it}"));
-    }
-    Ok(Some((understood, chosen)))
-}
-
-/// Sets what is open by the data and the device.
-fn choose(
-    understood: &mut Understood,
-    config: &mut RunConfig,
-    open: &Open<'_>,
-) -> Result<Vec<Chosen>> {
-    let train = understood.survey.train.clone();
-    let choosing = Choosing {
-        train: &train,
-        is_gpu: open.device.is_cuda(),
-        origins: open.origins,
-        width: open.warm.map(|it| it.width),
-    };
-    let mut size = choosing.size(config);
-    understood.look(config)?;
-    while understood.loses_structures()
-        && let Some(larger) = choosing.enlarge(config)
-    {
-        size = Some(larger);
-        understood.look(config)?;
-    }
-    let mut all: Vec<Chosen> = size.into_iter().collect();
-    all.extend(choosing.rest(config));
-    Ok(all)
-}
-
 /// The folder for copies of weights, now or earlier in the run, which must take a file.
 fn models_dir(args: &FitArgs, before: &mut Record) -> Result<Option<PathBuf>> {
     let given = args.models_dir.as_deref().map(absolute);
@@ -429,23 +270,6 @@ fn models_dir(args: &FitArgs, before: &mut Record) -> Result<Option<PathBuf>> {
     let models_dir = models_dir.or_else(|| before.models_dir.as_ref().map(PathBuf::from));
     models_dir.as_deref().map(prepare_models_dir).transpose()?;
     Ok(models_dir)
-}
-
-fn read_data(
-    folder: Option<&Path>,
-    understood: Option<Understood>,
-    config: &RunConfig,
-    pages: Pages,
-) -> Result<RunData> {
-    let data = match (folder, understood) {
-        (Some(folder), Some(read)) => {
-            RunData::of_folder(folder, read, config, DEFAULT_CACHE_BYTES)?
-        }
-        _ => RunData::built_in(config, pages)?,
-    };
-    data.notes.iter().for_each(|line| console::note(line));
-    data.warnings.iter().for_each(|line| console::warn(line));
-    Ok(data)
 }
 
 fn warn_about_batch(images: usize, batch: usize) {
@@ -463,24 +287,6 @@ fn language() -> Language {
     Language::from_locale(locale.as_deref())
 }
 
-/// Prints the banner and the device.
-fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
-    console::print(&config.banner(language()));
-    notes
-        .into_iter()
-        .flatten()
-        .for_each(|line| console::note(&line));
-    if config.cuda_graph != CudaGraph::Off && !device.is_cuda() {
-        console::note("CUDA graph: off, since the device is a CPU");
-    }
-    console::note(&format!(
-        "device: {} ({})",
-        device::name(device),
-        device::kind(device)
-    ));
-    say_temperature(device);
-}
-
 fn say_forecast(forecast: &Forecast) {
     let at_most = if forecast.is_bound { "at most " } else { "" };
     console::note(&format!(
@@ -488,11 +294,6 @@ fn say_forecast(forecast: &Forecast) {
         Bytes(forecast.allocated_bytes),
         forecast.peak().at
     ));
-}
-
-/// Refuses whatever this build, or this version, lacks.
-fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
-    Ok(compose::require_features(config)?)
 }
 
 /// The folder of a resumed run, or a new one.
@@ -525,33 +326,6 @@ fn minutes(text: &str) -> Result<f64, String> {
     value
         .filter(|v| (0.0..=MAX).contains(v))
         .ok_or_else(|| format!("must be a number from 0 to {MAX}"))
-}
-
-/// Refuses invalid names.
-fn refuse_names(args: &FitArgs) -> Result<()> {
-    for (flag, name) in [("--run-name", &args.run_name), ("--dataset", &args.dataset)] {
-        let Some(name) = name else { continue };
-        // Exactly one component, and not `.` or `..`.
-        if Path::new(name).file_name() != Some(name.as_ref()) {
-            let found = name.clone();
-            return Err(UsageError::NotAName { flag, found }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Refuses, early, folders that would otherwise be refused only after the data is read.
-fn refuse_places(args: &FitArgs, may_restart: bool) -> Result<()> {
-    let refuse = if may_restart {
-        RunDir::refuse_worth_keeping
-    } else {
-        RunDir::refuse_taken
-    };
-    match (&args.run_dir, &args.run_name) {
-        (Some(path), _) => refuse(path),
-        (None, Some(name)) => refuse(&Path::new("runs").join(name)),
-        (None, None) => Ok(()),
-    }
 }
 
 fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {

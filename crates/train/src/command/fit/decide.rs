@@ -1,0 +1,245 @@
+//! Decides what a run is, before anything of it exists: its settings, its data and its plan.
+
+use std::path::{Path, PathBuf};
+
+use config::{CudaGraph, Network, Origins, RunConfig};
+use tch::Device;
+
+use super::guarded::say_temperature;
+use super::plan::RunPlan;
+use super::resume::{self, Start};
+use super::settings::{By, Setting, Settings};
+use super::{FitArgs, absolute, language};
+use crate::command::{console, scale};
+use crate::error::Result;
+use crate::run::chosen::{Choosing, Chosen};
+use crate::run::outputs::{RunDir, count};
+use crate::run::run_data::{Pages, RunData};
+use crate::run::snapshot::DataId;
+use crate::run::understood::{Asked, Understood};
+use crate::usage::UsageError;
+use data::DEFAULT_CACHE_BYTES;
+use engine::guard::Guard;
+use engine::{checkpointing, compose, device};
+
+/// A run that is decided, before anything of it exists.
+pub(super) struct Decided {
+    pub(super) start: Start,
+    pub(super) device: Device,
+    pub(super) plan: RunPlan,
+    pub(super) guard: Guard,
+    pub(super) dataset: String,
+    pub(super) data_id: DataId,
+    /// The requested configuration, for a resumed run.
+    pub(super) asked: String,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) settings: Vec<Setting>,
+}
+
+pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
+    let mut resolved = args.keys.resolve()?;
+    refuse_what_is_not_there(&resolved.config)?;
+    let device = args.device.resolve()?;
+    args.plan.limit_gpu(device)?;
+    refuse_names(args)?;
+    let start = resume::start(args)?;
+    let (mut folder, mut scaled) = (args.data.clone(), None);
+    let mut before = resolved.config.clone();
+    let (mut config, pages) = if let Start::Exact(exact) = &start {
+        folder = folder.or_else(|| exact.data_folder());
+        before = exact.config(&resolved)?;
+        (before.clone(), exact.pages())
+    } else {
+        refuse_places(args, matches!(start, Start::Again))?;
+        let (pages, line) =
+            scale::to_machine(&mut resolved, device, folder.is_none(), args.full_size);
+        scaled = line;
+        (resolved.config, pages)
+    };
+    let arithmetic = device::processor(device).arithmetic();
+    let note = config.precision_note(arithmetic).map(str::to_owned);
+    // What the masks and the device add is not what the user asked for.
+    let requested = config.to_toml();
+    let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
+    let goes_on = matches!(start, Start::Exact(_));
+    let asked = Asked::of(&config, |key| {
+        goes_on || resolved.origins.given_by_user(key)
+    });
+    let mut settings = Settings::of(&before, &resolved.origins, goes_on);
+    settings.differ(&config, By::Machine);
+    let is_forced = args.plan.force || goes_on;
+    let open = Some(Open {
+        origins: &resolved.origins,
+        device,
+        warm: match &start {
+            Start::Warm(file) => Some(file.network()?),
+            _ => None,
+        },
+    });
+    let open = open.filter(|_| is_open && !goes_on);
+    let understood = understand(folder.as_deref(), &mut config, asked, is_forced, open)?;
+    let (understood, chosen) = understood.unzip();
+    settings.differ(&config, By::Data);
+    settings.chosen(&chosen.unwrap_or_default());
+
+    say_what_runs(&config, device, [scaled, note, kernels]);
+    let data = read_data(folder.as_deref(), understood, &config, pages)?;
+
+    let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
+    let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
+    let (is_resumed, asked) = match &start {
+        Start::Exact(exact) => (true, exact.state().asked.clone()),
+        _ => (false, requested),
+    };
+    let guard = args.guard.guard();
+    let precision = config.precision_on(arithmetic);
+    device::require_precision(device, precision)?;
+    let plan = args
+        .plan
+        .decide(config, device, precision, data, &guard, is_resumed)?;
+    settings.differ(&plan.config, By::Advisor);
+    settings.changed(&plan.changes);
+    Ok(Decided {
+        start,
+        device,
+        plan,
+        guard,
+        dataset,
+        data_id,
+        asked,
+        folder,
+        settings: settings.into_rows(),
+    })
+}
+
+/// What the settings that nobody gave follow from, besides the images.
+struct Open<'a> {
+    origins: &'a Origins,
+    device: Device,
+    /// The network of weights to start from.
+    warm: Option<Network>,
+}
+
+/// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and
+/// with `open` all other settings.
+fn understand(
+    folder: Option<&Path>,
+    config: &mut RunConfig,
+    asked: Asked,
+    is_forced: bool,
+    open: Option<Open<'_>>,
+) -> Result<Option<(Understood, Vec<Chosen>)>> {
+    let Some(folder) = folder else {
+        return Ok(None);
+    };
+    let mut understood = Understood::read(folder, config, asked, None, count("reading"))?;
+    config.in_channels = understood.in_channels();
+    config.classes = understood.num_classes();
+    config.ignore = understood.ignored();
+    if let Some(class) = understood.only_class().filter(|_| !is_forced) {
+        let folder = folder.to_owned();
+        return Err(UsageError::NothingToLearn { folder, class }.into());
+    }
+    let Some(open) = open else {
+        understood.look(config)?;
+        return Ok(Some((understood, Vec::new())));
+    };
+    let chosen = choose(&mut understood, config, &open)?;
+    for it in &chosen {
+        console::note(&format!("chosen: {it}"));
+    }
+    Ok(Some((understood, chosen)))
+}
+
+/// Sets what is open by the data and the device.
+fn choose(
+    understood: &mut Understood,
+    config: &mut RunConfig,
+    open: &Open<'_>,
+) -> Result<Vec<Chosen>> {
+    let train = understood.survey.train.clone();
+    let choosing = Choosing {
+        train: &train,
+        is_gpu: open.device.is_cuda(),
+        origins: open.origins,
+        width: open.warm.map(|it| it.width),
+    };
+    let mut size = choosing.size(config);
+    understood.look(config)?;
+    while understood.loses_structures()
+        && let Some(larger) = choosing.enlarge(config)
+    {
+        size = Some(larger);
+        understood.look(config)?;
+    }
+    let mut all: Vec<Chosen> = size.into_iter().collect();
+    all.extend(choosing.rest(config));
+    Ok(all)
+}
+
+fn read_data(
+    folder: Option<&Path>,
+    understood: Option<Understood>,
+    config: &RunConfig,
+    pages: Pages,
+) -> Result<RunData> {
+    let data = match (folder, understood) {
+        (Some(folder), Some(read)) => {
+            RunData::of_folder(folder, read, config, DEFAULT_CACHE_BYTES)?
+        }
+        _ => RunData::built_in(config, pages)?,
+    };
+    data.notes.iter().for_each(|line| console::note(line));
+    data.warnings.iter().for_each(|line| console::warn(line));
+    Ok(data)
+}
+
+/// Prints the banner and the device.
+fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
+    console::print(&config.banner(language()));
+    notes
+        .into_iter()
+        .flatten()
+        .for_each(|line| console::note(&line));
+    if config.cuda_graph != CudaGraph::Off && !device.is_cuda() {
+        console::note("CUDA graph: off, since the device is a CPU");
+    }
+    console::note(&format!(
+        "device: {} ({})",
+        device::name(device),
+        device::kind(device)
+    ));
+    say_temperature(device);
+}
+
+/// Refuses whatever this build, or this version, lacks.
+fn refuse_what_is_not_there(config: &RunConfig) -> Result<()> {
+    Ok(compose::require_features(config)?)
+}
+
+/// Refuses invalid names.
+fn refuse_names(args: &FitArgs) -> Result<()> {
+    for (flag, name) in [("--run-name", &args.run_name), ("--dataset", &args.dataset)] {
+        let Some(name) = name else { continue };
+        // Exactly one component, and not `.` or `..`.
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            let found = name.clone();
+            return Err(UsageError::NotAName { flag, found }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses, early, folders that would otherwise be refused only after the data is read.
+fn refuse_places(args: &FitArgs, may_restart: bool) -> Result<()> {
+    let refuse = if may_restart {
+        RunDir::refuse_worth_keeping
+    } else {
+        RunDir::refuse_taken
+    };
+    match (&args.run_dir, &args.run_name) {
+        (Some(path), _) => refuse(path),
+        (None, Some(name)) => refuse(&Path::new("runs").join(name)),
+        (None, None) => Ok(()),
+    }
+}
