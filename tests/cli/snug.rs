@@ -92,6 +92,12 @@ fn what_is_given_is_not_chosen() {
     .ok();
     assert!(!run.stderr.contains("chosen:"), "{}", run.stderr);
     assert!(run.stdout.contains("384x512"), "{}", run.stdout);
+    let run = snug(&sandbox, &[&dry[..], &given, &["--lang", "ja"]].concat()).ok();
+    assert!(
+        run.stdout.contains("画像サイズ（高さx幅）:   32x48"),
+        "{}",
+        run.stdout
+    );
     let both = snug(&sandbox, &["train", "data", "--data", "data"]);
     assert_eq!(both.code, Some(2));
 }
@@ -168,6 +174,17 @@ fn runs_have_pages() {
     let both = snug(&sandbox, &["report", "one", "two", "--out", "both.html"]).ok();
     assert_eq!(both.stdout.trim(), "both.html");
     assert!(page("both.html").contains("0.0001"));
+    snug(&sandbox, &["report", "one", "two", "--csv", "both.csv"]).ok();
+    let table = page("both.csv");
+    let cells: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!((cells.len(), cells[3][0]), (4, "\"two\""));
+    let column = cells[0].iter().position(|it| *it == "val_iou").unwrap();
+    let written: f64 = cells[3][column].parse().unwrap();
+    let rows = sandbox.rows("two/metrics.jsonl");
+    assert!((written - rows[1]["val_iou"].as_f64().unwrap()).abs() < 1e-15);
     let none = snug(&sandbox, &["report", "data"]);
     assert_eq!(none.code, Some(2));
     assert!(

@@ -43,6 +43,9 @@ pub(super) fn run(args: &ConvertArgs) -> Result<()> {
         let line = args.line.as_deref().unwrap_or_default();
         return settings(line, "line", args.out.as_deref());
     };
+    if file.is_dir() {
+        return rename(file, args.to, args.out.as_deref());
+    }
     let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
     // Weights have a header in binary.
     match String::from_utf8(bytes) {

@@ -1,12 +1,14 @@
-//! `snug report`: the page of a run, or a page that compares several.
+//! `snug report`: the page of a run, a page that compares several, or their epochs as a table.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use report::Run;
+use serde_json::{Map, Value};
 
 use super::console;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::weights::write_atomically;
 
 #[derive(Debug, Args)]
@@ -17,9 +19,17 @@ pub(super) struct ReportArgs {
     /// Where the page goes: by default into the folder of the run, and for several to `compared.html`
     #[arg(long, value_name = "FILE.html")]
     out: Option<PathBuf>,
+    /// Instead of a page, write the epochs of the runs as comma-separated values, a row each
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "out")]
+    csv: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
+    if let Some(path) = &args.csv {
+        write_atomically(path, table(&args.runs)?.as_bytes())?;
+        console::print(&path.display().to_string());
+        return Ok(());
+    }
     let path = match (&args.runs[..], &args.out) {
         ([only], None) => report::write(only)?,
         (runs, out) => {
@@ -37,4 +47,41 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     };
     console::print(&path.display().to_string());
     Ok(())
+}
+
+/// The numbers of `metrics.jsonl`, with the run in the first column. An empty cell is a number that is not known.
+fn table(runs: &[PathBuf]) -> Result<String> {
+    let mut rows = Vec::new();
+    let mut keys: Vec<String> = Vec::new();
+    for run in runs {
+        let path = run.join("metrics.jsonl");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+        // The last line of a killed run may be incomplete.
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
+        for row in lines {
+            let numbers = row
+                .iter()
+                .filter(|(_, it)| it.is_number())
+                .map(|(key, _)| key);
+            for key in numbers {
+                if !keys.contains(key) {
+                    keys.push(key.clone());
+                }
+            }
+            rows.push((run.display().to_string(), row));
+        }
+    }
+    let mut text = format!("run,{}\n", keys.join(","));
+    for (run, row) in rows {
+        let cells = keys.iter().map(|key| match &row.get(key) {
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        });
+        let cells: Vec<String> = cells.collect();
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "\"{}\",{}", run.replace('"', "\"\""), cells.join(","));
+    }
+    Ok(text)
 }

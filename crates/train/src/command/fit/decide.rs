@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{CudaGraph, Network, Origins, RunConfig};
+use config::{CudaGraph, Language, Network, Origins, RunConfig};
 use tch::Device;
 
 use super::guarded::say_temperature;
 use super::plan::RunPlan;
 use super::resume::{self, Start};
 use super::settings::{By, Setting, Settings};
-use super::{FitArgs, absolute, language};
+use super::{FitArgs, absolute};
 use crate::command::{console, scale};
 use crate::error::Result;
 use crate::run::chosen::{Choosing, Chosen};
@@ -82,7 +82,7 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     settings.differ(&config, By::Data);
     settings.chosen(&chosen.unwrap_or_default());
 
-    say_what_runs(&config, device, [scaled, note, kernels]);
+    say_what_runs(&config, args.language(), device, [scaled, note, kernels]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
@@ -195,8 +195,13 @@ fn read_data(
 }
 
 /// Prints the banner and the device.
-fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
-    console::print(&config.banner(language()));
+fn say_what_runs(
+    config: &RunConfig,
+    language: Language,
+    device: Device,
+    notes: [Option<String>; 3],
+) {
+    console::print(&config.banner(language));
     notes
         .into_iter()
         .flatten()

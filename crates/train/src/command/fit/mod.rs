@@ -59,6 +59,9 @@ struct OutputFlags {
     /// Show plain progress instead of a dashboard, which a terminal of at least 60x16 gets
     #[arg(long)]
     no_tui: bool,
+    /// Language of the dashboard and of the settings; by default that of `LC_ALL`, `LC_MESSAGES` or `LANG`
+    #[arg(long, value_name = "en|ja", value_parser = spoken_in)]
+    lang: Option<Language>,
     /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
     #[arg(long)]
     tensorboard: bool,
@@ -104,6 +107,12 @@ pub(super) struct FitArgs {
     guard: GuardFlags,
     #[command(flatten)]
     device: DeviceFlag,
+}
+
+impl FitArgs {
+    fn language(&self) -> Language {
+        self.outputs.lang.unwrap_or_else(language)
+    }
 }
 
 /// `snug train`: `fit`, which sets what was left open by the data and the device.
@@ -197,7 +206,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     if dashboard::is_wanted(args.outputs.no_tui || args.outputs.json_lines) {
         let shown = Shown {
             title: decided.dataset.clone(),
-            language: language(),
+            language: args.language(),
             predicted_bytes: predicted.reserved_bytes.or(predicted.allocated_bytes),
             limit_bytes: args.plan.memory_limit(),
             num_images: images.training,
@@ -277,6 +286,15 @@ fn warn_about_batch(images: usize, batch: usize) {
         console::note(&format!(
             "batch: only {images} images to train on, so each step sees {images}, not {batch}"
         ));
+    }
+}
+
+/// A language by its code.
+fn spoken_in(code: &str) -> Result<Language, String> {
+    match code {
+        "en" => Ok(Language::English),
+        "ja" => Ok(Language::Japanese),
+        _ => Err("must be `en` or `ja`".to_owned()),
     }
 }
 
