@@ -65,10 +65,71 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn the_arguments_are_sound() {
         Snug::command().debug_assert();
+    }
+
+    /// The words of a command of ours in a line of a page, as `snug` takes them.
+    fn words_of(line: &str) -> Option<Vec<String>> {
+        let ours = [
+            ("cargo xtask train ", "train "),
+            ("cargo xtask bench", "bench"),
+            ("cargo run --features full --bin snug -- ", ""),
+            ("cargo run --features full -- fit ", "train "),
+            ("cargo run --features full -- ", ""),
+            ("cargo run -p advisor -- ", ""),
+            ("snug ", ""),
+        ];
+        let (typed, command) = ours.iter().find(|(typed, _)| line.starts_with(typed))?;
+        let line = line.replacen(typed, command, 1);
+        let words = shlex::split(line.split(" #").next()?)?;
+        // These belong to `cargo xtask bench` alone.
+        Some(words.into_iter().filter(|it| *it != "--record").collect())
+    }
+
+    #[test]
+    fn commands_on_the_pages_are_accepted() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let guide = fs::read_dir(root.join("docs/guide")).unwrap();
+        let mut pages: Vec<_> = guide.map(|entry| entry.unwrap().path()).collect();
+        pages.push(root.join("README.md"));
+        let mut num_commands = 0;
+        for page in pages {
+            let text = fs::read_to_string(&page).unwrap();
+            let in_blocks = text
+                .split("```sh\n")
+                .skip(1)
+                .filter_map(|it| it.split("```").next());
+            // Rows of a table begin with a command of `cargo`.
+            let in_rows = text
+                .lines()
+                .filter_map(|it| it.strip_prefix("| `")?.split('`').next());
+            let lines = in_blocks
+                .flat_map(str::lines)
+                .chain(in_rows.filter(|it| it.starts_with("cargo")));
+            for line in lines {
+                let Some(words) = words_of(line) else {
+                    continue;
+                };
+                // A word that stands for others.
+                let words = words
+                    .into_iter()
+                    .filter(|it| !["ARGS", "FILE..."].contains(&it.as_str()));
+                let words = ["snug".to_owned()].into_iter().chain(words);
+                let parsed = Snug::try_parse_from(words);
+                let refused = parsed.err().map(|it| it.to_string());
+                // `calibrate` needs the files that the page leaves out.
+                let refused = refused.filter(|it| !it.contains("required arguments"));
+                assert_eq!(refused, None, "{}: {line}", page.display());
+                num_commands += 1;
+            }
+        }
+        assert!(num_commands > 20, "only {num_commands} commands were found");
     }
 }
