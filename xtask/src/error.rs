@@ -116,6 +116,21 @@ pub(crate) enum Error {
         contents: String,
     },
 
+    #[error("`{found}` is no version after {current}")]
+    NotALaterVersion {
+        found: String,
+        current: &'static str,
+    },
+
+    #[error("nothing is unreleased")]
+    NothingToRelease,
+
+    #[error("files are changed and not committed: {}", shown(changed))]
+    Uncommitted { changed: Vec<PathBuf> },
+
+    #[error("`{command}` failed")]
+    Step { command: String },
+
     /// A program could not be started, or it failed.
     #[error(transparent)]
     Program(#[from] launcher::Error),
@@ -194,6 +209,16 @@ impl Error {
                 "check which part grew; `[profile.release]` in `Cargo.toml` strips symbols"
                     .to_owned()
             }
+            Self::NotALaterVersion { .. } => "give three numbers, such as `0.2.0`".to_owned(),
+            Self::NothingToRelease => {
+                "`CHANGELOG.md` needs changes below `## [Unreleased]`, and `Cargo.toml` the version of \
+                 this build"
+                    .to_owned()
+            }
+            Self::Uncommitted { .. } => "commit or stash them".to_owned(),
+            Self::Step { .. } => {
+                "`git status` shows what is done; `git restore` and `git tag --delete` undo it".to_owned()
+            }
             Self::Program(error) => return error.hint(),
             Self::Unreadable { .. } | Self::Build | Self::NoProgram { .. } => return None,
         })
@@ -202,6 +227,17 @@ impl Error {
 
 fn mib(bytes: u64) -> f64 {
     Bytes(bytes).as_mib()
+}
+
+/// The first paths.
+fn shown(paths: &[PathBuf]) -> String {
+    const MOST: usize = 5;
+    let shown = paths.iter().take(MOST).map(|it| it.display().to_string());
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if paths.len() > MOST {
+        text.push_str(", ...");
+    }
+    text
 }
 
 fn older(too_old: Option<&str>) -> String {

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     ///
     /// Its programs use the torch 2.11.0 of the Python that it is installed in.
     Wheel(Wheel),
+    /// Check everything, raise the version, date the changelog, commit, tag, and make archive and wheel
+    Release(Release),
 }
 
 #[derive(Debug, Default, Args)]
@@ -117,6 +119,15 @@ pub(crate) struct Gpu {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The new version, such as `0.2.0`
+    pub(crate) version: String,
+    /// Leave out the checks of `ci`, which have passed
+    #[arg(long)]
+    pub(crate) unchecked: bool,
+}
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct Ci {
     /// Run only this step; may be repeated
     #[arg(long, value_name = "STEP", value_enum)]

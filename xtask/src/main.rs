@@ -1,5 +1,5 @@
 //! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | dist |
-//! wheel`.
+//! wheel | release`.
 //!
 //! This file only dispatches. xtask never links libtorch: it installs libtorch, so it
 //! must build without it.
@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod flags;
 mod gpu;
+mod release;
 mod run;
 mod setup;
 mod test;
@@ -55,5 +56,6 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
         Command::Dist(flags) => dist::run(&workspace, &flags, console),
         Command::Wheel(flags) => wheel::run(&workspace, &flags, console),
+        Command::Release(flags) => release::run(&workspace, &flags, console),
     }
 }
