@@ -56,3 +56,4 @@ pub use recipe::{Checkpointing, MemoryFormat, Recipe, Workload};
 pub use resolve::{Origins, Resolved, Source, resolve};
 pub use run::RunConfig;
 pub use units::{Bytes, SizeArg, SizeError};
+pub use wire::one_line;

@@ -62,7 +62,11 @@ pub(crate) fn parse(
         let text = line
             .and_then(|line| text.lines().nth(line - 1))
             .unwrap_or_default();
-        let message = format!("{} in `{}`", one_line(error.message()), one_line(text));
+        let message = format!(
+            "{} in `{}`",
+            one_line(error.message(), MAX_CHARS),
+            one_line(text, MAX_CHARS)
+        );
         ConfigError::new(place(line), ConfigErrorKind::Syntax { message })
     })?;
 
@@ -121,16 +125,18 @@ pub(crate) fn parse(
     Ok(Layer { values, lines })
 }
 
-/// Text from a file as one printable line of moderate length.
-fn one_line(text: &str) -> String {
-    const MAX_CHARS: usize = 80;
+/// The most characters of a file that an error shows.
+const MAX_CHARS: usize = 80;
+
+/// Text from a file as one printable line of at most `max_chars`.
+pub fn one_line(text: &str, max_chars: usize) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     let line: String = words
         .join(" ")
         .chars()
         .filter(|c| !c.is_control())
         .collect();
-    match line.char_indices().nth(MAX_CHARS) {
+    match line.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
     }
@@ -146,6 +152,6 @@ fn wrong_type(key: &str, raw: &str) -> Violation {
     } else {
         None
     };
-    let found = one_line(raw);
+    let found = one_line(raw, MAX_CHARS);
     Violation::new(name, Refused { found, hint })
 }

@@ -34,7 +34,7 @@ impl Interrupt {
         self.signals.load(Ordering::SeqCst) > 0
     }
 
-    /// Requests a stop like a signal; for tests of the loop.
+    /// Requests a stop like a signal.
     pub fn request(&self) {
         self.signals.fetch_add(1, Ordering::SeqCst);
     }

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use config::Bytes;
+use tempfile::TempDir;
 
 use crate::console::Console;
 use crate::error::Error;
@@ -33,12 +34,7 @@ pub(crate) fn run(
     let target = target(ARCH, OS, cfg!(target_env = "gnu"))?;
     let default_out = || workspace.root().join("target").join("dist");
     let out = flags.out.clone().unwrap_or_else(default_out);
-    fs::create_dir_all(&out).map_err(|it| unwritable(&out, it))?;
-    // This comes before the build, which takes minutes, so that an unwritable folder is found now.
-    let stage = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(&out)
-        .map_err(|it| unwritable(&out, it))?;
+    let stage = stage_in(&out)?;
     setup::ensure(workspace, console)?;
     let programs = build::programs(workspace, console)?;
 
@@ -74,6 +70,14 @@ pub(crate) fn run(
         Bytes(archive_bytes)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A folder in `out` for what is not finished. It is made before the build, which takes minutes, so that a folder that
+/// cannot be written is found at once.
+pub(crate) fn stage_in(out: &Path) -> Result<TempDir, Error> {
+    let stage = fs::create_dir_all(out)
+        .and_then(|()| tempfile::Builder::new().prefix(".partial-").tempdir_in(out));
+    stage.map_err(|it| unwritable(out, it))
 }
 
 /// The system in the name of a distribution, if one can be made there.

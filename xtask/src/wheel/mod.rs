@@ -17,7 +17,7 @@ use config::Bytes;
 use crate::console::Console;
 use crate::dist::build::{self, Program};
 use crate::dist::contents::{self, DistPart};
-use crate::dist::{elf, publish, target};
+use crate::dist::{elf, publish, stage_in, target};
 use crate::error::Error;
 use crate::files::{sorted, unreadable, unwritable};
 use crate::workspace::Checkout;
@@ -39,12 +39,7 @@ pub(crate) fn run(
     target(ARCH, OS, cfg!(target_env = "gnu"))?;
     let default_out = || workspace.root().join("target").join("wheel");
     let out = flags.out.clone().unwrap_or_else(default_out);
-    fs::create_dir_all(&out).map_err(|it| unwritable(&out, it))?;
-    // These come before the build, which takes minutes.
-    let stage = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(&out)
-        .map_err(|it| unwritable(&out, it))?;
+    let stage = stage_in(&out)?;
     let stage_dir = stage
         .path()
         .canonicalize()

@@ -180,14 +180,5 @@ fn shortened(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     // No more than is shown, with room for indentation.
     let start: String = text.chars().take(4 * MAX_CHARS).collect();
-    let words: Vec<_> = start.split_whitespace().collect();
-    let line: String = words
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
-    match line.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
+    config::one_line(&start, MAX_CHARS)
 }

@@ -1,4 +1,4 @@
-//! The settings of a run on somebody's own images that nobody gave: they follow from the data and the device.
+//! Chooses the settings that the user left open, by the images and the device.
 
 use std::fmt::{self, Write as _};
 
@@ -17,7 +17,7 @@ const BATCH_ON_GPU: u64 = 12;
 const BATCH_ON_CPU: u64 = 4;
 /// Small images do not raise the batch beyond this.
 const LARGEST_BATCH: u64 = 64;
-/// Batch norm takes its statistics from so many images, if there are as many.
+/// Batch norm takes its statistics from at least this many images, if there are enough.
 const SMALLEST_BATCH: u64 = 4;
 /// Steps that an epoch of few images keeps.
 const STEPS_PER_EPOCH: u64 = 16;
@@ -81,7 +81,8 @@ impl Choosing<'_> {
         Some(Chosen::new("img_size", &config.img_size, why))
     }
 
-    /// A larger size, because structures would vanish at the one chosen; `None` if there is none, or it was given.
+    /// Raises the size, because structures would vanish at the present one. `None` if the images are no larger, or if
+    /// the size was given.
     pub(crate) fn enlarge(&self, config: &mut RunConfig) -> Option<Chosen> {
         let base = if self.is_gpu {
             PIXELS_ON_GPU

@@ -112,7 +112,7 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     })
 }
 
-/// What the settings that nobody gave follow from, besides the images.
+/// What the settings that the user left open depend on, besides the images.
 struct Open<'a> {
     origins: &'a Origins,
     device: Device,

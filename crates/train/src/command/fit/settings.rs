@@ -15,7 +15,7 @@ pub(super) enum By {
     You,
     /// The preset.
     Preset,
-    /// Nobody: it is the default.
+    /// Nobody set it: it has its default.
     Default,
     /// The images and masks.
     Data,

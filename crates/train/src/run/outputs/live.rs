@@ -17,7 +17,7 @@ use tch::Device;
 
 use super::samples;
 
-/// So many images are looked at to find one with foreground.
+/// The number of images that are searched for one with foreground.
 const LOOKED_AT: usize = 50;
 /// Memory is read at most this often.
 const EVERY: Duration = Duration::from_millis(200);
