@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Stderr, Stdout, Write as _};
 use std::time::{Duration, Instant};
 
+use locale::translated;
+
 use crate::error::Error;
 
 /// Without a terminal every progress line adds a line to the log, so lines are rare.
@@ -28,20 +30,20 @@ impl Default for Console {
 impl Console {
     /// Prints one line on stderr.
     pub(crate) fn say(&self, line: impl Display) {
-        writeln!(self.err.lock(), "{line}").ok();
+        let line = line.to_string();
+        writeln!(self.err.lock(), "{}", translated(&line)).ok();
     }
 
     /// Prints one line of a result on stdout.
     pub(crate) fn result(&self, line: impl Display) {
-        writeln!(self.out.lock(), "{line}").ok();
+        let line = line.to_string();
+        writeln!(self.out.lock(), "{}", translated(&line)).ok();
     }
 
     /// Prints an error with its causes and its hint.
     pub(crate) fn error(&self, error: &Error) {
-        self.say(format_args!("error: {}", launcher::with_causes(error)));
-        if let Some(hint) = error.hint() {
-            self.say(format_args!("hint: {hint}"));
-        }
+        let said = launcher::said(error, error.hint().as_deref());
+        writeln!(self.err.lock(), "{said}").ok();
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -64,6 +66,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn update(&mut self, line: &str) {
+        let line = &*translated(line);
         if self.terminal {
             write!(io::stderr().lock(), "\r{line:<width$}", width = self.width).ok();
             self.width = line.len();
@@ -75,6 +78,7 @@ impl Progress {
 
     /// Ends with `line`.
     pub(crate) fn finish(self, line: &str) {
+        let line = translated(line);
         let start = if self.terminal { "\r" } else { "" };
         writeln!(
             io::stderr().lock(),

@@ -23,6 +23,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::Parser;
+use locale::Language;
 
 use crate::console::Console;
 use crate::error::Error;
@@ -30,6 +31,7 @@ use crate::flags::{Command, Xtask};
 use crate::workspace::Checkout;
 
 fn main() -> ExitCode {
+    Language::asked().speak();
     let console = Console::default();
     let flags = match Xtask::try_parse() {
         Ok(flags) => flags,

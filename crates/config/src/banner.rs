@@ -5,66 +5,21 @@ use std::fmt::Display;
 use crate::choices::CheckpointPolicy;
 use crate::keys;
 use crate::run::RunConfig;
+use locale::Language;
 
-/// The language of the banner, in the order of the labels of a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Language {
-    /// English.
-    #[default]
-    English,
-    /// Japanese, word for word as in the guide.
-    Japanese,
-}
-
-impl Language {
-    /// Japanese for a locale such as `ja_JP.UTF-8`, otherwise English.
-    ///
-    /// The caller reads `LC_ALL`, `LC_MESSAGES` and `LANG`, in this order.
-    pub fn from_locale(locale: Option<&str>) -> Self {
-        let language = locale
-            .unwrap_or_default()
-            .split(['_', '.', '-', '@'])
-            .next();
-        match language {
-            Some("ja") => Self::Japanese,
-            _ => Self::English,
-        }
-    }
-}
-
-/// The words of a banner except the labels of the keys, which are in the rows. The first three
-/// Japanese lines are the guide's, including the spaces.
-struct Words {
-    title: &'static str,
-    on: &'static str,
-    off: &'static str,
-}
-
-const ENGLISH: Words = Words {
-    title: "\u{26a1} memory optimisation settings",
-    on: "\u{2705} on",
-    off: "\u{274c} off",
-};
-
-const JAPANESE: Words = Words {
-    title: "⚡ メモリ最適化設定",
-    on: "✅ 有効",
-    off: "❌ 無効",
-};
+const TITLE: &str = "\u{26a1} memory optimisation settings";
+const ON: &str = "\u{2705} on";
+const OFF: &str = "\u{274c} off";
 
 impl RunConfig {
-    /// The settings banner, ending in a newline.
+    /// The settings banner, ending in a newline. In Japanese the first three settings are the guide's lines.
     pub fn banner(&self, language: Language) -> String {
-        let words = match language {
-            Language::English => &ENGLISH,
-            Language::Japanese => &JAPANESE,
-        };
         let rule = "=".repeat(60);
         let line = |key: &str, value: &dyn Display| {
-            let labels = keys::find(key).map_or(&[] as &[_], |key| key.banner);
-            format!("{}{value}", labels.get(language as usize).unwrap_or(&""))
+            let label = keys::find(key).map_or("", |key| key.banner);
+            format!("{}{value}", language.word("banner", label))
         };
-        let switch = |on: bool| if on { words.on } else { words.off };
+        let switch = |on: bool| language.word("banner", if on { ON } else { OFF });
         let batch = match self.accumulation {
             1 => self.batch.to_string(),
             n => format!("{} x {n} = {}", self.batch, self.effective_batch()),
@@ -77,7 +32,7 @@ impl RunConfig {
         let checkpointing = self.use_grad_checkpoint;
         let mut lines = vec![
             rule.clone(),
-            words.title.to_owned(),
+            language.word("banner", TITLE).to_owned(),
             rule.clone(),
             line("use_amp", &switch(self.use_amp)),
             line("use_grad_checkpoint", &switch(checkpointing)),
@@ -96,7 +51,7 @@ impl RunConfig {
             }
         }
         if self.split_concat {
-            lines.push(line("split_concat", &words.on));
+            lines.push(line("split_concat", &language.word("banner", ON)));
         }
         let network = format_args!("{}, {}", self.width, self.classes);
         lines.push(line("width", &network));

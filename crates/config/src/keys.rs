@@ -18,8 +18,8 @@ use crate::nearest::nearest;
 /// - `commands`: the commands that offer the flag in addition to `train fit`;
 /// - `resume`: whether a resumed run may change the key;
 /// - `aliases`: names of the same setting in other programs;
-/// - `banner`: the label of its line in the settings banner, in English and Japanese, padded by
-///   hand because kana and kanji are two columns wide.
+/// - `banner`: the label of its line in the settings banner, padded by hand, as in the catalogue, because kana and
+///   kanji are two columns wide.
 macro_rules! with_rows {
     ($make:ident) => {
         $make! {
@@ -40,7 +40,7 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain, Pareto, Suggest, Inspect],
                 resume: Fixed,
                 aliases: ["image_size", "size"],
-                banner: ("image size (H x W):      ", "画像サイズ（高さx幅）:   "),
+                banner: "image size (H x W):      ",
             }
             /// Images per forward pass.
             batch: u32 = 12 => {
@@ -49,7 +49,7 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain, Pareto, Inspect],
                 resume: Fixed,
                 aliases: ["batch_size"],
-                banner: ("batch:                   ", "バッチ:                  "),
+                banner: "batch:                   ",
             }
             /// Mixed precision.
             use_amp: bool = true => {
@@ -58,7 +58,7 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain, Pareto],
                 resume: Fixed,
                 aliases: ["amp"],
-                banner: ("mixed precision (AMP):   ", "混合精度（AMP）:         "),
+                banner: "mixed precision (AMP):   ",
             }
             /// Gradient checkpointing; see
             /// [`RunConfig::checkpoint_policy`](crate::RunConfig::checkpoint_policy).
@@ -76,7 +76,7 @@ macro_rules! with_rows {
                 commands: [Memory, Explain],
                 resume: WithCheckpointing,
                 aliases: ["grad_checkpoint", "gradient_checkpointing"],
-                banner: ("gradient checkpointing:  ", "勾配チェックポイント:     "),
+                banner: "gradient checkpointing:  ",
             }
             /// Channels-last memory format.
             use_channels_last: bool = true => {
@@ -85,7 +85,7 @@ macro_rules! with_rows {
                 commands: [Evaluate, Memory, Explain],
                 resume: Free,
                 aliases: ["channels_last"],
-                banner: ("channels-last:           ", "Channels-last:          "),
+                banner: "channels-last:           ",
             }
             /// Passes over the training images.
             epochs: u32 = 50 => {
@@ -93,7 +93,7 @@ macro_rules! with_rows {
                 flag: "--epochs" (u32, "N", "Passes over the training images"),
                 resume: Free,
                 aliases: ["num_epochs"],
-                banner: ("epochs, learning rate:   ", "エポック数、学習率:      "),
+                banner: "epochs, learning rate:   ",
             }
             /// Learning rate at the start of the cosine.
             lr: f64 = 1e-4 => {
@@ -126,7 +126,7 @@ macro_rules! with_rows {
                 flag: "--width" (u32, "N", "Channels of the first level; 64 is the guide's network"),
                 commands: [Evaluate, Memory, Explain, Pareto, Suggest],
                 resume: Fixed,
-                banner: ("width, classes:          ", "幅、クラス数:            "),
+                banner: "width, classes:          ",
             }
             /// Channels of the images.
             in_channels: u32 = 3 => {
@@ -140,7 +140,7 @@ macro_rules! with_rows {
                 commands: [Memory, Explain, Pareto, Suggest, Inspect],
                 resume: Fixed,
                 aliases: ["n_channels", "num_channels", "channels", "in_chans"],
-                banner: ("image channels:          ", "画像のチャンネル数:      "),
+                banner: "image channels:          ",
             }
             /// Output channels; 1 means a binary mask.
             classes: u32 = 1 => {
@@ -189,7 +189,7 @@ macro_rules! with_rows {
                 accepts: Accepts::any(AmpDtype::LIST),
                 flag: "--amp",
                 resume: Fixed,
-                banner: ("precision:               ", "演算精度:                "),
+                banner: "precision:               ",
             }
             /// First scale of the gradient scaler.
             init_scale: f64 = 65_536.0 => {
@@ -202,7 +202,7 @@ macro_rules! with_rows {
                 accepts: Accepts::any(CheckpointPolicy::LIST),
                 flag: "--grad-checkpoint",
                 resume: WithCheckpointing,
-                banner: ("checkpoint policy:       ", "再計算の方針:            "),
+                banner: "checkpoint policy:       ",
             }
             /// What each stage keeps under the policy `mixed`; `None` means the built-in plan.
             grad_checkpoint_plan: Vec<Keep> as Option = None => {
@@ -219,7 +219,7 @@ macro_rules! with_rows {
                 ),
                 commands: [Memory, Explain],
                 resume: WithCheckpointing,
-                banner: ("plan, stage by stage:    ", "ステージごとの計画:      "),
+                banner: "plan, stage by stage:    ",
             }
             /// The reentrant form of gradient checkpointing; it has no effect when checkpointing is
             /// off.
@@ -241,7 +241,7 @@ macro_rules! with_rows {
                 ),
                 commands: [Memory, Explain, Pareto],
                 resume: Free,
-                banner: ("split concatenation:     ", "結合の分割:              "),
+                banner: "split concatenation:     ",
             }
             /// libtorch's own operators for batch norm, ReLU and pooling, instead of kernels that do them in fewer passes.
             /// Results are equal within rounding, not bit for bit.
@@ -339,8 +339,8 @@ pub struct Key {
     pub resume: Resume,
     /// Names of the same setting in other programs.
     pub aliases: &'static [&'static str],
-    /// The label of its line in the banner, in English and in Japanese; empty if it has none.
-    pub(crate) banner: &'static [&'static str],
+    /// The label of its line in the banner; empty if it has none.
+    pub(crate) banner: &'static str,
 }
 
 /// A command that sets keys by flags.
@@ -387,7 +387,7 @@ macro_rules! table {
         $(commands: [$($command:ident),+],)?
         resume: $resume:ident,
         $(aliases: [$($alias:literal),+],)?
-        $(banner: ($($label:literal),+),)?
+        $(banner: $label:literal,)?
     })+) => {
         /// Every key, in the order in which a configuration is written.
         pub const KEYS: &[Key] = &[$(Key {
@@ -396,7 +396,7 @@ macro_rules! table {
             commands: &[$($(Command::$command),+)?],
             resume: Resume::$resume,
             aliases: &[$($($alias),+)?],
-            banner: &[$($($label),+)?],
+            banner: concat!($($label)?),
         }),+];
     };
 }

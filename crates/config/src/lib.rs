@@ -40,7 +40,6 @@ mod units;
 mod value;
 mod wire;
 
-pub use banner::Language;
 pub use category::{BytesByCategory, Category};
 pub use choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep, Switch};
 pub use class_table::{MaskValue, MaskValues, Names};

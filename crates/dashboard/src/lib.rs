@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! use std::sync::atomic::{AtomicBool, Ordering};
 //!
-//! use config::Language;
+//! use locale::Language;
 //! use dashboard::{Colors, Command, Dashboard, State, Update, View};
 //!
 //! let state = State { title: "cats".to_owned(), num_epochs: 50, ..State::default() };

@@ -1,7 +1,7 @@
 //! How a person looks at the run: the panel, the scroll position, what is asked; and what each key does.
 //! [`State`](crate::State) is the same for everybody, a [`View`] belongs to one terminal.
 
-use config::Language;
+use locale::Language;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::colors::Colors;

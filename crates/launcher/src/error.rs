@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
+use locale::{Language, translated};
+
 use crate::search::{SearchPlace, Tried};
 use crate::torch::{Flaw, VERSION};
 
@@ -106,7 +108,7 @@ impl Error {
 const UNSET: &str = "unset `LIBTORCH` to use the torch of the active Python";
 
 /// An error and its causes, in one line: `a: b: c`.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -115,6 +117,18 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What a person reads of an error: a line with its causes, and one with the hint.
+pub fn said(error: &dyn std::error::Error, hint: Option<&str>) -> String {
+    let with_causes = with_causes(error);
+    let word = |text| Language::spoken().word("", text);
+    let mut said = format!("{}{}", word("error: "), translated(&with_causes));
+    if let Some(hint) = hint {
+        // Writing to a `String` cannot fail.
+        let _ = write!(said, "\n{}{}", word("hint: "), translated(hint));
+    }
+    said
 }
 
 /// The command that installs torch, in the only Python that counts if there is one.

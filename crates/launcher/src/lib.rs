@@ -24,7 +24,7 @@ mod python;
 mod search;
 mod torch;
 
-pub use error::{Error, Result, with_causes};
+pub use error::{Error, Result, said};
 pub use launch::{launch, own_path};
 pub use python::{Python, PythonAnswer, candidates};
 pub use search::{LibtorchSearch, SearchPlace, Tried, Why};

@@ -5,16 +5,16 @@ use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use locale::Language;
+
 fn main() -> ExitCode {
     let launched = launcher::own_path()
         .and_then(|own| launcher::launch(&own, env::args_os().skip(1).collect()));
     launched.unwrap_or_else(|error| {
-        let mut stderr = io::stderr().lock();
+        Language::asked().speak();
+        let said = launcher::said(&error, error.hint().as_deref());
         // A closed stderr cannot be reported anywhere.
-        writeln!(stderr, "error: {}", launcher::with_causes(&error)).ok();
-        if let Some(hint) = error.hint() {
-            writeln!(stderr, "hint: {hint}").ok();
-        }
+        writeln!(io::stderr(), "{said}").ok();
         ExitCode::FAILURE
     })
 }

@@ -7,7 +7,7 @@
 //! report::write("runs/nuclei-001")?;
 //! let runs = ["runs/nuclei-001", "runs/nuclei-002"].map(report::Run::open);
 //! let runs = runs.into_iter().collect::<report::Result<Vec<_>>>()?;
-//! std::fs::write("compared.html", report::compare(&runs)).expect("a folder that can be written");
+//! std::fs::write("compared.html", report::compare(&runs, locale::Language::English)).expect("a folder that can be written");
 //! # Ok::<(), report::Error>(())
 //! ```
 
@@ -21,29 +21,31 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use error::{Error, Result};
+use locale::Language;
 pub use run::Run;
 
 /// The file that [`write()`] makes.
 pub const FILE_NAME: &str = "report.html";
 
-/// The page of a run.
-pub fn render(run: &Run) -> String {
-    page::rendered("run.html", &page::contents(run))
+/// The page of a run, in `language`.
+pub fn render(run: &Run, language: Language) -> String {
+    page::rendered("run.html", &page::contents(run), language)
 }
 
-/// A page that compares runs, in this order.
-pub fn compare(runs: &[Run]) -> String {
-    page::rendered("compare.html", &page::comparison(runs))
+/// A page that compares runs, in this order, in `language`.
+pub fn compare(runs: &[Run], language: Language) -> String {
+    page::rendered("compare.html", &page::comparison(runs), language)
 }
 
-/// Writes the page of the run in `dir` to [`FILE_NAME`] there, whole or not at all, and returns its path.
+/// Writes the page of the run in `dir` to [`FILE_NAME`] there, whole or not at all, in the
+/// language of the program, and returns its path.
 ///
 /// # Errors
 /// Fails if the run cannot be read or the page cannot be written.
 pub fn write(dir: impl AsRef<Path>) -> Result<PathBuf> {
     let dir = dir.as_ref();
     let path = dir.join(FILE_NAME);
-    let page = render(&Run::open(dir)?);
+    let page = render(&Run::open(dir)?, Language::spoken());
     let mut builder = tempfile::Builder::new();
     // A resumed run removes what a killed process left under this prefix.
     builder.prefix(".snug-");

@@ -9,7 +9,6 @@ mod ledger;
 mod pareto;
 mod suggest;
 
-use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -64,14 +63,9 @@ const A_BENCHMARK: &str =
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(program) => {
-            for line in cli::repeats(&Cli::command(), env::args_os()) {
-                console::note(&line);
-            }
-            program.command.run()
-        }
-        Err(error) => console::refuse_usage(&error).into(),
+    match cli::parse::<Cli>(Cli::command()) {
+        Ok(program) => program.command.run(),
+        Err(exit) => exit.into(),
     }
 }
 

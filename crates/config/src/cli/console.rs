@@ -9,10 +9,11 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 
-use super::{Exit, program};
+use locale::{Language, translated};
+
+use super::{Exit, help, program};
 
 /// Whether stdout is for lines of JSON alone.
 static IS_FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
@@ -93,12 +94,15 @@ fn say(kind: Kind, text: &str) {
     if let Some(sink) = sink {
         return sink(&line());
     }
-    let prefix = match kind {
-        Kind::Result | Kind::Note => "",
-        Kind::Warning => "warning: ",
-        Kind::Error => "error: ",
-        Kind::Hint => "hint: ",
-    };
+    let prefix = Language::spoken().word(
+        "",
+        match kind {
+            Kind::Result | Kind::Note => "",
+            Kind::Warning => "warning: ",
+            Kind::Error => "error: ",
+            Kind::Hint => "hint: ",
+        },
+    );
     if kind == Kind::Result {
         drop(writeln!(std::io::stdout().lock(), "{prefix}{text}"));
     } else {
@@ -119,12 +123,19 @@ pub fn print(text: &str) {
     say(Kind::Result, text);
 }
 
-/// The text as this program says it: texts name commands of `train`, `advisor` and `cargo xtask`, which `snug` has as well.
+/// Prints a result that is in the language of the program already.
+pub fn print_translated(text: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// The text as this program says it: in its language, and with its own commands. Texts name commands of `train`,
+/// `advisor` and `cargo xtask`, which `snug` has as well.
 pub fn spoken(text: &str) -> Cow<'_, str> {
+    let text = translated(text);
     if program::is_snug() {
-        Cow::Owned(as_snug(text))
+        Cow::Owned(as_snug(&text))
     } else {
-        Cow::Borrowed(text)
+        text
     }
 }
 
@@ -172,29 +183,6 @@ pub fn as_snug(text: &str) -> String {
     text
 }
 
-/// `command` with its help as [`spoken`].
-pub fn reworded(command: clap::Command) -> clap::Command {
-    let reword = |text: Option<&StyledStr>| text.map(|it| spoken(&it.to_string()).into_owned());
-    let (about, long) = (
-        reword(command.get_about()),
-        reword(command.get_long_about()),
-    );
-    let command = match (about, long) {
-        (Some(about), Some(long)) => command.about(about).long_about(long),
-        (Some(about), None) => command.about(about),
-        _ => command,
-    };
-    let command =
-        command.mut_args(
-            |arg| match (reword(arg.get_help()), reword(arg.get_long_help())) {
-                (Some(help), Some(long)) => arg.help(help).long_help(long),
-                (Some(help), None) => arg.help(help),
-                _ => arg,
-            },
-        );
-    command.mut_subcommands(reworded)
-}
-
 /// Prints a line for another program, if stdout is kept for them.
 pub fn json(line: &impl std::fmt::Display) {
     if IS_FOR_PROGRAMS.load(Ordering::Relaxed) {
@@ -225,7 +213,7 @@ pub fn error(text: &str, hint: Option<&str>) {
 pub fn refuse_usage(error: &clap::Error) -> Exit {
     let is_missing = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !error.use_stderr() || is_missing {
-        drop(error.print());
+        print_help(error);
         return if is_missing { Exit::Usage } else { Exit::Done };
     }
     let text = error.render().to_string();
@@ -245,6 +233,20 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         say(Kind::Hint, hint);
     }
     Exit::Usage
+}
+
+/// Prints help, or the version.
+fn print_help(error: &clap::Error) {
+    if Language::spoken() == Language::English {
+        drop(error.print());
+        return;
+    }
+    let text = help::in_language(&error.render().to_string());
+    if error.use_stderr() {
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+    } else {
+        drop(std::io::stdout().lock().write_all(text.as_bytes()));
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 mod check;
 pub mod console;
 mod exit;
+mod help;
 mod keys;
+mod parse;
 pub mod program;
 mod repeats;
 
 pub use check::faults;
 pub use exit::Exit;
 pub use keys::{Evaluate, Explain, Fit, Inspect, KeyFlags, Memory, Offers, Pareto, Suggest};
+pub use parse::{parse, spoken};
 pub use repeats::repeats;

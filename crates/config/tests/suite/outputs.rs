@@ -1,8 +1,9 @@
 //! The banner and the resolved file.
 
 use config::{
-    AmpDtype, CheckpointPolicy, Keep, Language, Overrides, RunConfig, preset_toml, presets, resolve,
+    AmpDtype, CheckpointPolicy, Keep, Overrides, RunConfig, preset_toml, presets, resolve,
 };
+use locale::Language;
 
 #[test]
 fn banners() {
@@ -44,20 +45,6 @@ Channels-last:          ✅ 有効
             .banner(Language::Japanese)
             .starts_with(guide)
     );
-}
-
-#[test]
-fn languages() {
-    for (locale, expected) in [
-        (Some("ja_JP.UTF-8"), Language::Japanese),
-        (Some("ja"), Language::Japanese),
-        (Some("jam_JM"), Language::English),
-        (Some("C.UTF-8"), Language::English),
-        (Some(""), Language::English),
-        (None, Language::English),
-    ] {
-        assert_eq!(Language::from_locale(locale), expected, "{locale:?}");
-    }
 }
 
 #[test]

@@ -86,8 +86,9 @@ impl Scene<'_> {
     }
 
     fn images(self) -> String {
-        let Scene { state, words, .. } = self;
-        format!("{}/{} {}", state.images, state.num_images, words.images)
+        let Scene { state, view, .. } = self;
+        let images = format!("{}/{} images", state.images, state.num_images);
+        view.language.say(&images).into_owned()
     }
 
     fn share_of_epoch(self) -> f64 {
@@ -102,7 +103,9 @@ impl Scene<'_> {
                 .speed()
                 .map(|speed| format!("{} {}", short(speed), words.images_per_second)),
             eta.map(|eta| format!("{} {}", words.eta, duration(eta))),
-            state.data_wait.map(|share| (words.waits)(&percent(share))),
+            state
+                .data_wait
+                .map(|share| format!("{} {}", words.waits, percent(share))),
             state.temperature.map(|degrees| format!("{degrees} °C")),
             Some(format!("{} {}", words.elapsed, duration(state.elapsed))),
             loss.map(|(_, loss)| format!("{} {loss:.4}", words.loss)),

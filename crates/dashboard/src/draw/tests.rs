@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use config::{Bytes, Language};
+use config::Bytes;
+use locale::Language;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -177,7 +178,7 @@ fn a_loss_that_is_nan_leaves_a_gap() {
         epoch.val_loss = f64::NAN;
     }
     let text = shown(&state, &View::default(), NORMAL);
-    assert!(text.contains("training NaN"), "{text}");
+    assert!(text.contains("train loss NaN"), "{text}");
 }
 
 #[test]

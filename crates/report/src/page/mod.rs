@@ -5,12 +5,14 @@ mod cost;
 mod curves;
 mod events;
 mod first;
+mod language;
 mod quality;
 
 use std::time::Duration;
 
 use config::Bytes;
 use figures::numbers;
+use locale::Language;
 use minijinja::value::Serde;
 use minijinja::{Environment, HtmlEscape, UndefinedBehavior};
 use serde_json::{Value, json};
@@ -58,28 +60,29 @@ pub(crate) fn contents(run: &Run) -> Value {
     })
 }
 
-/// Renders a template.
+/// Renders a template in `language`.
 ///
 /// # Panics
 /// Never with the templates of this crate: they are compiled in, each of their variables is in the contents,
 /// and the tests render all of them.
-pub(crate) fn rendered(template: &str, contents: &Value) -> String {
+pub(crate) fn rendered(template: &str, contents: &Value, language: Language) -> String {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("bytes", |it: Option<u64>| said(it.map(Bytes)));
     environment.add_filter("score", |it: Option<f64>| said(it.map(score)));
     environment.add_filter("percent", |it: Option<f64>| said(it.map(numbers::percent)));
-    environment.add_filter("code", |it: &str| with_code(it));
+    environment.add_filter("code", move |it: &str| with_code(&language.say(it)));
     environment.add_filter("count", |it: Option<u64>| said(it.map(count)));
     for (name, source) in TEMPLATES {
         environment
             .add_template(name, source)
             .expect("the templates are part of the program");
     }
-    environment
+    let page = environment
         .get_template(template)
         .and_then(|it| it.render(Serde(contents)))
-        .expect("every variable of a template is in its contents")
+        .expect("every variable of a template is in its contents");
+    language::translated(page, language)
 }
 
 /// A dash stands for what is not known.

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use locale::Language;
+
 use crate::{Error, Run, compare, render, write};
 use fixture::{Folder, complete, config, events, interrupted, report, rows, summary};
 
@@ -15,7 +17,7 @@ use fixture::{Folder, complete, config, events, interrupted, report, rows, summa
 fn page(folder: &Folder) -> String {
     let mut run = Run::open(&folder.path).unwrap();
     run.dir = Path::new("runs").join(&run.name);
-    render(&run)
+    render(&run, Language::English)
 }
 
 fn error(folder: &Folder) -> String {
@@ -46,10 +48,10 @@ fn runs_of_different_classes_and_status() {
     let folders = [complete(1), complete(5), interrupted()];
     let runs = folders.iter().map(|it| Run::open(&it.path).unwrap());
     let runs: Vec<Run> = runs.collect();
-    insta::assert_snapshot!(text::of(&compare(&runs)));
-    let equal = text::of(&compare(&runs[..1]));
+    insta::assert_snapshot!(text::of(&compare(&runs, Language::English)));
+    let equal = text::of(&compare(&runs[..1], Language::English));
     assert!(equal.contains("All settings are equal.") && equal.contains("0.800 (best)"));
-    assert!(text::of(&compare(&[])).contains("0 runs compared"));
+    assert!(text::of(&compare(&[], Language::English)).contains("0 runs compared"));
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn a_page_leads_nowhere_else() {
         page(&folder),
         page(&complete(5)),
         page(&interrupted()),
-        compare(&[Run::open(&folder.path).unwrap()]),
+        compare(&[Run::open(&folder.path).unwrap()], Language::English),
     ];
     for page in pages {
         let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
@@ -161,7 +163,10 @@ fn whatever_comes_from_files_is_escaped() {
             .with("config.toml", &config)
             .with_lines("events.jsonl", events.as_array().unwrap());
         let run = Run::open(&folder.path).unwrap();
-        for page in [render(&run), compare(&[run.clone(), run])] {
+        for page in [
+            render(&run, Language::English),
+            compare(&[run.clone(), run], Language::English),
+        ] {
             assert!(!page.contains("<script"));
             text::of(&page);
         }
@@ -238,7 +243,10 @@ fn a_page_is_written_whole() {
     let folder = complete(1);
     let path = write(&folder.path).unwrap();
     let written = fs::read_to_string(&path).unwrap();
-    assert_eq!(written, render(&Run::open(&folder.path).unwrap()));
+    assert_eq!(
+        written,
+        render(&Run::open(&folder.path).unwrap(), Language::English)
+    );
     let names = fs::read_dir(&folder.path).unwrap().flatten();
     let left = names.filter(|it| it.file_name().to_string_lossy().starts_with('.'));
     assert_eq!(left.count(), 0);

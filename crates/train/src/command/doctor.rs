@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use locale::{padded, translated};
 use serde_json::{Value, json};
 
 use super::console;
@@ -48,11 +49,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut progress = CheckProgress::new();
     let report = doctor::run(device, &args.sabotage, |step| progress.begins(step));
     progress.bar.finish_and_clear();
-    console::print(&if args.json {
-        as_json(&report).to_string()
+    if args.json {
+        console::print(&as_json(&report).to_string());
     } else {
-        as_text(&report)
-    });
+        console::print_translated(&as_text(&report));
+    }
     Ok(if report.count(Status::Fail) == 0 {
         ExitCode::SUCCESS
     } else {
@@ -90,6 +91,7 @@ impl CheckProgress {
     }
 }
 
+/// The report in the language of the program. Names of checks stay.
 fn as_text(report: &Report) -> String {
     let names = report.checks.iter().map(|check| check.name.len());
     let width = names.max().unwrap_or(0);
@@ -97,16 +99,17 @@ fn as_text(report: &Report) -> String {
     for (title, section) in [("found", Section::Found), ("works", Section::Works)] {
         let separator = if text.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{separator}{title}");
+        let _ = writeln!(text, "{separator}{}", translated(title));
         for check in report.checks.iter().filter(|c| c.section == section) {
-            let (status, name, detail) = (check.status.name(), &check.name, &check.detail);
-            let _ = writeln!(text, "  {status:<7}  {name:<width$}  {detail}");
+            let status = padded(&translated(check.status.name()), 7);
+            let (name, detail) = (&check.name, translated(&check.detail));
+            let _ = writeln!(text, "  {status}  {name:<width$}  {detail}");
             if let (Status::Warn | Status::Fail, Some(hint)) = (check.status, &check.hint) {
-                let _ = writeln!(text, "           hint: {hint}");
+                let _ = writeln!(text, "           {}", translated(&format!("hint: {hint}")));
             }
         }
     }
-    let _ = write!(text, "\n{}", verdict(report));
+    let _ = write!(text, "\n{}", translated(&verdict(report)));
     text
 }
 

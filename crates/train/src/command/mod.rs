@@ -96,16 +96,11 @@ pub fn main() -> ExitCode {
 
 /// Parses the command line, and runs what it asks for.
 fn start<C: Parser>(command: clap::Command, run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
-    let repeats = cli::repeats(&command, std::env::args_os());
-    let matches = command.try_get_matches();
-    let cli = match matches.and_then(|it| C::from_arg_matches(&it)) {
-        Ok(cli) => cli,
-        Err(error) => return console::refuse_usage(&error).into(),
+    let asked = match cli::parse(command) {
+        Ok(asked) => asked,
+        Err(exit) => return exit.into(),
     };
-    for line in repeats {
-        console::note(&line);
-    }
-    match run(cli) {
+    match run(asked) {
         Ok(code) => code,
         Err(error) => {
             console::error(&error.message(), error.hint().as_deref());

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use locale::Language;
 use report::Run;
 use serde_json::{Map, Value};
 
@@ -35,8 +36,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         (runs, out) => {
             let runs: Vec<Run> = runs.iter().map(Run::open).collect::<report::Result<_>>()?;
             let page = match &runs[..] {
-                [only] => report::render(only),
-                several => report::compare(several),
+                [only] => report::render(only, Language::spoken()),
+                several => report::compare(several, Language::spoken()),
             };
             let path = out
                 .clone()

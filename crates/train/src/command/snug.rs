@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use advisor::command::Command as Advice;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use config::cli::program::be_snug;
-use config::cli::{Exit, console};
+use config::cli::{self, Exit};
 
 use super::{Tool, fit, shell, start, with_libtorch};
 
@@ -42,13 +42,13 @@ enum Command {
 
 /// The command line, in the program's own words.
 fn program() -> clap::Command {
-    console::reworded(Snug::command())
+    cli::spoken(Snug::command())
 }
 
 /// Runs `snug`.
 pub fn main() -> ExitCode {
     be_snug();
-    start(program(), |snug: Snug| match snug.command {
+    start(Snug::command(), |snug: Snug| match snug.command {
         Command::Train(args) => with_libtorch(|| fit::run_choosing(*args)),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
         Command::Advice(advice) => Ok(advice.run()),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{CudaGraph, Language, Network, Origins, RunConfig};
+use config::{CudaGraph, Network, Origins, RunConfig};
 use tch::Device;
 
 use super::guarded::say_temperature;
@@ -21,6 +21,7 @@ use crate::usage::UsageError;
 use data::DEFAULT_CACHE_BYTES;
 use engine::guard::Guard;
 use engine::{checkpointing, compose, device};
+use locale::Language;
 
 /// A run that is decided, before anything of it exists.
 pub(super) struct Decided {
@@ -82,7 +83,7 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     settings.differ(&config, By::Data);
     settings.chosen(&chosen.unwrap_or_default());
 
-    say_what_runs(&config, args.language(), device, [scaled, note, kernels]);
+    say_what_runs(&config, device, [scaled, note, kernels]);
     let data = read_data(folder.as_deref(), understood, &config, pages)?;
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
@@ -195,13 +196,8 @@ fn read_data(
 }
 
 /// Prints the banner and the device.
-fn say_what_runs(
-    config: &RunConfig,
-    language: Language,
-    device: Device,
-    notes: [Option<String>; 3],
-) {
-    console::print(&config.banner(language));
+fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
+    console::print(&config.banner(Language::spoken()));
     notes
         .into_iter()
         .flatten()

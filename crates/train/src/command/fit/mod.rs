@@ -8,7 +8,7 @@ use std::time::Duration;
 use advisor::ledger::{LargestBatch, Predicted};
 use clap::Args;
 use config::cli::{Exit, Fit, KeyFlags, program};
-use config::{Bytes, Language, Precision, RunConfig};
+use config::{Bytes, Precision, RunConfig};
 use estimator::Forecast;
 use figures::numbers::duration;
 use machine::load::Moment;
@@ -27,6 +27,7 @@ use data::{Source, baseline};
 use engine::device;
 use engine::interrupt::Interrupt;
 use engine::trainer::Trainer;
+use locale::Language;
 
 mod answers;
 mod before;
@@ -59,9 +60,6 @@ struct OutputFlags {
     /// Show plain progress instead of a dashboard, which a terminal of at least 60x16 gets
     #[arg(long)]
     no_tui: bool,
-    /// Language of the dashboard and of the settings; by default that of `LC_ALL`, `LC_MESSAGES` or `LANG`
-    #[arg(long, value_name = "en|ja", value_parser = spoken_in)]
-    lang: Option<Language>,
     /// Also write an event file for TensorBoard into the run's folder: scalars, precision and recall, settings, samples
     #[arg(long)]
     tensorboard: bool,
@@ -107,12 +105,6 @@ pub(super) struct FitArgs {
     guard: GuardFlags,
     #[command(flatten)]
     device: DeviceFlag,
-}
-
-impl FitArgs {
-    fn language(&self) -> Language {
-        self.outputs.lang.unwrap_or_else(language)
-    }
 }
 
 /// `snug train`: `fit`, which sets what was left open by the data and the device.
@@ -206,7 +198,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     if dashboard::is_wanted(args.outputs.no_tui || args.outputs.json_lines) {
         let shown = Shown {
             title: decided.dataset.clone(),
-            language: args.language(),
+            language: Language::spoken(),
             predicted_bytes: predicted.reserved_bytes.or(predicted.allocated_bytes),
             limit_bytes: args.plan.memory_limit(),
             num_images: images.training,
@@ -287,22 +279,6 @@ fn warn_about_batch(images: usize, batch: usize) {
             "batch: only {images} images to train on, so each step sees {images}, not {batch}"
         ));
     }
-}
-
-/// A language by its code.
-fn spoken_in(code: &str) -> Result<Language, String> {
-    match code {
-        "en" => Ok(Language::English),
-        "ja" => Ok(Language::Japanese),
-        _ => Err("must be `en` or `ja`".to_owned()),
-    }
-}
-
-/// The language of the environment; an empty variable is unset.
-fn language() -> Language {
-    let is_set = |name: &&str| std::env::var(name).ok().filter(|it| !it.is_empty());
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(is_set);
-    Language::from_locale(locale.as_deref())
 }
 
 fn say_forecast(forecast: &Forecast) {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Bytes, Language};
+use config::Bytes;
 use dashboard::{
     Colors, Command, Dashboard, Epoch, Phase, Picture, Prediction, State, Update, View,
 };
@@ -13,6 +13,7 @@ use data::masks::IGNORE;
 use data::{Sample, Source};
 use engine::device;
 use engine::trainer::{EpochReport, Trainer};
+use locale::Language;
 use tch::Device;
 
 use super::samples;

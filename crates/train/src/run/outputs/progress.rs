@@ -1,6 +1,6 @@
 //! Progress: a dashboard or a bar on a terminal, otherwise a line per epoch on stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use config::Bytes;
 use config::cli::console;
 use figures::numbers::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use locale::{Language, translated};
 use tch::Device;
 
 use super::live::Live;
@@ -92,8 +93,8 @@ impl Progress {
             return live.epoch_started(epoch, num_images);
         }
         self.bar = bar(num_batches as u64);
-        self.bar
-            .set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
+        let prefix = format!("epoch {}/{}", epoch + 1, self.epochs);
+        self.bar.set_prefix(translated(&prefix).into_owned());
     }
 
     /// A batch is done.
@@ -111,11 +112,12 @@ impl Progress {
         let loss = self
             .loss
             .map_or_else(|| "-".to_owned(), |l| format!("{l:.4}"));
-        self.bar.set_message(format!(
+        let message = format!(
             "loss {loss}  {:.1} img/s  peak {}",
             self.images as f64 / seconds,
             self.memory()
-        ));
+        );
+        self.bar.set_message(translated(&message).into_owned());
         self.bar.inc(1);
     }
 
@@ -135,7 +137,7 @@ impl Progress {
         if let Some(live) = &self.live {
             return live.validation_started();
         }
-        self.bar.set_message("validating");
+        self.bar.set_message(translated("validating"));
     }
 
     /// Prints the line of a finished epoch.
@@ -172,8 +174,7 @@ impl Progress {
     /// A line that is not for a dashboard, which has it already.
     fn line(&self, text: &str) {
         if self.live.is_none() {
-            // A closed stderr must not end a run.
-            drop(writeln!(std::io::stderr().lock(), "{text}"));
+            console::note(text);
         }
     }
 
@@ -193,8 +194,9 @@ fn bar(len: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
-    let template = "{prefix} [{bar:30}] {pos}/{len}  {msg}  ETA {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let eta = Language::spoken().word("progress", "ETA");
+    let template = format!("{{prefix}} [{{bar:30}}] {{pos}}/{{len}}  {{msg}}  {eta} {{eta}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar

@@ -1,0 +1,117 @@
+//! The catalogue of a language: messages and their translations.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::message::{Message, Value};
+
+/// The translations into Japanese.
+pub(crate) const JAPANESE: &str = include_str!("../ja.po");
+
+/// Messages and their translations.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    /// Messages without places.
+    fixed: HashMap<String, String>,
+    /// Messages with places, those with more text first.
+    with_places: Vec<(Message, Message)>,
+}
+
+/// A text in a context, as gettext joins them.
+fn in_context(context: &str, text: &str) -> String {
+    format!("{context}\u{4}{text}")
+}
+
+/// The Japanese catalogue, read when it is first used.
+pub(crate) fn japanese() -> &'static Catalogue {
+    static READ: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::read(JAPANESE));
+    &READ
+}
+
+impl Catalogue {
+    /// Reads a PO file. One that cannot be read holds nothing, so that the program speaks English; a test reads ours.
+    pub(crate) fn read(po: &str) -> Self {
+        let mut all = Self::default();
+        let Ok(file) = polib::po_file::parse_from_reader(po.as_bytes()) else {
+            return all;
+        };
+        for entry in file.messages().filter(|it| it.is_translated()) {
+            let (english, other) = (entry.msgid(), entry.msgstr().unwrap_or_default());
+            if english.contains(['{', '}']) {
+                let pair = (Message::parse(english), Message::parse(other));
+                all.with_places.push(pair);
+            } else {
+                let key = entry
+                    .msgctxt()
+                    .map_or_else(|| english.to_owned(), |it| in_context(it, english));
+                all.fixed.insert(key, other.to_owned());
+            }
+        }
+        let len = |(message, _): &(Message, Message)| std::cmp::Reverse(message.len_of_text());
+        all.with_places.sort_by_key(len);
+        all
+    }
+
+    /// The translation of a word in a context, or else in any.
+    pub(crate) fn word(&self, context: &str, text: &str) -> Option<&str> {
+        let found = self.fixed(&in_context(context, text));
+        found.or_else(|| self.fixed(text))
+    }
+
+    /// The translation of a message without places.
+    pub(crate) fn fixed(&self, text: &str) -> Option<&str> {
+        self.fixed.get(text).map(String::as_str)
+    }
+
+    /// The translation of a text that is one message, with the values in it translated by `of_value` where that knows
+    /// them.
+    pub(crate) fn find(
+        &self,
+        text: &str,
+        of_value: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<String> {
+        if let Some(found) = self.fixed(text) {
+            return Some(found.to_owned());
+        }
+        self.with_places.iter().find_map(|(english, other)| {
+            let values = english.values(text, &|part| self.is_known(part))?;
+            let mut said = Vec::with_capacity(values.len());
+            for Value {
+                name,
+                text,
+                is_code,
+            } in values
+            {
+                let known = if is_code { None } else { of_value(text) };
+                // A message of few words fits much that it was not written for.
+                if known.is_none() && !is_code && english.is_short() && has_prose(text) {
+                    return None;
+                }
+                said.push((name, known.unwrap_or_else(|| text.to_owned())));
+            }
+            Some(other.filled(&said))
+        })
+    }
+
+    /// Whether a text is one message and begins as that does.
+    fn is_known(&self, text: &str) -> bool {
+        let text = text.trim_start_matches([' ', ';', ',', ':', '(']);
+        self.fixed.contains_key(text)
+            || self
+                .with_places
+                .iter()
+                .filter(|(english, _)| english.begins_with_text())
+                .any(|(english, _)| english.values(text, &|_| false).is_some())
+    }
+}
+
+/// Whether there is an English word in a text, and not only names, numbers and code.
+fn has_prose(text: &str) -> bool {
+    let words = text
+        .split('`')
+        .step_by(2)
+        .flat_map(|it| it.split([' ', ',']));
+    words
+        .filter(|it| it.len() > 2)
+        .any(|it| it.bytes().all(|it| it.is_ascii_lowercase()))
+}

@@ -1,0 +1,255 @@
+//! Translation of a finished text: lines, columns, messages, and what they are joined of.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::catalogue::Catalogue;
+
+/// What joins messages, and what does in Japanese.
+const JOINTS: [(&str, &str); 5] = [
+    (". ", "。"),
+    ("; ", "。"),
+    (": ", ": "),
+    (" (", "（"),
+    (", ", "、"),
+];
+
+/// `text` in the language of `catalogue`.
+pub(crate) fn translated<'a>(catalogue: &Catalogue, text: &'a str) -> Cow<'a, str> {
+    // What is for programs stays.
+    if text.starts_with(['{', '[']) {
+        return Cow::Borrowed(text);
+    }
+    let translator = Translator {
+        catalogue,
+        seen: RefCell::default(),
+    };
+    let lines: Vec<_> = text.split('\n').map(|it| translator.line(it)).collect();
+    if lines.iter().all(|it| matches!(it, Cow::Borrowed(_))) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(lines.join("\n"))
+}
+
+struct Translator<'a> {
+    catalogue: &'a Catalogue,
+    /// What became of parts: a joint that is tried after another meets the same ones again.
+    seen: RefCell<HashMap<String, Option<String>>>,
+}
+
+impl Translator<'_> {
+    /// A line: one message, or columns.
+    fn line<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let words = text.trim();
+        let found = if words.contains("  ") {
+            let indent = &text[..text.len() - text.trim_start().len()];
+            let whole = self.message(words).map(|it| format!("{indent}{it}"));
+            whole.or_else(|| self.columns(text))
+        } else {
+            self.part(text)
+        };
+        found.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// Columns, which two spaces or more keep apart. A translation takes the width of what it replaces, and of the
+    /// spaces after it, so that the next column stays where it is as long as there is room.
+    fn columns(&self, text: &str) -> Option<String> {
+        let mut line = String::new();
+        let mut is_changed = false;
+        let mut rest = text;
+        // Where the next column begins in the English line.
+        let mut column = 0;
+        while !rest.is_empty() {
+            let end = rest.find("  ").unwrap_or(rest.len());
+            let (cell, after) = rest.split_at(end);
+            let gap = after.len() - after.trim_start_matches(' ').len();
+            let found = self.part(cell);
+            is_changed |= found.is_some();
+            line.push_str(found.as_deref().unwrap_or(cell));
+            rest = &after[gap..];
+            column += cell.width() + gap;
+            if !rest.is_empty() {
+                let missing = column.saturating_sub(line.width()).max(1);
+                line.push_str(&" ".repeat(missing));
+            }
+        }
+        is_changed.then_some(line)
+    }
+
+    /// A message or several, with the space around them.
+    fn part(&self, text: &str) -> Option<String> {
+        let words = text.trim();
+        if !words.contains(|it: char| it.is_ascii_alphabetic()) {
+            return None;
+        }
+        let known = self.seen.borrow().get(words).cloned();
+        let found = known.unwrap_or_else(|| {
+            let found = self.message(words).or_else(|| self.joined(words));
+            self.seen
+                .borrow_mut()
+                .insert(words.to_owned(), found.clone());
+            found
+        })?;
+        let start = text.len() - text.trim_start().len();
+        // Japanese punctuation needs no space before it.
+        let before = if found.starts_with(['（', '、', '。']) {
+            ""
+        } else {
+            &text[..start]
+        };
+        Some(format!("{before}{found}{}", &text[start + words.len()..]))
+    }
+
+    /// One message, which may have become a sentence.
+    fn message(&self, text: &str) -> Option<String> {
+        // What begins a line, such as `note: `.
+        if let Some((start, rest)) = text.split_once(": ")
+            && let Some(start) = self.catalogue.fixed(&format!("{start}: "))
+        {
+            let rest = self.part(rest).unwrap_or_else(|| rest.to_owned());
+            return Some(format!("{start}{rest}"));
+        }
+        let of_value = |value: &str| self.part(value);
+        if let Some(found) = self.catalogue.fixed(text) {
+            return Some(found.to_owned());
+        }
+        let find = |text: &str| self.catalogue.find(text, &of_value);
+        let first = text.chars().next()?;
+        let lower = format!(
+            "{}{}",
+            first.to_ascii_lowercase(),
+            &text[first.len_utf8()..]
+        );
+        let is_upper = first.is_ascii_uppercase();
+        // What became a sentence has a capital and a full stop, which no place may take.
+        [lower.as_str(), text][usize::from(!is_upper)..]
+            .iter()
+            .find_map(|text| {
+                let Some(words) = text.strip_suffix('.') else {
+                    return find(text);
+                };
+                let exact = self.catalogue.fixed(text).map(str::to_owned);
+                exact
+                    .or_else(|| Some(format!("{}。", find(words)?)))
+                    .or_else(|| find(text))
+            })
+    }
+
+    /// Two parts, of which one is known.
+    fn joined(&self, text: &str) -> Option<String> {
+        JOINTS.iter().find_map(|(joint, other)| {
+            text.match_indices(joint).find_map(|(at, _)| {
+                let (left, right) = (&text[..at], &text[at + joint.len()..]);
+                let is_quoted = left.matches('`').count() % 2 == 1;
+                if is_quoted || left.is_empty() {
+                    return None;
+                }
+                let (right, end) = match right.split_once(')') {
+                    Some((inner, end)) if *joint == " (" => (inner, Some(end)),
+                    _ => (right, None),
+                };
+                let parts = [left, right, end.unwrap_or_default()];
+                let found = parts.map(|it| self.part(it));
+                if found.iter().all(Option::is_none) {
+                    return None;
+                }
+                let said = |nth: usize| found[nth].as_deref().unwrap_or(parts[nth]);
+                let close = if end.is_some() { "）" } else { "" };
+                Some(format!("{}{other}{}{close}{}", said(0), said(1), said(2)))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PO: &str = r#"msgid ""
+msgstr "Language: ja\n"
+
+msgid "{num} images of {size}"
+msgstr "{size} の画像 {num} 枚"
+
+msgid "cannot read `{path}`"
+msgstr "`{path}` を読み込めません"
+
+msgid "out of memory"
+msgstr "メモリ不足"
+
+msgid "use a smaller batch"
+msgstr "バッチを小さくしてください"
+
+msgid "step {step}: {why}"
+msgstr "ステップ {step}: {why}"
+
+msgid "name"
+msgstr "名前"
+
+msgid "what it is"
+msgstr "内容"
+"#;
+
+    fn say(text: &str) -> String {
+        translated(&Catalogue::read(PO), text).into_owned()
+    }
+
+    #[test]
+    fn messages_are_found_in_what_they_were_joined_to() {
+        for (english, japanese) in [
+            ("out of memory", "メモリ不足"),
+            ("3 images of 8x8", "8x8 の画像 3 枚"),
+            ("step 3: out of memory", "ステップ 3: メモリ不足"),
+            (
+                "out of memory; use a smaller batch",
+                "メモリ不足。バッチを小さくしてください",
+            ),
+            (
+                "cannot read `a; b.png`: out of memory",
+                "`a; b.png` を読み込めません: メモリ不足",
+            ),
+            ("it failed (out of memory)", "it failed（メモリ不足）"),
+            (
+                "  out of memory (use a smaller batch) ",
+                "  メモリ不足（バッチを小さくしてください） ",
+            ),
+            ("`name` out of memory", "`name` out of memory"),
+            ("cannot read `name`", "`name` を読み込めません"),
+            (
+                "Out of memory. Use a smaller batch.",
+                "メモリ不足。バッチを小さくしてください。",
+            ),
+            ("\n  out of memory\nelse\n", "\n  メモリ不足\nelse\n"),
+            ("use a smaller batch.", "バッチを小さくしてください。"),
+        ] {
+            assert_eq!(say(english), japanese);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_and_what_is_for_programs_stays() {
+        for text in [
+            "nothing of ours",
+            r#"{"name": "name"}"#,
+            "[name]",
+            "3.5",
+            "",
+        ] {
+            assert!(
+                matches!(translated(&Catalogue::read(PO), text), Cow::Borrowed(it) if it == text)
+            );
+        }
+    }
+
+    #[test]
+    fn columns_stay_where_they_are() {
+        let table = "name  what it is  size\na     out of memory      3";
+        assert_eq!(
+            say(table),
+            "名前  内容        size\na     メモリ不足         3"
+        );
+    }
+}
