@@ -92,6 +92,12 @@ pub(crate) enum Error {
     #[error("a distribution can only be made on x86-64 Linux with glibc, but this is {system}")]
     Unsupported { system: String },
 
+    #[error("no mdBook 0.5 found{}", is(.found.as_deref()))]
+    NoMdbook { found: Option<String> },
+
+    #[error("mdBook could not build the book of `{}`", .pages.display())]
+    Book { pages: PathBuf },
+
     #[error("cargo could not build the programs")]
     Build,
 
@@ -137,6 +143,14 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// What xtask exits with: 2 if nothing was started for want of a program, 1 otherwise.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoMdbook { .. } => 2,
+            _ => 1,
+        }
+    }
+
     /// What to do about it, for the `hint:` line.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
@@ -220,6 +234,8 @@ impl Error {
                 "`git status` shows what is done; `git restore` and `git tag --delete` undo it".to_owned()
             }
             Self::Program(error) => return error.hint(),
+            Self::NoMdbook { .. } => "run `cargo install mdbook --version 0.5.4 --locked`".to_owned(),
+            Self::Book { .. } => "`cargo xtask ci --only sources` checks lists and links of pages".to_owned(),
             Self::Unreadable { .. } | Self::Build | Self::NoProgram { .. } => return None,
         })
     }
@@ -238,6 +254,10 @@ fn shown(paths: &[PathBuf]) -> String {
         text.push_str(", ...");
     }
     text
+}
+
+fn is(found: Option<&str>) -> String {
+    found.map_or_else(String::new, |it| format!(" (`mdbook` is `{it}`)"))
 }
 
 fn older(too_old: Option<&str>) -> String {

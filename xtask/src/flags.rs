@@ -34,6 +34,8 @@ pub(crate) enum Command {
     ///
     /// Passes every other argument to `train gpu`; `train gpu --help` lists them.
     Gpu(Gpu),
+    /// Make the books of `docs`, English and Japanese, by mdBook
+    Book(Book),
     /// Make a folder and an archive that run without a checkout (runs `setup` if needed)
     ///
     /// Its programs need a libtorch 2.11.0 and find it by themselves: in `LIBTORCH`, in the active
@@ -138,6 +140,16 @@ pub(crate) struct Ci {
 }
 
 #[derive(Debug, Default, Args)]
+pub(crate) struct Book {
+    /// Folder for the books [default: `target/book` of the checkout]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Make nothing; note in each Japanese page that it translates the current English page
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) stamp: bool,
+}
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct Dist {
     /// Folder for the results [default: `target/dist` of the checkout]
     #[arg(long, value_name = "DIR")]
@@ -165,7 +177,7 @@ pub(crate) enum CiStep {
     Fmt,
     /// Check which crate depends on which (`docs/architecture.md`)
     Invariants,
-    /// Check which code is in which file (`docs/architecture.md`)
+    /// Check which code is in which file, and the pages of `docs`: lists, links, translations
     Sources,
     /// Check that the README and the pages of `docs/measurements` match its files
     Figures,

@@ -1,10 +1,11 @@
-//! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | dist |
-//! wheel | release`.
+//! The commands of a checkout: `cargo xtask setup | train | test | bench | gpu | ci | book |
+//! dist | wheel | release`.
 //!
 //! This file only dispatches. xtask never links libtorch: it installs libtorch, so it
 //! must build without it.
 
 mod bench;
+mod book;
 mod ci;
 mod console;
 mod dist;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     };
     dispatch(flags.command, &console).unwrap_or_else(|error| {
         console.error(&error);
-        ExitCode::FAILURE
+        ExitCode::from(error.exit_code())
     })
 }
 
@@ -55,6 +56,7 @@ fn dispatch(command: Command, console: &Console) -> Result<ExitCode, Error> {
         Command::Test(flags) => test::run(&workspace, &flags, console),
         Command::Bench(flags) => bench::run(&workspace, &flags, console),
         Command::Gpu(flags) => gpu::run(&workspace, &flags, console),
+        Command::Book(flags) => book::run(&workspace, &flags, console),
         Command::Ci(flags) => ci::run(&workspace, &flags, console),
         Command::Dist(flags) => dist::run(&workspace, &flags, console),
         Command::Wheel(flags) => wheel::run(&workspace, &flags, console),

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::flags::{self, CiStep};
 use crate::workspace::Checkout;
-use crate::{run, setup, test};
+use crate::{book, run, setup, test};
 
 /// All features, so that code behind any of them is checked.
 const FULL: &str = "train/full,snug-python/module";
@@ -113,7 +113,12 @@ fn run_step(step: CiStep, workspace: &Checkout, console: &Console) -> Result<boo
     match step {
         CiStep::Fmt => cargo(workspace, &["fmt", "--all", "--check"], &[]),
         CiStep::Invariants => Ok(report(&invariants::check(workspace)?, console)),
-        CiStep::Sources => Ok(report(&sources::check(workspace)?, console)),
+        CiStep::Sources => {
+            let files = sources::files(workspace)?;
+            let mut violations = sources::check(workspace, &files);
+            violations.extend(book::check(workspace.root(), &files)?);
+            Ok(report(&violations, console))
+        }
         CiStep::Figures => Ok(report(&crate::bench::check(workspace)?, console)),
         CiStep::Clippy => {
             let mut args = vec!["clippy", "--workspace", "--all-targets", "--features", FULL];
