@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Folders and files without texts that the programs show: tables, what answers another program, what writes pages of
 /// measurements or reads such, and the tools of developers.
-const NOT_SHOWN: [&str; 14] = [
+const NOT_SHOWN: [&str; 15] = [
     "crates/bench/",
     "crates/kernels/",
     "crates/locale/",
@@ -17,6 +17,7 @@ const NOT_SHOWN: [&str; 14] = [
     "crates/standin/",
     "crates/train/src/lab/bench_worker/",
     "xtask/src/bench/",
+    "xtask/src/book/",
     "xtask/src/ci/",
     "xtask/src/dist/",
     "xtask/src/flags.rs",
