@@ -64,16 +64,20 @@ impl Catalogue {
     }
 
     /// The translation of a text that is one message, with the values in it translated by `of_value` where that knows
-    /// them.
+    /// them. Messages that begin with a place are left out on demand.
     pub(crate) fn find(
         &self,
         text: &str,
+        may_begin_with_value: bool,
         of_value: &dyn Fn(&str) -> Option<String>,
     ) -> Option<String> {
         if let Some(found) = self.fixed(text) {
             return Some(found.to_owned());
         }
-        self.with_places.iter().find_map(|(english, other)| {
+        let with_places = self.with_places.iter();
+        let mut with_places =
+            with_places.filter(|(english, _)| may_begin_with_value || english.begins_with_text());
+        with_places.find_map(|(english, other)| {
             let values = english.values(text, &|part| self.is_known(part))?;
             let mut said = Vec::with_capacity(values.len());
             for Value {
@@ -106,7 +110,7 @@ impl Catalogue {
 }
 
 /// Whether there is an English word in a text, and not only names, numbers and code.
-fn has_prose(text: &str) -> bool {
+pub(crate) fn has_prose(text: &str) -> bool {
     let words = text
         .split('`')
         .step_by(2)

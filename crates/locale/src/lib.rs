@@ -10,6 +10,7 @@
 
 mod catalogue;
 mod message;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;

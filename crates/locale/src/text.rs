@@ -1,12 +1,13 @@
 //! Translation of a finished text: lines, columns, messages, and what they are joined of.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, has_prose};
+use crate::table;
 
 /// What joins messages, and what does in Japanese.
 const JOINTS: [(&str, &str); 5] = [
@@ -27,11 +28,23 @@ pub(crate) fn translated<'a>(catalogue: &Catalogue, text: &'a str) -> Cow<'a, st
         catalogue,
         seen: RefCell::default(),
     };
-    let lines: Vec<_> = text.split('\n').map(|it| translator.line(it)).collect();
-    if lines.iter().all(|it| matches!(it, Cow::Borrowed(_))) {
+    let lines: Vec<_> = text.split('\n').collect();
+    let mut said: Vec<Cow<'a, str>> = Vec::with_capacity(lines.len());
+    // Lines with columns that follow each other are a table.
+    for part in lines.chunk_by(|one, other| has_columns(one) && has_columns(other)) {
+        match translator.table(part) {
+            Some(table) => said.extend(table.into_iter().map(Cow::Owned)),
+            None => said.extend(part.iter().map(|it| translator.line(it))),
+        }
+    }
+    if said.iter().all(|it| matches!(it, Cow::Borrowed(_))) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(lines.join("\n"))
+    Cow::Owned(said.join("\n"))
+}
+
+fn has_columns(line: &str) -> bool {
+    line.trim().contains("  ")
 }
 
 struct Translator<'a> {
@@ -52,6 +65,20 @@ impl Translator<'_> {
             self.part(text)
         };
         found.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
+    /// Lines with columns, if one of their cells is known and none is a message as a whole.
+    fn table(&self, lines: &[&str]) -> Option<Vec<String>> {
+        if lines.len() < 2 || lines.iter().any(|it| self.message(it.trim()).is_some()) {
+            return None;
+        }
+        let is_known = Cell::new(false);
+        let of_cell = |cell: &str| {
+            let found = self.part(cell);
+            is_known.set(is_known.get() || found.is_some());
+            found.unwrap_or_else(|| cell.to_owned())
+        };
+        table::relaid(lines, &of_cell).filter(|_| is_known.get())
     }
 
     /// Columns, which two spaces or more keep apart. A translation takes the width of what it replaces, and of the
@@ -116,8 +143,12 @@ impl Translator<'_> {
         if let Some(found) = self.catalogue.fixed(text) {
             return Some(found.to_owned());
         }
-        let find = |text: &str| self.catalogue.find(text, &of_value);
         let first = text.chars().next()?;
+        let find = |text: &str| {
+            // What was a capital may be the first letter of a value.
+            let begins_alike = text.starts_with(first);
+            self.catalogue.find(text, begins_alike, &of_value)
+        };
         let lower = format!(
             "{}{}",
             first.to_ascii_lowercase(),
@@ -138,29 +169,36 @@ impl Translator<'_> {
             })
     }
 
-    /// Two parts, of which one is known.
+    /// Parts that are joined: where all are known, or else where one is.
     fn joined(&self, text: &str) -> Option<String> {
-        JOINTS.iter().find_map(|(joint, other)| {
-            text.match_indices(joint).find_map(|(at, _)| {
+        let mut of_one = None;
+        for (joint, other) in JOINTS {
+            for (at, _) in text.match_indices(joint) {
                 let (left, right) = (&text[..at], &text[at + joint.len()..]);
                 let is_quoted = left.matches('`').count() % 2 == 1;
                 if is_quoted || left.is_empty() {
-                    return None;
+                    continue;
                 }
                 let (right, end) = match right.split_once(')') {
-                    Some((inner, end)) if *joint == " (" => (inner, Some(end)),
+                    Some((inner, end)) if joint == " (" => (inner, Some(end)),
                     _ => (right, None),
                 };
                 let parts = [left, right, end.unwrap_or_default()];
                 let found = parts.map(|it| self.part(it));
                 if found.iter().all(Option::is_none) {
-                    return None;
+                    continue;
                 }
                 let said = |nth: usize| found[nth].as_deref().unwrap_or(parts[nth]);
                 let close = if end.is_some() { "）" } else { "" };
-                Some(format!("{}{other}{}{close}{}", said(0), said(1), said(2)))
-            })
-        })
+                let joined = format!("{}{other}{}{close}{}", said(0), said(1), said(2));
+                let mut all = parts.iter().zip(&found);
+                if all.all(|(part, found)| found.is_some() || !has_prose(part)) {
+                    return Some(joined);
+                }
+                of_one.get_or_insert(joined);
+            }
+        }
+        of_one
     }
 }
 
@@ -246,10 +284,10 @@ msgstr "内容"
 
     #[test]
     fn columns_stay_where_they_are() {
-        let table = "name  what it is  size\na     out of memory      3";
+        let table = "name  what it is     size\na     out of memory     3";
         assert_eq!(
             say(table),
-            "名前  内容        size\na     メモリ不足         3"
+            "名前  内容           size\na     メモリ不足        3"
         );
     }
 }
