@@ -31,7 +31,13 @@ pub(crate) fn succeeds(
     let folder = tempfile::tempdir().map_err(|it| unwritable(&env::temp_dir(), it))?;
     let log = folder.path().join("stand-in-tests");
     let mut command = command(workspace);
-    let has_passed = run::succeeds(command.args(args).env("SNUG_STANDIN_TESTS", &log))?;
+    let has_passed = run::succeeds(
+        command
+            .args(args)
+            // What programs say is compared in English.
+            .env("LC_ALL", "C.UTF-8")
+            .env("SNUG_STANDIN_TESTS", &log),
+    )?;
     let on_the_stand_in = fs::read_to_string(&log).unwrap_or_default();
     let tests: BTreeSet<_> = on_the_stand_in.lines().collect();
     console.say(format!(

@@ -37,7 +37,7 @@ pub(crate) fn relaid(lines: &[&str], of_cell: &dyn Fn(&str) -> String) -> Option
             .clone()
             .all(|it| it.len() == field.len() && !it.ends_with(' '));
         let is_right = ends_together && words.clone().any(|it| it.starts_with(' '));
-        for ((line, cell), said) in relaid.iter_mut().zip(&cells).zip(&said) {
+        for (line, said) in relaid.iter_mut().zip(&said) {
             if nth > 0 {
                 let gap = field.start - fields[nth - 1].end;
                 line.push_str(&" ".repeat(gap));

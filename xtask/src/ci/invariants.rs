@@ -51,6 +51,7 @@ const RULES: &[Rule] = &[
     rule("schedule", LIBTORCH),
     rule("estimator", LIBTORCH),
     rule("figures", LIBTORCH),
+    rule("locale", LIBTORCH),
     rule("kernels", LIBTORCH),
     rule("report", LIBTORCH),
     rule("advisor", LIBTORCH),

@@ -123,8 +123,8 @@ pub fn print(text: &str) {
     say(Kind::Result, text);
 }
 
-/// Prints a result that is in the language of the program already.
-pub fn print_translated(text: &str) {
+/// Prints a result as it is: in the language of the program already, or for other programs.
+pub fn print_as_is(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 

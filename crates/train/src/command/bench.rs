@@ -103,7 +103,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(file) = &args.json {
         write_atomically(file, results.to_json().as_bytes())?;
     }
-    console::print(&markdown::tables(results));
+    console::print_as_is(&markdown::tables(results));
     console::note(&format!(
         "written to `{}`, with the page and the picture in the same folder",
         name("json").display()

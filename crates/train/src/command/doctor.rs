@@ -52,7 +52,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     if args.json {
         console::print(&as_json(&report).to_string());
     } else {
-        console::print_translated(&as_text(&report));
+        console::print_as_is(&as_text(&report));
     }
     Ok(if report.count(Status::Fail) == 0 {
         ExitCode::SUCCESS

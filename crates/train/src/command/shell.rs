@@ -29,7 +29,7 @@ pub(super) fn completions(args: &CompletionsArgs, mut program: Command) {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     generate(args.shell, &mut program, name, &mut script);
-    console::print(String::from_utf8_lossy(&script).trim_end());
+    console::print_as_is(String::from_utf8_lossy(&script).trim_end());
 }
 
 /// Writes a page for `program` and one for each of its commands.
