@@ -22,8 +22,10 @@ pub(crate) fn programs(workspace: &Checkout, console: &Console) -> Result<Vec<Pr
     selection.extend(["--package", "advisor", "--package", "launcher"]);
     console.say("dist: building the programs (takes minutes the first time)");
     let folder = compile(workspace, &selection)?;
-    // The launcher gets the name that people call.
+    // The launcher gets the names that people call.
     let names = [
+        ("snug", "snug-launcher"),
+        ("libexec/snug", "snug"),
         ("train", "snug-launcher"),
         ("libexec/train", "train"),
         ("advisor", "advisor"),
