@@ -4,7 +4,7 @@
 use super::masks::IGNORE;
 use super::{DataError, Sample, Source};
 
-/// `IoU` of the trivial predictions, each averaged over samples. A sample counts if it has foreground or
+/// `IoU` of the trivial predictions, each averaged over images. An image counts if it has foreground or
 /// is predicted to have any; pixels of [`IGNORE`] do not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Baselines {
@@ -25,8 +25,12 @@ pub struct Baselines {
 /// As [`Source::load`].
 pub fn of_source(source: &dyn Source) -> Result<Baselines, DataError> {
     let mut sums = Sums::default();
-    for index in 0..source.len() {
-        sums.add(&source.load(index)?);
+    for image in 0..source.num_images() {
+        let mut levels = Levels::default();
+        for index in source.samples_of(image) {
+            levels.add(&source.load(index)?);
+        }
+        sums.add(&levels);
     }
     Ok(sums.best())
 }
@@ -35,12 +39,14 @@ pub fn of_source(source: &dyn Source) -> Result<Baselines, DataError> {
 pub fn of_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Baselines {
     let mut sums = Sums::default();
     for sample in samples {
-        sums.add(sample);
+        let mut levels = Levels::default();
+        levels.add(sample);
+        sums.add(&levels);
     }
     sums.best()
 }
 
-/// Sums of `IoU` over samples, and the samples that count.
+/// Sums of `IoU` over images, and the images that count.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     iou: f64,
@@ -79,18 +85,37 @@ impl Default for Sums {
     }
 }
 
-impl Sums {
+/// The pixels of an image by their level: two histograms from one pass suffice for all 512 thresholds.
+struct Levels {
+    inside: [u64; 256],
+    outside: [u64; 256],
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self {
+            inside: [0; 256],
+            outside: [0; 256],
+        }
+    }
+}
+
+impl Levels {
+    /// Adds a sample of the image.
     fn add(&mut self, sample: &Sample) {
-        // Two histograms from one pass suffice for all 512 thresholds.
-        let (mut inside, mut outside) = ([0_u64; 256], [0_u64; 256]);
         for (pixel, &class) in sample.rgb().as_chunks::<3>().0.iter().zip(&sample.mask) {
             let histogram = match class {
                 IGNORE => continue,
-                0 => &mut outside,
-                _ => &mut inside,
+                0 => &mut self.outside,
+                _ => &mut self.inside,
             };
             histogram[usize::from(luma(*pixel))] += 1;
         }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, Levels { inside, outside }: &Levels) {
         let target: u64 = inside.iter().sum();
         let pixels: u64 = target + outside.iter().sum::<u64>();
         self.foreground.add(target, pixels, target);

@@ -1,7 +1,7 @@
 //! Keeps decoded samples in memory as far as they fit.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{DataError, Sample};
 
@@ -9,7 +9,7 @@ use super::{DataError, Sample};
 /// are loaded again each time, so that every epoch takes the same time.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    slots: Vec<OnceLock<Sample>>,
+    slots: Vec<OnceLock<Arc<Sample>>>,
     limit_bytes: u64,
     used_bytes: AtomicU64,
 }
@@ -29,12 +29,12 @@ impl Cache {
         &self,
         index: usize,
         load: impl FnOnce() -> Result<Sample, DataError>,
-    ) -> Result<Sample, DataError> {
+    ) -> Result<Arc<Sample>, DataError> {
         let slot = &self.slots[index];
         if let Some(sample) = slot.get() {
-            return Ok(sample.clone());
+            return Ok(Arc::clone(sample));
         }
-        let sample = load()?;
+        let sample = Arc::new(load()?);
         let bytes = (sample.image.len() + sample.mask.len()) as u64;
         let room = self
             .used_bytes
@@ -43,7 +43,7 @@ impl Cache {
                     .filter(|&sum| sum <= self.limit_bytes)
             });
         // Two workers may have loaded the same sample: return the space of the second one.
-        if room.is_ok() && slot.set(sample.clone()).is_err() {
+        if room.is_ok() && slot.set(Arc::clone(&sample)).is_err() {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         Ok(sample)

@@ -235,6 +235,17 @@ pub enum DataError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The image has another size than before.
+    #[error("`{}` is {}x{} (height x width), but was {}x{} when all files were read",
+        path.display(), now.0, now.1, before.0, before.1)]
+    SizeChanged {
+        /// The image.
+        path: PathBuf,
+        /// Its size when all files were read.
+        before: (usize, usize),
+        /// Its present size.
+        now: (usize, usize),
+    },
     /// An image or page cannot have this size.
     #[error("invalid image size {height}x{width} (height x width): {why}")]
     Size {
@@ -288,6 +299,7 @@ impl DataError {
             }
             Self::Undecided { undecided, .. } => undecided.advice.clone(),
             Self::MaskValue { .. } => "do not alter masks during a run".to_owned(),
+            Self::SizeChanged { .. } => "do not alter images during a run".to_owned(),
             Self::MaskFractions { .. } => {
                 "save classes as integers; threshold a probability map first".to_owned()
             }

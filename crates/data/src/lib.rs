@@ -6,6 +6,8 @@
 //! [`Source`]. A [`Loader`] turns a source into batches on worker threads.
 //! [`import`](import::import) makes such a folder of [`annotations`].
 //!
+//! With [`windows`], samples are cut from images at their own resolution instead of images resized.
+//!
 //! This crate knows no tensors. Pixels stay `u8` in `[H, W, C]` order until the training
 //! loop copies them to the device, where they are cast.
 //!
@@ -32,6 +34,7 @@ mod survey;
 pub mod synth;
 mod thin;
 mod verify;
+pub mod windows;
 
 pub use error::DataError;
 pub use loader::{Batch, EpochIter, Loader, LoaderConfig, Loading, default_workers, sample_order};
@@ -39,3 +42,4 @@ pub use source::{DEFAULT_CACHE_BYTES, FolderSource, Reading, Sample, Source, Syn
 pub use survey::{Oddities, PartSurvey, Survey};
 pub use thin::Thin;
 pub use verify::{Verified, verify};
+pub use windows::WindowSource;

@@ -10,6 +10,7 @@ pub(crate) enum RandomUse {
     Order = 1,
     Augment = 2,
     Page = 3,
+    Window = 4,
 }
 
 /// The stream of `purpose` at (`seed`, `a`, `b`). The four words are the key of the cipher,

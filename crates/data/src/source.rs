@@ -1,8 +1,9 @@
 //! The sources of samples: a folder, or the generator of comic pages.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +76,22 @@ pub trait Source: Send + Sync {
         3
     }
 
-    /// The sample's name for people: its stem in a folder.
+    /// Number of images: several samples may be windows of one.
+    fn num_images(&self) -> usize {
+        self.len()
+    }
+
+    /// The image of the sample at `index`. Samples of an image follow each other.
+    fn image_of(&self, index: usize) -> usize {
+        index
+    }
+
+    /// The samples of an image.
+    fn samples_of(&self, image: usize) -> Range<usize> {
+        image..image + 1
+    }
+
+    /// The name of the sample's image for people: its stem in a folder.
     fn name(&self, index: usize) -> String;
 
     /// The sample, unaugmented. The same index gives the same bytes each time.
@@ -84,7 +100,16 @@ pub trait Source: Send + Sync {
     /// A [`DataError`] that names the file.
     fn load(&self, index: usize) -> Result<Sample, DataError>;
 
-    /// Size of the sample before it was resized, (height, width). For files it is known once
+    /// The sample in an epoch of a run with this seed, unaugmented. The same arguments give the same bytes each time;
+    /// only windows for training depend on more than the index.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    fn load_in_epoch(&self, index: usize, _seed: u64, _epoch: u64) -> Result<Sample, DataError> {
+        self.load(index)
+    }
+
+    /// Size of the sample's image before it was resized or cut, (height, width). For files it is known once
     /// the sample has been loaded.
     fn original_size(&self, _index: usize) -> Option<(usize, usize)> {
         Some(self.size())
@@ -146,15 +171,12 @@ impl FolderSource {
         index: usize,
         look: impl FnOnce(&[u8], (usize, usize)),
     ) -> Result<Sample, DataError> {
-        let pair = &self.pairs[index];
-        let image = decode::image(&pair.image, &self.reading.image)?;
-        let size = (image.height, image.width);
-        let mask = read_mask(pair, &self.reading.mask, &image)?;
+        let (Sample { image, mask }, size) = read_whole(&self.pairs[index], &self.reading)?;
         look(&mask, size);
         self.original[index].get_or_init(|| size);
         Ok(Sample {
             image: resize::image(
-                image.pixels,
+                image,
                 self.reading.image.channels,
                 size,
                 (self.height, self.width),
@@ -162,6 +184,18 @@ impl FolderSource {
             mask: resize::mask(mask, size, (self.height, self.width)),
         })
     }
+}
+
+/// An image with its mask at its own size, which is returned as well.
+pub(crate) fn read_whole(
+    pair: &Pair,
+    reading: &Reading,
+) -> Result<(Sample, (usize, usize)), DataError> {
+    let image = decode::image(&pair.image, &reading.image)?;
+    let size = (image.height, image.width);
+    let mask = read_mask(pair, &reading.mask, &image)?;
+    let image = image.pixels;
+    Ok((Sample { image, mask }, size))
 }
 
 /// The classes of the pixels of `image`. Masks in several files are united.
@@ -234,8 +268,10 @@ impl Source for FolderSource {
     }
 
     fn load(&self, index: usize) -> Result<Sample, DataError> {
-        self.cache
-            .get_or_load(index, || self.read(index, |_, _| ()))
+        let sample = self
+            .cache
+            .get_or_load(index, || self.read(index, |_, _| ()));
+        sample.map(Arc::unwrap_or_clone)
     }
 
     fn original_size(&self, index: usize) -> Option<(usize, usize)> {
@@ -285,12 +321,13 @@ impl Source for SynthSource {
     }
 
     fn load(&self, index: usize) -> Result<Sample, DataError> {
-        self.cache.get_or_load(index, || {
+        let page = self.cache.get_or_load(index, || {
             let page = synth::page(self.seed, index as u64, self.height, self.width);
             Ok(Sample {
                 image: page.image,
                 mask: page.mask,
             })
-        })
+        });
+        page.map(Arc::unwrap_or_clone)
     }
 }

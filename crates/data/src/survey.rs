@@ -14,7 +14,7 @@ use super::loader::panicked;
 use super::masks::{Request, Tally, Undecided};
 use super::parallel::{Merge, gather};
 use super::source::is_turned;
-use super::{DataError, Reading};
+use super::{DataError, Reading, windows};
 
 /// What the files of a folder hold, by part.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,8 @@ pub struct PartSurvey {
     pub min_size: (usize, usize),
     /// Highest height and highest width.
     pub max_size: (usize, usize),
+    /// Height and width of each image.
+    pub sizes: BTreeMap<PathBuf, (usize, usize)>,
     /// The lowest and the highest width over height; 0 without images.
     pub aspects: (f64, f64),
     /// Images by their channels: how many, and one of them.
@@ -229,6 +231,12 @@ fn one_of_several(pair: &Pair) -> Option<PathBuf> {
 }
 
 impl PartSurvey {
+    /// Number of windows of this size in an epoch, if images are not resized but cut.
+    pub fn num_windows(&self, window: (usize, usize)) -> usize {
+        let sizes = self.sizes.values();
+        sizes.map(|&it| windows::num_covering(it, window)).sum()
+    }
+
     fn of(pair: &Pair) -> Result<Self, DataError> {
         let image = decode::raster(&pair.image)?;
         if image.channels > MAX_CHANNELS {
@@ -290,6 +298,7 @@ impl PartSurvey {
             samples: 1,
             min_size: size,
             max_size: size,
+            sizes: BTreeMap::from([(path.to_owned(), size)]),
             aspects: (aspect, aspect),
             oddities: Oddities {
                 deep: range.is_some().into(),
@@ -370,6 +379,7 @@ impl Merge for PartSurvey {
         self.oddities.merge(other.oddities);
         self.masks.merge(other.masks);
         self.contents.extend(other.contents);
+        self.sizes.extend(other.sizes);
     }
 }
 

@@ -25,8 +25,10 @@ use crate::{DataError, Source};
 pub(super) struct EpochPlan {
     /// Indices of the samples of each batch.
     pub(super) batches: Vec<Vec<usize>>,
-    /// Seed and epoch of the augmentation, if any.
-    pub(super) augment: Option<(u64, u64)>,
+    pub(super) seed: u64,
+    pub(super) epoch: u64,
+    /// Whether samples are varied.
+    pub(super) augment: bool,
     pub(super) pool: Pool,
 }
 
@@ -230,8 +232,9 @@ impl WorkerShare {
 
     fn add(&self, batch: &mut Batch, index: usize) -> Result<(), DataError> {
         let begun = Instant::now();
-        let mut sample = self.source.load(index)?;
-        if let Some((seed, epoch)) = self.plan.augment {
+        let EpochPlan { seed, epoch, .. } = self.plan;
+        let mut sample = self.source.load_in_epoch(index, seed, epoch)?;
+        if self.plan.augment {
             let (height, width) = (batch.height, batch.width);
             Augmentation::draw(seed, epoch, index, height, width).apply(&mut sample, height, width);
         }

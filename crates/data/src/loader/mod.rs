@@ -145,10 +145,11 @@ impl Loader {
             .skip(first)
             .map(<[usize]>::to_vec)
             .collect();
-        let augment = self.config.augment.then_some((self.config.seed, epoch));
         let plan = epoch::EpochPlan {
             batches,
-            augment,
+            seed: self.config.seed,
+            epoch,
+            augment: self.config.augment,
             pool: self.pool.clone(),
         };
         EpochIter::start(
