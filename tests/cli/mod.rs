@@ -2,6 +2,8 @@
 
 // `train bench`, with a fake and a real PyTorch.
 mod bench;
+// Windows cut from images at their own resolution.
+mod crop;
 // Layouts and kinds of data, and `train synth`.
 mod data;
 // `train doctor`, and every check of it broken on purpose.

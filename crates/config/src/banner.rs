@@ -39,9 +39,12 @@ impl RunConfig {
             line("use_channels_last", &switch(self.use_channels_last)),
             rule.clone(),
             line("img_size", &self.img_size),
-            line("batch", &batch),
-            line("amp_dtype", &precision),
         ];
+        if self.crop {
+            lines.push(line("crop", &words.on));
+        }
+        lines.push(line("batch", &batch));
+        lines.push(line("amp_dtype", &precision));
         let policy = self.checkpoint_policy();
         if policy != CheckpointPolicy::Off {
             lines.push(line("grad_checkpoint_policy", &policy));

@@ -42,6 +42,20 @@ macro_rules! with_rows {
                 aliases: ["image_size", "size"],
                 banner: "image size (H x W):      ",
             }
+            /// Windows of `img_size`, cut from images at their own resolution, instead of whole images scaled to it. The
+            /// memory of a step depends on `img_size` alone.
+            crop: bool = false => {
+                accepts: SWITCH,
+                flag: "--crop" (
+                    Switch,
+                    "SWITCH",
+                    "Train on windows of `--img-size` cut from images at their own resolution, instead of whole images \
+                     scaled to it: on or off"
+                ),
+                commands: [Evaluate, Inspect],
+                resume: Fixed,
+                banner: ("windows of the images:   ", "原寸の切り出し:          "),
+            }
             /// Images per forward pass.
             batch: u32 = 12 => {
                 accepts: whole!(1 to 65_536),

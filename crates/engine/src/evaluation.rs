@@ -48,7 +48,9 @@ impl Evaluator<'_> {
     /// Scores and mean loss over all of `loader`. `None` after an interrupt.
     ///
     /// If memory runs out, the same images are retried in parts: a part has at most `at_a_time` images,
-    /// and that number shrinks. The parts affect neither scores, which are averaged over images, nor the loss.
+    /// and that number shrinks. The parts affect neither scores, which are averaged over images, nor the loss,
+    /// which is averaged over samples: where samples are windows of images, the pixels of all windows of an image
+    /// make one score, and each window has its own loss.
     ///
     /// # Errors
     /// If the data or a tensor operation fails, or a single image does not fit in memory.
@@ -73,7 +75,7 @@ impl Evaluator<'_> {
         interrupt: &Interrupt,
     ) -> Result<Option<(Counter, f64)>> {
         let mut counter = Counter::of(self.model.network());
-        let (mut loss_sum, mut num_images) = (0.0, 0);
+        let (mut loss_sum, mut num_samples) = (0.0, 0);
         for batch in loader.epoch(0) {
             if interrupt.requested() {
                 return Ok(None);
@@ -96,23 +98,26 @@ impl Evaluator<'_> {
                     Err(error) => return Err(error),
                 }
             }
-            num_images += batch.len;
+            num_samples += batch.len;
         }
-        let loss = loss_sum / num_images.max(1) as f64;
+        counter.end_image();
+        let loss = loss_sum / num_samples.max(1) as f64;
         Ok(Some((counter, loss)))
     }
 
-    /// Adds the scores of a part of `batch` to `counter`. Returns its mean loss.
+    /// Adds the scores of a part of `batch` to `counter`, whose last image stays open for more of its windows.
+    /// Returns its mean loss.
     ///
     /// # Errors
     /// If a tensor operation fails; nothing is counted then.
     pub fn score(&self, batch: &Batch, part: Range<usize>, counter: &mut Counter) -> Result<f64> {
         let _no_grad = tch::no_grad_guard();
         let ignoring = PixelWeight::of(batch).map(|it| it.of_part(part.len(), batch.len));
+        let of_images = &batch.image_indices[part.clone()];
         let (images, masks) = self.upload.part(batch, part)?;
         let logits = self.logits(&images, &self.mode())?;
         let loss = segmentation_loss(&logits, &masks, ignoring)?.f_double_value(&[])?;
-        counter.add(&logits, &masks)?;
+        counter.add_windows(&logits, &masks, of_images)?;
         Ok(loss)
     }
 }

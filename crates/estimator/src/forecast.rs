@@ -134,7 +134,8 @@ impl Steps {
             precision,
             purpose: Purpose::Scores,
             resident: Resident::Training,
-            ignores: training.ignores,
+            // Where windows overlap, pixels are ignored in all but one.
+            ignores: training.ignores || config.crop,
         };
         Ok(Self {
             machine,

@@ -22,6 +22,8 @@ pub struct Batch {
     pub width: usize,
     /// Index of each sample in the source, `[N]`.
     pub indices: Vec<usize>,
+    /// Index of the image of each sample, `[N]`: windows of one image share it.
+    pub image_indices: Vec<usize>,
     pool: Option<Pool>,
 }
 
@@ -36,6 +38,7 @@ impl Batch {
             height,
             width,
             indices: Vec::new(),
+            image_indices: Vec::new(),
             pool: None,
         }
     }
@@ -45,11 +48,19 @@ impl Batch {
         self.len == 0
     }
 
-    /// Appends `sample`, which has the index `index` in its source.
+    /// Appends `sample`, a whole image, which has the index `index` in its source.
+    ///
+    /// # Panics
+    /// As [`Self::push_of`].
+    pub fn push(&mut self, sample: &Sample, index: usize) {
+        self.push_of(index, sample, index);
+    }
+
+    /// Appends `sample`, which is of `image` and has the index `index` in its source.
     ///
     /// # Panics
     /// If the sample has another size, which is a bug in its source.
-    pub fn push(&mut self, sample: &Sample, index: usize) {
+    pub fn push_of(&mut self, image: usize, sample: &Sample, index: usize) {
         let pixels = self.height * self.width;
         assert_eq!(
             sample.image.len(),
@@ -64,6 +75,7 @@ impl Batch {
         self.images.extend_from_slice(&sample.image);
         self.masks.extend_from_slice(&sample.mask);
         self.indices.push(index);
+        self.image_indices.push(image);
         self.len += 1;
     }
 }

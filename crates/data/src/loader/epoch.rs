@@ -238,7 +238,7 @@ impl WorkerShare {
             let (height, width) = (batch.height, batch.width);
             Augmentation::draw(seed, epoch, index, height, width).apply(&mut sample, height, width);
         }
-        batch.push(&sample, index);
+        batch.push_of(self.source.image_of(index), &sample, index);
         self.loading.add_since(begun);
         Ok(())
     }

@@ -194,6 +194,8 @@ pub struct Counter {
     by_class: Vec<Sums>,
     /// Pixels by (mask class, predicted class).
     confusion: Vec<u64>,
+    /// The last image of which windows were added, and what was counted in them.
+    open: Option<(usize, Vec<i64>)>,
 }
 
 impl Counter {
@@ -214,28 +216,79 @@ impl Counter {
             },
             by_class: vec![Sums::default(); classes],
             confusion: vec![0; classes * classes],
+            open: None,
         }
     }
 
-    /// Adds a batch: `logits` `[N, C, H, W]`, `masks` `[N, H, W]` of class indices. Waits for
+    /// Adds a batch of whole images: `logits` `[N, C, H, W]`, `masks` `[N, H, W]` of class indices. Waits for
     /// the device once.
     ///
     /// # Errors
     /// If shapes do not fit, or memory runs out.
     pub fn add(&mut self, logits: &Tensor, masks: &Tensor) -> Result<()> {
-        let logits = logits.f_detach()?.f_to_kind(Kind::Float)?;
-        if self.classes == 1 {
-            let counts = histogram(&logits.f_sigmoid()?.f_squeeze_dim(1)?, masks)?;
-            for image in counts.chunks_exact(NUM_THRESHOLDS * MASK_VALUES) {
-                self.add_binary(image);
-            }
-        } else {
-            let counts = confusion(&logits.f_argmax(1, false)?, masks, self.classes)?;
-            for image in counts.chunks_exact(self.classes * (self.classes + 1)) {
-                self.add_classes(image);
+        self.end_image();
+        let counts = self.counts(logits, masks)?;
+        for image in counts.chunks_exact(self.num_cells()) {
+            self.add_image(image);
+        }
+        Ok(())
+    }
+
+    /// Adds a batch of windows, in the form of [`Self::add`]; `images` `[N]` says of which image each is. Windows of
+    /// an image follow each other, in one batch or in several, and have one score: that of all their pixels.
+    /// [`Self::end_image`] ends the last image.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; nothing is added then.
+    pub fn add_windows(&mut self, logits: &Tensor, masks: &Tensor, images: &[usize]) -> Result<()> {
+        let counts = self.counts(logits, masks)?;
+        for (window, &image) in counts.chunks_exact(self.num_cells()).zip(images) {
+            match &mut self.open {
+                Some((open, sums)) if *open == image => {
+                    sums.iter_mut()
+                        .zip(window)
+                        .for_each(|(sum, num)| *sum += num);
+                }
+                _ => {
+                    self.end_image();
+                    self.open = Some((image, window.to_vec()));
+                }
             }
         }
         Ok(())
+    }
+
+    /// All windows of the last image have been added.
+    pub fn end_image(&mut self) {
+        if let Some((_, counts)) = self.open.take() {
+            self.add_image(&counts);
+        }
+    }
+
+    /// What is counted of each image, [`Self::num_cells`] for each.
+    fn counts(&self, logits: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
+        let logits = logits.f_detach()?.f_to_kind(Kind::Float)?;
+        if self.classes == 1 {
+            histogram(&logits.f_sigmoid()?.f_squeeze_dim(1)?, masks)
+        } else {
+            confusion(&logits.f_argmax(1, false)?, masks, self.classes)
+        }
+    }
+
+    const fn num_cells(&self) -> usize {
+        if self.classes == 1 {
+            NUM_THRESHOLDS * MASK_VALUES
+        } else {
+            self.classes * (self.classes + 1)
+        }
+    }
+
+    fn add_image(&mut self, counts: &[i64]) {
+        if self.classes == 1 {
+            self.add_binary(counts);
+        } else {
+            self.add_classes(counts);
+        }
     }
 
     /// `image`: for each bin, pixels of background, of foreground and ignored ones.
@@ -280,7 +333,7 @@ impl Counter {
         }
     }
 
-    /// What the scores are made of.
+    /// What the scores are made of, without an image that was not [ended](Self::end_image).
     pub fn details(&self) -> Details {
         let rows = |cells: &[u64]| {
             cells
@@ -309,7 +362,7 @@ impl Counter {
         }
     }
 
-    /// The scores of all batches added; zero if there were none.
+    /// The scores of all images added and [ended](Self::end_image); zero if there were none.
     pub fn scores(&self) -> Scores {
         if self.classes == 1 {
             let iou = |k: usize| self.by_threshold[k].score(1).iou;

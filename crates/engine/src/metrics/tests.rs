@@ -137,3 +137,46 @@ fn ignored_pixels_of_several_classes_do_not_count() {
     let iou: Vec<_> = counter.scores().per_class.iter().map(|c| c.iou).collect();
     assert_eq!(iou, [Some(1.0), Some(1.0), None]);
 }
+
+/// Scores of whole images, and of windows in batches of every size. Rows that two windows share are ignored in one.
+#[test]
+fn windows_of_an_image_have_its_score() {
+    tch::manual_seed(5);
+    let windows = [(0, 0..7), (6, 7..13), (12, 13..20)];
+    for classes in [1, 3] {
+        let logits = Tensor::randn([3, classes, 20, 6], (Kind::Float, Device::Cpu));
+        let masks = Tensor::randint(classes.max(2), [3, 20, 6], (Kind::Uint8, Device::Cpu));
+        let of_window = |image: i64, (first, own): &(i64, std::ops::Range<i64>)| {
+            let mask = masks.get(image).narrow(0, *first, 8).copy();
+            for row in (*first..first + 8).filter(|row| !own.contains(row)) {
+                let _ignored = mask.get(row - first).fill_(i64::from(IGNORE));
+            }
+            (logits.get(image).narrow(1, *first, 8), mask)
+        };
+        let all = (0..3).flat_map(|image| windows.iter().map(move |it| of_window(image, it)));
+        let (cut, own): (Vec<_>, Vec<_>) = all.unzip();
+        let images = [0, 0, 0, 1, 1, 1, 2, 2, 2];
+        let mut whole = Counter::new(classes.try_into().unwrap());
+        whole.add(&logits, &masks).unwrap();
+        for batch in 1..=9 {
+            let mut counter = Counter::new(classes.try_into().unwrap());
+            for ((cut, own), images) in cut
+                .chunks(batch)
+                .zip(own.chunks(batch))
+                .zip(images.chunks(batch))
+            {
+                let (cut, own) = (Tensor::stack(cut, 0), Tensor::stack(own, 0));
+                counter.add_windows(&cut, &own, images).unwrap();
+            }
+            assert_eq!(counter.details().images.len(), 2, "the last image is open");
+            counter.end_image();
+            assert_eq!(counter.details(), whole.details(), "batches of {batch}");
+            assert_eq!(counter.scores(), whole.scores());
+        }
+        let mut apart = Counter::new(classes.try_into().unwrap());
+        apart
+            .add(&Tensor::stack(&cut, 0), &Tensor::stack(&own, 0))
+            .unwrap();
+        assert_ne!(apart.scores(), whole.scores(), "the comparison can fail");
+    }
+}

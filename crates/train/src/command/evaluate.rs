@@ -1,7 +1,6 @@
 //! `train evaluate`: the scores of saved weights.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use config::cli::{Evaluate, KeyFlags};
@@ -15,7 +14,8 @@ use crate::run::run_data;
 use crate::run::understood::{Asked, Understood};
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::{FolderSource, Loader, Reading, Source};
+use data::windows::Choice;
+use data::{DEFAULT_CACHE_BYTES, Loader, Reading};
 use engine::batch::Upload;
 use engine::evaluation::Evaluator;
 use engine::interrupt::Interrupt;
@@ -81,12 +81,15 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         console::warn(&line);
     }
     let Understood {
-        dataset, reading, ..
+        dataset,
+        survey,
+        reading,
+        ..
     } = understood;
-    let pairs = match args.split {
-        Split::Train => dataset.train,
-        Split::Val => dataset.val,
-        Split::Test => dataset.test,
+    let (pairs, part) = match args.split {
+        Split::Train => (dataset.train, &survey.train),
+        Split::Val => (dataset.val, &survey.val),
+        Split::Test => (dataset.test, &survey.test),
     };
     if pairs.is_empty() {
         return Err(UsageError::NoImagesToScore {
@@ -95,8 +98,8 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
         }
         .into());
     }
-    let (height, width) = run_data::size_of(config);
-    let source: Arc<dyn Source> = Arc::new(FolderSource::new(pairs, reading, height, width));
+    let windows = (part, Choice::Covering);
+    let source = run_data::samples_of(pairs, &reading, config, windows, DEFAULT_CACHE_BYTES)?;
     let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
     let mut at_a_time = usize::MAX;
@@ -106,7 +109,8 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let (scores, _) = scored.ok_or(engine::Error::Interrupted { step: 0 })?;
     if at_a_time < usize::MAX {
         console::note(&format!(
-            "out of memory: scored {at_a_time} images at a time"
+            "out of memory: scored {at_a_time} {} at a time",
+            if config.crop { "windows" } else { "images" }
         ));
     }
     if args.json {
@@ -222,13 +226,14 @@ fn config_of(weights: &Path) -> Option<PathBuf> {
 
 fn describe(scores: &Scores, precision: Precision, config: &RunConfig) -> String {
     let mut lines = vec![format!(
-        "{} {} at {}, {}: IoU {:.4}, Dice {:.4}",
+        "{} {} {} {}, {}: IoU {:.4}, Dice {:.4}",
         scores.num_images,
         if scores.num_images == 1 {
             "image"
         } else {
             "images"
         },
+        if config.crop { "in windows of" } else { "at" },
         config.img_size,
         precision.as_str(),
         scores.iou,

@@ -72,7 +72,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let asked = Asked::of(&config, |key| origins.given_by_user(key));
     let mut read = Understood::read(&args.folder, &config, asked, None, count("reading"))?;
     read.look(&config)?;
-    let outlook = Outlook::of(&read.survey.train, &config);
+    let outlook = Outlook::of(&read.survey.train, &config, read.loses_structures());
     if args.json {
         let text = serde_json::to_string_pretty(&Report::of(&read, outlook))
             .map_err(|error| Error::io("write", "stdout", error.into()))?;

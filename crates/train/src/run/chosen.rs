@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use config::{ImageSize, Origins, RunConfig};
+use config::{Origins, RunConfig};
 use data::PartSurvey;
 
 use super::outlook::size_within;
+use super::run_data::num_samples;
 
 /// The guide's image, in pixels, and what a CPU has time for.
 const PIXELS_ON_GPU: u64 = 512 * 512;
@@ -102,7 +103,20 @@ impl Choosing<'_> {
         ))
     }
 
-    /// What follows from the size of images, and from how many there are.
+    /// Cuts windows from images instead of resizing them, because structures vanish at every size that
+    /// [`Self::enlarge`] tries: windows of the first size. `None` if it was given whether to.
+    pub(crate) fn crop(&self, config: &mut RunConfig) -> Option<Vec<Chosen>> {
+        if self.is_given("crop") {
+            return None;
+        }
+        config.crop = true;
+        let size = self.size(config);
+        let why = "masks have structures that vanish when the images are resized";
+        let crop = Chosen::new("crop", &true, why);
+        Some(size.into_iter().chain([crop]).collect())
+    }
+
+    /// What follows from the size of images, and from how many samples there are.
     pub(crate) fn rest(&self, config: &mut RunConfig) -> Vec<Chosen> {
         let mut all = Vec::new();
         if let Some(width) = self.width.filter(|_| !self.is_given("width")) {
@@ -120,13 +134,13 @@ impl Choosing<'_> {
                 "a network that a CPU trains in reasonable time; 64 is the guide's",
             ));
         }
-        let images = self.train.samples as u64;
+        let samples = num_samples(self.train, config) as u64;
         if !self.is_given("batch") {
-            let (batch, why) = self.batch(config.img_size, images);
+            let (batch, why) = self.batch(config, samples);
             config.batch = batch;
             all.push(Chosen::new("batch", &batch, why));
         }
-        let steps_per_epoch = images.div_ceil(config.effective_batch()).max(1);
+        let steps_per_epoch = samples.div_ceil(config.effective_batch()).max(1);
         if !self.is_given("epochs") {
             let steps = if self.is_gpu {
                 STEPS_ON_GPU
@@ -162,16 +176,21 @@ impl Choosing<'_> {
     }
 
     /// As many pixels per step as in the guide, unless an epoch would have too few steps.
-    fn batch(&self, size: ImageSize, images: u64) -> (u32, &'static str) {
+    fn batch(&self, config: &RunConfig, samples: u64) -> (u32, &'static str) {
         let (pixels, batch) = if self.is_gpu {
             (PIXELS_ON_GPU, BATCH_ON_GPU)
         } else {
             (PIXELS_ON_CPU, BATCH_ON_CPU)
         };
-        let of_device = (pixels * batch / size.pixels()).clamp(1, LARGEST_BATCH);
-        let of_data = (images / STEPS_PER_EPOCH).max(SMALLEST_BATCH).min(images);
+        let of_device = (pixels * batch / config.img_size.pixels()).clamp(1, LARGEST_BATCH);
+        let of_data = (samples / STEPS_PER_EPOCH).max(SMALLEST_BATCH).min(samples);
         let (batch, why) = if of_data < of_device {
-            (of_data, "few images: more steps per epoch")
+            let why = if config.crop {
+                "few windows: more steps per epoch"
+            } else {
+                "few images: more steps per epoch"
+            };
+            (of_data, why)
         } else if self.is_gpu {
             (
                 of_device,
@@ -211,7 +230,7 @@ fn rate(steps: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use config::{Overrides, resolve};
+    use config::{ImageSize, Overrides, resolve};
 
     use super::*;
 
@@ -317,6 +336,46 @@ mod tests {
             sizes.push(config.img_size.to_string());
         }
         assert_eq!(sizes, ["512x512", "704x704"]);
+    }
+
+    #[test]
+    fn windows_have_the_first_size_and_are_counted() {
+        let mut train = PartSurvey::default();
+        train.samples = 3;
+        (train.min_size, train.max_size) = ((3000, 2000), (3000, 2000));
+        train.aspects = (2.0 / 3.0, 2.0 / 3.0);
+        let sizes = (0..3).map(|nth| (format!("{nth}.png").into(), (3000, 2000)));
+        train.sizes = sizes.collect();
+        let given = |crop| Overrides {
+            crop,
+            ..Overrides::default()
+        };
+        let resolved = resolve(None, None, given(None)).unwrap();
+        let mut config = resolved.config;
+        let mut from = Choosing {
+            train: &train,
+            is_gpu: true,
+            origins: &resolved.origins,
+            width: None,
+        };
+        from.size(&mut config);
+        while from.enlarge(&mut config).is_some() {}
+        let mut all = from.crop(&mut config).unwrap();
+        all.extend(from.rest(&mut config));
+        let said: Vec<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "img_size = 624x416: as many pixels as the guide's images",
+                "crop = true: masks have structures that vanish when the images are resized",
+                "batch = 4: few windows: more steps per epoch",
+                "epochs = 200: 3800 steps in all, 19 per epoch; the run ends earlier after 50 epochs without a better IoU",
+                "lr = 0.001: there are few steps",
+            ]
+        );
+        let off = resolve(None, None, given(Some(false))).unwrap();
+        from.origins = &off.origins;
+        assert_eq!(from.crop(&mut config), None);
     }
 
     #[test]

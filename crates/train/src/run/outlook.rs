@@ -6,6 +6,8 @@ use config::{ImageSize, RunConfig};
 use data::PartSurvey;
 use serde::Serialize;
 
+use super::run_data::num_samples;
+
 /// Proportions and sizes that differ by less are alike.
 const ALIKE: f64 = 1.25;
 /// Fewer images are few.
@@ -21,11 +23,15 @@ const SHORTEST: u32 = 64;
 #[derive(Debug, Serialize)]
 pub(crate) struct Outlook {
     img_size: ImageSize,
+    /// Whether windows of this size are cut from images, which are not resized then.
+    crop: bool,
     images_per_step: usize,
     steps_per_epoch: usize,
     lr: f64,
     /// A size that suits the images better.
     better_img_size: Option<ImageSize>,
+    /// Whether windows would keep structures that vanish at this size.
+    better_crop: bool,
     /// A learning rate that suits their number better.
     better_lr: Option<f64>,
     #[serde(skip)]
@@ -35,21 +41,30 @@ pub(crate) struct Outlook {
 }
 
 impl Outlook {
-    /// What training under `config` would make of the images of a part.
-    pub(crate) fn of(train: &PartSurvey, config: &RunConfig) -> Self {
-        let (images, img_size) = (train.samples, config.img_size);
+    /// What training under `config` would make of the images of a part, which may lose structures by it.
+    pub(crate) fn of(train: &PartSurvey, config: &RunConfig, loses_structures: bool) -> Self {
+        let (images, img_size) = (num_samples(train, config), config.img_size);
+        let are_small = are_small(train, img_size);
+        let better_size = better_size(train, img_size);
         let batch = usize::try_from(config.effective_batch()).unwrap_or(images);
         let images_per_step = images.min(batch);
         let learns_slowly = images < FEW_IMAGES && config.lr < FASTER;
         Self {
             img_size,
+            crop: config.crop,
             images_per_step,
             steps_per_epoch: images.div_ceil(images_per_step.max(1)),
             lr: config.lr,
-            better_img_size: better_size(train, img_size),
+            // The proportions of windows are not those of images.
+            better_img_size: better_size.filter(|_| !config.crop || are_small),
+            better_crop: loses_structures && !config.crop,
             better_lr: learns_slowly.then_some(FASTER),
-            change: change(train, img_size),
-            are_small: are_small(train, img_size),
+            change: if config.crop {
+                "windows of images at their own resolution".to_owned()
+            } else {
+                change(train, img_size)
+            },
+            are_small,
         }
     }
 }
@@ -58,9 +73,10 @@ impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = |num: usize| if num == 1 { "" } else { "s" };
         let (images, steps) = (self.images_per_step, self.steps_per_epoch);
+        let sample = if self.crop { "window" } else { "image" };
         write!(
             f,
-            "training: at {} ({}), {images} image{} per step, {steps} step{} per epoch, learning rate {:?}",
+            "training: at {} ({}), {images} {sample}{} per step, {steps} step{} per epoch, learning rate {:?}",
             self.img_size,
             self.change,
             plural(images),
@@ -75,8 +91,11 @@ impl fmt::Display for Outlook {
             };
             write!(f, "; `--img-size {size}` {why}")?;
         }
+        if self.better_crop {
+            write!(f, "; `--crop on` keeps structures that vanish at this size")?;
+        }
         if let Some(lr) = self.better_lr {
-            write!(f, "; with few images, `--lr {lr:?}` learns faster")?;
+            write!(f, "; with few {sample}s, `--lr {lr:?}` learns faster")?;
         }
         Ok(())
     }
@@ -192,7 +211,7 @@ mod tests {
             img_size: ImageSize::new(to.0, to.1),
             ..RunConfig::default()
         };
-        Outlook::of(&train, &config).to_string()
+        Outlook::of(&train, &config, false).to_string()
     }
 
     #[test]
@@ -235,5 +254,35 @@ mod tests {
         assert!(tiny.contains("`--img-size 64x64` is about"), "{tiny}");
         let both = said(900, [(1080, 1920), (1920, 1080)], (512, 512));
         assert!(both.ends_with("learning rate 0.0001"), "{both}");
+    }
+
+    #[test]
+    fn windows_are_counted_and_proposed() {
+        let mut train = PartSurvey::default();
+        train.samples = 2;
+        (train.min_size, train.max_size) = ((1000, 3000), (1000, 3000));
+        train.aspects = (3.0, 3.0);
+        let sizes = ["a.png", "b.png"].map(|name| (name.into(), (1000, 3000)));
+        train.sizes = sizes.into();
+        let said = |crop, loses| {
+            let config = RunConfig {
+                crop,
+                ..RunConfig::default()
+            };
+            Outlook::of(&train, &config, loses).to_string()
+        };
+        assert_eq!(
+            said(true, true),
+            "training: at 512x512 (windows of images at their own resolution), 12 windows per step, 2 steps per epoch, \
+             learning rate 0.0001; with few windows, `--lr 0.001` learns faster"
+        );
+        let whole = said(false, true);
+        assert!(
+            whole.contains(
+                "keeps their proportions; `--crop on` keeps structures that vanish at this size;"
+            ),
+            "{whole}"
+        );
+        assert!(!said(false, false).contains("--crop"));
     }
 }

@@ -8,8 +8,11 @@ use config::RunConfig;
 use super::understood::Understood;
 use crate::error::Result;
 use crate::usage::UsageError;
-use data::folder::{Dataset, SplitOptions, scan as scan_folder};
-use data::{FolderSource, Loader, LoaderConfig, Reading, Source, SynthSource, synth, verify};
+use data::folder::{Dataset, Pair, SplitOptions, scan as scan_folder};
+use data::windows::{Choice, WindowSource};
+use data::{
+    FolderSource, Loader, LoaderConfig, PartSurvey, Reading, Source, SynthSource, synth, verify,
+};
 
 /// Batches that workers keep ahead of the step.
 const PREFETCH: usize = 2;
@@ -93,14 +96,14 @@ impl RunData {
     /// The images and masks of a folder, of which `cache_bytes` may stay decoded in memory.
     ///
     /// # Errors
-    /// If a thread cannot be started.
+    /// If a file cannot be read, or a thread cannot be started.
     pub(crate) fn of_folder(
         folder: &Path,
         understood: Understood,
         config: &RunConfig,
         cache_bytes: u64,
     ) -> Result<Self> {
-        let (notes, warnings) = (understood.notes(), understood.warnings());
+        let (mut notes, warnings) = (understood.notes(), understood.warnings());
         let Understood {
             dataset,
             survey,
@@ -109,16 +112,23 @@ impl RunData {
         } = understood;
         let images_to_try = to_try(&dataset);
         let contents = survey.train.fingerprint ^ survey.val.fingerprint.rotate_left(1);
-        let (height, width) = size_of(config);
-        let source = |pairs| -> Arc<dyn Source> {
-            let source = FolderSource::new(pairs, reading.clone(), height, width);
-            Arc::new(source.with_cache_bytes(cache_bytes))
-        };
+        let source =
+            |pairs, part, choice| samples_of(pairs, &reading, config, (part, choice), cache_bytes);
+        let train = source(dataset.train, &survey.train, Choice::Drawn)?;
+        let val = source(dataset.val, &survey.val, Choice::Covering)?;
+        if config.crop {
+            notes.push(format!(
+                "windows of {}: {} per epoch, and {} cover the images for validation",
+                config.img_size,
+                train.len(),
+                val.len()
+            ));
+        }
         Ok(Self {
             name: name_of(Some(folder)),
             built_in: false,
-            train: training_loader(source(dataset.train), config)?,
-            val: Loader::new(source(dataset.val), validation_loader(config))?,
+            train: training_loader(train, config)?,
+            val: Loader::new(val, validation_loader(config))?,
             notes,
             warnings,
             reading: Some(reading),
@@ -174,6 +184,37 @@ pub(crate) fn scan(folder: &Path, config: &RunConfig) -> Result<Dataset> {
         seed: config.seed,
     };
     Ok(scan_folder(folder, &options)?)
+}
+
+/// The images of a part of a folder as samples, of which `cache_bytes` may stay decoded in memory: whole, or
+/// windows of them.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn samples_of(
+    pairs: Vec<Pair>,
+    reading: &Reading,
+    config: &RunConfig,
+    (part, choice): (&PartSurvey, Choice),
+    cache_bytes: u64,
+) -> Result<Arc<dyn Source>> {
+    let (reading, size) = (reading.clone(), size_of(config));
+    Ok(if config.crop {
+        let source = WindowSource::new(pairs, reading, size, &part.sizes, choice)?;
+        Arc::new(source.with_cache_bytes(cache_bytes))
+    } else {
+        let source = FolderSource::new(pairs, reading, size.0, size.1);
+        Arc::new(source.with_cache_bytes(cache_bytes))
+    })
+}
+
+/// Samples of an epoch on the images of a part of a folder.
+pub(crate) fn num_samples(part: &PartSurvey, config: &RunConfig) -> usize {
+    if config.crop {
+        part.num_windows(size_of(config))
+    } else {
+        part.samples
+    }
 }
 
 /// (height, width).

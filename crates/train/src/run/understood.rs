@@ -83,7 +83,7 @@ impl Understood {
     }
 
     /// Looks at some of the images for training with their masks. [`warnings`](Self::warnings) says what is
-    /// wrong with them, at the size of `config`.
+    /// wrong with them, at the size of `config`; windows of images are not resized, and lose nothing.
     ///
     /// # Errors
     /// As [`Source::load`](data::Source::load).
@@ -91,6 +91,9 @@ impl Understood {
         let (source, size) = (self.thumbnails(), run_data::size_of(config));
         let mut all = Thin::default();
         let load = |index| {
+            if config.crop {
+                return source.load(index);
+            }
             let (sample, thin) = source.load_for(index, size)?;
             all += thin;
             Ok(sample)
@@ -206,7 +209,7 @@ impl Understood {
         if self.loses_structures() {
             lines.push(format!(
                 "masks: {:.0} % of what is not background is thinner than a pixel at {size}: lines break and dots \
-                 vanish; a larger `--img-size` or cutting the images into tiles keeps them",
+                 vanish; a larger `--img-size` or `--crop on` keeps them",
                 100.0 * thin.share()
             ));
         }

@@ -29,20 +29,24 @@ pub(super) fn told(
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
     let (height, width) = val.size();
     let mut shown = Vec::new();
-    for (what, index) in exemplary(&details.images) {
+    for (what, nth) in exemplary(&details.images) {
+        let index = samples::shown(val, nth)?;
         let number = shown.len() + 1;
         let stem = folder.join(format!("{number}-{what}"));
         let paths = samples::write_apart(trainer.learner.evaluator(), val, index, &stem)?;
         let [image, truth, answer, errors] =
             paths.map(|path| path.strip_prefix(dir.path()).unwrap_or(&path).to_owned());
-        let score = details.images[index];
+        let score = details.images[nth];
         shown.push(json!({
             "what": what, "name": val.name(index), "iou": score.iou, "dice": score.dice,
             "width": width, "height": height,
             "image": image, "truth": truth, "answer": answer, "errors": errors,
         }));
     }
-    let score = |(index, it): (usize, &ImageScore)| json!({"name": val.name(index), "iou": it.iou, "dice": it.dice});
+    let score = |(index, it): (usize, &ImageScore)| {
+        let name = val.name(val.samples_of(index).start);
+        json!({"name": name, "iou": it.iou, "dice": it.dice})
+    };
     let scores: Vec<_> = details.images.iter().enumerate().map(score).collect();
     Ok(json!({
         "curve": curve.as_ref().map(curve_json),

@@ -174,6 +174,12 @@ fn choose(
         understood.look(config)?;
     }
     let mut all: Vec<Chosen> = size.into_iter().collect();
+    if understood.loses_structures()
+        && let Some(cropped) = choosing.crop(config)
+    {
+        all = cropped;
+        understood.look(config)?;
+    }
     all.extend(choosing.rest(config));
     Ok(all)
 }

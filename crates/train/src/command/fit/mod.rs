@@ -168,7 +168,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     };
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
     say_what_others_take(begun, device);
-    warn_about_batch(images.training, trainer.config.batch as usize);
+    warn_about_batch(images.training, &trainer.config);
 
     let models_dir = models_dir(args, &mut before)?;
     let run_dir = open_run_dir(args, &start, &trainer, &decided.dataset)?;
@@ -273,10 +273,12 @@ fn models_dir(args: &FitArgs, before: &mut Record) -> Result<Option<PathBuf>> {
     Ok(models_dir)
 }
 
-fn warn_about_batch(images: usize, batch: usize) {
-    if images < batch {
+fn warn_about_batch(samples: usize, config: &RunConfig) {
+    let what = if config.crop { "windows" } else { "images" };
+    let batch = config.batch;
+    if samples < batch as usize {
         console::note(&format!(
-            "batch: only {images} images to train on, so each step sees {images}, not {batch}"
+            "batch: only {samples} {what} to train on, so each step sees {samples}, not {batch}"
         ));
     }
 }

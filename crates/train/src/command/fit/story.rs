@@ -85,8 +85,8 @@ impl Story {
             data: json!({
                 "title": name,
                 "description": data.notes.join("; "),
-                "train_images": images.training,
-                "val_images": images.validation,
+                "train_images": train.num_images(),
+                "val_images": data.val.source().num_images(),
                 "channels": train.channels(),
                 "height": height,
                 "width": width,

@@ -5,6 +5,7 @@ mod inputs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use config::RunConfig;
 use config::cli::{Evaluate, KeyFlags};
 use data::encode::ColorType;
 
@@ -14,10 +15,11 @@ use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
 use crate::run::outputs::count;
 use crate::run::outputs::samples::save_png;
+use crate::run::run_data::size_of;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
-use data::decode::{self, ImageRule};
-use data::{Batch, Sample, masks, resize};
+use data::decode::{self, Decoded, ImageRule};
+use data::{Batch, Sample, masks, resize, windows};
 use engine::predictor::Predictor;
 
 /// The threshold of a network that does not know a better one.
@@ -173,21 +175,11 @@ fn predict(
     });
     let decoded = decode::image(image, &rule)?;
     let original = (decoded.height, decoded.width);
-    let (height, width) = crate::run::run_data::size_of(config);
-    let pixels = resize::image(decoded.pixels, channels, original, (height, width))?;
-    let mut batch = Batch::new(channels, height, width);
-    batch.push(
-        &Sample {
-            image: pixels,
-            mask: vec![0; height * width],
-        },
-        0,
-    );
     let mut rung = |words: &str| {
         let image = image.display();
         console::warn(&format!("`{image}`: out of memory; {words}"));
     };
-    let mut answer = predictor.predict(&batch, original, &mut rung)?;
+    let mut answer = classes(config, predictor, decoded, &mut rung)?;
     let (colour, palette) = if config.classes == 1 {
         for value in &mut answer {
             *value *= 255;
@@ -202,4 +194,35 @@ fn predict(
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     }
     save_png(mask, &answer, original, colour, palette)
+}
+
+/// The class of each pixel of an image: of the image scaled to the network's size, or of windows of that size at the
+/// image's own resolution.
+fn classes(
+    config: &RunConfig,
+    predictor: &mut Predictor<'_>,
+    image: Decoded,
+    rung: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>> {
+    let channels = config.in_channels as usize;
+    let (original, size) = ((image.height, image.width), size_of(config));
+    let mut predict = |pixels, answer_size| {
+        let mut batch = Batch::new(channels, size.0, size.1);
+        let mask = vec![0; size.0 * size.1];
+        let image = pixels;
+        batch.push(&Sample { image, mask }, 0);
+        predictor.predict(&batch, answer_size, rung)
+    };
+    if !config.crop {
+        let pixels = resize::image(image.pixels, channels, original, size)?;
+        return Ok(predict(pixels, original)?);
+    }
+    let mut answer = vec![0; original.0 * original.1];
+    // A pixel is at least a quarter of a window away from the edges of the window that answers for it.
+    for window in windows::covering(original, size, (size.0 / 2, size.1 / 2)) {
+        let pixels = window.cut(&image.pixels, channels, original, size);
+        let of_window = predict(pixels, size)?;
+        window.paste(&of_window, size.1, &mut answer, original.1);
+    }
+    Ok(answer)
 }

@@ -31,7 +31,7 @@ const CONFUSED: [u8; 3] = [180, 60, 160];
 /// The colour of pixels that do not count.
 const IGNORED: [u8; 3] = [128; 3];
 
-/// Writes pictures of the first `num` samples of `source` to `folder`.
+/// Writes pictures of the first `num` images of `source` to `folder`.
 ///
 /// # Errors
 /// If data, a tensor operation or a file fails.
@@ -44,7 +44,8 @@ pub fn write(
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let (height, width) = source.size();
     let mut files = Vec::new();
-    for index in 0..num.min(source.len()) {
+    for image in 0..num.min(source.num_images()) {
+        let index = shown(source, image)?;
         let (sample, answer) = answered(evaluator, source, index)?;
         let panels = [
             sample.rgb().into_owned(),
@@ -52,7 +53,7 @@ pub fn write(
             colours(&answer),
         ];
         let name = source.name(index).replace('/', "_");
-        let path = folder.join(format!("{:02}-{name}.png", index + 1));
+        let path = folder.join(format!("{:02}-{name}.png", image + 1));
         save_rgb(
             &path,
             &side_by_side(&panels, height, width),
@@ -62,6 +63,27 @@ pub fn write(
         files.push(path);
     }
     Ok(files)
+}
+
+/// The sample that stands for an image in pictures: of several windows the one with the most foreground.
+///
+/// # Errors
+/// As [`Source::load`].
+pub fn shown(source: &dyn Source, image: usize) -> Result<usize> {
+    let samples = source.samples_of(image);
+    let (mut shown, mut most) = (samples.start, 0);
+    if samples.len() == 1 {
+        return Ok(shown);
+    }
+    for index in samples {
+        let mask = source.load(index)?.mask;
+        let foreground = mask.iter().filter(|class| !matches!(**class, 0 | IGNORE));
+        let foreground = foreground.count();
+        if foreground > most {
+            (shown, most) = (index, foreground);
+        }
+    }
+    Ok(shown)
 }
 
 /// A sample, and the class of each of its pixels as predicted.

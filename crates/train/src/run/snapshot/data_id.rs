@@ -19,7 +19,7 @@ pub struct DataId {
     pub train: u64,
     /// Validation images.
     pub val: u64,
-    /// SHA-256 of the samples' names in order, training first.
+    /// SHA-256 of the images' names in order, training first.
     pub names: String,
     /// Changes with any pixel; `None` for built-in pages, and in snapshots of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,8 +40,8 @@ impl DataId {
         Self {
             name: name.to_owned(),
             folder,
-            train: train.len() as u64,
-            val: val.len() as u64,
+            train: train.num_images() as u64,
+            val: val.num_images() as u64,
             names: hex(&hash.finalize()),
             contents: data.contents,
             reading: data.reading.clone(),
@@ -80,8 +80,8 @@ impl DataId {
 }
 
 fn add_names(hash: &mut Sha256, source: &dyn Source) {
-    for index in 0..source.len() {
-        let name = source.name(index);
+    for image in 0..source.num_images() {
+        let name = source.name(source.samples_of(image).start);
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
     }

@@ -6,13 +6,22 @@ use serde::{Deserialize, Serialize};
 
 /// Version 2 has the channels and the ranges of images; version 1 had one range.
 const SCHEMA_VERSION: u32 = 2;
+/// With windows: a program that does not know them would resize the images.
+const WITH_WINDOWS: u32 = 3;
 
 /// The settings of the run that made a network, as far as those who use it need them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "keys of a configuration, as in the file"
+)]
 pub struct Contract {
     schema_version: u32,
     /// Height and width in pixels.
     img_size: [u32; 2],
+    /// Whether windows of this size were cut from images; files from before there was a choice do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    crop: bool,
     use_amp: bool,
     amp_dtype: AmpDtype,
     use_channels_last: bool,
@@ -39,8 +48,13 @@ impl Contract {
     /// `threshold`.
     pub fn of(config: &RunConfig, reading: Option<&Reading>, threshold: Option<f64>) -> Self {
         Self {
-            schema_version: SCHEMA_VERSION,
+            schema_version: if config.crop {
+                WITH_WINDOWS
+            } else {
+                SCHEMA_VERSION
+            },
             img_size: [config.img_size.height, config.img_size.width],
+            crop: config.crop,
             use_amp: config.use_amp,
             amp_dtype: config.amp_dtype,
             use_channels_last: config.use_channels_last,
@@ -63,7 +77,7 @@ impl Contract {
             && contract
                 .threshold
                 .is_none_or(|it| (0.0..=1.0).contains(&it));
-        ((1..=SCHEMA_VERSION).contains(&contract.schema_version) && is_sound).then_some(contract)
+        ((1..=WITH_WINDOWS).contains(&contract.schema_version) && is_sound).then_some(contract)
     }
 
     /// The safetensors file `bytes`, with this contract after the only other entry of its metadata; `None`
@@ -88,6 +102,7 @@ impl Contract {
     pub fn fill(&self, flags: &mut Overrides) {
         let [height, width] = self.img_size;
         flags.img_size.get_or_insert(ImageSize::new(height, width));
+        flags.crop.get_or_insert(self.crop);
         flags.use_amp.get_or_insert(self.use_amp);
         flags.amp_dtype.get_or_insert(self.amp_dtype);
         flags

@@ -21,6 +21,7 @@ fn a_contract_travels_with_the_weights() {
     let config = config::RunConfig {
         img_size: config::ImageSize::new(64, 96),
         seed: 7,
+        crop: true,
         exact_kernels: true,
         ..config::RunConfig::default()
     };
@@ -42,9 +43,19 @@ fn a_contract_travels_with_the_weights() {
     };
     contract.fill(&mut flags);
     assert_eq!(
-        (flags.img_size, flags.seed, flags.exact_kernels),
-        (Some(config.img_size), Some(1), Some(true))
+        (flags.img_size, flags.seed, flags.exact_kernels, flags.crop),
+        (Some(config.img_size), Some(1), Some(true), Some(true))
     );
+    // Files from before there was a choice.
+    let text = serde_json::to_string(&Contract::of(&config::RunConfig::default(), None, None));
+    let text = text.unwrap();
+    assert!(
+        text.contains(r#""schema_version":2"#) && !text.contains("crop"),
+        "{text}"
+    );
+    let mut flags = config::Overrides::default();
+    Contract::from_json(&text).unwrap().fill(&mut flags);
+    assert_eq!(flags.crop, Some(false));
     let (a, b) = (plain.tensors().unwrap(), with.tensors().unwrap());
     assert!(
         a.names()
