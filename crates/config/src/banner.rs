@@ -41,7 +41,7 @@ impl RunConfig {
             line("img_size", &self.img_size),
         ];
         if self.crop {
-            lines.push(line("crop", &words.on));
+            lines.push(line("crop", &language.word("banner", ON)));
         }
         lines.push(line("batch", &batch));
         lines.push(line("amp_dtype", &precision));

@@ -54,7 +54,7 @@ macro_rules! with_rows {
                 ),
                 commands: [Evaluate, Inspect],
                 resume: Fixed,
-                banner: ("windows of the images:   ", "原寸の切り出し:          "),
+                banner: "windows of the images:   ",
             }
             /// Images per forward pass.
             batch: u32 = 12 => {
