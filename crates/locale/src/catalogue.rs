@@ -64,19 +64,18 @@ impl Catalogue {
     }
 
     /// The translation of a text that is one message, with the values in it translated by `of_value` where that knows
-    /// them. Messages that begin with a place are left out on demand.
+    /// them. Only messages that `may_be` it are tried.
     pub(crate) fn find(
         &self,
         text: &str,
-        may_begin_with_value: bool,
+        may_be: &dyn Fn(&Message) -> bool,
         of_value: &dyn Fn(&str) -> Option<String>,
     ) -> Option<String> {
         if let Some(found) = self.fixed(text) {
             return Some(found.to_owned());
         }
         let with_places = self.with_places.iter();
-        let mut with_places =
-            with_places.filter(|(english, _)| may_begin_with_value || english.begins_with_text());
+        let mut with_places = with_places.filter(|(english, _)| may_be(english));
         with_places.find_map(|(english, other)| {
             let values = english.values(text, &|part| self.is_known(part))?;
             let mut said = Vec::with_capacity(values.len());
@@ -88,7 +87,11 @@ impl Catalogue {
             {
                 let known = if is_code { None } else { of_value(text) };
                 // A message of few words fits much that it was not written for.
-                if known.is_none() && !is_code && english.is_short() && has_prose(text) {
+                let fits_by_chance = english.is_short() && has_prose(text);
+                // What is before a colon is no part of the value that begins a message.
+                let holds_start =
+                    said.is_empty() && !english.begins_with_text() && text.contains(": ");
+                if known.is_none() && !is_code && (fits_by_chance || holds_start) {
                     return None;
                 }
                 said.push((name, known.unwrap_or_else(|| text.to_owned())));

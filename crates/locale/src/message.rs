@@ -113,6 +113,11 @@ impl Message {
         matches!(self.pieces.first(), Some(Piece::Text(_)))
     }
 
+    /// Whether it ends with a full stop.
+    pub(crate) fn ends_with_stop(&self) -> bool {
+        matches!(self.pieces.last(), Some(Piece::Text(text)) if text.ends_with('.'))
+    }
+
     /// The names of its places.
     #[cfg(test)]
     pub(crate) fn places(&self) -> impl Iterator<Item = &str> {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::catalogue::{Catalogue, has_prose};
+use crate::message::Message;
 use crate::table;
 
 /// What joins messages, and what does in Japanese.
@@ -17,6 +18,9 @@ const JOINTS: [(&str, &str); 5] = [
     (" (", "（"),
     (", ", "、"),
 ];
+
+/// Those of them that separate what can stand on its own. In Japanese, they are the same.
+const STOPS: [&str; 2] = [". ", "; "];
 
 /// `text` in the language of `catalogue`.
 pub(crate) fn translated<'a>(catalogue: &Catalogue, text: &'a str) -> Cow<'a, str> {
@@ -59,7 +63,7 @@ impl Translator<'_> {
         let words = text.trim();
         let found = if words.contains("  ") {
             let indent = &text[..text.len() - text.trim_start().len()];
-            let whole = self.message(words).map(|it| format!("{indent}{it}"));
+            let whole = self.whole(words).map(|it| format!("{indent}{it}"));
             whole.or_else(|| self.columns(text))
         } else {
             self.part(text)
@@ -114,7 +118,7 @@ impl Translator<'_> {
         }
         let known = self.seen.borrow().get(words).cloned();
         let found = known.unwrap_or_else(|| {
-            let found = self.message(words).or_else(|| self.joined(words));
+            let found = self.whole(words).or_else(|| self.joined(words));
             self.seen
                 .borrow_mut()
                 .insert(words.to_owned(), found.clone());
@@ -128,6 +132,34 @@ impl Translator<'_> {
             &text[..start]
         };
         Some(format!("{before}{found}{}", &text[start + words.len()..]))
+    }
+
+    /// One message, or several of which each is known: a place of a message would also take those after it.
+    fn whole(&self, text: &str) -> Option<String> {
+        let fixed = self.catalogue.fixed(text).map(str::to_owned);
+        fixed
+            .or_else(|| self.messages(text))
+            .or_else(|| self.message(text))
+    }
+
+    /// Two messages or more, all of them known.
+    fn messages(&self, text: &str) -> Option<String> {
+        STOPS.iter().find_map(|stop| {
+            text.match_indices(stop).find_map(|(at, _)| {
+                let (left, right) = (&text[..at], &text[at + stop.len()..]);
+                if left.matches('`').count() % 2 == 1 {
+                    return None;
+                }
+                // A full stop may belong to a message.
+                let left = match *stop {
+                    ". " => self.message(&text[..=at]),
+                    _ => self.message(left),
+                }?;
+                let right = self.messages(right).or_else(|| self.message(right))?;
+                let left = left.trim_end_matches('。');
+                Some(format!("{left}。{right}"))
+            })
+        })
     }
 
     /// One message, which may have become a sentence.
@@ -144,10 +176,13 @@ impl Translator<'_> {
             return Some(found.to_owned());
         }
         let first = text.chars().next()?;
-        let find = |text: &str| {
+        let find = |text: &str, is_stopped: bool| {
             // What was a capital may be the first letter of a value.
             let begins_alike = text.starts_with(first);
-            self.catalogue.find(text, begins_alike, &of_value)
+            let may_be = |it: &Message| {
+                (begins_alike || it.begins_with_text()) && (!is_stopped || it.ends_with_stop())
+            };
+            self.catalogue.find(text, &may_be, &of_value)
         };
         let lower = format!(
             "{}{}",
@@ -160,12 +195,13 @@ impl Translator<'_> {
             .iter()
             .find_map(|text| {
                 let Some(words) = text.strip_suffix('.') else {
-                    return find(text);
+                    return find(text, false);
                 };
-                let exact = self.catalogue.fixed(text).map(str::to_owned);
-                exact
-                    .or_else(|| Some(format!("{}。", find(words)?)))
-                    .or_else(|| find(text))
+                let fixed = self.catalogue.fixed(words).map(|it| format!("{it}。"));
+                fixed
+                    .or_else(|| find(text, true))
+                    .or_else(|| Some(format!("{}。", find(words, false)?)))
+                    .or_else(|| find(text, false))
             })
     }
 
@@ -224,6 +260,9 @@ msgstr "バッチを小さくしてください"
 msgid "step {step}: {why}"
 msgstr "ステップ {step}: {why}"
 
+msgid "{}: {y1} at {x1}, {y2} at {x2}"
+msgstr "{0}: {x1}で{y1}、{x2}で{y2}"
+
 msgid "name"
 msgstr "名前"
 
@@ -239,6 +278,10 @@ msgstr "内容"
     fn messages_are_found_in_what_they_were_joined_to() {
         for (english, japanese) in [
             ("out of memory", "メモリ不足"),
+            (
+                "name: 1 at 2, 3 at 4; what it is: 5 at 6, 7 at 8.",
+                "名前: 2で1、4で3。内容: 6で5、8で7。",
+            ),
             ("3 images of 8x8", "8x8 の画像 3 枚"),
             ("step 3: out of memory", "ステップ 3: メモリ不足"),
             (
