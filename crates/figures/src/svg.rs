@@ -113,6 +113,8 @@ impl Font {
             'f' | 'r' | 't' | ' ' | '(' | ')' | '[' | ']' | '-' | '/' => 0.42,
             'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.98,
             'A'..='Z' | '+' | '<' | '>' | '=' => 0.76,
+            // Letters of East Asia are as wide as they are high.
+            '\u{2e80}'.. => 1.0,
             _ => 0.64,
         };
         let bold = if self.is_bold { 1.09 } else { 1.0 };

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::page::name as quoted;
 use crate::wire::{Report, Row, Shown, Summary, without_nulls};
 
 /// The newest schema of `summary.json` and `report.json`.
@@ -112,7 +113,7 @@ impl Run {
             .or_else(|| scored.max_by(by_score))
     }
 
-    /// The name of a class.
+    /// The name of a class as a text says it: one that users gave stands in quotes.
     pub(crate) fn class_name(&self, class: usize) -> String {
         let names = &self.report.data.class_names;
         let configured = self.summary.as_ref().and_then(|it| {
@@ -121,12 +122,22 @@ impl Run {
         });
         let is_binary = self.is_binary();
         match (names.get(class).map(String::as_str).or(configured), class) {
-            (Some(name), _) => name.to_owned(),
+            (Some(name), _) if is_ours(name) => name.to_owned(),
+            (Some(name), _) => quoted(name),
             (None, 0) if is_binary => "background".to_owned(),
             (None, 1) if is_binary => "foreground".to_owned(),
             _ => format!("class {class}"),
         }
     }
+}
+
+/// Whether a class has this name because users gave it none.
+fn is_ours(name: &str) -> bool {
+    let number = name
+        .strip_prefix("class ")
+        .or_else(|| name.strip_prefix("value "));
+    ["background", "foreground"].contains(&name)
+        || number.is_some_and(|it| it.parse::<u32>().is_ok())
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {

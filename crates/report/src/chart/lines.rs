@@ -7,6 +7,7 @@ use figures::scale::Scale;
 use figures::svg::{Color, Font, Svg};
 
 use super::{Figure, Frame, LINE, RIGHT, WIDTH, note};
+use crate::page::name as quoted;
 
 const COLORS: [Color; 4] = [Color::BLUE, Color::RED, Color::GREEN, Color::PURPLE];
 const DASHES: [&str; 4] = ["", "7 4", "2 3", "10 3 2 3"];
@@ -40,6 +41,8 @@ const MAX_NAME: usize = 40;
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     name: String,
+    /// Whether users gave the name.
+    is_given: bool,
     points: Vec<(f64, Option<f64>)>,
     /// The place among the series of its chart, with which its colour and its dash go.
     place: usize,
@@ -53,9 +56,16 @@ impl Series {
         let finite = |(x, y): (f64, Option<f64>)| (x, y.filter(|it| it.is_finite()));
         Self {
             name: name.into(),
+            is_given: false,
             points: points.into_iter().map(finite).collect(),
             place: 0,
         }
+    }
+
+    /// The series of what users gave this name.
+    pub(crate) fn given(self) -> Self {
+        let is_given = true;
+        Self { is_given, ..self }
     }
 
     fn known(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> + Clone {
@@ -70,15 +80,25 @@ impl Series {
         start.chain("...".chars()).collect()
     }
 
+    /// A text of the name, as it is going to be translated.
+    fn said(&self, name: &str) -> String {
+        if self.is_given {
+            quoted(name)
+        } else {
+            name.to_owned()
+        }
+    }
+
     fn in_words(&self) -> String {
+        let name = self.said(&self.name);
         match (self.known().next(), self.known().next_back()) {
             (Some((x1, y1)), Some((x2, y2))) => {
                 let at = |x: f64| format!("{x:.*}", if x.fract() == 0.0 { 0 } else { 2 });
                 let (x1, x2) = (at(x1), at(x2));
                 let (y1, y2) = (small(y1), small(y2));
-                format!("{}: {y1} at {x1}, {y2} at {x2}", self.name)
+                format!("{name}: {y1} at {x1}, {y2} at {x2}")
             }
-            _ => format!("{}: no values", self.name),
+            _ => format!("{name}: no values"),
         }
     }
 }
@@ -114,7 +134,7 @@ impl Lines {
         let mut svg = Svg::inline(
             [WIDTH, top + HEIGHT + 42.0],
             self.title,
-            &format!("{y_label} against {x_label}. {}.", said.join("; ")),
+            &format!("{}. {}.", self.axes(), said.join("; ")),
         );
         let values = || self.series.iter().flat_map(Series::known);
         let (frame, y) = Frame::new([top, top + HEIGHT], |page| match self.y.range {
@@ -148,7 +168,8 @@ impl Lines {
                 let index = series.place;
                 let at = 12.0 + LINE * row;
                 svg.line([*left, at, left + 26.0, at], color(index), &style(index));
-                svg.text(left + 32.0, at + 4.0, Font::SMALL, &series.short_name());
+                let name = series.said(&series.short_name());
+                svg.text(left + 32.0, at + 4.0, Font::SMALL, &name);
             }
         }
         Some(Figure {
@@ -156,6 +177,10 @@ impl Lines {
             svg: svg.finish(),
             caption,
         })
+    }
+
+    fn axes(&self) -> String {
+        format!("{} against {}", self.y.label, self.x.label)
     }
 
     /// The left end and the row of each entry of the legend.
@@ -217,6 +242,7 @@ fn style(index: usize) -> String {
 
 fn draw(svg: &mut Svg, series: &Series, (x, y): (&Scale, &Scale)) {
     let index = series.place;
+    let name = series.said(&series.name);
     let mut path = String::new();
     let is_known = |at: Option<usize>| {
         let point = at.and_then(|at| series.points.get(at));
@@ -230,9 +256,9 @@ fn draw(svg: &mut Svg, series: &Series, (x, y): (&Scale, &Scale)) {
         let _ = write!(path, "{}{left:.1} {top:.1}", if before { 'L' } else { 'M' });
         if !before && !after {
             if index.is_multiple_of(2) {
-                svg.disc((left, top), 4.0, color(index), &series.name);
+                svg.disc((left, top), 4.0, color(index), &name);
             } else {
-                svg.square((left, top), color(index), &series.name);
+                svg.square((left, top), color(index), &name);
             }
         }
     }

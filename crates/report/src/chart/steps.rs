@@ -79,7 +79,7 @@ pub(crate) fn memory(
         for (index, Moment { at, bytes, .. }) in timeline.iter().enumerate() {
             let (left, right) = (x.at(index as f64), x.at(index as f64 + 1.0));
             let area = [left, frame.top, right, frame.bottom];
-            svg.hint(area, &format!("{at}: {}", Bytes(*bytes)));
+            svg.hint(area, &format!("{at}\n{}", Bytes(*bytes)));
         }
     }
     Some(Figure {

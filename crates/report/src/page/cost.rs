@@ -20,35 +20,30 @@ pub(super) fn memory(run: &Run) -> Vec<Figure> {
         .measured
         .as_ref()
         .and_then(|it| it.peak_allocated_bytes);
-    let named = [
-        ("measured", measured),
-        ("budget", memory.budget_bytes),
-        ("device", memory.device_total_bytes),
+    let total = memory.device_total_bytes;
+    let lines = [
+        measured.map(|it| (format!("measured {}", Bytes(it)), it)),
+        (memory.budget_bytes).map(|it| (format!("budget {}", Bytes(it)), it)),
+        total.map(|it| (format!("device {}", Bytes(it)), it)),
     ];
-    let lines = named.into_iter().filter_map(|(name, bytes)| {
-        let bytes = bytes?;
-        Some((format!("{name} {}", Bytes(bytes)), bytes))
-    });
-    let lines: Vec<(String, u64)> = lines.collect();
+    let lines: Vec<(String, u64)> = lines.into_iter().flatten().collect();
     let reserved = memory
         .measured
         .as_ref()
         .and_then(|it| it.peak_reserved_bytes);
-    let mut clauses = vec![match measured {
-        Some(measured) => format!(
-            "The measured peak is {}, {}; the prediction has it at {}",
-            Bytes(measured),
-            against(measured, predicted.peak_bytes),
-            predicted.peak_at
-        ),
-        None => format!(
-            "The peak is predicted as {}, at {}",
-            Bytes(predicted.peak_bytes),
-            predicted.peak_at
-        ),
-    }];
+    let at = &predicted.peak_at;
+    let mut clauses = if let Some(measured) = measured {
+        let against = against(measured, predicted.peak_bytes);
+        let peak = Bytes(measured);
+        vec![
+            format!("The measured peak is {peak}, {against}"),
+            format!("the prediction has it at {at}"),
+        ]
+    } else {
+        let peak = Bytes(predicted.peak_bytes);
+        vec![format!("The peak is predicted as {peak}, at {at}")]
+    };
     let reserved = reserved.map(|it| format!("the allocator held at most {}", Bytes(it)));
-    let total = memory.device_total_bytes;
     let total = total.map(|it| format!("the device has {}", Bytes(it)));
     clauses.extend(reserved.into_iter().chain(total));
     let step = over_a_step(
@@ -84,14 +79,14 @@ pub(super) fn time(run: &Run) -> Option<Value> {
         .map(|it| (it.what.clone(), it.seconds, duration(it.seconds)))
         .collect();
     let whole = run.summary.as_ref().map_or(0.0, |it| it.seconds);
-    let what = if time.seconds + 1.0 < whole {
-        "This part of the run"
+    let seconds = duration(time.seconds);
+    let took = if time.seconds + 1.0 < whole {
+        format!("This part of the run took {seconds}")
     } else {
-        "The run"
+        format!("The run took {seconds}")
     };
-    let took = format!("{what} took {}.", duration(time.seconds));
     let verdict = time.verdict.as_deref().map(sentence);
-    let said: Vec<String> = [took].into_iter().chain(verdict).collect();
+    let said: Vec<String> = [sentence(&took)].into_iter().chain(verdict).collect();
     let said = said.join(" ");
     Some(json!({
         "chart": stacked("Time", &parts, said.clone()),

@@ -45,16 +45,17 @@ pub(super) fn of_run(run: &Run) -> Vec<Figure> {
         span(rows, |it| it.train_loss).map(|it| from_to("training loss", it)),
         span(rows, |it| it.val_loss).map(|it| from_to("validation loss", it)),
     ];
+    let epochs = plural(rows.len(), "epoch");
     let losses = vec![
         series("training", rows, |it| it.train_loss),
         series("validation", rows, |it| it.val_loss),
     ];
     let said: Vec<String> = said.into_iter().flatten().collect();
-    let loss = lines("Loss", Axis::of("loss"), losses, Vec::new()).draw(format!(
-        "Over {}, the {}.",
-        plural(rows.len(), "epoch"),
-        said.join(" and the ")
-    ));
+    let said = match said.as_slice() {
+        [training, validation] => format!("Over {epochs}, the {training} and the {validation}."),
+        other => format!("Over {epochs}, the {}.", other.concat()),
+    };
+    let loss = lines("Loss", Axis::of("loss"), losses, Vec::new()).draw(said);
     let best = run.best().and_then(|it| Some((it, it.val_iou?)));
     let marks = best.map(|(row, iou)| {
         (
@@ -90,20 +91,23 @@ fn best_in_words(rows: &[Row], best: Option<(&Row, f64)>) -> String {
     let (Some((best, iou)), Some((first, _))) = (best, span(rows, |it| it.val_iou)) else {
         return "There was no validation.".to_owned();
     };
-    let dice = best
-        .val_dice
-        .map(|it| format!(", where Dice was {}", score(it)));
-    let said = if first < iou {
-        format!("rose from {} to {}", score(first), score(iou))
-    } else {
-        format!("was highest, {},", score(iou))
-    };
-    let last = rows.last().map_or(0, |it| it.epoch);
-    format!(
-        "Validation IoU {said} at epoch {} of {last}{}.",
-        best.epoch,
-        dice.unwrap_or_default()
-    )
+    let (epoch, last) = (best.epoch, rows.last().map_or(0, |it| it.epoch));
+    let (from, to) = (score(first), score(iou));
+    let dice = best.val_dice.map(score);
+    match (first < iou, dice) {
+        (true, Some(dice)) => format!(
+            "Validation IoU rose from {from} to {to} at epoch {epoch} of {last}, where Dice was {dice}."
+        ),
+        (true, None) => {
+            format!("Validation IoU rose from {from} to {to} at epoch {epoch} of {last}.")
+        }
+        (false, Some(dice)) => format!(
+            "Validation IoU was highest, {to}, at epoch {epoch} of {last}, where Dice was {dice}."
+        ),
+        (false, None) => {
+            format!("Validation IoU was highest, {to}, at epoch {epoch} of {last}.")
+        }
+    }
 }
 
 /// The validation IoU and loss of several runs.
@@ -143,14 +147,15 @@ pub(super) fn of_runs(runs: &[Run], names: &[String]) -> Vec<Figure> {
             } else {
                 known.min_by(f64::total_cmp)
             };
-            Some(format!("{name} {}", small(best?)))
+            Some(format!("{} {}", super::name(name), small(best?)))
         });
-        let caption = format!(
-            "{} by run: {}.",
-            if is_most { "Highest" } else { "Lowest" },
-            ends.collect::<Vec<_>>().join(", ")
-        );
-        let series = named().map(|(run, name)| series(name.as_str(), &run.rows, value));
+        let ends = ends.collect::<Vec<_>>().join(", ");
+        let caption = if is_most {
+            format!("Highest by run: {ends}.")
+        } else {
+            format!("Lowest by run: {ends}.")
+        };
+        let series = named().map(|(run, name)| series(name.as_str(), &run.rows, value).given());
         let lines = Lines {
             title,
             x: EPOCHS,

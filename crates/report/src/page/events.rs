@@ -32,7 +32,7 @@ fn one(event: &Event) -> (String, bool) {
             let (key, why) = (change("what"), change("why"));
             let (from, to) = (change("from"), change("to"));
             (
-                format!("before the run, {key} changed from {from} to {to}: {why}"),
+                format!("before the run, `{key}` changed from {from} to {to}: {why}"),
                 false,
             )
         }
@@ -64,11 +64,12 @@ fn one(event: &Event) -> (String, bool) {
         "cuda-graph" => {
             let share = number("host_share")
                 .map(|it| format!(": launches take {:.0} % of a step's time", 100.0 * it));
-            let choice = if is("on") { "on" } else { "off" };
-            (
-                format!("CUDA graph {choice}{}", share.unwrap_or_default()),
-                false,
-            )
+            let choice = if is("on") {
+                "CUDA graph on"
+            } else {
+                "CUDA graph off"
+            };
+            (format!("{choice}{}", share.unwrap_or_default()), false)
         }
         "algorithm-search" => {
             let peak = event.get("peak_allocated_bytes").and_then(Value::as_u64);
@@ -88,7 +89,7 @@ fn one(event: &Event) -> (String, bool) {
         "limit" => {
             let advice = event.get("advice").and_then(Value::as_str);
             let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
-            (format!("limited by {}{advice}", text("what")), false)
+            (format!("limited by {}", text("what")) + &advice, false)
         }
         "finished" => {
             let status = text("status");
@@ -107,9 +108,10 @@ fn one(event: &Event) -> (String, bool) {
             let fields = event
                 .iter()
                 .filter(|(key, _)| *key != "event" && *key != "step");
-            let fields = fields.map(|(key, it)| format!("{key} {}", plain(Some(it))));
+            let fields = fields.map(|(key, it)| super::name(&format!("{key} {}", plain(Some(it)))));
+            let fields: Vec<_> = fields.collect();
             (
-                format!("{other}: {}", fields.collect::<Vec<_>>().join(", ")),
+                format!("{}: {}", super::name(other), fields.join(", ")),
                 false,
             )
         }

@@ -4,20 +4,21 @@ use config::Bytes;
 use figures::numbers::short;
 use serde_json::{Value, json};
 
-use super::{against, count, duration, said, score};
+use super::{against, count, duration, said, score, sentence};
 use crate::Run;
 
 /// A run's status: its name, its kind of colour, and what to do next.
 pub(super) fn outcome(run: &Run) -> Value {
     let resume = if run.has_snapshot {
         let dir = run.dir.display();
-        format!("`--resume {dir}` continues from the latest snapshot.")
+        format!("`--resume {dir}` continues from the latest snapshot")
     } else {
-        "The run left no snapshot to resume from, so start it again.".to_owned()
+        "the run left no snapshot to resume from, so start it again".to_owned()
     };
+    let after = |advice: &str| Some(format!("{advice} {}", sentence(&resume)));
     let Some(summary) = &run.summary else {
         let next = format!(
-            "There is no `summary.json`: the run is still going on, or it was killed. If it was: {resume}"
+            "There is no `summary.json`: the run is still going on, or it was killed. If it was: {resume}."
         );
         return json!({"name": "unfinished", "kind": "warning", "error": null, "next": next});
     };
@@ -32,19 +33,15 @@ pub(super) fn outcome(run: &Run) -> Value {
         "stopped" => (
             stopped.as_str(),
             "good",
-            Some(format!("The results are complete up to there. {resume}")),
+            after("The results are complete up to there."),
         ),
-        "interrupted" => ("interrupted", "warning", Some(resume)),
+        "interrupted" => ("interrupted", "warning", Some(sentence(&resume))),
         "emergency-stop" => (
             "stopped: memory was nearly full",
             "warning",
-            Some(format!("Close other programs or lower the batch. {resume}")),
+            after("Close other programs or lower the batch."),
         ),
-        "failed" => (
-            "failed",
-            "bad",
-            Some(format!("Remove the cause of the error. {resume}")),
-        ),
+        "failed" => ("failed", "bad", after("Remove the cause of the error.")),
         "" => ("of unknown status", "warning", None),
         other => (other, "warning", None),
     };
@@ -53,30 +50,33 @@ pub(super) fn outcome(run: &Run) -> Value {
 
 /// One sentence about the network and its data.
 pub(super) fn what(run: &Run) -> String {
-    let mut words = vec!["A U-Net".to_owned()];
-    if let Some(width) = run.setting("width") {
-        words.push(format!("of width {width}"));
-    }
-    let classes = run.setting("classes").unwrap_or("1");
-    words.push(match classes {
-        "1" => format!("for one class ({})", run.class_name(1)),
-        _ => format!("for {classes} classes"),
-    });
-    if let Some(size) = run.setting("img_size") {
-        let size = size.trim_matches(['[', ']']).replace(", ", " x ");
-        words.push(format!("on images of {size} pixels"));
-    }
+    let classes = match run.setting("classes").unwrap_or("1") {
+        "1" => format!("one class ({})", run.class_name(1)),
+        classes => format!("{classes} classes"),
+    };
+    let network = match (run.setting("width"), run.setting("img_size")) {
+        (Some(width), Some(size)) => {
+            let size = size.trim_matches(['[', ']']).replace(", ", " x ");
+            format!("A U-Net of width {width} for {classes} on images of {size} pixels")
+        }
+        _ => format!("A U-Net for {classes}"),
+    };
     let data = &run.report.data;
-    if let (Some(train), Some(val)) = (data.train_images, data.val_images) {
-        let last = words.pop().unwrap_or_default();
-        let (train, val) = (count(train), count(val));
-        words.push(format!(
-            "{last}, {train} for training and {val} for validation"
-        ));
+    match (data.train_images, data.val_images) {
+        (Some(train), Some(val)) => {
+            let (train, val) = (count(train), count(val));
+            format!("{network}, {train} for training and {val} for validation.")
+        }
+        _ => network + ".",
     }
-    let data = data.description.iter();
-    let data = data.map(|it| format!(" Data: {}.", it.trim_end_matches('.')));
-    format!("{}.{}", words.join(" "), data.collect::<String>())
+}
+
+/// What its data are, in a sentence.
+pub(super) fn data(description: &str) -> String {
+    if description.starts_with("data: ") {
+        return sentence(description);
+    }
+    format!("Data: {}.", description.trim_end_matches('.'))
 }
 
 /// The result in large figures.

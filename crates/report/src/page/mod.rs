@@ -28,6 +28,9 @@ const TEMPLATES: [(&str, &str); 5] = [
     ("style.css", include_str!("../../templates/style.css")),
 ];
 
+/// What begins a name that a user gave.
+const NAME: &str = "<span translate=\"no\">";
+
 /// Everything on the page of a run.
 pub(crate) fn contents(run: &Run) -> Value {
     let report = &run.report;
@@ -41,6 +44,7 @@ pub(crate) fn contents(run: &Run) -> Value {
         "is_reported": report.schema_version > 0,
         "outcome": first::outcome(run),
         "what": first::what(run),
+        "data": report.data.description.as_deref().map(first::data),
         "scores": first::scores(run),
         "facts": first::facts(run),
         "curves": curves::of_run(run),
@@ -71,7 +75,12 @@ pub(crate) fn rendered(template: &str, contents: &Value, language: Language) -> 
     environment.add_filter("bytes", |it: Option<u64>| said(it.map(Bytes)));
     environment.add_filter("score", |it: Option<f64>| said(it.map(score)));
     environment.add_filter("percent", |it: Option<f64>| said(it.map(numbers::percent)));
-    environment.add_filter("code", move |it: &str| with_code(&language.say(it)));
+    environment.add_filter("code", move |it: &str| {
+        with_quoted(&language.say(it), ["<code>", "</code>"])
+    });
+    environment.add_filter("names", move |it: &str| {
+        with_quoted(&language.say(it), [NAME, "</span>"])
+    });
     environment.add_filter("count", |it: Option<u64>| said(it.map(count)));
     for (name, source) in TEMPLATES {
         environment
@@ -82,7 +91,7 @@ pub(crate) fn rendered(template: &str, contents: &Value, language: Language) -> 
         .get_template(template)
         .and_then(|it| it.render(Serde(contents)))
         .expect("every variable of a template is in its contents");
-    language::translated(page, language)
+    language::translated(&page, language)
 }
 
 /// A dash stands for what is not known.
@@ -116,12 +125,13 @@ fn duration(seconds: f64) -> String {
 /// A measured number of bytes beside a predicted one.
 fn against(measured: u64, predicted: u64) -> String {
     let percent = 100.0 * (measured as f64 / predicted.max(1) as f64 - 1.0);
-    let side = if percent < 0.0 { "below" } else { "above" };
     let predicted = Bytes(predicted);
     if percent.abs() < 0.05 {
         format!("as predicted ({predicted})")
+    } else if percent < 0.0 {
+        format!("{:.1} % below the predicted {predicted}", percent.abs())
     } else {
-        format!("{:.1} % {side} the predicted {predicted}", percent.abs())
+        format!("{percent:.1} % above the predicted {predicted}")
     }
 }
 
@@ -139,20 +149,26 @@ fn sentence(fragment: &str) -> String {
     format!("{start}{rest}.")
 }
 
-/// Text whose parts between backticks are code.
-fn with_code(text: &str) -> minijinja::Value {
+/// A name that a user gave, in a text that is going to be translated: it stays. On the page, [`NAME`] or a drawing takes
+/// the place of the quotes.
+pub(crate) fn name(text: &str) -> String {
+    format!("`{}`", text.replace('`', "'"))
+}
+
+/// Text whose parts between backticks are elements.
+fn with_quoted(text: &str, [open, close]: [&str; 2]) -> minijinja::Value {
     let escaped = HtmlEscape(text).to_string();
     let mut html = String::new();
     for (index, part) in escaped.split('`').enumerate() {
         html += match index {
             0 => "",
-            _ if index % 2 == 1 => "<code>",
-            _ => "</code>",
+            _ if index % 2 == 1 => open,
+            _ => close,
         };
         html += part;
     }
     if escaped.matches('`').count() % 2 == 1 {
-        html += "</code>";
+        html += close;
     }
     minijinja::Value::from_safe_string(html)
 }

@@ -58,7 +58,9 @@ fn thresholds(means: &[Threshold], curve: Option<&Curve>) -> Option<Figure> {
         a.2.total_cmp(&b.2).then(nearer)
     })?;
     let half = main.get(middle).and_then(|it| it.1);
-    let half = half.map(|it| format!("; at 0.50 it is {}", score(it)));
+    let half = half.map(|it| format!("at 0.50 it is {}", score(it)));
+    let highest = format!("{name} is highest at threshold {at:.2}, {}", score(best));
+    let clauses: Vec<_> = [highest].into_iter().chain(half).collect();
     let lines = Lines {
         title: "Threshold",
         x: Axis::share("threshold of the predicted probability"),
@@ -71,11 +73,7 @@ fn thresholds(means: &[Threshold], curve: Option<&Curve>) -> Option<Figure> {
         marks: vec![(at, best, format!("{} at {at:.2}", score(best)))],
         has_diagonal: false,
     };
-    let half = half.unwrap_or_default();
-    lines.draw(format!(
-        "{name} is highest at threshold {at:.2}, {}{half}.",
-        score(best)
-    ))
+    lines.draw(clauses.join("; ") + ".")
 }
 
 fn precision_and_recall(curve: &Curve) -> Option<Figure> {

@@ -83,19 +83,19 @@ pub(super) fn config(classes: usize) -> String {
 }
 
 pub(super) fn events() -> Vec<Value> {
-    let fallback =
-        json!({"step": 12, "failure": "out of memory", "from": "off", "to": "selective"});
+    let fallback = json!({"step": 12, "failure": "out of memory", "from": "checkpointing off", "to": "checkpointing selective"});
     vec![
         json!({"event": "started", "precision": "bf16", "step": 0}),
-        json!({"event": "changed", "change": {"what": "batch", "from": "8", "to": "4", "why": "8 does not fit"}}),
+        json!({"event": "changed", "change": {"what": "batch", "from": "8", "to": "4", "why": "predicted to take 9.3 GiB before all changes, and 8.0 GiB are there"}}),
         json!({"event": "amp-check", "holds": true, "precision": "bf16", "mean_difference": 0.0012,
                "largest_difference": 0.0125}),
         json!({"event": "algorithm-search", "peak_allocated_bytes": 8_496_640}),
         json!({"event": "cuda-graph", "step": 3, "on": true, "host_share": 0.23}),
         json!({"event": "fallback", "fallback": fallback, "bit_exact": true}),
         json!({"event": "loss-explodes", "step": 20, "times": 40.0}),
-        json!({"event": "limit", "what": "the disk: reading takes 9.0 ms an image", "advice": "use a local disk"}),
-        json!({"event": "limit", "what": "the GPU", "advice": null}),
+        json!({"event": "limit", "what": "the disk: training waited for data for 40 % of its time, and reading takes 9.0 ms an image",
+               "advice": "copy the images to a local disk, or store them smaller: up to 512 MiB of decoded images stay in memory"}),
+        json!({"event": "limit", "what": "the GPU: 97 % of the training time went into steps", "advice": null}),
         json!({"event": "from-the-future", "step": 21, "what": "unknown"}),
         json!({"event": "finished", "status": "completed", "step": 64, "error": null}),
     ]
@@ -123,18 +123,21 @@ pub(super) fn report(classes: usize) -> Value {
         json!({"mean_probability": at, "foreground_share": at * at, "pixels": if k == 4 { 0 } else { 100 }})
     });
     let timeline = [
-        ("forward", 50),
-        ("forward", 110),
-        ("backward", 130),
-        ("update", 60),
+        ("forward", "first conv of stage 1", 50),
+        (
+            "forward",
+            "norm and ReLU after the second conv of stage 9",
+            110,
+        ),
+        ("backward", "gradient of the head's input", 130),
+        ("update", "optimizer step", 60),
     ];
-    let timeline = timeline.map(|(phase, mib)| {
-        json!({"at": format!("{phase} downs.0"), "phase": phase, "bytes": mib << 20})
-    });
+    let timeline =
+        timeline.map(|(phase, at, mib)| json!({"at": at, "phase": phase, "bytes": mib << 20}));
     let curve = json!({"pixels": 9000, "foreground": 1000, "points": points.collect::<Vec<_>>()});
     json!({
         "schema_version": 1, "title": "nuclei",
-        "data": {"description": "stained nuclei", "train_images": 80, "val_images": 20, "channels": 3,
+        "data": {"description": "masks: binary, foreground 255", "train_images": 80, "val_images": 20, "channels": 3,
                  "class_names": &names[..num]},
         "curve": is_binary.then_some(curve),
         "thresholds": is_binary.then(|| means.collect::<Vec<_>>()),
@@ -148,20 +151,21 @@ pub(super) fn report(classes: usize) -> Value {
         },
         "memory": {
             "unit": "allocated", "device_total_bytes": 16_u64 << 30, "budget_bytes": 150 << 20,
-            "predicted": {"peak_bytes": 130 << 20, "peak_at": "backward downs.0", "timeline": timeline,
+            "predicted": {"peak_bytes": 130 << 20, "peak_at": "gradient of the head's input", "timeline": timeline,
                           "kinds": [{"kind": "activations", "bytes": 100 << 20}, {"kind": "gradients", "bytes": 30 << 20}]},
             "measured": {"peak_allocated_bytes": 133 << 20, "peak_reserved_bytes": 160 << 20},
         },
-        "time": {"seconds": 150.0, "verdict": "this run was limited by its device", "advice": "use `--workers 4`",
+        "time": {"seconds": 150.0, "verdict": "this run was limited by the GPU: 93 % of the training time went into steps",
+                 "advice": "`--workers 4` loads on more threads",
                  "parts": [{"what": "training steps", "seconds": 140.0}, {"what": "saving", "seconds": 10.0}]},
         "settings": [
-            {"key": "batch", "value": "4", "by": "advisor", "from": "8", "why": "8 does not fit"},
+            {"key": "batch", "value": "4", "by": "advisor", "from": "8", "why": "there is room for it"},
             {"key": "width", "value": "16", "by": "default", "from": null, "why": null},
             {"key": "img_size", "value": "[64, 96]", "by": "earlier", "from": null, "why": null},
             {"key": "accumulation", "value": "unset", "by": "advisor", "from": "2", "why": null},
         ],
         "environment": [{"what": "GPU", "is": "NVIDIA T4"}],
-        "use": [{"what": "predict masks for new images", "command": "snug predict --weights best.safetensors"}],
+        "use": [{"what": "write the masks that it predicts", "command": "snug predict --weights best.safetensors"}],
     })
 }
 

@@ -1,6 +1,7 @@
 //! The pages as a whole. Run with `INSTA_UPDATE=always` to accept new snapshots.
 
 mod fixture;
+mod japanese;
 mod text;
 
 use std::fs;
@@ -13,11 +14,15 @@ use locale::Language;
 use crate::{Error, Run, compare, render, write};
 use fixture::{Folder, complete, config, events, interrupted, report, rows, summary};
 
-/// The page of the run in a folder, whose path is always the same.
-fn page(folder: &Folder) -> String {
+/// The run in a folder, whose path is always the same.
+fn run(folder: &Folder) -> Run {
     let mut run = Run::open(&folder.path).unwrap();
     run.dir = Path::new("runs").join(&run.name);
-    render(&run, Language::English)
+    run
+}
+
+fn page(folder: &Folder) -> String {
+    render(&run(folder), Language::English)
 }
 
 fn error(folder: &Folder) -> String {
@@ -163,12 +168,14 @@ fn whatever_comes_from_files_is_escaped() {
             .with("config.toml", &config)
             .with_lines("events.jsonl", events.as_array().unwrap());
         let run = Run::open(&folder.path).unwrap();
-        for page in [
-            render(&run, Language::English),
-            compare(&[run.clone(), run], Language::English),
-        ] {
-            assert!(!page.contains("<script"));
-            text::of(&page);
+        for language in Language::ALL {
+            for page in [
+                render(&run, language),
+                compare(&[run.clone(), run.clone()], language),
+            ] {
+                assert!(!page.contains("<script"));
+                text::of(&page);
+            }
         }
     }
 }
