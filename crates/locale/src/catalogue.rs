@@ -102,13 +102,15 @@ impl Catalogue {
 
     /// Whether a text is one message and begins as that does.
     fn is_known(&self, text: &str) -> bool {
-        let text = text.trim_start_matches([' ', ';', ',', ':', '(']);
-        self.fixed.contains_key(text)
-            || self
-                .with_places
-                .iter()
-                .filter(|(english, _)| english.begins_with_text())
-                .any(|(english, _)| english.values(text, &|_| false).is_some())
+        let with_places = self.with_places.iter();
+        let messages = with_places.filter(|(english, _)| english.begins_with_text());
+        let is_one = |text: &str| {
+            let is_that =
+                |(english, _): &(Message, Message)| english.values(text, &|_| false).is_some();
+            self.fixed.contains_key(text) || messages.clone().any(is_that)
+        };
+        // What joins it may belong to it.
+        is_one(text) || is_one(text.trim_start_matches([' ', ';', ',', ':', '(']))
     }
 }
 

@@ -88,6 +88,12 @@ impl Message {
 
     /// Whether its text is a word or two.
     pub(crate) fn is_short(&self) -> bool {
+        // A label may have anything after it.
+        if let [Piece::Text(label), Piece::Place { .. }] = &self.pieces[..]
+            && label.ends_with(": ")
+        {
+            return false;
+        }
         let texts = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text),
             Piece::Place { .. } => None,
