@@ -7,6 +7,7 @@
 use config::{Precision, RunConfig};
 use tch::{Device, Tensor};
 use torch_ext::ops::{MemoryFormat, contiguous_in, mul_scalar};
+use torch_ext::record::mark;
 use torch_ext::{cuda, cudnn};
 
 use crate::batch::{MicroBatch, Upload};
@@ -47,7 +48,10 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Its name.
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::Backward, Self::Update];
+
+    /// Its name, with which its beginning is marked in an open record.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -57,12 +61,8 @@ impl Phase {
     }
 }
 
-/// Callbacks within a step: a run checks losses and memory, a measurement marks phases, and a test
-/// plants faults. By default nothing happens.
+/// Callbacks within a step: a run checks losses and memory, and a test plants faults. By default nothing happens.
 pub trait StepHooks {
-    /// A phase begins.
-    fn phase_begins(&mut self, _phase: Phase) {}
-
     /// Takes the loss of a micro-batch and returns the loss to call backward on.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Learner {
         self.accumulate_gradients(micro_batches, hooks)?;
         // Several ranks would average their gradients here.
         hooks.before_update(self)?;
-        hooks.phase_begins(Phase::Update);
+        mark(Phase::Update.name());
         let is_skipped = self.optimizer_step()?;
         self.zero_grad()?;
         Ok(is_skipped)
@@ -144,11 +144,11 @@ impl Learner {
     ) -> Result<()> {
         cuda::watch_refusals();
         for micro in micro_batches {
-            hooks.phase_begins(Phase::Forward);
+            mark(Phase::Forward.name());
             let pixels = self.upload.pixels(&micro.pixels)?;
             let loss = self.forward(pixels, micro.share, micro.ignoring)?;
             let loss = hooks.before_backward(self, loss)?;
-            hooks.phase_begins(Phase::Backward);
+            mark(Phase::Backward.name());
             self.backward(&loss)?;
             hooks.after_backward(&micro, &loss)?;
         }

@@ -74,7 +74,11 @@ wire! {
     Predicted { peak_bytes: u64, peak_at: String, kinds: Vec<Kind>, timeline: Vec<Moment> }
     Kind { kind: String, bytes: u64 }
     Moment { at: String, phase: String, bytes: u64 }
-    Measured { peak_allocated_bytes: Option<u64>, peak_reserved_bytes: Option<u64> }
+    Measured {
+        peak_allocated_bytes: Option<u64>, peak_reserved_bytes: Option<u64>,
+        kinds: Vec<Kind>, timeline: Vec<Held>,
+    }
+    Held { phase: String, bytes: u64 }
     Time { seconds: f64, parts: Vec<Part>, verdict: Option<String>, advice: Option<String> }
     Part { what: String, seconds: f64 }
     Setting { key: String, value: String, by: String, from: Option<String>, why: Option<String> }

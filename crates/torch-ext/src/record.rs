@@ -1,6 +1,7 @@
 //! Every allocation and release of the counting allocator over a stretch of time, with the
 //! operator that made it. Memory timelines are drawn from this.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -24,6 +25,22 @@ pub struct Event {
     pub label: u32,
 }
 
+thread_local! {
+    /// The marks of this thread's record, if one is open.
+    static MARKS: RefCell<Option<Vec<(&'static str, usize)>>> = const { RefCell::new(None) };
+}
+
+/// Marks this moment of this thread's record with a name, such as a phase of a step. Without a record, this does
+/// nothing.
+pub fn mark(name: &'static str) {
+    MARKS.with_borrow_mut(|marks| {
+        if let Some(marks) = marks {
+            // SAFETY: takes no arguments.
+            marks.push((name, unsafe { ffi::snug_record_len() }));
+        }
+    });
+}
+
 /// A finished record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -31,6 +48,8 @@ pub struct Record {
     pub events: Vec<Event>,
     /// Names of operators and labels; the first is empty.
     pub names: Vec<String>,
+    /// Each [`mark`] with the number of events before it.
+    pub marks: Vec<(&'static str, usize)>,
 }
 
 /// A record in progress. Operators are named on the thread that opened it and in the backward
@@ -49,6 +68,7 @@ impl Recording {
     pub fn begin() -> Result<Self> {
         // SAFETY: takes no arguments.
         check(unsafe { ffi::snug_record_begin() })?;
+        MARKS.set(Some(Vec::new()));
         Ok(Self {
             not_send: PhantomData,
         })
@@ -76,7 +96,12 @@ impl Recording {
             .map(|i| self.event(i))
             .collect::<Result<_>>()?;
         let names = (0..).map_while(|i| self.name(i)).collect();
-        Ok(Record { events, names })
+        let marks = MARKS.take().unwrap_or_default();
+        Ok(Record {
+            events,
+            names,
+            marks,
+        })
     }
 
     #[expect(
@@ -115,6 +140,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        MARKS.set(None);
         // SAFETY: takes no arguments.
         unsafe { ffi::snug_record_release() };
     }

@@ -239,8 +239,9 @@ const fn parts(breakdown: &Breakdown) -> [(&'static str, u64); 6] {
 
 const fn phase(at: At) -> Option<&'static str> {
     match at {
-        At::Forward(_) => Some("forward"),
+        At::Upload | At::Forward(_) | At::Loss => Some("forward"),
         At::Backward(_) => Some("backward"),
-        At::Loss | At::Upload | At::Scores | At::Update | At::Between => None,
+        At::Update => Some("update"),
+        At::Scores | At::Between => None,
     }
 }

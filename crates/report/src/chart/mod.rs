@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub(crate) use bars::{histogram, stacked};
 pub(crate) use lines::{Axis, Lines, Series};
-pub(crate) use steps::memory;
+pub(crate) use steps::{has_phases_of, memory};
 
 /// The width of a chart, of which a page shows one or two side by side.
 const WIDTH: f64 = 440.0;

@@ -7,17 +7,18 @@ use figures::scale::Scale;
 use figures::svg::{Anchor, Color, Font, Svg};
 
 use super::{Figure, Frame, RIGHT, WIDTH};
-use crate::wire::Moment;
+use crate::wire::{Held, Moment};
 
 /// Lines at most this many times as high as the area are drawn.
 const MAX_ABOVE: f64 = 1.6;
 /// Beyond this number of operations, tooltips would be narrower than a pixel.
 const MAX_HINTS: usize = 400;
 
-/// Draws the timeline and those `lines` that are not far above it.
+/// Draws the timeline, a `measured` step over it, and those `lines` that are not far above it.
 pub(crate) fn memory(
     title: &str,
     timeline: &[Moment],
+    measured: &[Held],
     lines: &[(String, u64)],
     caption: String,
 ) -> Option<Figure> {
@@ -27,6 +28,7 @@ pub(crate) fn memory(
     let most = lines
         .iter()
         .map(|it| it.1)
+        .chain(measured.iter().map(|it| it.bytes))
         .fold(highest.bytes.max(1), u64::max);
     let (unit, label) = match most {
         0..Bytes::MIB => (Bytes::KIB, "memory of tensors, KiB"),
@@ -58,6 +60,9 @@ pub(crate) fn memory(
     let _ = write!(path, "V{:.1}Z", frame.bottom);
     svg.area(&path, Color::LIGHT_BLUE, "");
     svg.path(&path, Color::BLUE, "stroke-width=\"1.2\"");
+    if let Some(path) = over(timeline, measured, &x, &height) {
+        svg.path(&path, Color::ORANGE, "stroke-width=\"1.4\"");
+    }
     phases(&mut svg, &frame, &x, timeline);
     for (index, (_, bytes)) in lines.iter().enumerate() {
         let at = height(*bytes);
@@ -87,6 +92,40 @@ pub(crate) fn memory(
         svg: svg.finish(),
         caption,
     })
+}
+
+/// Whether a measured step has the phases of the predicted one, so that it can be drawn over it.
+pub(crate) fn has_phases_of(measured: &[Held], timeline: &[Moment]) -> bool {
+    let measured = measured.chunk_by(|a, b| a.phase == b.phase);
+    let predicted = timeline.chunk_by(|a, b| a.phase == b.phase);
+    let measured = measured.map(|it| &it[0].phase);
+    measured.eq(predicted.map(|it| &it[0].phase))
+}
+
+/// The line of a measured step. Its operations are not those that were predicted, but its phases are, and each gets
+/// the same place.
+fn over(
+    timeline: &[Moment],
+    measured: &[Held],
+    x: &Scale,
+    height: &dyn Fn(u64) -> f64,
+) -> Option<String> {
+    let predicted = timeline.chunk_by(|a, b| a.phase == b.phase);
+    let found = measured.chunk_by(|a, b| a.phase == b.phase);
+    let mut points = Vec::new();
+    let mut from = 0.0;
+    for (predicted, found) in predicted.zip(found) {
+        let width = predicted.len() as f64 / found.len() as f64;
+        for held in found {
+            from += width;
+            points.push(format!(
+                "{:.1} {:.1}",
+                x.at(from - width / 2.0),
+                height(held.bytes)
+            ));
+        }
+    }
+    (!points.is_empty()).then(|| format!("M{}", points.join("L")))
 }
 
 fn phases(svg: &mut Svg, frame: &Frame, x: &Scale, timeline: &[Moment]) {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{against, duration, sentence};
 use crate::Run;
-use crate::chart::{Figure, memory as over_a_step, stacked};
+use crate::chart::{Figure, has_phases_of, memory as over_a_step, stacked};
+use crate::wire::Kind;
 
 /// Memory over one step, and by kind at the predicted peak.
 pub(super) fn memory(run: &Run) -> Vec<Figure> {
@@ -16,10 +17,8 @@ pub(super) fn memory(run: &Run) -> Vec<Figure> {
     let Some(predicted) = &memory.predicted else {
         return Vec::new();
     };
-    let measured = memory
-        .measured
-        .as_ref()
-        .and_then(|it| it.peak_allocated_bytes);
+    let step = memory.measured.as_ref();
+    let measured = step.and_then(|it| it.peak_allocated_bytes);
     let total = memory.device_total_bytes;
     let lines = [
         measured.map(|it| (format!("measured {}", Bytes(it)), it)),
@@ -27,10 +26,7 @@ pub(super) fn memory(run: &Run) -> Vec<Figure> {
         total.map(|it| (format!("device {}", Bytes(it)), it)),
     ];
     let lines: Vec<(String, u64)> = lines.into_iter().flatten().collect();
-    let reserved = memory
-        .measured
-        .as_ref()
-        .and_then(|it| it.peak_reserved_bytes);
+    let reserved = step.and_then(|it| it.peak_reserved_bytes);
     let at = &predicted.peak_at;
     let mut clauses = if let Some(measured) = measured {
         let against = against(measured, predicted.peak_bytes);
@@ -46,29 +42,38 @@ pub(super) fn memory(run: &Run) -> Vec<Figure> {
     let reserved = reserved.map(|it| format!("the allocator held at most {}", Bytes(it)));
     let total = total.map(|it| format!("the device has {}", Bytes(it)));
     clauses.extend(reserved.into_iter().chain(total));
-    let step = over_a_step(
+    let moments = step.map(|it| &it.timeline[..]);
+    let moments = moments.filter(|it| has_phases_of(it, &predicted.timeline));
+    if moments.is_some() {
+        clauses.push("the orange line is a measured step".to_owned());
+    }
+    let over_time = over_a_step(
         "Memory over one step",
         &predicted.timeline,
+        moments.unwrap_or_default(),
         &lines,
         clauses.join("; ") + ".",
     );
-    let whole: u64 = predicted.kinds.iter().map(|it| it.bytes).sum();
-    let most = predicted.kinds.iter().max_by_key(|it| it.bytes);
-    let caption = most.map(|it| {
-        let share = percent(it.bytes as f64 / whole.max(1) as f64);
-        format!(
-            "At the predicted peak, {} hold {share} of {}.",
-            it.kind,
-            Bytes(whole)
-        )
+    let by_kind = |title, kinds: &[Kind], said: &dyn Fn(&str, &str, Bytes) -> String| {
+        let whole: u64 = kinds.iter().map(|it| it.bytes).sum();
+        let most = kinds.iter().max_by_key(|it| it.bytes)?;
+        let share = percent(most.bytes as f64 / whole.max(1) as f64);
+        let caption = said(&most.kind, &share, Bytes(whole));
+        let kinds = kinds.iter().map(|it| {
+            let said = Bytes(it.bytes).to_string();
+            (it.kind.clone(), it.bytes as f64, said)
+        });
+        stacked(title, &kinds.collect::<Vec<_>>(), caption)
+    };
+    let expected = by_kind("Memory by kind", &predicted.kinds, &|kind, share, whole| {
+        format!("At the predicted peak, {kind} hold {share} of {whole}.")
     });
-    let kinds = predicted.kinds.iter().map(|it| {
-        let said = Bytes(it.bytes).to_string();
-        (it.kind.clone(), it.bytes as f64, said)
+    let found = step.map_or(&[][..], |it| &it.kinds);
+    let found = by_kind("Memory by kind, measured", found, &|kind, share, whole| {
+        format!("At the peak of a measured step, {kind} held {share} of {whole}.")
     });
-    let kinds: Vec<_> = kinds.collect();
-    let kinds = stacked("Memory by kind", &kinds, caption.unwrap_or_default());
-    [step, kinds].into_iter().flatten().collect()
+    let figures = [over_time, expected, found];
+    figures.into_iter().flatten().collect()
 }
 
 /// Where the time went: a chart, or its caption alone if the parts are not known, and what would help.

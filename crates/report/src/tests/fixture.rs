@@ -132,6 +132,13 @@ pub(super) fn report(classes: usize) -> Value {
         ("backward", "gradient of the head's input", 130),
         ("update", "optimizer step", 60),
     ];
+    let held = [
+        ("forward", 40),
+        ("forward", 90),
+        ("backward", 133),
+        ("update", 60),
+    ]
+    .map(|(phase, mib)| json!({"phase": phase, "bytes": mib << 20}));
     let timeline =
         timeline.map(|(phase, at, mib)| json!({"at": at, "phase": phase, "bytes": mib << 20}));
     let curve = json!({"pixels": 9000, "foreground": 1000, "points": points.collect::<Vec<_>>()});
@@ -153,7 +160,8 @@ pub(super) fn report(classes: usize) -> Value {
             "unit": "allocated", "device_total_bytes": 16_u64 << 30, "budget_bytes": 150 << 20,
             "predicted": {"peak_bytes": 130 << 20, "peak_at": "gradient of the head's input", "timeline": timeline,
                           "kinds": [{"kind": "activations", "bytes": 100 << 20}, {"kind": "gradients", "bytes": 30 << 20}]},
-            "measured": {"peak_allocated_bytes": 133 << 20, "peak_reserved_bytes": 160 << 20},
+            "measured": {"peak_allocated_bytes": 133 << 20, "peak_reserved_bytes": 160 << 20, "timeline": held,
+                         "kinds": [{"kind": "activations", "bytes": 103 << 20}, {"kind": "gradients", "bytes": 30 << 20}]},
         },
         "time": {"seconds": 150.0, "verdict": "this run was limited by the GPU: 93 % of the training time went into steps",
                  "advice": "`--workers 4` loads on more threads",

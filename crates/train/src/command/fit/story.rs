@@ -61,6 +61,8 @@ pub(super) struct Places {
 pub(super) struct Outcome<'a> {
     pub(super) peak_allocated_bytes: u64,
     pub(super) peak_reserved_bytes: Option<u64>,
+    /// Bytes by kind at the peak of a measured step, and its moments.
+    pub(super) step: Option<(Value, Value)>,
     /// Commands that go on from it, each with what it is for.
     pub(super) uses: &'a [(&'static str, String)],
 }
@@ -187,6 +189,7 @@ impl Story {
         let uses: Vec<_> = uses
             .map(|(what, command)| json!({"what": what, "command": command}))
             .collect();
+        let (kinds, moments) = outcome.step.clone().unzip();
         let mut all = json!({
             "schema_version": 1,
             "title": self.data["title"],
@@ -198,6 +201,8 @@ impl Story {
                 "measured": {
                     "peak_allocated_bytes": outcome.peak_allocated_bytes,
                     "peak_reserved_bytes": outcome.peak_reserved_bytes,
+                    "kinds": kinds,
+                    "timeline": moments,
                 },
             },
             "time": self.time(limit),

@@ -192,26 +192,10 @@ impl StepProbe {
     /// # Errors
     /// The errors of [`Self::step`], and if another record is open.
     pub fn recorded_step(&mut self) -> Result<Recorded> {
-        let parameters = self.learner.model.parameters().entries();
-        let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
-        let batch_bytes = self.input.bytes();
-        let held = HeldBytes {
-            parameters_bytes,
-            batch_bytes,
-            optimizer_bytes: device::allocated_bytes(self.learner.device())
-                .saturating_sub(parameters_bytes + batch_bytes),
-        };
+        let held = HeldBytes::of(&self.learner, self.input.bytes());
         let recording = Recording::begin()?;
-        let mut marks = Marks {
-            recording: &recording,
-            marks: Vec::new(),
-        };
-        self.step_with(&mut marks)?;
-        Ok(Recorded {
-            held,
-            marks: marks.marks,
-            record: recording.finish()?,
-        })
+        self.step()?;
+        Ok(Recorded::of(held, recording.finish()?))
     }
 
     /// Time of one step, the device's work included.
@@ -258,18 +242,6 @@ impl StepHooks for LastLoss {
     }
 }
 
-/// Notes the number of events before each phase.
-struct Marks<'a> {
-    recording: &'a Recording,
-    marks: Vec<(Phase, usize)>,
-}
-
-impl StepHooks for Marks<'_> {
-    fn phase_begins(&mut self, phase: Phase) {
-        self.marks.push((phase, self.recording.len()));
-    }
-}
-
 /// Bytes held before a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBytes {
@@ -281,6 +253,20 @@ pub struct HeldBytes {
     pub batch_bytes: u64,
 }
 
+impl HeldBytes {
+    /// What is held now, of which images and masks take `batch_bytes`.
+    pub fn of(learner: &Learner, batch_bytes: u64) -> Self {
+        let parameters = learner.model.parameters().entries();
+        let parameters_bytes = parameters.iter().map(|e| bytes_of(&e.tensor)).sum();
+        let others_bytes = parameters_bytes + batch_bytes;
+        Self {
+            parameters_bytes,
+            optimizer_bytes: device::allocated_bytes(learner.device()).saturating_sub(others_bytes),
+            batch_bytes,
+        }
+    }
+}
+
 /// A step and all its allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
@@ -290,6 +276,21 @@ pub struct Recorded {
     pub marks: Vec<(Phase, usize)>,
     /// The events.
     pub record: Record,
+}
+
+impl Recorded {
+    /// The record of a step.
+    pub fn of(held: HeldBytes, record: Record) -> Self {
+        let phase = |name| Phase::ALL.into_iter().find(|it| it.name() == name);
+        let marks = record.marks.iter();
+        Self {
+            held,
+            marks: marks
+                .filter_map(|(name, before)| Some((phase(*name)?, *before)))
+                .collect(),
+            record,
+        }
+    }
 }
 
 impl Input {

@@ -42,6 +42,7 @@ fn step() -> Recorded {
                 event(8, 10, 40, true, 0, 0),
             ],
             names: names.map(str::to_owned).to_vec(),
+            marks: Vec::new(),
         },
     }
 }

@@ -136,6 +136,7 @@ impl Recorder {
         let outcome = story::Outcome {
             peak_allocated_bytes: summary.memory.peak_allocated_bytes.unwrap_or(0),
             peak_reserved_bytes: summary.memory.peak_reserved_bytes,
+            step: self.measured.to_json(),
             uses,
         };
         self.story.end(&mut self.dir, trainer, &outcome, limit)?;

@@ -1,6 +1,7 @@
 //! Records a run: progress, logs, weights, and at the end the summary.
 
 mod finish;
+mod measured;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use advisor::ledger::{LargestBatch, Predicted};
 use serde_json::json;
 use tch::Device;
 
+use self::measured::MeasuredStep;
 use super::keeper::Keeper;
 use super::report::in_words;
 use super::story::Story;
@@ -67,6 +69,7 @@ pub(super) struct Recorder {
     /// The event file for TensorBoard, if there is one.
     tensorboard: Option<String>,
     story: Story,
+    measured: MeasuredStep,
     wishes: Wishes,
 }
 
@@ -138,6 +141,7 @@ impl Recorder {
             is_search_over: false,
             reported_at: Instant::now(),
             tensorboard: None,
+            measured: MeasuredStep::new(trainer),
             story,
             wishes: Wishes::default(),
         })
@@ -296,6 +300,7 @@ impl Observer<Error> for Recorder {
     }
 
     fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
+        self.measured.step_failed();
         let step = trainer.steps();
         self.progress.clear();
         console::warn(&in_words(step, failure, rung));
@@ -345,6 +350,7 @@ impl Observer<Error> for Recorder {
     }
 
     fn step_done(&mut self, trainer: &Trainer, is_last: bool) {
+        self.measured.step_done(trainer, is_last);
         if !self.is_search_over && !is_last {
             self.is_search_over = true;
             self.end_search(trainer);
