@@ -166,6 +166,21 @@ fn runs_have_pages() {
         cells.map(|it| it.as_u64().unwrap()).sum::<u64>(),
         4 * 64 * 64
     );
+    // The third step is measured.
+    let measured = &sandbox.json("two/report.json")["memory"]["measured"];
+    let bytes = |list: &str| {
+        let list = measured[list].as_array().unwrap().iter();
+        list.map(|it| it["bytes"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let highest = bytes("timeline").into_iter().max().unwrap();
+    assert_eq!(bytes("kinds").iter().sum::<u64>(), highest);
+    let peak = measured["peak_allocated_bytes"].as_u64().unwrap();
+    assert!(
+        highest <= peak && 10 * highest > 9 * peak,
+        "{highest} {peak}"
+    );
+    assert!(page("two/report.html").contains("the orange line is a measured step"));
 
     std::fs::remove_file(sandbox.path("one/report.html")).unwrap();
     let again = snug(&sandbox, &["report", "one"]).ok();
