@@ -177,8 +177,8 @@ fn runs_have_pages() {
     assert_eq!(bytes("kinds").iter().sum::<u64>(), highest);
     let peak = measured["peak_allocated_bytes"].as_u64().unwrap();
     assert!(
-        highest <= peak && 10 * highest > 9 * peak,
-        "{highest} {peak}"
+        100 * highest.abs_diff(peak) < peak,
+        "{highest}, but the peak of the run is {peak}"
     );
     assert!(page("two/report.html").contains("the orange line is a measured step"));
 
