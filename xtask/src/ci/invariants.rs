@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
     rule("figures", LIBTORCH),
     rule("locale", LIBTORCH),
     rule("kernels", LIBTORCH),
+    rule("ranks", LIBTORCH),
     rule("report", LIBTORCH),
     rule("advisor", LIBTORCH),
     Rule {
