@@ -75,8 +75,8 @@ impl Catalogue {
             return Some(found.to_owned());
         }
         let with_places = self.with_places.iter();
-        let mut with_places = with_places.filter(|(english, _)| may_be(english));
-        with_places.find_map(|(english, other)| {
+        let with_places = with_places.filter(|(english, _)| may_be(english));
+        let said = with_places.filter_map(|(english, other)| {
             let values = english.values(text, &|part| self.is_known(part))?;
             let mut said = Vec::with_capacity(values.len());
             for Value {
@@ -87,7 +87,7 @@ impl Catalogue {
             {
                 let known = if is_code { None } else { of_value(text) };
                 // A message of few words fits much that it was not written for.
-                let fits_by_chance = english.is_short() && has_prose(text);
+                let fits_by_chance = english.is_short() && num_words(text) > 0;
                 // What is before a colon is no part of the value that begins a message.
                 let holds_start =
                     said.is_empty() && !english.begins_with_text() && text.contains(": ");
@@ -97,7 +97,8 @@ impl Catalogue {
                 said.push((name, known.unwrap_or_else(|| text.to_owned())));
             }
             Some(other.filled(&said))
-        })
+        });
+        least_english(said)
     }
 
     /// Whether a text is one message and begins as that does.
@@ -114,13 +115,46 @@ impl Catalogue {
     }
 }
 
-/// Whether there is an English word in a text, and not only names, numbers and code.
-pub(crate) fn has_prose(text: &str) -> bool {
-    let words = text
-        .split('`')
-        .step_by(2)
-        .flat_map(|it| it.split([' ', ',']));
+/// The first of the translations that leave the fewest words English.
+pub(crate) fn least_english(said: impl Iterator<Item = String>) -> Option<String> {
+    let mut best: Option<(usize, String)> = None;
+    for said in said {
+        let left = num_words(&said);
+        if best.as_ref().is_none_or(|(least, _)| left < *least) {
+            best = Some((left, said));
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    best.map(|(_, said)| said)
+}
+
+/// English words in a text, without names, numbers and code.
+pub(crate) fn num_words(text: &str) -> usize {
+    // Values of settings, parts of data, and how command lines begin.
+    const NAMES: [&str; 16] = [
+        "off",
+        "selective",
+        "block",
+        "stage",
+        "mixed",
+        "auto",
+        "split",
+        "train",
+        "val",
+        "test",
+        "snug",
+        "advisor",
+        "cargo",
+        "xtask",
+        "cuda",
+        "cpu",
+    ];
+    let words = text.split('`').step_by(2);
+    let words = words.flat_map(|it| it.split(|it: char| it == ' ' || it == ',' || !it.is_ascii()));
     words
-        .filter(|it| it.len() > 2)
-        .any(|it| it.bytes().all(|it| it.is_ascii_lowercase()))
+        .filter(|it| it.len() > 2 && !NAMES.contains(it))
+        .filter(|it| it.bytes().all(|it| it.is_ascii_lowercase()))
+        .count()
 }

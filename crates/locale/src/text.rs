@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::catalogue::{Catalogue, has_prose};
+use crate::catalogue::{Catalogue, least_english};
 use crate::message::Message;
 use crate::table;
 
@@ -113,28 +113,55 @@ impl Translator<'_> {
     /// A message or several, with the space around them.
     fn part(&self, text: &str) -> Option<String> {
         let words = text.trim();
+        // A list of code has no words.
+        if words
+            .split('`')
+            .step_by(2)
+            .all(|it| matches!(it, "" | ", "))
+            && words.contains(", ")
+        {
+            return Some(text.replace("`, `", "`、`"));
+        }
         if !words.contains(|it: char| it.is_ascii_alphabetic()) {
             return None;
         }
         let known = self.seen.borrow().get(words).cloned();
         let found = known.unwrap_or_else(|| {
-            let found = self.whole(words).or_else(|| self.joined(words));
+            let found = self.best(words);
             self.seen
                 .borrow_mut()
                 .insert(words.to_owned(), found.clone());
             found
         })?;
         let start = text.len() - text.trim_start().len();
-        // Japanese punctuation needs no space before it.
+        // Japanese punctuation needs no space beside it.
         let before = if found.starts_with(['（', '、', '。']) {
             ""
         } else {
             &text[..start]
         };
-        Some(format!("{before}{found}{}", &text[start + words.len()..]))
+        let after = if found.ends_with(['。', '、']) {
+            ""
+        } else {
+            &text[start + words.len()..]
+        };
+        Some(format!("{before}{found}{after}"))
     }
 
-    /// One message, or several of which each is known: a place of a message would also take those after it.
+    /// One message, or several, whichever leaves the least English.
+    fn best(&self, text: &str) -> Option<String> {
+        if let Some(found) = self.catalogue.fixed(text) {
+            return Some(found.to_owned());
+        }
+        // A place of a message would also take the messages after it.
+        let ways: [&dyn Fn() -> Option<String>; 3] =
+            [&|| self.messages(text), &|| self.message(text), &|| {
+                self.joined(text)
+            }];
+        least_english(ways.iter().filter_map(|it| it()))
+    }
+
+    /// One message, or several of which each is known.
     fn whole(&self, text: &str) -> Option<String> {
         let fixed = self.catalogue.fixed(text).map(str::to_owned);
         fixed
@@ -194,7 +221,8 @@ impl Translator<'_> {
         [lower.as_str(), text][usize::from(!is_upper)..]
             .iter()
             .find_map(|text| {
-                let Some(words) = text.strip_suffix('.') else {
+                let stopped = text.strip_suffix('.').filter(|it| !it.ends_with('.'));
+                let Some(words) = stopped else {
                     return find(text, false);
                 };
                 let fixed = self.catalogue.fixed(words).map(|it| format!("{it}。"));
@@ -205,36 +233,31 @@ impl Translator<'_> {
             })
     }
 
-    /// Parts that are joined: where all are known, or else where one is.
+    /// Parts that are joined, of which at least one is known.
     fn joined(&self, text: &str) -> Option<String> {
-        let mut of_one = None;
-        for (joint, other) in JOINTS {
-            for (at, _) in text.match_indices(joint) {
-                let (left, right) = (&text[..at], &text[at + joint.len()..]);
-                let is_quoted = left.matches('`').count() % 2 == 1;
-                if is_quoted || left.is_empty() {
-                    continue;
-                }
-                let (right, end) = match right.split_once(')') {
-                    Some((inner, end)) if joint == " (" => (inner, Some(end)),
-                    _ => (right, None),
-                };
-                let parts = [left, right, end.unwrap_or_default()];
-                let found = parts.map(|it| self.part(it));
-                if found.iter().all(Option::is_none) {
-                    continue;
-                }
-                let said = |nth: usize| found[nth].as_deref().unwrap_or(parts[nth]);
-                let close = if end.is_some() { "）" } else { "" };
-                let joined = format!("{}{other}{}{close}{}", said(0), said(1), said(2));
-                let mut all = parts.iter().zip(&found);
-                if all.all(|(part, found)| found.is_some() || !has_prose(part)) {
-                    return Some(joined);
-                }
-                of_one.get_or_insert(joined);
+        let joints = JOINTS.iter().flat_map(|(joint, other)| {
+            text.match_indices(joint)
+                .map(move |(at, _)| (at, *joint, *other))
+        });
+        least_english(joints.filter_map(|(at, joint, other)| {
+            let (left, right) = (&text[..at], &text[at + joint.len()..]);
+            let is_quoted = left.matches('`').count() % 2 == 1;
+            if is_quoted || left.is_empty() {
+                return None;
             }
-        }
-        of_one
+            let (right, end) = match right.split_once(')') {
+                Some((inner, end)) if joint == " (" => (inner, Some(end)),
+                _ => (right, None),
+            };
+            let parts = [left, right, end.unwrap_or_default()];
+            let found = parts.map(|it| self.part(it));
+            if found.iter().all(Option::is_none) {
+                return None;
+            }
+            let said = |nth: usize| found[nth].as_deref().unwrap_or(parts[nth]);
+            let close = if end.is_some() { "）" } else { "" };
+            Some(format!("{}{other}{}{close}{}", said(0), said(1), said(2)))
+        }))
     }
 }
 

@@ -79,7 +79,11 @@ fn redirection() -> MutexGuard<'static, Option<Redirected>> {
 
 /// Prints a line or passes it on, in this program's words.
 fn say(kind: Kind, text: &str) {
-    let text = spoken(text);
+    pass_on(kind, spoken(text));
+}
+
+/// Prints a line or passes it on, as it is.
+fn pass_on(kind: Kind, text: Cow<'_, str>) {
     let line = || Line {
         kind,
         text: text.clone().into_owned(),
@@ -222,12 +226,18 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         .map(str::trim)
         .filter(|p| !p.starts_with("Usage:"));
     let (tips, rest): (Vec<_>, Vec<_>) = paragraphs.partition(|p| p.starts_with("tip:"));
-    let hint = tips
-        .first()
-        .map_or("`--help` lists the flags", |tip| tip["tip:".len()..].trim());
+    let lists = if error.kind() == ErrorKind::InvalidSubcommand {
+        "`--help` lists the commands"
+    } else {
+        "`--help` lists the flags"
+    };
+    let hint = tips.first().map_or(lists, |tip| tip["tip:".len()..].trim());
     let help = "For more information, try '--help'.";
     for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
-        note(paragraph);
+        // What can be typed stays, and the sentence before it is translated.
+        let (said, values) = paragraph.split_at(paragraph.find("\n  [").unwrap_or(paragraph.len()));
+        let values = help::with_notes(values);
+        pass_on(Kind::Note, format!("{}{values}", spoken(said)).into());
     }
     if rest.contains(&help) {
         say(Kind::Hint, hint);

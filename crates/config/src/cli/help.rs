@@ -21,24 +21,26 @@ pub(super) fn in_language(help: &str) -> String {
     let columns = terminal_size().map_or(COLUMNS, |(width, _)| usize::from(width.0).min(COLUMNS));
     let mut lines = Vec::new();
     for line in help.lines() {
-        // Our own texts are translated already, and names of commands stay.
+        // Our own texts are translated already, but for those of values, and names of commands stay.
         let is_claps = !line.starts_with(' ') || line.contains("  Print ") || line.ends_with(':');
-        let (start, text) = match line.rfind("  ") {
-            Some(at) if is_claps => line.split_at(at + 2),
-            _ => ("", line),
+        let is_of_value = line.trim_start().starts_with("- ");
+        let start = match (is_claps, is_of_value) {
+            (_, true) => line.find(": ").map_or(line.len(), |at| at + 2),
+            (true, _) => line.rfind("  ").map_or(0, |at| at + 2),
+            (false, false) => line.len(),
         };
-        let text = if is_claps {
-            translated(text)
-        } else {
-            text.into()
-        };
-        let mut line = format!("{start}{text}");
-        for note in NOTES {
-            line = line.replace(note, Language::Japanese.word("", note));
-        }
+        let (start, text) = line.split_at(start);
+        let line = with_notes(&format!("{start}{}", translated(text)));
         wrap(&line, columns, &mut lines);
     }
     lines.join("\n") + "\n"
+}
+
+/// What `clap` writes after a text of ours, in the program's language.
+pub(super) fn with_notes(text: &str) -> String {
+    NOTES.iter().fold(text.to_owned(), |text, note| {
+        text.replace(note, Language::spoken().word("", note))
+    })
 }
 
 /// Breaks a line where its script allows, with the rest below the last of its columns.
@@ -51,7 +53,8 @@ fn wrap(line: &str, columns: usize, lines: &mut Vec<String>) {
         let fits = linebreaks(rest)
             .map(|(at, _)| at)
             .take_while(|at| indent.width() + rest[..*at].trim_end().width() <= columns)
-            .filter(|at| !rest[..*at].trim().is_empty())
+            // A flag stays whole.
+            .filter(|at| !rest[..*at].trim().is_empty() && !rest[..*at].ends_with('-'))
             .last();
         // A word that is wider than the terminal stays whole.
         let Some(at) = fits.filter(|at| *at < rest.len()) else {

@@ -138,7 +138,7 @@ pub(super) fn facts(run: &Run) -> Vec<(&'static str, String, String)> {
     if let Some(speed) = summary.and_then(|it| it.throughput.images_per_second) {
         let step = summary.and_then(|it| it.throughput.step_ms_median);
         let note = format!("{} ms per step", said(step.map(short)));
-        facts.push(("speed", format!("{} images/s", short(speed)), note));
+        facts.push(("training speed", format!("{} images/s", short(speed)), note));
     }
     facts
 }

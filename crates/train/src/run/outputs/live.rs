@@ -13,7 +13,7 @@ use data::masks::IGNORE;
 use data::{Sample, Source};
 use engine::device;
 use engine::trainer::{EpochReport, Trainer};
-use locale::Language;
+use locale::{Language, translated};
 use tch::Device;
 
 use super::samples;
@@ -73,7 +73,7 @@ impl Live {
         let state = State {
             title: shown.title,
             device: device::name(device),
-            recipe: recipe(trainer),
+            recipe: translated(&recipe(trainer)).into_owned(),
             num_epochs: trainer.config.epochs,
             memory: dashboard::Memory {
                 peak: None,
