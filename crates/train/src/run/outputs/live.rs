@@ -73,7 +73,7 @@ impl Live {
         let state = State {
             title: shown.title,
             device: device::name(device),
-            recipe: translated(&recipe(trainer)).into_owned(),
+            recipe: recipe(trainer),
             num_epochs: trainer.config.epochs,
             memory: dashboard::Memory {
                 peak: None,
@@ -184,10 +184,11 @@ impl Live {
 
 fn recipe(trainer: &Trainer) -> String {
     let config = &trainer.config;
-    format!(
+    let recipe = format!(
         "{}, {}, checkpointing {}",
         config.workload(),
         trainer.learner.precision.as_str(),
         config.checkpointing()
-    )
+    );
+    translated(&recipe).into_owned()
 }
