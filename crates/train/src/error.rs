@@ -264,7 +264,7 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
                 Full::Ram => "--guard-ram",
             };
             return Some(format!(
-                "`--resume auto`, or the run's folder, goes on where it stopped, once other \
+                "the same command with `--resume auto` goes on where it stopped, once other \
                  programs have let go of memory; `{flag} off` does without this guard"
             ));
         }
@@ -287,7 +287,7 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
              cause; the weights of finished epochs are kept"
         }
         Engine::Interrupted { step: 1.. } => {
-            "`--resume auto`, or the run's folder, goes on where it stopped"
+            "the same command with `--resume auto` goes on where it stopped"
         }
         error if error.is_out_of_memory() => {
             "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
