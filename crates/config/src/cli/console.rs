@@ -69,7 +69,8 @@ pub fn redirect(sink: Box<Sink>) {
 pub fn restore() {
     let redirected = redirection().take();
     for line in redirected.map_or_else(Vec::new, |it| it.kept) {
-        say(line.kind, &line.text);
+        // In this program's words already.
+        pass_on(line.kind, &line.text);
     }
 }
 
@@ -79,14 +80,14 @@ fn redirection() -> MutexGuard<'static, Option<Redirected>> {
 
 /// Prints a line or passes it on, in this program's words.
 fn say(kind: Kind, text: &str) {
-    pass_on(kind, spoken(text));
+    pass_on(kind, &spoken(text));
 }
 
 /// Prints a line or passes it on, as it is.
-fn pass_on(kind: Kind, text: Cow<'_, str>) {
+fn pass_on(kind: Kind, text: &str) {
     let line = || Line {
         kind,
-        text: text.clone().into_owned(),
+        text: text.to_owned(),
     };
     let sink = redirection().as_mut().map(|redirected| {
         if kind != Kind::Note {
@@ -237,7 +238,7 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         // What can be typed stays, and the sentence before it is translated.
         let (said, values) = paragraph.split_at(paragraph.find("\n  [").unwrap_or(paragraph.len()));
         let values = help::with_notes(values);
-        pass_on(Kind::Note, format!("{}{values}", spoken(said)).into());
+        pass_on(Kind::Note, &format!("{}{values}", spoken(said)));
     }
     if rest.contains(&help) {
         say(Kind::Hint, hint);
