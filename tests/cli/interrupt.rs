@@ -35,7 +35,8 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
         let ledger = sandbox.rows(LEDGER);
         assert_eq!(ledger.last().unwrap()["status"], "interrupted");
 
-        assert!(text.contains("hint: `--resume auto`"), "{text}");
+        let hint = "hint: the same command with `--resume auto`";
+        assert!(text.contains(hint), "{text}");
         let snapshot = Snapshot::open(&sandbox.path("run/last/snapshot.safetensors")).unwrap();
         let position = snapshot.state().trainer.position;
         assert_eq!(summary["steps"], position.steps);
