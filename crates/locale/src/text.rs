@@ -22,6 +22,9 @@ const JOINTS: [(&str, &str); 5] = [
 /// Those of them that separate what can stand on its own. In Japanese, they are the same.
 const STOPS: [&str; 2] = [". ", "; "];
 
+/// With more joints than these, not every way to take a text apart is tried.
+const LONGEST: usize = 12;
+
 /// `text` in the language of `catalogue`.
 pub(crate) fn translated<'a>(catalogue: &Catalogue, text: &'a str) -> Cow<'a, str> {
     // What is for programs stays.
@@ -172,20 +175,17 @@ impl Translator<'_> {
     /// Two messages or more, all of them known.
     fn messages(&self, text: &str) -> Option<String> {
         STOPS.iter().find_map(|stop| {
-            text.match_indices(stop).find_map(|(at, _)| {
-                let (left, right) = (&text[..at], &text[at + stop.len()..]);
-                if left.matches('`').count() % 2 == 1 {
-                    return None;
-                }
+            let mut lefts = text.match_indices(stop).filter_map(|(at, _)| {
                 // A full stop may belong to a message.
-                let left = match *stop {
-                    ". " => self.message(&text[..=at]),
-                    _ => self.message(left),
-                }?;
-                let right = self.messages(right).or_else(|| self.message(right))?;
-                let left = left.trim_end_matches('。');
-                Some(format!("{left}。{right}"))
-            })
+                let left = &text[..at + usize::from(*stop == ". ")];
+                let is_quoted = left.matches('`').count() % 2 == 1;
+                let said = (!is_quoted).then(|| self.message(left)).flatten()?;
+                Some((said, at))
+            });
+            let (left, at) = lefts.next()?;
+            let right = &text[at + stop.len()..];
+            let right = self.messages(right).or_else(|| self.message(right))?;
+            Some(format!("{}。{right}", left.trim_end_matches('。')))
         })
     }
 
@@ -233,8 +233,27 @@ impl Translator<'_> {
             })
     }
 
+    /// A long list, item by item.
+    fn listed(&self, text: &str) -> Option<String> {
+        let items: Vec<_> = text.split(", ").collect();
+        if items.len() <= LONGEST {
+            return None;
+        }
+        let said: Vec<_> = items.iter().map(|it| self.part(it)).collect();
+        if said.iter().all(Option::is_none) {
+            return None;
+        }
+        let said = said.iter().zip(items);
+        let said = said.map(|(said, item)| said.as_deref().unwrap_or(item));
+        Some(said.collect::<Vec<_>>().join("、"))
+    }
+
     /// Parts that are joined, of which at least one is known.
     fn joined(&self, text: &str) -> Option<String> {
+        let num_joints: usize = JOINTS.iter().map(|(it, _)| text.matches(it).count()).sum();
+        if num_joints > LONGEST {
+            return self.listed(text);
+        }
         let joints = JOINTS.iter().flat_map(|(joint, other)| {
             text.match_indices(joint)
                 .map(move |(at, _)| (at, *joint, *other))
@@ -346,6 +365,14 @@ msgstr "内容"
                 matches!(translated(&Catalogue::read(PO), text), Cow::Borrowed(it) if it == text)
             );
         }
+    }
+
+    #[test]
+    fn a_long_list_is_taken_apart_once() {
+        let items: Vec<_> = (0..255).map(|it| format!("class{it} 3.5 %")).collect();
+        let list = format!("out of memory, {}", items.join(", "));
+        let said = format!("メモリ不足、{}", items.join("、"));
+        assert_eq!(say(&list), said);
     }
 
     #[test]
