@@ -35,7 +35,7 @@ fn main() {
         .debug(false)
         .define("_GLIBCXX_USE_CXX11_ABI", "1");
     build.flag("-fvisibility=hidden");
-    build.include("shim/cuda");
+    build.include("shim/cuda").include("shim/c10d");
     // libtorch's headers are system headers, so that their warnings do not fail this build.
     for dir in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&dir);

@@ -343,6 +343,55 @@ int32_t snug_busy_begin(void);
 // Stops, on the thread that started. Writes 0 if nothing was started.
 int32_t snug_busy_end(uint64_t* nanoseconds);
 
+// ---- processes that train together (c10d) -------------------------------------------
+// All handles are owned by the caller and released by their `_delete`. Times are in milliseconds and at least 1.
+typedef struct SnugStore SnugStore;
+typedef struct SnugGroup SnugGroup;
+typedef struct SnugWork SnugWork;
+// A store over TCP: the server and a client of it, or a client alone. Port 0 is any free one for a
+// server, and `bound` is the port in use. A client's attempts to connect end after `timeout_ms`.
+int32_t snug_store_tcp(
+    const char* host, uint16_t port, int32_t serve, int64_t timeout_ms, SnugStore** out,
+    uint16_t* bound);
+// A store for the threads of this process.
+int32_t snug_store_in_process(int64_t timeout_ms, SnugStore** out);
+// The same store with `prefix/` before every key.
+int32_t snug_store_prefix(SnugStore* store, const char* prefix, SnugStore** out);
+void snug_store_delete(SnugStore* store);
+int32_t snug_store_set(SnugStore* store, const char* key, const uint8_t* value, size_t len);
+// Waits for the key. The value is valid until the next call of this function on this thread.
+int32_t snug_store_get(
+    SnugStore* store, const char* key, int64_t timeout_ms, const uint8_t** value, size_t* len);
+int32_t snug_store_check(SnugStore* store, const char* key, int32_t* found);
+int32_t snug_store_add(SnugStore* store, const char* key, int64_t delta, int64_t* sum);
+int32_t snug_store_remove(SnugStore* store, const char* key, int32_t* found);
+// Connects `size` processes, of which this is number `rank`. `interface` is the name of a network
+// interface, or NULL for the one of the host's name.
+int32_t snug_group_gloo(
+    SnugStore* store, int32_t rank, int32_t size, int64_t timeout_ms, const char* interface,
+    SnugGroup** out);
+// A group of NCCL, which connects with its first operation. Fails unless libtorch_cuda is open.
+int32_t snug_group_nccl(
+    SnugStore* store, int32_t rank, int32_t size, int64_t timeout_ms, int32_t device,
+    SnugGroup** out);
+// Ends operations under way, here and in other processes.
+int32_t snug_group_abort(SnugGroup* group);
+// Waits for operations under way.
+void snug_group_delete(SnugGroup* group);
+// Starts an operation, which holds the tensors until it ends. They are contiguous and of the same size in every
+// process; `output` is one-dimensional, with `size` times the elements of `input`.
+int32_t snug_group_all_reduce_sum(SnugGroup* group, SnugTensor* tensor, SnugWork** out);
+int32_t snug_group_all_gather(
+    SnugGroup* group, SnugTensor* input, SnugTensor* output, SnugWork** out);
+int32_t snug_group_broadcast(SnugGroup* group, SnugTensor* tensor, int32_t root, SnugWork** out);
+int32_t snug_group_barrier(SnugGroup* group, SnugWork** out);
+// Waits for the end of an operation; with `timeout_ms` 0, as long as the group allows.
+int32_t snug_work_wait(SnugWork* work, int64_t timeout_ms);
+int32_t snug_work_is_completed(SnugWork* work, int32_t* completed);
+void snug_work_delete(SnugWork* work);
+// A new one-dimensional tensor (owned by the caller) on the elements of `tensor`, in the order of memory.
+int32_t snug_flat_view(SnugTensor* tensor, SnugTensor** out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use tch::TchError;
 
+use crate::distributed::Failure;
 use crate::{cuda, ffi};
 
 /// The error type of a segment's closure.
@@ -41,6 +42,9 @@ pub enum Error {
         /// Version found at run time.
         found: String,
     },
+    /// Processes that train together could not work together.
+    #[error(transparent)]
+    Distributed(#[from] Failure),
     /// Anything else that libtorch reports.
     #[error("{0}")]
     Torch(String),

@@ -154,6 +154,24 @@ pub(crate) struct RawProbe {
     _private: [u8; 0],
 }
 
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct RawStore {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct RawGroup {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct RawWork {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
     pub(crate) fn snug_last_error(out: *mut Failure);
 
@@ -342,4 +360,90 @@ unsafe extern "C" {
 
     pub(crate) fn snug_busy_begin() -> i32;
     pub(crate) fn snug_busy_end(nanoseconds: *mut u64) -> i32;
+
+    pub(crate) fn snug_store_tcp(
+        host: *const c_char,
+        port: u16,
+        serve: i32,
+        timeout_ms: i64,
+        out: *mut *mut RawStore,
+        bound: *mut u16,
+    ) -> i32;
+    pub(crate) fn snug_store_in_process(timeout_ms: i64, out: *mut *mut RawStore) -> i32;
+    pub(crate) fn snug_store_prefix(
+        store: *mut RawStore,
+        prefix: *const c_char,
+        out: *mut *mut RawStore,
+    ) -> i32;
+    pub(crate) fn snug_store_delete(store: *mut RawStore);
+    pub(crate) fn snug_store_set(
+        store: *mut RawStore,
+        key: *const c_char,
+        value: *const u8,
+        len: usize,
+    ) -> i32;
+    pub(crate) fn snug_store_get(
+        store: *mut RawStore,
+        key: *const c_char,
+        timeout_ms: i64,
+        value: *mut *const u8,
+        len: *mut usize,
+    ) -> i32;
+    pub(crate) fn snug_store_check(
+        store: *mut RawStore,
+        key: *const c_char,
+        found: *mut i32,
+    ) -> i32;
+    pub(crate) fn snug_store_add(
+        store: *mut RawStore,
+        key: *const c_char,
+        delta: i64,
+        sum: *mut i64,
+    ) -> i32;
+    pub(crate) fn snug_store_remove(
+        store: *mut RawStore,
+        key: *const c_char,
+        found: *mut i32,
+    ) -> i32;
+
+    pub(crate) fn snug_group_gloo(
+        store: *mut RawStore,
+        rank: i32,
+        size: i32,
+        timeout_ms: i64,
+        interface: *const c_char,
+        out: *mut *mut RawGroup,
+    ) -> i32;
+    pub(crate) fn snug_group_nccl(
+        store: *mut RawStore,
+        rank: i32,
+        size: i32,
+        timeout_ms: i64,
+        device: i32,
+        out: *mut *mut RawGroup,
+    ) -> i32;
+    pub(crate) fn snug_group_abort(group: *mut RawGroup) -> i32;
+    pub(crate) fn snug_group_delete(group: *mut RawGroup);
+    pub(crate) fn snug_group_all_reduce_sum(
+        group: *mut RawGroup,
+        tensor: *mut RawTensor,
+        out: *mut *mut RawWork,
+    ) -> i32;
+    pub(crate) fn snug_group_all_gather(
+        group: *mut RawGroup,
+        input: *mut RawTensor,
+        output: *mut RawTensor,
+        out: *mut *mut RawWork,
+    ) -> i32;
+    pub(crate) fn snug_group_broadcast(
+        group: *mut RawGroup,
+        tensor: *mut RawTensor,
+        root: i32,
+        out: *mut *mut RawWork,
+    ) -> i32;
+    pub(crate) fn snug_group_barrier(group: *mut RawGroup, out: *mut *mut RawWork) -> i32;
+    pub(crate) fn snug_work_wait(work: *mut RawWork, timeout_ms: i64) -> i32;
+    pub(crate) fn snug_work_is_completed(work: *mut RawWork, completed: *mut i32) -> i32;
+    pub(crate) fn snug_work_delete(work: *mut RawWork);
+    pub(crate) fn snug_flat_view(tensor: *mut RawTensor, out: *mut *mut RawTensor) -> i32;
 }

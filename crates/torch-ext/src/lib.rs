@@ -12,6 +12,7 @@
 //! | [`cuda`] | the CUDA allocator's statistics |
 //! | [`cudnn`] | which algorithms cuDNN may choose from |
 //! | [`device_info`] | versions of CUDA and cuDNN, compute capability, PCI bus id |
+//! | [`distributed`] | processes that train together: store, group, operations |
 //! | [`autocast`] | a guard for the thread's autocast state |
 //! | [`nvrtc`] | CUDA's compiler at run time, opened where cuDNN finds it |
 //! | [`ops`] | fused `AdamW`, gradient unscaling, clearing gradients, memory format |
@@ -46,6 +47,7 @@ pub mod conv;
 pub mod cuda;
 pub mod cudnn;
 pub mod device_info;
+pub mod distributed;
 mod error;
 mod ffi;
 pub mod function;

@@ -1,5 +1,6 @@
 //! Which libtorch is loaded, its CUDA half, and whose CPU kernels it takes.
 
+use std::error::Error as _;
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -92,7 +93,12 @@ pub fn open_cuda() -> &'static CudaLibrary {
                 let _kept: &'static mut Library = Box::leak(Box::new(library));
                 CudaLibrary::Open
             }
-            Err(error) => CudaLibrary::Broken(error.to_string()),
+            // The loader's words are the source of the error.
+            Err(error) => CudaLibrary::Broken(
+                error
+                    .source()
+                    .map_or_else(|| error.to_string(), ToString::to_string),
+            ),
         }
     })
 }
