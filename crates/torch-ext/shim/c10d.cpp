@@ -59,7 +59,7 @@ struct Connections : c10d::ProcessGroupGloo {
     for (const auto& context : group.*(&Connections::contexts_)) {
       for (int rank = 0; rank < group.getSize(); ++rank) {
         auto* pair = dynamic_cast<gloo::transport::tcp::Pair*>(context->getPair(rank).get());
-        if (pair != nullptr) pair->signalExceptionExternal("the group of processes was aborted");
+        if (pair != nullptr) pair->signalExceptionExternal("aborted by this process");
       }
     }
   }

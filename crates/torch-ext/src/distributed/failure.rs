@@ -59,11 +59,14 @@ enum Kind {
     Aborted,
 }
 
+/// What an aborted operation says, by `shim/c10d.cpp`.
+pub(super) const ABORTED: &str = "aborted by this process";
+
 /// What the libraries say, and what it means: the first phrase that a message contains counts. A failed connection
 /// mentions its last attempt, which timed out or was refused.
 const PHRASES: [(&str, Kind); 20] = [
     ("EADDRINUSE", Kind::PortTaken),
-    ("the group of processes was aborted", Kind::Aborted),
+    (ABORTED, Kind::Aborted),
     ("no GPUs found", Kind::NoNccl),
     ("libtorch_cuda has no NCCL", Kind::NoNccl),
     ("The client socket has", Kind::Unreachable),
@@ -196,6 +199,10 @@ mod tests {
             (
                 "ProcessGroupNCCL is only supported with GPUs, no GPUs found!",
                 "nccl",
+            ),
+            (
+                "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:1178] aborted by this process",
+                "dead",
             ),
             ("Invalid scalar type", "other"),
         ];

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-use super::{Failure, Store, c_string, milliseconds};
+use super::failure::ABORTED;
+use super::{Failure, Store, c_string, made, milliseconds};
 use crate::library::{CudaLibrary, open_cuda};
 use crate::ops::{MemoryFormat, is_contiguous_in, raw};
 use crate::{Error, Result, error::check, ffi};
@@ -92,11 +93,7 @@ impl Group {
         make: impl FnOnce(*mut ffi::RawStore, i32, i32, i64, *mut *mut ffi::RawGroup) -> i32,
     ) -> Result<Self> {
         let Member { rank, size, .. } = *member;
-        if rank >= size {
-            return Err(Error::InvalidArgument(format!(
-                "a group of {size} processes has no rank {rank}"
-            )));
-        }
+        has_rank(size, rank)?;
         let store = store.prefix(member.prefix)?;
         meet(&store, member)?;
         let mut out = ptr::null_mut();
@@ -108,9 +105,8 @@ impl Group {
             &raw mut out,
         );
         check(status).map_err(Error::between_processes)?;
-        let raw = NonNull::new(out).ok_or_else(|| Error::Torch("no group".to_owned()))?;
         Ok(Self {
-            raw,
+            raw: made(out)?,
             rank,
             size,
             fate: Fate::default(),
@@ -175,12 +171,7 @@ impl Group {
     /// As there, or if there is no rank `root`.
     pub fn broadcast(&self, tensor: &mut Tensor, root: usize) -> Result<Work> {
         contiguous(tensor)?;
-        if root >= self.size {
-            return Err(Error::InvalidArgument(format!(
-                "a group of {} processes has no rank {root}",
-                self.size
-            )));
-        }
+        has_rank(self.size, root)?;
         let root = number(root)?;
         self.start((), |group, out| {
             // SAFETY: a live group and a live tensor, and `out` is valid for writes.
@@ -204,7 +195,7 @@ impl Group {
     /// # Errors
     /// If the backend refuses.
     pub fn abort(&self) -> Result<()> {
-        self.fate.get_or_init(|| "it was aborted".to_owned());
+        self.fate.get_or_init(|| ABORTED.to_owned());
         // SAFETY: a live group.
         check(unsafe { ffi::snug_group_abort(self.raw.as_ptr()) })
     }
@@ -221,9 +212,8 @@ impl Group {
         let mut out = ptr::null_mut();
         let status = begin(self.raw.as_ptr(), &raw mut out);
         or_end(status, &self.fate)?;
-        let raw = NonNull::new(out).ok_or_else(|| Error::Torch("no operation".to_owned()))?;
         Ok(Work {
-            handle: Handle(raw),
+            handle: Handle(made(out)?),
             fate: Arc::clone(&self.fate),
             output,
         })
@@ -371,6 +361,15 @@ fn contiguous(tensor: &Tensor) -> Result<()> {
     Err(Error::InvalidArgument(
         "processes exchange contiguous tensors: pass the tensor's `flat_view`".to_owned(),
     ))
+}
+
+fn has_rank(size: usize, rank: usize) -> Result<()> {
+    if rank < size {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "a group of {size} processes has no rank {rank}"
+    )))
 }
 
 fn number(value: usize) -> Result<i32> {

@@ -37,6 +37,7 @@ pub use group::{Group, Member, Work, flat_view};
 pub use store::Store;
 
 use std::ffi::CString;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::{Error, Result};
@@ -50,4 +51,9 @@ fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_nul| {
         Error::InvalidArgument(format!("`{}` contains a NUL byte", text.escape_debug()))
     })
+}
+
+/// What the shim made.
+fn made<T>(raw: *mut T) -> Result<NonNull<T>> {
+    NonNull::new(raw).ok_or_else(|| Error::Torch("c10d returned nothing".to_owned()))
 }

@@ -3,7 +3,7 @@
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
-use super::{Failure, c_string, milliseconds};
+use super::{Failure, c_string, made, milliseconds};
 use crate::{Error, Result, error::check, ffi};
 
 /// Bytes by name, which several processes or threads share.
@@ -84,7 +84,7 @@ impl Store {
     }
 
     fn owned(raw: *mut ffi::RawStore, port: Option<u16>) -> Result<Self> {
-        let raw = NonNull::new(raw).ok_or_else(|| Error::Torch("no store".to_owned()))?;
+        let raw = made(raw)?;
         Ok(Self { raw, port })
     }
 
