@@ -1,8 +1,10 @@
 //! A group of processes, and operations between them.
 
+use std::cell::Cell;
 use std::ffi::CStr;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use tch::Tensor;
@@ -29,22 +31,56 @@ pub struct Member<'a> {
 
 /// A connection between all processes of a group. Every process calls the same operations in the same order.
 ///
-/// The first failure ends the group: what follows is [`Failure::Dead`]. The store still works then, as does a
+/// The first failure ends the group and closes its connections, so that it reaches all processes: what follows is [`Failure::Dead`]. The store still works then, as does a
 /// new group under another prefix. Dropping a group waits for operations under way, unless it is dead.
 #[derive(Debug)]
 #[doc(alias = "ProcessGroup")]
 pub struct Group {
-    raw: NonNull<ffi::RawGroup>,
+    connection: Arc<Connection>,
     rank: usize,
     size: usize,
-    fate: Fate,
+    /// The order of operations counts, so threads may not share a group.
+    not_sync: PhantomData<Cell<()>>,
 }
 
-/// The first failure of a group, which its operations share.
-type Fate = Arc<OnceLock<String>>;
+/// The shim's group, and its first failure.
+#[derive(Debug)]
+struct Connection {
+    raw: NonNull<ffi::RawGroup>,
+    fate: OnceLock<String>,
+}
 
-// SAFETY: c10d's groups belong to no thread. They are not `Sync`: the order of operations counts.
-unsafe impl Send for Group {}
+// SAFETY: c10d's groups belong to no thread.
+unsafe impl Send for Connection {}
+// SAFETY: operations begin through a `Group`, which is not `Sync`; any thread may end the group.
+unsafe impl Sync for Connection {}
+
+impl Connection {
+    fn abort(&self, reason: String) -> Result<()> {
+        if self.fate.set(reason).is_err() {
+            return Ok(());
+        }
+        // SAFETY: a live group.
+        check(unsafe { ffi::snug_group_abort(self.raw.as_ptr()) })
+    }
+
+    /// Turns a status into a result. An error ends the group at once, or other processes would wait for this one.
+    fn checked(&self, status: i32) -> Result<()> {
+        check(status).map_err(|error| {
+            let error = error.between_processes();
+            // The failure to report is the first one.
+            drop(self.abort(error.to_string()));
+            error
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // SAFETY: the shim's group, which nobody uses after this.
+        unsafe { ffi::snug_group_delete(self.raw.as_ptr()) };
+    }
+}
 
 impl Group {
     /// Connects processes by Gloo, for tensors on the CPU. `interface` names the network interface, such as `eth0`;
@@ -105,11 +141,15 @@ impl Group {
             &raw mut out,
         );
         check(status).map_err(Error::between_processes)?;
-        Ok(Self {
+        let connection = Connection {
             raw: made(out)?,
+            fate: OnceLock::new(),
+        };
+        Ok(Self {
+            connection: Arc::new(connection),
             rank,
             size,
-            fate: Fate::default(),
+            not_sync: PhantomData,
         })
     }
 
@@ -125,7 +165,7 @@ impl Group {
 
     /// Why the group has ended, if it has.
     pub fn ended(&self) -> Option<&str> {
-        self.fate.get().map(String::as_str)
+        self.connection.fate.get().map(String::as_str)
     }
 
     /// Starts to replace the elements of `tensor` by their sums over all processes: the same bits everywhere, and with
@@ -195,9 +235,7 @@ impl Group {
     /// # Errors
     /// If the backend refuses.
     pub fn abort(&self) -> Result<()> {
-        self.fate.get_or_init(|| ABORTED.to_owned());
-        // SAFETY: a live group.
-        check(unsafe { ffi::snug_group_abort(self.raw.as_ptr()) })
+        self.connection.abort(ABORTED.to_owned())
     }
 
     fn start<T>(
@@ -210,24 +248,13 @@ impl Group {
             return Err(Failure::Dead { reason }.into());
         }
         let mut out = ptr::null_mut();
-        let status = begin(self.raw.as_ptr(), &raw mut out);
-        or_end(status, &self.fate)?;
+        let status = begin(self.connection.raw.as_ptr(), &raw mut out);
+        self.connection.checked(status)?;
         Ok(Work {
             handle: Handle(made(out)?),
-            fate: Arc::clone(&self.fate),
+            group: Arc::downgrade(&self.connection),
             output,
         })
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if self.ended().is_some() {
-            // A destructor could not report a failure.
-            drop(self.abort());
-        }
-        // SAFETY: the shim's group, which nobody uses after this.
-        unsafe { ffi::snug_group_delete(self.raw.as_ptr()) };
     }
 }
 
@@ -236,7 +263,8 @@ impl Drop for Group {
 #[must_use = "an operation has not ended before `wait` has returned"]
 pub struct Work<T = ()> {
     handle: Handle,
-    fate: Fate,
+    /// Weak, so that dropping the group closes its connections.
+    group: Weak<Connection>,
     output: T,
 }
 
@@ -250,7 +278,7 @@ impl<T> Work<T> {
         let timeout_ms = timeout.map_or(0, milliseconds);
         // SAFETY: a live operation.
         let status = unsafe { ffi::snug_work_wait(self.handle.0.as_ptr(), timeout_ms) };
-        or_end(status, &self.fate)?;
+        self.checked(status)?;
         Ok(self.output)
     }
 
@@ -263,8 +291,15 @@ impl<T> Work<T> {
         // SAFETY: a live operation, and `completed` is valid for writes.
         let status =
             unsafe { ffi::snug_work_is_completed(self.handle.0.as_ptr(), &raw mut completed) };
-        or_end(status, &self.fate)?;
+        self.checked(status)?;
         Ok(completed != 0)
+    }
+
+    fn checked(&self, status: i32) -> Result<()> {
+        match self.group.upgrade() {
+            Some(group) => group.checked(status),
+            None => check(status).map_err(Error::between_processes),
+        }
     }
 }
 
@@ -342,15 +377,6 @@ fn absent(ranks: Vec<usize>, member: &Member<'_>) -> Failure {
         ranks,
         message,
     }
-}
-
-/// Turns a status into a result. An error ends the group.
-fn or_end(status: i32, fate: &Fate) -> Result<()> {
-    check(status).map_err(|error| {
-        let error = error.between_processes();
-        fate.get_or_init(|| error.to_string());
-        error
-    })
 }
 
 /// Refuses strides that could differ between processes without anybody noticing.
