@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 struct SnugStore {
@@ -123,10 +124,18 @@ c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_group(
   return c10::make_intrusive<Gloo>(store, rank, size, std::move(options));
 }
 
+// With the first operation of a group of Gloo, libtorch's flight recorder writes to a map of the process without a lock:
+// two threads that start operations at once could crash. Starting one takes microseconds.
+std::mutex recorder;
+
 // Starts an operation.
 template <typename Start>
-int32_t started(SnugWork** out, Start&& start) {
-  return snug::guarded([&] { *out = new SnugWork{start()}; });
+int32_t started(const SnugGroup* group, SnugWork** out, Start&& start) {
+  return snug::guarded([&] {
+    std::unique_lock<std::mutex> lock(recorder, std::defer_lock);
+    if (group->gloo != nullptr) lock.lock();
+    *out = new SnugWork{start()};
+  });
 }
 
 }  // namespace
@@ -228,7 +237,7 @@ void snug_group_delete(SnugGroup* group) {
 }
 
 int32_t snug_group_all_reduce_sum(SnugGroup* group, SnugTensor* t, SnugWork** out) {
-  return started(out, [&] {
+  return started(group, out, [&] {
     std::vector<at::Tensor> tensors{tensor(t)};
     return group->backend->allreduce(tensors);
   });
@@ -237,11 +246,11 @@ int32_t snug_group_all_reduce_sum(SnugGroup* group, SnugTensor* t, SnugWork** ou
 int32_t snug_group_all_gather(
     SnugGroup* group, SnugTensor* input, SnugTensor* output, SnugWork** out) {
   return started(
-      out, [&] { return group->backend->_allgather_base(tensor(output), tensor(input)); });
+      group, out, [&] { return group->backend->_allgather_base(tensor(output), tensor(input)); });
 }
 
 int32_t snug_group_broadcast(SnugGroup* group, SnugTensor* t, int32_t root, SnugWork** out) {
-  return started(out, [&] {
+  return started(group, out, [&] {
     std::vector<at::Tensor> tensors{tensor(t)};
     c10d::BroadcastOptions options;
     options.rootRank = root;
@@ -250,7 +259,7 @@ int32_t snug_group_broadcast(SnugGroup* group, SnugTensor* t, int32_t root, Snug
 }
 
 int32_t snug_group_barrier(SnugGroup* group, SnugWork** out) {
-  return started(out, [&] {
+  return started(group, out, [&] {
     c10d::BarrierOptions options;
     options.device_ids = group->devices;
     return group->backend->barrier(options);

@@ -251,8 +251,10 @@ fn a_rank_that_hangs_is_waited_for_until_the_timeout() {
 
 #[test]
 fn a_rank_that_leaves_ends_the_group_and_another_group_works() {
+    let joined = Barrier::new(3);
     each(3, |rank, store| {
         let group = gloo(store, "first", rank, 3);
+        joined.wait();
         if rank == 1 {
             drop(group);
         } else {
