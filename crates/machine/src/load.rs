@@ -89,12 +89,17 @@ mod tests {
             return;
         };
         assert_eq!(before.others_since(), None, "too early");
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(400) {
-            std::hint::spin_loop();
-        }
-        let now = Moment::now().unwrap();
-        assert!(now.own - before.own >= 20, "{before:?} {now:?}");
+        // Others may leave this process little of the cores.
+        let now = loop {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(100) {
+                std::hint::spin_loop();
+            }
+            let now = Moment::now().unwrap();
+            if now.own - before.own >= 30 {
+                break now;
+            }
+        };
         let others = before.others_since().unwrap();
         assert!(others.cores >= 1 && others.used <= others.cores as f64);
         assert!(
