@@ -53,7 +53,7 @@ impl Language {
     }
 
     /// The language that the last `--lang` of a command line names, if it is one.
-    pub fn of_words(words: &[OsString]) -> Option<Self> {
+    fn of_words(words: &[OsString]) -> Option<Self> {
         let words = words.iter().take_while(|it| *it != "--");
         let words: Vec<_> = words.filter_map(|it| it.to_str()).collect();
         let named = words
@@ -67,7 +67,7 @@ impl Language {
     }
 
     /// Japanese for a locale such as `ja_JP.UTF-8`, otherwise English.
-    pub fn of_locale(locale: Option<&str>) -> Self {
+    fn of_locale(locale: Option<&str>) -> Self {
         let language = locale
             .unwrap_or_default()
             .split(['_', '.', '-', '@'])
@@ -76,7 +76,7 @@ impl Language {
     }
 
     /// The language of `LC_ALL`, `LC_MESSAGES` or `LANG`: the first that is set. An empty variable is unset.
-    pub fn of_environment() -> Self {
+    fn of_environment() -> Self {
         let is_set = |name: &&str| env::var(name).ok().filter(|it| !it.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(is_set);
         Self::of_locale(locale.as_deref())

@@ -46,7 +46,7 @@ impl Reason {
     /// spaces.
     ///
     /// # Errors
-    /// If it is none, or one of another rank.
+    /// If the text is not a reason, or is the reason of another rank.
     pub fn from_json(text: &str, rank: usize) -> Result<Self> {
         if text.len() > MOST_BYTES {
             return Err(Error::record("it has the wrong length"));

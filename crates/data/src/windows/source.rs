@@ -74,7 +74,7 @@ impl WindowSource {
         })
     }
 
-    /// The same with another limit of memory; 0 caches nothing.
+    /// As [`Self::new`], with another limit of memory; 0 caches nothing.
     #[must_use]
     pub fn with_cache_bytes(mut self, limit_bytes: u64) -> Self {
         self.cache = Cache::new(self.pairs.len(), limit_bytes);

@@ -14,7 +14,7 @@ struct Entry {
     other: String,
     /// `#. word`: no literal of its own, such as a single word or what a library says.
     is_word: bool,
-    /// `#. code`: shown to nobody.
+    /// `#. code`: no user sees it.
     is_code: bool,
     /// `#. plural`: some of its places hold English plurals, which other languages do without.
     has_plural: bool,

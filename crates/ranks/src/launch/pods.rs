@@ -17,7 +17,7 @@ pub(super) fn launch(variables: &Variables<'_>) -> Result<Launch> {
     let of_pod = variables.text(RANKS_OF_POD);
     let of_pod = of_pod.and_then(|it| it.parse().ok()).unwrap_or(1);
     let Some(local_rank) = local_rank else {
-        // `RANK` is then the rank of the pod, but `WORLD_SIZE` counts processes that nobody starts.
+        // In that case `RANK` numbers the pods, while `WORLD_SIZE` counts processes, and nothing starts the others.
         if of_pod > 1 {
             return Err(Error::PodOfSeveral {
                 launcher: variables.launcher,

@@ -11,7 +11,7 @@ const FIRST_SPECIAL_STEP: u32 = 0xffff_fff0;
 const FIRST_PORT: u16 = 15_000;
 const NUM_PORTS: u64 = 10_000;
 
-/// Whether this process is a task of an `srun`. A shell of `salloc` and a batch script are none, although they have the
+/// Whether this process is a task of an `srun`. A shell of `salloc` or a batch script is not one, although both have the
 /// job's variables.
 pub(super) fn is_task(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     let step: Option<u32> = variable("SLURM_STEP_ID").and_then(|it| it.trim().parse().ok());

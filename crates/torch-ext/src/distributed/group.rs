@@ -31,8 +31,9 @@ pub struct Member<'a> {
 
 /// A connection between all processes of a group. Every process calls the same operations in the same order.
 ///
-/// The first failure ends the group and closes its connections, so that it reaches all processes: what follows is [`Failure::Dead`]. The store still works then, as does a
-/// new group under another prefix. Dropping a group waits for operations under way, unless it is dead.
+/// The first failure ends the group and closes its connections, so that it reaches all processes: what follows is
+/// [`Failure::Dead`]. The store still works then, as does a new group under another prefix. Dropping a group waits for
+/// operations under way, unless it is dead.
 #[derive(Debug)]
 #[doc(alias = "ProcessGroup")]
 pub struct Group {
