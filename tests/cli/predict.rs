@@ -106,6 +106,20 @@ fn masks_have_the_size_of_their_images() {
     assert!(sandbox.tree() == before);
     sandbox.train(&[&again[..], &["--overwrite"]].concat()).ok();
     assert_eq!(mask(&sandbox.path("out/rgb_mask.png")).0, (90, 50));
+
+    // A snapshot is a safetensors file as well.
+    for (command, rest) in [
+        ("predict", ["--input=in", "--out=new"]),
+        ("evaluate", ["--data=data", "--split=val"]),
+    ] {
+        let weights = ["--weights", "run/last/snapshot.safetensors"];
+        let run = sandbox.train(&[&[command][..], &weights, &rest].concat());
+        assert_eq!(run.code, Some(2));
+        insta::allow_duplicates! { insta::assert_snapshot!(run.complaint(), @r"
+        error: `run/last/snapshot.safetensors`: a snapshot to resume a run from, not a weights file
+        hint: the last weights of the run are `run/last/weights.safetensors`
+        ") }
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl WeightsFile {
     /// network or of milesial's, which is renamed. The contents decide which, not the name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Weights`] if it is a folder or has neither format.
+    /// [`Error::Io`]; [`Error::Weights`] if it is a folder or a snapshot, or has neither format.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Err(Error::Weights {
@@ -114,6 +114,9 @@ impl WeightsFile {
                 message: "a folder, not a weights file".to_owned(),
                 hint: "name the file in it, such as `best.safetensors`".to_owned(),
             });
+        }
+        if is_snapshot(path) {
+            return Err(snapshot(path));
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
         Self::from_bytes(path, bytes)
@@ -209,19 +212,13 @@ impl WeightsFile {
         else {
             let mut names = tensors.names();
             names.sort_unstable();
-            let hint = if is_snapshot(&self.path) {
-                "a snapshot is for `fit --resume`; the weights are `weights.safetensors` beside it, \
-                 and `best.safetensors` above"
-            } else {
-                "save the model's `state_dict()` with safetensors, names unchanged"
-            };
             return Err(self.wrong(
                 format!(
                     "not a U-Net of the guide's script: `downs.0.conv.0.weight` or \
                      `out_conv.weight` is missing (found {})",
                     first_few(&names)
                 ),
-                hint,
+                "save the model's `state_dict()` with safetensors, names unchanged",
             ));
         };
         let network = Network {
@@ -361,6 +358,21 @@ fn prefix(tensors: &SafeTensors<'_>) -> String {
     let prefixes = names.filter_map(|name| name.strip_suffix("downs.0.conv.0.weight"));
     let mut prefixes = prefixes.filter(|it| it.is_empty() || it.ends_with('.'));
     prefixes.next().unwrap_or_default().to_owned()
+}
+
+/// A snapshot was given as weights; those of its run lie beside it.
+fn snapshot(path: &Path) -> Error {
+    let weights = path.with_file_name("weights.safetensors");
+    let hint = if weights.is_file() {
+        format!("the last weights of the run are `{}`", weights.display())
+    } else {
+        "name the `weights.safetensors` or `best.safetensors` of the run".to_owned()
+    };
+    Error::Weights {
+        path: path.to_owned(),
+        message: "a snapshot to resume a run from, not a weights file".to_owned(),
+        hint,
+    }
 }
 
 fn unreadable(path: &Path, message: &str) -> Error {
