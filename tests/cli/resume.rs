@@ -175,7 +175,11 @@ fn a_finished_run_can_be_extended() {
     let sandbox = Sandbox::with_pages();
     let flags = ["--epochs", "3", "--batch", "2"];
     sandbox.fit(&[&flags[..], &["--run-dir", "whole", "--max-steps", "11"]].concat());
-    sandbox.fit(&[&flags[..], &["--run-dir", "run", "--max-steps", "6"]].concat());
+    let run = sandbox.fit(&[&flags[..], &["--run-dir", "run", "--max-steps", "6"]].concat());
+    assert!(run.stderr.contains("  ETA 0s"), "{run:?}");
+    let again = sandbox.resume("run");
+    let how = "resume: `--max-steps` ended the run at step 6; a higher `--max-steps` continues it";
+    assert!(again.stderr.contains(how), "{again:?}");
     let more = [
         "fit",
         "--device",

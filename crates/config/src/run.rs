@@ -84,4 +84,12 @@ impl RunConfig {
         // The product of two `u32` always fits a `u64`; `From` is not const.
         (self.batch as u64) * (self.accumulation as u64)
     }
+
+    /// Epochs of `images` that the run takes: fewer than [`Self::epochs`] if `max_steps` ends it.
+    pub fn epochs_of(&self, images: u64) -> f64 {
+        let all = f64::from(self.epochs);
+        let per_epoch = images.div_ceil(self.effective_batch()).max(1) as f64;
+        let until = self.max_steps.map(|max| max as f64 / per_epoch);
+        until.map_or(all, |it| it.min(all))
+    }
 }

@@ -15,6 +15,8 @@ pub struct State {
     pub recipe: String,
     /// Epochs of the whole run.
     pub num_epochs: u32,
+    /// Epochs after which the run ends, if not after all of them.
+    pub ends_after: Option<f64>,
     /// The epoch under way, from 1; 0 before the first.
     pub epoch: u32,
     /// Images of this epoch that are done.
@@ -176,7 +178,8 @@ impl State {
             return 0.0;
         }
         let inside = self.images as f64 / self.num_images.max(1) as f64;
-        ((f64::from(self.epoch - 1) + inside.min(1.0)) / f64::from(self.num_epochs)).min(1.0)
+        let all = self.ends_after.unwrap_or(f64::from(self.num_epochs));
+        ((f64::from(self.epoch - 1) + inside.min(1.0)) / all).min(1.0)
     }
 
     /// Images per second, as last measured.
@@ -230,5 +233,9 @@ mod tests {
         state.elapsed = Duration::from_secs(40);
         // 0.125 of the run took 30 s, and 0.375 is left.
         assert_eq!(state.eta(), Some(Duration::from_secs(90)));
+        // It ends within the fourth epoch: 0.1 of an epoch is left of 2.6.
+        state.ends_after = Some(2.6);
+        state.begun = Some((Duration::from_secs(10), 2.0 / 2.6));
+        assert_eq!(state.eta(), Some(Duration::from_secs(6)));
     }
 }

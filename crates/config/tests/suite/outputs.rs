@@ -55,6 +55,8 @@ fn resolved_files() {
     config.max_steps = Some(20);
     config.grad_checkpoint_policy = Some(CheckpointPolicy::Stage);
     insta::assert_snapshot!("to_toml", config.to_toml());
+    let epochs = |num_steps: u64| config.epochs_of(num_steps * config.effective_batch());
+    assert_eq!([1, 8].map(|it| epochs(it).to_string()), ["20", "2.5"]);
 }
 
 #[test]

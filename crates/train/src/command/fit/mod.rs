@@ -163,7 +163,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     }
     let (start, data_id) = (decided.start, decided.data_id);
     let Some(mut before) = begin(&start, &mut trainer, precision, &data_id, &data)? else {
-        console::note("resume: the run is finished; nothing is left to do");
+        console::note(&resume::why_finished(&trainer));
         return Ok(());
     };
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
@@ -229,7 +229,9 @@ fn say_what_it_takes(config: &RunConfig, device: Device, images: Images) {
         console::note(&format!(
             "time: about {} per epoch and {} in all predicted, not counting validation",
             duration(Duration::from_secs_f64(epoch)),
-            duration(Duration::from_secs_f64(epoch * f64::from(config.epochs)))
+            duration(Duration::from_secs_f64(
+                epoch * config.epochs_of(images.training as u64)
+            ))
         ));
     }
     let words = program::words();

@@ -152,6 +152,18 @@ fn numbered(dataset: &str) -> Vec<PathBuf> {
     runs.into_iter().map(|(_, path)| path).collect()
 }
 
+/// Why a finished run has nothing left to do.
+pub(super) fn why_finished(trainer: &Trainer) -> String {
+    let (steps, config) = (trainer.steps(), &trainer.config);
+    if config.max_steps.is_some_and(|max| steps >= max) && trainer.position().epoch < config.epochs
+    {
+        return format!(
+            "resume: `--max-steps` ended the run at step {steps}; a higher `--max-steps` continues it"
+        );
+    }
+    "resume: the run is finished; nothing is left to do".to_owned()
+}
+
 impl Exact {
     /// The state that the run continues from, without tensors.
     pub(super) fn state(&self) -> &State {

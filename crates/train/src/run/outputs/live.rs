@@ -75,6 +75,7 @@ impl Live {
             device: device::name(device),
             recipe: recipe(trainer),
             num_epochs: trainer.config.epochs,
+            ends_after: Some(trainer.config.epochs_of(shown.num_images as u64)),
             memory: dashboard::Memory {
                 peak: None,
                 predicted: shown.predicted_bytes.map(Bytes),

@@ -38,8 +38,8 @@ pub fn count(what: &'static str) -> impl Fn(usize, usize) + Sync {
 pub struct Progress {
     device: Device,
     epochs: u32,
-    /// Epochs done before this process started.
-    before: u32,
+    /// Epochs and steps done before this process started.
+    before: (u32, u64),
     bar: ProgressBar,
     started: Instant,
     epoch_started: Instant,
@@ -50,17 +50,18 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress for a run of `epochs` on `device`, of which `before` are done already.
-    pub fn new(device: Device, epochs: u32, before: u32) -> Self {
+    /// Progress of the run of `trainer` from here on.
+    pub fn new(trainer: &Trainer) -> Self {
         let now = Instant::now();
+        let epoch = trainer.position().epoch;
         Self {
-            device,
-            epochs,
-            before,
+            device: trainer.learner.device(),
+            epochs: trainer.config.epochs,
+            before: (epoch, trainer.steps()),
             bar: ProgressBar::hidden(),
             started: now,
             epoch_started: now,
-            epoch: before,
+            epoch,
             images: 0,
             loss: None,
             live: None,
@@ -146,9 +147,7 @@ impl Progress {
             live.epoch_done(trainer, report);
         }
         self.bar.finish_and_clear();
-        let done = f64::from(report.epoch + 1 - self.before.min(report.epoch));
-        let left = f64::from(self.epochs - (report.epoch + 1).min(self.epochs));
-        let eta = Duration::from_secs_f64(self.started.elapsed().as_secs_f64() / done * left);
+        let eta = self.started.elapsed().mul_f64(self.left(trainer, report));
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
         self.line(&format!(
             "epoch {:>width$}/{}  loss {:.4}  val IoU {:.4}  Dice {:.4}  {:.1} img/s  peak {}  \
@@ -164,6 +163,22 @@ impl Progress {
             if report.is_best { "  best" } else { "" },
             width = self.epochs.to_string().len(),
         ));
+    }
+
+    /// What is left of the run after an epoch, in parts of what this process has done.
+    fn left(&self, trainer: &Trainer, report: &EpochReport) -> f64 {
+        let (epochs, steps) = self.before;
+        let done = report.epoch + 1;
+        let left =
+            f64::from(self.epochs.saturating_sub(done)) / f64::from(done - epochs.min(done - 1));
+        let left_of = |max: u64| {
+            let done = trainer.steps().saturating_sub(steps).max(1);
+            max.saturating_sub(trainer.steps()) as f64 / done as f64
+        };
+        trainer
+            .config
+            .max_steps
+            .map_or(left, |max| left.min(left_of(max)))
     }
 
     /// Removes the bar, so that the next output stands alone.

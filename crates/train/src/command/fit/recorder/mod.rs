@@ -115,12 +115,11 @@ impl Recorder {
         }
         let mut fallbacks = before.fallbacks.clone();
         fallbacks.extend(changes.iter().map(Fallback::before_the_run));
-        let done = trainer.position().epoch;
         Ok(Self {
             dir,
             keeper,
             device: trainer.learner.device(),
-            progress: Progress::new(trainer.learner.device(), trainer.config.epochs, done),
+            progress: Progress::new(trainer),
             best: before.best.clone(),
             threshold: before.threshold,
             epochs: before.epochs,
