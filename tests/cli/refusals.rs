@@ -249,17 +249,21 @@ fn weights_that_do_not_fit() {
     let fixture = include_bytes!("../reference/fixtures/unet.safetensors");
     sandbox.write("narrow.safetensors", fixture);
     sandbox.write("cut.safetensors", &fixture[..50_000]);
-    sandbox.write("text.safetensors", "not weights at all");
+    for file in ["text.safetensors", "text.pt"] {
+        sandbox.write(file, "not weights at all");
+    }
     let refused = |file: &str| refused_fit(&sandbox, &["--resume", file]);
     insta::assert_snapshot!(refused("narrow.safetensors"), @r"
     error: `narrow.safetensors`: holds a network of width 2 with 3 channel(s) and 1 class(es), the run has width 4 with 3 and 1
     hint: pass `--width 2 --in-channels 3 --classes 1`
     ");
-    for file in ["cut.safetensors", "text.safetensors"] {
+    for file in ["cut.safetensors", "text.safetensors", "text.pt"] {
         let complaint = refused(file);
-        let start = format!("error: `{file}`: not a safetensors file (");
+        let start = format!("error: `{file}`: neither a safetensors file (");
         assert!(complaint.starts_with(&start), "{complaint}");
     }
+    let converted = self::refused(&sandbox, &["convert", "text.safetensors"]);
+    assert_eq!(converted, refused("text.safetensors"));
     insta::assert_snapshot!(refused("none.safetensors"), @r"
     error: cannot read `none.safetensors`: No such file or directory (os error 2)
     hint: check the path

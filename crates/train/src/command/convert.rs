@@ -47,9 +47,11 @@ pub(super) fn run(args: &ConvertArgs) -> Result<()> {
         return rename(file, args.to, args.out.as_deref());
     }
     let bytes = std::fs::read(file).map_err(|e| Error::io("read", file, e))?;
+    let has_ending = |of: &str| file.extension().is_some_and(|it| it == of);
+    let is_weights = ["safetensors", "pt", "pth"].into_iter().any(has_ending);
     // Weights have a header in binary.
     match String::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => {
+        Ok(text) if !is_weights && !text.contains('\0') => {
             settings(&text, &file.display().to_string(), args.out.as_deref())
         }
         _ => rename(file, args.to, args.out.as_deref()),

@@ -159,8 +159,12 @@ impl WeightsFile {
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.bytes)
-            .map_err(|e| unreadable(&self.path, &format!("not a safetensors file ({e})")))
+        SafeTensors::deserialize(&self.bytes).map_err(|e| {
+            unreadable(
+                &self.path,
+                &format!("neither a safetensors file ({e}) nor one that PyTorch saved"),
+            )
+        })
     }
 
     /// What images and masks must be like for its network, if Snug wrote it.
@@ -379,7 +383,7 @@ fn unreadable(path: &Path, message: &str) -> Error {
     Error::Weights {
         path: path.to_owned(),
         message: message.to_owned(),
-        hint: "expected a safetensors file with the tensors of the script's state dict".to_owned(),
+        hint: "expected the script's state dict, as `safetensors.torch.save_file` or `torch.save` writes it".to_owned(),
     }
 }
 
