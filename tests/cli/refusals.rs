@@ -193,7 +193,7 @@ fn flags_with_wrong_values() {
     hint: `--help` lists the flags
     ");
     insta::assert_snapshot!(refused(&["--grad-checkpoint", "mixed", "--grad-checkpoint-plan", "convs,convs"]), @r"
-    error: `--grad-checkpoint-plan` must be nine letters such as `NNNNNNLNC` (E everything, C convs, L last-conv, N nothing), or nine such names, one per stage, found `2 stages`
+    error: `--grad-checkpoint-plan` must be nine letters such as `NNNNNNLNC` (E everything, C convs, L last-conv, N nothing), or nine such names, one per stage, found `CC`
     hint: `train fit --help` describes `--grad-checkpoint-plan`
     ");
     insta::assert_snapshot!(refused(&["--grad-checkpoint", "selective", "--use-reentrant", "on"]), @r"

@@ -107,7 +107,15 @@ impl FromStr for CheckpointFlag {
         let letters = PlanLetters::of_letters(text);
         match letters.and_then(|plan| plan.0.try_into().ok()) {
             Some(stages) => Ok(Self::Plan(stages)),
-            None => text.parse().map(Self::Policy),
+            None => text.parse().map(Self::Policy).map_err(|_unnamed: ConfigError| {
+                ConfigError::not_a_choice(
+                    "checkpoint policy",
+                    "`off`, `selective`, `block`, `stage`, `mixed`, `auto` or nine letters such as `NNNNNNLNC` \
+                     (E everything, C convs, L last-conv, N nothing)",
+                    text,
+                    CheckpointPolicy::ALL.iter().map(|it| it.as_str()),
+                )
+            }),
         }
     }
 }
@@ -126,7 +134,11 @@ mod tests {
             assert_eq!(flag.to_string(), text);
         }
         // A plan has a letter for each of the network's nine stages.
-        assert!("NNN".parse::<CheckpointFlag>().is_err());
+        let error = "NNN".parse::<CheckpointFlag>().unwrap_err().to_string();
+        assert!(
+            error.contains("nine letters such as `NNNNNNLNC` (E"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Value for Vec<Keep> {
     }
 
     fn refused(&self) -> Refused {
-        Refused::new(&format_args!("{} stages", self.len()))
+        Refused::new(&PlanLetters(self.clone()))
     }
 }
 
