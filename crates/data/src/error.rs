@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::annotations::AnnotationError;
 use super::decode::MAX_CHANNELS;
-use super::folder::{LAYOUTS, LayoutProblem};
+use super::folder::LayoutProblem;
 use super::masks::Undecided;
 
 /// Why data could not be found, read or written. Sizes are (height, width).
@@ -16,7 +16,7 @@ use super::masks::Undecided;
 #[non_exhaustive]
 pub enum DataError {
     /// The folder does not exist or is a file.
-    #[error("folder `{}` does not exist", path.display())]
+    #[error("there is no folder `{folder}`", folder = path.display())]
     FolderMissing {
         /// The missing folder.
         path: PathBuf,
@@ -284,7 +284,7 @@ impl DataError {
     /// Advice for the reader in one line, if any.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::FolderMissing { .. } => LAYOUTS.to_owned(),
+            Self::FolderMissing { .. } => "check the path".to_owned(),
             Self::Layout { path, problem } => problem.hint(path),
             Self::TooFewToSplit { .. } => {
                 "add images, or a `val` folder next to `train`".to_owned()

@@ -26,7 +26,6 @@ use places::Tree;
 
 pub(crate) use left_out::MAX_NAMED;
 pub use left_out::{LeftOut, Reason};
-pub(crate) use refused::LAYOUTS;
 pub use refused::LayoutProblem;
 pub use words::Part;
 

@@ -121,7 +121,7 @@ impl LayoutProblem {
 }
 
 /// What is expected, for hints.
-pub(crate) const LAYOUTS: &str = "expected `images/` and `masks/` with equal names or with `STEM_mask.png` for \
+const LAYOUTS: &str = "expected `images/` and `masks/` with equal names or with `STEM_mask.png` for \
     `STEM.jpg`, in `train/`, `val/` and `test/` or without; or both kinds in one folder, as `STEM.jpg` and \
     `STEM_mask.png`";
 

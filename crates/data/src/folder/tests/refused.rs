@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn what_was_found_and_what_was_expected_are_named() {
     let error = scan(Path::new("/no/such"), &SplitOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "folder `/no/such` does not exist");
-    assert!(error.hint().unwrap().contains("STEM_mask.png"));
+    assert_eq!(error.to_string(), "there is no folder `/no/such`");
+    assert_eq!(error.hint().as_deref(), Some("check the path"));
 
     let (text, hint) = refusal(&tree(
         "pictures/a.png pictures/b.PNG pictures/c.jpg other/a.npy readme",
