@@ -177,7 +177,7 @@ fn flags_with_wrong_values() {
     hint: `--help` lists the flags
     ");
     insta::assert_snapshot!(refused(&["--seed", "-1"]), @r"
-    error: invalid value '-1' for '--seed <N>': invalid digit found in string
+    error: invalid value '-1' for '--seed <N>': must be a whole number from 0 to 9223372036854775807
     hint: `--help` lists the flags
     ");
     insta::assert_snapshot!(refused(&["--preset", "best-balanc"]), @r"

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "target_batch")]
     max_batch: bool,
     /// Images for each optimizer step; accumulates if they do not fit at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     target_batch: Option<u32>,
     #[command(flatten)]
     pub(super) keys: KeyFlags<Suggest>,

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, value_parser};
@@ -15,6 +16,7 @@ use crate::keys::{self, Command, with_rows};
 use crate::overrides::Overrides;
 use crate::plan_letters::PlanLetters;
 use crate::resolve::{Resolved, resolve};
+use crate::value::{Accepts, whole};
 
 /// A command line that offers flags for keys.
 pub trait Offers {
@@ -81,10 +83,31 @@ macro_rules! give {
     };
 }
 
+/// What reads the value of a flag.
+macro_rules! parser {
+    (u32, $accepts:expr) => {
+        number::<u32>(&$accepts)
+    };
+    (u64, $accepts:expr) => {
+        number::<u64>(&$accepts)
+    };
+    ($given:ident, $accepts:expr) => {
+        value_parser!($given)
+    };
+}
+
+/// Reads a number; a text that is none, or that the type cannot hold, is refused in the words of the row.
+fn number<T: FromStr>(
+    accepts: &Accepts<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + use<T> {
+    let text = accepts.flag_text;
+    move |given| given.parse().map_err(|_other| format!("must be {text}"))
+}
+
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident: $ty:ty $(as $option:ident)? = $default:expr => {
         accepts: $accepts:expr,
-        flag: $flag:literal $(($given:ty, $value:literal, $help:literal $(, $apply:path)?))?,
+        flag: $flag:literal $(($given:ident, $value:literal, $help:literal $(, $apply:path)?))?,
         $($rest:tt)*
     })+) => {
         /// The flags of a command, in the order of the rows.
@@ -95,7 +118,7 @@ macro_rules! flags {
                 args.push(if $value.is_empty() {
                     arg.action(ArgAction::SetTrue)
                 } else {
-                    arg.value_name($value).value_parser(value_parser!($given))
+                    arg.value_name($value).value_parser(parser!($given, $accepts))
                 });
             })?)+
             args
