@@ -159,7 +159,7 @@ impl ConfigError {
             )),
             ConfigErrorKind::Syntax { .. } => None,
             ConfigErrorKind::Unreadable { source } => match source.kind() {
-                std::io::ErrorKind::NotFound => {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => {
                     Some("`--config` takes a TOML file; `--preset` takes a name".to_owned())
                 }
                 std::io::ErrorKind::InvalidData => Some("save the file as UTF-8".to_owned()),

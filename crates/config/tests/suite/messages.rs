@@ -128,6 +128,8 @@ fn missing_files_and_presets() {
         let error = resolve(Some(name), None, Overrides::default()).unwrap_err();
         text = format!("{text}\n{}", shown(&error, folder.path()));
     }
+    let error = resolve(None, Some(folder.path()), Overrides::default()).unwrap_err();
+    text = format!("{text}\n{}", error.hint().unwrap());
     text = format!("{text}\n{}", file_error("Latin-1", b"# r\xe9sum\xe9"));
     insta::assert_snapshot!("missing", text);
 }
