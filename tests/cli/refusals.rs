@@ -180,6 +180,13 @@ fn flags_with_wrong_values() {
     error: invalid value '-1' for '--seed <N>': must be a whole number from 0 to 9223372036854775807
     hint: `--help` lists the flags
     ");
+    for (command, either) in [
+        ("convert", "<FILE|--line <LINE>>"),
+        ("predict", "<--input <PATH>...|--list <FILE>...>"),
+    ] {
+        let complaint = self::refused(&sandbox, &[command]);
+        assert!(complaint.contains(either), "{complaint}");
+    }
     insta::assert_snapshot!(refused(&["--preset", "best-balanc"]), @r"
     error: unknown preset `best-balanc`, expected one of `best-balance`, `max-memory`, `speed`
     hint: did you mean `best-balance`?

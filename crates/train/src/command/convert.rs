@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use config::cli::program;
 use convert::weights;
 
@@ -13,13 +13,14 @@ use crate::run::weights::{WeightsFile, write_atomically};
 use crate::usage::UsageError;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").args(["file", "line"]).required(true)))]
 pub(super) struct ConvertArgs {
     /// A Python script or a Markdown page with `CFG = {...}`, which is read and never run, or weights of a script
     /// (safetensors, `.pt`, `.pth`)
-    #[arg(value_name = "FILE", required_unless_present = "line")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Instead of a file, the command line of a script: `python train_unet_split.py --root DIR --batch 8`
-    #[arg(long, value_name = "LINE", conflicts_with = "file")]
+    #[arg(long, value_name = "LINE")]
     line: Option<String>,
     /// For weights: whose names they get
     #[arg(long, value_name = "PROGRAM", default_value = "snug")]

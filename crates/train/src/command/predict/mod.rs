@@ -4,7 +4,7 @@ mod inputs;
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use config::RunConfig;
 use config::cli::{Evaluate, KeyFlags};
 use data::encode::ColorType;
@@ -26,6 +26,7 @@ use engine::predictor::Predictor;
 const HALF: f64 = 0.5;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("images").args(["input", "list"]).required(true).multiple(true)))]
 pub(super) struct PredictArgs {
     /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
     /// mean; for others, a `config.toml` next to them counts
@@ -33,7 +34,7 @@ pub(super) struct PredictArgs {
     weights: PathBuf,
     /// Images (PNG, JPEG, TIFF, BMP, WebP, GIF), folders with all that is below them, or patterns such as
     /// `scans/**/*.tif`
-    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "list")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     input: Vec<PathBuf>,
     /// Files with an input in each line; `-` reads them from stdin
     #[arg(long, value_name = "FILE", num_args = 1..)]
