@@ -279,12 +279,12 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
             cause: Cause::Weights | Cause::Explosion { .. },
             ..
         } => {
-            "lower `--lr`: a step went too far; `--resume FILE` starts anew from the weights of \
-             a finished epoch, which are kept"
+            "lower `--lr`: a step went too far; if an epoch is finished, `--resume FILE` starts anew \
+             from its weights"
         }
         Engine::NonFiniteLoss { .. } | Engine::GradientOverflow { .. } => {
             "lower `--lr`; where mixed precision is on, `--amp off` tells whether it is the \
-             cause; the weights of finished epochs are kept"
+             cause; the weights of finished epochs, if there are any, are kept"
         }
         Engine::Interrupted { step: 1.. } => {
             "the same command with `--resume auto` goes on where it stopped"
