@@ -71,9 +71,15 @@ impl Others {
     }
 
     /// Threads for the cores that they leave.
-    pub fn threads_left(self) -> usize {
+    fn threads_left(self) -> usize {
         let taken = (1..self.cores).filter(|taken| self.used > *taken as f64 - 0.75);
         self.cores - taken.count()
+    }
+
+    /// Threads that lose less of a step's speed than `threads`, if there are any.
+    pub fn fewer_threads(self, threads: i32) -> Option<usize> {
+        let is_fewer = |it: &usize| usize::try_from(threads).is_ok_and(|threads| *it < threads);
+        Some(self.threads_left()).filter(|it| self.are_many() && is_fewer(it))
     }
 }
 
@@ -115,5 +121,8 @@ mod tests {
         let left = [(0.1, 2), (0.5, 2), (1.6, 2), (2.0, 2), (1.5, 8), (7.9, 8)];
         let left = left.map(|(used, cores)| of(used, cores).threads_left());
         assert_eq!(left, [2, 1, 1, 1, 6, 1]);
+        let fewer = [(1.5, 1), (1.5, 2), (0.4, 2)]
+            .map(|(used, threads)| of(used, 2).fewer_threads(threads));
+        assert_eq!(fewer, [None, Some(1), None]);
     }
 }

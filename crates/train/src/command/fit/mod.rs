@@ -360,14 +360,12 @@ fn say_what_others_take(begun: Option<Moment>, device: Device) {
     let Some(others) = others.filter(|it| it.are_many() && device == Device::Cpu) else {
         return;
     };
-    let threads = others.threads_left();
-    let advice = if threads < usize::try_from(tch::get_num_threads()).unwrap_or(0) {
+    let fewer = others.fewer_threads(tch::get_num_threads());
+    let advice = fewer.map_or_else(String::new, |threads| {
         format!(
             ", and a step loses more than its share: `OMP_NUM_THREADS={threads}` keeps more of it"
         )
-    } else {
-        String::new()
-    };
+    });
     console::note(&format!(
         "cores: other programs use {:.1} of {}{advice}",
         others.used, others.cores

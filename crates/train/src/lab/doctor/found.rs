@@ -117,17 +117,13 @@ fn cores() -> Finding {
         return Finding::skipped("this system does not tell what programs take of them");
     };
     let detail = format!("other programs use {:.1} of {}", others.used, others.cores);
-    if others.are_many() {
-        Finding::warn(
-            detail,
-            format!(
-                "a step on the CPU loses more than its share; `OMP_NUM_THREADS={}` keeps more of it",
-                others.threads_left()
-            ),
-        )
-    } else {
-        Finding::ok(detail)
-    }
+    let Some(threads) = others.fewer_threads(tch::get_num_threads()) else {
+        return Finding::ok(detail);
+    };
+    let advice = format!(
+        "a step on the CPU loses more than its share; `OMP_NUM_THREADS={threads}` keeps more of it"
+    );
+    Finding::warn(detail, advice)
 }
 
 fn in_hardware(dtype: &str, neither: &str, has_it: bool) -> Finding {
