@@ -56,6 +56,11 @@ fn a_folder_is_described_in_a_few_lines() {
     write(&sandbox, 10, |_| gray(|x, _| if x < 8 { 200 } else { 0 }));
     std::fs::write(sandbox.path("data/images/._0.png"), "hidden").unwrap();
     save(&sandbox.path("data/images/alone.png"), &gray(|_, _| 1));
+    let photo = inspect(&sandbox, &["--sheet", "sheet.jpg"]);
+    assert!(
+        photo.complaint().contains("must end in `.png`"),
+        "{photo:?}"
+    );
     let run = inspect(&sandbox, &["--sheet", "sheet.png"]).ok();
     insta::assert_snapshot!(run.stdout, @r"
     layout: images in `images`, masks in `masks`, masks named as their images

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use config::cli::{Inspect, KeyFlags};
 use config::{MaskValue, Resolved};
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub(super) struct InspectArgs {
     pub(super) keys: KeyFlags<Inspect>,
     /// Also draw images with their masks laid over them, as training sees them; those whose masks fit worst
     /// come first
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = PathBufValueParser::new().try_map(png))]
     sheet: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -65,6 +66,13 @@ struct Images {
 struct LeftOut {
     path: String,
     reason: String,
+}
+
+fn png(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let is_png = path
+        .extension()
+        .is_some_and(|it| it.eq_ignore_ascii_case("png"));
+    is_png.then_some(path).ok_or("must end in `.png`")
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
