@@ -112,8 +112,8 @@ pub fn propose(
             {
                 let flag = guard_flag(device);
                 *hint = format!(
-                    "other programs hold so much that the memory guard leaves no more: `{flag} off` \
-                     does without it, or {hint}"
+                    "other programs hold so much that the memory guard leaves too little; `{flag} off` \
+                     switches it off; {hint}"
                 );
             }
             Err(error)
