@@ -188,6 +188,10 @@ fn windows_are_chosen_where_lines_vanish_at_every_size() {
         said.contains("chosen: img_size = 512x512") && said.contains(warning),
         "{said}"
     );
+    for command in ["predict", "evaluate", "inspect"] {
+        let help = sandbox.train(&[command, "--help"]).ok().stdout;
+        assert!(!help.contains("Train on windows"), "{help}");
+    }
     let advice = |flags: &[&str]| {
         let inspect = ["inspect", "data", "--img-size", "256x256"];
         let run = sandbox.train(&[&inspect[..], flags].concat()).ok();

@@ -42,6 +42,8 @@ impl Split {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("crop", |arg| arg.help("Score images in windows of `--img-size` at their own resolution, instead of \
+    whole images scaled to it: on or off; without it, as in training")))]
 pub(super) struct EvaluateArgs {
     /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
     /// mean; for others, a `config.toml` next to them counts

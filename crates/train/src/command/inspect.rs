@@ -16,6 +16,8 @@ use crate::run::understood::{Asked, Class, Part, Understood};
 use data::{Oddities, Source as _};
 
 #[derive(Debug, Args)]
+#[command(mut_arg("crop", |arg| arg.help("Look at windows of `--img-size` cut from images at their own resolution, as \
+    training on them would, instead of whole images scaled to it: on or off")))]
 pub(super) struct InspectArgs {
     /// Folder of images and masks
     #[arg(value_name = "DIR")]

@@ -27,6 +27,8 @@ const HALF: f64 = 0.5;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("images").args(["input", "list"]).required(true).multiple(true)))]
+#[command(mut_arg("crop", |arg| arg.help("Predict images in windows of `--img-size` at their own resolution, instead of \
+    whole images scaled to it: on or off; without it, as in training")))]
 pub(super) struct PredictArgs {
     /// Weights as `fit` or PyTorch wrote them. Those of `fit` hold the size, the precision and what values
     /// mean; for others, a `config.toml` next to them counts
