@@ -96,18 +96,19 @@ impl Scene<'_> {
     }
 
     fn pace(self) -> [String; 6] {
-        let Scene { state, words, .. } = self;
+        let Scene { state, words, view } = self;
         let (loss, eta) = (state.losses.last(), state.eta());
+        let time = |it| view.language.say(&duration(it)).into_owned();
         [
             state
                 .speed()
                 .map(|speed| format!("{} {}", short(speed), words.images_per_second)),
-            eta.map(|eta| format!("{} {}", words.eta, duration(eta))),
+            eta.map(|eta| format!("{} {}", words.eta, time(eta))),
             state
                 .data_wait
                 .map(|share| format!("{} {}", words.waits, percent(share))),
             state.temperature.map(|degrees| format!("{degrees} °C")),
-            Some(format!("{} {}", words.elapsed, duration(state.elapsed))),
+            Some(format!("{} {}", words.elapsed, time(state.elapsed))),
             loss.map(|(_, loss)| format!("{} {loss:.4}", words.loss)),
         ]
         .map(Option::unwrap_or_default)
