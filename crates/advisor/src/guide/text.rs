@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use config::Bytes;
-use config::guide::{Stated, Verdict};
+use config::guide::{Quantity, Stated, Verdict};
 use figures::Table;
 use machine::Device;
 
@@ -145,7 +145,11 @@ fn claim_cells(check: &ClaimCheck, measured: bool) -> Vec<String> {
         (None, _) => none(),
     };
     let in_total = check.predicted_total_percent.map_or_else(none, percent);
-    let what = claim.quantity.as_str().to_owned();
+    let what = match claim.quantity {
+        // `speed` alone is a preset.
+        Quantity::Speed => "training speed".to_owned(),
+        other => other.as_str().to_owned(),
+    };
     let mut cells = vec![claim.about.to_owned(), what, claim.stated(), predicted];
     cells.push(in_total);
     if measured {

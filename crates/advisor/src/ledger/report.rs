@@ -145,7 +145,7 @@ fn device(text: &mut String, statistics: &Statistics) {
         }
     }
     if let Some(spread) = speed {
-        row("speed", spread, |ratio| format!("x {ratio:.2}"));
+        row("training speed", spread, |ratio| format!("x {ratio:.2}"));
     }
     text.push_str(&table.to_text(1));
     corrections(text, statistics);
