@@ -325,6 +325,10 @@ fn shells_and_man_know_the_commands() {
             "{shell}"
         );
     }
+    let japanese = snug(&sandbox, &["--lang", "ja", "completions", "zsh"])
+        .ok()
+        .stdout;
+    assert!(japanese.contains("'-h[ヘルプを表示します]'"), "{japanese}");
     assert_eq!(snug(&sandbox, &["completions", "cmd"]).code, Some(2));
     snug(&sandbox, &["man", "--out", "man1"]).ok();
     let page = String::from_utf8(sandbox.read("man1/snug-train.1")).unwrap();

@@ -13,5 +13,5 @@ mod repeats;
 pub use check::faults;
 pub use exit::Exit;
 pub use keys::{Evaluate, Explain, Fit, Inspect, KeyFlags, Memory, Offers, Pareto, Suggest};
-pub use parse::{parse, spoken};
+pub use parse::{parse, reworded, spoken};
 pub use repeats::repeats;

@@ -42,7 +42,8 @@ pub fn spoken(command: Command) -> Command {
     reworded(command.arg(lang))
 }
 
-fn reworded(command: Command) -> Command {
+/// `command` with its help in the program's words and language; what `clap` adds to it has help once it is built.
+pub fn reworded(command: Command) -> Command {
     let reword =
         |text: Option<&StyledStr>| text.map(|it| console::spoken(&it.to_string()).into_owned());
     let (about, long) = (

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_complete::aot::generate;
+use config::cli::reworded;
 
 use super::console;
 use crate::error::{Error, Result};
@@ -28,16 +29,22 @@ pub(super) struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs, mut program: Command) {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
+    program = built(program);
     generate(args.shell, &mut program, name, &mut script);
     console::print_as_is(String::from_utf8_lossy(&script).trim_end());
+}
+
+/// `program` with what `clap` adds to it, in the language of the rest.
+fn built(mut program: Command) -> Command {
+    program.build();
+    reworded(program)
 }
 
 /// Writes a page for `program` and one for each of its commands.
 pub(super) fn man(args: &ManArgs, mut program: Command) -> Result<()> {
     let out = args.out.as_path();
     std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
-    program = program.disable_help_subcommand(true);
-    program.build();
+    program = built(program.disable_help_subcommand(true));
     page(&program, out)?;
     let commands = program.get_subcommands().filter(|it| !it.is_hide_set());
     for command in commands {
