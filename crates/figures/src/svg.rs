@@ -3,7 +3,10 @@
 //! Colours are attributes, which every renderer knows; a style sheet only replaces them on a dark page. A
 //! halo is a second text under the text, since few renderers know `paint-order`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use locale::translated;
 
 /// A colour on a light page and on a dark one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +132,8 @@ pub struct Svg {
     title: String,
     description: String,
     body: String,
+    /// Whether its texts are in the language of the program; those of a page of HTML are translated with it.
+    is_page: bool,
 }
 
 /// Left, top, right, bottom.
@@ -137,7 +142,11 @@ pub type Area = [f64; 4];
 impl Svg {
     /// Begins a page of this size with its heading: a line with the message, and lines with the details.
     pub fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
-        let mut svg = Self::inline(size, title, "");
+        let title = &*translated(title);
+        let mut svg = Self {
+            is_page: true,
+            ..Self::inline(size, title, "")
+        };
         svg.rect([0.0, 0.0, size[0], size[1]], Color::PAGE, "");
         let mut heading = Font {
             size: 20.0,
@@ -169,6 +178,24 @@ impl Svg {
             title: title.to_owned(),
             description: description.to_owned(),
             body: String::new(),
+            is_page: false,
+        }
+    }
+
+    fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.is_page {
+            translated(text)
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+
+    /// The end of an element, with its tooltip.
+    fn end(&self, element: &str, hint: &str) -> String {
+        if hint.is_empty() {
+            "/>".to_owned()
+        } else {
+            format!("><title>{}</title></{element}>", escaped(&self.said(hint)))
         }
     }
 
@@ -214,7 +241,7 @@ impl Svg {
             font.color.name,
             if more.is_empty() { "" } else { " page-stroke" },
             font.color.light,
-            escaped(line)
+            escaped(&self.said(line))
         );
     }
 
@@ -241,7 +268,7 @@ impl Svg {
             "<path class=\"{}\" fill=\"{}\" d=\"{path}\"{}",
             color.name,
             color.light,
-            end("path", hint)
+            self.end("path", hint)
         );
     }
 
@@ -254,7 +281,7 @@ impl Svg {
             color.light,
             right - left,
             bottom - top,
-            end("rect", hint)
+            self.end("rect", hint)
         );
     }
 
@@ -266,7 +293,7 @@ impl Svg {
              height=\"{:.1}\"{}",
             right - left,
             bottom - top,
-            end("rect", hint)
+            self.end("rect", hint)
         );
     }
 
@@ -282,7 +309,7 @@ impl Svg {
             "<circle class=\"{}\" fill=\"{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"{}",
             color.name,
             color.light,
-            end("circle", hint)
+            self.end("circle", hint)
         );
     }
 
@@ -296,7 +323,7 @@ impl Svg {
             color.light,
             x - 5.5,
             y - 5.5,
-            end("rect", hint)
+            self.end("rect", hint)
         );
     }
 
@@ -307,6 +334,7 @@ impl Svg {
             title,
             description,
             body,
+            ..
         } = self;
         let description = if description.is_empty() {
             description
@@ -336,15 +364,6 @@ impl Svg {
 
 fn space(more: &str) -> &'static str {
     if more.is_empty() { "" } else { " " }
-}
-
-/// The end of an element, with its tooltip.
-fn end(element: &str, hint: &str) -> String {
-    if hint.is_empty() {
-        "/>".to_owned()
-    } else {
-        format!("><title>{}</title></{element}>", escaped(hint))
-    }
 }
 
 /// `text`, escaped for XML.

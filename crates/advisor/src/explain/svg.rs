@@ -28,7 +28,7 @@ pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory, seconds: &[f64])
             let (number, bytes) = (index + 1, Bytes(moment.bytes));
             (
                 sample.at_ms,
-                format!("{number}. {phase}{}, {bytes}", moment.at),
+                format!("{phase}{}\n{number}: {bytes}", moment.at),
             )
         })
         .collect();

@@ -80,8 +80,17 @@ fn in_a_picture() {
     let output = explain(&[STEP, &more, &[file.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{output:?}");
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let picture = fs::read_to_string(file).unwrap();
+    let picture = fs::read_to_string(&file).unwrap();
     assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
+    let japanese = [&more[..], &[file.to_str().unwrap(), "--lang", "ja"]].concat();
+    assert!(explain(&[STEP, &japanese].concat()).status.success());
+    let japanese = fs::read_to_string(file).unwrap();
+    for said in [
+        ">メモリ（MiB）<",
+        "<title>順伝播: ステージ1の1番目の畳み込み\n",
+    ] {
+        assert!(japanese.contains(said), "{said}\n{japanese}");
+    }
     let count = |what: &str| picture.matches(what).count();
     for element in ["text", "style", "title"] {
         let [opened, closed] = [format!("<{element}"), format!("</{element}>")];
