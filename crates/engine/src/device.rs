@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use config::{Bytes, Precision};
 use machine::nvml::{self, InUse};
 use machine::{Cpu, InstructionSet, Processor, Segments, ram};
+use ranks::Launch;
 use tch::Device;
 use torch_ext::library::{self, CudaLibrary, open_cuda};
 use torch_ext::{cuda, device_info, meter};
@@ -20,8 +21,8 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// A CUDA device; the first if no index is given.
-    Cuda(usize),
+    /// A CUDA device; without an index the first, or in a run of several processes one for each.
+    Cuda(Option<usize>),
 }
 
 impl FromStr for DeviceChoice {
@@ -31,11 +32,11 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
+            "cuda" => Ok(Self::Cuda(None)),
             _ => text
                 .strip_prefix("cuda:")
                 .and_then(|n| n.parse().ok())
-                .map(Self::Cuda)
+                .map(|n| Self::Cuda(Some(n)))
                 .ok_or_else(|| format!("`{text}` is not a device: `auto`, `cpu` or `cuda[:N]`")),
         }
     }
@@ -49,16 +50,17 @@ impl DeviceChoice {
     pub fn resolve(self) -> Result<Device> {
         let num_cuda = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         match self {
-            Self::Auto if cuda::is_available() && too_old(0).is_none() => Self::Cuda(0).resolve(),
+            Self::Auto if takes_gpus() => Self::Cuda(None).resolve(),
             Self::Auto | Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(n) if n < num_cuda => {
+            Self::Cuda(None) if num_cuda > 0 => Self::Cuda(Some(0)).resolve(),
+            Self::Cuda(Some(n)) if n < num_cuda => {
                 if let Some(reason) = too_old(n) {
                     return Err(Error::CudaUnavailable { reason });
                 }
                 segments(n);
                 Ok(Device::Cuda(n))
             }
-            Self::Cuda(index) if num_cuda > 0 => Err(Error::NoSuchGpu {
+            Self::Cuda(Some(index)) if num_cuda > 0 => Err(Error::NoSuchGpu {
                 index,
                 num_gpus: num_cuda,
             }),
@@ -67,6 +69,37 @@ impl DeviceChoice {
             }),
         }
     }
+
+    /// What a rank takes: without an index, ranks of one machine take one GPU each.
+    ///
+    /// # Errors
+    /// [`ranks::Error::TooFewGpus`]; [`ranks::Error::OneGpuForAll`] if an index would give one GPU to all ranks of a
+    /// machine.
+    pub fn of_rank(self, launch: &Launch) -> Result<Self> {
+        match self {
+            Self::Cuda(Some(index)) if launch.local_size > 1 => Err(ranks::Error::OneGpuForAll {
+                index,
+                local_size: launch.local_size,
+            }
+            .into()),
+            Self::Auto if !takes_gpus() => Ok(Self::Cpu),
+            Self::Auto | Self::Cuda(None) => {
+                let visible = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+                if visible == 0 {
+                    // What is wrong with CUDA is for `resolve` to say.
+                    return Ok(self);
+                }
+                let index = launch.device(visible)?;
+                Ok(Self::Cuda(Some(index)))
+            }
+            Self::Cpu | Self::Cuda(Some(_)) => Ok(self),
+        }
+    }
+}
+
+/// Whether a run without `--device` trains on a GPU.
+fn takes_gpus() -> bool {
+    cuda::is_available() && too_old(0).is_none()
 }
 
 /// Why a run uses the CPU although this machine has a GPU; `None` if it has none.
@@ -300,5 +333,48 @@ pub fn reset_peak(device: Device) {
 pub fn synchronize(device: Device) {
     if let Device::Cuda(n) = device {
         tch::Cuda::synchronize(n.cast_signed() as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ranks::{Address, Launcher, Shard};
+
+    use super::*;
+
+    #[test]
+    fn ranks_of_one_machine_do_not_name_a_gpu() {
+        let launch = |local_size| Launch {
+            launcher: Launcher::Hand,
+            shard: Shard::new(0, 2).unwrap(),
+            local_rank: 0,
+            local_size,
+            store: Address {
+                host: "localhost".to_owned(),
+                port: 1,
+            },
+            is_store_served: true,
+            attempt: 0,
+        };
+        let named: DeviceChoice = "cuda:1".parse().unwrap();
+        assert_eq!(named, DeviceChoice::Cuda(Some(1)));
+        assert_eq!(named.of_rank(&launch(1)).unwrap(), named);
+        let refused = named.of_rank(&launch(2)).unwrap_err();
+        assert!(matches!(
+            refused,
+            Error::Ranks(ranks::Error::OneGpuForAll {
+                index: 1,
+                local_size: 2
+            })
+        ));
+        for (asked, visible) in [(DeviceChoice::Cpu, true), ("cuda".parse().unwrap(), false)] {
+            if visible || !cuda::is_available() {
+                assert_eq!(asked.of_rank(&launch(2)).unwrap(), asked);
+            }
+        }
+        if !cuda::is_available() {
+            let auto = DeviceChoice::Auto.of_rank(&launch(2)).unwrap();
+            assert_eq!(auto, DeviceChoice::Cpu);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use data::DataError;
 use torch_ext::BoxError;
+use torch_ext::distributed::Failure as Lost;
 
 use crate::guard::Pressure;
 use crate::ladder::Failure;
@@ -77,6 +78,15 @@ pub enum Error {
     /// A tensor operation failed: memory ran out, or a segment could not be recomputed.
     #[error(transparent)]
     Tensor(#[from] torch_ext::Error),
+    /// Several processes cannot start or go on together.
+    #[error(transparent)]
+    Ranks(#[from] ranks::Error),
+    /// Another process of this run failed, and this one cannot go on alone.
+    #[error("{}", reason.said())]
+    PeerFailed {
+        /// What it left.
+        reason: Box<ranks::Reason>,
+    },
     /// The gradient scaler refused.
     #[error("gradient scaler: {0}")]
     Scaler(#[source] BoxError),
@@ -98,5 +108,17 @@ impl Error {
     /// Whether memory ran out, on the device or under a limit on it.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Tensor(error) if error.is_out_of_memory())
+    }
+
+    /// Whether this process only lost another one, which knows the reason.
+    pub const fn is_peer_lost(&self) -> bool {
+        match self {
+            Self::PeerFailed { .. } => true,
+            Self::Tensor(torch_ext::Error::Distributed(failure)) => matches!(
+                failure,
+                Lost::PeerGone { .. } | Lost::TimedOut { .. } | Lost::Dead { .. }
+            ),
+            _ => false,
+        }
     }
 }

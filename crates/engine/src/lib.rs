@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod model;
 pub mod optimizer;
 pub mod predictor;
+pub mod team;
 
 pub mod trainer;
 

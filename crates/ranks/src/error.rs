@@ -48,6 +48,11 @@ pub enum Error {
     /// Fewer GPUs than ranks.
     #[error("no GPU is left for rank {local_rank} of this machine, where {visible} are visible")]
     TooFewGpus { local_rank: usize, visible: usize },
+    /// A GPU that was named for several ranks.
+    #[error(
+        "`--device cuda:{index}` names one GPU, but {local_size} ranks on this machine need one each"
+    )]
+    OneGpuForAll { index: usize, local_size: usize },
 
     /// Words from another rank that another version wrote, or that were damaged.
     #[error("what another rank sent cannot be read: {flaw}")]
@@ -122,6 +127,9 @@ impl Error {
             Self::Nested { .. } => "leave out `--nproc`, or let the launcher start only one process".to_owned(),
             Self::TooFewGpus { .. } => {
                 "start one rank for each GPU of this machine, or train on the CPU with `--device cpu`".to_owned()
+            }
+            Self::OneGpuForAll { .. } => {
+                "with `--device cuda` each rank takes its own; `CUDA_VISIBLE_DEVICES` chooses among them".to_owned()
             }
             Self::Record { .. } => "use the same version of Snug for all ranks".to_owned(),
             Self::Statuses { .. } | Self::Twice { .. } => {

@@ -20,6 +20,23 @@ pub const fn device_of(local_rank: usize, visible: usize) -> Result<usize> {
     }
 }
 
+impl Launch {
+    /// The GPU of this rank, which sees `visible` GPUs: as [`device_of`], but `--nproc` shows each rank all GPUs.
+    ///
+    /// # Errors
+    /// If no GPU is left for the rank.
+    pub const fn device(&self, visible: usize) -> Result<usize> {
+        let local_rank = self.local_rank;
+        match self.launcher {
+            Launcher::Snug if local_rank >= visible => Err(Error::TooFewGpus {
+                local_rank,
+                visible,
+            }),
+            _ => device_of(local_rank, visible),
+        }
+    }
+}
+
 /// What is probably a mistake of the environment, in sentences for a person. `launch` is what [`Launch::of`] made of it,
 /// and `cores` are those of this machine if the run trains on its CPU.
 pub fn advice(

@@ -199,6 +199,12 @@ fn ranks_start_no_ranks() {
 fn a_gpu_for_each_rank() {
     assert_eq!(device_of(3, 4), Ok(3));
     assert_eq!(device_of(3, 1), Ok(0));
+    // A launcher may show each rank its own GPU; `--nproc` does not.
+    let locals = Launch::local(&environment(&[]), 2, 1).unwrap();
+    assert_eq!([locals[0].device(1), locals[1].device(2)], [Ok(0), Ok(1)]);
+    assert!(locals[1].device(1).is_err());
+    let torchrun = of(&[TORCHRUN]).unwrap().unwrap();
+    assert_eq!(torchrun.device(1), Ok(0));
     for (local_rank, visible) in [(0, 0), (2, 2)] {
         let error = device_of(local_rank, visible).unwrap_err();
         assert_eq!(

@@ -21,7 +21,8 @@ impl DeviceFlag {
         match self.device {
             DeviceChoice::Auto => None,
             DeviceChoice::Cpu => Some("cpu".to_owned()),
-            DeviceChoice::Cuda(index) => Some(format!("cuda:{index}")),
+            DeviceChoice::Cuda(None) => Some("cuda".to_owned()),
+            DeviceChoice::Cuda(Some(index)) => Some(format!("cuda:{index}")),
         }
     }
 

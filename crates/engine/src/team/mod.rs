@@ -1,0 +1,5 @@
+//! Runs of several processes.
+
+mod peers;
+
+pub use peers::{Patience, Peers};

@@ -1,0 +1,327 @@
+//! How the processes of a run come together and how they leave: the store, the rendezvous, and the two groups. What they
+//! then do together is not decided here.
+//!
+//! The *control* group is Gloo's everywhere. The *data* group carries gradients, by NCCL between GPUs, and can be renewed
+//! by agreement over the control group after one of its operations failed.
+
+#[cfg(test)]
+mod tests;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ranks::{Keys, Launch, Launcher, Reason, Rendezvous, Shard};
+use tch::Device;
+use torch_ext::distributed::{Group, Member, Store};
+
+use crate::error::{Error, Result};
+
+/// How often a rank looks into the store while it waits for others.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a rank that lost another one waits for the reason, and one that serves the store for the others' last look.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long a rank that serves the store and failed by itself waits for the others, which may be in the middle of a step.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How much longer than rank 0 the others wait for a missing rank, which only rank 0 can name.
+const SLACK: Duration = Duration::from_secs(2);
+/// The interface of a run on one machine. Gloo's own choice depends on what the host's name resolves to.
+const LOOPBACK: &str = if cfg!(target_os = "macos") {
+    "lo0"
+} else {
+    "lo"
+};
+
+/// How long ranks wait for each other. The longer ones are outside, so that the inner one says what is wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until all have started.
+    pub join: Duration,
+    /// In an operation of the control group.
+    pub control: Duration,
+    /// In an operation of the data group.
+    pub data: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            join: Duration::from_secs(300),
+            control: Duration::from_secs(120),
+            data: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The other processes of a run, connected.
+#[derive(Debug)]
+pub struct Peers {
+    launch: Launch,
+    device: Device,
+    patience: Patience,
+    // Groups are dropped before the stores that they use.
+    control: Group,
+    data: Group,
+    num_data: u32,
+    /// With keys that no other start has used.
+    store: Store,
+    /// With the keys of all starts.
+    root: Store,
+}
+
+impl Peers {
+    /// Connects to the others: the store, the rendezvous, the control group, then the data group, which is NCCL's if
+    /// `device` is a GPU. All ranks call this, and it returns when all have.
+    ///
+    /// # Errors
+    /// [`ranks::Error::Absent`] names the ranks that did not come in time. [`Error::Tensor`] with a
+    /// [`Failure`](torch_ext::distributed::Failure) if there is no store, or no connection.
+    pub fn join(launch: Launch, device: Device, patience: Patience) -> Result<Self> {
+        let root = open(&launch, patience.join)?;
+        let prefix = match meet(&root, launch.shard, patience.join) {
+            Ok(prefix) => prefix,
+            Err(error) => {
+                if serves(&launch) {
+                    // The others have to read why before the store is gone.
+                    thread::sleep(LAST_WORDS);
+                }
+                return Err(error);
+            }
+        };
+        let store = root.prefix(&prefix)?;
+        let control = member("control", launch.shard, patience.control);
+        let control = Group::gloo(&store, &control, interface(&launch))?;
+        let data = data_group(&store, &launch, device, 0, patience)?;
+        Ok(Self {
+            launch,
+            device,
+            patience,
+            control,
+            data,
+            num_data: 1,
+            store,
+            root,
+        })
+    }
+
+    /// How this process was started.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// The rank of this process, and the number of ranks.
+    pub fn shard(&self) -> Shard {
+        self.launch.shard
+    }
+
+    /// The group for agreements, which takes tensors on the CPU.
+    pub fn control(&self) -> &Group {
+        &self.control
+    }
+
+    /// The group for gradients, which takes tensors on the device of this process.
+    pub fn data(&self) -> &Group {
+        &self.data
+    }
+
+    /// Makes another data group in place of this one, whose operations under way fail. All ranks call this.
+    ///
+    /// # Errors
+    /// As [`Self::join`], if not all ranks call it.
+    pub fn renew_data(&mut self) -> Result<()> {
+        self.data.abort()?;
+        self.data = data_group(
+            &self.store,
+            &self.launch,
+            self.device,
+            self.num_data,
+            self.patience,
+        )?;
+        self.num_data += 1;
+        Ok(())
+    }
+
+    /// Leaves the reason of this rank's end for the others (and for the parent of `--nproc`), and ends both groups, so
+    /// that the others stop waiting and look for it. A rank that serves the store itself returns when they have left
+    /// reasons as well, after some seconds at most: the store ends with it.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn leave_reason(&self, reason: &Reason) -> Result<()> {
+        let key = Reason::key(self.launch.attempt, self.shard().rank());
+        let text = reason.to_json();
+        let left = self.store.set(&key, text.as_bytes()).and_then(|()| {
+            if self.launch.launcher == Launcher::Snug {
+                self.root.set(&key, text.as_bytes())?;
+            }
+            Ok(())
+        });
+        // The others would wait on if they were not aborted, whatever it says.
+        drop(self.control.abort());
+        drop(self.data.abort());
+        left?;
+        if serves(&self.launch) {
+            let within = if reason.is_peer_lost {
+                LAST_WORDS
+            } else {
+                FAREWELL
+            };
+            let start = Instant::now();
+            while !self.reasons().1 && start.elapsed() < within {
+                thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits up to 1.5 seconds for a reason that another rank left, and returns the first one. It waits no longer
+    /// once a rank that failed by itself left one.
+    pub fn first_reason(&self) -> Option<Reason> {
+        let start = Instant::now();
+        loop {
+            let (reasons, is_complete) = self.reasons();
+            let first = Reason::first_of(&reasons);
+            let is_known = first.is_some_and(|it| !it.is_peer_lost);
+            if is_known || is_complete || start.elapsed() >= LAST_WORDS {
+                return first.cloned();
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The reasons of other ranks so far, and whether there can be no more.
+    fn reasons(&self) -> (Vec<Reason>, bool) {
+        let mut reasons = Vec::new();
+        let (rank, size) = (self.shard().rank(), self.shard().size());
+        for other in (0..size).filter(|it| *it != rank) {
+            let key = Reason::key(self.launch.attempt, other);
+            let Ok(value) = self.store.try_get(&key) else {
+                return (reasons, true);
+            };
+            let text = value.map(|it| String::from_utf8_lossy(&it).into_owned());
+            reasons.extend(text.and_then(|it| Reason::from_json(&it, other).ok()));
+        }
+        let is_complete = reasons.len() + 1 == size;
+        (reasons, is_complete)
+    }
+
+    /// Waits up to `within` until all ranks have called this, so that none closes a connection or the store while
+    /// another one still uses it. Returns whether all came. It is the last thing that a rank does with the others.
+    pub fn part(&self, within: Duration) -> bool {
+        let have_all_come = self.wait_for_all("parting", within);
+        // The others have to see that before the store ends.
+        let goodbye = if serves(&self.launch) {
+            LAST_WORDS
+        } else {
+            Duration::ZERO
+        };
+        self.wait_for_all("parted", goodbye);
+        have_all_come
+    }
+
+    /// A barrier in the store. Returns whether all ranks came.
+    fn wait_for_all(&self, word: &str, within: Duration) -> bool {
+        let key = |rank: usize| format!("{word}/{rank}");
+        let shard = self.shard();
+        if self.store.set(&key(shard.rank()), b"1").is_err() {
+            return false;
+        }
+        let start = Instant::now();
+        (0..shard.size()).all(|rank| {
+            loop {
+                match self.store.check(&key(rank)) {
+                    Ok(true) => break true,
+                    Ok(false) if start.elapsed() < within => thread::sleep(POLL),
+                    _ => break false,
+                }
+            }
+        })
+    }
+}
+
+/// Whether this rank serves the store.
+fn serves(launch: &Launch) -> bool {
+    launch.shard.rank() == 0 && !launch.is_store_served
+}
+
+/// Serves the store, or connects to it.
+fn open(launch: &Launch, timeout: Duration) -> Result<Store> {
+    let store = &launch.store;
+    Ok(if serves(launch) {
+        // A name of this host may not resolve before others see it as started.
+        Store::serve("127.0.0.1", store.port, timeout)?
+    } else {
+        Store::connect(&store.host, store.port, timeout)?
+    })
+}
+
+/// Finds the others, and returns the prefix of this start.
+fn meet(root: &Store, shard: Shard, join: Duration) -> Result<String> {
+    let mut keys = Root(root);
+    let mut rendezvous = Rendezvous::new(shard, rand::random());
+    let patience = if shard.rank() == 0 {
+        join
+    } else {
+        join + SLACK
+    };
+    let mut start = Instant::now();
+    let mut is_rank_0_here = shard.rank() == 0;
+    loop {
+        if let Some(prefix) = rendezvous.poll(&mut keys)? {
+            return Ok(prefix);
+        }
+        // Rank 0 began to wait just now, and says who is missing when it ends.
+        if !is_rank_0_here && rendezvous.missing().is_empty() {
+            (is_rank_0_here, start) = (true, Instant::now());
+        }
+        if start.elapsed() >= patience {
+            return Err(rendezvous.give_up(&mut keys)?.into());
+        }
+        thread::sleep(POLL);
+    }
+}
+
+/// The store as a rendezvous sees it.
+struct Root<'a>(&'a Store);
+
+impl Keys for Root<'_> {
+    type Error = Error;
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        Ok(self.0.set(key, value.as_bytes())?)
+    }
+
+    fn get(&mut self, key: &str) -> Result<Option<String>> {
+        let value = self.0.try_get(key)?;
+        Ok(value.map(|it| String::from_utf8_lossy(&it).into_owned()))
+    }
+}
+
+fn member(prefix: &str, shard: Shard, timeout: Duration) -> Member<'_> {
+    Member {
+        prefix,
+        rank: shard.rank(),
+        size: shard.size(),
+        timeout,
+    }
+}
+
+/// The `nth` data group of a start.
+fn data_group(
+    store: &Store,
+    launch: &Launch,
+    device: Device,
+    nth: u32,
+    patience: Patience,
+) -> Result<Group> {
+    let prefix = format!("data/{nth}");
+    let member = member(&prefix, launch.shard, patience.data);
+    Ok(match device {
+        Device::Cuda(index) => Group::nccl(store, &member, index)?,
+        _ => Group::gloo(store, &member, interface(launch))?,
+    })
+}
+
+/// The network interface that Gloo should take, where it is known.
+fn interface(launch: &Launch) -> Option<&'static str> {
+    (launch.local_size == launch.shard.size()).then_some(LOOPBACK)
+}
