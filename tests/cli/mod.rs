@@ -29,6 +29,8 @@ mod layouts;
 mod ledger;
 // `train memory`: the picture, the table and the figures.
 mod memory;
+// `--nproc`: several processes of one run.
+mod nproc;
 // The commands on the pages of the guide.
 mod pages;
 // Runs in too little memory: adapted, refused or forced.

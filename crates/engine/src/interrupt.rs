@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+/// Signals within this time count as one. A terminal sends Ctrl-C to a run and to the process that started it, which
+/// passes it on.
+pub const ONE_PRESS: Duration = Duration::from_millis(500);
 
 /// Whether a stop was requested.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +24,12 @@ impl Interrupt {
     pub fn listen_and(leave: fn()) -> Self {
         let interrupt = Self::default();
         let signals = Arc::clone(&interrupt.signals);
+        let mut pressed_at: Option<Instant> = None;
         let set = ctrlc::set_handler(move || {
+            if pressed_at.is_some_and(|it| it.elapsed() < ONE_PRESS) {
+                return;
+            }
+            pressed_at = Some(Instant::now());
             if signals.fetch_add(1, Ordering::SeqCst) > 0 {
                 leave();
                 torch_ext::library::exit_now(130);

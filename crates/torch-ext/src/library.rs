@@ -31,9 +31,11 @@ fn dotted(fill: impl FnOnce(*mut u32)) -> String {
     format!("{}.{}.{}", v[0], v[1], v[2])
 }
 
+/// Refuses another libtorch than the one that this program was built for, as [`init`](crate::init) does.
+///
 /// # Errors
 /// [`Error::Version`] where the two versions differ.
-pub(crate) fn check_version() -> Result<()> {
+pub fn check_version() -> Result<()> {
     let (expected, found) = (header_version(), runtime_version());
     if expected == found {
         Ok(())

@@ -11,6 +11,8 @@ use data::DataError;
 use engine::Error as Engine;
 use engine::guard::MemoryPlace as Full;
 use engine::trainer::Cause;
+use ranks::Error as Ranks;
+use torch_ext::distributed::Failure as Lost;
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +139,17 @@ impl Error {
                 | Engine::Plan(_)
                 | Engine::NoSuchGpu { .. }
                 | Engine::CudaUnavailable { .. }
-                | Engine::NoSuchPrecision { .. },
+                | Engine::NoSuchPrecision { .. }
+                | Engine::Ranks(
+                    Ranks::Missing { .. }
+                    | Ranks::Value { .. }
+                    | Ranks::RankTooLarge { .. }
+                    | Ranks::Contradiction { .. }
+                    | Ranks::PodOfSeveral { .. }
+                    | Ranks::Nested { .. }
+                    | Ranks::TooFewGpus { .. }
+                    | Ranks::OneGpuForAll { .. },
+                ),
             )
             | Self::Refused(_)
             | Self::Report(_)
@@ -156,6 +168,7 @@ impl Error {
             Self::NothingFits { .. } => Exit::NothingFits,
             Self::Engine(Engine::MemoryPressure(_)) => Exit::EmergencyStop,
             Self::Engine(Engine::Interrupted { .. }) => Exit::Interrupted,
+            Self::Engine(error) if error.is_peer_lost() => Exit::PeerFailed,
             _ => Exit::Failed,
         }
     }
@@ -258,6 +271,9 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
         Engine::NoSuchGpu { num_gpus, .. } => {
             return Some(format!("choose `cuda:0` to `cuda:{}`", num_gpus - 1));
         }
+        Engine::Ranks(error) => return Some(error.hint()),
+        Engine::PeerFailed { reason } => return reason.hint.clone(),
+        Engine::Tensor(torch_ext::Error::Distributed(failure)) => return hint_of_lost(failure),
         Engine::MemoryPressure(pressure) => {
             let flag = match pressure.place {
                 Full::Gpu => "--guard-gpu",
@@ -293,6 +309,24 @@ fn hint_of_engine(error: &Engine) -> Option<String> {
             "`--grad-checkpoint auto` takes the fastest policy that fits; or lower `--batch`, \
              `--img-size` or `--width`"
         }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// What the user can do if processes cannot work together.
+fn hint_of_lost(failure: &Lost) -> Option<String> {
+    let hint = match failure {
+        Lost::PeerGone { .. } | Lost::TimedOut { .. } | Lost::Dead { .. } => {
+            "see in the output of the other ranks which failed first; the same command with `--resume auto` goes on \
+             from the last snapshot"
+        }
+        Lost::Unreachable { .. } => {
+            "see whether all ranks were started and can reach rank 0's host and port; between machines, \
+             `GLOO_SOCKET_IFNAME=NAME` names the network interface to use"
+        }
+        Lost::PortTaken { .. } => "choose a free port with the launcher, or with `MASTER_PORT`",
+        Lost::NoNccl { .. } => "`--device cpu` trains on CPUs, with Gloo",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -17,6 +17,8 @@ pub enum Exit {
     NothingFits = 3,
     /// Memory was almost full: the run stopped and saved a snapshot to resume from.
     EmergencyStop = 4,
+    /// Another process of this run failed. Its own exit code says how.
+    PeerFailed = 5,
     /// Ctrl-C or SIGTERM: the run stopped and saved a snapshot to resume from.
     Interrupted = 130,
 }
@@ -29,6 +31,7 @@ impl Exit {
         Self::Usage,
         Self::NothingFits,
         Self::EmergencyStop,
+        Self::PeerFailed,
         Self::Interrupted,
     ];
     /// Every exit code of `advisor`.
@@ -47,6 +50,7 @@ impl Exit {
             Self::Usage => "wrong usage, configuration or data",
             Self::NothingFits => "predicted not to fit: nothing was started",
             Self::EmergencyStop => "stopped because memory was almost full; `--resume` continues",
+            Self::PeerFailed => "another rank of this run failed",
             Self::Interrupted => "interrupted; `--resume` continues",
         }
     }

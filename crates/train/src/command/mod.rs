@@ -89,7 +89,7 @@ enum Tool {
 /// Runs `train`.
 pub fn main() -> ExitCode {
     start(Cli::command(), |cli: Cli| match cli.command {
-        Command::Fit(args) => with_libtorch(|| fit::run(&args)),
+        Command::Fit(args) => fit::run(&args),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
     })
 }

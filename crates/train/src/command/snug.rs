@@ -49,7 +49,7 @@ fn program() -> clap::Command {
 pub fn main() -> ExitCode {
     be_snug();
     start(Snug::command(), |snug: Snug| match snug.command {
-        Command::Train(args) => with_libtorch(|| fit::run_choosing(*args)),
+        Command::Train(args) => fit::run_choosing(*args),
         Command::Tool(tool) => with_libtorch(|| tool.run()),
         Command::Advice(advice) => Ok(advice.run()),
         Command::Completions(args) => {

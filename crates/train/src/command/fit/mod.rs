@@ -34,7 +34,9 @@ mod before;
 mod decide;
 mod guarded;
 mod keeper;
+mod nproc;
 mod plan;
+mod rank;
 mod recorder;
 mod remember;
 mod report;
@@ -45,6 +47,7 @@ mod story;
 use decide::decide;
 use guarded::GuardFlags;
 use keeper::Keeper;
+use nproc::NumProcesses;
 use plan::{PlanFlags, RunPlan};
 use recorder::Recorder;
 use resume::Start;
@@ -105,6 +108,9 @@ pub(super) struct FitArgs {
     guard: GuardFlags,
     #[command(flatten)]
     device: DeviceFlag,
+    /// Train with N processes on this machine: one GPU each, or all on the CPU
+    #[arg(long, value_name = "N")]
+    nproc: Option<NumProcesses>,
 }
 
 /// `snug train`: `fit`, which sets what was left open by the data and the device.
@@ -133,6 +139,10 @@ pub(super) fn run(args: &FitArgs) -> Result<ExitCode> {
 }
 
 fn train_on(args: &FitArgs, is_open: bool) -> Result<ExitCode> {
+    if let Some(code) = nproc::start(args)? {
+        return Ok(code);
+    }
+    torch_ext::init()?;
     fault::read_environment()?;
     if args.outputs.json_lines {
         console::keep_stdout_for_programs();

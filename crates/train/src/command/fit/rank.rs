@@ -1,0 +1,228 @@
+//! What a process does that a launcher started as one of several ranks, apart from training: it finds out which rank it
+//! is, joins the others, and leaves the reason of its end.
+#![expect(dead_code, reason = "a run of several ranks calls this next")]
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{env, fs, thread};
+
+use ranks::{Launch, Launcher, Reason, advice};
+use tch::Device;
+use torch_ext::distributed::Store;
+
+use crate::command::console;
+use crate::error::{Error, Result};
+use engine::Error as Engine;
+use engine::team::{Patience, Peers};
+
+/// For the store of a process that has started this one.
+const PARENT: Duration = Duration::from_secs(2);
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Which rank this process is, or `None` for a process of its own. A rank of `--nproc` ends with its parent from here on.
+///
+/// # Errors
+/// As [`Launch::of`].
+pub(super) fn launch() -> Result<Option<Launch>> {
+    let launch = Launch::of(&variable).map_err(Engine::from)?;
+    if launch.as_ref().is_some_and(is_of_parent) {
+        end_with_parent();
+    }
+    Ok(launch)
+}
+
+/// Says what is probably a mistake of the environment.
+pub(super) fn advise(launch: Option<&Launch>, device: Device) {
+    let cores = thread::available_parallelism().ok();
+    let cores = cores.map(usize::from).filter(|_| !device.is_cuda());
+    for note in advice(&variable, launch, cores) {
+        console::note(&note);
+    }
+}
+
+/// Joins the other ranks.
+///
+/// # Errors
+/// As [`Peers::join`].
+pub(super) fn join(launch: &Launch, device: Device) -> Result<Peers> {
+    Ok(Peers::join(launch.clone(), device, Patience::default())?)
+}
+
+/// Ends this rank: leaves the reason for the others, its parent and torchrun. A rank that only lost another one reports
+/// that one's reason in place of its own error. The groups of `peers` have ended afterwards.
+///
+/// # Errors
+/// The error to print. The parent of `--nproc` prints the first one itself: then this is the exit code.
+pub(super) fn end(error: Error, launch: &Launch, peers: Option<&Peers>) -> Result<ExitCode> {
+    let error = first_error(error, peers);
+    let reason = reason_of(&error, launch);
+    let is_left = match peers {
+        Some(peers) => peers.leave_reason(&reason).is_ok(),
+        None => is_of_parent(launch) && tell_parent(launch, &reason).is_ok(),
+    };
+    if launch.launcher == Launcher::Torchrun
+        && let Some(path) = variable("TORCHELASTIC_ERROR_FILE")
+    {
+        // Without it, torchrun names the exit code.
+        drop(fs::write(path, reason.to_torchelastic()));
+    }
+    if is_left && is_of_parent(launch) {
+        return Ok(ExitCode::from(reason.exit_code));
+    }
+    Err(error)
+}
+
+/// What ended the run: the reason of a rank that failed by itself, if this one only lost another.
+fn first_error(error: Error, peers: Option<&Peers>) -> Error {
+    let (Error::Engine(lost), Some(peers)) = (&error, peers) else {
+        return error;
+    };
+    if !lost.is_peer_lost() {
+        return error;
+    }
+    let first = peers.first_reason().filter(|it| !it.is_peer_lost);
+    first.map_or(error, |reason| {
+        Error::Engine(Engine::PeerFailed {
+            reason: Box::new(reason),
+        })
+    })
+}
+
+/// The reason that this rank leaves when it ends with `error`.
+fn reason_of(error: &Error, launch: &Launch) -> Reason {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    Reason {
+        rank: launch.shard.rank(),
+        attempt: launch.attempt,
+        is_peer_lost: matches!(error, Error::Engine(error) if error.is_peer_lost()),
+        error: error.message(),
+        hint: error.hint(),
+        exit_code: error.exit().code(),
+        unix_ms: since_1970
+            .ok()
+            .and_then(|it| u64::try_from(it.as_millis()).ok())
+            .unwrap_or_default(),
+    }
+}
+
+/// Whether a process of Snug started this one, and serves its store.
+fn is_of_parent(launch: &Launch) -> bool {
+    launch.launcher == Launcher::Snug && launch.is_store_served
+}
+
+/// Leaves the reason of a rank that has not joined the others.
+fn tell_parent(launch: &Launch, reason: &Reason) -> torch_ext::Result<()> {
+    let store = Store::connect(&launch.store.host, launch.store.port, PARENT)?;
+    let key = Reason::key(launch.attempt, launch.shard.rank());
+    store.set(&key, reason.to_json().as_bytes())?;
+    // A key is certainly set when the next answer comes.
+    store.check(&key)?;
+    Ok(())
+}
+
+/// Lets the system kill this process when the thread that started it ends. A parent that is gone already serves no store.
+#[cfg(target_os = "linux")]
+fn end_with_parent() {
+    use rustix::process::{Signal, set_parent_process_death_signal};
+    // If the system refuses, the missing store ends the run.
+    let _refused = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_parent() {}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// For what should succeed.
+    const AMPLE: Duration = Duration::from_secs(60);
+    const PATIENCE: Patience = Patience {
+        join: AMPLE,
+        control: AMPLE,
+        data: AMPLE,
+    };
+
+    /// Two ranks of `--nproc`, and the store of their parent.
+    fn two() -> (Store, Vec<Launch>) {
+        let store = Store::serve("127.0.0.1", 0, AMPLE).unwrap();
+        let launches = Launch::local(&|_: &str| None, 2, store.port().unwrap()).unwrap();
+        let launches = launches.into_iter().map(|launch| Launch {
+            is_store_served: true,
+            ..launch
+        });
+        (store, launches.collect())
+    }
+
+    fn interrupted() -> Error {
+        Engine::Interrupted { step: 3 }.into()
+    }
+
+    fn in_store(store: &Store, rank: usize) -> Reason {
+        let text = store.get(&Reason::key(0, rank), AMPLE).unwrap();
+        Reason::from_json(&String::from_utf8(text).unwrap(), rank).unwrap()
+    }
+
+    #[test]
+    fn an_error_before_the_others_are_there_reaches_the_parent() {
+        let (store, launches) = two();
+        let code = end(interrupted(), &launches[1], None).unwrap();
+        assert_eq!(code, ExitCode::from(130));
+        let reason = in_store(&store, 1);
+        assert_eq!(reason.error, "interrupted at step 3");
+        assert_eq!((reason.exit_code, reason.is_peer_lost), (130, false));
+        assert!(reason.hint.is_some_and(|it| it.contains("--resume auto")));
+        assert!(reason.unix_ms > 1_700_000_000_000);
+        // Without a parent, or without its store, this process prints the error itself.
+        for launch in [
+            Launch {
+                is_store_served: false,
+                ..launches[0].clone()
+            },
+            Launch {
+                store: ranks::Address {
+                    host: "127.0.0.1".to_owned(),
+                    port: 1,
+                },
+                ..launches[0].clone()
+            },
+        ] {
+            let error = end(interrupted(), &launch, None).unwrap_err();
+            assert_eq!(error.to_string(), "interrupted at step 3");
+        }
+    }
+
+    #[test]
+    fn a_rank_that_lost_another_reports_its_reason() {
+        let (store, launches) = two();
+        let [first, second] = [0, 1].map(|rank| {
+            let launch: Launch = launches[rank].clone();
+            move || Peers::join(launch, Device::Cpu, PATIENCE).unwrap()
+        });
+        let failing = thread::spawn(move || {
+            let peers = second();
+            let launch = peers.launch().clone();
+            end(interrupted(), &launch, Some(&peers)).unwrap()
+        });
+        let peers = first();
+        let lost = peers.control().barrier().and_then(|it| it.wait(None));
+        let lost = Error::from(lost.unwrap_err());
+        let code = end(lost, &launches[0], Some(&peers)).unwrap();
+        assert_eq!(code, ExitCode::from(5));
+        assert_eq!(failing.join().unwrap(), ExitCode::from(130));
+        let reasons = [0, 1].map(|rank| in_store(&store, rank));
+        let first = Reason::first_of(&reasons).unwrap();
+        assert_eq!((first.rank, first.exit_code), (1, 130));
+        assert_eq!(
+            reasons[0].error,
+            "rank 1 ended the run: interrupted at step 3"
+        );
+        assert_eq!((reasons[0].exit_code, reasons[0].is_peer_lost), (5, true));
+        assert_eq!(reasons[0].hint, first.hint);
+    }
+}
