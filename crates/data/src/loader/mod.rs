@@ -125,6 +125,12 @@ impl Loader {
         }
     }
 
+    /// Number of samples in an epoch.
+    pub fn num_samples(&self) -> usize {
+        let samples = self.source.len();
+        samples.min(self.num_batches() * self.config.batch)
+    }
+
     /// The batches of `epoch`, which do not depend on the number of workers.
     pub fn epoch(&self, epoch: u64) -> EpochIter {
         self.epoch_from(epoch, 0)
@@ -133,20 +139,25 @@ impl Loader {
     /// The batches of `epoch` from the one at `first` on, for a run that stopped inside an
     /// epoch. Earlier batches are not loaded.
     pub fn epoch_from(&self, epoch: u64, first: usize) -> EpochIter {
+        self.epoch_of(epoch, first..self.num_batches())
+    }
+
+    /// These batches of `epoch`, by their numbers: the part of one of several processes. Others are not loaded.
+    pub fn epoch_of(&self, epoch: u64, numbers: impl IntoIterator<Item = usize>) -> EpochIter {
         let order = sample_order(
             self.config.seed,
             epoch,
             self.source.len(),
             self.config.shuffle,
         );
-        let batches: Vec<Vec<usize>> = order
+        let all: Vec<&[usize]> = order
             .chunks(self.config.batch)
             .take(self.num_batches())
-            .skip(first)
-            .map(<[usize]>::to_vec)
             .collect();
+        let numbers = numbers.into_iter();
+        let batches = numbers.filter_map(|number| all.get(number).map(|it| it.to_vec()));
         let plan = epoch::EpochPlan {
-            batches,
+            batches: batches.collect(),
             seed: self.config.seed,
             epoch,
             augment: self.config.augment,
