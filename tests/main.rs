@@ -10,4 +10,5 @@
 
 mod cli;
 mod ladder;
+mod ranks;
 mod techniques;

@@ -50,22 +50,31 @@ impl<'a> MicroBatch<'a> {
     }
 }
 
-/// Splits the batches of a step into micro-batches of at most `most` images.
-pub fn micro_batches(batches: &[Batch], most: u32) -> impl Iterator<Item = MicroBatch<'_>> {
-    let group = batches.len();
+/// Splits batches into micro-batches of at most `most` images. Each image has the same weight in the loss of the step,
+/// which has `images` in all.
+pub fn micro_batches(
+    batches: &[Batch],
+    most: u32,
+    images: usize,
+) -> impl Iterator<Item = MicroBatch<'_>> {
     batches.iter().enumerate().flat_map(move |(index, batch)| {
         let ignoring = PixelWeight::of(batch);
         parts(batch.len, most as usize).map(move |part| MicroBatch {
             ignoring: ignoring.map(|weight| weight.of_part(part.len(), batch.len)),
-            share: part.len() as f64 / (batch.len * group) as f64,
+            share: part.len() as f64 / images.max(1) as f64,
             pixels: Pixels::Host(batch, part),
             batch: index,
         })
     })
 }
 
+/// The number of images in batches.
+pub fn num_images(batches: &[Batch]) -> usize {
+    batches.iter().map(|batch| batch.len).sum()
+}
+
 /// Ranges that cover `len` images, at most `most` in each.
-fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn parts(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let most = most.max(1);
     (0..len)
         .step_by(most)
@@ -235,10 +244,16 @@ mod tests {
             batch: 5,
             ..RunConfig::default()
         };
-        let batches = [noise(&config, 1), noise(&config, 2)];
-        let all: Vec<_> = micro_batches(&batches, 2).collect();
+        let last = RunConfig {
+            batch: 1,
+            ..config.clone()
+        };
+        let batches = [noise(&config, 1), noise(&last, 2)];
+        let all: Vec<_> = micro_batches(&batches, 2, num_images(&batches)).collect();
         let batches: Vec<_> = all.iter().map(|micro| micro.batch).collect();
-        assert_eq!(batches, [0, 0, 0, 1, 1, 1]);
+        assert_eq!(batches, [0, 0, 0, 1]);
+        // An image of a small batch counts as much as any other.
+        assert_eq!(all[2].share.to_bits(), all[3].share.to_bits());
         let sum: f64 = all.iter().map(|micro| micro.share).sum();
         assert!((sum - 1.0).abs() < 1e-12, "{sum}");
     }

@@ -81,6 +81,17 @@ pub enum Error {
     /// Several processes cannot start or go on together.
     #[error(transparent)]
     Ranks(#[from] ranks::Error),
+    /// Another rank failed in a step, and no rung repairs that. It knows more.
+    #[error("rank {rank} {}", describe(*what))]
+    OtherRank {
+        /// The rank.
+        rank: usize,
+        /// How it failed.
+        what: ranks::What,
+    },
+    /// What rank 0 tells the others cannot be written or read.
+    #[error("what rank 0 says cannot be read: {0}")]
+    Told(#[source] BoxError),
     /// Another process of this run failed, and this one cannot go on alone.
     #[error("{}", reason.said())]
     PeerFailed {
@@ -110,15 +121,35 @@ impl Error {
         matches!(self, Self::Tensor(error) if error.is_out_of_memory())
     }
 
+    /// What rank 0 says is not what it should be.
+    pub fn told(error: impl Into<BoxError>) -> Self {
+        Self::Told(error.into())
+    }
+
     /// Whether this process only lost another one, which knows the reason.
     pub const fn is_peer_lost(&self) -> bool {
         match self {
-            Self::PeerFailed { .. } => true,
+            Self::PeerFailed { .. } | Self::OtherRank { .. } => true,
             Self::Tensor(torch_ext::Error::Distributed(failure)) => matches!(
                 failure,
                 Lost::PeerGone { .. } | Lost::TimedOut { .. } | Lost::Dead { .. }
             ),
             _ => false,
         }
+    }
+}
+
+/// How a rank failed, after its name.
+const fn describe(what: ranks::What) -> &'static str {
+    use ranks::What;
+    match what {
+        What::Overflow => "has gradients that are not finite, step after step",
+        What::NonFiniteLoss => "has a loss that is not finite",
+        What::Graph => "cannot record its step as a CUDA graph",
+        What::Recompute => "cannot recompute a segment",
+        What::HostGuard => "is on a machine whose memory is nearly full",
+        What::DeviceGuard => "has a GPU whose memory is nearly full",
+        What::OutOfMemory => "ran out of memory",
+        What::Fine | What::DataError | What::Broken => "failed",
     }
 }

@@ -16,6 +16,10 @@ pub enum StepFault {
     NanLoss,
     /// The first recompute of the backward pass fails.
     Recompute,
+    /// The process dies.
+    Death,
+    /// The process does nothing any more.
+    Hang,
 }
 
 /// A fault, and when it happens.

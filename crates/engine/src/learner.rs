@@ -75,11 +75,17 @@ pub trait StepHooks {
     ///
     /// # Errors
     /// Ends the step.
-    fn after_backward(&mut self, _micro: &MicroBatch<'_>, _loss: &Tensor) -> Result<()> {
+    fn after_backward(
+        &mut self,
+        _learner: &Learner,
+        _micro: &MicroBatch<'_>,
+        _loss: &Tensor,
+    ) -> Result<()> {
         Ok(())
     }
 
-    /// All gradients of the step exist, and no parameter has been updated.
+    /// The gradients of all micro-batches exist, and no parameter has been updated: several ranks add up their gradients
+    /// here.
     ///
     /// # Errors
     /// Ends the step.
@@ -125,7 +131,6 @@ impl Learner {
         hooks: &mut impl StepHooks,
     ) -> Result<Tensor> {
         self.accumulate_gradients(micro_batches, hooks)?;
-        // Several ranks would average their gradients here.
         hooks.before_update(self)?;
         mark(Phase::Update.name());
         let is_skipped = self.optimizer_step()?;
@@ -150,7 +155,7 @@ impl Learner {
             let loss = hooks.before_backward(self, loss)?;
             mark(Phase::Backward.name());
             self.backward(&loss)?;
-            hooks.after_backward(&micro, &loss)?;
+            hooks.after_backward(self, &micro, &loss)?;
         }
         Ok(())
     }

@@ -91,6 +91,11 @@ impl AdamW {
         ]
     }
 
+    /// The parameters, in their order.
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.params
+    }
+
     /// Handles on the gradients that exist.
     pub fn defined_gradients(&self) -> Vec<Tensor> {
         self.params

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use config::Bytes;
+use ranks::What;
 
 use crate::error::Error;
 use crate::guard::MemoryPlace;
@@ -74,6 +75,55 @@ fn shortfall(error: &torch_ext::Error) -> Option<u64> {
         return None;
     };
     requested_bytes.map(|requested| requested.saturating_sub(free_bytes.unwrap_or(0)))
+}
+
+impl Failure {
+    /// What a rank says of it to the others, and the bytes that are missing.
+    pub(crate) fn for_ranks(self) -> (What, Option<u64>) {
+        match self {
+            Self::OutOfMemory { shortfall_bytes } => (What::OutOfMemory, shortfall_bytes),
+            Self::MemoryPressure {
+                place,
+                excess_bytes,
+            } => {
+                let what = match place {
+                    MemoryPlace::Gpu => What::DeviceGuard,
+                    MemoryPlace::Ram => What::HostGuard,
+                };
+                (what, Some(excess_bytes))
+            }
+            Self::Overflow { .. } => (What::Overflow, None),
+            Self::NonFiniteLoss => (What::NonFiniteLoss, None),
+            Self::Checkpointing => (What::Recompute, None),
+            Self::Graph => (What::Graph, None),
+            // It is chosen before a step, never in one.
+            Self::Slow { .. } => (What::Fine, None),
+        }
+    }
+
+    /// The failure of a step of several ranks of which one said `what`; `scale` is the scaler's.
+    pub(crate) fn of_ranks(
+        what: What,
+        missing_bytes: Option<u64>,
+        scale: Option<f64>,
+    ) -> Option<Self> {
+        let pressure = |place| Self::MemoryPressure {
+            place,
+            excess_bytes: missing_bytes.unwrap_or(0),
+        };
+        Some(match what {
+            What::OutOfMemory => Self::OutOfMemory {
+                shortfall_bytes: missing_bytes,
+            },
+            What::DeviceGuard => pressure(MemoryPlace::Gpu),
+            What::HostGuard => pressure(MemoryPlace::Ram),
+            What::Overflow => Self::Overflow { scale },
+            What::NonFiniteLoss => Self::NonFiniteLoss,
+            What::Recompute => Self::Checkpointing,
+            What::Graph => Self::Graph,
+            What::Fine | What::DataError | What::Broken => return None,
+        })
+    }
 }
 
 impl fmt::Display for Failure {

@@ -15,6 +15,7 @@
 //! The ladder ends: every rung but the first leads to a recipe that takes less memory or carries less
 //! risk than the previous one, and no rung leads back.
 
+mod chosen;
 mod failure;
 mod memory;
 mod numbers;
@@ -29,6 +30,7 @@ use tch::Device;
 
 use crate::{compose, device};
 
+pub(crate) use chosen::ChosenRung;
 pub use failure::Failure;
 
 /// How a run computes. It does not include the training data or their order.

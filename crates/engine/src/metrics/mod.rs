@@ -242,20 +242,30 @@ impl Counter {
     /// As [`Self::add`]; nothing is added then.
     pub fn add_windows(&mut self, logits: &Tensor, masks: &Tensor, images: &[usize]) -> Result<()> {
         let counts = self.counts(logits, masks)?;
+        self.add_counts(&counts, images);
+        Ok(())
+    }
+
+    /// As [`Self::add_windows`], of what [`Self::counts`] returned.
+    pub(crate) fn add_counts(&mut self, counts: &[i64], images: &[usize]) {
         for (window, &image) in counts.chunks_exact(self.num_cells()).zip(images) {
-            match &mut self.open {
-                Some((open, sums)) if *open == image => {
-                    sums.iter_mut()
-                        .zip(window)
-                        .for_each(|(sum, num)| *sum += num);
-                }
-                _ => {
-                    self.end_image();
-                    self.open = Some((image, window.to_vec()));
-                }
+            self.add_window(image, window);
+        }
+    }
+
+    /// As [`Self::add_windows`], of one window.
+    pub(crate) fn add_window(&mut self, image: usize, counts: &[i64]) {
+        match &mut self.open {
+            Some((open, sums)) if *open == image => {
+                sums.iter_mut()
+                    .zip(counts)
+                    .for_each(|(sum, num)| *sum += num);
+            }
+            _ => {
+                self.end_image();
+                self.open = Some((image, counts.to_vec()));
             }
         }
-        Ok(())
     }
 
     /// All windows of the last image have been added.
@@ -266,7 +276,7 @@ impl Counter {
     }
 
     /// What is counted of each image, [`Self::num_cells`] for each.
-    fn counts(&self, logits: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
+    pub(crate) fn counts(&self, logits: &Tensor, masks: &Tensor) -> Result<Vec<i64>> {
         let logits = logits.f_detach()?.f_to_kind(Kind::Float)?;
         if self.classes == 1 {
             histogram(&logits.f_sigmoid()?.f_squeeze_dim(1)?, masks)
@@ -275,7 +285,7 @@ impl Counter {
         }
     }
 
-    const fn num_cells(&self) -> usize {
+    pub(crate) const fn num_cells(&self) -> usize {
         if self.classes == 1 {
             NUM_THRESHOLDS * MASK_VALUES
         } else {

@@ -8,8 +8,8 @@ use torch_ext::{Error, Result};
 
 use super::Parameters;
 
-/// PyTorch's defaults of `nn.BatchNorm2d`.
-const MOMENTUM: f64 = 0.1;
+/// PyTorch's default of `nn.BatchNorm2d`, as is `EPS`.
+pub(crate) const MOMENTUM: f64 = 0.1;
 const EPS: f64 = 1e-5;
 
 /// Handles on the tensors of one DoubleConv.

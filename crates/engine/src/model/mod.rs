@@ -13,6 +13,7 @@ use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
 use torch_ext::{Error, Result};
 
+pub(crate) use double_conv::MOMENTUM;
 pub use double_conv::{ConvLayer, DoubleConv};
 pub use parameters::{Entry, Parameters};
 pub use stage::{ConvHandles, Stage};

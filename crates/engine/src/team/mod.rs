@@ -1,5 +1,250 @@
-//! Runs of several processes.
+//! Who trains together: a process of its own, or several that each compute a part of every step.
+//!
+//! The loop is the same for both: a process of its own is a team of one, whose operations between ranks do nothing.
+//!
+//! A step of several ranks goes like this:
+//!
+//! 1. Each rank adds up the gradients of its micro-batches, without hearing of the others.
+//! 2. All say how that went, and draw the same conclusion ([`Team::agree`]). If one failed, all undo the step and take
+//!    the rung that rank 0 chooses.
+//! 3. Gradients are summed over the ranks ([`Reduction`]), never averaged: the loss of each image was weighted by
+//!    all images of the step. The losses of all batches travel with them, and what each micro-batch did to the running
+//!    statistics of batch norm.
+//! 4. Each rank updates its own copy of the weights. All copies have the same bits.
 
+mod exchange;
+mod gradients;
 mod peers;
 
+use std::rc::Rc;
+
+use ranks::{Shard, Status, Verdict, What, Wishes, merge, merge_gathered};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tch::{Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+pub(crate) use exchange::Places;
+pub use gradients::Reduction;
 pub use peers::{Patience, Peers};
+
+/// The ranks of a run, as one of them sees them.
+#[derive(Debug, Default)]
+pub struct Team {
+    many: Option<Many>,
+    wishes: Wishes,
+    /// What was agreed on last, if it was not to go on.
+    objection: Option<Verdict>,
+    /// Which of several ranks failed last.
+    failed_rank: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Many {
+    peers: Rc<Peers>,
+    reduction: Reduction,
+    kept: exchange::Kept,
+}
+
+/// What a rank says of its part of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// How it went.
+    pub what: What,
+    /// The bytes that are missing, if memory is and their number is known.
+    pub missing_bytes: Option<u64>,
+    /// A stop is wanted.
+    pub interrupt: bool,
+    /// [`ranks::fingerprint`] of the recipe.
+    pub recipe: u64,
+}
+
+impl Report {
+    /// What a rank says of a part that ended with `error`, or went well.
+    pub(crate) fn of(step: u64, error: Option<&Error>) -> Self {
+        let (what, missing_bytes) = match error.map(Error::failure) {
+            None => (What::Fine, None),
+            Some(None) => (What::DataError, None),
+            Some(Some(failure)) => failure.for_ranks(),
+        };
+        Self {
+            step,
+            what,
+            missing_bytes,
+            interrupt: false,
+            recipe: 0,
+        }
+    }
+}
+
+impl Team {
+    /// A process of its own.
+    pub fn alone() -> Self {
+        Self::default()
+    }
+
+    /// One of several.
+    pub fn many(peers: Rc<Peers>, reduction: Reduction) -> Self {
+        Self {
+            many: Some(Many {
+                peers,
+                reduction,
+                kept: exchange::Kept::default(),
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this process trains without others.
+    pub const fn is_alone(&self) -> bool {
+        self.many.is_none()
+    }
+
+    /// The rank, and the number of ranks.
+    pub fn shard(&self) -> Shard {
+        self.many
+            .as_ref()
+            .map_or(Shard::ALONE, |many| many.peers.shard())
+    }
+
+    /// Whether this rank decides where only one can, and tells the user.
+    pub fn is_first(&self) -> bool {
+        self.shard().rank() == 0
+    }
+
+    /// Says how this rank's part went, hears it from all others, and returns what all ranks do now. Every rank calls this
+    /// equally often.
+    ///
+    /// # Errors
+    /// If another rank is gone, or does not answer in time.
+    pub fn agree(&mut self, report: &Report) -> Result<Verdict> {
+        let status = Status {
+            shard: self.shard(),
+            step: report.step,
+            what: report.what,
+            missing_bytes: report.missing_bytes,
+            wishes: Wishes {
+                interrupt: report.interrupt,
+                ..Wishes::default()
+            },
+            recipe: report.recipe,
+        };
+        let verdict = match &self.many {
+            None => merge(&[status])?,
+            Some(many) => {
+                let words = Tensor::f_from_slice(&status.encode())?;
+                let words = many.peers.control().all_gather(&words)?.wait(None)?;
+                merge_gathered(&Vec::<i64>::try_from(words)?)?
+            }
+        };
+        self.wishes = match verdict {
+            Verdict::GoOn(wishes) => wishes,
+            _ => Wishes::default(),
+        };
+        self.failed_rank = match verdict {
+            Verdict::Undo { rank, .. } | Verdict::Leave { rank, .. } => Some(rank),
+            _ => None,
+        }
+        .filter(|_| !self.is_alone());
+        Ok(verdict)
+    }
+
+    /// As [`Self::agree`] after a part that went well.
+    ///
+    /// # Errors
+    /// As there, and [`Error::OtherRank`] if another rank's part failed: then [`Self::objection`] has the verdict.
+    pub(crate) fn agree_to_go_on(&mut self, report: &Report) -> Result<()> {
+        let verdict = self.agree(report)?;
+        let (rank, what) = match verdict {
+            Verdict::GoOn(_) => return Ok(()),
+            Verdict::Disagree(error) => return Err(error.into()),
+            Verdict::Undo { rank, what, .. } | Verdict::Leave { rank, what } => (rank, what),
+        };
+        self.objection = Some(verdict);
+        Err(Error::OtherRank { rank, what })
+    }
+
+    /// Tells the others that this rank cannot go on. Returns the reason.
+    pub(crate) fn leave(&mut self, report: Report, error: Error) -> Error {
+        // The others cannot help.
+        drop(self.agree(&report));
+        error
+    }
+
+    /// The verdict that ended [`Self::agree_to_go_on`], once.
+    pub(crate) const fn objection(&mut self) -> Option<Verdict> {
+        self.objection.take()
+    }
+
+    /// Which of several ranks failed last.
+    pub const fn failed_rank(&self) -> Option<usize> {
+        self.failed_rank
+    }
+
+    /// Whether the run stops here, after a step or a part of a validation: what all agreed on, or for a process of its own
+    /// what is wanted by now.
+    pub(crate) fn stops(&self, interrupt: &Interrupt) -> bool {
+        if self.is_alone() {
+            interrupt.requested()
+        } else {
+            self.wishes.interrupt
+        }
+    }
+
+    /// What rank 0 says. All ranks call this; `say` is called on rank 0 only.
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub fn told<T: Serialize + DeserializeOwned>(&self, say: impl FnOnce() -> T) -> Result<T> {
+        let Some(many) = &self.many else {
+            return Ok(say());
+        };
+        let control = many.peers.control();
+        let text = self
+            .is_first()
+            .then(|| serde_json::to_vec(&say()).map_err(Error::told))
+            .transpose()?
+            .unwrap_or_default();
+        let mut len = Tensor::f_from_slice(&[i64::try_from(text.len()).unwrap_or(i64::MAX)])?;
+        control.broadcast(&mut len, 0)?.wait(None)?;
+        let mut bytes = if self.is_first() {
+            Tensor::f_from_slice(&text)?
+        } else {
+            Tensor::f_zeros([len.f_int64_value(&[0])?], (Kind::Uint8, tch::Device::Cpu))?
+        };
+        control.broadcast(&mut bytes, 0)?.wait(None)?;
+        serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).map_err(Error::told)
+    }
+
+    /// Sums numbers over all ranks, each at its place.
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub(crate) fn sums(&self, numbers: Vec<i64>) -> Result<Vec<i64>> {
+        let Some(many) = &self.many else {
+            return Ok(numbers);
+        };
+        let mut sums = Tensor::f_from_slice(&numbers)?;
+        many.peers.control().all_reduce_sum(&mut sums)?.wait(None)?;
+        Ok(Vec::try_from(sums)?)
+    }
+
+    /// Copies these tensors from rank 0 to all others. Their strides are equal on all ranks.
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub(crate) fn copy_from_first(&self, tensors: &[Tensor]) -> Result<()> {
+        let Some(many) = &self.many else {
+            return Ok(());
+        };
+        let _no_grad = tch::no_grad_guard();
+        for tensor in tensors {
+            let mut flat = torch_ext::distributed::flat_view(&tensor.f_detach()?)?;
+            many.peers.data().broadcast(&mut flat, 0)?.wait(None)?;
+        }
+        Ok(())
+    }
+}

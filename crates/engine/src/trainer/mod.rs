@@ -6,6 +6,7 @@ mod pace;
 mod planted;
 mod preflight;
 mod recorder;
+mod share;
 mod skips;
 mod state;
 mod step;
@@ -27,6 +28,7 @@ use crate::ladder::{Failure, Ladder, Rung};
 use crate::learner::Learner;
 use crate::metrics::Scores;
 use crate::optimizer::cosine_lr;
+use crate::team::Team;
 use data::{Batch, Loader, Loading};
 pub use divergence::Cause;
 use divergence::LossWatch;
@@ -34,8 +36,10 @@ pub use divergence::all_finite;
 use mean_loss::MeanLoss;
 use pace::Pace;
 pub use preflight::Agreement;
+use ranks::Epoch;
 pub use recorder::Decided;
 use recorder::Recorder;
+use share::StepShare;
 use skips::Skips;
 pub use state::TrainerState;
 use step::BeforeStep;
@@ -54,6 +58,7 @@ pub struct Trainer {
     /// The fallback ladder; without one, a failed step ends the run.
     ladder: Option<Ladder>,
     guard: Option<Guard>,
+    team: Team,
     saved: BeforeStep,
     skips: Skips,
     recorder: Recorder,
@@ -199,6 +204,7 @@ impl Trainer {
             micro_batch: config.batch,
             ladder: None,
             guard: None,
+            team: Team::alone(),
             saved: BeforeStep::of(&learner, &skips)?,
             skips,
             recorder: Recorder::default(),
@@ -230,6 +236,17 @@ impl Trainer {
             guard: Some(guard),
             ..self
         }
+    }
+
+    /// Trains as one of these ranks. All of them have the same configuration.
+    #[must_use]
+    pub fn with_team(self, team: Team) -> Self {
+        Self { team, ..self }
+    }
+
+    /// The ranks that train together.
+    pub const fn team(&self) -> &Team {
+        &self.team
     }
 
     /// Trains on `train` from the present position, and validates on `val` after each epoch.
@@ -295,7 +312,7 @@ impl Trainer {
                 position.micro_batches = 0;
             }
             observer.epoch_done(self, &report)?;
-            if observer.ends_run() && self.ending().is_none() {
+            if self.team.told(|| observer.ends_run())? && self.ending().is_none() {
                 return Ok(Ending::Asked);
             }
         }
@@ -336,7 +353,7 @@ impl Trainer {
         let before = self.validation_at_a_time.min(self.config.batch as usize);
         let mut at_a_time = before;
         let evaluator = self.learner.evaluator();
-        let scored = evaluator.evaluate(val, &mut at_a_time, interrupt)?;
+        let scored = evaluator.evaluate(val, &mut at_a_time, &mut self.team, interrupt)?;
         if at_a_time < before {
             self.validation_at_a_time = at_a_time;
             let failure = Failure::OutOfMemory {
@@ -362,24 +379,32 @@ impl Trainer {
             self.losses.begin()?;
         }
         let first = usize::try_from(self.position.micro_batches).unwrap_or(usize::MAX);
-        let mut batches = loader.epoch_from(u64::from(self.position.epoch), first);
+        let epoch = Epoch {
+            samples: loader.num_samples(),
+            batch: loader.config().batch,
+            accumulation,
+        };
+        let shard = self.team.shard();
+        let numbers = shard.micro_batches(epoch, first);
+        let mut batches = loader.epoch_of(u64::from(self.position.epoch), numbers);
         self.pace.go_on();
-        while !self.out_of_steps() {
-            // The last step takes the micro-batches that are left.
-            let group = batches.by_ref().take(accumulation);
-            let group = group.collect::<Result<Vec<Batch>, _>>()?;
-            if group.is_empty() {
+        // The last step takes the micro-batches that are left.
+        for group in epoch.groups(first) {
+            if self.out_of_steps() {
                 break;
             }
-            let losses = self.step(&group, observer, interrupt)?;
+            let mine = batches.by_ref().take(shard.part(group.len()).len());
+            let mine = mine.collect::<Result<Vec<Batch>, _>>();
+            let mine = mine.map_err(|error| self.leave(error.into()))?;
+            let share = StepShare::of(&mine, shard, epoch, &group);
+            let losses = self.step(&share, observer, interrupt)?;
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;
             self.position.is_validated = false;
             for loss in &losses {
                 self.losses.add(loss)?;
             }
-            let images: usize = group.iter().map(|batch| batch.len).sum();
-            self.pace.step_done(images);
+            self.pace.step_done(share.images());
             if self.pace.is_warming_up() {
                 device::synchronize(device);
                 self.pace.device_done();
@@ -396,12 +421,12 @@ impl Trainer {
             if let Some(times) = self.loss_watch.say_explosion() {
                 observer.loss_explodes(self, times);
             }
-            for batch in &group {
-                observer.batch_done(batch.len, loss);
+            for images in &share.lens {
+                observer.batch_done(*images, loss);
             }
             observer.step_done(self, self.out_of_steps());
             // A run can be continued exactly only between steps.
-            if interrupt.requested() {
+            if self.team.stops(interrupt) {
                 return Err(Error::Interrupted { step: steps });
             }
             self.pace.go_on();

@@ -22,6 +22,10 @@ impl PlantedFaults {
             match fault {
                 StepFault::OutOfMemory { after } => meter::fail_after(Some(*after)),
                 StepFault::Recompute => segment::fail_next_recompute(true),
+                StepFault::Death => std::process::abort(),
+                StepFault::Hang => loop {
+                    std::thread::park();
+                },
                 StepFault::InfiniteGradients | StepFault::NanLoss => {}
             }
         }

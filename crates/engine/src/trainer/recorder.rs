@@ -9,11 +9,13 @@ use data::Batch;
 use tch::Tensor;
 
 use super::Trainer;
+use super::share::StepShare;
 use super::watch::StepWatch;
-use crate::batch::{MicroBatch, micro_batches};
+use crate::batch::MicroBatch;
 use crate::device;
 use crate::error::Result;
 use crate::graph::{EAGER_STEPS, StepGraph};
+use crate::interrupt::Interrupt;
 use crate::learner::{Learner, StepHooks};
 use crate::loss::PixelWeight;
 
@@ -59,8 +61,13 @@ struct Hooks {
 }
 
 impl StepHooks for Hooks {
-    fn after_backward(&mut self, micro: &MicroBatch<'_>, loss: &Tensor) -> Result<()> {
-        self.watch.after_backward(micro, loss)
+    fn after_backward(
+        &mut self,
+        learner: &Learner,
+        micro: &MicroBatch<'_>,
+        loss: &Tensor,
+    ) -> Result<()> {
+        self.watch.after_backward(learner, micro, loss)
     }
 
     fn before_update(&mut self, learner: &Learner) -> Result<()> {
@@ -74,9 +81,9 @@ fn handles(tensors: &[Tensor]) -> Vec<Tensor> {
 }
 
 impl Trainer {
-    /// Whether a step on these batches can be one that is recorded: a whole one on a GPU. Weights of pixels are numbers
+    /// Whether a step can be one that is recorded: a whole one on a GPU, of a process of its own. Weights of pixels are numbers
     /// of their batch, which a graph would keep.
-    fn may_record(&self, batches: &[Batch]) -> bool {
+    fn may_record(&self, share: &StepShare<'_>) -> bool {
         let config = &self.config;
         let is_wanted = match config.cuda_graph {
             CudaGraph::Off => false,
@@ -87,25 +94,27 @@ impl Trainer {
             |batch: &Batch| batch.len == config.batch as usize && PixelWeight::of(batch).is_none();
         is_wanted
             && self.learner.device().is_cuda()
-            && batches.len() == config.accumulation.max(1) as usize
-            && batches.iter().all(is_whole)
+            && self.team.is_alone()
+            && share.batches.len() == config.accumulation.max(1) as usize
+            && share.batches.iter().all(is_whole)
     }
 
     /// Takes a step, in the way that is due for it.
     pub(super) fn step_by_any_way(
         &mut self,
-        batches: &[Batch],
+        share: &StepShare<'_>,
         watch: &mut StepWatch,
+        interrupt: &Interrupt,
     ) -> Result<()> {
         self.recorder.was_recorded = false;
-        if watch.is_planted() || !self.may_record(batches) {
+        if watch.is_planted() || !self.may_record(share) {
             self.forget_recorded()?;
-            self.eager_step(batches, watch)
+            self.eager_step(share, watch, interrupt)
         } else if self.recorder.eager_steps < EAGER_STEPS {
-            self.step_before_recording(batches, watch)
+            self.step_before_recording(share, watch, interrupt)
         } else {
             self.recorder.was_recorded = true;
-            self.recorded_step(batches, watch)
+            self.recorded_step(share, watch)
         }
     }
 
@@ -115,23 +124,28 @@ impl Trainer {
     }
 
     /// Takes an eager step that counts towards recording. The last of them decides whether `auto` records.
-    fn step_before_recording(&mut self, batches: &[Batch], watch: &mut StepWatch) -> Result<()> {
+    fn step_before_recording(
+        &mut self,
+        share: &StepShare<'_>,
+        watch: &mut StepWatch,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
         let is_last = self.recorder.eager_steps + 1 == EAGER_STEPS;
         if is_last && self.config.cuda_graph == CudaGraph::Auto {
             if watch.is_looked_at() {
                 // It waits for the device by itself: the next one is measured.
-                return self.eager_step(batches, watch);
+                return self.eager_step(share, watch, interrupt);
             }
             let device = self.learner.device();
             device::synchronize(device);
             let begun = Instant::now();
-            self.eager_step(batches, watch)?;
+            self.eager_step(share, watch, interrupt)?;
             let host = begun.elapsed().as_secs_f64();
             device::synchronize(device);
             let share = host / begun.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
             self.decide(share >= HOST_BOUND, Some(share));
         } else {
-            self.eager_step(batches, watch)?;
+            self.eager_step(share, watch, interrupt)?;
             if is_last {
                 self.decide(true, None);
             }
@@ -158,15 +172,15 @@ impl Trainer {
     }
 
     /// Takes a step as a graph, which is recorded first unless there is one with this learning rate.
-    fn recorded_step(&mut self, batches: &[Batch], watch: &mut StepWatch) -> Result<()> {
+    fn recorded_step(&mut self, share: &StepShare<'_>, watch: &mut StepWatch) -> Result<()> {
         watch.look_at_memory(&self.learner)?;
         let known = self.recorder.recorded.take();
         let (recorded, losses) = match known.filter(|(it, _)| it.is_of(&self.learner)) {
             Some(known) => known,
-            None => self.record(batches)?,
+            None => self.record(share)?,
         };
         let moves = self.learner.optimizer.num_moves();
-        recorded.replay(&mut self.learner, micro_batches(batches, self.micro_batch))?;
+        recorded.replay(&mut self.learner, share.micro_batches(self.micro_batch))?;
         watch.losses = handles(&losses.counted);
         let raw = handles(&losses.raw);
         self.recorder.recorded = Some((recorded, losses));
@@ -181,12 +195,12 @@ impl Trainer {
         Err(error)
     }
 
-    fn record(&mut self, batches: &[Batch]) -> Result<(StepGraph, Losses)> {
+    fn record(&mut self, share: &StepShare<'_>) -> Result<(StepGraph, Losses)> {
         let mut hooks = Hooks {
-            watch: StepWatch::silent(batches.len()),
+            watch: StepWatch::silent(share),
             raw: Vec::new(),
         };
-        let micro_batches = micro_batches(batches, self.micro_batch).collect();
+        let micro_batches = share.micro_batches(self.micro_batch).collect();
         let Self {
             learner,
             saved,

@@ -84,10 +84,47 @@ impl Trainer {
             let value = value(&name, &tensor)?;
             tch::no_grad(|| tensor.f_copy_(&value)).map_err(Error::from)?;
         }
+        Ok(self.take_over(state)?)
+    }
+
+    /// Continues from the state of rank 0 on all ranks: nobody else needs to have read it.
+    ///
+    /// # Errors
+    /// If rank 0 cannot go on from it, or a rank is gone.
+    pub fn follow_first(&mut self) -> Result<()> {
+        if self.team.is_alone() {
+            return Ok(());
+        }
+        let mut own = None;
+        let told = self.team.told(|| match self.state() {
+            Ok(state) => Some(state),
+            Err(error) => {
+                own = Some(error);
+                None
+            }
+        })?;
+        let state = match (told, own) {
+            (_, Some(error)) => return Err(error),
+            (None, None) => {
+                let (rank, what) = (0, ranks::What::Broken);
+                return Err(Error::OtherRank { rank, what });
+            }
+            (Some(state), None) => state,
+        };
+        let tensors: Vec<Tensor> = self.tensors().into_iter().map(|(_, it)| it).collect();
+        self.team.copy_from_first(&tensors)?;
+        if self.team.is_first() {
+            return Ok(());
+        }
+        self.take_over(&state)
+    }
+
+    /// Continues from a state whose tensors are here already.
+    fn take_over(&mut self, state: &TrainerState) -> Result<()> {
         match state.scaler {
             Some(scaler) => self.learner.scaler.load_state(scaler)?,
             None if self.learner.scaler.state()?.is_some() => {
-                return Err(Error::ScalerStateMissing.into());
+                return Err(Error::ScalerStateMissing);
             }
             None => {}
         }

@@ -8,20 +8,22 @@
 //! An update that is skipped because a gradient is not finite leaves no trace either: the device restores
 //! the buffers by itself, so that the host need not wait for it.
 
-use data::Batch;
+use ranks::Verdict;
 use tch::{Kind, Tensor};
 
 use super::planted::PlantedFaults;
+use super::share::StepShare;
 use super::skips::Skips;
 use super::watch::StepWatch;
 use super::{Observer, Trainer};
-use crate::batch::micro_batches;
+use crate::batch::MicroBatch;
 use crate::compose::Scaler;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::ladder::{Failure, Ladder, Rung, StepRecipe};
-use crate::learner::Learner;
+use crate::ladder::{ChosenRung, Failure, Ladder, Rung, StepRecipe};
+use crate::learner::{Learner, StepHooks};
+use crate::team::{Places, Report, Team};
 
 /// Tensors that a step changes in place, with copies from before the step.
 #[derive(Debug)]
@@ -85,27 +87,60 @@ impl BeforeStep {
     }
 }
 
+/// The hooks of one attempt at a step, of a rank with its team.
+struct Attempt<'a> {
+    watch: &'a mut StepWatch,
+    team: &'a mut Team,
+    places: &'a Places,
+    report: Report,
+}
+
+impl StepHooks for Attempt<'_> {
+    fn before_backward(&mut self, learner: &Learner, loss: Tensor) -> Result<Tensor> {
+        self.watch.before_backward(learner, loss)
+    }
+
+    fn after_backward(
+        &mut self,
+        learner: &Learner,
+        micro: &MicroBatch<'_>,
+        loss: &Tensor,
+    ) -> Result<()> {
+        self.watch.after_backward(learner, micro, loss)?;
+        self.team.micro_batch_done(learner)
+    }
+
+    fn before_update(&mut self, learner: &Learner) -> Result<()> {
+        self.watch.before_update(learner)?;
+        self.team
+            .prepare_exchange(learner, self.places, &self.watch.losses)?;
+        self.team.agree_to_go_on(&self.report)?;
+        self.team
+            .exchange(learner, self.places, &mut self.watch.losses)
+    }
+}
+
 impl Trainer {
-    /// Takes one step on these batches: with the recipe unchanged, or with the first rung of the ladder
-    /// that makes the step succeed. Returns the loss of each batch.
+    /// Takes one step: with the recipe unchanged, or with the first rung of the ladder that makes the step succeed on all
+    /// ranks. Returns the loss of each batch of all ranks.
     ///
     /// # Errors
     /// If no rung repairs the failure.
     pub(super) fn step<E>(
         &mut self,
-        batches: &[Batch],
+        share: &StepShare<'_>,
         observer: &mut dyn Observer<E>,
         interrupt: &Interrupt,
     ) -> Result<Vec<Tensor>> {
         self.saved.save()?;
-        if self.ladder.is_none() && self.guard.is_none() {
-            let outcome = self.try_step(batches);
+        if self.ladder.is_none() && self.guard.is_none() && self.team.is_alone() {
+            let outcome = self.try_step(share, interrupt);
             self.is_poisoned = outcome.is_err();
             return outcome;
         }
         loop {
             let moves = self.learner.optimizer.num_moves();
-            let error = match self.try_step(batches) {
+            let error = match self.try_step(share, interrupt) {
                 Ok(losses) => {
                     self.ladder.iter_mut().for_each(Ladder::step_done);
                     return Ok(losses);
@@ -121,25 +156,28 @@ impl Trainer {
                 return Err(error);
             }
             self.undo().inspect_err(|_| self.is_poisoned = true)?;
-            if interrupt.requested() {
+            if self.team.is_alone() && interrupt.requested() {
                 // The undone step is the one that a resumed run takes next.
                 return Err(Error::Interrupted {
                     step: self.position.steps,
                 });
             }
-            let Some(failure) = error.failure() else {
+            let Some(failure) = self.failure_of_all(&error)? else {
                 return Err(error);
             };
             // A snapshot from before the rung does not contain it.
             let (recipe, mut ladder) = (self.recipe(), self.ladder.clone());
             let is_of_graph = self.was_recorded() && matches!(failure, Failure::OutOfMemory { .. });
-            let rung = match &mut ladder {
-                // Its memory was its own, and nothing else may have to change.
-                Some(_) if is_of_graph => Some(Rung::without_graph(recipe)),
-                Some(ladder) => ladder.next(&failure, &recipe),
-                None => None,
-            };
-            let Some(rung) = rung else {
+            let chosen = self.team.told(|| {
+                let rung = match &mut ladder {
+                    // Its memory was its own, and nothing else may have to change.
+                    Some(_) if is_of_graph => Some(Rung::without_graph(recipe)),
+                    Some(ladder) => ladder.next(&failure, &recipe),
+                    None => None,
+                };
+                rung.map(ChosenRung::from)
+            })?;
+            let Some(rung) = chosen.map(Rung::try_from).transpose()? else {
                 return Err(error);
             };
             observer.rung_taken(self, &failure, &rung);
@@ -148,10 +186,50 @@ impl Trainer {
         }
     }
 
-    fn try_step(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
+    /// The failure of an attempt that all ranks take a rung for; `None` if they leave.
+    fn failure_of_all(&mut self, error: &Error) -> Result<Option<Failure>> {
+        let verdict = match self.team.objection() {
+            Some(verdict) => verdict,
+            // There is nobody left to agree with.
+            None if error.is_peer_lost() => return Ok(None),
+            None => self.team.agree(&self.report(Some(error), false))?,
+        };
+        let Verdict::Undo {
+            what,
+            missing_bytes,
+            ..
+        } = verdict
+        else {
+            return Ok(None);
+        };
+        let scale = self.learner.scaler.current()?;
+        Ok(Failure::of_ranks(what, missing_bytes, scale))
+    }
+
+    /// What this rank says of an attempt at a step.
+    fn report(&self, error: Option<&Error>, interrupt: bool) -> Report {
+        let is_alone = self.team.is_alone();
+        Report {
+            interrupt,
+            recipe: if is_alone {
+                0
+            } else {
+                self.recipe().fingerprint()
+            },
+            ..Report::of(self.position.steps, error)
+        }
+    }
+
+    /// Tells the other ranks that this one cannot go on. Returns the reason.
+    pub(super) fn leave(&mut self, error: Error) -> Error {
+        let report = self.report(Some(&error), false);
+        self.team.leave(report, error)
+    }
+
+    fn try_step(&mut self, share: &StepShare<'_>, interrupt: &Interrupt) -> Result<Vec<Tensor>> {
         let planted = PlantedFaults::in_step(self.position.steps + 1);
-        let mut watch = StepWatch::new(self, batches.len(), planted);
-        self.step_by_any_way(batches, &mut watch)?;
+        let mut watch = StepWatch::new(self, share, planted);
+        self.step_by_any_way(share, &mut watch, interrupt)?;
         self.is_peak_kept = cfg!(target_env = "gnu");
         if watch.is_looked_at() && self.skips.are_too_many()? {
             let scale = self.learner.scaler.current()?;
@@ -160,17 +238,31 @@ impl Trainer {
         Ok(watch.losses)
     }
 
-    pub(super) fn eager_step(&mut self, batches: &[Batch], watch: &mut StepWatch) -> Result<()> {
-        let micro_batches = micro_batches(batches, self.micro_batch);
-        let is_skipped = self.learner.step(micro_batches, watch)?;
+    pub(super) fn eager_step(
+        &mut self,
+        share: &StepShare<'_>,
+        watch: &mut StepWatch,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let micro_batches = share.micro_batches(self.micro_batch);
+        let places = share.places(self.team.shard(), self.micro_batch);
+        let report = self.report(None, interrupt.requested());
+        self.team.begin_step(&self.learner)?;
+        let mut attempt = Attempt {
+            watch,
+            team: &mut self.team,
+            places: &places,
+            report,
+        };
+        let is_skipped = self.learner.step(micro_batches, &mut attempt)?;
         self.saved.restore_buffers_if(&is_skipped)?;
         self.skips.count(&is_skipped)
     }
 
-    /// Only the forward and backward passes of a step. Returns the loss of each batch.
-    pub(super) fn accumulate_gradients(&mut self, batches: &[Batch]) -> Result<Vec<Tensor>> {
-        let mut watch = StepWatch::new(self, batches.len(), PlantedFaults::default());
-        let micro_batches = micro_batches(batches, self.micro_batch);
+    /// Only the forward and backward passes of a step, without other ranks. Returns the loss of each batch.
+    pub(super) fn accumulate_gradients(&mut self, share: &StepShare<'_>) -> Result<Vec<Tensor>> {
+        let mut watch = StepWatch::new(self, share, PlantedFaults::default());
+        let micro_batches = share.micro_batches(self.micro_batch);
         self.learner
             .accumulate_gradients(micro_batches, &mut watch)?;
         Ok(watch.losses)

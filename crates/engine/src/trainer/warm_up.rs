@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Observer, Trainer};
+use super::{Observer, StepShare, Trainer};
 use crate::device;
 use crate::error::Result;
 use crate::ladder::{Failure, Ladder, Rung, StepRecipe};
@@ -36,6 +36,7 @@ impl Trainer {
         };
         num_steps >= LEAST_STEPS
             && !self.config.deterministic
+            && self.team.is_alone()
             && self.ladder.as_ref().is_some_and(has_other)
     }
 
@@ -127,7 +128,7 @@ impl Trainer {
         self.saved.save()?;
         device::synchronize(self.learner.device());
         let begun = Instant::now();
-        let outcome = self.accumulate_gradients(batches);
+        let outcome = self.accumulate_gradients(&StepShare::whole(batches));
         device::synchronize(self.learner.device());
         let time = begun.elapsed();
         // The allocator keeps its cache, as it does between the steps of a run.

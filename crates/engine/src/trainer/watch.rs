@@ -7,6 +7,7 @@ use torch_ext::ops::mul_scalar;
 use super::Trainer;
 use super::divergence::LossWatch;
 use super::planted::PlantedFaults;
+use super::share::StepShare;
 use crate::batch::MicroBatch;
 use crate::device;
 use crate::error::Result;
@@ -21,7 +22,8 @@ const LOOK_EVERY: u64 = 10;
 pub(super) struct StepWatch {
     /// The loss of each batch of the step, complete and finite once all gradients exist.
     pub(super) losses: Vec<Tensor>,
-    num_batches: usize,
+    /// By what to multiply each, so that it is the mean over the images of its batch.
+    scales: Vec<f64>,
     /// Optimizer steps done.
     steps: u64,
     planted: PlantedFaults,
@@ -34,8 +36,8 @@ pub(super) struct StepWatch {
 }
 
 impl StepWatch {
-    /// Hooks for the next step of `trainer`, on this many batches.
-    pub(super) fn new(trainer: &Trainer, num_batches: usize, planted: PlantedFaults) -> Self {
+    /// Hooks for the next step of `trainer`.
+    pub(super) fn new(trainer: &Trainer, share: &StepShare<'_>, planted: PlantedFaults) -> Self {
         let steps = trainer.position.steps;
         let is_cuda = trainer.learner.device().is_cuda();
         let is_looked_at = !is_cuda || steps.is_multiple_of(LOOK_EVERY);
@@ -46,8 +48,8 @@ impl StepWatch {
         let ladder = ladder.filter(|_| guard.is_some() && !is_held);
         let predicted = ladder.and_then(|ladder| ladder.predicted_bytes(&trainer.recipe()));
         Self {
-            losses: Vec::with_capacity(num_batches),
-            num_batches,
+            losses: Vec::with_capacity(share.batches.len()),
+            scales: share.scales(),
             steps,
             planted,
             loss_watch: is_looked_at.then_some(trainer.loss_watch),
@@ -57,10 +59,10 @@ impl StepWatch {
     }
 
     /// Hooks that read nothing.
-    pub(super) fn silent(num_batches: usize) -> Self {
+    pub(super) fn silent(share: &StepShare<'_>) -> Self {
         Self {
-            losses: Vec::with_capacity(num_batches),
-            num_batches,
+            losses: Vec::with_capacity(share.batches.len()),
+            scales: share.scales(),
             steps: 0,
             planted: PlantedFaults::default(),
             loss_watch: None,
@@ -115,7 +117,12 @@ impl StepHooks for StepWatch {
         Ok(loss)
     }
 
-    fn after_backward(&mut self, micro: &MicroBatch<'_>, loss: &Tensor) -> Result<()> {
+    fn after_backward(
+        &mut self,
+        _learner: &Learner,
+        micro: &MicroBatch<'_>,
+        loss: &Tensor,
+    ) -> Result<()> {
         let loss = loss.f_detach()?;
         match self.losses.get_mut(micro.batch) {
             Some(sum) => *sum = sum.f_add(&loss)?,
@@ -125,8 +132,8 @@ impl StepHooks for StepWatch {
     }
 
     fn before_update(&mut self, learner: &Learner) -> Result<()> {
-        for loss in &mut self.losses {
-            *loss = mul_scalar(loss, self.num_batches as f64)?;
+        for (loss, scale) in self.losses.iter_mut().zip(&self.scales) {
+            *loss = mul_scalar(loss, *scale)?;
             // A non-finite loss counts as 0, as its update is skipped.
             let _finite = loss.f_nan_to_num_(0.0, 0.0, 0.0)?;
         }

@@ -21,6 +21,7 @@ use engine::evaluation::Evaluator;
 use engine::interrupt::Interrupt;
 use engine::metrics::Scores;
 use engine::model::{Kernels, UNet};
+use engine::team::Team;
 use engine::{checkpointing, compose, device};
 
 /// Images of a folder.
@@ -105,9 +106,10 @@ pub(super) fn run(args: EvaluateArgs) -> Result<()> {
     let loader = Loader::new(source, run_data::validation_loader(config))?;
     let interrupt = Interrupt::listen();
     let mut at_a_time = usize::MAX;
-    let scored = loaded
-        .evaluator()
-        .evaluate(&loader, &mut at_a_time, &interrupt)?;
+    let scored =
+        loaded
+            .evaluator()
+            .evaluate(&loader, &mut at_a_time, &mut Team::alone(), &interrupt)?;
     let (scores, _) = scored.ok_or(engine::Error::Interrupted { step: 0 })?;
     if at_a_time < usize::MAX {
         console::note(&format!(

@@ -42,12 +42,13 @@ pub struct Patience {
     pub data: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
+impl Patience {
+    /// Ranks wait for each other for `step` in a step, and longer where more has to be done.
+    pub fn of(step: Duration) -> Self {
         Self {
             join: Duration::from_secs(300),
-            control: Duration::from_secs(120),
-            data: Duration::from_secs(600),
+            control: step,
+            data: 5 * step,
         }
     }
 }
@@ -173,6 +174,33 @@ impl Peers {
         Ok(())
     }
 
+    /// Says something to the other ranks, once under this name.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn say(&self, name: &str, text: &str) -> Result<()> {
+        Ok(self.store.set(&said(name), text.as_bytes())?)
+    }
+
+    /// Waits until another rank has [said](Self::say) something under this name, however long that takes: it may have much
+    /// to read first.
+    ///
+    /// # Errors
+    /// [`Error::PeerFailed`] if a rank left a reason meanwhile; if the store is gone.
+    pub fn hear(&self, name: &str) -> Result<String> {
+        let name = said(name);
+        loop {
+            if let Some(text) = self.store.try_get(&name)? {
+                return Ok(String::from_utf8_lossy(&text).into_owned());
+            }
+            if let Some(first) = Reason::first_of(&self.reasons().0) {
+                let reason = Box::new(first.clone());
+                return Err(Error::PeerFailed { reason });
+            }
+            thread::sleep(POLL);
+        }
+    }
+
     /// Waits up to 1.5 seconds for a reason that another rank left, and returns the first one. It waits no longer
     /// once a rank that failed by itself left one.
     pub fn first_reason(&self) -> Option<Reason> {
@@ -236,6 +264,11 @@ impl Peers {
             }
         })
     }
+}
+
+/// The key of what was said under a name.
+fn said(name: &str) -> String {
+    format!("said/{name}")
 }
 
 /// Whether this rank serves the store.

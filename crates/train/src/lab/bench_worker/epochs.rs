@@ -13,6 +13,7 @@ use crate::run::understood::{Asked, Understood};
 use data::DEFAULT_CACHE_BYTES;
 use engine::interrupt::Interrupt;
 use engine::model::UNet;
+use engine::team::Team;
 use engine::trainer::{EpochReport, Observer, Trainer};
 
 pub(super) struct Epochs {
@@ -51,7 +52,8 @@ impl Epochs {
         } = self;
         let mut at_a_time = usize::MAX;
         let evaluator = trainer.learner.evaluator();
-        let scored = evaluator.evaluate(&data.val, &mut at_a_time, interrupt)?;
+        let scored =
+            evaluator.evaluate(&data.val, &mut at_a_time, &mut Team::alone(), interrupt)?;
         Ok(scored.map_or(f64::NAN, |(_, loss)| loss))
     }
 

@@ -236,7 +236,12 @@ impl StepProbe {
 struct LastLoss(f64);
 
 impl StepHooks for LastLoss {
-    fn after_backward(&mut self, _micro: &MicroBatch<'_>, loss: &Tensor) -> Result<()> {
+    fn after_backward(
+        &mut self,
+        _learner: &Learner,
+        _micro: &MicroBatch<'_>,
+        loss: &Tensor,
+    ) -> Result<()> {
         self.0 = loss.f_double_value(&[])?;
         Ok(())
     }

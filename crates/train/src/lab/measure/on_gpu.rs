@@ -6,7 +6,7 @@ use tch::Device;
 use torch_ext::cudnn;
 
 use engine::Result;
-use engine::batch::{micro_batches, noise};
+use engine::batch::{micro_batches, noise, num_images};
 use engine::device::{self, Peak};
 use engine::learner::Learner;
 use engine::metrics::Counter;
@@ -54,7 +54,7 @@ impl GpuProbe {
     /// If memory runs out, or a recompute fails.
     pub fn step(&mut self) -> Result<Peak> {
         self.peak_of(|probe| {
-            let micro_batches = micro_batches(&probe.batches, u32::MAX);
+            let micro_batches = micro_batches(&probe.batches, u32::MAX, num_images(&probe.batches));
             let _is_skipped = probe.learner.step(micro_batches, &mut ())?;
             Ok(())
         })
@@ -72,7 +72,8 @@ impl GpuProbe {
                 .map_or(1, |batch| batch.len.max(2) - 1);
             let least = u32::try_from(least).unwrap_or(u32::MAX);
             // The first part of the first batch is that batch.
-            let micro_batches = micro_batches(&probe.batches, least).take(1);
+            let images = num_images(&probe.batches);
+            let micro_batches = micro_batches(&probe.batches, least, images).take(1);
             let _is_skipped = probe.learner.step(micro_batches, &mut ())?;
             Ok(())
         })

@@ -1,0 +1,232 @@
+//! What ranks exchange in a step besides gradients: the losses of batches, and what micro-batches did to the running
+//! statistics of batch norm.
+//!
+//! Running statistics depend on the order of micro-batches. So each micro-batch starts from zeros, which leaves its own
+//! part of the mean, and all ranks add the parts of all micro-batches in their order. The result has the same bits on
+//! all ranks, and for every number of them above one; a process of its own rounds differently in the last bit.
+
+use std::ops::Range;
+
+use tch::{Kind, Tensor};
+use torch_ext::ops::{one_value, one_value_of};
+
+use super::gradients::{self, Buckets, Gradients, Reduction};
+use super::{Many, Team};
+use crate::error::Result;
+use crate::learner::Learner;
+use crate::model::MOMENTUM;
+
+/// What a rank keeps of its micro-batches until the exchange.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// The running statistics before the step.
+    before: Option<Tensor>,
+    /// What each micro-batch did to them.
+    parts: Vec<Tensor>,
+    /// The gradients of each micro-batch, for sums in their order.
+    gradients: Vec<Gradients>,
+    ready: Option<Ready>,
+    buckets: Option<Buckets>,
+}
+
+/// What the exchange needs. It exists before ranks agree to go on, because a rank that ran out of memory after that would
+/// leave the others waiting.
+#[derive(Debug)]
+struct Ready {
+    gradients: Vec<Tensor>,
+    /// The parts of all micro-batches, and the losses of all batches: zeros where others have their values, with which a sum
+    /// changes nothing.
+    all: Tensor,
+    parts: Vec<Tensor>,
+    losses: Vec<Tensor>,
+    /// The weight of the statistics before a micro-batch.
+    decay: Tensor,
+    /// Micro-batches that the counters lack.
+    uncounted: Tensor,
+}
+
+/// The micro-batches and batches of a step: how many all ranks have, and which of them this rank.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Of each rank, how many micro-batches it has.
+    pub(crate) micro_batches: Vec<usize>,
+    pub(crate) num_batches: usize,
+    pub(crate) my_batches: Range<usize>,
+}
+
+impl Places {
+    fn num_micro_batches(&self) -> usize {
+        self.micro_batches.iter().sum()
+    }
+
+    fn first_micro_batch(&self, rank: usize) -> usize {
+        self.micro_batches[..rank].iter().sum()
+    }
+}
+
+impl Team {
+    /// The first micro-batch of a step is about to begin.
+    pub(crate) fn begin_step(&mut self, learner: &Learner) -> Result<()> {
+        match &mut self.many {
+            Some(many) => many.begin_step(learner),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps what a micro-batch changed.
+    pub(crate) fn micro_batch_done(&mut self, learner: &Learner) -> Result<()> {
+        match &mut self.many {
+            Some(many) => many.keep(learner),
+            None => Ok(()),
+        }
+    }
+
+    /// All micro-batches of this rank are done, with these losses of its batches.
+    pub(crate) fn prepare_exchange(
+        &mut self,
+        learner: &Learner,
+        places: &Places,
+        losses: &[Tensor],
+    ) -> Result<()> {
+        match &mut self.many {
+            Some(many) => many.prepare(learner, places, losses),
+            None => Ok(()),
+        }
+    }
+
+    /// Sums gradients over the ranks, and replaces the losses of this rank's batches by those of all. Statistics of batch
+    /// norm become what they are after the micro-batches of all ranks.
+    pub(crate) fn exchange(
+        &mut self,
+        learner: &Learner,
+        places: &Places,
+        losses: &mut Vec<Tensor>,
+    ) -> Result<()> {
+        match &mut self.many {
+            Some(many) => many.exchange(learner, places, losses),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Many {
+    fn begin_step(&mut self, learner: &Learner) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let [mut statistics, _] = learner.model.parameters().buffers();
+        let before = match self.kept.before.take() {
+            Some(mut before) => {
+                before.f_copy_(&statistics)?;
+                before
+            }
+            None => copied(&statistics)?,
+        };
+        self.kept = Kept {
+            before: Some(before),
+            buckets: self.kept.buckets.take(),
+            ..Kept::default()
+        };
+        let _zero = statistics.f_zero_()?;
+        Ok(())
+    }
+
+    fn keep(&mut self, learner: &Learner) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let [mut statistics, _] = learner.model.parameters().buffers();
+        self.kept.parts.push(copied(&statistics)?);
+        let _zero = statistics.f_zero_()?;
+        if self.reduction == Reduction::Ordered {
+            let gradients = gradients::take(learner.optimizer.parameters())?;
+            self.kept.gradients.push(gradients);
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, learner: &Learner, places: &Places, losses: &[Tensor]) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let [statistics, counters] = learner.model.parameters().buffers();
+        let each = length(statistics.numel());
+        let num_parts = places.num_micro_batches();
+        let len = length(num_parts) * each + length(places.num_batches);
+        let all = Tensor::f_zeros([len], (Kind::Float, learner.device()))?;
+        let part = |nth| all.f_narrow(0, length(nth) * each, each);
+        let parts = (0..num_parts).map(part).collect::<Result<Vec<_>, _>>()?;
+        let loss = |nth| all.f_narrow(0, length(num_parts) * each + length(nth), 1);
+        let all_losses = (0..places.num_batches).map(|nth| loss(nth)?.f_squeeze());
+        let all_losses = all_losses.collect::<Result<Vec<_>, _>>()?;
+        let mine = places.first_micro_batch(self.peers.shard().rank());
+        for (part, kept) in parts[mine..].iter().zip(&self.kept.parts) {
+            part.shallow_clone().f_copy_(kept)?;
+        }
+        let mine = all_losses[places.my_batches.clone()].iter();
+        for (loss, kept) in mine.zip(losses) {
+            loss.shallow_clone().f_copy_(kept)?;
+        }
+        if self.reduction == Reduction::Ordered {
+            gradients::give_back(learner.optimizer.parameters(), &mut self.kept.gradients)?;
+        }
+        let gradients = gradients::all(learner.optimizer.parameters())?;
+        if self.kept.buckets.is_none() {
+            self.kept.buckets = Some(Buckets::of(&gradients)?);
+        }
+        let uncounted = (num_parts - self.kept.parts.len()) as f64;
+        self.kept.ready = Some(Ready {
+            gradients,
+            parts,
+            losses: all_losses,
+            decay: one_value(1.0 - MOMENTUM, learner.device())?,
+            uncounted: one_value_of(counters.kind(), uncounted, learner.device())?,
+            all,
+        });
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        learner: &Learner,
+        places: &Places,
+        losses: &mut Vec<Tensor>,
+    ) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let Kept {
+            before,
+            gradients,
+            ready,
+            buckets,
+            ..
+        } = std::mem::take(&mut self.kept);
+        let (Some(before), Some(mut ready), Some(buckets)) = (before, ready, buckets) else {
+            return Ok(());
+        };
+        let data = self.peers.data();
+        match self.reduction {
+            Reduction::After => gradients::sum(data, &ready.gradients, &buckets)?,
+            Reduction::Ordered => {
+                let parameters = learner.optimizer.parameters();
+                let mine = (gradients, &places.micro_batches[..]);
+                gradients::sum_in_order(data, parameters, &ready.gradients, mine)?;
+            }
+        }
+        data.all_reduce_sum(&mut ready.all)?.wait(None)?;
+        let [mut statistics, mut counters] = learner.model.parameters().buffers();
+        statistics.f_copy_(&before)?;
+        for part in &ready.parts {
+            let _decayed = statistics.f_mul_(&ready.decay)?;
+            let _sum = statistics.f_add_(part)?;
+        }
+        let _sum = counters.f_add_(&ready.uncounted)?;
+        *losses = ready.losses;
+        self.kept.before = Some(before);
+        self.kept.buckets = Some(buckets);
+        Ok(())
+    }
+}
+
+fn length(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+fn copied(tensor: &Tensor) -> Result<Tensor> {
+    let mut copy = tensor.f_empty_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
+}
