@@ -41,6 +41,8 @@ mod predict;
 mod pytorch;
 // State dicts saved by PyTorch, read without it.
 mod pytorch_files;
+// Several processes that train one network.
+mod ranks;
 // Bad input of every kind, and the messages about it.
 mod refusals;
 // Runs that must give the same weights, bit for bit.

@@ -38,6 +38,12 @@ pub enum UsageError {
         /// The folder of the run.
         run: PathBuf,
     },
+    /// A rank of another machine sees other data under the same path.
+    #[error("`{folder}` holds other images or masks here than where rank 0 runs")]
+    OtherData {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A setting that a resumed run cannot change.
     #[error(
         "`{snapshot}` belongs to a run with `{key}` = {was}, which cannot change to {is} (`{flag}`)"
@@ -248,6 +254,7 @@ impl UsageError {
             Self::ContinuedElsewhere { .. } => {
                 "run the command again to resume from the latest snapshot"
             }
+            Self::OtherData { .. } => "copy the data again, or use a disk that all machines share",
             Self::FixedSetting { .. } => {
                 "leave the setting out to continue the run; to change it, start a new run from its \
                  weights: `--resume FILE`"

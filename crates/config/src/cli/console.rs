@@ -17,6 +17,8 @@ use super::{Exit, help, program};
 
 /// Whether stdout is for lines of JSON alone.
 static IS_FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+/// Whether nothing but errors is printed.
+static ARE_ERRORS_ALL: AtomicBool = AtomicBool::new(false);
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,9 @@ fn redirection() -> MutexGuard<'static, Option<Redirected>> {
 
 /// Prints a line or passes it on, in this program's words.
 fn say(kind: Kind, text: &str) {
+    if ARE_ERRORS_ALL.load(Ordering::Relaxed) && !matches!(kind, Kind::Error | Kind::Hint) {
+        return;
+    }
     pass_on(kind, &spoken(text));
 }
 
@@ -113,6 +118,11 @@ fn pass_on(kind: Kind, text: &str) {
     } else {
         drop(writeln!(std::io::stderr().lock(), "{prefix}{text}"));
     }
+}
+
+/// Prints nothing but errors from now on: another process tells the rest.
+pub fn say_errors_only() {
+    ARE_ERRORS_ALL.store(true, Ordering::Relaxed);
 }
 
 /// Keeps stdout for the lines of [`json`]: results go to stderr from now on.

@@ -50,8 +50,10 @@ struct Ready {
 pub(crate) struct Places {
     /// Of each rank, how many micro-batches it has.
     pub(crate) micro_batches: Vec<usize>,
-    pub(crate) num_batches: usize,
-    pub(crate) my_batches: Range<usize>,
+    /// How many batches all ranks have.
+    pub(crate) batches: usize,
+    /// Which of them are of this rank.
+    pub(crate) mine: Range<usize>,
 }
 
 impl Places {
@@ -146,18 +148,18 @@ impl Many {
         let [statistics, counters] = learner.model.parameters().buffers();
         let each = length(statistics.numel());
         let num_parts = places.num_micro_batches();
-        let len = length(num_parts) * each + length(places.num_batches);
+        let len = length(num_parts) * each + length(places.batches);
         let all = Tensor::f_zeros([len], (Kind::Float, learner.device()))?;
         let part = |nth| all.f_narrow(0, length(nth) * each, each);
         let parts = (0..num_parts).map(part).collect::<Result<Vec<_>, _>>()?;
         let loss = |nth| all.f_narrow(0, length(num_parts) * each + length(nth), 1);
-        let all_losses = (0..places.num_batches).map(|nth| loss(nth)?.f_squeeze());
+        let all_losses = (0..places.batches).map(|nth| loss(nth)?.f_squeeze());
         let all_losses = all_losses.collect::<Result<Vec<_>, _>>()?;
         let mine = places.first_micro_batch(self.peers.shard().rank());
         for (part, kept) in parts[mine..].iter().zip(&self.kept.parts) {
             part.shallow_clone().f_copy_(kept)?;
         }
-        let mine = all_losses[places.my_batches.clone()].iter();
+        let mine = all_losses[places.mine.clone()].iter();
         for (loss, kept) in mine.zip(losses) {
             loss.shallow_clone().f_copy_(kept)?;
         }

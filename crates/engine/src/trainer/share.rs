@@ -68,8 +68,8 @@ impl<'a> StepShare<'a> {
             micro_batches: all_ranks
                 .map(|rank| num(&self.lens[rank.part(self.lens.len())]))
                 .collect(),
-            num_batches: self.lens.len(),
-            my_batches: self.mine.clone(),
+            batches: self.lens.len(),
+            mine: self.mine.clone(),
         }
     }
 

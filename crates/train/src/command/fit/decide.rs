@@ -18,15 +18,15 @@ use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::DataId;
 use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
-use data::DEFAULT_CACHE_BYTES;
+use data::{DEFAULT_CACHE_BYTES, default_workers};
 use engine::guard::Guard;
 use engine::{checkpointing, compose, device};
 use locale::Language;
+use ranks::Launch;
 
 /// A run that is decided, before anything of it exists.
 pub(super) struct Decided {
     pub(super) start: Start,
-    pub(super) device: Device,
     pub(super) plan: RunPlan,
     pub(super) guard: Guard,
     pub(super) dataset: String,
@@ -37,10 +37,15 @@ pub(super) struct Decided {
     pub(super) settings: Vec<Setting>,
 }
 
-pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
+/// Decides for a process of its own, or for all ranks of `launch`.
+pub(super) fn decide(
+    args: &FitArgs,
+    is_open: bool,
+    device: Device,
+    launch: Option<&Launch>,
+) -> Result<Decided> {
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
-    let device = args.device.resolve()?;
     args.plan.limit_gpu(device)?;
     refuse_names(args)?;
     let start = resume::start(args)?;
@@ -61,6 +66,8 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     let note = config.precision_note(arithmetic).map(str::to_owned);
     // What the masks and the device add is not what the user asked for.
     let requested = config.to_toml();
+    let shared =
+        launch.and_then(|launch| share(&mut config, launch, matches!(start, Start::Exact(_))));
     let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
     let goes_on = matches!(start, Start::Exact(_));
     let asked = Asked::of(&config, |key| {
@@ -83,8 +90,9 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     settings.differ(&config, By::Data);
     settings.chosen(&chosen.unwrap_or_default());
 
-    say_what_runs(&config, device, [scaled, note, kernels]);
-    let data = read_data(folder.as_deref(), understood, &config, pages)?;
+    say_what_runs(&config, device, [scaled, note, kernels, shared]);
+    let cache_bytes = DEFAULT_CACHE_BYTES / launch.map_or(1, |it| it.local_size.max(1) as u64);
+    let data = read_data(folder.as_deref(), understood, &config, pages, cache_bytes)?;
 
     let dataset = args.dataset.clone().unwrap_or_else(|| data.name.clone());
     let data_id = DataId::of(&data, &dataset, folder.as_deref().map(absolute));
@@ -102,7 +110,6 @@ pub(super) fn decide(args: &FitArgs, is_open: bool) -> Result<Decided> {
     settings.changed(&plan.changes);
     Ok(Decided {
         start,
-        device,
         plan,
         guard,
         dataset,
@@ -189,11 +196,10 @@ fn read_data(
     understood: Option<Understood>,
     config: &RunConfig,
     pages: Pages,
+    cache_bytes: u64,
 ) -> Result<RunData> {
     let data = match (folder, understood) {
-        (Some(folder), Some(read)) => {
-            RunData::of_folder(folder, read, config, DEFAULT_CACHE_BYTES)?
-        }
+        (Some(folder), Some(read)) => RunData::of_folder(folder, read, config, cache_bytes)?,
         _ => RunData::built_in(config, pages)?,
     };
     data.notes.iter().for_each(|line| console::note(line));
@@ -201,8 +207,53 @@ fn read_data(
     Ok(data)
 }
 
+/// The data as another rank has decided on it: its settings are all there.
+pub(super) fn data_as_decided(
+    folder: Option<&Path>,
+    config: &RunConfig,
+    pages: Pages,
+    cache_bytes: u64,
+) -> Result<RunData> {
+    let mut config = config.clone();
+    let asked = Asked::of(&config, |_key| true);
+    let understood = understand(folder, &mut config, asked, true, None)?;
+    let understood = understood.map(|(understood, _)| understood);
+    read_data(folder, understood, &config, pages, cache_bytes)
+}
+
+/// Gives each rank a part of every step, and of the cores of its machine. Returns what the user should know.
+fn share(config: &mut RunConfig, launch: &Launch, goes_on: bool) -> Option<String> {
+    let ranks = u32::try_from(launch.shard.size()).unwrap_or(u32::MAX);
+    if config.workers == 0 {
+        let each = default_workers() / launch.local_size.max(1);
+        config.workers = u32::try_from(each.max(1)).unwrap_or(1);
+    }
+    let (batches, batch) = (config.accumulation.max(1), config.batch);
+    if batches >= ranks {
+        return (batches % ranks > 0).then(|| {
+            format!(
+                "ranks: a step has {batches} batches for {ranks} ranks, so some wait for others; `--accumulation {}` \
+                 does not",
+                batches.next_multiple_of(ranks)
+            )
+        });
+    }
+    if goes_on {
+        return Some(format!(
+            "ranks: a step of this run has {batches} batches, so {} of {ranks} ranks train on none; its effective batch \
+             stays as it was",
+            ranks - batches
+        ));
+    }
+    config.accumulation = ranks;
+    Some(format!(
+        "ranks: each step has {ranks} batches of {batch}, one for each rank: the effective batch is {}",
+        config.effective_batch()
+    ))
+}
+
 /// Prints the banner and the device.
-fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 3]) {
+fn say_what_runs(config: &RunConfig, device: Device, notes: [Option<String>; 4]) {
     console::print(&config.banner(Language::spoken()));
     notes
         .into_iter()

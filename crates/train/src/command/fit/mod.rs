@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,10 @@ use crate::run::snapshot::{DataId, Record};
 use data::{Source, baseline};
 use engine::device;
 use engine::interrupt::Interrupt;
+use engine::team::{Patience, Peers, Reduction, Team};
 use engine::trainer::Trainer;
 use locale::Language;
+use ranks::Launch;
 
 mod answers;
 mod before;
@@ -35,6 +38,7 @@ mod decide;
 mod guarded;
 mod keeper;
 mod nproc;
+mod others;
 mod plan;
 mod rank;
 mod recorder;
@@ -111,6 +115,19 @@ pub(super) struct FitArgs {
     /// Train with N processes on this machine: one GPU each, or all on the CPU
     #[arg(long, value_name = "N")]
     nproc: Option<NumProcesses>,
+    /// How gradients are summed over processes: `after` backward, in the fastest order, or `ordered`, with the bits of one
+    /// process for any number of them, but more memory and more to send
+    #[arg(long, value_name = "HOW", default_value = "after")]
+    reduce: Reduction,
+    /// How many seconds ranks wait for each other in a step, before the run ends
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    rank_timeout: u64,
+}
+
+impl FitArgs {
+    fn patience(&self) -> Patience {
+        Patience::of(Duration::from_secs(self.rank_timeout))
+    }
 }
 
 /// `snug train`: `fit`, which sets what was left open by the data and the device.
@@ -143,18 +160,60 @@ fn train_on(args: &FitArgs, is_open: bool) -> Result<ExitCode> {
         return Ok(code);
     }
     torch_ext::init()?;
-    fault::read_environment()?;
+    let launch = rank::launch()?;
+    fault::read_environment(launch.as_ref().map_or(0, |it| it.shard.rank()))?;
     if args.outputs.json_lines {
         console::keep_stdout_for_programs();
     }
-    train(args, is_open)?;
-    Ok(Exit::Done.into())
+    let Some(launch) = launch else {
+        let device = args.device.resolve()?;
+        rank::advise(None, device);
+        train(args, is_open, device, Team::alone(), None)?;
+        return Ok(Exit::Done.into());
+    };
+    let mut peers = None;
+    match train_as_rank(args, is_open, &launch, &mut peers) {
+        Ok(()) => Ok(Exit::Done.into()),
+        Err(error) => rank::end(error, &launch, peers.as_deref()),
+    }
 }
 
-fn train(args: &FitArgs, is_open: bool) -> Result<()> {
+/// Trains as one of several ranks; `joined` are the others, as soon as they are there.
+fn train_as_rank(
+    args: &FitArgs,
+    is_open: bool,
+    launch: &Launch,
+    joined: &mut Option<Rc<Peers>>,
+) -> Result<()> {
+    let is_first = launch.shard.rank() == 0;
+    if !is_first {
+        console::say_errors_only();
+    }
+    let device = args.device.resolve_for(Some(launch))?;
+    rank::advise(Some(launch), device);
+    let peers = joined.insert(Rc::new(rank::join(launch, device, args.patience())?));
+    let team = Team::many(Rc::clone(peers), args.reduce);
+    if !is_first {
+        return others::follow(args, device, peers, team);
+    }
+    console::note(&format!(
+        "ranks: {}, started by {}",
+        launch.shard.size(),
+        launch.launcher
+    ));
+    train(args, is_open, device, team, Some(peers))
+}
+
+/// Trains, as a process of its own or as rank 0 with `peers`.
+fn train(
+    args: &FitArgs,
+    is_open: bool,
+    device: Device,
+    team: Team,
+    peers: Option<&Peers>,
+) -> Result<()> {
     let begun = Moment::now();
-    let decided = decide(args, is_open)?;
-    let device = decided.device;
+    let decided = decide(args, is_open, device, peers.map(Peers::launch))?;
     let RunPlan {
         precision, data, ..
     } = decided.plan;
@@ -164,18 +223,22 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     };
     if args.dry_run {
         say_what_it_takes(&decided.plan.config, device, images);
-        return Ok(());
+        return others::dismiss(peers);
     }
-    let mut trainer =
-        Trainer::new(decided.plan.config, device, precision)?.with_guard(decided.guard);
+    let has_ladder = decided.plan.ladder.is_some();
+    let mut trainer = Trainer::new(decided.plan.config, device, precision)?
+        .with_guard(decided.guard)
+        .with_team(team);
     if let Some(ladder) = decided.plan.ladder {
         trainer = trainer.with_ladder(ladder);
     }
     let (start, data_id) = (decided.start, decided.data_id);
     let Some(mut before) = begin(&start, &mut trainer, precision, &data_id, &data)? else {
         console::note(&resume::why_finished(&trainer));
-        return Ok(());
+        return others::dismiss(peers);
     };
+    let folder = decided.folder.as_deref();
+    others::begin(&mut trainer, has_ladder, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
     say_what_others_take(begun, device);
     warn_about_batch(images.training, &trainer.config);
@@ -200,6 +263,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
     let places = Places {
         data: decided.folder,
         device: args.device.given(),
+        ranks: others::flags(args, peers),
     };
     let story = Story::new(decided.settings, &data, places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
@@ -220,6 +284,7 @@ fn train(args: &FitArgs, is_open: bool) -> Result<()> {
         device::reset_peak(device);
         trainer.fit(&data.train, &data.val, &mut recorder, &interrupt)
     });
+    others::part(peers, &outcome);
     let models = models_dir.as_deref().map(|dir| (dir, dataset));
     let report = recorder.finish(&trainer, outcome, &data, models)?;
     console::print(&report);

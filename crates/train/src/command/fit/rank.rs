@@ -1,6 +1,5 @@
 //! What a process does that a launcher started as one of several ranks, apart from training: it finds out which rank it
 //! is, joins the others, and leaves the reason of its end.
-#![expect(dead_code, reason = "a run of several ranks calls this next")]
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,8 +46,8 @@ pub(super) fn advise(launch: Option<&Launch>, device: Device) {
 ///
 /// # Errors
 /// As [`Peers::join`].
-pub(super) fn join(launch: &Launch, device: Device) -> Result<Peers> {
-    Ok(Peers::join(launch.clone(), device, Patience::default())?)
+pub(super) fn join(launch: &Launch, device: Device, patience: Patience) -> Result<Peers> {
+    Ok(Peers::join(launch.clone(), device, patience)?)
 }
 
 /// Ends this rank: leaves the reason for the others, its parent and torchrun. A rank that only lost another one reports

@@ -9,7 +9,7 @@ use engine::ladder::{Failure, Rung};
 use engine::trainer::EpochReport;
 
 /// The failure, the change in response, and its consequences.
-pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
+pub(super) fn in_words(step: u64, failure: &Failure, rank: Option<usize>, rung: &Rung) -> String {
     let Rung {
         from,
         to,
@@ -25,9 +25,18 @@ pub(super) fn in_words(step: u64, failure: &Failure, rung: &Rung) -> String {
         return format!("measured before the run: {failure}; {from} -> {to}: {bits}");
     }
     format!(
-        "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
-        step + 1
+        "step {}: {}; {from} -> {to}, and the same step again: {bits}",
+        step + 1,
+        where_it_failed(failure, rank)
     )
+}
+
+/// The failure, and of several ranks the first that had it.
+pub(super) fn where_it_failed(failure: &Failure, rank: Option<usize>) -> String {
+    match rank {
+        Some(rank) => format!("{failure} on rank {rank}"),
+        None => failure.to_string(),
+    }
 }
 
 /// The outcome of a run and the files that it left in its folder, including the summary if it could be

@@ -55,6 +55,8 @@ pub(super) struct Places {
     pub(super) data: Option<PathBuf>,
     /// The device, if it was given.
     pub(super) device: Option<String>,
+    /// The flags that start the other processes.
+    pub(super) ranks: Vec<String>,
 }
 
 /// How a run came out.
@@ -262,6 +264,7 @@ impl Story {
         if !is_done && Store::of_run(run).path().exists() {
             let mut words = vec![program::training(), "--resume", &folder];
             words.extend(self.places.device.iter().flat_map(|it| ["--device", it]));
+            words.extend(self.places.ranks.iter().map(String::as_str));
             put("continue this run", &words);
         }
         let Some(best) = best.map(text) else {

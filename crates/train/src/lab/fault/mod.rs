@@ -94,15 +94,15 @@ fn planted() -> MutexGuard<'static, Pending> {
     PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Plants the faults that the environment names.
+/// Plants the faults that the environment names for rank `rank`.
 ///
 /// # Errors
 /// [`UsageError::NotAFault`] for text that does not name a fault.
-pub fn read_environment() -> Result<()> {
+pub fn read_environment(rank: usize) -> Result<()> {
     let Ok(text) = std::env::var(VARIABLE) else {
         return Ok(());
     };
-    let faults = parse::all(&text).map_err(|problem| UsageError::NotAFault {
+    let faults = parse::all(&text, rank).map_err(|problem| UsageError::NotAFault {
         variable: VARIABLE,
         problem,
         forms: format!("{}; or a point: {}", parse::FORMS, POINTS.join(", ")),

@@ -6,12 +6,26 @@ use super::{Fault, POINTS};
 
 /// The forms of faults besides points.
 pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP`, \
-     `nan-loss:TIMES@STEP`, `recompute:TIMES@STEP`, `disk-full@SNAPSHOT`";
+     `nan-loss:TIMES@STEP`, `recompute:TIMES@STEP`, `death@STEP`, `hang@STEP`, `disk-full@SNAPSHOT`, each with `#RANK` for one of several ranks";
 
-/// `oom:30@2,snapshot:written@3`: omitted numbers default to 1, and an omitted allocation to 0.
-pub(super) fn all(text: &str) -> Result<Vec<Fault>, String> {
-    let each = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-    each.map(fault).collect()
+/// `oom:30@2,snapshot:written@3#1`: omitted numbers default to 1, and an omitted allocation to 0. Returns the faults of
+/// rank `rank`: those of all ranks, and those with its number after `#`.
+pub(super) fn all(text: &str, rank: usize) -> Result<Vec<Fault>, String> {
+    let mut faults = Vec::new();
+    for one in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        let (what, of) = match one.split_once('#') {
+            Some((what, of)) => {
+                let of = of.parse::<usize>();
+                (what, Some(of.map_err(|_| format!("`{one}` is no fault"))?))
+            }
+            None => (one, None),
+        };
+        let fault = fault(what)?;
+        if of.is_none_or(|of| of == rank) {
+            faults.push(fault);
+        }
+    }
+    Ok(faults)
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
@@ -46,6 +60,8 @@ fn fault(text: &str) -> Result<Fault, String> {
         "inf-gradients" => times(StepFault::InfiniteGradients),
         "nan-loss" => times(StepFault::NanLoss),
         "recompute" => times(StepFault::Recompute),
+        "death" if number.is_none() => times(StepFault::Death),
+        "hang" if number.is_none() => times(StepFault::Hang),
         "disk-full" if number.is_none() => Fault::DiskFull { nth: at },
         _ => return Err(unknown()),
     })
@@ -58,7 +74,9 @@ mod tests {
     #[test]
     fn faults_are_read() {
         let step = |fault, step, times| Fault::Step { fault, step, times };
-        let read = all("snapshot:written@3, oom:30@2,inf-gradients:4@9,nan-loss,disk-full@2");
+        let text =
+            "snapshot:written@3, oom:30@2,inf-gradients:4@9#1,nan-loss,disk-full@2,nan-loss#0";
+        let read = all(text, 1);
         assert_eq!(
             read.unwrap(),
             [
@@ -72,7 +90,7 @@ mod tests {
                 Fault::DiskFull { nth: 2 },
             ]
         );
-        assert_eq!(all(" "), Ok(Vec::new()));
+        assert_eq!(all(" ", 0), Ok(Vec::new()));
         for wrong in [
             "oom:x",
             "oom@-1",
@@ -80,8 +98,9 @@ mod tests {
             "snapshot:gone",
             "disk-full:2",
             "kill",
+            "oom#x",
         ] {
-            assert!(all(wrong).is_err(), "{wrong}");
+            assert!(all(wrong, 0).is_err(), "{wrong}");
         }
     }
 }

@@ -6,7 +6,7 @@ use advisor::Change;
 use config::{Precision, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use engine::ladder::{Failure, Rung};
+use engine::ladder::Rung;
 use engine::metrics::ClassScore;
 
 /// How a run ended.
@@ -121,10 +121,10 @@ impl Fallback {
     }
 
     /// A rung of the ladder.
-    pub(crate) fn of(step: u64, failure: &Failure, rung: &Rung) -> Self {
+    pub(crate) fn of(step: u64, failure: String, rung: &Rung) -> Self {
         Self {
             step,
-            failure: failure.to_string(),
+            failure,
             from: rung.from.clone(),
             to: rung.to.clone(),
         }

@@ -21,15 +21,34 @@ pub(super) struct Grace {
     /// After the failure of another rank, until they are asked to stop. They have to notice, read the reason, and perhaps
     /// finish a snapshot.
     pub(super) ask: Duration,
-    /// From then on, or after a second signal, until they are killed.
+    /// From then on, or after a second signal, until they are killed: rank 0 saves its state at the end of its step.
     pub(super) kill: Duration,
+    /// In place of both, if rank 0 has failed: the others have nothing to save.
+    pub(super) without_first: Duration,
 }
 
-impl Default for Grace {
-    fn default() -> Self {
+impl Grace {
+    /// For ranks that wait for each other for `step` in a step.
+    pub(super) fn of(step: Duration) -> Self {
         Self {
             ask: Duration::from_secs(10),
-            kill: Duration::from_secs(30),
+            kill: step.max(Duration::from_secs(30)),
+            without_first: Duration::from_secs(3),
+        }
+    }
+
+    /// As it is after these ends.
+    fn after(self, ended: &[Ended]) -> Self {
+        let is_first_gone = ended.iter().any(|it| it.rank == 0 && it.ends_the_run());
+        let most = if is_first_gone {
+            self.without_first
+        } else {
+            Duration::MAX
+        };
+        Self {
+            ask: self.ask.min(most),
+            kill: self.kill.min(most),
+            ..self
         }
     }
 }
@@ -81,7 +100,7 @@ impl Family {
     pub(super) fn wait(mut self) -> io::Result<AllEnded> {
         let mut failed_at = None;
         let mut is_asked = false;
-        let mut kill_at: Option<Instant> = None;
+        let mut kill_since: Option<Instant> = None;
         while !self.running.is_empty() {
             thread::sleep(POLL);
             for signal in self.signals.take() {
@@ -90,18 +109,19 @@ impl Family {
             let now = Instant::now();
             if self.signals.num_presses > 1 {
                 // The ranks end at once, too.
-                kill_at = kill_at.or(Some(now + self.grace.kill));
+                kill_since = kill_since.or(Some(now));
             }
             self.reap(is_asked)?;
+            let grace = self.grace.after(&self.ended);
             if self.ended.iter().any(Ended::ends_the_run) {
                 failed_at = failed_at.or(Some(now));
             }
-            if failed_at.is_some_and(|it| now >= it + self.grace.ask) && !is_asked {
+            if failed_at.is_some_and(|it| now >= it + grace.ask) && !is_asked {
                 is_asked = true;
                 self.tell_all(Signal::TERM);
-                kill_at = kill_at.or(Some(now + self.grace.kill));
+                kill_since = kill_since.or(Some(now));
             }
-            if self.signals.num_presses > 2 || kill_at.is_some_and(|it| now >= it) {
+            if self.signals.num_presses > 2 || kill_since.is_some_and(|it| now >= it + grace.kill) {
                 self.kill();
             }
         }
@@ -234,6 +254,7 @@ mod tests {
     const SOON: Grace = Grace {
         ask: Duration::from_millis(50),
         kill: Duration::from_millis(50),
+        without_first: Duration::from_millis(50),
     };
 
     #[test]

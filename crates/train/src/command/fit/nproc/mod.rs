@@ -41,7 +41,7 @@ pub(super) fn start(args: &FitArgs) -> Result<Option<ExitCode>> {
     }
     // A mistake in the command line is reported once, and not by each rank.
     args.keys.resolve()?;
-    fault::read_environment()?;
+    fault::read_environment(0)?;
     library::check_version()?;
     let variable = |name: &str| env::var(name).ok();
     // Before there is a port.
@@ -59,7 +59,7 @@ pub(super) fn start(args: &FitArgs) -> Result<Option<ExitCode>> {
         command(&launch, shares_cores)
     });
     let commands = commands.collect::<Result<Vec<_>>>()?;
-    let family = Family::start(commands, Grace::default());
+    let family = Family::start(commands, Grace::of(args.patience().control));
     let ended = family
         .and_then(Family::wait)
         .map_err(|source| Error::io("start", env::current_exe().unwrap_or_default(), source))?;

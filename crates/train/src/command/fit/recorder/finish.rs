@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Error as Engine;
 use engine::device;
+use engine::team::Team;
 use engine::trainer::{Cause, Ending, Trainer};
 use serde_json::json;
 
@@ -185,7 +186,12 @@ impl Recorder {
     fn tell_answers(&mut self, trainer: &Trainer, data: &RunData) -> Result<()> {
         let evaluator = trainer.learner.evaluator();
         let mut at_a_time = trainer.config.batch as usize;
-        let counted = evaluator.count(&data.val, &mut at_a_time, &self.wishes.interrupt)?;
+        let counted = evaluator.count(
+            &data.val,
+            &mut at_a_time,
+            &mut Team::alone(),
+            &self.wishes.interrupt,
+        )?;
         if let Some((counter, _loss)) = counted {
             let val = data.val.source().as_ref();
             let answers = answers::told(&counter, trainer, val, &self.dir)?;

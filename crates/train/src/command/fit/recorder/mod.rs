@@ -14,7 +14,7 @@ use tch::Device;
 
 use self::measured::MeasuredStep;
 use super::keeper::Keeper;
-use super::report::in_words;
+use super::report::{in_words, where_it_failed};
 use super::story::Story;
 use crate::command::console;
 use dashboard::Command;
@@ -302,7 +302,8 @@ impl Observer<Error> for Recorder {
         self.measured.step_failed();
         let step = trainer.steps();
         self.progress.clear();
-        console::warn(&in_words(step, failure, rung));
+        let rank = trainer.team().failed_rank();
+        console::warn(&in_words(step, failure, rank, rung));
         // From here on the results differ: this snapshot preserves the state before the change.
         if !rung.is_bit_exact && step > 0 {
             self.keeper.try_write(trainer, self.record());
@@ -313,7 +314,7 @@ impl Observer<Error> for Recorder {
             self.progress.forget_prediction();
             self.is_changed = true;
         }
-        let fallback = Fallback::of(step, failure, rung);
+        let fallback = Fallback::of(step, where_it_failed(failure, rank), rung);
         let event =
             json!({"event": "fallback", "fallback": fallback, "bit_exact": rung.is_bit_exact});
         self.story.rung_taken(&fallback);
