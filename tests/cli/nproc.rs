@@ -51,7 +51,8 @@ fn what_fails_in_each_rank_ends_all_with_its_exit_code() {
     let before = sandbox.tree();
     let run = sandbox.train(&two(&["--data", "nowhere"]));
     assert_eq!(run.code, Some(2), "{run:?}");
-    assert!(run.stderr.contains("`nowhere`"), "{run:?}");
+    assert_eq!(run.stderr.matches("error:").count(), 1, "{run:?}");
+    assert!(run.complaint().contains("`nowhere`"), "{run:?}");
     assert!(sandbox.tree() == before, "something was left");
 }
 
@@ -66,6 +67,18 @@ fn a_signal_to_the_parent_ends_the_ranks_with_a_snapshot() {
     let runs = std::fs::read_dir(sandbox.path("runs")).unwrap();
     let mut runs = runs.map(|it| it.unwrap().path().join("last/snapshot.safetensors"));
     assert!(runs.any(|it| it.exists()), "{}", run.text);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_rank_outlives_its_parent() {
+    let sandbox = Sandbox::with_pages();
+    let flags = two(&["--epochs", "100000", "--patience", "0"]);
+    let mut run = Running::of(sandbox.command().args(flags));
+    run.wait_for("epoch      1/");
+    assert!(run.signal("-KILL"));
+    // Its output ends with the last rank, which would train for hours.
+    assert_eq!(run.end(), None, "{}", run.text);
 }
 
 #[test]

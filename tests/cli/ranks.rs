@@ -33,7 +33,7 @@ fn differing(sandbox: &Sandbox, a: &str, b: &str) -> Vec<String> {
     let names = a.names().into_iter().filter(|it| !it.contains("running_"));
     names
         .filter(|name| a.tensor(name).unwrap().data() != b.tensor(name).unwrap().data())
-        .map(ToString::to_string)
+        .map(str::to_owned)
         .collect()
 }
 

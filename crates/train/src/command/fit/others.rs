@@ -60,7 +60,7 @@ pub(super) fn begin(
         folder: folder.map(|it| absolute(it).into()),
         data: data.clone(),
     };
-    say(peers, Some(plan))?;
+    say(peers, Some(&plan))?;
     for rank in 1..peers.shard().size() {
         peers.hear(&format!("{READY}/{rank}"))?;
     }
@@ -87,7 +87,7 @@ pub(super) fn flags(args: &FitArgs, peers: Option<&Peers>) -> Vec<String> {
     flags
 }
 
-fn say(peers: &Peers, plan: Option<Plan>) -> Result<()> {
+fn say(peers: &Peers, plan: Option<&Plan>) -> Result<()> {
     let text = serde_json::to_string(&plan).map_err(Engine::told)?;
     Ok(peers.say(PLAN, &text)?)
 }

@@ -24,10 +24,10 @@ pub(super) fn in_words(step: u64, failure: &Failure, rank: Option<usize>, rung: 
     if let Failure::Slow { .. } = failure {
         return format!("measured before the run: {failure}; {from} -> {to}: {bits}");
     }
+    let failure = where_it_failed(failure, rank);
     format!(
-        "step {}: {}; {from} -> {to}, and the same step again: {bits}",
-        step + 1,
-        where_it_failed(failure, rank)
+        "step {}: {failure}; {from} -> {to}, and the same step again: {bits}",
+        step + 1
     )
 }
 

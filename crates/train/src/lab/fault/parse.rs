@@ -12,13 +12,16 @@ pub(super) const FORMS: &str = "`oom:ALLOCATION@STEP`, `inf-gradients:TIMES@STEP
 /// rank `rank`: those of all ranks, and those with its number after `#`.
 pub(super) fn all(text: &str, rank: usize) -> Result<Vec<Fault>, String> {
     let mut faults = Vec::new();
-    for one in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-        let (what, of) = match one.split_once('#') {
+    for text in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        let (what, of) = match text.split_once('#') {
             Some((what, of)) => {
-                let of = of.parse::<usize>();
-                (what, Some(of.map_err(|_| format!("`{one}` is no fault"))?))
+                let of = of.parse::<usize>().ok();
+                (
+                    what,
+                    Some(of.ok_or_else(|| format!("`{text}` is no fault"))?),
+                )
             }
-            None => (one, None),
+            None => (text, None),
         };
         let fault = fault(what)?;
         if of.is_none_or(|of| of == rank) {
