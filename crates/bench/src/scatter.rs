@@ -1,9 +1,9 @@
 //! Draws a benchmark as memory against speed, with the Pareto fronts.
 
 use config::{Bytes, Precision};
-use figures::Color;
 use figures::numbers::{median, short};
 use figures::scatter::{self, Better, Group, Mark, Scatter};
+use figures::{Color, Language};
 
 use crate::case::Implementation;
 use crate::results::{Results, Row, Status};
@@ -118,7 +118,7 @@ pub fn svg(results: &Results) -> String {
         groups,
         room_bytes: None,
     };
-    scatter.to_svg()
+    scatter.to_svg(Language::English)
 }
 
 /// The two ends of Snug's front.

@@ -22,5 +22,6 @@ pub mod svg;
 mod table;
 pub mod timeline;
 
+pub use locale::Language;
 pub use svg::Color;
 pub use table::Table;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use config::Bytes;
+use locale::Language;
 
 use crate::scale::Scale;
 use crate::svg::{Anchor, Area, Color, Font, Svg};
@@ -104,8 +105,9 @@ pub fn front(points: &[Point], better: Better) -> Vec<&Point> {
 
 impl Scatter {
     /// Draws the chart.
-    pub fn to_svg(&self) -> String {
+    pub fn to_svg(&self, language: Language) -> String {
         let mut svg = Svg::new(
+            language,
             SIZE,
             LEFT - 40.0,
             &self.title,
@@ -437,7 +439,7 @@ mod tests {
             colors: Vec::new(),
             room_bytes: Some(0),
         };
-        let drawn = nothing.to_svg();
+        let drawn = nothing.to_svg(Language::English);
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
     }
 }

@@ -3,10 +3,9 @@
 //! Colours are attributes, which every renderer knows; a style sheet only replaces them on a dark page. A
 //! halo is a second text under the text, since few renderers know `paint-order`.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use locale::translated;
+use locale::Language;
 
 /// A colour on a light page and on a dark one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,19 +131,25 @@ pub struct Svg {
     title: String,
     description: String,
     body: String,
-    /// Whether its texts are in the language of the program; those of a page of HTML are translated with it.
-    is_page: bool,
+    language: Language,
 }
 
 /// Left, top, right, bottom.
 pub type Area = [f64; 4];
 
 impl Svg {
-    /// Begins a page of this size with its heading: a line with the message, and lines with the details.
-    pub fn new(size: [f64; 2], left: f64, title: &str, lines: &[String]) -> Self {
-        let title = &*translated(title);
+    /// Begins a page of this size with its heading: a line with the message, and lines with the details. Texts are
+    /// given in English, and drawn in `language`.
+    pub fn new(
+        language: Language,
+        size: [f64; 2],
+        left: f64,
+        title: &str,
+        lines: &[String],
+    ) -> Self {
+        let title = &*language.say(title);
         let mut svg = Self {
-            is_page: true,
+            language,
             ..Self::inline(size, title, "")
         };
         svg.rect([0.0, 0.0, size[0], size[1]], Color::PAGE, "");
@@ -170,7 +175,8 @@ impl Svg {
         svg
     }
 
-    /// Begins a picture that stands in a page of HTML, which has the heading and the background.
+    /// Begins a picture that stands in a page of HTML, which has the heading and the background, and is translated as a
+    /// whole.
     /// `description` says what is drawn, for readers who do not see it.
     pub fn inline(size: [f64; 2], title: &str, description: &str) -> Self {
         Self {
@@ -178,15 +184,7 @@ impl Svg {
             title: title.to_owned(),
             description: description.to_owned(),
             body: String::new(),
-            is_page: false,
-        }
-    }
-
-    fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.is_page {
-            translated(text)
-        } else {
-            Cow::Borrowed(text)
+            language: Language::English,
         }
     }
 
@@ -195,7 +193,10 @@ impl Svg {
         if hint.is_empty() {
             "/>".to_owned()
         } else {
-            format!("><title>{}</title></{element}>", escaped(&self.said(hint)))
+            format!(
+                "><title>{}</title></{element}>",
+                escaped(&self.language.say(hint))
+            )
         }
     }
 
@@ -241,7 +242,7 @@ impl Svg {
             font.color.name,
             if more.is_empty() { "" } else { " page-stroke" },
             font.color.light,
-            escaped(&self.said(line))
+            escaped(&self.language.say(line))
         );
     }
 

@@ -2,6 +2,7 @@
 
 use config::{Bytes, CheckpointPolicy, RunConfig};
 use estimator::{Batch, EstimateError, StepMemory};
+use figures::Language;
 use figures::timeline::{Chart, MemoryTimeline, Panel, Panels, Sample};
 
 use super::{On, network, phase, recipe};
@@ -53,7 +54,7 @@ pub fn to_svg(config: &RunConfig, on: &On, memory: &StepMemory, seconds: &[f64])
         hints: &hints,
         time_axis: "time, ms (predicted)",
     }
-    .to_svg()
+    .to_svg(Language::spoken())
 }
 
 /// Draws the step under each named policy, side by side.
@@ -87,7 +88,7 @@ pub fn policies_to_svg(
         ],
         panels,
     };
-    Ok(panels.to_svg())
+    Ok(panels.to_svg(Language::spoken()))
 }
 
 /// States the cost of the fastest policy that saves a quarter of the memory, and of the smallest policy.

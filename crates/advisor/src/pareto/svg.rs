@@ -2,8 +2,8 @@
 //! limit.
 
 use config::Bytes;
-use figures::Color;
 use figures::scatter::{Better, Group, Mark, Point as Place, Scatter};
+use figures::{Color, Language};
 
 use super::text::work;
 use super::{Pareto, Point};
@@ -31,7 +31,7 @@ pub fn to_svg(device: &str, target: &Target, pareto: &Pareto) -> String {
         colors: vec![(Color::RED, "policies with a name".to_owned())],
         room_bytes: pareto.most_bytes,
     };
-    scatter.to_svg()
+    scatter.to_svg(Language::spoken())
 }
 
 /// States how much memory checkpointing saves, and how much time it costs.

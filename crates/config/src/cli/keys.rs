@@ -96,7 +96,7 @@ macro_rules! parser {
     };
 }
 
-/// Reads a number; a text that is none, or that the type cannot hold, is refused in the words of the row.
+/// Reads a number; text that is not one, or one that the type cannot hold, is refused in the words of the row.
 fn number<T: FromStr>(
     accepts: &Accepts<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + use<T> {

@@ -2,6 +2,7 @@
 //! other policies.
 
 use config::{Bytes, Category};
+use locale::Language;
 
 use super::MemoryTimeline;
 use super::draw::{Plot, color, outlined};
@@ -60,14 +61,20 @@ pub struct Chart<'a> {
 
 impl Chart<'_> {
     /// Draws the chart.
-    pub fn to_svg(&self) -> String {
+    pub fn to_svg(&self, language: Language) -> String {
         let rows = self.holders.len().min(MAX_HOLDERS);
         let height = if rows > 0 {
             HELD + 40.0 + LINE * 5.0
         } else {
             HELD + 46.0
         };
-        let mut svg = Svg::new([WIDTH, height], LEFT - 52.0, self.title, self.lines);
+        let mut svg = Svg::new(
+            language,
+            [WIDTH, height],
+            LEFT - 52.0,
+            self.title,
+            self.lines,
+        );
         let right = if self.bars.is_empty() {
             RIGHT
         } else {

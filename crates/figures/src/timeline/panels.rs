@@ -1,6 +1,7 @@
 //! Draws several steps side by side, on a common scale of memory and of time.
 
 use config::{Bytes, Category};
+use locale::Language;
 
 use super::draw::{Plot, color};
 use super::{MemoryTimeline, Sample};
@@ -37,8 +38,14 @@ pub struct Panels {
 
 impl Panels {
     /// Draws the steps. The width of a panel is the duration of its step.
-    pub fn to_svg(&self) -> String {
-        let mut svg = Svg::new([WIDTH, HEIGHT], LEFT - 52.0, &self.title, &self.lines);
+    pub fn to_svg(&self, language: Language) -> String {
+        let mut svg = Svg::new(
+            language,
+            [WIDTH, HEIGHT],
+            LEFT - 52.0,
+            &self.title,
+            &self.lines,
+        );
         let peak = |it: &Panel| it.timeline.peak().map_or(0, Sample::total);
         let most = self.panels.iter().map(peak).max().unwrap_or(0);
         let total_ms: f64 = self.panels.iter().map(|it| it.timeline.end_ms).sum();

@@ -1,3 +1,5 @@
+use locale::Language;
+
 use super::*;
 
 fn bytes(activations: u64) -> BytesByCategory {
@@ -56,7 +58,7 @@ fn a_chart_holds_what_a_reader_looks_for() {
         hints: &[(0.0, "1. conv2d".to_owned())],
         time_axis: "time, ms",
     }
-    .to_svg();
+    .to_svg(Language::English);
     insta::assert_snapshot!("chart", picture);
 }
 
@@ -72,7 +74,7 @@ fn panels_are_as_wide_as_their_steps_are_long() {
         lines: Vec::new(),
         panels: vec![panel("off", step()), panel("block", twice)],
     }
-    .to_svg();
+    .to_svg(Language::English);
     for said in ["50 %", "+100 % time", "time of a step: 1", "activations"] {
         assert!(picture.contains(&format!(">{said}</text>")), "{said}");
     }
@@ -100,7 +102,10 @@ fn a_step_without_moments_is_drawn() {
             timeline: timeline.clone(),
         }],
     };
-    for picture in [chart.to_svg(), panels.to_svg()] {
+    for picture in [
+        chart.to_svg(Language::English),
+        panels.to_svg(Language::English),
+    ] {
         assert!(
             !picture.contains("NaN") && !picture.contains("inf"),
             "{picture}"

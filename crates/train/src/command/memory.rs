@@ -9,9 +9,9 @@ use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
 use config::{Bytes, Category, Precision, RunConfig};
 use estimator::{Batch, Speed, Steps};
-use figures::Table;
 use figures::numbers::change;
 use figures::timeline::{Bar, Chart, MemoryTimeline, Sample};
+use figures::{Language, Table};
 use serde_json::json;
 use tch::Device;
 use tempfile::NamedTempFile;
@@ -214,7 +214,7 @@ fn draw(
         hints: &[],
         time_axis: "time, ms (measured, with every allocation recorded)",
     }
-    .to_svg()
+    .to_svg(Language::spoken())
 }
 
 fn table(subtitle: &str, timeline: &Timeline, policies: &[Bar], drawn: &str) -> String {

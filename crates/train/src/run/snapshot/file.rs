@@ -116,14 +116,22 @@ fn header(state: &State, tensors: &[&(String, Tensor)]) -> Result<Vec<u8>, Write
     Ok(header)
 }
 
+/// The metadata are in the header, which is far smaller than this.
+const HEAD: usize = 1 << 20;
+
 /// Whether the file at `path` claims to be a snapshot, complete or not.
 pub fn is_snapshot(path: &Path) -> bool {
-    // The metadata are in the header, which is far smaller than this.
-    const HEAD: u64 = 1 << 20;
     let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|f| f.take(HEAD).read_to_end(&mut head));
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|f| f.take(HEAD as u64).read_to_end(&mut head));
+    read.is_ok() && claims_to_be_snapshot(&head)
+}
+
+/// Whether `bytes` claim to be a snapshot, complete or not.
+pub fn claims_to_be_snapshot(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD)];
     let key = format!("\"{VERSION_KEY}\"");
-    read.is_ok() && head.windows(key.len()).any(|w| w == key.as_bytes())
+    head.windows(key.len()).any(|w| w == key.as_bytes())
 }
 
 /// A snapshot in memory, checked.

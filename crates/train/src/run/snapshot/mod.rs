@@ -18,6 +18,6 @@ mod tests;
 
 pub use agree::merged;
 pub use data_id::DataId;
-pub use file::{Snapshot, is_snapshot};
+pub use file::{Snapshot, claims_to_be_snapshot, is_snapshot};
 pub use state::{Record, State, VERSION};
 pub use store::{FoundSnapshot, PREVIOUS, SNAPSHOT, Store, find};

@@ -14,7 +14,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::run::snapshot::is_snapshot;
+use crate::run::snapshot::claims_to_be_snapshot;
 use engine::model::{Entry, UNet};
 
 pub use contract::Contract;
@@ -115,10 +115,10 @@ impl WeightsFile {
                 hint: "name the file in it, such as `best.safetensors`".to_owned(),
             });
         }
-        if is_snapshot(path) {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+        if claims_to_be_snapshot(&bytes) {
             return Err(snapshot(path));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
         Self::from_bytes(path, bytes)
     }
 
@@ -383,7 +383,9 @@ fn unreadable(path: &Path, message: &str) -> Error {
     Error::Weights {
         path: path.to_owned(),
         message: message.to_owned(),
-        hint: "expected the script's state dict, as `safetensors.torch.save_file` or `torch.save` writes it".to_owned(),
+        hint: "expected the script's state dict, as `safetensors.torch.save_file` or `torch.save` \
+               writes it"
+            .to_owned(),
     }
 }
 
