@@ -17,6 +17,7 @@ mod gradients;
 mod peers;
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use ranks::{Shard, Status, Verdict, What, Wishes, merge, merge_gathered};
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub struct Team {
     objection: Option<Verdict>,
     /// Which of several ranks failed last.
     failed_rank: Option<usize>,
+    /// How long this rank has waited for others to agree.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,17 @@ pub struct Report {
     pub interrupt: bool,
     /// [`ranks::fingerprint`] of the recipe.
     pub recipe: u64,
+}
+
+/// One of several ranks in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankShare {
+    /// How long it waited for the others.
+    pub waited: Duration,
+    /// How long it waited for data.
+    pub data: Duration,
+    /// Its peak of tensor bytes so far.
+    pub peak_bytes: u64,
 }
 
 impl Report {
@@ -136,7 +150,9 @@ impl Team {
             None => merge(&[status])?,
             Some(many) => {
                 let words = Tensor::f_from_slice(&status.encode())?;
+                let begun = Instant::now();
                 let words = many.peers.control().all_gather(&words)?.wait(None)?;
+                self.waited += begun.elapsed();
                 merge_gathered(&Vec::<i64>::try_from(words)?)?
             }
         };
@@ -217,6 +233,29 @@ impl Team {
         };
         control.broadcast(&mut bytes, 0)?.wait(None)?;
         serde_json::from_slice(&Vec::<u8>::try_from(bytes)?).map_err(Error::told)
+    }
+
+    /// What all ranks say of the time since they were last asked, and of their memory; nothing for a process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub(crate) fn compare(&mut self, data: Duration, peak_bytes: u64) -> Result<Vec<RankShare>> {
+        let waited = std::mem::take(&mut self.waited);
+        let Some(many) = &self.many else {
+            return Ok(Vec::new());
+        };
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(peak_bytes).unwrap_or(i64::MAX);
+        let own = Tensor::f_from_slice(&[micros(waited), micros(data), bytes])?;
+        let all = many.peers.control().all_gather(&own)?.wait(None)?;
+        let all = Vec::<i64>::try_from(all)?;
+        let (shares, _) = all.as_chunks();
+        let share = |&[waited, data, bytes]: &[i64; 3]| RankShare {
+            waited: Duration::from_micros(waited.cast_unsigned()),
+            data: Duration::from_micros(data.cast_unsigned()),
+            peak_bytes: bytes.cast_unsigned(),
+        };
+        Ok(shares.iter().map(share).collect())
     }
 
     /// Sums numbers over all ranks, each at its place.

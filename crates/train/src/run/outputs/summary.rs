@@ -146,6 +146,8 @@ pub struct Summary {
     pub config: RunConfig,
     /// The precision of the run; `auto` is resolved.
     pub precision: Precision,
+    /// Processes that trained together.
+    pub ranks: usize,
     /// Epochs finished.
     pub epochs: u32,
     /// Optimizer steps done.

@@ -71,6 +71,7 @@ fn every_figure_comes_back_bit_for_bit() {
     assert!(state.trainer.scaler.is_some());
     state.record.seconds = f64::MIN_POSITIVE / 3.0;
     state.record.best = Some(EpochReport {
+        ranks: Vec::new(),
         epoch: 3,
         train_loss: 1.0 / 3.0,
         val_loss: f64::NAN,

@@ -92,7 +92,10 @@ impl Recorder {
         let written = written.and(self.end_story(trainer, &summary, limit.as_ref(), &uses));
         let mut report = report(&summary, self.best.as_ref(), self.dir.path());
         report.push_str(&last_words(limit.as_ref(), &uses));
-        remember(&summary, self.device, self.predicted, self.largest_batch);
+        // The ledger is about what one process takes.
+        if trainer.team().is_alone() {
+            remember(&summary, self.device, self.predicted, self.largest_batch);
+        }
         match outcome {
             Ok(_) => written.map_err(|e| e.during_run(step)).map(|()| report),
             // The error that ended the run matters more than a summary that did not fit on a full disk.
@@ -235,6 +238,7 @@ impl Recorder {
             },
             config: trainer.config.clone(),
             precision: trainer.learner.precision,
+            ranks: trainer.team().shard().size(),
             epochs: self.epochs,
             steps: trainer.steps(),
             skipped_updates: trainer.skipped_updates().unwrap_or(self.skipped_updates),

@@ -2,6 +2,7 @@
 
 mod finish;
 mod measured;
+mod ranks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +64,8 @@ pub(super) struct Recorder {
     fallbacks: Vec<Fallback>,
     /// Updates skipped up to the last epoch.
     skipped_updates: u64,
+    /// The rank that others were said to wait for.
+    slowest: Option<usize>,
     /// The first step, in which a GPU tries algorithms, is done.
     is_search_over: bool,
     reported_at: Instant,
@@ -137,6 +140,7 @@ impl Recorder {
             batch: trainer.config.batch as usize,
             fallbacks,
             skipped_updates: trainer.skipped_updates()?,
+            slowest: None,
             is_search_over: false,
             reported_at: Instant::now(),
             tensorboard: None,
@@ -397,6 +401,7 @@ impl Observer<Error> for Recorder {
             "peak_reserved_bytes": peak.reserved_bytes,
         });
         self.warn_skipped(trainer, report);
+        self.compare_ranks(report);
         if report.is_best {
             self.best = Some(report.clone());
         }
