@@ -9,7 +9,7 @@ use config::{CheckpointPolicy, ImageSize, MaskValue, Precision, RunConfig};
 use data::{Batch, DataError, Loader, LoaderConfig, Sample, Source, SynthSource};
 use engine::Result;
 use engine::interrupt::Interrupt;
-use engine::team::{Patience, Peers, Reduction, Team};
+use engine::team::{Backend, Patience, Peers, Reduction, Team};
 use engine::trainer::{EpochReport, Observer, Trainer, TrainerState};
 use ranks::{Address, Launch, Launcher, Shard};
 use tch::{Device, Tensor};
@@ -102,6 +102,7 @@ impl Observer for Epochs {
         self.0.push(EpochReport {
             spent: engine::trainer::Spent::default(),
             data_wait: 0.0,
+            ranks: Vec::new(),
             ..report.clone()
         });
         Ok(())
@@ -187,7 +188,7 @@ fn train_on(
                 // Only rank 0 has read it.
                 let before = before.filter(|_| rank == 0).map(End::handles);
                 scope.spawn(move || {
-                    let peers = Peers::join(launch, Device::Cpu, patience).unwrap();
+                    let peers = Peers::join(launch, Device::Cpu, Backend::Auto, patience).unwrap();
                     train(config, Team::many(Rc::new(peers), reduction), before)
                 })
             })

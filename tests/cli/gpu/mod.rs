@@ -5,6 +5,7 @@ mod faults;
 mod graph;
 mod kernels;
 mod memory;
+mod ranks;
 
 use std::fs;
 use std::process::Command;

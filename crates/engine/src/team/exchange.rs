@@ -199,7 +199,7 @@ impl Many {
         let (Some(before), Some(mut ready), Some(buckets)) = (before, ready, buckets) else {
             return Ok(());
         };
-        let data = self.peers.data();
+        let data = self.peers.transport();
         match self.reduction {
             Reduction::After => gradients::sum(data, &ready.gradients, &buckets)?,
             Reduction::Ordered => {
@@ -208,7 +208,7 @@ impl Many {
                 gradients::sum_in_order(data, parameters, &ready.gradients, mine)?;
             }
         }
-        data.all_reduce_sum(&mut ready.all)?.wait(None)?;
+        data.sum(&mut ready.all)?.wait()?;
         let [mut statistics, mut counters] = learner.model.parameters().buffers();
         statistics.f_copy_(&before)?;
         for part in &ready.parts {

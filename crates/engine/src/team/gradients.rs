@@ -6,10 +6,11 @@
 use std::str::FromStr;
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::distributed::{Group, Work, flat_view};
+use torch_ext::distributed::flat_view;
 use torch_ext::function::accumulate_grad;
 use torch_ext::ops::clear_grad;
 
+use super::transport::{Transport, UnderWay};
 use crate::error::Result;
 
 /// How gradients are summed over ranks.
@@ -96,11 +97,15 @@ impl Bucket {
 }
 
 /// Sums these gradients over all ranks, in place.
-pub(super) fn sum(group: &Group, gradients: &[Tensor], Buckets(rooms): &Buckets) -> Result<()> {
+pub(super) fn sum(
+    data: Transport<'_>,
+    gradients: &[Tensor],
+    Buckets(rooms): &Buckets,
+) -> Result<()> {
     let mut under_way = None;
     for (bucket, room) in buckets(gradients)?.into_iter().zip(rooms.iter().cycle()) {
         let mut packed = bucket.packed(room)?;
-        let work = group.all_reduce_sum(&mut packed)?;
+        let work = data.sum(&mut packed)?;
         if let Some(before) = under_way.replace((work, packed, bucket)) {
             finish(before)?;
         }
@@ -108,15 +113,15 @@ pub(super) fn sum(group: &Group, gradients: &[Tensor], Buckets(rooms): &Buckets)
     under_way.map_or(Ok(()), finish)
 }
 
-fn finish((work, packed, bucket): (Work, Tensor, Bucket)) -> Result<()> {
-    work.wait(None)?;
+fn finish((work, packed, bucket): (UnderWay, Tensor, Bucket)) -> Result<()> {
+    work.wait()?;
     bucket.unpack(&packed)
 }
 
 /// As [`sum`], in the order of micro-batches. `sums` are the gradients of this rank's first micro-batch, or zeros; `mine`
 /// are those of the others, and the number of micro-batches that each rank has.
 pub(super) fn sum_in_order(
-    group: &Group,
+    data: Transport<'_>,
     parameters: &[Tensor],
     sums: &[Tensor],
     (mine, nums): (Vec<Gradients>, &[usize]),
@@ -131,14 +136,14 @@ pub(super) fn sum_in_order(
         .collect::<Result<_>>()?;
     for (nth, bucket) in buckets(sums)?.iter().enumerate() {
         let len = bucket.len();
-        let room = Tensor::f_zeros([len], (Kind::Float, group_device(parameters)))?;
-        let mut rounds = vec![group.all_gather(&bucket.packed(&room)?)?.wait(None)?];
+        let room = Tensor::f_zeros([len], (Kind::Float, device_of(parameters)))?;
+        let mut rounds = vec![data.gather(&bucket.packed(&room)?)?];
         for round in 1..nums.iter().copied().max().unwrap_or(0) {
             let packed = match others.get(round - 1) {
                 Some(other) => other[nth].packed(&room)?,
                 None => room.shallow_clone(),
             };
-            rounds.push(group.all_gather(&packed)?.wait(None)?);
+            rounds.push(data.gather(&packed)?);
         }
         let mut sum: Option<Tensor> = None;
         for (rank, &num) in (0_i64..).zip(nums) {
@@ -157,7 +162,7 @@ pub(super) fn sum_in_order(
     Ok(())
 }
 
-fn group_device(parameters: &[Tensor]) -> Device {
+fn device_of(parameters: &[Tensor]) -> Device {
     parameters.first().map_or(Device::Cpu, Tensor::device)
 }
 

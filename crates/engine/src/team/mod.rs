@@ -15,6 +15,7 @@
 mod exchange;
 mod gradients;
 mod peers;
+mod transport;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::interrupt::Interrupt;
 pub(crate) use exchange::Places;
 pub use gradients::Reduction;
 pub use peers::{Patience, Peers};
+pub use transport::Backend;
 
 /// The ranks of a run, as one of them sees them.
 #[derive(Debug, Default)]
@@ -282,7 +284,7 @@ impl Team {
         let _no_grad = tch::no_grad_guard();
         for tensor in tensors {
             let mut flat = torch_ext::distributed::flat_view(&tensor.f_detach()?)?;
-            many.peers.data().broadcast(&mut flat, 0)?.wait(None)?;
+            many.peers.transport().copy_from_first(&mut flat)?.wait()?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use ranks::{Keys, Launch, Launcher, Reason, Rendezvous, Shard};
 use tch::Device;
 use torch_ext::distributed::{Group, Member, Store};
 
+use super::transport::{Backend, Transport};
 use crate::error::{Error, Result};
 
 /// How often a rank looks into the store while it waits for others.
@@ -58,6 +59,7 @@ impl Patience {
 pub struct Peers {
     launch: Launch,
     device: Device,
+    backend: Backend,
     patience: Patience,
     // Groups are dropped before the stores that they use.
     control: Group,
@@ -70,13 +72,18 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Connects to the others: the store, the rendezvous, the control group, then the data group, which is NCCL's if
-    /// `device` is a GPU. All ranks call this, and it returns when all have.
+    /// Connects to the others: the store, the rendezvous, the control group, then the data group for tensors on
+    /// `device`. All ranks call this, and it returns when all have.
     ///
     /// # Errors
     /// [`ranks::Error::Absent`] names the ranks that did not come in time. [`Error::Tensor`] with a
     /// [`Failure`](torch_ext::distributed::Failure) if there is no store, or no connection.
-    pub fn join(launch: Launch, device: Device, patience: Patience) -> Result<Self> {
+    pub fn join(
+        launch: Launch,
+        device: Device,
+        backend: Backend,
+        patience: Patience,
+    ) -> Result<Self> {
         let root = open(&launch, patience.join)?;
         let prefix = match meet(&root, launch.shard, patience.join) {
             Ok(prefix) => prefix,
@@ -91,10 +98,11 @@ impl Peers {
         let store = root.prefix(&prefix)?;
         let control = member("control", launch.shard, patience.control);
         let control = Group::gloo(&store, &control, interface(&launch))?;
-        let data = data_group(&store, &launch, device, 0, patience)?;
+        let data = data_group(&store, &launch, (device, backend), 0, patience)?;
         Ok(Self {
             launch,
             device,
+            backend,
             patience,
             control,
             data,
@@ -119,9 +127,17 @@ impl Peers {
         &self.control
     }
 
-    /// The group for gradients, which takes tensors on the device of this process.
+    /// The group for gradients, and for whatever else lies on the device of this process.
     pub fn data(&self) -> &Group {
         &self.data
+    }
+
+    /// As [`Self::data`], for tensors on any device.
+    pub(super) fn transport(&self) -> Transport<'_> {
+        Transport {
+            group: &self.data,
+            is_nccl: self.backend.is_nccl_on(self.device),
+        }
     }
 
     /// Makes another data group in place of this one, whose operations under way fail. All ranks call this.
@@ -133,7 +149,7 @@ impl Peers {
         self.data = data_group(
             &self.store,
             &self.launch,
-            self.device,
+            (self.device, self.backend),
             self.num_data,
             self.patience,
         )?;
@@ -342,15 +358,20 @@ fn member(prefix: &str, shard: Shard, timeout: Duration) -> Member<'_> {
 fn data_group(
     store: &Store,
     launch: &Launch,
-    device: Device,
+    (device, backend): (Device, Backend),
     nth: u32,
     patience: Patience,
 ) -> Result<Group> {
     let prefix = format!("data/{nth}");
     let member = member(&prefix, launch.shard, patience.data);
-    Ok(match device {
-        Device::Cuda(index) => Group::nccl(store, &member, index)?,
-        _ => Group::gloo(store, &member, interface(launch))?,
+    Ok(if backend.is_nccl_on(device) {
+        let index = match device {
+            Device::Cuda(index) => index,
+            _ => 0,
+        };
+        Group::nccl(store, &member, index)?
+    } else {
+        Group::gloo(store, &member, interface(launch))?
     })
 }
 

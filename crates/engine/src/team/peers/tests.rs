@@ -43,6 +43,7 @@ fn each<T: Send>(
         body(Peers::join(
             launch(rank, size, port, true),
             Device::Cpu,
+            Backend::Auto,
             patience,
         ))
     };
@@ -98,7 +99,13 @@ fn rank_0_serves_the_store_until_all_have_parted() {
     // A port that was free a moment ago.
     let port = store().port().unwrap();
     let run = move |rank| {
-        let peers = Peers::join(launch(rank, 3, port, false), Device::Cpu, PATIENCE).unwrap();
+        let peers = Peers::join(
+            launch(rank, 3, port, false),
+            Device::Cpu,
+            Backend::Auto,
+            PATIENCE,
+        )
+        .unwrap();
         (sum(peers.control(), 1), peers.part(AMPLE))
     };
     let others = [1, 2].map(|rank| thread::spawn(move || run(rank)));
@@ -185,7 +192,12 @@ fn keys_of_an_earlier_start_do_no_harm() {
         join: Duration::from_secs(1),
         ..PATIENCE
     };
-    let late = Peers::join(launch(1, 2, port, true), Device::Cpu, patience);
+    let late = Peers::join(
+        launch(1, 2, port, true),
+        Device::Cpu,
+        Backend::Auto,
+        patience,
+    );
     let late = late.map(drop).unwrap_err();
     assert!(
         matches!(&late, Error::Ranks(Missing::Absent { ranks }) if ranks == &[0]),

@@ -27,7 +27,7 @@ use crate::run::snapshot::{DataId, Record};
 use data::{Source, baseline};
 use engine::device;
 use engine::interrupt::Interrupt;
-use engine::team::{Patience, Peers, Reduction, Team};
+use engine::team::{Peers, Team};
 use engine::trainer::Trainer;
 use locale::Language;
 use ranks::Launch;
@@ -51,8 +51,8 @@ mod story;
 use decide::decide;
 use guarded::GuardFlags;
 use keeper::Keeper;
-use nproc::NumProcesses;
 use plan::{PlanFlags, RunPlan};
+use rank::RankFlags;
 use recorder::Recorder;
 use resume::Start;
 use story::{Places, Story};
@@ -112,22 +112,8 @@ pub(super) struct FitArgs {
     guard: GuardFlags,
     #[command(flatten)]
     device: DeviceFlag,
-    /// Train with N processes on this machine: one GPU each, or all on the CPU
-    #[arg(long, value_name = "N")]
-    nproc: Option<NumProcesses>,
-    /// How gradients are summed over processes: `after` backward, in the fastest order, or `ordered`, with the bits of one
-    /// process for any number of them, but more memory and more to send
-    #[arg(long, value_name = "HOW", default_value = "after")]
-    reduce: Reduction,
-    /// How many seconds ranks wait for each other in a step, before the run ends
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    rank_timeout: u64,
-}
-
-impl FitArgs {
-    fn patience(&self) -> Patience {
-        Patience::of(Duration::from_secs(self.rank_timeout))
-    }
+    #[command(flatten)]
+    ranks: RankFlags,
 }
 
 /// `snug train`: `fit`, which sets what was left open by the data and the device.
@@ -191,8 +177,8 @@ fn train_as_rank(
     }
     let device = args.device.resolve_for(Some(launch))?;
     rank::advise(Some(launch), device);
-    let peers = joined.insert(Rc::new(rank::join(launch, device, args.patience())?));
-    let team = Team::many(Rc::clone(peers), args.reduce);
+    let peers = joined.insert(Rc::new(rank::join(launch, device, &args.ranks)?));
+    let team = Team::many(Rc::clone(peers), args.ranks.reduce);
     if !is_first {
         return others::follow(args, device, peers, team);
     }
@@ -263,7 +249,7 @@ fn train(
     let places = Places {
         data: decided.folder,
         device: args.device.given(),
-        ranks: others::flags(args, peers),
+        ranks: args.ranks.words(peers.map(Peers::launch)),
     };
     let story = Story::new(decided.settings, &data, places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;

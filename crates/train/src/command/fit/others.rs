@@ -10,9 +10,8 @@ use config::{Bytes, Precision, RunConfig};
 use data::DEFAULT_CACHE_BYTES;
 use engine::Error as Engine;
 use engine::interrupt::Interrupt;
-use engine::team::{Peers, Reduction, Team};
+use engine::team::{Peers, Team};
 use engine::trainer::{Observer, Trainer};
-use ranks::Launcher;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 use torch_ext::meter;
@@ -72,19 +71,6 @@ pub(super) fn dismiss(peers: Option<&Peers>) -> Result<()> {
     peers.map_or(Ok(()), |peers| say(peers, None))?;
     part(peers, &Ok(()));
     Ok(())
-}
-
-/// The flags with which these ranks were started, if no launcher has to do that again.
-pub(super) fn flags(args: &FitArgs, peers: Option<&Peers>) -> Vec<String> {
-    let launch = peers.map(Peers::launch);
-    let Some(launch) = launch.filter(|it| it.launcher == Launcher::Snug) else {
-        return Vec::new();
-    };
-    let mut flags = vec!["--nproc".to_owned(), launch.shard.size().to_string()];
-    if args.reduce == Reduction::Ordered {
-        flags.extend(["--reduce", "ordered"].map(str::to_owned));
-    }
-    flags
 }
 
 fn say(peers: &Peers, plan: Option<&Plan>) -> Result<()> {

@@ -5,17 +5,60 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
+use clap::Args;
 use ranks::{Launch, Launcher, Reason, advice};
 use tch::Device;
 use torch_ext::distributed::Store;
 
+use super::nproc::NumProcesses;
 use crate::command::console;
 use crate::error::{Error, Result};
 use engine::Error as Engine;
-use engine::team::{Patience, Peers};
+use engine::team::{Backend, Patience, Peers, Reduction};
 
 /// For the store of a process that has started this one.
 const PARENT: Duration = Duration::from_secs(2);
+
+/// How several processes train together.
+#[derive(Debug, Args)]
+pub(super) struct RankFlags {
+    /// Train with N processes on this machine: one GPU each, or all on the CPU
+    #[arg(long, value_name = "N")]
+    pub(super) nproc: Option<NumProcesses>,
+    /// How gradients are summed over processes: `after` backward, in the fastest order, or `ordered`, with the bits of one
+    /// process for any number of them, but more memory and more to send
+    #[arg(long, value_name = "after|ordered", default_value = "after")]
+    pub(super) reduce: Reduction,
+    /// Who carries gradients between processes: NCCL from GPU to GPU, or Gloo through the machine's memory; `auto` is NCCL
+    /// on GPUs
+    #[arg(long, value_name = "auto|nccl|gloo", default_value = "auto")]
+    backend: Backend,
+    /// How many seconds processes wait for each other in a step, before the run ends
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    rank_timeout: u64,
+}
+
+impl RankFlags {
+    /// How long ranks wait for each other.
+    pub(super) fn patience(&self) -> Patience {
+        Patience::of(Duration::from_secs(self.rank_timeout))
+    }
+
+    /// The flags with which the ranks of `launch` were started, if no launcher has to do that again.
+    pub(super) fn words(&self, launch: Option<&Launch>) -> Vec<String> {
+        let Some(launch) = launch.filter(|it| it.launcher == Launcher::Snug) else {
+            return Vec::new();
+        };
+        let mut words = vec!["--nproc".to_owned(), launch.shard.size().to_string()];
+        if self.reduce == Reduction::Ordered {
+            words.extend(["--reduce", "ordered"].map(str::to_owned));
+        }
+        if self.backend != Backend::Auto {
+            words.extend(["--backend".to_owned(), self.backend.to_string()]);
+        }
+        words
+    }
+}
 
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
@@ -46,8 +89,14 @@ pub(super) fn advise(launch: Option<&Launch>, device: Device) {
 ///
 /// # Errors
 /// As [`Peers::join`].
-pub(super) fn join(launch: &Launch, device: Device, patience: Patience) -> Result<Peers> {
-    Ok(Peers::join(launch.clone(), device, patience)?)
+pub(super) fn join(launch: &Launch, device: Device, flags: &RankFlags) -> Result<Peers> {
+    let patience = flags.patience();
+    Ok(Peers::join(
+        launch.clone(),
+        device,
+        flags.backend,
+        patience,
+    )?)
 }
 
 /// Ends this rank: leaves the reason for the others, its parent and torchrun. A rank that only lost another one reports
@@ -201,7 +250,7 @@ mod tests {
         let (store, launches) = two();
         let [first, second] = [0, 1].map(|rank| {
             let launch: Launch = launches[rank].clone();
-            move || Peers::join(launch, Device::Cpu, PATIENCE).unwrap()
+            move || Peers::join(launch, Device::Cpu, Backend::Auto, PATIENCE).unwrap()
         });
         let failing = thread::spawn(move || {
             let peers = second();

@@ -35,7 +35,7 @@ pub(super) type NumProcesses = NonZeroU16;
 /// If several processes are asked for, starts them and waits for all: the exit code. Call this before libtorch is
 /// prepared.
 pub(super) fn start(args: &FitArgs) -> Result<Option<ExitCode>> {
-    let size = args.nproc.map_or(1, |it| usize::from(it.get()));
+    let size = args.ranks.nproc.map_or(1, |it| usize::from(it.get()));
     if size == 1 {
         return Ok(None);
     }
@@ -59,7 +59,7 @@ pub(super) fn start(args: &FitArgs) -> Result<Option<ExitCode>> {
         command(&launch, shares_cores)
     });
     let commands = commands.collect::<Result<Vec<_>>>()?;
-    let family = Family::start(commands, Grace::of(args.patience().control));
+    let family = Family::start(commands, Grace::of(args.ranks.patience().control));
     let ended = family
         .and_then(Family::wait)
         .map_err(|source| Error::io("start", env::current_exe().unwrap_or_default(), source))?;

@@ -45,7 +45,7 @@ fn slowest(ranks: &[RankShare], training: Duration) -> Option<(usize, f64)> {
     let (rank, own) = ranks.iter().enumerate().min_by_key(|(_, it)| it.waited)?;
     let others = ranks.iter().enumerate().filter(|(it, _)| *it != rank);
     let least = others.map(|(_, it)| it.waited).min()?;
-    let share = (least - own.waited).as_secs_f64() / training.as_secs_f64().max(1e-9);
+    let share = least.saturating_sub(own.waited).as_secs_f64() / training.as_secs_f64().max(1e-9);
     (share > MUCH).then_some((rank, share))
 }
 

@@ -1,0 +1,125 @@
+//! How tensors travel between ranks: from GPU to GPU, or through the memory of the machines.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tch::{Device, Tensor};
+use torch_ext::distributed::{Group, Work};
+
+use crate::error::Result;
+
+/// Whose operations carry tensors between ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// NCCL between GPUs, Gloo between CPUs.
+    #[default]
+    Auto,
+    /// NCCL.
+    Nccl,
+    /// Gloo; tensors of a GPU are copied to the machine's memory and back.
+    Gloo,
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "nccl" => Ok(Self::Nccl),
+            "gloo" => Ok(Self::Gloo),
+            _ => Err("must be `auto`, `nccl` or `gloo`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Nccl => "nccl",
+            Self::Gloo => "gloo",
+        })
+    }
+}
+
+impl Backend {
+    /// Whether it is NCCL for ranks on `device`.
+    pub(super) const fn is_nccl_on(self, device: Device) -> bool {
+        match self {
+            Self::Auto => matches!(device, Device::Cuda(_)),
+            Self::Nccl => true,
+            Self::Gloo => false,
+        }
+    }
+}
+
+/// A group that takes tensors on any device.
+#[derive(Clone, Copy)]
+pub(super) struct Transport<'a> {
+    pub(super) group: &'a Group,
+    pub(super) is_nccl: bool,
+}
+
+/// An operation under way. Its tensor may be used when [`Self::wait`] has returned.
+pub(super) struct UnderWay {
+    work: Work,
+    /// What travels, and where it belongs, if that is on a GPU.
+    copy: Option<(Tensor, Tensor)>,
+}
+
+impl Transport<'_> {
+    /// Starts to replace a contiguous tensor by its sum over all ranks.
+    pub(super) fn sum(self, tensor: &mut Tensor) -> Result<UnderWay> {
+        self.start(tensor, |tensor| Ok(self.group.all_reduce_sum(tensor)?))
+    }
+
+    /// Starts to copy a contiguous tensor from rank 0 to all others.
+    pub(super) fn copy_from_first(self, tensor: &mut Tensor) -> Result<UnderWay> {
+        self.start(tensor, |tensor| Ok(self.group.broadcast(tensor, 0)?))
+    }
+
+    fn start(
+        self,
+        tensor: &mut Tensor,
+        begin: impl FnOnce(&mut Tensor) -> Result<Work>,
+    ) -> Result<UnderWay> {
+        if !self.goes_through_host(tensor) {
+            return Ok(UnderWay {
+                work: begin(tensor)?,
+                copy: None,
+            });
+        }
+        let mut host = tensor.f_to_device(Device::Cpu)?;
+        Ok(UnderWay {
+            work: begin(&mut host)?,
+            copy: Some((host, tensor.shallow_clone())),
+        })
+    }
+
+    /// The elements of a contiguous tensor on all ranks, in their order.
+    pub(super) fn gather(self, tensor: &Tensor) -> Result<Tensor> {
+        if !self.goes_through_host(tensor) {
+            return Ok(self.group.all_gather(tensor)?.wait(None)?);
+        }
+        let host = tensor.f_to_device(Device::Cpu)?;
+        let all = self.group.all_gather(&host)?.wait(None)?;
+        Ok(all.f_to_device(tensor.device())?)
+    }
+
+    fn goes_through_host(self, tensor: &Tensor) -> bool {
+        !self.is_nccl && tensor.device().is_cuda()
+    }
+}
+
+impl UnderWay {
+    /// Waits for its end.
+    pub(super) fn wait(self) -> Result<()> {
+        self.work.wait(None)?;
+        if let Some((host, mut tensor)) = self.copy {
+            let _no_grad = tch::no_grad_guard();
+            tensor.f_copy_(&host)?;
+        }
+        Ok(())
+    }
+}
