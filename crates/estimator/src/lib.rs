@@ -56,7 +56,7 @@ pub use step::{
     At, Batch, Breakdown, Cpu, Cuda, EvaluationStep, Isa, Machine, Moment, Peak, Purpose, Resident,
     StepMemory, TrainingStep, Workspace,
 };
-pub use time::Speed;
+pub use time::{Exchange, Link, LinkError, Ranks, Ring, Speed};
 
 /// Why no estimate could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! The time of a step: each operation takes the time of its floating-point operations or of the
 //! bytes that it moves, whichever is longer, and the cost of starting it.
 
+mod link;
+mod ranks;
+mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +12,9 @@ use machine::{Hardware, InstructionSet, Processor, Rates};
 
 use crate::static_bytes::num_parameters;
 use crate::step::Work;
+
+pub use link::{Link, LinkError};
+pub use ranks::{Exchange, Ranks, Ring};
 
 /// The speed that a device reaches, as opposed to its peak rates ([`Rates`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
