@@ -6,13 +6,22 @@ use estimator::Forecast;
 use machine::Device;
 use serde_json::{Value, json};
 
-use crate::line::line;
+use crate::fit::Fit;
+use crate::line::{line, line_of};
+use crate::ranks;
 use crate::recommend::Advice;
 use crate::target::Target;
 
-/// The object that `advisor suggest --json` prints, schema 1. `recommendation` is `null` if nothing fits.
+/// The object that `advisor suggest --json` prints, schema 1. `recommendation` is `null` if nothing fits. With `--gpus`, recipes
+/// are those of each GPU, their commands run all of them, and `ranks` says what that takes.
 pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
-    let recipe = |config: &RunConfig, prediction: &Forecast| recipe(target, config, prediction);
+    let recipe = |config: &RunConfig, prediction: &Forecast| {
+        let mut value = recipe(target, config, prediction);
+        if let Some(together) = &advice.together {
+            value["command"] = json!(line_of(&together.program(), &together.whole(config)));
+        }
+        value
+    };
     let alternatives: Vec<_> = advice
         .alternatives
         .iter()
@@ -24,7 +33,7 @@ pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
         .collect();
     let guide = &advice.guide;
     let recommended = advice.recommended.as_ref();
-    json!({
+    let mut value = json!({
         "schema_version": 1,
         "device": describe(device, target),
         "guide": {
@@ -38,7 +47,12 @@ pub fn to_json(device: &Device, target: &Target, advice: &Advice) -> Value {
         "changes": advice.changes,
         "warnings": advice.warnings,
         "alternatives": alternatives,
-    })
+    });
+    if let Some(together) = &advice.together {
+        let of = |fit: &Fit| ranks::to_json(together, target, &fit.config, &fit.prediction);
+        value["ranks"] = json!(recommended.map(of));
+    }
+    value
 }
 
 fn recipe(target: &Target, config: &RunConfig, prediction: &Forecast) -> Value {

@@ -7,12 +7,20 @@ use config::{Checkpointing, Overrides, RunConfig, resolve};
 /// Columns that a command may take on a terminal.
 const MAX_COLUMNS: usize = 120;
 
+/// What trains on one device.
+pub(crate) const PROGRAM: &str = "cargo xtask train";
+
 /// Returns `cargo xtask train` with a flag for each key in which the configuration differs from its preset.
 pub fn line(config: &RunConfig) -> String {
+    line_of(PROGRAM, config)
+}
+
+/// The same for another program that takes these flags.
+pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
     let preset = config.preset.as_deref().unwrap_or("best-balance");
     let base = resolve(Some(preset), None, Overrides::default())
         .map_or_else(|_| RunConfig::default(), |resolved| resolved.config);
-    let mut line = format!("cargo xtask train --preset {preset}");
+    let mut line = format!("{program} --preset {preset}");
     let mut put = |flag: &str, from: &dyn ToString, to: &dyn ToString| {
         if from.to_string() != to.to_string() {
             // Writing to a `String` cannot fail.
@@ -60,8 +68,8 @@ pub fn line(config: &RunConfig) -> String {
 
 /// The same for a terminal, indented: a command that is too wide goes on in the next line, as a shell
 /// reads it.
-pub(crate) fn indented(config: &RunConfig) -> String {
-    let line = line(config);
+pub(crate) fn indented(program: &str, config: &RunConfig) -> String {
+    let line = line_of(program, config);
     let mut text = String::from(" ");
     let mut columns = text.len();
     // A flag stays with its value.
@@ -94,7 +102,7 @@ mod tests {
             split_concat: true,
             ..RunConfig::default().with_plan(vec![Keep::Nothing; 9])
         };
-        let text = indented(&config);
+        let text = indented(PROGRAM, &config);
         assert!(text.lines().count() > 1);
         assert!(text.lines().all(|line| line.len() <= MAX_COLUMNS), "{text}");
         let joined: Vec<_> = text

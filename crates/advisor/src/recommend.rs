@@ -7,6 +7,7 @@ use machine::Device;
 
 use crate::changes::{Change, changes};
 use crate::fit::{Fit, Freedom};
+use crate::ranks::Together;
 use crate::request::{Goal, Request};
 use crate::search::{Search, Searched};
 use crate::target::Target;
@@ -39,6 +40,8 @@ pub struct Advice {
     pub alternatives: Vec<Alternative>,
     /// How many recipes were searched.
     pub searched: Searched,
+    /// The GPUs of which each runs such a recipe, if the advice is for several.
+    pub together: Option<Together>,
 }
 
 /// An alternative recipe.
@@ -68,6 +71,28 @@ pub enum AdviceError {
         /// Names that are alike.
         near: Vec<&'static str>,
     },
+    /// Several GPUs where there is none.
+    #[error("`--gpus` is for GPUs, and this is a CPU")]
+    GpusOfCpu,
+    /// Machines that are not full.
+    #[error("{gpus} GPUs do not fill machines of {per_machine}")]
+    Uneven {
+        /// The number of all GPUs.
+        gpus: u32,
+        /// The number in each machine.
+        per_machine: u32,
+    },
+    /// A batch that cannot be divided.
+    #[error("`--target-batch {batch}` is not a multiple of {gpus} GPUs")]
+    Batch {
+        /// Images per optimizer step.
+        batch: u32,
+        /// The number of all GPUs.
+        gpus: u32,
+    },
+    /// Two links for one purpose.
+    #[error("`--link` takes one link inside a machine and one between machines")]
+    Links,
     /// Both the CPU and a card.
     #[error("`{flag}` is for the CPU, but `--vram` or `--gpu` names a card")]
     CpuAndCard {
@@ -90,6 +115,15 @@ impl AdviceError {
                 Some("`--vram 8GiB` takes any card by its memory".to_owned())
             }
             Self::Card { near, .. } => Some(format!("similar names: {}", near.join(", "))),
+            Self::GpusOfCpu => Some("`--gpu NAME` or `--vram 8GiB` predicts for a card".to_owned()),
+            Self::Uneven { .. } => {
+                Some("`--per-machine` says how many GPUs each machine has".to_owned())
+            }
+            Self::Batch { batch, gpus } => {
+                let next = batch.next_multiple_of(*gpus);
+                Some(format!("the next one is {next}"))
+            }
+            Self::Links => Some("`--link pcie4,10GbE` names both".to_owned()),
             Self::CpuAndCard { .. } => Some("leave out one of them".to_owned()),
         }
     }
@@ -147,6 +181,7 @@ pub fn advise(device: &Device, target: &Target, request: &Request) -> Result<Adv
         warnings,
         alternatives,
         searched,
+        together: None,
     })
 }
 
@@ -360,6 +395,17 @@ fn fastest_batch(search: &mut Search<'_>, fit: Fit) -> Result<Fit, EstimateError
     Ok(best)
 }
 
+/// What batch norm makes of several micro-batches.
+pub(crate) fn statistics(config: &RunConfig) -> Option<String> {
+    (config.accumulation > 1).then(|| {
+        format!(
+            "batch norm takes its statistics from {} images at a time, not from {}",
+            config.batch,
+            config.effective_batch()
+        )
+    })
+}
+
 fn warnings(target: &Target, request: &Request, fit: Option<&Fit>) -> Vec<String> {
     let mut all = Vec::new();
     let Some(fit) = fit else {
@@ -369,13 +415,7 @@ fn warnings(target: &Target, request: &Request, fit: Option<&Fit>) -> Vec<String
         ));
         return all;
     };
-    if fit.config.accumulation > 1 {
-        all.push(format!(
-            "batch norm takes its statistics from {} images at a time, not from {}",
-            fit.config.batch,
-            fit.config.effective_batch()
-        ));
-    }
+    all.extend(statistics(&fit.config));
     if target.budget().is_none() {
         all.push("this system does not report how much memory is free".to_owned());
     }

@@ -8,7 +8,8 @@ use figures::Table;
 use machine::Device;
 
 use crate::fit::Fit;
-use crate::line::indented;
+use crate::line;
+use crate::ranks;
 use crate::recommend::{Advice, Alternative};
 use crate::target::Target;
 
@@ -35,7 +36,24 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
         Some(fit) => {
             push(&mut text, "recommended:");
             push(&mut text, "");
-            push(&mut text, &indented(&fit.config));
+            push(&mut text, &command(advice, &fit.config));
+            if let Some(together) = advice.together.as_ref().filter(|it| it.ranks.num > 1) {
+                if let machines @ 2.. = together.ranks.num_machines() {
+                    push(
+                        &mut text,
+                        &format!(
+                            "    on each of {machines} machines, where HOST is the first one's name"
+                        ),
+                    );
+                }
+                push(&mut text, "");
+                text.push_str(&ranks::to_text(
+                    together,
+                    target,
+                    &fit.config,
+                    &fit.prediction,
+                ));
+            }
         }
         None => push(&mut text, "nothing fits"),
     }
@@ -51,11 +69,19 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     }
     for other in &advice.alternatives {
         push(&mut text, "");
-        push(&mut text, &indented(&other.fit.config));
+        push(&mut text, &command(advice, &other.fit.config));
         let than = advice.recommended.as_ref();
         push(&mut text, &format!("    {}", in_short(target, other, than)));
     }
     text
+}
+
+/// The command that runs a recipe, on all GPUs that the advice is for.
+fn command(advice: &Advice, config: &RunConfig) -> String {
+    match &advice.together {
+        Some(together) => line::indented(&together.program(), &together.whole(config)),
+        None => line::indented(line::PROGRAM, config),
+    }
 }
 
 fn table(target: &Target, advice: &Advice) -> String {

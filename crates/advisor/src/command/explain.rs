@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::explain::{self, On};
-use crate::place;
+use crate::{place, ranks};
 use config::cli::{Explain, KeyFlags};
 use estimator::{Cpu, EstimateError};
 use machine::Device;
 
 use super::device::{DeviceArgs, tuned};
+use super::ranks::RanksArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,8 @@ pub struct Args {
     device: String,
     #[command(flatten)]
     card: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Threads of libtorch, for which oneDNN takes scratch memory; this machine's by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Cpu::MAX_THREADS)))]
     threads: Option<u32>,
@@ -37,7 +40,7 @@ pub struct Args {
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {
-    let config = match arguments.keys.resolve() {
+    let mut config = match arguments.keys.resolve() {
         Ok(resolved) => resolved.config,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
@@ -47,6 +50,15 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
     };
     let failed = |error: EstimateError| refuse(&error.to_string(), Some(explain::hint(&error)));
     let target = tuned(&device);
+    let gpus = arguments.ranks.gpus();
+    let together = match gpus.map(|gpus| gpus.together(&device, &config)).transpose() {
+        Ok(together) => together,
+        Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
+    };
+    if let Some(together) = &together {
+        // One GPU's step.
+        config = together.part(&config);
+    }
     let (on, memory) = match On::predict(&config, &device, &target) {
         Ok(predicted) => predicted,
         Err(error) => return failed(error),
@@ -68,10 +80,20 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         }
         log(&format!("picture: {}", file.display()));
     }
+    let together = together.as_ref();
     print(&if arguments.json {
-        format!("{:#}\n", explain::to_json(&config, &on, &memory))
+        let mut value = explain::to_json(&config, &on, &memory);
+        if let Some(together) = together {
+            value["ranks"] = ranks::to_json(together, &target, &config, on.forecast());
+        }
+        format!("{value:#}\n")
     } else {
-        explain::to_text(&config, &on, &memory)
+        let mut text = explain::to_text(&config, &on, &memory);
+        if let Some(together) = together.filter(|it| it.ranks.num > 1) {
+            text.push('\n');
+            text.push_str(&ranks::to_text(together, &target, &config, on.forecast()));
+        }
+        text
     })
 }
 

@@ -7,6 +7,8 @@ mod gpus;
 mod guide;
 mod ledger;
 mod pareto;
+mod ranks;
+mod scale;
 mod suggest;
 
 use std::io::{self, Write as _};
@@ -44,6 +46,9 @@ pub enum Command {
     /// Show memory against time: every checkpoint plan that no other beats in both, and the named
     /// policies, for the device found here unless a card is named; as a table, CSV, JSON or a picture
     Pareto(Box<pareto::Args>),
+    /// Predict how well 1 to 64 GPUs train together, over every link that has a name, for a typical card
+    /// unless one is named
+    Scale(scale::Args),
     /// Fit predicted times to steps that `train bench` measured, and report the errors before and after;
     /// `--write` keeps the rates for `suggest` and `pareto`
     Calibrate(calibrate::Args),
@@ -77,6 +82,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(&arguments),
             Self::Guide(arguments) => guide::run(&arguments),
             Self::Pareto(arguments) => pareto::run(&arguments),
+            Self::Scale(arguments) => scale::run(&arguments),
             Self::Calibrate(arguments) => calibrate::run(&arguments),
             Self::Gpus(arguments) => gpus::run(&arguments),
             Self::Ledger(arguments) => ledger::run(&arguments),

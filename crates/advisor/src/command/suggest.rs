@@ -5,16 +5,20 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::ranks::advise_together;
 use crate::{Advice, Goal, Request, advise, to_json, to_text};
 use config::cli::{Exit, KeyFlags, Suggest};
 
 use super::device::{DeviceArgs, tuned};
+use super::ranks::RanksArgs;
 use super::{print, refuse};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
     /// Goal: balance (the guide's batch, as fast as fits), memory (the guide's batch in the least memory,
     /// at most a third slower) or speed (the most images per second)
     #[arg(long, value_name = "GOAL", default_value = "balance")]
@@ -52,8 +56,12 @@ pub(super) fn run(arguments: &Args) -> ExitCode {
         exact_kernels: false,
     };
     let target = tuned(&device);
-    let advice = match advise(&device, &target, &request) {
-        Ok(advice) => advice,
+    let advised = match arguments.ranks.gpus() {
+        Some(gpus) => advise_together(&device, &target, &request, &gpus),
+        None => advise(&device, &target, &request).map(|advice| (advice, target)),
+    };
+    let (advice, target) = match advised {
+        Ok(advised) => advised,
         Err(error) => return refuse(&error.to_string(), error.hint().as_deref()),
     };
     if let Some(path) = &arguments.write
@@ -77,8 +85,12 @@ fn write(path: &Path, advice: &Advice) -> Result<(), ExitCode> {
     let Some(fit) = &advice.recommended else {
         return Ok(());
     };
+    let config = match &advice.together {
+        Some(together) => together.whole(&fit.config),
+        None => fit.config.clone(),
+    };
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(fit.config.to_toml().as_bytes()));
+    let written = file.and_then(|mut file| file.write_all(config.to_toml().as_bytes()));
     written.map_err(|error| {
         let name = path.display();
         let (message, hint) = if error.kind() == io::ErrorKind::AlreadyExists {

@@ -49,6 +49,11 @@ impl On {
         Ok((on, steps.memory(&forecast)?))
     }
 
+    /// What the step costs.
+    pub const fn forecast(&self) -> &Forecast {
+        &self.forecast
+    }
+
     /// What the prediction is of.
     fn of(&self, config: &RunConfig) -> String {
         let (bytes, place) = match &self.processor {

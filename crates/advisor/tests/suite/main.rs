@@ -11,3 +11,4 @@ mod guide;
 mod ledger;
 mod outputs;
 mod pareto;
+mod ranks;
