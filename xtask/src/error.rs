@@ -72,6 +72,9 @@ pub(crate) enum Error {
     #[error("`{python}` cannot import `{modules}`, although pip installed it")]
     Unimportable { python: String, modules: String },
 
+    #[error(transparent)]
+    Advice(#[from] advisor::AdviceError),
+
     #[error("`{page}` lacks the lines `{begin}` and `{end}` around its figures")]
     NoMarks {
         page: &'static str,
@@ -206,6 +209,7 @@ impl Error {
                  torch 2.11.0"
                     .to_owned()
             }
+            Self::Advice(error) => error.hint().unwrap_or_default(),
             Self::NoMarks { .. } => "put both lines back around the figures".to_owned(),
             Self::WouldLose { .. } => "measure everything, or remove the old file first".to_owned(),
             Self::NoMeasurement { .. } => "measure on a GPU, or on the CPU".to_owned(),

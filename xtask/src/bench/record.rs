@@ -1,5 +1,6 @@
 //! `docs/measurements`: the results of a benchmark as a file for programs, a page and a picture.
-//! The figures of the README and the guide are made from these files and checked against them.
+//! The figures of the README and the guide are made from these files and checked against them. A page of predictions is
+//! made and checked with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ const PAGES: [(&str, &str, Figures); 2] = [
     ("README.md", "docs/measurements", readme::brief),
     ("docs/guide/benchmarks.md", "../measurements", readme::block),
 ];
+
+/// The page of predictions for several GPUs.
+const SCALING: &str = "docs/rehearsals/scaling.md";
 
 /// What the names of files end with.
 const BENCH: &str = "-bench";
@@ -154,6 +158,7 @@ fn wanted(workspace: &Checkout) -> Result<Vec<(PathBuf, String)>, Error> {
         wanted.push((picture, scatter::svg(&results)));
         all.push((name(&path), results));
     }
+    wanted.push((workspace.root().join(SCALING), advisor::scale::page()?));
     for (page, folder, figures) in PAGES {
         let path = workspace.root().join(page);
         let text = fs::read_to_string(&path).map_err(|it| unreadable(&path, it))?;
