@@ -164,11 +164,12 @@ pub fn as_snug(text: &str) -> String {
         "evaluate", "predict", "inspect", "import", "report", "convert", "memory", "accuracy",
         "bench", "doctor", "gpu", "synth",
     ];
-    const OF_ADVISOR: [&str; 7] = [
+    const OF_ADVISOR: [&str; 8] = [
         "suggest",
         "explain",
         "guide",
         "pareto",
+        "scale",
         "calibrate",
         "gpus",
         "ledger",
