@@ -13,6 +13,7 @@ use torch_ext::{cuda, cudnn};
 use crate::batch::{MicroBatch, Upload};
 use crate::checkpointing;
 use crate::compose::{Autocast, Scaler};
+use crate::device;
 use crate::error::Result;
 use crate::evaluation::Evaluator;
 use crate::loss::{PixelWeight, segmentation_loss};
@@ -92,6 +93,12 @@ pub trait StepHooks {
     fn before_update(&mut self, _learner: &Learner) -> Result<()> {
         Ok(())
     }
+
+    /// Whether a step whose update fails before a parameter has changed can be undone. It cannot where other ranks have
+    /// updated theirs.
+    fn may_undo_update(&self) -> bool {
+        true
+    }
 }
 
 /// Plain training, without callbacks.
@@ -133,7 +140,7 @@ impl Learner {
         self.accumulate_gradients(micro_batches, hooks)?;
         hooks.before_update(self)?;
         mark(Phase::Update.name());
-        let is_skipped = self.optimizer_step()?;
+        let is_skipped = self.update(hooks.may_undo_update())?;
         self.zero_grad()?;
         Ok(is_skipped)
     }
@@ -204,10 +211,20 @@ impl Learner {
     /// # Errors
     /// If memory runs out.
     pub fn optimizer_step(&mut self) -> Result<Tensor> {
+        self.update(true)
+    }
+
+    /// As [`Self::optimizer_step`]. An update that may not be undone is retried as well if it failed before it changed
+    /// anything.
+    fn update(&mut self, may_undo: bool) -> Result<Tensor> {
         const TRIES: u32 = 3;
         for _try in 1..TRIES {
             match self.scaler.step(&mut self.optimizer) {
-                Err(error) if error.is_out_of_memory() && self.optimizer.is_under_way() => {}
+                Err(error)
+                    if error.is_out_of_memory() && (!may_undo || self.optimizer.is_under_way()) =>
+                {
+                    device::empty_cache(self.device())?;
+                }
                 outcome => return outcome,
             }
         }

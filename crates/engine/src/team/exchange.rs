@@ -27,6 +27,7 @@ pub(super) struct Kept {
     gradients: Vec<Gradients>,
     ready: Option<Ready>,
     buckets: Option<Buckets>,
+    is_exchanged: bool,
 }
 
 /// What the exchange needs. It exists before ranks agree to go on, because a rank that ran out of memory after that would
@@ -67,6 +68,13 @@ impl Places {
 }
 
 impl Team {
+    /// Whether this rank has the gradients of all others for the step, and they have its own: they update their weights.
+    pub(crate) fn has_exchanged(&self) -> bool {
+        self.many
+            .as_ref()
+            .is_some_and(|many| many.kept.is_exchanged)
+    }
+
     /// The first micro-batch of a step is about to begin.
     pub(crate) fn begin_step(&mut self, learner: &Learner) -> Result<()> {
         match &mut self.many {
@@ -217,8 +225,12 @@ impl Many {
         }
         let _sum = counters.f_add_(&ready.uncounted)?;
         *losses = ready.losses;
-        self.kept.before = Some(before);
-        self.kept.buckets = Some(buckets);
+        self.kept = Kept {
+            before: Some(before),
+            buckets: Some(buckets),
+            is_exchanged: true,
+            ..Kept::default()
+        };
         Ok(())
     }
 }

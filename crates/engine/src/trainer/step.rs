@@ -118,6 +118,10 @@ impl StepHooks for Attempt<'_> {
         self.team
             .exchange(learner, self.places, &mut self.watch.losses)
     }
+
+    fn may_undo_update(&self) -> bool {
+        self.team.is_alone()
+    }
 }
 
 impl Trainer {
@@ -151,7 +155,9 @@ impl Trainer {
             // A skipped update left the parameters untouched.
             let has_moved =
                 optimizer.num_moves() != moves && !matches!(error, Error::GradientOverflow { .. });
-            self.is_poisoned = has_moved || optimizer.is_under_way();
+            let have_others_moved =
+                self.team.has_exchanged() && !matches!(error, Error::GradientOverflow { .. });
+            self.is_poisoned = has_moved || optimizer.is_under_way() || have_others_moved;
             if self.is_poisoned {
                 return Err(error);
             }
