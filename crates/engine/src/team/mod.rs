@@ -52,6 +52,23 @@ struct Many {
     kept: exchange::Kept,
 }
 
+impl Many {
+    /// The numbers of all ranks in their order. It is a sum with zeros: a gather of Gloo allocates tensors of its own while
+    /// others wait.
+    fn of_all_ranks(&self, own: &[i64]) -> Result<Vec<i64>> {
+        let shard = self.peers.shard();
+        let mut all = vec![0; own.len() * shard.size()];
+        all[own.len() * shard.rank()..][..own.len()].copy_from_slice(own);
+        self.sums(&all)
+    }
+
+    fn sums(&self, numbers: &[i64]) -> Result<Vec<i64>> {
+        let mut sums = Tensor::f_from_slice(numbers)?;
+        self.peers.control().all_reduce_sum(&mut sums)?.wait(None)?;
+        Ok(Vec::try_from(sums)?)
+    }
+}
+
 /// What a rank says of its part of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
@@ -151,11 +168,10 @@ impl Team {
         let verdict = match &self.many {
             None => merge(&[status])?,
             Some(many) => {
-                let words = Tensor::f_from_slice(&status.encode())?;
                 let begun = Instant::now();
-                let words = many.peers.control().all_gather(&words)?.wait(None)?;
+                let words = many.of_all_ranks(&status.encode())?;
                 self.waited += begun.elapsed();
-                merge_gathered(&Vec::<i64>::try_from(words)?)?
+                merge_gathered(&words)?
             }
         };
         self.wishes = match verdict {
@@ -248,9 +264,7 @@ impl Team {
         };
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let bytes = i64::try_from(peak_bytes).unwrap_or(i64::MAX);
-        let own = Tensor::f_from_slice(&[micros(waited), micros(data), bytes])?;
-        let all = many.peers.control().all_gather(&own)?.wait(None)?;
-        let all = Vec::<i64>::try_from(all)?;
+        let all = many.of_all_ranks(&[micros(waited), micros(data), bytes])?;
         let (shares, _) = all.as_chunks();
         let share = |&[waited, data, bytes]: &[i64; 3]| RankShare {
             waited: Duration::from_micros(waited.cast_unsigned()),
@@ -265,12 +279,10 @@ impl Team {
     /// # Errors
     /// As [`Self::agree`].
     pub(crate) fn sums(&self, numbers: Vec<i64>) -> Result<Vec<i64>> {
-        let Some(many) = &self.many else {
-            return Ok(numbers);
-        };
-        let mut sums = Tensor::f_from_slice(&numbers)?;
-        many.peers.control().all_reduce_sum(&mut sums)?.wait(None)?;
-        Ok(Vec::try_from(sums)?)
+        match &self.many {
+            Some(many) => many.sums(&numbers),
+            None => Ok(numbers),
+        }
     }
 
     /// Copies these tensors from rank 0 to all others. Their strides are equal on all ranks.
