@@ -98,6 +98,24 @@ fn a_failure_of_any_rank_is_repaired_on_all() {
     }
 }
 
+/// In the passes of a step a failure is undone on all ranks, and in the update, which others have done, it is retried.
+#[test]
+fn no_allocation_that_fails_leaves_others_waiting() {
+    let sandbox = Sandbox::with_pages();
+    let in_time = ["--rank-timeout", "20", "--run-dir"];
+    fit(&sandbox, "2", "", &["--run-dir", "whole"]).ok();
+    for allocation in (0..900).step_by(100) {
+        let fault = format!("oom:{allocation}@3#1");
+        let dir = format!("run-{allocation}");
+        let run = fit(&sandbox, "2", &fault, &[&in_time[..], &[&dir]].concat()).ok();
+        assert!(
+            run.stderr.matches("warning:").count() <= 1,
+            "{fault}: {run:?}"
+        );
+        assert_same(&sandbox, "whole", &dir);
+    }
+}
+
 #[test]
 fn a_run_goes_on_after_the_death_of_any_rank() {
     let sandbox = Sandbox::with_pages();
