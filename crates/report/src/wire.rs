@@ -20,7 +20,7 @@ wire! {
     /// `summary.json`.
     Summary {
         status: String, error: Option<String>, device: Device,
-        config: BTreeMap<String, Value>, precision: String, epochs: u32, steps: u64,
+        config: BTreeMap<String, Value>, precision: String, ranks: u32, epochs: u32, steps: u64,
         seconds: f64, throughput: Throughput, memory: PeakMemory, validation: Validation,
     }
     Device { name: String }

@@ -10,13 +10,20 @@ type Event = Map<String, Value>;
 
 /// The events in order, each with its step, if it has one, and whether it is a warning.
 pub(super) fn in_words(run: &Run) -> Vec<Value> {
-    let said = run.events.iter().map(|event| {
+    // Of the processes, the page has a line of its own.
+    let events = run.events.iter().filter(|it| !is_of_ranks(it));
+    let said = events.map(|event| {
         let (said, is_warning) = one(event);
         let inner = event.get("fallback").and_then(|it| it.get("step"));
         let step = event.get("step").or(inner);
         json!({"step": step, "said": sentence(&said), "is_warning": is_warning})
     });
     said.collect()
+}
+
+/// Whether it says what each of several processes did in an epoch.
+pub(super) fn is_of_ranks(event: &Event) -> bool {
+    event.get("event").and_then(Value::as_str) == Some("ranks")
 }
 
 fn one(event: &Event) -> (String, bool) {

@@ -4,6 +4,7 @@ use config::Bytes;
 use figures::numbers::short;
 use serde_json::{Value, json};
 
+use super::events::is_of_ranks;
 use super::{against, count, duration, said, score, sentence};
 use crate::Run;
 
@@ -108,6 +109,27 @@ pub(super) fn peak(run: &Run) -> Option<u64> {
     summary.or(run.rows.last().and_then(|it| it.peak_allocated_bytes))
 }
 
+/// What the processes of a run said of its last epoch.
+fn ranks(run: &Run) -> Option<String> {
+    let said = run.events.iter().rev().find(|it| is_of_ranks(it))?;
+    let ranks = said.get("ranks")?.as_array()?;
+    let waited = ranks.iter().filter_map(|it| it["waited_seconds"].as_f64());
+    let peaks = ranks
+        .iter()
+        .filter_map(|it| it["peak_allocated_bytes"].as_u64());
+    let seconds = |it: f64| format!("{} s", short(it));
+    let (least, most) = waited.fold((f64::MAX, 0.0_f64), |(least, most), it| {
+        (least.min(it), most.max(it))
+    });
+    Some(format!(
+        "peaks of {} to {}; {} to {} of the last epoch spent waiting for each other",
+        Bytes(peaks.clone().min()?),
+        Bytes(peaks.max()?),
+        seconds(least),
+        seconds(most)
+    ))
+}
+
 /// Facts with a name, a value and a note.
 pub(super) fn facts(run: &Run) -> Vec<(&'static str, String, String)> {
     let mut facts = Vec::new();
@@ -117,6 +139,10 @@ pub(super) fn facts(run: &Run) -> Vec<(&'static str, String, String)> {
             summary.device.name.clone(),
             summary.precision.clone(),
         ));
+        if summary.ranks > 1 {
+            let note = ranks(run).unwrap_or_default();
+            facts.push(("processes", summary.ranks.to_string(), note));
+        }
         let steps = format!("{} steps", count(summary.steps));
         facts.push(("time", duration(summary.seconds), steps));
     }
