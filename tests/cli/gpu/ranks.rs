@@ -54,7 +54,7 @@ fn each_rank_takes_a_gpu_of_its_own() {
 }
 
 #[test]
-fn the_smaller_gpu_decides_the_rung_of_both() {
+fn the_smaller_gpu_decides_for_both() {
     let sandbox = Sandbox::with_pages();
     let machine = StandIn::with(card(GPU, (8, 6), 12)).and(card(GPU, (8, 6), 1));
     let large = [
@@ -67,18 +67,28 @@ fn the_smaller_gpu_decides_the_rung_of_both() {
         "--max-steps",
         "3",
     ];
-    let Some(run) = two(&machine, &sandbox, &large) else {
+    let large = |more: &[&'static str]| [&large[..], more].concat();
+    let Some(planned) = two(&machine, &sandbox, &large(&["--backend", "gloo"])) else {
         return;
     };
-    let run = run.ok();
-    let warnings = || run.stderr.lines().filter(|it| it.starts_with("warning: "));
-    assert!(warnings().count() > 1, "{run:?}");
-    // Rank 0, which has enough, makes the plan and takes every rung with the other.
-    assert!(
-        warnings().all(|it| it.contains("out of memory on rank 1")),
-        "{run:?}"
-    );
+    let planned = planned.ok();
+    let warnings = |run: &Run| -> Vec<String> {
+        let lines = run.stderr.lines();
+        let warnings = lines.filter(|it| it.starts_with("warning: "));
+        warnings.map(str::to_owned).collect()
+    };
+    assert!(warnings(&planned).is_empty(), "{planned:?}");
     let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["config"]["grad_checkpoint_policy"], "mixed");
+
+    // Without a plan, the fallbacks of the smaller one are those of both.
+    let forced = ["--force", "--run-dir", "forced"];
+    let forced = two(&machine, &sandbox, &large(&forced)).unwrap().ok();
+    let said = warnings(&forced);
+    assert!(said.len() > 1, "{forced:?}");
+    let on_rank_1 = |it: &String| it.contains("out of memory on rank 1");
+    assert!(said.iter().all(on_rank_1), "{forced:?}");
+    let summary = sandbox.json("forced/summary.json");
     assert_eq!(summary["steps"], 3);
     assert_eq!(summary["config"]["grad_checkpoint_policy"], "mixed");
 }

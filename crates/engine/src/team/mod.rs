@@ -274,6 +274,19 @@ impl Team {
         Ok(shares.iter().map(share).collect())
     }
 
+    /// The least of the numbers that all ranks say.
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub fn least(&self, own: u64) -> Result<u64> {
+        let Some(many) = &self.many else {
+            return Ok(own);
+        };
+        let all = many.of_all_ranks(&[own.cast_signed()])?;
+        let all = all.into_iter().map(i64::cast_unsigned);
+        Ok(all.min().unwrap_or(own))
+    }
+
     /// Sums numbers over all ranks, each at its place.
     ///
     /// # Errors

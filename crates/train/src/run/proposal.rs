@@ -46,6 +46,8 @@ pub struct Limits {
     pub tensors: Option<Bytes>,
     /// The memory guard; plans stay below its threshold.
     pub guard: Option<Guard>,
+    /// Of several ranks, what the one with the least has for its steps.
+    pub rank: Option<Bytes>,
 }
 
 /// The number of images of a run.
@@ -199,7 +201,8 @@ fn target(config: &RunConfig, device: Device, images: Images, limits: Limits) ->
     let room = room_under_guard(limits, device).and_then(|room| room.checked_add(context));
     let limit = limits.tensors.map(less_a_margin);
     let limit = limit.and_then(|limit| limit.checked_add(context));
-    let bounds = [limit, target.budget(), room];
+    let rank = limits.rank.and_then(|rank| rank.checked_add(context));
+    let bounds = [limit, target.budget(), room, rank];
     Some(match bounds.into_iter().flatten().min() {
         Some(budget) => target.with_budget(budget),
         None => target,

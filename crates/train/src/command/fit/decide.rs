@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{CudaGraph, Network, Origins, RunConfig};
+use config::{Bytes, CudaGraph, Network, Origins, RunConfig};
 use tch::Device;
 
 use super::guarded::say_temperature;
 use super::plan::RunPlan;
+use super::rank::Shared;
 use super::resume::{self, Start};
 use super::settings::{By, Setting, Settings};
 use super::{FitArgs, absolute};
@@ -14,6 +15,7 @@ use crate::command::{console, scale};
 use crate::error::Result;
 use crate::run::chosen::{Choosing, Chosen};
 use crate::run::outputs::{RunDir, count};
+use crate::run::proposal::Limits;
 use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::DataId;
 use crate::run::understood::{Asked, Understood};
@@ -37,13 +39,14 @@ pub(super) struct Decided {
     pub(super) settings: Vec<Setting>,
 }
 
-/// Decides for a process of its own, or for all ranks of `launch`.
+/// Decides for a process of its own, or for all of `ranks`.
 pub(super) fn decide(
     args: &FitArgs,
     is_open: bool,
     device: Device,
-    launch: Option<&Launch>,
+    ranks: Option<Shared<'_>>,
 ) -> Result<Decided> {
+    let launch = ranks.map(|it| it.launch);
     let mut resolved = args.keys.resolve()?;
     refuse_what_is_not_there(&resolved.config)?;
     args.plan.limit_gpu(device)?;
@@ -103,9 +106,14 @@ pub(super) fn decide(
     let guard = args.guard.guard();
     let precision = config.precision_on(arithmetic);
     device::require_precision(device, precision)?;
+    let limits = Limits {
+        tensors: args.plan.memory_limit().map(Bytes),
+        guard: Some(guard),
+        rank: ranks.and_then(|it| it.room_for_steps(&config, device)),
+    };
     let plan = args
         .plan
-        .decide(config, device, precision, data, &guard, is_resumed)?;
+        .decide(config, device, precision, data, limits, is_resumed)?;
     settings.differ(&plan.config, By::Advisor);
     settings.changed(&plan.changes);
     Ok(Decided {

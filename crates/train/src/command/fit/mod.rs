@@ -52,7 +52,7 @@ use decide::decide;
 use guarded::GuardFlags;
 use keeper::Keeper;
 use plan::{PlanFlags, RunPlan};
-use rank::RankFlags;
+use rank::{RankFlags, Shared};
 use recorder::Recorder;
 use resume::Start;
 use story::{Places, Story};
@@ -179,6 +179,7 @@ fn train_as_rank(
     rank::advise(Some(launch), device);
     let peers = joined.insert(Rc::new(rank::join(launch, device, &args.ranks)?));
     let team = Team::many(Rc::clone(peers), args.ranks.reduce);
+    let least = team.least(rank::room(launch, device))?;
     if !is_first {
         return others::follow(args, device, peers, team);
     }
@@ -187,19 +188,24 @@ fn train_as_rank(
         launch.shard.size(),
         launch.launcher
     ));
-    train(args, is_open, device, team, Some(peers))
+    train(args, is_open, device, team, Some((peers, least)))
 }
 
-/// Trains, as a process of its own or as rank 0 with `peers`.
+/// Trains, as a process of its own or as rank 0 of `ranks`, of which each has so many bytes at least.
 fn train(
     args: &FitArgs,
     is_open: bool,
     device: Device,
     team: Team,
-    peers: Option<&Peers>,
+    ranks: Option<(&Peers, u64)>,
 ) -> Result<()> {
     let begun = Moment::now();
-    let decided = decide(args, is_open, device, peers.map(Peers::launch))?;
+    let shared = ranks.map(|(peers, least)| Shared {
+        launch: peers.launch(),
+        least,
+    });
+    let peers = ranks.map(|(peers, _)| peers);
+    let decided = decide(args, is_open, device, shared)?;
     let RunPlan {
         precision, data, ..
     } = decided.plan;

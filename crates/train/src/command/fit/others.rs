@@ -107,6 +107,8 @@ pub(super) fn follow(args: &FitArgs, device: Device, peers: &Peers, team: Team) 
     let limits = Limits {
         tensors: limit.map(Bytes),
         guard: Some(guard),
+        // Rank 0 chooses the rungs.
+        rank: None,
     };
     let images = Images {
         training: data.train.source().len(),

@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::run::proposal::{Consent, Images, Limits, ladder, propose};
 use crate::run::run_data::RunData;
 use engine::device;
-use engine::guard::Guard;
 use engine::ladder::Ladder;
 
 #[derive(Debug, Args)]
@@ -67,7 +66,7 @@ impl PlanFlags {
         Ok(())
     }
 
-    /// Decides what to run, given the request, and sets the limit on the CPU. A run that `is_resumed`
+    /// Decides what to run within `limits`, given the request, and sets the limit on the CPU. A run that `is_resumed`
     /// continues unchanged.
     pub(super) fn decide(
         &self,
@@ -75,16 +74,12 @@ impl PlanFlags {
         device: Device,
         precision: Precision,
         data: RunData,
-        guard: &Guard,
+        limits: Limits,
         is_resumed: bool,
     ) -> Result<RunPlan> {
         if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
             console::note(note);
         }
-        let limits = Limits {
-            tensors: self.memory_limit.as_ref().map(|limit| limit.bytes),
-            guard: Some(*guard),
-        };
         let images = Images {
             training: data.train.source().len(),
             validation: data.val.source().len(),

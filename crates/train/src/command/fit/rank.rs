@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use clap::Args;
+use config::{Bytes, RunConfig};
+use estimator::{Link, Ranks};
 use ranks::{Launch, Launcher, Reason, advice};
 use tch::Device;
 use torch_ext::distributed::Store;
@@ -14,6 +16,7 @@ use super::nproc::NumProcesses;
 use crate::command::console;
 use crate::error::{Error, Result};
 use engine::Error as Engine;
+use engine::device;
 use engine::team::{Backend, Patience, Peers, Reduction};
 
 /// For the store of a process that has started this one.
@@ -57,6 +60,43 @@ impl RankFlags {
             words.extend(["--backend".to_owned(), self.backend.to_string()]);
         }
         words
+    }
+}
+
+/// What ranks share: a launcher, and a plan for the one with the least memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) launch: &'a Launch,
+    /// The least bytes that any rank has.
+    pub(super) least: u64,
+}
+
+impl Shared<'_> {
+    /// The least bytes that any rank has for its steps, besides what it needs for the others.
+    pub(super) fn room_for_steps(self, config: &RunConfig, device: Device) -> Option<Bytes> {
+        let ranks = Ranks {
+            num: u32::try_from(self.launch.shard.size()).unwrap_or(u32::MAX),
+            per_machine: 1,
+            inside: Link::of_network(),
+            between: Link::of_network(),
+        };
+        let exchange = ranks.exchange(&config.network()).ok()?;
+        let needed = if device.is_cuda() {
+            exchange.memory()
+        } else {
+            exchange.buckets
+        };
+        Some(Bytes(self.least.saturating_sub(needed.0)))
+    }
+}
+
+/// The bytes that this rank has: those that are free on its GPU, or its part of the machine's.
+pub(super) fn room(launch: &Launch, device: Device) -> u64 {
+    let free = device::free_bytes(device).unwrap_or(u64::MAX);
+    if device.is_cuda() {
+        free
+    } else {
+        free / launch.local_size.max(1) as u64
     }
 }
 
