@@ -188,7 +188,13 @@ fn train_on(
                 // Only rank 0 has read it.
                 let before = before.filter(|_| rank == 0).map(End::handles);
                 scope.spawn(move || {
-                    let peers = Peers::join(launch, Device::Cpu, Backend::Auto, patience).unwrap();
+                    let peers = Peers::join(
+                        launch,
+                        Device::Cpu,
+                        (Backend::Auto, patience),
+                        &|_missing| (),
+                    )
+                    .unwrap();
                     train(config, Team::many(Rc::new(peers), reduction), before)
                 })
             })

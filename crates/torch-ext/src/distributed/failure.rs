@@ -64,11 +64,12 @@ pub(super) const ABORTED: &str = "aborted by this process";
 
 /// What the libraries say, and what it means: the first phrase that a message contains counts. A failed connection
 /// mentions its last attempt, which timed out or was refused.
-const PHRASES: [(&str, Kind); 20] = [
+const PHRASES: [(&str, Kind); 21] = [
     ("EADDRINUSE", Kind::PortTaken),
     (ABORTED, Kind::Aborted),
     ("no GPUs found", Kind::NoNccl),
     ("libtorch_cuda has no NCCL", Kind::NoNccl),
+    ("Ping failed", Kind::Unreachable),
     ("The client socket has", Kind::Unreachable),
     ("network addresses of", Kind::Unreachable),
     ("connectFullMesh failed", Kind::Unreachable),

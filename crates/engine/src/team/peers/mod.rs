@@ -39,7 +39,7 @@ pub struct Patience {
     pub join: Duration,
     /// In an operation of the control group.
     pub control: Duration,
-    /// In an operation of the data group.
+    /// In an operation of the data group, if it is NCCL's; else as in the control group.
     pub data: Duration,
 }
 
@@ -73,7 +73,8 @@ pub struct Peers {
 
 impl Peers {
     /// Connects to the others: the store, the rendezvous, the control group, then the data group for tensors on
-    /// `device`. All ranks call this, and it returns when all have.
+    /// `device`. All ranks call this, and it returns when all have. Until then, `waiting` is called on rank 0 again and
+    /// again with the ranks that are missing.
     ///
     /// # Errors
     /// [`ranks::Error::Absent`] names the ranks that did not come in time. [`Error::Tensor`] with a
@@ -81,11 +82,11 @@ impl Peers {
     pub fn join(
         launch: Launch,
         device: Device,
-        backend: Backend,
-        patience: Patience,
+        (backend, patience): (Backend, Patience),
+        waiting: &dyn Fn(&[usize]),
     ) -> Result<Self> {
         let root = open(&launch, patience.join)?;
-        let prefix = match meet(&root, launch.shard, patience.join) {
+        let prefix = match meet(&root, launch.shard, patience.join, waiting) {
             Ok(prefix) => prefix,
             Err(error) => {
                 if serves(&launch) {
@@ -304,7 +305,7 @@ fn open(launch: &Launch, timeout: Duration) -> Result<Store> {
 }
 
 /// Finds the others, and returns the prefix of this start.
-fn meet(root: &Store, shard: Shard, join: Duration) -> Result<String> {
+fn meet(root: &Store, shard: Shard, join: Duration, waiting: &dyn Fn(&[usize])) -> Result<String> {
     let mut keys = Root(root);
     let mut rendezvous = Rendezvous::new(shard, rand::random());
     let patience = if shard.rank() == 0 {
@@ -321,6 +322,9 @@ fn meet(root: &Store, shard: Shard, join: Duration) -> Result<String> {
         // Rank 0 began to wait just now, and says who is missing when it ends.
         if !is_rank_0_here && rendezvous.missing().is_empty() {
             (is_rank_0_here, start) = (true, Instant::now());
+        }
+        if shard.rank() == 0 {
+            waiting(&rendezvous.missing());
         }
         if start.elapsed() >= patience {
             return Err(rendezvous.give_up(&mut keys)?.into());
@@ -363,8 +367,15 @@ fn data_group(
     patience: Patience,
 ) -> Result<Group> {
     let prefix = format!("data/{nth}");
-    let member = member(&prefix, launch.shard, patience.data);
-    Ok(if backend.is_nccl_on(device) {
+    let is_nccl = backend.is_nccl_on(device);
+    // NCCL's watchdog ends the process: the agreement of the next step should find a missing rank first.
+    let timeout = if is_nccl {
+        patience.data
+    } else {
+        patience.control
+    };
+    let member = member(&prefix, launch.shard, timeout);
+    Ok(if is_nccl {
         let index = match device {
             Device::Cuda(index) => index,
             _ => 0,

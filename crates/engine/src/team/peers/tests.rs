@@ -43,8 +43,8 @@ fn each<T: Send>(
         body(Peers::join(
             launch(rank, size, port, true),
             Device::Cpu,
-            Backend::Auto,
-            patience,
+            (Backend::Auto, patience),
+            &|_missing| (),
         ))
     };
     let run = &run;
@@ -102,8 +102,8 @@ fn rank_0_serves_the_store_until_all_have_parted() {
         let peers = Peers::join(
             launch(rank, 3, port, false),
             Device::Cpu,
-            Backend::Auto,
-            PATIENCE,
+            (Backend::Auto, PATIENCE),
+            &|_missing| (),
         )
         .unwrap();
         (sum(peers.control(), 1), peers.part(AMPLE))
@@ -195,8 +195,8 @@ fn keys_of_an_earlier_start_do_no_harm() {
     let late = Peers::join(
         launch(1, 2, port, true),
         Device::Cpu,
-        Backend::Auto,
-        patience,
+        (Backend::Auto, patience),
+        &|_missing| (),
     );
     let late = late.map(drop).unwrap_err();
     assert!(

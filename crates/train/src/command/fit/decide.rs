@@ -20,7 +20,7 @@ use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::DataId;
 use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
-use data::{DEFAULT_CACHE_BYTES, default_workers};
+use data::DEFAULT_CACHE_BYTES;
 use engine::guard::Guard;
 use engine::{checkpointing, compose, device};
 use locale::Language;
@@ -229,13 +229,9 @@ pub(super) fn data_as_decided(
     read_data(folder, understood, &config, pages, cache_bytes)
 }
 
-/// Gives each rank a part of every step, and of the cores of its machine. Returns what the user should know.
+/// Gives each rank a part of every step. Returns what the user should know.
 fn share(config: &mut RunConfig, launch: &Launch, goes_on: bool) -> Option<String> {
     let ranks = u32::try_from(launch.shard.size()).unwrap_or(u32::MAX);
-    if config.workers == 0 {
-        let each = default_workers() / launch.local_size.max(1);
-        config.workers = u32::try_from(each.max(1)).unwrap_or(1);
-    }
     let (batches, batch) = (config.accumulation.max(1), config.batch);
     if batches >= ranks {
         return (batches % ranks > 0).then(|| {

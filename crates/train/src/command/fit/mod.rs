@@ -177,6 +177,7 @@ fn train_as_rank(
     }
     let device = args.device.resolve_for(Some(launch))?;
     rank::advise(Some(launch), device);
+    rank::settle(launch, device);
     let peers = joined.insert(Rc::new(rank::join(launch, device, &args.ranks)?));
     let team = Team::many(Rc::clone(peers), args.ranks.reduce);
     let least = team.least(rank::room(launch, device))?;
@@ -232,7 +233,8 @@ fn train(
     let folder = decided.folder.as_deref();
     others::begin(&mut trainer, has_ladder, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
-    say_what_others_take(begun, device);
+    // Ranks of the same machine are no other programs, but cannot be told from them.
+    say_what_others_take(begun.filter(|_| peers.is_none()), device);
     warn_about_batch(images.training, &trainer.config);
 
     let models_dir = models_dir(args, &mut before)?;

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use config::cli::Exit;
 use config::{Bytes, Precision, RunConfig};
 use data::DEFAULT_CACHE_BYTES;
 use engine::Error as Engine;
@@ -17,6 +18,7 @@ use tch::Device;
 use torch_ext::meter;
 
 use super::decide::data_as_decided;
+use super::rank::Deadline;
 use super::{FitArgs, absolute};
 use crate::error::{Error, Result};
 use crate::run::proposal::{Images, Limits, ladder};
@@ -85,6 +87,10 @@ pub(super) fn part<T>(peers: Option<&Peers>, outcome: &Result<T>) {
         Ok(_) | Err(Error::Engine(Engine::Interrupted { .. }))
     );
     if let Some(peers) = peers.filter(|_| is_agreed) {
+        let code = outcome.as_ref().err().map_or(Exit::Done, Error::exit);
+        // Rank 0 has more to do, and waits for nobody else.
+        let _deadline =
+            (peers.shard().rank() > 0).then(|| Deadline::start(2 * PARTING, code.code(), None));
         peers.part(PARTING);
     }
 }

@@ -1,16 +1,20 @@
 //! What a process does that a launcher started as one of several ranks, apart from training: it finds out which rank it
 //! is, joins the others, and leaves the reason of its end.
 
+use std::cell::Cell;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use clap::Args;
 use config::{Bytes, RunConfig};
 use estimator::{Link, Ranks};
-use ranks::{Launch, Launcher, Reason, advice};
+use ranks::{Launch, Launcher, Reason, Shard, advice};
 use tch::Device;
 use torch_ext::distributed::Store;
+use torch_ext::library;
 
 use super::nproc::NumProcesses;
 use crate::command::console;
@@ -21,6 +25,10 @@ use engine::team::{Backend, Patience, Peers, Reduction};
 
 /// For the store of a process that has started this one.
 const PARENT: Duration = Duration::from_secs(2);
+/// The longest that a rank takes to learn why the others ended, and to tell them why it does.
+const LEAVING: Duration = Duration::from_secs(20);
+/// How often the user hears who is missing at the start.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// How several processes train together.
 #[derive(Debug, Args)]
@@ -47,12 +55,15 @@ impl RankFlags {
         Patience::of(Duration::from_secs(self.rank_timeout))
     }
 
-    /// The flags with which the ranks of `launch` were started, if no launcher has to do that again.
+    /// The flags with which the ranks of `launch` were started; their launcher has to start them again.
     pub(super) fn words(&self, launch: Option<&Launch>) -> Vec<String> {
-        let Some(launch) = launch.filter(|it| it.launcher == Launcher::Snug) else {
+        let Some(launch) = launch else {
             return Vec::new();
         };
-        let mut words = vec!["--nproc".to_owned(), launch.shard.size().to_string()];
+        let mut words = Vec::new();
+        if launch.launcher == Launcher::Snug {
+            words.extend(["--nproc".to_owned(), launch.shard.size().to_string()]);
+        }
         if self.reduce == Reduction::Ordered {
             words.extend(["--reduce", "ordered"].map(str::to_owned));
         }
@@ -100,6 +111,37 @@ pub(super) fn room(launch: &Launch, device: Device) -> u64 {
     }
 }
 
+/// Ends this process at once if something takes too long: a store whose machine is gone never answers.
+pub(super) struct Deadline(Arc<AtomicBool>);
+
+impl Deadline {
+    /// Ends the process with `code` and this error, if it is not dropped in time.
+    pub(super) fn start(
+        within: Duration,
+        code: u8,
+        error: Option<(String, Option<String>)>,
+    ) -> Self {
+        let is_met = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_met);
+        thread::spawn(move || {
+            thread::sleep(within);
+            if !seen.load(Ordering::SeqCst) {
+                if let Some((error, hint)) = error {
+                    console::error(&error, hint.as_deref());
+                }
+                library::exit_now(i32::from(code));
+            }
+        });
+        Self(is_met)
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
@@ -116,6 +158,39 @@ pub(super) fn launch() -> Result<Option<Launch>> {
     Ok(launch)
 }
 
+/// Gives a rank of `--nproc` on the CPU cores of its own: threads of ranks that wait for each other would chase one another
+/// over all cores. Launchers other than Snug have flags for that.
+pub(super) fn settle(launch: &Launch, device: Device) {
+    if launch.launcher == Launcher::Snug && !device.is_cuda() {
+        take_part_of_cores(launch.local_rank, launch.local_size);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn take_part_of_cores(rank: usize, size: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&core| allowed.is_set(core))
+        .collect();
+    let Ok(shard) = Shard::new(rank, size) else {
+        return;
+    };
+    let mut own = CpuSet::new();
+    for &core in &cores[shard.part(cores.len())] {
+        own.set(core);
+    }
+    // With more ranks than cores, some have none, and stay where they are.
+    if own.count() > 0 {
+        let _refused = sched_setaffinity(None, &own);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_part_of_cores(_rank: usize, _size: usize) {}
+
 /// Says what is probably a mistake of the environment.
 pub(super) fn advise(launch: Option<&Launch>, device: Device) {
     let cores = thread::available_parallelism().ok();
@@ -130,13 +205,20 @@ pub(super) fn advise(launch: Option<&Launch>, device: Device) {
 /// # Errors
 /// As [`Peers::join`].
 pub(super) fn join(launch: &Launch, device: Device, flags: &RankFlags) -> Result<Peers> {
-    let patience = flags.patience();
-    Ok(Peers::join(
-        launch.clone(),
-        device,
-        flags.backend,
-        patience,
-    )?)
+    let said = Cell::new(Instant::now());
+    let waiting = |missing: &[usize]| {
+        if said.get().elapsed() >= SAY_EVERY {
+            said.set(Instant::now());
+            let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            console::note(&format!(
+                "ranks: waiting for {} at {}",
+                missing.join(", "),
+                launch.store
+            ));
+        }
+    };
+    let how = (flags.backend, flags.patience());
+    Ok(Peers::join(launch.clone(), device, how, &waiting)?)
 }
 
 /// Ends this rank: leaves the reason for the others, its parent and torchrun. A rank that only lost another one reports
@@ -145,6 +227,8 @@ pub(super) fn join(launch: &Launch, device: Device, flags: &RankFlags) -> Result
 /// # Errors
 /// The error to print. The parent of `--nproc` prints the first one itself: then this is the exit code.
 pub(super) fn end(error: Error, launch: &Launch, peers: Option<&Peers>) -> Result<ExitCode> {
+    let own = (error.message(), error.hint());
+    let _deadline = Deadline::start(LEAVING, error.exit().code(), Some(own));
     let error = first_error(error, peers);
     let reason = reason_of(&error, launch);
     let is_left = match peers {
@@ -290,7 +374,15 @@ mod tests {
         let (store, launches) = two();
         let [first, second] = [0, 1].map(|rank| {
             let launch: Launch = launches[rank].clone();
-            move || Peers::join(launch, Device::Cpu, Backend::Auto, PATIENCE).unwrap()
+            move || {
+                Peers::join(
+                    launch,
+                    Device::Cpu,
+                    (Backend::Auto, PATIENCE),
+                    &|_missing| (),
+                )
+                .unwrap()
+            }
         });
         let failing = thread::spawn(move || {
             let peers = second();

@@ -115,7 +115,8 @@ impl Story {
 
     /// Training begins. A resumed run has its earlier settings from the report of the part before.
     pub(super) fn begin(&mut self, dir: &mut RunDir, trainer: &Trainer) -> Result<()> {
-        self.begun = Moment::now();
+        // Ranks of the same machine are no other programs, but cannot be told from them.
+        self.begun = Moment::now().filter(|_| trainer.team().is_alone());
         self.started = Instant::now();
         self.environment = environment(trainer.learner.device());
         let earlier = std::fs::read(dir.file(FILE)).ok();

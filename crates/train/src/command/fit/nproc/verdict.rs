@@ -32,6 +32,10 @@ pub(super) fn verdict(all: &AllEnded, reasons: &[Reason]) -> Verdict {
     let by_itself = failed
         .iter()
         .find(|it| !it.was_stopped && it.status.code() != Some(i32::from(Exit::PeerFailed.code())));
+    // Only force ended it.
+    let hung = failed
+        .iter()
+        .find(|it| it.was_stopped && it.status.signal() == Some(SIGKILL));
     match (failed.first(), by_itself) {
         (None, _) => Verdict {
             code: Exit::Done.code(),
@@ -42,6 +46,16 @@ pub(super) fn verdict(all: &AllEnded, reasons: &[Reason]) -> Verdict {
             said: None,
         },
         (_, Some(ended)) => of_ended(ended),
+        (_, None) if let Some(hung) = hung => Verdict {
+            code: Exit::PeerFailed.code(),
+            said: Some((
+                format!("rank {} did not answer, and was killed", hung.rank),
+                Some(
+                    "the same command with `--resume auto` goes on from the last snapshot"
+                        .to_owned(),
+                ),
+            )),
+        },
         (Some(ended), None) => Reason::first_of(reasons)
             .map_or_else(|| of_ended(ended), |first| said_by(first, reasons)),
     }
