@@ -153,7 +153,7 @@ fn a_rank_that_hangs_ends_the_run_in_time() {
     let more = ["--rank-timeout", "2", "--run-dir", "run"];
     let run = fit(&sandbox, "2", "hang@3#1", &more);
     assert_eq!(run.code, Some(5), "{run:?}");
-    assert!(run.stderr.contains("did not answer in time"), "{run:?}");
+    assert!(run.stderr.contains("rank 1 did not answer"), "{run:?}");
     assert_eq!(sandbox.json("run/summary.json")["steps"], 2);
     // Nothing is lost.
     fit(&sandbox, "2", "", &["--run-dir", "whole"]).ok();

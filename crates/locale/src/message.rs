@@ -234,7 +234,8 @@ impl Takes {
             Self::Number => {
                 let is_of_number = |it: char| it.is_ascii_digit() || "+-.e".contains(it);
                 let word = value.trim();
-                word.chars().all(is_of_number) || ["NaN", "inf", "-inf"].contains(&word)
+                let is_number = !word.is_empty() && word.chars().all(is_of_number);
+                is_number || ["NaN", "inf", "-inf"].contains(&word)
             }
             Self::Code => !value.contains('`'),
             Self::Text => {
@@ -282,6 +283,8 @@ mod tests {
         );
         check(message, "a: 2 of 10 images, some % {all}", None);
         check(message, "a: 2 of 10 images, 20.0 %", None);
+        check("{m:.0}m{s:.0}s", "1m55s", Some(&[("m", "1"), ("s", "55")]));
+        check("{m:.0}m{s:.0}s", "1030 ms", None);
         check(
             "{\"BATCH\": 8} of {a}",
             "{\"BATCH\": 8} of 3",

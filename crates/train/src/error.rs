@@ -326,7 +326,9 @@ fn hint_of_lost(failure: &Lost) -> Option<String> {
              `GLOO_SOCKET_IFNAME=NAME` names the network interface to use"
         }
         Lost::PortTaken { .. } => "choose a free port with the launcher, or with `MASTER_PORT`",
-        Lost::NoNccl { .. } => "`--device cpu` trains on CPUs, with Gloo",
+        Lost::NoNccl { .. } => {
+            "`--backend gloo` does without it: gradients travel through the machine's memory"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

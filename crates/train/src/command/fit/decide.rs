@@ -69,8 +69,6 @@ pub(super) fn decide(
     let note = config.precision_note(arithmetic).map(str::to_owned);
     // What the masks and the device add is not what the user asked for.
     let requested = config.to_toml();
-    let shared =
-        launch.and_then(|launch| share(&mut config, launch, matches!(start, Start::Exact(_))));
     let kernels = checkpointing::exact_where_ours_fail(&mut config, device);
     let goes_on = matches!(start, Start::Exact(_));
     let asked = Asked::of(&config, |key| {
@@ -92,6 +90,8 @@ pub(super) fn decide(
     let (understood, chosen) = understood.unzip();
     settings.differ(&config, By::Data);
     settings.chosen(&chosen.unwrap_or_default());
+    let shared = launch.and_then(|launch| share(&mut config, launch, goes_on));
+    settings.differ(&config, By::Machine);
 
     say_what_runs(&config, device, [scaled, note, kernels, shared]);
     let cache_bytes = DEFAULT_CACHE_BYTES / launch.map_or(1, |it| it.local_size.max(1) as u64);
@@ -106,10 +106,12 @@ pub(super) fn decide(
     let guard = args.guard.guard();
     let precision = config.precision_on(arithmetic);
     device::require_precision(device, precision)?;
+    let held = ranks.map_or(0, |it| it.held(&config, device));
+    let limit = args.plan.memory_limit();
     let limits = Limits {
-        tensors: args.plan.memory_limit().map(Bytes),
+        tensors: limit.map(|it| Bytes(it.saturating_sub(held))),
         guard: Some(guard),
-        rank: ranks.and_then(|it| it.room_for_steps(&config, device)),
+        rank: ranks.map(|it| Bytes(it.least.saturating_sub(held))),
     };
     let plan = args
         .plan
@@ -244,8 +246,8 @@ fn share(config: &mut RunConfig, launch: &Launch, goes_on: bool) -> Option<Strin
     }
     if goes_on {
         return Some(format!(
-            "ranks: a step of this run has {batches} batches, so {} of {ranks} ranks train on none; its effective batch \
-             stays as it was",
+            "ranks: {} of {ranks} train on nothing, because a step of this run has fewer micro-batches ({batches}); its \
+             effective batch stays as it was",
             ranks - batches
         ));
     }

@@ -214,8 +214,9 @@ fn train(
         training: data.train.source().len(),
         validation: data.val.source().len(),
     };
+    let again = args.ranks.words(peers.map(Peers::launch));
     if args.dry_run {
-        say_what_it_takes(&decided.plan.config, device, images);
+        say_what_it_takes(&decided.plan.config, device, images, &again);
         return others::dismiss(peers);
     }
     let has_ladder = decided.plan.ladder.is_some();
@@ -250,14 +251,15 @@ fn train(
     let interrupt = Interrupt::listen_and(dashboard::leave);
     let batch = trainer.config.batch;
     let largest_batch = LargestBatch::of(batch, images.training, images.validation);
-    let predicted = predicted(&trainer.config, device, images);
+    let held = shared.map_or(0, |it| it.held(&trainer.config, device));
+    let predicted = predicted(&trainer.config, device, images, held);
     let expected = (predicted, largest_batch);
     let changes = &decided.plan.changes;
     let dataset = decided.dataset.as_str();
     let places = Places {
         data: decided.folder,
         device: args.device.given(),
-        ranks: args.ranks.words(peers.map(Peers::launch)),
+        ranks: again,
     };
     let story = Story::new(decided.settings, &data, places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
@@ -289,7 +291,7 @@ fn train(
 }
 
 /// For `--dry-run`: what the run is predicted to take.
-fn say_what_it_takes(config: &RunConfig, device: Device, images: Images) {
+fn say_what_it_takes(config: &RunConfig, device: Device, images: Images, again: &[String]) {
     let forecast = proposal::forecast(config, device, images);
     forecast.iter().for_each(say_forecast);
     let speed = forecast.and_then(|it| proposal::in_ledger(&it, device).images_per_second);
@@ -306,7 +308,10 @@ fn say_what_it_takes(config: &RunConfig, device: Device, images: Images) {
     let words = program::words();
     let words = words.iter().map(String::as_str);
     console::note("nothing was trained (`--dry-run`)");
-    let line = program::line(words.filter(|it| *it != "--dry-run"));
+    // The parent of ranks took its own flag away.
+    let nproc = again.chunks(2).find(|it| it[0] == "--nproc");
+    let nproc = nproc.into_iter().flatten().map(String::as_str);
+    let line = program::line(words.filter(|it| *it != "--dry-run").chain(nproc));
     console::print(&format!("next:\n  {line}"));
 }
 
@@ -415,12 +420,19 @@ fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
     }
 }
 
-/// Says what a run is predicted to take, and returns it as the ledger keeps it.
-fn predicted(config: &RunConfig, device: Device, images: Images) -> Predicted {
+/// Says what a step is predicted to take, and returns it as the ledger keeps it, with what is `held` besides.
+fn predicted(config: &RunConfig, device: Device, images: Images, held: u64) -> Predicted {
     let forecast = proposal::forecast(config, device, images);
     forecast.iter().for_each(say_forecast);
     let in_ledger = forecast.map(|forecast| proposal::in_ledger(&forecast, device));
-    in_ledger.unwrap_or_default()
+    let predicted = in_ledger.unwrap_or_default();
+    let more = |bytes: Option<u64>| bytes.map(|it| it.saturating_add(held));
+    Predicted {
+        allocated_bytes: more(predicted.allocated_bytes),
+        reserved_bytes: more(predicted.reserved_bytes),
+        total_bytes: more(predicted.total_bytes),
+        ..predicted
+    }
 }
 
 /// Says if other programs use the cores so much that a step on the CPU would be faster with fewer threads.

@@ -2,7 +2,7 @@
 
 use advisor::Change;
 use clap::Args;
-use config::{Bytes, Precision, RunConfig, SizeArg};
+use config::{Precision, RunConfig, SizeArg};
 use tch::Device;
 use torch_ext::{cuda, meter};
 
@@ -94,7 +94,7 @@ impl PlanFlags {
         let proposal = propose(asked, device, images, limits, consent)?;
         proposal.notes.iter().for_each(|line| console::note(line));
         let config = proposal.config;
-        if let Some(Bytes(bytes)) = limits.tensors.filter(|_| !device.is_cuda()) {
+        if let Some(bytes) = self.memory_limit().filter(|_| !device.is_cuda()) {
             meter::set_limit(Some(bytes));
         }
         let precision = if config.use_amp == use_amp {

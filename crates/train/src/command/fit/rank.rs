@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use clap::Args;
-use config::{Bytes, RunConfig};
+use config::RunConfig;
 use estimator::{Link, Ranks};
 use ranks::{Launch, Launcher, Reason, Shard, advice};
 use tch::Device;
 use torch_ext::distributed::Store;
 use torch_ext::library;
 
-use super::nproc::NumProcesses;
+use super::nproc;
 use crate::command::console;
 use crate::error::{Error, Result};
 use engine::Error as Engine;
@@ -34,8 +34,8 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub(super) struct RankFlags {
     /// Train with N processes on this machine: one GPU each, or all on the CPU
-    #[arg(long, value_name = "N")]
-    pub(super) nproc: Option<NumProcesses>,
+    #[arg(long, value_name = "N", value_parser = nproc::number)]
+    pub(super) nproc: Option<u64>,
     /// How gradients are summed over processes: `after` backward, in the fastest order, or `ordered`, with the bits of one
     /// process for any number of them, but more memory and more to send
     #[arg(long, value_name = "after|ordered", default_value = "after")]
@@ -45,8 +45,20 @@ pub(super) struct RankFlags {
     #[arg(long, value_name = "auto|nccl|gloo", default_value = "auto")]
     backend: Backend,
     /// How many seconds processes wait for each other in a step, before the run ends
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     rank_timeout: u64,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    whole(text, 86_400)
+}
+
+/// A whole number from 1 to `max`.
+pub(super) fn whole(text: &str, max: u64) -> Result<u64, String> {
+    let (min, value) = (1, text.parse().ok());
+    value
+        .filter(|it| (min..=max).contains(it))
+        .ok_or_else(|| format!("must be a whole number from {min} to {max}"))
 }
 
 impl RankFlags {
@@ -83,21 +95,22 @@ pub(super) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// The least bytes that any rank has for its steps, besides what it needs for the others.
-    pub(super) fn room_for_steps(self, config: &RunConfig, device: Device) -> Option<Bytes> {
+    /// What a rank holds besides its steps: buckets, and on a GPU NCCL's connections.
+    pub(super) fn held(self, config: &RunConfig, device: Device) -> u64 {
         let ranks = Ranks {
             num: u32::try_from(self.launch.shard.size()).unwrap_or(u32::MAX),
             per_machine: 1,
             inside: Link::of_network(),
             between: Link::of_network(),
         };
-        let exchange = ranks.exchange(&config.network()).ok()?;
-        let needed = if device.is_cuda() {
-            exchange.memory()
-        } else {
-            exchange.buckets
-        };
-        Some(Bytes(self.least.saturating_sub(needed.0)))
+        let exchange = ranks.exchange(&config.network()).ok();
+        exchange.map_or(0, |exchange| {
+            if device.is_cuda() {
+                exchange.memory().0
+            } else {
+                exchange.buckets.0
+            }
+        })
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn help() -> String {
          start a new run from the weights in a FILE: safetensors, or a state dict saved by PyTorch \
          (.pt, .pth).\n\n\
          A run on the CPU in fp32 continues bit for bit. These settings may differ from the run's: {}. \
-         (`--epochs` stretches the cosine from there on.) Any other setting must be the run's own.",
+         (`--epochs` stretches the cosine from there on.) Any other setting must be the run's own; the number of \
+         processes (`--nproc`) need not.",
         flags.join(", ")
     )
 }

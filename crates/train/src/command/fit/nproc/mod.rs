@@ -6,7 +6,6 @@ mod verdict;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::num::NonZeroU16;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -16,7 +15,7 @@ use ranks::{Launch, Reason};
 use torch_ext::distributed::Store;
 use torch_ext::library;
 
-use super::FitArgs;
+use super::{FitArgs, rank};
 use crate::command::console;
 use crate::error::{Error, Result};
 use crate::lab::fault;
@@ -29,13 +28,19 @@ const THREADS: &str = "OMP_NUM_THREADS";
 /// For the store of this process itself.
 const OWN_STORE: Duration = Duration::from_secs(10);
 
-/// What `--nproc` was given.
-pub(super) type NumProcesses = NonZeroU16;
+/// The most processes of a machine: none has more GPUs.
+const MOST: u64 = 256;
+
+/// What `--nproc` takes.
+pub(super) fn number(text: &str) -> Result<u64, String> {
+    rank::whole(text, MOST)
+}
 
 /// If several processes are asked for, starts them and waits for all: the exit code. Call this before libtorch is
 /// prepared.
 pub(super) fn start(args: &FitArgs) -> Result<Option<ExitCode>> {
-    let size = args.ranks.nproc.map_or(1, |it| usize::from(it.get()));
+    let size = args.ranks.nproc.unwrap_or(1);
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     if size == 1 {
         return Ok(None);
     }
