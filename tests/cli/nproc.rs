@@ -57,11 +57,15 @@ fn what_fails_in_each_rank_ends_all_with_its_exit_code() {
 }
 
 #[test]
-fn a_signal_to_the_parent_ends_the_ranks_with_a_snapshot() {
+fn signals_to_the_parent_reach_the_ranks() {
     let sandbox = Sandbox::with_pages();
     let flags = two(&["--epochs", "100000", "--patience", "0"]);
     let mut run = Running::of(sandbox.command().args(flags));
     run.wait_for("epoch      1/");
+    // Rank 0 writes it, and all train on.
+    assert!(run.signal("-USR1"));
+    run.wait_for("as SIGUSR1 asked");
+    run.wait_for("epoch");
     assert!(run.signal("-INT"));
     assert_eq!(run.end(), Some(130), "{}", run.text);
     let runs = std::fs::read_dir(sandbox.path("runs")).unwrap();

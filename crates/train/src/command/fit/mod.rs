@@ -174,6 +174,7 @@ fn train_as_rank(
     let is_first = launch.shard.rank() == 0;
     if !is_first {
         console::say_errors_only();
+        rank::leave_snapshots_to_first();
     }
     let device = args.device.resolve_for(Some(launch))?;
     rank::advise(Some(launch), device);

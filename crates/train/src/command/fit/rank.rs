@@ -12,6 +12,8 @@ use clap::Args;
 use config::RunConfig;
 use estimator::{Link, Ranks};
 use ranks::{Launch, Launcher, Reason, Shard, advice};
+use signal_hook::consts::SIGUSR1;
+use signal_hook::flag;
 use tch::Device;
 use torch_ext::distributed::Store;
 use torch_ext::library;
@@ -169,6 +171,11 @@ pub(super) fn launch() -> Result<Option<Launch>> {
         end_with_parent();
     }
     Ok(launch)
+}
+
+/// SIGUSR1 asks for a snapshot, which rank 0 writes. Launchers send it to all ranks, and it would end the others.
+pub(super) fn leave_snapshots_to_first() {
+    drop(flag::register(SIGUSR1, Arc::default()));
 }
 
 /// Gives a rank of `--nproc` on the CPU cores of its own: threads of ranks that wait for each other would chase one another
