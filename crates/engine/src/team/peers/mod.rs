@@ -170,6 +170,8 @@ impl Peers {
         let left = self.store.set(&key, text.as_bytes()).and_then(|()| {
             if self.launch.launcher == Launcher::Snug {
                 self.root.set(&key, text.as_bytes())?;
+                // A key is certainly set when the next answer comes: the parent looks as soon as this process has ended.
+                self.root.check(&key)?;
             }
             Ok(())
         });
