@@ -48,7 +48,7 @@ fn loader(config: &RunConfig, seed: u64, shuffle: bool) -> Loader {
     loader_of(Arc::new(source), config, shuffle)
 }
 
-fn loader_of(source: Arc<dyn Source>, config: &RunConfig, shuffle: bool) -> Loader {
+pub(crate) fn loader_of(source: Arc<dyn Source>, config: &RunConfig, shuffle: bool) -> Loader {
     let loader = LoaderConfig {
         batch: config.batch as usize,
         workers: 1,

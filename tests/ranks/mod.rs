@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use config::{CheckpointPolicy, ImageSize, MaskValue, Precision, RunConfig};
-use data::{Batch, DataError, Loader, LoaderConfig, Sample, Source, SynthSource};
+use data::{Batch, DataError, Loader, Sample, Source, SynthSource};
 use engine::Result;
 use engine::interrupt::Interrupt;
 use engine::team::{Backend, Patience, Peers, Reduction, Team};
@@ -15,6 +15,7 @@ use ranks::{Address, Launch, Launcher, Shard};
 use tch::{Device, Tensor};
 use torch_ext::distributed::Store;
 
+use crate::ladder::loader_of;
 use crate::techniques::alone;
 
 const SIDE: u32 = 32;
@@ -75,16 +76,7 @@ fn loader(config: &RunConfig, shuffle: bool) -> Loader {
         Some(_) => Arc::new(Noise),
         None => Arc::new(SynthSource::new(3, PAGES, SIDE, SIDE).unwrap()),
     };
-    let loader = LoaderConfig {
-        batch: config.batch as usize,
-        workers: 1,
-        prefetch: 1,
-        shuffle,
-        seed: 5,
-        augment: shuffle,
-        drop_last: false,
-    };
-    Loader::new(source, loader).unwrap()
+    loader_of(source, config, shuffle)
 }
 
 /// What a run is at its end.

@@ -48,4 +48,4 @@ pub use error::{Error, Result};
 pub use failure::Reason;
 pub use launch::{Address, Launch, Launcher, Variable, advice, device_of};
 pub use rendezvous::{Keys, Rendezvous};
-pub use shard::{Epoch, Shard, in_order};
+pub use shard::{Epoch, Shard};

@@ -95,37 +95,6 @@ impl Epoch {
         let before = |nth: usize| self.samples.min(nth.saturating_mul(self.batch.max(1)));
         before(micro_batches.end).saturating_sub(before(micro_batches.start))
     }
-
-    /// The weight of `images` images, of one micro-batch or of a part of it, in the loss of the step with `group`: their
-    /// share of the images of all ranks. Gradients of losses that are weighted like this are summed over the ranks, and
-    /// never averaged.
-    pub fn share(self, images: usize, group: &Range<usize>) -> f64 {
-        images as f64 / self.images(group).max(1) as f64
-    }
-
-    /// The longest part that a rank can have of a list of `len`. Ranks pad what they gather to it, because a gather
-    /// needs the same length of all of them.
-    pub const fn padded_len(len: usize, size: usize) -> usize {
-        len.div_ceil(size)
-    }
-}
-
-/// Puts the values that all ranks gathered in the order of the list whose parts they are of, without padding: each of
-/// `size` ranks gave one value for each element of its part, padded to [`Epoch::padded_len`]. Sums over the result have
-/// the same bits for every number of ranks.
-///
-/// # Errors
-/// If the number of values does not fit.
-pub fn in_order<T: Clone>(gathered: &[T], len: usize, size: usize) -> Result<Vec<T>> {
-    let padded = Epoch::padded_len(len, size.max(1));
-    if size == 0 || gathered.len() != padded * size {
-        return Err(Error::record("it has the wrong length"));
-    }
-    let of_rank = |rank| {
-        let part = Shard { rank, size }.part(len);
-        &gathered[rank * padded..rank * padded + part.len()]
-    };
-    Ok((0..size).flat_map(of_rank).cloned().collect())
 }
 
 #[cfg(test)]
@@ -178,15 +147,6 @@ mod tests {
         }
 
         #[test]
-        fn shares_of_a_step_sum_to_one(epoch in epoch(), size in 1_usize..40) {
-            for group in epoch.groups(0) {
-                let images = step(&group, size).into_iter().map(|it| epoch.images(&(it..it + 1)));
-                let sum: f64 = images.map(|it| epoch.share(it, &group)).sum();
-                prop_assert!((sum - 1.0).abs() < 1e-12, "{}", sum);
-            }
-        }
-
-        #[test]
         fn another_number_of_ranks_goes_on_where_the_first_stopped(
             epoch in epoch(), first in 1_usize..10, second in 1_usize..10, steps in 0_usize..20,
         ) {
@@ -197,21 +157,6 @@ mod tests {
             prop_assert_eq!(seen, (0..epoch.num_micro_batches()).collect::<Vec<_>>());
             let groups: Vec<_> = before.into_iter().chain(epoch.groups(position)).collect();
             prop_assert_eq!(groups, epoch.groups(0).collect::<Vec<_>>());
-        }
-
-        #[test]
-        fn gathered_values_are_in_the_order_of_batches(len in 0_usize..100, size in 1_usize..12) {
-            const PADDING: usize = usize::MAX;
-            let padded = Epoch::padded_len(len, size);
-            let gathered: Vec<usize> = (0..size)
-                .flat_map(|rank| {
-                    let part = Shard::new(rank, size).unwrap().part(len);
-                    part.chain(std::iter::repeat(PADDING)).take(padded)
-                })
-                .collect();
-            prop_assert_eq!(in_order(&gathered, len, size), Ok((0..len).collect()));
-            let short = in_order(&gathered[..gathered.len().saturating_sub(1)], len, size);
-            prop_assert_eq!(short.is_err(), len > 0);
         }
     }
 
@@ -224,9 +169,7 @@ mod tests {
         };
         let groups: Vec<_> = epoch.groups(0).collect();
         assert_eq!(groups, [0..3, 3..4]);
-        // One image is left, and it is the whole loss of the step.
         assert_eq!(epoch.images(&groups[1]), 1);
-        assert_eq!(epoch.share(1, &groups[1]).to_bits(), 1.0_f64.to_bits());
         let parts: Vec<_> = (0..3)
             .map(|rank| Shard::new(rank, 3).unwrap().part(1))
             .collect();

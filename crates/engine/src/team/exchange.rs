@@ -30,8 +30,8 @@ pub(super) struct Kept {
     is_exchanged: bool,
 }
 
-/// What the exchange needs. It exists before ranks agree to go on, because a rank that ran out of memory after that would
-/// leave the others waiting.
+/// What the exchange needs. It exists before ranks agree to go on, because a rank that runs out of memory after that ends
+/// the run. [`Reduction::Ordered`] needs more, and takes that risk.
 #[derive(Debug)]
 struct Ready {
     gradients: Vec<Tensor>,

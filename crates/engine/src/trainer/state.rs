@@ -87,7 +87,7 @@ impl Trainer {
         Ok(self.take_over(state)?)
     }
 
-    /// Continues from the state of rank 0 on all ranks: nobody else needs to have read it.
+    /// Continues from the state of rank 0 on all ranks. Only rank 0 has to have it.
     ///
     /// # Errors
     /// If rank 0 cannot go on from it, or a rank is gone.

@@ -235,7 +235,7 @@ fn train(
     let folder = decided.folder.as_deref();
     others::begin(&mut trainer, has_ladder, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
-    // Ranks of the same machine are no other programs, but cannot be told from them.
+    // Other ranks on this machine would count as other programs.
     say_what_others_take(begun.filter(|_| peers.is_none()), device);
     warn_about_batch(images.training, &trainer.config);
 

@@ -115,7 +115,7 @@ impl Story {
 
     /// Training begins. A resumed run has its earlier settings from the report of the part before.
     pub(super) fn begin(&mut self, dir: &mut RunDir, trainer: &Trainer) -> Result<()> {
-        // Ranks of the same machine are no other programs, but cannot be told from them.
+        // Other ranks on this machine would count as other programs.
         self.begun = Moment::now().filter(|_| trainer.team().is_alone());
         self.started = Instant::now();
         self.environment = environment(trainer.learner.device());
