@@ -13,6 +13,8 @@
 #include <c10/core/GradMode.h>
 #include <sys/mman.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
 #include <vector>
 
 namespace {
@@ -182,6 +184,8 @@ int32_t snug_accumulate_grad(SnugTensor* param, SnugTensor* grad) {
     } else {
       sum = tensor(grad).detach();
     }
+    const auto& hook = torch::autograd::impl::post_acc_grad_hooks(tensor(param));
+    if (hook != nullptr) (*hook)(tensor(param));
   });
 }
 

@@ -1,10 +1,11 @@
 // Graph nodes whose backward is a Rust closure. `Once` runs once, and the closure itself keeps the tensors that it
-// needs; `Saving` is like `torch.autograd.Function`.
+// needs; `Saving` is like `torch.autograd.Function`. `Accumulated` hears of a parameter's gradients.
 #include "error.h"
 #include "segment.h"
 
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/variable.h>
@@ -87,6 +88,21 @@ class Saving final : public torch::autograd::Node {
   std::vector<torch::autograd::SavedVariable> saved_;
 };
 
+class Accumulated final : public torch::autograd::PostAccumulateGradHook {
+ public:
+  explicit Accumulated(std::shared_ptr<Closure> closure) : closure_(std::move(closure)) {}
+
+  void operator()(const torch::autograd::Variable& /*parameter*/) override {
+    c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> nothing;
+    void* failure = closure_->run({}, /*recompute=*/false, &nothing);
+    if (failure != nullptr) closure_->fail(failure);
+  }
+
+ private:
+  std::shared_ptr<Closure> closure_;
+};
+
 Tensors borrowed(SnugTensor* const* tensors, size_t num) {
   Tensors all;
   for (size_t i = 0; i < num; ++i) all.push_back(*reinterpret_cast<at::Tensor*>(tensors[i]));
@@ -112,6 +128,15 @@ extern "C" int32_t snug_attach_saving(const SnugSegment* segment, SnugTensor* te
       torch::autograd::set_history(result, node);
     }
     *out = reinterpret_cast<SnugTensor*>(new at::Tensor(std::move(result)));
+  });
+}
+
+extern "C" int32_t snug_on_gradient(const SnugSegment* segment, SnugTensor* parameter) {
+  return snug::guarded([&] {
+    auto closure = snug::own(*segment);
+    torch::autograd::impl::set_post_acc_grad_hooks(
+        *reinterpret_cast<at::Tensor*>(parameter),
+        std::make_unique<snug::Accumulated>(std::move(closure)));
   });
 }
 

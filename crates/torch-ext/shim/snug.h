@@ -247,6 +247,9 @@ int32_t snug_attach_backward(const SnugSegment* segment, SnugTensor* tensor, Snu
 int32_t snug_attach_saving(
     const SnugSegment* segment, SnugTensor* tensor, SnugTensor* const* inputs, size_t num_inputs,
     SnugTensor* const* saved, size_t num_saved, SnugTensor** out);
+// `segment->closure` runs, without inputs, each time a gradient has been added to `parameter` (borrowed), by autograd or
+// by `snug_accumulate_grad`. It replaces an earlier one.
+int32_t snug_on_gradient(const SnugSegment* segment, SnugTensor* parameter);
 // Whether grad mode is on in this thread.
 int32_t snug_grad_is_enabled(void);
 // 1 if no other handle and no view reads the bytes of this tensor.

@@ -272,6 +272,7 @@ unsafe extern "C" {
         tensor: *mut RawTensor,
         out: *mut *mut RawTensor,
     ) -> i32;
+    pub(crate) fn snug_on_gradient(segment: *const Segment, parameter: *mut RawTensor) -> i32;
     pub(crate) fn snug_attach_saving(
         segment: *const Segment,
         tensor: *mut RawTensor,

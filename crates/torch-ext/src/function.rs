@@ -99,6 +99,22 @@ where
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
+/// Calls `hook` each time a gradient has been added to `parameter`, by autograd or by [`accumulate_grad`]. Its error
+/// ends that. It replaces an earlier hook, and lives as long as the parameter, of which it may therefore hold no handle.
+///
+/// # Errors
+/// If `parameter` is undefined.
+#[doc(alias = "register_post_accumulate_grad_hook")]
+pub fn on_gradient<F>(parameter: &Tensor, hook: F) -> Result<()>
+where
+    F: Fn() -> std::result::Result<(), BoxError> + Send + 'static,
+{
+    let body = move |_nothing, _pass| hook().map(|()| Vec::new());
+    let segment = for_shim(Options::default(), Box::new(body));
+    // SAFETY: a live tensor borrowed for the call; the shim owns the closure from here on and drops it once.
+    check(unsafe { ffi::snug_on_gradient(&raw const segment, raw(parameter)) })
+}
+
 /// Whether grad mode is on in this thread.
 pub fn grad_is_enabled() -> bool {
     // SAFETY: takes no arguments.
