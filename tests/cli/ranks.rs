@@ -102,17 +102,23 @@ fn a_failure_of_any_rank_is_repaired_on_all() {
 #[test]
 fn no_allocation_that_fails_leaves_others_waiting() {
     let sandbox = Sandbox::with_pages();
-    let in_time = ["--rank-timeout", "20", "--run-dir"];
-    fit(&sandbox, "2", "", &["--run-dir", "whole"]).ok();
-    for allocation in (0..900).step_by(100) {
-        let fault = format!("oom:{allocation}@3#1");
-        let dir = format!("run-{allocation}");
-        let run = fit(&sandbox, "2", &fault, &[&in_time[..], &[&dir]].concat()).ok();
-        assert!(
-            run.stderr.matches("warning:").count() <= 1,
-            "{fault}: {run:?}"
-        );
-        assert_same(&sandbox, "whole", &dir);
+    for (reduce, first) in [("ordered", 0), ("overlap", 50)] {
+        let fit = |fault: &str, dir: &str| {
+            let more = ["--rank-timeout", "20", "--reduce", reduce, "--run-dir", dir];
+            fit(&sandbox, "2", fault, &more).ok()
+        };
+        let whole = format!("{reduce}-whole");
+        fit("", &whole);
+        for allocation in (first..900).step_by(150) {
+            let fault = format!("oom:{allocation}@3#1");
+            let dir = format!("{reduce}-{allocation}");
+            let run = fit(&fault, &dir);
+            assert!(
+                run.stderr.matches("warning:").count() <= 1,
+                "{fault}: {run:?}"
+            );
+            assert_same(&sandbox, &whole, &dir);
+        }
     }
 }
 

@@ -253,6 +253,42 @@ fn two_ranks_compute_what_one_process_accumulates() {
 }
 
 #[test]
+fn gradients_that_travel_during_backward_have_the_same_bits() {
+    let _alone = alone();
+    for (policy, split_concat) in [
+        (CheckpointPolicy::Off, false),
+        (CheckpointPolicy::Selective, true),
+        (CheckpointPolicy::Mixed, true),
+        (CheckpointPolicy::Block, false),
+    ] {
+        // Gradients of some megabytes, for several buckets. Steps have micro-batches for one rank or both.
+        let config = RunConfig {
+            width: 16,
+            batch: 2,
+            accumulation: 2,
+            split_concat,
+            ..config().with_policy(policy)
+        };
+        let one = train(&config, Team::alone(), None);
+        let two = train_on(2, &config, Reduction::Overlap, None);
+        assert_like_one(&one, &two, policy.as_str());
+    }
+    // Which way is taken when makes no difference to four ranks.
+    let config = RunConfig {
+        width: 8,
+        accumulation: 7,
+        epochs: 14,
+        ..config().with_policy(CheckpointPolicy::Selective)
+    };
+    let [after, auto] =
+        [Reduction::After, Reduction::Auto].map(|reduction| train_on(4, &config, reduction, None));
+    for (after, auto) in after.iter().zip(&auto) {
+        assert_eq!(differing(after, auto, 0.0, ""), None);
+        assert_eq!(after.epochs, auto.epochs);
+    }
+}
+
+#[test]
 fn any_number_of_ranks_computes_in_order_what_one_process_accumulates() {
     let _alone = alone();
     let config = RunConfig {

@@ -233,7 +233,7 @@ pub fn page() -> Result<String, AdviceError> {
     let mut text = "# Predicted efficiency of several GPUs\n\n\
         Made by `cargo xtask bench --refresh`: do not edit. Not a measurement: `advisor scale --gpu NAME` predicts it.\n\n\
         Efficiency is the speed of all GPUs as a share of what as many single ones reach together: in %, without overlap of\n\
-        backward and communication (the default) and, after the slash, at most with full overlap. The link of a row\n\
+        backward and communication (`--reduce after`) and, after the slash, at most with full overlap. The link of a row\n\
         connects the GPUs of one machine, or machines that have one or eight GPUs each. All of it is assumed:\n\n"
         .to_owned();
     for line in ASSUMPTIONS {

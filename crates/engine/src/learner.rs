@@ -72,6 +72,14 @@ pub trait StepHooks {
         Ok(loss)
     }
 
+    /// Calls backward. Several ranks send gradients meanwhile.
+    ///
+    /// # Errors
+    /// The errors of [`Learner::backward`].
+    fn backward(&mut self, learner: &Learner, loss: &Tensor) -> Result<()> {
+        learner.backward(loss)
+    }
+
     /// The gradients of a micro-batch have been added to the step's gradients.
     ///
     /// # Errors
@@ -161,7 +169,7 @@ impl Learner {
             let loss = self.forward(pixels, micro.share, micro.ignoring)?;
             let loss = hooks.before_backward(self, loss)?;
             mark(Phase::Backward.name());
-            self.backward(&loss)?;
+            hooks.backward(self, &loss)?;
             hooks.after_backward(self, &micro, &loss)?;
         }
         Ok(())

@@ -59,7 +59,7 @@ fn the_smaller_gpu_decides_for_both() {
     let machine = StandIn::with(card(GPU, (8, 6), 12)).and(card(GPU, (8, 6), 1));
     let large = [
         "--img-size",
-        "512x512",
+        "496x512",
         "--batch",
         "4",
         "--width",

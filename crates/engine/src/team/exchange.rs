@@ -10,7 +10,9 @@ use std::ops::Range;
 use tch::{Kind, Tensor};
 use torch_ext::ops::{one_value, one_value_of};
 
-use super::gradients::{self, Buckets, Gradients, Reduction};
+use super::gradients::{self, Gradients, Reduction};
+use super::sending::Sending;
+use super::trial::Trial;
 use super::{Many, Team};
 use crate::error::Result;
 use crate::learner::Learner;
@@ -26,7 +28,7 @@ pub(super) struct Kept {
     /// The gradients of each micro-batch, for sums in their order.
     gradients: Vec<Gradients>,
     ready: Option<Ready>,
-    buckets: Option<Buckets>,
+    sending: Option<Sending>,
     is_exchanged: bool,
 }
 
@@ -34,6 +36,7 @@ pub(super) struct Kept {
 /// the run. [`Reduction::Ordered`] needs more, and takes that risk.
 #[derive(Debug)]
 struct Ready {
+    /// The gradients, if they are added in the order of micro-batches.
     gradients: Vec<Tensor>,
     /// The parts of all micro-batches, and the losses of all batches: zeros where others have their values, with which a sum
     /// changes nothing.
@@ -68,17 +71,34 @@ impl Places {
 }
 
 impl Team {
-    /// Whether this rank has the gradients of all others for the step, and they have its own: they update their weights.
+    /// Whether all ranks have agreed to add up the gradients of the step: others may update their weights.
     pub(crate) fn has_exchanged(&self) -> bool {
         self.many
             .as_ref()
             .is_some_and(|many| many.kept.is_exchanged)
     }
 
-    /// The first micro-batch of a step is about to begin.
-    pub(crate) fn begin_step(&mut self, learner: &Learner) -> Result<()> {
+    /// The first micro-batch of a step is about to begin. `recipe` is the [`ranks::fingerprint`] of the recipe.
+    pub(crate) fn begin_step(&mut self, learner: &Learner, recipe: u64) -> Result<()> {
         match &mut self.many {
-            Some(many) => many.begin_step(learner),
+            Some(many) => many.begin_step(learner, recipe),
+            None => Ok(()),
+        }
+    }
+
+    /// The backward of one of this rank's micro-batches.
+    pub(crate) fn backward(&self, learner: &Learner, places: &Places, loss: &Tensor) -> Result<()> {
+        let compute = || learner.backward(loss);
+        match &self.many {
+            Some(many) => many.while_computing(places, compute),
+            None => compute(),
+        }
+    }
+
+    /// Takes part in the step that other ranks have begun, and that failed here, until all can agree.
+    pub(crate) fn give_up_step(&mut self, learner: &Learner) -> Result<()> {
+        match &mut self.many {
+            Some(many) => many.give_up_step(learner),
             None => Ok(()),
         }
     }
@@ -112,16 +132,33 @@ impl Team {
         places: &Places,
         losses: &mut Vec<Tensor>,
     ) -> Result<()> {
-        match &mut self.many {
-            Some(many) => many.exchange(learner, places, losses),
-            None => Ok(()),
+        let Some(many) = &mut self.many else {
+            return Ok(());
+        };
+        many.exchange(learner, places, losses)?;
+        // All ranks get here equally often.
+        let Some(found) = many.trial.done(learner.device()) else {
+            return Ok(());
+        };
+        let found = self.told(|| found)?;
+        if let Some(many) = &mut self.many {
+            many.trial.decide(found.is_on);
+            many.found = Some(found);
         }
+        Ok(())
     }
 }
 
 impl Many {
-    fn begin_step(&mut self, learner: &Learner) -> Result<()> {
+    fn begin_step(&mut self, learner: &Learner, recipe: u64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
+        if std::mem::replace(&mut self.recipe, recipe) != recipe {
+            self.trial = Trial::default();
+            self.kept.sending.iter().for_each(Sending::forget_order);
+        }
+        if self.reduction == Reduction::Auto {
+            self.trial.begin(learner.device());
+        }
         let [mut statistics, _] = learner.model.parameters().buffers();
         let before = match self.kept.before.take() {
             Some(mut before) => {
@@ -132,10 +169,46 @@ impl Many {
         };
         self.kept = Kept {
             before: Some(before),
-            buckets: self.kept.buckets.take(),
+            sending: self.kept.sending.take(),
             ..Kept::default()
         };
+        if self.reduction != Reduction::Ordered {
+            self.sending(learner)?.make_room()?;
+        }
         let _zero = statistics.f_zero_()?;
+        Ok(())
+    }
+
+    /// Whether the gradients of the step travel during backward.
+    fn overlaps(&self) -> bool {
+        match self.reduction {
+            Reduction::Auto => self.trial.overlaps(),
+            Reduction::Overlap => true,
+            Reduction::After | Reduction::Ordered => false,
+        }
+    }
+
+    fn sending(&mut self, learner: &Learner) -> Result<&Sending> {
+        let sending = match self.kept.sending.take() {
+            Some(sending) => sending,
+            None => Sending::new(self.peers.data().clone(), learner.optimizer.parameters())?,
+        };
+        Ok(self.kept.sending.insert(sending))
+    }
+
+    fn while_computing(&self, places: &Places, compute: impl FnOnce() -> Result<()>) -> Result<()> {
+        let num = places.micro_batches[self.peers.shard().rank()];
+        let is_last = self.kept.parts.len() + 1 == num;
+        match &self.kept.sending {
+            Some(sending) => sending.while_computing(is_last && self.overlaps(), compute),
+            None => compute(),
+        }
+    }
+
+    fn give_up_step(&mut self, learner: &Learner) -> Result<()> {
+        if self.overlaps() {
+            self.sending(learner)?.give_up()?;
+        }
         Ok(())
     }
 
@@ -175,8 +248,8 @@ impl Many {
             gradients::give_back(learner.optimizer.parameters(), &mut self.kept.gradients)?;
         }
         let gradients = gradients::all(learner.optimizer.parameters())?;
-        if self.kept.buckets.is_none() {
-            self.kept.buckets = Some(Buckets::of(&gradients)?);
+        if self.overlaps() {
+            self.sending(learner)?.send_rest()?;
         }
         let uncounted = (num_parts - self.kept.parts.len()) as f64;
         self.kept.ready = Some(Ready {
@@ -197,24 +270,23 @@ impl Many {
         losses: &mut Vec<Tensor>,
     ) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let Kept {
-            before,
-            gradients,
-            ready,
-            buckets,
-            ..
-        } = std::mem::take(&mut self.kept);
-        let (Some(before), Some(mut ready), Some(buckets)) = (before, ready, buckets) else {
+        // Others may update their weights from here on, whatever happens.
+        self.kept.is_exchanged = true;
+        let (Some(before), Some(mut ready)) = (self.kept.before.take(), self.kept.ready.take())
+        else {
             return Ok(());
         };
-        let data = self.peers.transport();
-        match self.reduction {
-            Reduction::After => gradients::sum(data, &ready.gradients, &buckets)?,
-            Reduction::Ordered => {
-                let parameters = learner.optimizer.parameters();
-                let mine = (gradients, &places.micro_batches[..]);
-                gradients::sum_in_order(data, parameters, &ready.gradients, mine)?;
+        let data = self.peers.data();
+        if let Some(sending) = &self.kept.sending {
+            if !self.overlaps() {
+                sending.send_rest()?;
             }
+            sending.finish()?;
+        } else {
+            let parameters = learner.optimizer.parameters();
+            let mine = std::mem::take(&mut self.kept.gradients);
+            let mine = (mine, &places.micro_batches[..]);
+            gradients::sum_in_order(data, parameters, &ready.gradients, mine)?;
         }
         data.sum(&mut ready.all)?.wait()?;
         let [mut statistics, mut counters] = learner.model.parameters().buffers();
@@ -225,12 +297,7 @@ impl Many {
         }
         let _sum = counters.f_add_(&ready.uncounted)?;
         *losses = ready.losses;
-        self.kept = Kept {
-            before: Some(before),
-            buckets: Some(buckets),
-            is_exchanged: true,
-            ..Kept::default()
-        };
+        self.kept.before = Some(before);
         Ok(())
     }
 }

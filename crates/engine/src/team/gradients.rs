@@ -3,6 +3,7 @@
 //! Gradients travel in buckets: small ones together, large ones in pieces. A bucket holds elements in the order of memory,
 //! so the strides of a gradient must be equal on all ranks; those of its parameter are.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use tch::{Device, Kind, Tensor};
@@ -10,80 +11,154 @@ use torch_ext::distributed::flat_view;
 use torch_ext::function::accumulate_grad;
 use torch_ext::ops::clear_grad;
 
-use super::transport::{Transport, UnderWay};
-use crate::error::Result;
+use super::transport::Transport;
+
+/// Results of operations on tensors, also of those in the middle of a backward.
+type Result<T, E = torch_ext::Error> = std::result::Result<T, E>;
 
 /// How gradients are summed over ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
+    /// [`Self::After`] or [`Self::Overlap`], which differ in nothing but speed: the faster one in the first steps.
+    #[default]
+    Auto,
     /// After backward, in whatever order is fastest. All ranks get the same bits. With two ranks of one micro-batch each,
     /// they are those of one process that accumulates.
-    #[default]
     After,
+    /// As [`Self::After`], with the same bits, but the gradients of the last layers travel while backward computes those of
+    /// others.
+    Overlap,
     /// After backward, micro-batch by micro-batch in their order: the bits of one process that accumulates, for any number
     /// of ranks. Each rank holds the gradients of all its micro-batches, and sends more.
     Ordered,
+}
+
+impl Reduction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::After, Self::Overlap, Self::Ordered];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::After => "after",
+            Self::Overlap => "overlap",
+            Self::Ordered => "ordered",
+        }
+    }
 }
 
 impl FromStr for Reduction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "after" => Ok(Self::After),
-            "ordered" => Ok(Self::Ordered),
-            _ => Err("must be `after` or `ordered`".to_owned()),
-        }
+        let named = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        named.ok_or_else(|| "must be `auto`, `after`, `overlap` or `ordered`".to_owned())
     }
 }
 
-/// Bytes of a bucket: enough for the speed of the network, and little next to the gradients of a network.
-const BUCKET_BYTES: usize = 25 << 20;
-/// Elements of a bucket.
-const BUCKET: i64 = (BUCKET_BYTES / size_of::<f32>()).cast_signed() as i64;
+/// Elements in 1 MiB.
+const MIB: i64 = (1 << 20) / size_of::<f32>().cast_signed() as i64;
+/// Elements of a bucket at most: enough for the speed of the network, and little next to the gradients of a large one.
+const MOST: i64 = 25 * MIB;
+/// How many buckets there should be at least, so that the first can travel early.
+const BUCKETS: i64 = 6;
+/// Elements of the last bucket at most. It has the gradients that backward computes last, so nothing hides its journey.
+const LAST: i64 = MIB;
 
 /// The gradients of a list of parameters, in its order; `None` where there is none.
 pub(super) type Gradients = Vec<Option<Tensor>>;
 
-/// Room for two buckets: while one is under way, the next is packed.
-#[derive(Debug)]
-pub(super) struct Buckets([Tensor; 2]);
-
-impl Buckets {
-    /// Room for buckets of these gradients.
-    pub(super) fn of(gradients: &[Tensor]) -> Result<Self> {
-        let all: usize = gradients.iter().map(Tensor::numel).sum();
-        let len = BUCKET.min(i64::try_from(all).unwrap_or(i64::MAX));
-        let device = gradients.first().map_or(Device::Cpu, Tensor::device);
-        let room = || Tensor::f_empty([len], (Kind::Float, device));
-        Ok(Self([room()?, room()?]))
-    }
+/// Elements of one gradient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Which gradient.
+    pub(super) nth: usize,
+    elements: Range<i64>,
 }
 
-/// Elements that travel together: pieces of gradients, as views of one dimension.
-struct Bucket(Vec<Tensor>);
+/// Which elements of gradients with these numbers of elements travel together. The last layers come first, as in
+/// backward.
+pub(super) fn layout(lens: &[i64]) -> Vec<Vec<Piece>> {
+    let mut left: i64 = lens.iter().sum();
+    let most = (left / BUCKETS).clamp(MIB, MOST);
+    let mut buckets: Vec<Vec<Piece>> = Vec::new();
+    let mut room = 0;
+    for (nth, &all) in lens.iter().enumerate().rev() {
+        let mut start = 0;
+        while start < all {
+            if room == 0 {
+                buckets.push(Vec::new());
+                room = if left > LAST {
+                    most.min(left - LAST)
+                } else {
+                    left
+                };
+            }
+            let len = room.min(all - start);
+            let elements = start..start + len;
+            if let Some(bucket) = buckets.last_mut() {
+                bucket.push(Piece { nth, elements });
+            }
+            (start, room, left) = (start + len, room - len, left - len);
+        }
+    }
+    buckets
+}
+
+/// The elements of the largest of these buckets.
+pub(super) fn largest(buckets: &[Vec<Piece>]) -> i64 {
+    let len = |bucket: &Vec<Piece>| {
+        bucket
+            .iter()
+            .map(|it| it.elements.end - it.elements.start)
+            .sum()
+    };
+    buckets.iter().map(len).max().unwrap_or(0)
+}
+
+/// Elements that travel together, as views of one dimension on gradients.
+#[derive(Debug)]
+pub(super) struct Bucket(Vec<Tensor>);
 
 impl Bucket {
-    fn len(&self) -> i64 {
-        self.0
-            .iter()
-            .map(|it| it.numel().cast_signed() as i64)
-            .sum()
+    /// These pieces of gradients.
+    pub(super) fn of<'a>(
+        pieces: &[Piece],
+        gradient: impl Fn(usize) -> Result<&'a Tensor>,
+    ) -> Result<Self> {
+        let view = |piece: &Piece| {
+            let Range { start, end } = piece.elements;
+            let flat = flat_view(gradient(piece.nth)?)?;
+            Ok(flat.f_narrow(0, start, end - start)?)
+        };
+        Ok(Self(pieces.iter().map(view).collect::<Result<_>>()?))
     }
 
-    /// Its elements in one tensor, in `room` unless they are one piece.
-    fn packed(&self, room: &Tensor) -> Result<Tensor> {
+    pub(super) fn len(&self) -> i64 {
+        let lens = self.0.iter().map(|it| it.numel().cast_signed() as i64);
+        lens.sum()
+    }
+
+    /// Its elements where they lie, if they lie together.
+    pub(super) fn as_one(&self) -> Option<Tensor> {
         match &self.0[..] {
-            [piece] => Ok(piece.shallow_clone()),
-            pieces => {
-                let packed = room.f_narrow(0, 0, self.len())?;
-                Ok(Tensor::f_cat_out(&packed, pieces, 0)?)
-            }
+            [piece] => Some(piece.shallow_clone()),
+            _ => None,
         }
     }
 
-    /// Copies `packed` back to the gradients, unless it is the only piece.
-    fn unpack(&self, packed: &Tensor) -> Result<()> {
+    /// Its elements in one tensor, in `room` unless they lie together.
+    pub(super) fn packed(&self, room: &Tensor) -> Result<Tensor> {
+        if let Some(one) = self.as_one() {
+            return Ok(one);
+        }
+        let packed = room.f_narrow(0, 0, self.len())?;
+        Ok(Tensor::f_cat_out(&packed, &self.0, 0)?)
+    }
+
+    /// Copies `packed` back to the gradients, unless it lies there.
+    pub(super) fn unpack(&self, packed: &Tensor) -> Result<()> {
         let mut start = 0;
         for mut piece in self.0.iter().map(Tensor::shallow_clone) {
             let len = piece.size1()?;
@@ -96,32 +171,22 @@ impl Bucket {
     }
 }
 
-/// Sums these gradients over all ranks, in place.
-pub(super) fn sum(
-    data: Transport<'_>,
-    gradients: &[Tensor],
-    Buckets(rooms): &Buckets,
-) -> Result<()> {
-    let mut under_way = None;
-    for (bucket, room) in buckets(gradients)?.into_iter().zip(rooms.iter().cycle()) {
-        let mut packed = bucket.packed(room)?;
-        let work = data.sum(&mut packed)?;
-        if let Some(before) = under_way.replace((work, packed, bucket)) {
-            finish(before)?;
-        }
-    }
-    under_way.map_or(Ok(()), finish)
+/// The elements of these gradients in buckets.
+fn buckets(gradients: &[Tensor]) -> Result<Vec<Bucket>> {
+    let bucket = |pieces: &Vec<Piece>| Bucket::of(pieces, |nth| Ok(&gradients[nth]));
+    layout(&lens(gradients)).iter().map(bucket).collect()
 }
 
-fn finish((work, packed, bucket): (UnderWay, Tensor, Bucket)) -> Result<()> {
-    work.wait()?;
-    bucket.unpack(&packed)
+/// How many elements each of these has.
+pub(super) fn lens(tensors: &[Tensor]) -> Vec<i64> {
+    let lens = tensors.iter().map(|it| it.numel().cast_signed() as i64);
+    lens.collect()
 }
 
-/// As [`sum`], in the order of micro-batches. `sums` are the gradients of this rank's first micro-batch, or zeros; `mine`
+/// Sums these gradients over all ranks in the order of micro-batches. `sums` are the gradients of this rank's first micro-batch, or zeros; `mine`
 /// are those of the others, and the number of micro-batches that each rank has.
 pub(super) fn sum_in_order(
-    data: Transport<'_>,
+    data: &Transport,
     parameters: &[Tensor],
     sums: &[Tensor],
     (mine, nums): (Vec<Gradients>, &[usize]),
@@ -220,25 +285,30 @@ fn of_strides(gradient: Option<Tensor>, parameter: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The elements of these gradients in buckets. The last layers come first, as in backward.
-fn buckets(gradients: &[Tensor]) -> Result<Vec<Bucket>> {
-    let mut buckets: Vec<Bucket> = Vec::new();
-    let mut room = 0;
-    for gradient in gradients.iter().rev() {
-        let flat = flat_view(gradient)?;
-        let (mut start, all) = (0, flat.size1()?);
-        while start < all {
-            if room == 0 {
-                buckets.push(Bucket(Vec::new()));
-                room = BUCKET;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_element_travels_once_and_the_first_layers_last_and_few() {
+        // A small network, one of 31 million parameters, one gradient larger than a bucket.
+        for lens in [
+            vec![3, 5, 0, 7],
+            vec![1_000, 40_000, 9_437_184, 1_024, 18_874_368, 3_000_000],
+            vec![64, 100 * MIB],
+        ] {
+            let buckets = layout(&lens);
+            let mut next: Vec<i64> = vec![0; lens.len()];
+            let mut last = lens.len();
+            for Piece { nth, elements } in buckets.iter().flatten() {
+                assert!(*nth <= last && elements.start == next[*nth]);
+                (last, next[*nth]) = (*nth, elements.end);
             }
-            let len = room.min(all - start);
-            if let Some(Bucket(pieces)) = buckets.last_mut() {
-                pieces.push(flat.f_narrow(0, start, len)?);
-            }
-            start += len;
-            room -= len;
+            assert_eq!(next, lens);
+            assert!(largest(&buckets) <= MOST);
+            assert!(largest(&buckets[buckets.len() - 1..]) <= LAST);
         }
+        assert_eq!(layout(&[3, 5, 0, 7]).len(), 1);
+        assert!(layout(&[64, 100 * MIB]).len() >= 5);
     }
-    Ok(buckets)
 }

@@ -4,7 +4,7 @@
 //!
 //! A step of several ranks goes like this:
 //!
-//! 1. Each rank adds up the gradients of its micro-batches, without hearing of the others.
+//! 1. Each rank adds up the gradients of its micro-batches, without waiting for the others.
 //! 2. All say how that went, and draw the same conclusion ([`Team::agree`]). If one failed, all undo the step and take
 //!    the rung that rank 0 chooses.
 //! 3. Gradients are summed over the ranks ([`Reduction`]), never averaged: the loss of each image was weighted by
@@ -15,7 +15,9 @@
 mod exchange;
 mod gradients;
 mod peers;
+mod sending;
 mod transport;
+mod trial;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ pub(crate) use exchange::Places;
 pub use gradients::Reduction;
 pub use peers::{Patience, Peers};
 pub use transport::Backend;
+pub use trial::Overlap;
 
 /// The ranks of a run, as one of them sees them.
 #[derive(Debug, Default)]
@@ -50,6 +53,10 @@ struct Many {
     peers: Rc<Peers>,
     reduction: Reduction,
     kept: exchange::Kept,
+    /// [`ranks::fingerprint`] of the recipe of the last step.
+    recipe: u64,
+    trial: trial::Trial,
+    found: Option<Overlap>,
 }
 
 impl Many {
@@ -126,6 +133,9 @@ impl Team {
                 peers,
                 reduction,
                 kept: exchange::Kept::default(),
+                recipe: 0,
+                trial: trial::Trial::default(),
+                found: None,
             }),
             ..Self::default()
         }
@@ -211,6 +221,11 @@ impl Team {
     /// The verdict that ended [`Self::agree_to_go_on`], once.
     pub(crate) const fn objection(&mut self) -> Option<Verdict> {
         self.objection.take()
+    }
+
+    /// What was found of gradients that travel during backward, once.
+    pub(crate) fn found(&mut self) -> Option<Overlap> {
+        self.many.as_mut()?.found.take()
     }
 
     /// Which of several ranks failed last.
@@ -309,7 +324,7 @@ impl Team {
         let _no_grad = tch::no_grad_guard();
         for tensor in tensors {
             let mut flat = torch_ext::distributed::flat_view(&tensor.f_detach()?)?;
-            many.peers.transport().copy_from_first(&mut flat)?.wait()?;
+            many.peers.data().copy_from_first(&mut flat)?.wait()?;
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Tensor};
+use torch_ext::Result;
 use torch_ext::distributed::{Group, Work};
-
-use crate::error::Result;
 
 /// Whose operations carry tensors between ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +23,7 @@ pub enum Backend {
 impl FromStr for Backend {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
             "nccl" => Ok(Self::Nccl),
@@ -54,60 +54,79 @@ impl Backend {
     }
 }
 
-/// A group that takes tensors on any device.
-#[derive(Clone, Copy)]
-pub(super) struct Transport<'a> {
-    pub(super) group: &'a Group,
-    pub(super) is_nccl: bool,
+/// A group that takes tensors on any device. The thread of a backward may use it while others wait for that thread.
+#[derive(Debug, Clone)]
+pub(super) struct Transport {
+    group: Arc<Mutex<Group>>,
+    is_nccl: bool,
 }
 
 /// An operation under way. Its tensor may be used when [`Self::wait`] has returned.
+#[derive(Debug)]
 pub(super) struct UnderWay {
     work: Work,
     /// What travels, and where it belongs, if that is on a GPU.
     copy: Option<(Tensor, Tensor)>,
 }
 
-impl Transport<'_> {
+impl Transport {
+    pub(super) fn new(group: Group, is_nccl: bool) -> Self {
+        Self {
+            group: Arc::new(Mutex::new(group)),
+            is_nccl,
+        }
+    }
+
     /// Starts to replace a contiguous tensor by its sum over all ranks.
-    pub(super) fn sum(self, tensor: &mut Tensor) -> Result<UnderWay> {
-        self.start(tensor, |tensor| Ok(self.group.all_reduce_sum(tensor)?))
+    pub(super) fn sum(&self, tensor: &mut Tensor) -> Result<UnderWay> {
+        self.start(tensor, Group::all_reduce_sum)
     }
 
     /// Starts to copy a contiguous tensor from rank 0 to all others.
-    pub(super) fn copy_from_first(self, tensor: &mut Tensor) -> Result<UnderWay> {
-        self.start(tensor, |tensor| Ok(self.group.broadcast(tensor, 0)?))
+    pub(super) fn copy_from_first(&self, tensor: &mut Tensor) -> Result<UnderWay> {
+        self.start(tensor, |group, tensor| group.broadcast(tensor, 0))
     }
 
     fn start(
-        self,
+        &self,
         tensor: &mut Tensor,
-        begin: impl FnOnce(&mut Tensor) -> Result<Work>,
+        begin: impl FnOnce(&Group, &mut Tensor) -> Result<Work>,
     ) -> Result<UnderWay> {
         if !self.goes_through_host(tensor) {
             return Ok(UnderWay {
-                work: begin(tensor)?,
+                work: begin(&self.group(), tensor)?,
                 copy: None,
             });
         }
         let mut host = tensor.f_to_device(Device::Cpu)?;
         Ok(UnderWay {
-            work: begin(&mut host)?,
+            work: begin(&self.group(), &mut host)?,
             copy: Some((host, tensor.shallow_clone())),
         })
     }
 
     /// The elements of a contiguous tensor on all ranks, in their order.
-    pub(super) fn gather(self, tensor: &Tensor) -> Result<Tensor> {
+    pub(super) fn gather(&self, tensor: &Tensor) -> Result<Tensor> {
         if !self.goes_through_host(tensor) {
-            return Ok(self.group.all_gather(tensor)?.wait(None)?);
+            let work = self.group().all_gather(tensor)?;
+            return work.wait(None);
         }
         let host = tensor.f_to_device(Device::Cpu)?;
-        let all = self.group.all_gather(&host)?.wait(None)?;
-        Ok(all.f_to_device(tensor.device())?)
+        let work = self.group().all_gather(&host)?;
+        Ok(work.wait(None)?.f_to_device(tensor.device())?)
     }
 
-    fn goes_through_host(self, tensor: &Tensor) -> bool {
+    /// Ends the group at once.
+    pub(super) fn abort(&self) -> Result<()> {
+        self.group().abort()
+    }
+
+    /// The group itself.
+    pub(super) fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn goes_through_host(&self, tensor: &Tensor) -> bool {
         !self.is_nccl && tensor.device().is_cuda()
     }
 }

@@ -28,7 +28,7 @@ use crate::ladder::{Failure, Ladder, Rung};
 use crate::learner::Learner;
 use crate::metrics::Scores;
 use crate::optimizer::cosine_lr;
-use crate::team::Team;
+use crate::team::{Overlap, Team};
 use data::{Batch, Loader};
 pub use divergence::Cause;
 use divergence::LossWatch;
@@ -118,6 +118,8 @@ pub trait Observer<E = Error> {
     fn rung_taken(&mut self, _trainer: &Trainer, _failure: &Failure, _rung: &Rung) {}
     /// Whether the steps to come are recorded as CUDA graphs was decided.
     fn graph_decided(&mut self, _trainer: &Trainer, _decided: Decided) {}
+    /// Whether gradients travel between ranks during backward was decided.
+    fn overlap_decided(&mut self, _trainer: &Trainer, _overlap: Overlap) {}
     /// The loss has grown to `times` the first one. Reported once.
     fn loss_explodes(&mut self, _trainer: &Trainer, _times: f64) {}
     /// Validation begins.
@@ -364,6 +366,9 @@ impl Trainer {
             }
             if let Some(decided) = self.take_decision() {
                 observer.graph_decided(self, decided);
+            }
+            if let Some(overlap) = self.team.found() {
+                observer.overlap_decided(self, overlap);
             }
             if let Some(times) = self.loss_watch.say_explosion() {
                 observer.loss_explodes(self, times);

@@ -100,6 +100,10 @@ impl StepHooks for Attempt<'_> {
         self.watch.before_backward(learner, loss)
     }
 
+    fn backward(&mut self, learner: &Learner, loss: &Tensor) -> Result<()> {
+        self.team.backward(learner, self.places, loss)
+    }
+
     fn after_backward(
         &mut self,
         learner: &Learner,
@@ -194,10 +198,14 @@ impl Trainer {
 
     /// The failure of an attempt that all ranks take a rung for; `None` if they leave.
     fn failure_of_all(&mut self, error: &Error) -> Result<Option<Failure>> {
-        let verdict = match self.team.objection() {
-            Some(verdict) => verdict,
+        let objection = self.team.objection();
+        if objection.is_none() && error.is_peer_lost() {
             // There is nobody left to agree with.
-            None if error.is_peer_lost() => return Ok(None),
+            return Ok(None);
+        }
+        self.team.give_up_step(&self.learner)?;
+        let verdict = match objection {
+            Some(verdict) => verdict,
             None => self.team.agree(&self.report(Some(error), false))?,
         };
         let Verdict::Undo {
@@ -228,6 +236,8 @@ impl Trainer {
 
     /// Tells the other ranks that this one cannot go on. Returns the reason.
     pub(super) fn leave(&mut self, error: Error) -> Error {
+        // They have begun a step, or are about to.
+        drop(self.team.give_up_step(&self.learner));
         let report = self.report(Some(&error), false);
         self.team.leave(report, error)
     }
@@ -253,7 +263,7 @@ impl Trainer {
         let micro_batches = share.micro_batches(self.micro_batch);
         let places = share.places(self.team.shard(), self.micro_batch);
         let report = self.report(None, interrupt.requested());
-        self.team.begin_step(&self.learner)?;
+        self.team.begin_step(&self.learner, report.recipe)?;
         let mut attempt = Attempt {
             watch,
             team: &mut self.team,

@@ -8,8 +8,9 @@ use super::Link;
 use super::ready::Ready;
 use crate::{EstimateError, StaticBytes};
 
-/// Bytes of a bucket, in which gradients travel: as the engine's.
-const BUCKET_BYTES: u64 = 25 << 20;
+/// The least and the most bytes of a bucket, in which gradients travel, and how many there are at least: as the engine's.
+const BUCKET_BYTES: [u64; 2] = [1 << 20, 25 << 20];
+const BUCKETS: u64 = 6;
 /// A bucket travels while the next is packed.
 const NUM_BUCKETS_HELD: u64 = 2;
 /// What NCCL's communicator takes of a GPU, outside libtorch's allocator. It grows with the number of channels, and users
@@ -79,7 +80,10 @@ impl Ranks {
     pub fn exchange(&self, network: &Network) -> Result<Exchange, EstimateError> {
         let gradients = StaticBytes::of(network)?.gradients;
         let is_alone = self.num == 1;
-        let num_buckets = gradients.0.div_ceil(BUCKET_BYTES);
+        let [least, most] = BUCKET_BYTES;
+        let bucket = (gradients.0 / BUCKETS).clamp(least, most).min(gradients.0);
+        // The last one is small, since nothing hides it.
+        let num_buckets = 1 + gradients.0.saturating_sub(least).div_ceil(bucket.max(1));
         let unless_alone = |bytes: u64| Bytes(if is_alone { 0 } else { bytes });
         Ok(Exchange {
             gradients,
@@ -93,7 +97,7 @@ impl Ranks {
             ),
             between: Ring::of(self.num_machines(), self.between, gradients, num_buckets),
             agreement_seconds: if is_alone { 0.0 } else { AGREEMENT_SECONDS },
-            buckets: unless_alone(NUM_BUCKETS_HELD * gradients.0.min(BUCKET_BYTES)),
+            buckets: unless_alone(NUM_BUCKETS_HELD * bucket),
             communicator: unless_alone(COMMUNICATOR_BYTES),
             ready: Ready::all(network),
         })
@@ -180,7 +184,7 @@ mod tests {
     /// 124.2 MB: by hand, without latency.
     #[test]
     fn all_gradients_of_the_guides_network() {
-        const LATENCY_MS: f64 = 0.6;
+        const LATENCY_MS: f64 = 0.8;
         for (inside, between, [num, per_machine], wanted) in [
             ("nvlink4", "100GbE", [2, 8], 124.2 / 450.0),
             ("nvlink3", "100GbE", [8, 8], 1.75 * 124.2 / 230.0),
@@ -223,12 +227,12 @@ mod tests {
             between: link("1GbE"),
         };
         let small = ranks.exchange(&Network::new(8, 1)).unwrap();
-        assert_eq!(
-            (small.buckets.0, small.num_buckets),
-            (2 * small.gradients.0, 1)
-        );
+        assert_eq!((small.buckets.0, small.num_buckets), (2 << 20, 2));
         let large = ranks.exchange(&Network::new(64, 1)).unwrap();
-        assert_eq!((large.buckets.0, large.num_buckets), (50 << 20, 5));
+        assert_eq!(
+            (large.buckets.0, large.num_buckets),
+            (2 * (large.gradients.0 / 6), 7)
+        );
     }
 
     fn network() -> impl Strategy<Value = Link> {

@@ -1,11 +1,10 @@
 //! How the processes of a run come together and how they leave: the store, the rendezvous, and the two groups. What they
 //! then do together is not decided here.
 //!
-//! The *control* group is Gloo's everywhere. The *data* group carries gradients, by NCCL between GPUs, and can be renewed
-//! by agreement over the control group after one of its operations failed.
+//! The *control* group is Gloo's everywhere. The *data* group carries gradients, by NCCL between GPUs.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,13 +57,9 @@ impl Patience {
 #[derive(Debug)]
 pub struct Peers {
     launch: Launch,
-    device: Device,
-    backend: Backend,
-    patience: Patience,
     // Groups are dropped before the stores that they use.
     control: Group,
-    data: Group,
-    num_data: u32,
+    data: Transport,
     /// With keys that no other start has used.
     store: Store,
     /// With the keys of all starts.
@@ -99,15 +94,11 @@ impl Peers {
         let store = root.prefix(&prefix)?;
         let control = member("control", launch.shard, patience.control);
         let control = Group::gloo(&store, &control, interface(&launch))?;
-        let data = data_group(&store, &launch, (device, backend), 0, patience)?;
+        let data = data_group(&store, &launch, (device, backend), patience)?;
         Ok(Self {
             launch,
-            device,
-            backend,
-            patience,
             control,
             data,
-            num_data: 1,
             store,
             root,
         })
@@ -129,33 +120,8 @@ impl Peers {
     }
 
     /// The group for gradients, and for whatever else lies on the device of this process.
-    pub fn data(&self) -> &Group {
+    pub(super) const fn data(&self) -> &Transport {
         &self.data
-    }
-
-    /// As [`Self::data`], for tensors on any device.
-    pub(super) fn transport(&self) -> Transport<'_> {
-        Transport {
-            group: &self.data,
-            is_nccl: self.backend.is_nccl_on(self.device),
-        }
-    }
-
-    /// Makes another data group in place of this one, whose operations under way fail. All ranks call this.
-    ///
-    /// # Errors
-    /// As [`Self::join`], if not all ranks call it.
-    pub fn renew_data(&mut self) -> Result<()> {
-        self.data.abort()?;
-        self.data = data_group(
-            &self.store,
-            &self.launch,
-            (self.device, self.backend),
-            self.num_data,
-            self.patience,
-        )?;
-        self.num_data += 1;
-        Ok(())
     }
 
     /// Leaves the reason of this rank's end for the others (and for the parent of `--nproc`), and ends both groups, so
@@ -360,15 +326,13 @@ fn member(prefix: &str, shard: Shard, timeout: Duration) -> Member<'_> {
     }
 }
 
-/// The `nth` data group of a start.
+/// The data group of a start.
 fn data_group(
     store: &Store,
     launch: &Launch,
     (device, backend): (Device, Backend),
-    nth: u32,
     patience: Patience,
-) -> Result<Group> {
-    let prefix = format!("data/{nth}");
+) -> Result<Transport> {
     let is_nccl = backend.is_nccl_on(device);
     // NCCL's watchdog ends the process: the agreement of the next step should find a missing rank first.
     let timeout = if is_nccl {
@@ -376,8 +340,8 @@ fn data_group(
     } else {
         patience.control
     };
-    let member = member(&prefix, launch.shard, timeout);
-    Ok(if is_nccl {
+    let member = member("data", launch.shard, timeout);
+    let group = if is_nccl {
         let index = match device {
             Device::Cuda(index) => index,
             _ => 0,
@@ -385,7 +349,8 @@ fn data_group(
         Group::nccl(store, &member, index)?
     } else {
         Group::gloo(store, &member, interface(launch))?
-    })
+    };
+    Ok(Transport::new(group, is_nccl))
 }
 
 /// The network interface that Gloo should take, where it is known.

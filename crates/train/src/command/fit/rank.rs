@@ -38,9 +38,14 @@ pub(super) struct RankFlags {
     /// Train with N processes on this machine: one GPU each, or all on the CPU
     #[arg(long, value_name = "N", value_parser = nproc::number)]
     pub(super) nproc: Option<u64>,
-    /// How gradients are summed over processes: `after` backward, in the fastest order, or `ordered`, with the bits of one
-    /// process for any number of them, but more memory and more to send
-    #[arg(long, value_name = "after|ordered", default_value = "after")]
+    /// How gradients are summed over processes: `after` backward or `overlap`, during it, with the same bits; `auto`, the
+    /// faster one of these in the first steps; or `ordered`, with the bits of one process for any number of them, but more
+    /// memory and more to send
+    #[arg(
+        long,
+        value_name = "auto|after|overlap|ordered",
+        default_value = "auto"
+    )]
     pub(super) reduce: Reduction,
     /// Who carries gradients between processes: NCCL from GPU to GPU, or Gloo through the machine's memory; `auto` is NCCL
     /// on GPUs
@@ -78,8 +83,8 @@ impl RankFlags {
         if launch.launcher == Launcher::Snug {
             words.extend(["--nproc".to_owned(), launch.shard.size().to_string()]);
         }
-        if self.reduce == Reduction::Ordered {
-            words.extend(["--reduce", "ordered"].map(str::to_owned));
+        if self.reduce != Reduction::Auto {
+            words.extend(["--reduce", self.reduce.as_str()].map(str::to_owned));
         }
         if self.backend != Backend::Auto {
             words.extend(["--backend".to_owned(), self.backend.to_string()]);

@@ -29,6 +29,7 @@ use crate::run::outputs::{Fallback, Progress, RunDir, tensorboard};
 use crate::run::snapshot::Record;
 use config::Precision;
 use engine::ladder::{Failure, Rung};
+use engine::team::Overlap;
 use engine::trainer::{Agreement, Decided, EpochReport, Observer, Trainer};
 
 pub(super) const BEST: &str = "best.safetensors";
@@ -339,6 +340,10 @@ impl Observer<Error> for Recorder {
         let event = json!({"event": "cuda-graph", "step": step, "on": decided.is_recorded, "host_share": share});
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
+    }
+
+    fn overlap_decided(&mut self, trainer: &Trainer, overlap: Overlap) {
+        self.log_overlap(trainer.steps(), overlap);
     }
 
     fn loss_explodes(&mut self, trainer: &Trainer, times: f64) {

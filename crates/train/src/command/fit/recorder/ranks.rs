@@ -2,14 +2,40 @@
 
 use std::time::Duration;
 
-use engine::team::RankShare;
+use engine::team::{Overlap, RankShare};
 use engine::trainer::EpochReport;
 use serde_json::json;
 
-use super::Recorder;
+use super::{Recorder, milliseconds};
 use crate::command::console;
 
 impl Recorder {
+    /// Logs whether gradients travel during backward, and what that was decided by.
+    pub(super) fn log_overlap(&mut self, step: u64, overlap: Overlap) {
+        let [after, during] = [overlap.after, overlap.during].map(milliseconds);
+        let event = json!({
+            "event": "overlap",
+            "step": step,
+            "on": overlap.is_on,
+            "step_ms_after": after,
+            "step_ms_during": during,
+        });
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
+        self.progress.clear();
+        console::note(&if overlap.is_on {
+            format!(
+                "ranks: gradients travel during backward (a step takes {during:.0} ms; {after:.0} ms if they travel \
+                 after it)"
+            )
+        } else {
+            format!(
+                "ranks: gradients travel after backward (a step takes {after:.0} ms; {during:.0} ms if they travel \
+                 during it)"
+            )
+        });
+    }
+
     /// Logs what each of several ranks says of the epoch, and names one that all others wait for.
     pub(super) fn compare_ranks(&mut self, report: &EpochReport) {
         if report.ranks.is_empty() {
