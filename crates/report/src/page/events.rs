@@ -78,6 +78,20 @@ fn one(event: &Event) -> (String, bool) {
             };
             (format!("{choice}{}", share.unwrap_or_default()), false)
         }
+        "overlap" => {
+            let ms = |key| number(key).map_or_else(|| "-".to_owned(), |it| format!("{it:.0}"));
+            let (after, during) = (ms("step_ms_after"), ms("step_ms_during"));
+            let said = if is("on") {
+                format!(
+                    "gradients travel during backward: a step takes {during} ms, and {after} ms if they travel after it"
+                )
+            } else {
+                format!(
+                    "gradients travel after backward: a step takes {after} ms, and {during} ms if they travel during it"
+                )
+            };
+            (said, false)
+        }
         "algorithm-search" => {
             let peak = event.get("peak_allocated_bytes").and_then(Value::as_u64);
             let peak = super::said(peak.map(config::Bytes));
