@@ -27,6 +27,7 @@ const PAGES: usize = 6;
 const IMAGES: Images = Images {
     training: PAGES,
     validation: PAGES,
+    ranks: 1,
 };
 const SIDE: u32 = 64;
 

@@ -19,6 +19,8 @@ pub struct Target {
     budget: Option<Bytes>,
     /// Images to train on and to validate on, where the data is known.
     images: Option<(usize, usize)>,
+    /// Equal processes that share the batches of a step.
+    ranks: u32,
     /// By measurements on this device.
     tuned: Tuned,
 }
@@ -54,6 +56,7 @@ impl Target {
             processor,
             budget: None,
             images: None,
+            ranks: 1,
             tuned: Tuned::default(),
         };
         anywhere.with_free(free)
@@ -65,6 +68,24 @@ impl Target {
         Self {
             images: Some((training, validation)),
             ..self
+        }
+    }
+
+    /// For one of several ranks, each on such a device. Steps are predicted as the one with the most batches computes them,
+    /// without what ranks send each other.
+    #[must_use]
+    pub fn shared_by(self, ranks: u32) -> Self {
+        Self {
+            ranks: ranks.max(1),
+            ..self
+        }
+    }
+
+    /// What one rank computes of a step.
+    fn share_of(&self, config: &RunConfig) -> RunConfig {
+        RunConfig {
+            accumulation: config.accumulation.div_ceil(self.ranks),
+            ..config.clone()
         }
     }
 
@@ -178,7 +199,7 @@ impl Target {
 
     /// Seconds of a step at a given speed. They are known for kernels, too, whose memory is not.
     pub(crate) fn seconds(&self, config: &RunConfig, speed: &Speed) -> Result<f64, EstimateError> {
-        let step = TrainingStep::of(config, self.precision(config));
+        let step = TrainingStep::of(&self.share_of(config), self.precision(config));
         let step = step.ok_or(EstimateError::PolicyAuto)?;
         let exact_kernels = !config.is_fused_on(self.processor.arithmetic());
         let machine: Machine = match self.processor {
@@ -204,7 +225,7 @@ impl Target {
     /// # Errors
     /// As [`Steps::of`].
     pub fn steps(&self, config: &RunConfig) -> Result<Steps, EstimateError> {
-        let steps = Steps::of(config, &self.processor)?;
+        let steps = Steps::of(&self.share_of(config), &self.processor)?;
         Ok(match self.images {
             Some((training, validation)) => steps.on_images(training, validation),
             None => steps,

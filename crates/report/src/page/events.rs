@@ -78,20 +78,10 @@ fn one(event: &Event) -> (String, bool) {
             };
             (format!("{choice}{}", share.unwrap_or_default()), false)
         }
-        "overlap" => {
-            let ms = |key| number(key).map_or_else(|| "-".to_owned(), |it| format!("{it:.0}"));
-            let (after, during) = (ms("step_ms_after"), ms("step_ms_during"));
-            let said = if is("on") {
-                format!(
-                    "gradients travel during backward: a step takes {during} ms, and {after} ms if they travel after it"
-                )
-            } else {
-                format!(
-                    "gradients travel after backward: a step takes {after} ms, and {during} ms if they travel during it"
-                )
-            };
-            (said, false)
-        }
+        "overlap" => (
+            overlap(is("on"), number("step_ms_after"), number("step_ms_during")),
+            false,
+        ),
         "algorithm-search" => {
             let peak = event.get("peak_allocated_bytes").and_then(Value::as_u64);
             let peak = super::said(peak.map(config::Bytes));
@@ -136,6 +126,21 @@ fn one(event: &Event) -> (String, bool) {
                 false,
             )
         }
+    }
+}
+
+/// When gradients travel between processes, and the milliseconds of a step by which that was decided.
+fn overlap(is_on: bool, after: Option<f64>, during: Option<f64>) -> String {
+    let text = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |it| format!("{it:.0}"));
+    let (after, during) = (text(after), text(during));
+    if is_on {
+        format!(
+            "gradients travel during backward: a step takes {during} ms, and {after} ms if they travel after it"
+        )
+    } else {
+        format!(
+            "gradients travel after backward: a step takes {after} ms, and {during} ms if they travel during it"
+        )
     }
 }
 

@@ -48,15 +48,19 @@ pub struct Limits {
     pub guard: Option<Guard>,
     /// Of several ranks, what the one with the least has for its steps.
     pub rank: Option<Bytes>,
+    /// Processes that train together, if there are several.
+    pub ranks: usize,
 }
 
-/// The number of images of a run.
+/// The images of a run, and the ranks that share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Images {
     /// Training images.
     pub training: usize,
     /// Validation images.
     pub validation: usize,
+    /// Processes that train together.
+    pub ranks: u32,
 }
 
 /// One part in this many of a limit is left free.
@@ -190,7 +194,9 @@ fn target(config: &RunConfig, device: Device, images: Images, limits: Limits) ->
     let processor = device::processor(device);
     Machine::of(&processor, config).ok()?;
     let free = device::free_bytes(device).map(Bytes);
-    let target = Target::new(processor, None).with_images(images.training, images.validation);
+    let target = Target::new(processor, None)
+        .with_images(images.training, images.validation)
+        .shared_by(images.ranks);
     // The context exists already, and is not part of the free memory.
     let context = target.context();
     let target = if processor.is_gpu() {

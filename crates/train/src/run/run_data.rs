@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use config::RunConfig;
 
+use super::proposal::Images;
 use super::understood::Understood;
 use crate::error::Result;
 use crate::usage::UsageError;
@@ -50,6 +51,15 @@ pub struct RunData {
 }
 
 impl RunData {
+    /// How many images there are for so many ranks.
+    pub fn images(&self, ranks: usize) -> Images {
+        Images {
+            training: self.train.source().len(),
+            validation: self.val.source().len(),
+            ranks: u32::try_from(ranks.max(1)).unwrap_or(u32::MAX),
+        }
+    }
+
     /// Built-in comic pages.
     ///
     /// # Errors

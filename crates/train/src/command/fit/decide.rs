@@ -112,6 +112,7 @@ pub(super) fn decide(
         tensors: limit.map(|it| Bytes(it.saturating_sub(held))),
         guard: Some(guard),
         rank: ranks.map(|it| Bytes(it.least.saturating_sub(held))),
+        ranks: launch.map_or(1, |it| it.shard.size()),
     };
     let plan = args
         .plan

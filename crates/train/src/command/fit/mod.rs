@@ -205,16 +205,14 @@ fn train(
     let shared = ranks.map(|(peers, least)| Shared {
         launch: peers.launch(),
         least,
+        reduce: args.ranks.reduce,
     });
     let peers = ranks.map(|(peers, _)| peers);
     let decided = decide(args, is_open, device, shared)?;
     let RunPlan {
         precision, data, ..
     } = decided.plan;
-    let images = Images {
-        training: data.train.source().len(),
-        validation: data.val.source().len(),
-    };
+    let images = data.images(team.shard().size());
     let again = args.ranks.words(peers.map(Peers::launch));
     if args.dry_run {
         say_what_it_takes(&decided.plan.config, device, images, &again);
@@ -262,7 +260,7 @@ fn train(
         device: args.device.given(),
         ranks: again,
     };
-    let story = Story::new(decided.settings, &data, places, dataset);
+    let story = Story::new(decided.settings, (&data, images), places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
     recorder.obey(&interrupt);
     recorder.begin_tensorboard(&trainer, args.outputs.tensorboard)?;
@@ -297,7 +295,7 @@ fn say_what_it_takes(config: &RunConfig, device: Device, images: Images, again: 
     forecast.iter().for_each(say_forecast);
     let speed = forecast.and_then(|it| proposal::in_ledger(&it, device).images_per_second);
     if let Some(speed) = speed.filter(|&it| it > 0.0) {
-        let epoch = images.training as f64 / speed;
+        let epoch = images.training as f64 / (speed * f64::from(images.ranks));
         console::note(&format!(
             "time: about {} per epoch and {} in all predicted, not counting validation",
             duration(Duration::from_secs_f64(epoch)),

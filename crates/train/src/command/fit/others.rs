@@ -21,7 +21,7 @@ use super::decide::data_as_decided;
 use super::rank::Deadline;
 use super::{FitArgs, absolute};
 use crate::error::{Error, Result};
-use crate::run::proposal::{Images, Limits, ladder};
+use crate::run::proposal::{Limits, ladder};
 use crate::run::run_data::{Pages, RunData};
 use crate::run::snapshot::DataId;
 use crate::usage::UsageError;
@@ -115,11 +115,9 @@ pub(super) fn follow(args: &FitArgs, device: Device, peers: &Peers, team: Team) 
         guard: Some(guard),
         // Rank 0 chooses the rungs.
         rank: None,
+        ranks: team.shard().size(),
     };
-    let images = Images {
-        training: data.train.source().len(),
-        validation: data.val.source().len(),
-    };
+    let images = data.images(team.shard().size());
     let ladder = ladder(&config, device, images, limits);
     let mut trainer = Trainer::new(config, device, plan.precision)?
         .with_guard(guard)

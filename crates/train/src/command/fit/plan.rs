@@ -8,7 +8,7 @@ use torch_ext::{cuda, meter};
 
 use crate::command::console;
 use crate::error::Result;
-use crate::run::proposal::{Consent, Images, Limits, ladder, propose};
+use crate::run::proposal::{Consent, Limits, ladder, propose};
 use crate::run::run_data::RunData;
 use engine::device;
 use engine::ladder::Ladder;
@@ -80,10 +80,7 @@ impl PlanFlags {
         if let Some(note) = self.memory_limit.as_ref().and_then(|l| l.note.as_ref()) {
             console::note(note);
         }
-        let images = Images {
-            training: data.train.source().len(),
-            validation: data.val.source().len(),
-        };
+        let images = data.images(limits.ranks);
         let (batch, use_amp) = (asked.batch, asked.use_amp);
         // A resumed run continues unchanged; the ladder handles circumstances that have changed.
         let consent = if is_resumed {

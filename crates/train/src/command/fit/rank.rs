@@ -99,24 +99,32 @@ pub(super) struct Shared<'a> {
     pub(super) launch: &'a Launch,
     /// The least bytes that any rank has.
     pub(super) least: u64,
+    pub(super) reduce: Reduction,
 }
 
 impl Shared<'_> {
-    /// What a rank holds besides its steps: buckets, and on a GPU NCCL's connections.
+    /// What a rank holds besides its steps: buckets, gradients that are kept for their order, and on a GPU NCCL's
+    /// connections.
     pub(super) fn held(self, config: &RunConfig, device: Device) -> u64 {
+        let num = u32::try_from(self.launch.shard.size()).unwrap_or(u32::MAX);
+        let kept = match self.reduce {
+            Reduction::Ordered => config.accumulation.div_ceil(num).saturating_sub(1),
+            _ => 0,
+        };
         let ranks = Ranks {
-            num: u32::try_from(self.launch.shard.size()).unwrap_or(u32::MAX),
+            num,
             per_machine: 1,
             inside: Link::of_network(),
             between: Link::of_network(),
         };
         let exchange = ranks.exchange(&config.network()).ok();
         exchange.map_or(0, |exchange| {
-            if device.is_cuda() {
+            let room = if device.is_cuda() {
                 exchange.memory().0
             } else {
                 exchange.buckets.0
-            }
+            };
+            room.saturating_add(exchange.gradients.0.saturating_mul(u64::from(kept)))
         })
     }
 }

@@ -71,12 +71,13 @@ pub(super) struct Outcome<'a> {
 
 impl Story {
     /// The story of a run on `data`, called `name`, of which `settings` says who set what.
-    pub(super) fn new(settings: Vec<Setting>, data: &RunData, places: Places, name: &str) -> Self {
+    pub(super) fn new(
+        settings: Vec<Setting>,
+        (data, images): (&RunData, Images),
+        places: Places,
+        name: &str,
+    ) -> Self {
         let train = data.train.source();
-        let images = Images {
-            training: train.len(),
-            validation: data.val.source().len(),
-        };
         let classes: Vec<String> = match &data.reading {
             Some(reading) => (0..reading.mask.num_classes.max(2))
                 .map(|class| reading.mask.name_of(class).trim_matches('`').to_owned())
