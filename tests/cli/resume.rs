@@ -235,7 +235,7 @@ fn built_in_pages_and_the_scaled_preset_resume_with_the_same_command() {
     ]
     .concat();
     sandbox
-        .train(&[&["fit", "--run-name", "whole"], &flags[..]].concat())
+        .train(&[&["fit", "--run-dir", "whole"], &flags[..]].concat())
         .ok();
     let args = [&["fit", "--resume", "auto"], &flags[..], &EVERY_STEP].concat();
     let run = Run::of(
@@ -250,7 +250,7 @@ fn built_in_pages_and_the_scaled_preset_resume_with_the_same_command() {
         run.stderr.contains("resume: `runs/balloons-001`, step 3"),
         "{run:?}"
     );
-    let [a, b] = ["whole", "balloons-001"]
-        .map(|run| sandbox.read(&format!("runs/{run}/last/weights.safetensors")));
+    let [a, b] = ["whole", "runs/balloons-001"]
+        .map(|run| sandbox.read(&format!("{run}/last/weights.safetensors")));
     assert!(a == b);
 }

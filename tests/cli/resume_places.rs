@@ -194,4 +194,35 @@ fn the_newest_run_has_the_highest_number_whatever_the_clock_says() {
         run.stderr.contains("resume: `runs/data-002`, step 6"),
         "{run:?}"
     );
+    // Nor does a name matter, but a run of other data does.
+    sandbox.fit(&["--run-name", "mine", "--epochs", "2"]);
+    let other = sandbox.path("other/data");
+    fs::create_dir_all(other.parent().unwrap()).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([sandbox.path("data"), other])
+        .status();
+    assert!(copied.unwrap().success());
+    let of_other = ["--data", "other/data", "--epochs", "1"];
+    sandbox
+        .train(&small(&[&of_other[..], &["--run-name", "other"]].concat()))
+        .ok();
+    let run = sandbox.fit(&["--resume", "auto", "--epochs", "3"]);
+    assert!(
+        run.stderr.contains("resume: `runs/mine`, step 4"),
+        "{run:?}"
+    );
+    // Data that is gone may have been moved.
+    fs::rename(sandbox.path("other"), sandbox.path("new")).unwrap();
+    let moved = ["--data", "new/data", "--epochs", "2", "--resume", "auto"];
+    let run = sandbox.train(&small(&moved)).ok();
+    assert!(
+        run.stderr.contains("resume: `runs/other`, step 2"),
+        "{run:?}"
+    );
+    // A damaged snapshot is no reason to begin anew.
+    sandbox.write("runs/data-009/last/snapshot.safetensors", "nonsense");
+    let run = sandbox.train(&small(&["--data", "data", "--resume", "auto"]));
+    let complaint = "error: `runs/data-009/last/snapshot.safetensors`: damaged";
+    assert!(run.complaint().starts_with(complaint), "{run:?}");
 }

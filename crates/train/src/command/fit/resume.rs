@@ -48,9 +48,9 @@ pub(super) fn help() -> String {
     }
     format!(
         "Continue a run where it stopped, in its folder and with its settings: `auto` takes \
-         `--run-dir`, or else the newest run of this data, and starts a new run if there is none. Or \
-         start a new run from the weights in a FILE: safetensors, or a state dict saved by PyTorch \
-         (.pt, .pth).\n\n\
+         `--run-dir` or `--run-name`, or else the newest run of this data under `runs/`, whatever its name, and starts \
+         a new run if there is none. Or start a new run from the weights in a FILE: safetensors, or a state dict saved \
+         by PyTorch (.pt, .pth).\n\n\
          A run on the CPU in fp32 continues bit for bit. These settings may differ from the run's: {}. \
          (`--epochs` stretches the cosine from there on.) Any other setting must be the run's own; the number of \
          processes (`--nproc`) need not.",
@@ -118,39 +118,57 @@ fn is_same(a: &Path, b: &Path) -> bool {
     real(a) == real(b)
 }
 
-/// The requested folder, or the run of this data with the highest number, if it has a snapshot. Numbers
-/// decide, because clocks can be set back.
+/// The requested folder, or else the newest run of this data that has a snapshot.
 fn newest(args: &FitArgs) -> Result<Start> {
-    let runs = match folder_asked_for(args) {
-        Some(run) => vec![run],
-        None => numbered(&dataset(args)),
-    };
-    for run in &runs {
-        if let Some(found) = snapshot::find(run)? {
-            found.note.iter().for_each(|line| console::note(line));
-            return Ok(exact(run, found.snapshot));
-        }
+    let run = folder_asked_for(args).or_else(|| newest_of_data(args));
+    if let Some(run) = run
+        && let Some(found) = snapshot::find(&run)?
+    {
+        found.note.iter().for_each(|line| console::note(line));
+        return Ok(exact(&run, found.snapshot));
     }
     console::note("resume: no snapshot to continue from; this is a new run");
     Ok(Start::Again)
 }
 
-fn dataset(args: &FitArgs) -> String {
+/// The run in `runs/`, whatever its name, that was the last to write a snapshot of this data. Of numbered runs, the
+/// one with the highest number counts, because clocks can be set back.
+fn newest_of_data(args: &FitArgs) -> Option<PathBuf> {
     let given = args.dataset.clone();
-    given.unwrap_or_else(|| run_data::name_of(args.data.as_deref()))
+    let dataset = given.unwrap_or_else(|| run_data::name_of(args.data.as_deref()));
+    let number = |run: &Path| -> Option<u64> {
+        let name = run.file_name()?.to_str()?;
+        let digits = name.strip_prefix(&dataset)?.strip_prefix('-')?;
+        digits.parse().ok()
+    };
+    let runs = std::fs::read_dir("runs").into_iter().flatten().flatten();
+    let runs = runs.filter_map(|entry| {
+        let run = entry.path();
+        let (number, (written, data)) = (number(&run), snapshot::glance(&run)?);
+        // A snapshot that cannot be read is refused later, with its fault.
+        let is_wanted = data.map_or(number.is_some(), |data| {
+            data.name == dataset && is_in(&data, args.data.as_deref())
+        });
+        is_wanted.then_some((number, written, run))
+    });
+    let (numbered, named): (Vec<_>, Vec<_>) = runs.partition(|(number, ..)| number.is_some());
+    let newest = [numbered, named]
+        .into_iter()
+        .filter_map(|it| it.into_iter().max());
+    let newest = newest.max_by_key(|(_, written, _)| *written);
+    newest.map(|(_, _, run)| run)
 }
 
-fn numbered(dataset: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("runs").into_iter().flatten().flatten();
-    let mut runs: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let number = name.to_str()?.strip_prefix(dataset)?.strip_prefix('-')?;
-            Some((number.parse().ok()?, entry.path()))
-        })
-        .collect();
-    runs.sort_unstable_by(|a, b| b.cmp(a));
-    runs.into_iter().map(|(_, path)| path).collect()
+/// Whether a run's data is in `folder`, or may have been moved there.
+fn is_in(data: &DataId, folder: Option<&Path>) -> bool {
+    match (&data.folder, folder) {
+        (Some(before), Some(now)) => {
+            let before = Path::new(before);
+            !before.exists() || is_same(before, now)
+        }
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// Why a finished run has nothing left to do.

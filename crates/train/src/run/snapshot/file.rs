@@ -3,7 +3,8 @@
 //! The last tensor is `sha256`: 32 bytes with the digest of every byte before them. So a snapshot is an
 //! ordinary safetensors file, and is hashed while it is written.
 
-use std::io::{self, Read as _, Seek as _, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tch::{Kind, Tensor};
 
+use super::data_id::DataId;
 use super::state::{State, VERSION};
 use crate::error::{Error, Result};
 use crate::lab::fault;
@@ -122,7 +124,7 @@ const HEAD: usize = 1 << 20;
 /// Whether the file at `path` claims to be a snapshot, complete or not.
 pub fn is_snapshot(path: &Path) -> bool {
     let mut head = Vec::new();
-    let file = std::fs::File::open(path);
+    let file = File::open(path);
     let read = file.and_then(|f| f.take(HEAD as u64).read_to_end(&mut head));
     read.is_ok() && claims_to_be_snapshot(&head)
 }
@@ -132,6 +134,19 @@ pub fn claims_to_be_snapshot(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HEAD)];
     let key = format!("\"{VERSION_KEY}\"");
     head.windows(key.len()).any(|w| w == key.as_bytes())
+}
+
+/// The data of the run that wrote the snapshot at `path`, from its header alone, unchecked; `None` if that cannot be
+/// read.
+pub(super) fn data_of(path: &Path) -> Option<DataId> {
+    let mut file = BufReader::new(File::open(path).ok()?);
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length).min(HEAD as u64);
+    let header: Value = serde_json::from_reader(file.take(length)).ok()?;
+    let text = header["__metadata__"][STATE_KEY].as_str()?;
+    let state: State = toml::from_str(text).ok()?;
+    Some(state.data)
 }
 
 /// A snapshot in memory, checked.
@@ -194,7 +209,7 @@ impl Snapshot {
     /// [`Error::Io`].
     pub fn is_current(&self) -> Result<bool> {
         let read = || {
-            let mut file = std::fs::File::open(&self.path)?;
+            let mut file = File::open(&self.path)?;
             let mut digest = [0; DIGEST];
             file.seek(io::SeekFrom::End(-32))?;
             file.read_exact(&mut digest)?;

@@ -20,4 +20,4 @@ pub use agree::merged;
 pub use data_id::DataId;
 pub use file::{Snapshot, claims_to_be_snapshot, is_snapshot};
 pub use state::{Record, State, VERSION};
-pub use store::{FoundSnapshot, PREVIOUS, SNAPSHOT, Store, find};
+pub use store::{FoundSnapshot, PREVIOUS, SNAPSHOT, Store, find, glance};

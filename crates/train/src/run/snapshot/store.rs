@@ -9,9 +9,11 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tch::Tensor;
 
+use super::data_id::DataId;
 use super::file::{self, Snapshot, WriteError};
 use super::state::State;
 use crate::error::{Error, Result};
@@ -161,6 +163,15 @@ pub fn find(run: &Path) -> Result<Option<FoundSnapshot>> {
         snapshot,
         note: Some(note),
     }))
+}
+
+/// When `run` wrote its snapshot, and the data that it was trained on, if that can be read; `None` if it has no
+/// snapshot.
+pub fn glance(run: &Path) -> Option<(SystemTime, Option<DataId>)> {
+    let paths = [SNAPSHOT, PREVIOUS].map(|name| run.join(FOLDER).join(name));
+    let written = |path: &PathBuf| path.metadata().and_then(|it| it.modified()).ok();
+    let data = paths.iter().find_map(|path| file::data_of(path));
+    Some((paths.iter().find_map(written)?, data))
 }
 
 /// The error, with a hint to the previous snapshot if that one is valid.
