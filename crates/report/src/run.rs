@@ -72,8 +72,8 @@ impl Run {
             dir: dir.to_owned(),
             name,
             config: config(&dir.join("config.toml"), summary.as_ref())?,
+            rows: by_epoch(lines(&metrics)?, summary.as_ref()),
             summary,
-            rows: lines(&metrics)?,
             events: lines(&dir.join("events.jsonl"))?,
             report,
             pictures,
@@ -184,6 +184,20 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         .filter(|(_, line)| line.ends_with(b"\n") && !line.trim_ascii().is_empty())
         .map(|(index, line)| parsed(path, line, Some(index + 1)))
         .collect()
+}
+
+/// One row for each epoch. A run that was resumed in the middle of an epoch has validated it twice: the later row
+/// counts, unless the best weights are those of the earlier one.
+fn by_epoch(rows: Vec<Row>, summary: Option<&Summary>) -> Vec<Row> {
+    let best = summary.map(|it| (it.validation.best_epoch, it.validation.best_iou));
+    let is_best = |it: &Row| best == Some((Some(it.epoch), it.val_iou));
+    let mut last = BTreeMap::new();
+    for row in rows {
+        if last.get(&row.epoch).is_none_or(|it| !is_best(it)) {
+            last.insert(row.epoch, row);
+        }
+    }
+    last.into_values().collect()
 }
 
 /// The settings in words: of the configuration's file, or of the summary.

@@ -117,6 +117,24 @@ fn sentences_fit_what_is_known() {
 }
 
 #[test]
+fn an_epoch_that_was_resumed_counts_once() {
+    // The fixture's best epoch is the fourth, with an IoU of 0.8.
+    for lines in [[0.5, 0.8], [0.8, 0.5]] {
+        let mut rows = rows(3);
+        rows.extend(lines.map(|iou| json!({"epoch": 4, "val_iou": iou, "train_loss": 0.3})));
+        let folder = complete(1).with_lines("metrics.jsonl", &rows);
+        let said = text::of(&page(&folder));
+        assert!(said.contains("Over 4 epochs, "), "{said}");
+        assert!(said.contains(" to 0.800 at epoch 4 of 4"), "{said}");
+    }
+    let (mut lines, expected) = (rows(4), rows(4));
+    lines.insert(1, json!({"epoch": 2, "val_iou": 0.1}));
+    let run = run(&complete(1).with_lines("metrics.jsonl", &lines));
+    let scores = run.rows.iter().map(|it| it.val_iou);
+    assert!(scores.eq(expected.iter().map(|it| it["val_iou"].as_f64())));
+}
+
+#[test]
 fn a_page_leads_nowhere_else() {
     let folder = complete(1);
     let pages = [
