@@ -293,7 +293,8 @@ impl Recipes {
                 others: Vec::new(),
             });
         };
-        let speed = fastest_batch(search, balance.clone())?;
+        let is_asked = request.target_batch.is_some();
+        let speed = fastest_batch(search, balance.clone(), is_asked)?;
         let split = RunConfig {
             split_concat: may_split,
             ..balance.config.clone()
@@ -337,8 +338,11 @@ impl Recipes {
             recommended,
             others: Vec::new(),
         };
+        // A step of another size is not what was asked for.
+        let step = config.effective_batch();
+        let is_fine = |fit: &Fit| !is_asked || fit.config.effective_batch() == step;
         for (fit, when) in others {
-            found.weigh(fit, when);
+            found.weigh(fit.filter(is_fine), when);
         }
         Ok(found)
     }
@@ -369,8 +373,8 @@ fn differs(one: &Fit, other: &Fit) -> bool {
         || far(a.images_per_second, b.images_per_second)
 }
 
-/// Doubles the batch as long as doing so raises the images per second.
-fn fastest_batch(search: &mut Search<'_>, fit: Fit) -> Result<Fit, EstimateError> {
+/// Doubles the batch as long as doing so raises the images per second, and leaves a step its images if it `keeps` them.
+fn fastest_batch(search: &mut Search<'_>, fit: Fit, keeps: bool) -> Result<Fit, EstimateError> {
     let mut best = fit;
     while let Some(batch) = best
         .config
@@ -383,6 +387,9 @@ fn fastest_batch(search: &mut Search<'_>, fit: Fit) -> Result<Fit, EstimateError
             accumulation: best.config.accumulation.div_ceil(2),
             ..best.config.clone()
         };
+        if keeps && config.effective_batch() != best.config.effective_batch() {
+            break;
+        }
         let Some(next) = search.fastest_of(&config, Freedom::POLICY)? else {
             break;
         };

@@ -9,7 +9,7 @@ use machine::Device;
 
 use crate::fit::Fit;
 use crate::line;
-use crate::ranks;
+use crate::ranks::{self, Together};
 use crate::recommend::{Advice, Alternative};
 use crate::target::Target;
 
@@ -37,7 +37,7 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
             push(&mut text, "recommended:");
             push(&mut text, "");
             push(&mut text, &command(advice, &fit.config));
-            if let Some(together) = advice.together.as_ref().filter(|it| it.ranks.num > 1) {
+            if let Some(together) = several(advice) {
                 if let machines @ 2.. = together.ranks.num_machines() {
                     push(
                         &mut text,
@@ -65,7 +65,13 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
     }
     if !advice.alternatives.is_empty() {
         push(&mut text, "");
-        push(&mut text, "others that fit:");
+        push(
+            &mut text,
+            match several(advice) {
+                Some(_) => "others that fit, with the memory and the speed of each GPU:",
+                None => "others that fit:",
+            },
+        );
     }
     for other in &advice.alternatives {
         push(&mut text, "");
@@ -74,6 +80,11 @@ pub fn to_text(device: &Device, target: &Target, advice: &Advice) -> String {
         push(&mut text, &format!("    {}", in_short(target, other, than)));
     }
     text
+}
+
+/// The GPUs that the advice is for, if they are several.
+fn several(advice: &Advice) -> Option<&Together> {
+    advice.together.as_ref().filter(|it| it.ranks.num > 1)
 }
 
 /// The command that runs a recipe, on all GPUs that the advice is for.
@@ -87,7 +98,9 @@ fn command(advice: &Advice, config: &RunConfig) -> String {
 fn table(target: &Target, advice: &Advice) -> String {
     let guide = &advice.guide;
     let recommended = advice.recommended.as_ref();
-    let mut table = Table::new(&["", "guide", "recommended"]);
+    let together = several(advice);
+    let each = together.map(|it| format!("each of {} GPUs", it.ranks.num));
+    let mut table = Table::new(&[each.as_deref().unwrap_or(""), "guide", "recommended"]);
     let mut row = |label: &str, guide: String, ours: Option<String>| {
         let ours = ours.unwrap_or_else(|| "-".to_owned());
         table.row([label.to_owned(), guide, ours]);
@@ -104,7 +117,12 @@ fn table(target: &Target, advice: &Advice) -> String {
     of_config("image size", &|c| c.img_size.to_string());
     of_config("width", &|c| c.width.to_string());
     of_config("batch", &|c| c.batch.to_string());
-    of_config("effective batch", &|c| c.effective_batch().to_string());
+    match together {
+        Some(all) => of_config("effective batch of all", &|c| {
+            all.whole(c).effective_batch().to_string()
+        }),
+        None => of_config("effective batch", &|c| c.effective_batch().to_string()),
+    }
     of_config("AMP", &|c| amp(target, c));
     of_config("channels-last", &|c| on(c.use_channels_last).to_owned());
     of_config("checkpointing", &|c| c.checkpointing().to_string());

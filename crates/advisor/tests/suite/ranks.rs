@@ -104,6 +104,17 @@ fn batches_are_divided() {
         );
     }
     assert_eq!(batches("4", &["--target-batch", "64"]), (16, 64));
+    // Whoever names the batch of a step gets no other, whatever fits.
+    for more in [&["--goal", "speed"][..], &["--gpus", "4"]] {
+        let asked = ["suggest", "--gpu", "A100-SXM4-80GB", "--target-batch", "64"];
+        let value = json(&[&asked, more].concat());
+        let each = 64 / value["ranks"]["num"].as_u64().unwrap_or(1);
+        let others = value["alternatives"].as_array().unwrap().iter();
+        for recipe in others.chain([&value["recommendation"]]) {
+            let number = |key: &str| recipe[key].as_u64().unwrap();
+            assert_eq!(number("batch") * number("accumulation"), each, "{recipe}");
+        }
+    }
 }
 
 #[test]
