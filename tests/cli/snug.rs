@@ -100,6 +100,12 @@ fn what_is_given_is_not_chosen() {
     );
     let both = snug(&sandbox, &["train", "data", "--data", "data"]);
     assert_eq!(both.code, Some(2));
+    // A flag of another command is no value.
+    let unknown = snug(&sandbox, &["train", "data", "--target-batch", "4"]);
+    insta::assert_snapshot!(unknown.complaint(), @r"
+    error: unexpected argument '--target-batch' found
+    hint: `--help` lists the flags
+    ");
 }
 
 /// The commands at the end of a run are complete: each does what it says.

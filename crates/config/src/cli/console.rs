@@ -243,7 +243,9 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
     } else {
         "`--help` lists the flags"
     };
-    let hint = tips.first().map_or(lists, |tip| tip["tip:".len()..].trim());
+    // An unknown flag is a mistake; `clap` would also pass it on as a value.
+    let mut tips = tips.iter().filter(|tip| !tip.contains("'-- "));
+    let hint = tips.next().map_or(lists, |tip| tip["tip:".len()..].trim());
     let help = "For more information, try '--help'.";
     for paragraph in rest.iter().filter(|p| **p != help && !p.is_empty()) {
         // What can be typed stays, and the sentence before it is translated.
