@@ -53,6 +53,12 @@ fn a_step_is_drawn_and_compared_with_the_policies() {
         run.stdout
             .contains("the peak of `selective` is in backward, at: ")
     );
+    let held = picture.matches("held by").count();
+    let japanese = [&args[..], &["--only", "--lang", "ja"]].concat();
+    sandbox.train(&japanese).ok();
+    let picture = String::from_utf8(sandbox.read("step.svg")).unwrap();
+    // Sizes come before what made the tensors, not within it.
+    assert_eq!(picture.matches("B: ステージ").count(), held, "{picture}");
 }
 
 #[test]

@@ -189,15 +189,12 @@ fn draw(
         .holders
         .iter()
         .map(|holder| {
-            let times = match holder.count {
-                1 => String::new(),
-                n => format!(" ({n})"),
+            let (bytes, made_by) = (Bytes(holder.bytes), &holder.made_by);
+            let said = match holder.count {
+                1 => format!("{bytes} held by one tensor: {made_by}"),
+                num => format!("{bytes} held by {num} tensors: {made_by}"),
             };
-            let bytes = Bytes(holder.bytes);
-            (
-                holder.category,
-                format!("{}{times}: {bytes}", holder.made_by),
-            )
+            (holder.category, said)
         })
         .collect();
     Chart {
