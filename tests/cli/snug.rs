@@ -55,6 +55,15 @@ fn a_dry_run_says_what_follows_from_the_data_and_leaves_nothing() {
         next.ends_with("snug train data --device cpu --amp off"),
         "{next}"
     );
+    // `inspect` says the same of the images.
+    let seen = snug(&sandbox, &["inspect", "data"]).ok();
+    for line in [
+        "chosen: img_size = 64x64: about the size of the largest image",
+        "chosen: batch = 4: few images: more steps per epoch",
+        "training: at 64x64 (unchanged), 4 images per step, 2 steps per epoch, learning rate 0.001",
+    ] {
+        assert!(seen.stdout.lines().any(|it| it == line), "{}", seen.stdout);
+    }
     assert_eq!(sandbox.tree(), before);
 }
 

@@ -71,6 +71,11 @@ impl<C> KeyFlags<C> {
     pub fn resolve(&self) -> Result<Resolved, ConfigError> {
         resolve(None, self.config.as_deref(), self.overrides.clone())
     }
+
+    /// Whether neither a preset nor a file settles what has no flag.
+    pub const fn are_open(&self) -> bool {
+        self.overrides.preset.is_none() && self.config.is_none()
+    }
 }
 
 /// Stores the value of a flag in its key or keys.

@@ -1,15 +1,17 @@
-//! `train inspect`: what a folder of images and masks holds, and what `fit` would make of it.
+//! `inspect`: what a folder of images and masks holds, and what `fit`, or `snug train`, would make of it.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
-use config::cli::{Inspect, KeyFlags};
+use config::cli::{Inspect, KeyFlags, program};
 use config::{MaskValue, Resolved};
 use serde::Serialize;
 
 use super::console;
+use super::flags::DeviceFlag;
 use crate::error::{Error, Result};
+use crate::run::chosen::{Open, choose};
 use crate::run::outlook::Outlook;
 use crate::run::outputs::{count, sheet};
 use crate::run::understood::{Asked, Class, Part, Understood};
@@ -78,10 +80,23 @@ fn png(path: PathBuf) -> Result<PathBuf, &'static str> {
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
-    let Resolved { config, origins } = args.keys.resolve()?;
+    let Resolved {
+        mut config,
+        origins,
+    } = args.keys.resolve()?;
     let asked = Asked::of(&config, |key| origins.given_by_user(key));
     let mut read = Understood::read(&args.folder, &config, asked, None, count("reading"))?;
-    read.look(&config)?;
+    let chosen = if program::is_snug() && args.keys.are_open() {
+        let open = Open {
+            origins: &origins,
+            device: DeviceFlag::default().resolve()?,
+            warm: None,
+        };
+        choose(&mut read, &mut config, &open)?
+    } else {
+        read.look(&config)?;
+        Vec::new()
+    };
     let outlook = Outlook::of(&read.survey.train, &config, read.loses_structures());
     if args.json {
         let text = serde_json::to_string_pretty(&Report::of(&read, outlook))
@@ -89,6 +104,9 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         console::print(&text);
     } else {
         read.notes().iter().for_each(|line| console::print(line));
+        for it in &chosen {
+            console::print(&format!("chosen: {it}"));
+        }
         console::print(&outlook.to_string());
         read.warnings().iter().for_each(|line| console::warn(line));
     }

@@ -2,11 +2,14 @@
 
 use std::fmt::{self, Write as _};
 
-use config::{Origins, RunConfig};
+use config::{Network, Origins, RunConfig};
 use data::PartSurvey;
+use tch::Device;
 
 use super::outlook::size_within;
 use super::run_data::num_samples;
+use super::understood::Understood;
+use crate::error::Result;
 
 /// The guide's image, in pixels, and what a CPU has time for.
 const PIXELS_ON_GPU: u64 = 512 * 512;
@@ -218,6 +221,50 @@ impl Chosen {
             why: why.to_owned(),
         }
     }
+}
+
+/// What the settings that the user left open depend on, besides the images.
+#[derive(Debug)]
+pub(crate) struct Open<'a> {
+    pub(crate) origins: &'a Origins,
+    pub(crate) device: Device,
+    /// The network of weights to start from.
+    pub(crate) warm: Option<Network>,
+}
+
+/// Sets what is open by the data and the device; the images have been [looked at](Understood::look) then.
+///
+/// # Errors
+/// As [`Understood::look`].
+pub(crate) fn choose(
+    understood: &mut Understood,
+    config: &mut RunConfig,
+    open: &Open<'_>,
+) -> Result<Vec<Chosen>> {
+    let train = understood.survey.train.clone();
+    let choosing = Choosing {
+        train: &train,
+        is_gpu: open.device.is_cuda(),
+        origins: open.origins,
+        width: open.warm.map(|it| it.width),
+    };
+    let mut size = choosing.size(config);
+    understood.look(config)?;
+    while understood.loses_structures()
+        && let Some(larger) = choosing.enlarge(config)
+    {
+        size = Some(larger);
+        understood.look(config)?;
+    }
+    let mut all: Vec<Chosen> = size.into_iter().collect();
+    if understood.loses_structures()
+        && let Some(cropped) = choosing.crop(config)
+    {
+        all = cropped;
+        understood.look(config)?;
+    }
+    all.extend(choosing.rest(config));
+    Ok(all)
 }
 
 /// The learning rate for a number of steps, with one significant digit.

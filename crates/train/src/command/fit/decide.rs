@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{Bytes, CudaGraph, Network, Origins, RunConfig};
+use config::{Bytes, CudaGraph, RunConfig};
 use tch::Device;
 
 use super::guarded::say_temperature;
@@ -13,7 +13,7 @@ use super::settings::{By, Setting, Settings};
 use super::{FitArgs, absolute};
 use crate::command::{console, scale};
 use crate::error::Result;
-use crate::run::chosen::{Choosing, Chosen};
+use crate::run::chosen::{Chosen, Open, choose};
 use crate::run::outputs::{RunDir, count};
 use crate::run::proposal::Limits;
 use crate::run::run_data::{Pages, RunData};
@@ -131,14 +131,6 @@ pub(super) fn decide(
     })
 }
 
-/// What the settings that the user left open depend on, besides the images.
-struct Open<'a> {
-    origins: &'a Origins,
-    device: Device,
-    /// The network of weights to start from.
-    warm: Option<Network>,
-}
-
 /// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and
 /// with `open` all other settings.
 fn understand(
@@ -168,38 +160,6 @@ fn understand(
         console::note(&format!("chosen: {it}"));
     }
     Ok(Some((understood, chosen)))
-}
-
-/// Sets what is open by the data and the device.
-fn choose(
-    understood: &mut Understood,
-    config: &mut RunConfig,
-    open: &Open<'_>,
-) -> Result<Vec<Chosen>> {
-    let train = understood.survey.train.clone();
-    let choosing = Choosing {
-        train: &train,
-        is_gpu: open.device.is_cuda(),
-        origins: open.origins,
-        width: open.warm.map(|it| it.width),
-    };
-    let mut size = choosing.size(config);
-    understood.look(config)?;
-    while understood.loses_structures()
-        && let Some(larger) = choosing.enlarge(config)
-    {
-        size = Some(larger);
-        understood.look(config)?;
-    }
-    let mut all: Vec<Chosen> = size.into_iter().collect();
-    if understood.loses_structures()
-        && let Some(cropped) = choosing.crop(config)
-    {
-        all = cropped;
-        understood.look(config)?;
-    }
-    all.extend(choosing.rest(config));
-    Ok(all)
 }
 
 fn read_data(

@@ -128,9 +128,8 @@ pub(super) struct TrainArgs {
 
 pub(super) fn run_choosing(mut args: TrainArgs) -> Result<ExitCode> {
     args.fit.data = args.folder.take().or(args.fit.data);
-    // A preset or a file settles everything.
     let keys = &args.fit.keys;
-    let is_open = keys.overrides.preset.is_none() && keys.config.is_none();
+    let is_open = keys.are_open();
     if is_open && keys.overrides.use_grad_checkpoint.is_none() {
         args.fit.plan.let_advisor_choose();
     }
