@@ -105,7 +105,7 @@ fn wrong_places_and_policies_are_refused_before_anything_is_measured() {
     hint: `--out` takes a file, such as `timeline.svg`
     ");
     insta::assert_snapshot!(refused(&["--policy", "selectiv"]), @r"
-    error: invalid value 'selectiv' for '--policy <POLICY>': checkpoint policy must be `off`, `selective`, `block`, `stage`, `mixed`, `auto` or nine letters such as `NNNNNNLNC` (E everything, C convs, L last-conv, N nothing), found `selectiv`
+    error: invalid value 'selectiv' for '--policy <POLICY>': checkpoint policy must be `off`, `selective`, `block`, `stage`, `mixed` or nine letters such as `NNNNNNLNC` (E everything, C convs, L last-conv, N nothing), found `selectiv`
     hint: `--help` lists the flags
     ");
     insta::assert_snapshot!(refused(&["--policy", "auto"]), @r"

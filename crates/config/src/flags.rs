@@ -76,6 +76,38 @@ pub enum CheckpointFlag {
 const NUM_STAGES: usize = Network::new(1, 1).num_stages();
 
 impl CheckpointFlag {
+    /// Reads the flag for a command that does not choose a policy itself. `auto` is read, so that the command can say
+    /// why it refuses it, but not offered.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for other text.
+    pub fn without_auto(text: &str) -> Result<Self, ConfigError> {
+        Self::read(
+            text,
+            "`off`, `selective`, `block`, `stage`, `mixed` or nine letters such as `NNNNNNLNC` \
+             (E everything, C convs, L last-conv, N nothing)",
+            CheckpointPolicy::NAMED,
+        )
+    }
+
+    fn read(
+        text: &str,
+        accepts: &'static str,
+        offered: &[CheckpointPolicy],
+    ) -> Result<Self, ConfigError> {
+        let letters = PlanLetters::of_letters(text);
+        match letters.and_then(|plan| plan.0.try_into().ok()) {
+            Some(stages) => Ok(Self::Plan(stages)),
+            None => text
+                .parse()
+                .map(Self::Policy)
+                .map_err(|_unnamed: ConfigError| {
+                    let names = offered.iter().map(|it| it.as_str());
+                    ConfigError::not_a_choice("checkpoint policy", accepts, text, names)
+                }),
+        }
+    }
+
     /// Sets `use_grad_checkpoint`, `grad_checkpoint_policy` and, for a plan, `grad_checkpoint_plan`
     /// so that they agree.
     pub fn apply(self, overrides: &mut Overrides) {
@@ -104,19 +136,12 @@ impl FromStr for CheckpointFlag {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let letters = PlanLetters::of_letters(text);
-        match letters.and_then(|plan| plan.0.try_into().ok()) {
-            Some(stages) => Ok(Self::Plan(stages)),
-            None => text.parse().map(Self::Policy).map_err(|_unnamed: ConfigError| {
-                ConfigError::not_a_choice(
-                    "checkpoint policy",
-                    "`off`, `selective`, `block`, `stage`, `mixed`, `auto` or nine letters such as `NNNNNNLNC` \
-                     (E everything, C convs, L last-conv, N nothing)",
-                    text,
-                    CheckpointPolicy::ALL.iter().map(|it| it.as_str()),
-                )
-            }),
-        }
+        Self::read(
+            text,
+            "`off`, `selective`, `block`, `stage`, `mixed`, `auto` or nine letters such as `NNNNNNLNC` \
+             (E everything, C convs, L last-conv, N nothing)",
+            CheckpointPolicy::ALL,
+        )
     }
 }
 

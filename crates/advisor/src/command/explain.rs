@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use crate::explain::{self, On};
 use crate::{place, ranks};
+use clap::Arg;
+use config::CheckpointFlag;
 use config::cli::{Explain, KeyFlags};
 use estimator::{Cpu, EstimateError};
 use machine::Device;
@@ -15,6 +17,7 @@ use super::ranks::RanksArgs;
 use super::{log, print, refuse};
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("grad-checkpoint", policy))]
 pub struct Args {
     #[command(flatten)]
     pub(super) keys: KeyFlags<Explain>,
@@ -37,6 +40,16 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// This command does not choose a policy.
+fn policy(arg: Arg) -> Arg {
+    arg.help(
+        "Gradient checkpointing: off, selective (keeps convolution outputs: half the memory for almost no time), \
+         block (each double convolution, as in the guide), stage, mixed (the least memory), or nine letters (`mixed` \
+         with that plan, as in NNNNNNLNC)",
+    )
+    .value_parser(CheckpointFlag::without_auto)
 }
 
 pub(super) fn run(arguments: &Args) -> ExitCode {

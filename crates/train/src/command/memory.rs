@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
-use config::{Bytes, Category, Precision, RunConfig};
+use config::{Bytes, Category, CheckpointFlag, Precision, RunConfig};
 use estimator::{Batch, Speed, Steps};
 use figures::numbers::change;
 use figures::timeline::{Bar, Chart, MemoryTimeline, Sample};
@@ -50,6 +50,7 @@ fn policy(arg: Arg) -> Arg {
     arg.long("policy")
         .visible_alias("grad-checkpoint")
         .help("Checkpoint policy to draw: off, selective, block, stage or mixed")
+        .value_parser(CheckpointFlag::without_auto)
 }
 
 pub(super) fn run(args: &MemoryArgs) -> Result<()> {
