@@ -213,6 +213,9 @@ fn train(
     } = decided.plan;
     let images = data.images(team.shard().size());
     let again = args.ranks.words(peers.map(Peers::launch));
+    if matches!(decided.start, Start::Warm(_)) {
+        console::note("weights: warm start from `--resume`");
+    }
     if args.dry_run {
         say_what_it_takes(&decided.plan.config, device, images, &again);
         return others::dismiss(peers);
@@ -325,7 +328,6 @@ fn begin(
         Start::New | Start::Again => {}
         Start::Warm(file) => {
             file.load_into(&trainer.learner.model)?;
-            console::note("weights: warm start from `--resume`");
         }
         Start::Exact(exact) => {
             exact.refuse_others(precision, data_id, data.train.num_batches())?;
