@@ -294,6 +294,18 @@ fn weights_of_another_unet_are_read_and_written() {
     let (ours, theirs) = (score(best), score("theirs.safetensors"));
     assert!((ours - theirs).abs() < 1e-3, "{ours} {theirs}");
     snug(&sandbox, &["convert", "theirs.safetensors"]).ok();
+    let copy = snug(&sandbox, &["convert", best]).ok();
+    assert!(
+        copy.stderr.contains("the weights were Snug's already"),
+        "{copy:?}"
+    );
+    let warm = ["train", "data", "--resume", best, "--dry-run"];
+    let warm = snug(&sandbox, &warm).ok();
+    assert!(
+        warm.stderr
+            .contains("weights: warm start from `--resume`\n"),
+        "{warm:?}"
+    );
     assert!((score("theirs.snug.safetensors") - theirs).abs() < 1e-9);
 }
 

@@ -112,6 +112,11 @@ fn rename(file: &Path, to: Names, out: Option<&Path>) -> Result<()> {
     let path = out.map_or_else(default, Path::to_owned);
     write_new(&path, &bytes)?;
     console::print(&path.display().to_string());
+    if to == Names::Snug && std::fs::read(file).is_ok_and(|it| it == *bytes) {
+        console::note(
+            "the weights were Snug's already: this is a copy; `--to milesial` writes those of `Pytorch-UNet`",
+        );
+    }
     if to == Names::Milesial {
         console::note(
             "in Python: `net.load_state_dict(safetensors.torch.load_file(FILE))`, in evaluation mode",
