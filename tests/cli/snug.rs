@@ -351,6 +351,7 @@ fn shells_and_man_know_the_commands() {
             script.contains("snug") && script.contains("dry-run"),
             "{shell}"
         );
+        assert!(!script.contains("bench-worker"), "{shell}");
     }
     let japanese = snug(&sandbox, &["--lang", "ja", "completions", "zsh"])
         .ok()

@@ -26,12 +26,20 @@ pub(super) struct ManArgs {
 }
 
 /// Prints a script that completes the words of `program`.
-pub(super) fn completions(args: &CompletionsArgs, mut program: Command) {
+pub(super) fn completions(args: &CompletionsArgs, program: &Command) {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
-    program = built(program);
+    let mut program = built(without_hidden(program));
     generate(args.shell, &mut program, name, &mut script);
     console::print_as_is(String::from_utf8_lossy(&script).trim_end());
+}
+
+/// `program` without the commands that its help leaves out, of which completions know nothing.
+fn without_hidden(program: &Command) -> Command {
+    let shown = program.get_subcommands().filter(|it| !it.is_hide_set());
+    let shown: Vec<Command> = shown.cloned().collect();
+    let plain = Command::new("snug").version(env!("CARGO_PKG_VERSION"));
+    plain.args(program.get_arguments()).subcommands(shown)
 }
 
 /// `program` with what `clap` adds to it, in the language of the rest.

@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Command::Tool(tool) => with_libtorch(|| tool.run()),
         Command::Advice(advice) => Ok(advice.run()),
         Command::Completions(args) => {
-            shell::completions(&args, program());
+            shell::completions(&args, &program());
             Ok(Exit::Done.into())
         }
         Command::Man(args) => {
