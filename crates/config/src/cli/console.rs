@@ -156,9 +156,14 @@ pub fn spoken(text: &str) -> Cow<'_, str> {
 
 /// The text in the words of `snug`.
 pub fn as_snug(text: &str) -> String {
-    const OF_CARGO: [(&str, &str); 2] = [
+    const OF_CARGO: [(&str, &str); 3] = [
         ("cargo xtask train", "snug train"),
         ("cargo xtask bench", "snug bench"),
+        // Without a checkout, libtorch comes with Python's torch.
+        (
+            "cargo xtask setup --cuda",
+            "python3 -m pip install --force-reinstall torch==2.11.0",
+        ),
     ];
     const OF_TRAIN: [&str; 12] = [
         "evaluate", "predict", "inspect", "import", "report", "convert", "memory", "accuracy",
