@@ -240,7 +240,7 @@ fn unusable_inputs_are_named() {
     hint: name images, a folder that holds some, or a pattern in quotes
     ");
     insta::assert_snapshot!(refused(&["--input", "nowhere"]), @r"
-    error: cannot read `nowhere`: entity not found
+    error: cannot read `nowhere`: no such file or folder
     hint: check the path
     ");
     insta::assert_snapshot!(refused(&["--input", "twice"]), @r"

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use data::decode::ENDINGS;
@@ -75,9 +75,10 @@ pub(super) fn find(
     search.add_all(inputs)?;
     // A missing path in a list is skipped, like an unreadable image.
     if let Some(missing) = search.left_out.missing.first() {
+        let why = io::Error::new(ErrorKind::NotFound, "no such file or folder");
         return Err(match pattern(missing) {
             Some(_) => no_images(std::iter::once(missing)),
-            None => Error::io("read", missing, ErrorKind::NotFound.into()),
+            None => Error::io("read", missing, why),
         });
     }
     for list in lists {
@@ -102,7 +103,7 @@ fn no_images<'a>(places: impl Iterator<Item = &'a PathBuf>) -> Error {
 fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let mut text = Vec::new();
     let read = if list == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text)
+        io::stdin().read_to_end(&mut text)
     } else {
         std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut text))
     };
