@@ -207,6 +207,10 @@ fn flags_with_wrong_values() {
     error: `use_reentrant` is `true`, but `grad_checkpoint_policy` is `selective`: the reentrant form runs a backward of its own inside backward, and `selective` has one schedule for the whole step
     hint: use the policy `block` or `stage`, or set `use_reentrant = false`
     ");
+    insta::assert_snapshot!(refused(&["--lr", "abc"]), @r"
+    error: invalid value 'abc' for '--lr <X>': must be a finite number above 0
+    hint: `--help` lists the flags
+    ");
     insta::assert_snapshot!(refused(&["--epoch", "3"]), @r"
     error: unexpected argument '--epoch' found
     hint: a similar argument exists: '--epochs'

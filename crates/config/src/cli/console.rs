@@ -256,12 +256,24 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         // What can be typed stays, and the sentence before it is translated.
         let (said, values) = paragraph.split_at(paragraph.find("\n  [").unwrap_or(paragraph.len()));
         let values = help::with_notes(values);
-        pass_on(Kind::Note, &format!("{}{values}", spoken(said)));
+        let said = with_range_in_words(said);
+        pass_on(Kind::Note, &format!("{}{values}", spoken(&said)));
     }
     if rest.contains(&help) {
         say(Kind::Hint, hint);
     }
     Exit::Usage
+}
+
+/// `said` with a range in words, which `clap` writes as `0 is not in 1..=64`.
+fn with_range_in_words(said: &str) -> Cow<'_, str> {
+    let in_words = said.rsplit_once(": ").and_then(|(start, end)| {
+        let (min, max) = end.split_once("..=")?;
+        let (_, min) = min.rsplit_once(' ')?;
+        let words = format!("must be a whole number from {min} to {max}");
+        Some(format!("{start}: {words}"))
+    });
+    in_words.map_or(Cow::Borrowed(said), Cow::Owned)
 }
 
 /// Prints help, or the version.

@@ -16,7 +16,7 @@ use crate::keys::{self, Command, with_rows};
 use crate::overrides::Overrides;
 use crate::plan_letters::PlanLetters;
 use crate::resolve::{Resolved, resolve};
-use crate::value::{Accepts, whole};
+use crate::value::{Accepts, POSITIVE, whole};
 
 /// A command line that offers flags for keys.
 pub trait Offers {
@@ -95,6 +95,9 @@ macro_rules! parser {
     };
     (u64, $accepts:expr) => {
         number::<u64>(&$accepts)
+    };
+    (f64, $accepts:expr) => {
+        number::<f64>(&$accepts)
     };
     ($given:ident, $accepts:expr) => {
         value_parser!($given)
