@@ -45,6 +45,27 @@ impl Moments {
         merged
     }
 
+    /// How many rows there are, their mean, and the sum of squared deviations.
+    pub const fn numbers(self) -> [f64; 3] {
+        [self.rows, self.mean, self.deviation]
+    }
+
+    /// Of all rows of several parts, given as [`Self::numbers`]; a part may have no rows.
+    pub fn of_all(parts: impl Iterator<Item = [f64; 3]> + Clone) -> Self {
+        let rows: f64 = parts.clone().map(|[rows, ..]| rows).sum();
+        let parts = parts.filter(|[rows, ..]| *rows > 0.0);
+        let mean = parts.clone().map(|[of, mean, _]| of / rows * mean).sum();
+        let deviation = parts.map(|[of, of_part, deviation]| {
+            let between: f64 = of_part - mean;
+            deviation + of * between * between
+        });
+        Self {
+            rows,
+            mean,
+            deviation: deviation.sum(),
+        }
+    }
+
     /// The mean.
     pub const fn mean(self) -> f64 {
         self.mean

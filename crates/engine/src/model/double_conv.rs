@@ -54,6 +54,7 @@ impl DoubleConv {
                     running_var: of(norm, "running_var"),
                     momentum: MOMENTUM,
                     eps: EPS,
+                    together: None,
                 },
             }
         };

@@ -74,7 +74,7 @@ impl Fused {
         let place = if is_gpu {
             Gpu::of(norm, input, source)?.map(Place::Gpu)
         } else {
-            Host::of(norm, input, source).map(Place::Host)
+            Host::of(norm, input, source)?.map(Place::Host)
         };
         Ok(place.map(Self))
     }

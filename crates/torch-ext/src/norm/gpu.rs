@@ -3,13 +3,14 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::Arc;
 
 use kernels::cuda::{Elements, Kernel, Pass, Shape, TABLE_ROWS};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::fused::{Input, Source};
 use super::host::unfit;
-use super::{BatchNorm, NormGradients};
+use super::{BatchNorm, NormGradients, Together};
 use crate::Result;
 use crate::launch::launch;
 use crate::ops::{MemoryFormat, contiguous_in};
@@ -23,6 +24,8 @@ pub(super) struct Gpu {
     /// `[TABLE_ROWS, C]`; `None` for ReLU alone.
     table: Option<Tensor>,
     channels: usize,
+    /// Those who have the rest of the batch, and how many rows all have.
+    together: Option<(Arc<dyn Together>, u32)>,
 }
 
 impl Clone for Gpu {
@@ -30,6 +33,7 @@ impl Clone for Gpu {
         Self {
             table: self.table.as_ref().map(Tensor::shallow_clone),
             channels: self.channels,
+            together: self.together.clone(),
         }
     }
 }
@@ -64,15 +68,24 @@ impl Gpu {
         pass.input_bias = input
             .bias
             .map_or(ptr::null(), |it| numbers(it).cast_const());
+        let mut together = None;
         // Held until the table is made.
         let _parts = match source {
             Source::Batch { update } => {
-                let parts = sums(shape, Kernel::Moments, x.device)?;
+                let shared = norm.together.as_ref();
+                let mut parts = sums(shape, Kernel::Moments, input.tensor)?;
                 pass.parts = numbers(&parts);
                 pass.num_parts = shape.parts();
                 pass.update = update.into();
                 // SAFETY: `x` is as `operand` has checked, and `parts` is as long as this kernel's sums.
                 unsafe { launch(x.device, Kernel::Moments, shape, &pass) }?;
+                if let Some(shared) = shared {
+                    let images = usize::try_from(input.tensor.size()[0]).unwrap_or(1).max(1);
+                    let rows = u32::try_from(x.num / images * shared.num_images());
+                    pass.rows = rows.map_err(|_too_many| unfit(input.tensor))?;
+                    together = Some((Arc::clone(shared), pass.rows));
+                    parts = gathered(shared, &merged(&parts, x.channels)?, &mut pass)?;
+                }
                 Some(parts)
             }
             Source::Running => None,
@@ -94,6 +107,7 @@ impl Gpu {
         Ok(Some(Self {
             table: Some(table),
             channels: x.channels,
+            together,
         }))
     }
 
@@ -102,6 +116,7 @@ impl Gpu {
         Self {
             table: None,
             channels,
+            together: None,
         }
     }
 
@@ -183,8 +198,8 @@ impl Gpu {
         let table = self.table.as_ref().ok_or_else(|| unfit(input))?;
         let of_channels = || Tensor::f_empty([table.size()[1]], (Kind::Float, x.device));
         let (weight, bias) = (of_channels()?, of_channels()?);
-        let parts = sums(shape, Kernel::Sums, x.device)?;
-        let pass = Pass {
+        let mut parts = sums(shape, Kernel::Sums, input)?;
+        let mut pass = Pass {
             y: dy.start.cast(),
             table: numbers(table),
             parts: numbers(&parts),
@@ -194,10 +209,28 @@ impl Gpu {
             is_masked: masked.into(),
             ..pass(&x)
         };
-        for kernel in [Kernel::Sums, Kernel::Gradients, Kernel::Differentiate] {
-            // SAFETY: `x` and `dy` have been checked, the table is this one's, and the others were made for it.
-            unsafe { launch(x.device, kernel, shape, &pass) }?;
+        // SAFETY: `x` and `dy` have been checked, the table is this one's, and the others were made for it.
+        let run = |kernel, pass: &Pass| unsafe { launch(x.device, kernel, shape, pass) };
+        run(Kernel::Sums, &pass)?;
+        run(Kernel::Gradients, &pass)?;
+        if let Some((shared, rows)) = &self.together {
+            // The gradients above are those of this part; the table becomes that of the whole batch.
+            let others = [of_channels()?, of_channels()?];
+            let size = [-1, 2 * table.size()[1]];
+            let own = parts
+                .f_view(size)?
+                .f_sum_dim_intlist(0, false, Kind::Float)?;
+            parts = gathered(shared, &own, &mut pass)?;
+            let whole = Pass {
+                weight_gradient: numbers(&others[0]),
+                bias_gradient: numbers(&others[1]),
+                rows: *rows,
+                ..pass
+            };
+            run(Kernel::Gradients, &whole)?;
         }
+        run(Kernel::Differentiate, &pass)?;
+        drop(parts);
         Ok(NormGradients {
             input: grad,
             weight,
@@ -238,10 +271,33 @@ fn is_of_channels(tensor: &Tensor, x: &Rows<'_>) -> bool {
     is_fp32 && tensor.stride() == [1] && tensor.numel() == x.channels
 }
 
-/// Memory for the sums of a kernel.
-fn sums(shape: Shape, kernel: Kernel, device: Device) -> Result<Tensor> {
+/// Memory for the sums of a kernel over the pixels of `x`.
+fn sums(shape: Shape, kernel: Kernel, x: &Tensor) -> Result<Tensor> {
     let len = i64::try_from(shape.len_of_parts(kernel)).unwrap_or(i64::MAX);
-    Ok(Tensor::f_empty([len], (Kind::Float, device))?)
+    Ok(Tensor::f_empty([len], (Kind::Float, x.device()))?)
+}
+
+/// Merges the moments of parts to those of one: `[parts * 3 * C]` -> `[3 * C]`, each with count, mean and deviation.
+fn merged(parts: &Tensor, channels: usize) -> Result<Tensor> {
+    let channels = i64::try_from(channels).unwrap_or(i64::MAX);
+    let parts = parts.f_to_kind(Kind::Double)?.f_view([-1, 3, channels])?;
+    let [count, mean, deviation] = [0, 1, 2].map(|nth| parts.f_select(1, nth));
+    let (count, mean) = (count?, mean?);
+    let sum = |it: &Tensor| it.f_sum_dim_intlist(0, true, Kind::Double);
+    let all = sum(&count)?;
+    let centre = sum(&count.f_mul(&mean)?)?.f_div(&all)?;
+    let between = mean.f_sub(&centre)?;
+    let deviation = deviation?.f_add(&count.f_mul(&between)?.f_mul(&between)?)?;
+    let one = Tensor::f_cat(&[all, centre, sum(&deviation)?], 0)?;
+    Ok(one.f_view([-1])?.f_to_kind(Kind::Float)?)
+}
+
+/// The sums of all processes, of one part each, which `pass` reads from now on.
+fn gathered(shared: &Arc<dyn Together>, own: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+    let all = shared.gather(own)?;
+    pass.parts = numbers(&all);
+    pass.num_parts = narrowed(all.numel() / own.numel().max(1));
+    Ok(all)
 }
 
 fn numbers(tensor: &Tensor) -> *mut f32 {

@@ -1,12 +1,13 @@
 //! [`Fused`](super::Fused) on the CPU: in fp32 or bf16. Coefficients are in the host's memory.
 
 use std::slice;
+use std::sync::Arc;
 
 use kernels::{Affine, Gradient, Grid, Moments, Sums, bf16, block_rows};
 use tch::{Device, Kind, Tensor};
 
 use super::fused::{Input, Source};
-use super::{BatchNorm, NormGradients};
+use super::{BatchNorm, NormGradients, Together};
 use crate::ops::{MemoryFormat, contiguous_in};
 use crate::rows::{Rows, by_kind, part};
 use crate::{Error, Result, parallel};
@@ -17,16 +18,20 @@ pub(super) struct Host {
     inverse_deviation: Vec<f32>,
     scale: Vec<f32>,
     shift: Vec<f32>,
+    /// Those who have the rest of the batch, and how many rows all have.
+    together: Option<(Arc<dyn Together>, f64)>,
 }
 
 impl Host {
     /// `None` if the kernels do not take such a tensor.
-    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Option<Self> {
-        let (x, parameters) = Self::operands(norm, input)?;
+    pub(super) fn of(norm: &BatchNorm, input: Input<'_>, source: Source) -> Result<Option<Self>> {
+        let Some((x, parameters)) = Self::operands(norm, input) else {
+            return Ok(None);
+        };
         let Source::Batch { update } = source else {
             let running = parameters.running_mean.iter().zip(parameters.running_var);
             let statistics = running.map(|(mean, var)| (f64::from(*mean), f64::from(*var)));
-            return Some(parameters.fuse(norm.eps, statistics));
+            return Ok(Some(parameters.fuse(norm.eps, statistics)));
         };
         let per_block = x.per_block();
         let blocks = by_kind!(x.kind, T => {
@@ -36,12 +41,25 @@ impl Host {
                 kernels::moments(part(values, i, per_block), mean, deviation);
             })
         });
-        let moments = Moments::merge(x.num, x.channels, &blocks);
+        let mut moments = Moments::merge(x.num, x.channels, &blocks);
+        if let Some(together) = &norm.together {
+            let numbers = gathered(together, moments.iter().flat_map(|it| it.numbers()))?;
+            let (numbers, _) = numbers.as_chunks::<3>();
+            let of_all = |channel| numbers.iter().skip(channel).step_by(x.channels).copied();
+            moments = (0..x.channels)
+                .map(|it| Moments::of_all(of_all(it)))
+                .collect();
+        }
         if update {
             advance(norm, &moments);
         }
         let statistics = moments.iter().map(|it| (it.mean(), it.variance()));
-        Some(parameters.fuse(norm.eps, statistics))
+        let rows = moments.first().map_or(0.0, |it| it.numbers()[0]);
+        let together = norm.together.clone().map(|it| (it, rows));
+        Ok(Some(Self {
+            together,
+            ..parameters.fuse(norm.eps, statistics)
+        }))
     }
 
     /// Whether the kernels take such a tensor.
@@ -62,6 +80,7 @@ impl Host {
             inverse_deviation: vec![1.0; channels],
             scale: vec![1.0; channels],
             shift: vec![0.0; channels],
+            together: None,
         }
     }
 
@@ -149,7 +168,7 @@ impl Host {
         };
         let dy = x.gradient(&grad).ok_or_else(|| unfit(&grad))?;
         let mask = (!masked).then_some(self.affine());
-        let (per_block, count) = (x.per_block(), x.num as f64);
+        let per_block = x.per_block();
         let (weight, bias) = by_kind!(x.kind, T => {
             // SAFETY: `T` is its type, and it is only read.
             let values = unsafe { x.values::<T>() };
@@ -160,19 +179,21 @@ impl Host {
                 kernels::sums(dy, x, mask, &self.mean, gradients, products);
             });
             let sums = Sums::merge(x.channels, &blocks);
+            let (all, count) = self.of_all(&sums, x.num)?;
             let inverse = || self.inverse_deviation.iter().copied().map(f64::from);
-            let products = || sums.iter().map(|it| it.product).zip(inverse());
-            let slope = products().map(|(product, inverse)| product / count * inverse * inverse);
+            let slope = all.iter().map(|it| it.product).zip(inverse());
+            let slope = slope.map(|(product, inverse)| product / count * inverse * inverse);
             let gradient = Gradient {
                 mean: &self.mean,
-                gradient: &narrowed(sums.iter().map(|it| it.gradient / count)),
+                gradient: &narrowed(all.iter().map(|it| it.gradient / count)),
                 slope: &narrowed(slope),
                 scale: &self.scale,
             };
             parallel::chunks(dy, per_block, |i, dy| {
                 kernels::differentiate(dy, part(values, i, per_block), mask, gradient);
             });
-            let weight = products().map(|(product, inverse)| product * inverse);
+            let products = sums.iter().map(|it| it.product).zip(inverse());
+            let weight = products.map(|(product, inverse)| product * inverse);
             (narrowed(weight), narrowed(sums.iter().map(|it| it.gradient)))
         });
         Ok(NormGradients {
@@ -180,6 +201,25 @@ impl Host {
             bias: Tensor::f_from_slice(&bias)?,
             input: grad,
         })
+    }
+
+    /// Sums over the whole batch, and the number of its rows.
+    fn of_all(&self, sums: &[Sums], rows: usize) -> Result<(Vec<Sums>, f64)> {
+        let Some((together, rows)) = &self.together else {
+            return Ok((sums.to_vec(), rows as f64));
+        };
+        let numbers = gathered(
+            together,
+            sums.iter().flat_map(|it| [it.gradient, it.product]),
+        )?;
+        let mut all = vec![Sums::default(); sums.len()];
+        for of_process in numbers.chunks_exact(2 * sums.len().max(1)) {
+            for (all, [gradient, product]) in all.iter_mut().zip(of_process.as_chunks().0) {
+                all.gradient += gradient;
+                all.product += product;
+            }
+        }
+        Ok((all, *rows))
     }
 
     fn affine(&self) -> Affine<'_> {
@@ -260,11 +300,18 @@ impl<'a> Parameters<'a> {
         let shifts = self.bias.iter().zip(means.iter().zip(&scales));
         Host {
             shift: narrowed(shifts.map(|(bias, (mean, scale))| f64::from(*bias) - mean * scale)),
+            together: None,
             mean: narrowed(means),
             inverse_deviation: narrowed(inverses),
             scale: narrowed(scales),
         }
     }
+}
+
+/// Numbers of all processes, in their order.
+fn gathered(together: &Arc<dyn Together>, own: impl Iterator<Item = f64>) -> Result<Vec<f64>> {
+    let own: Vec<f64> = own.collect();
+    Ok(together.gather(&Tensor::f_from_slice(&own)?)?.try_into()?)
 }
 
 /// Moves the running statistics, which [`Parameters::of`] has checked, towards those of a batch.

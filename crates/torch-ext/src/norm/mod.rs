@@ -5,6 +5,7 @@ mod gpu;
 mod host;
 #[cfg(test)]
 mod tests;
+mod together;
 mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use tch::{Kind, Tensor};
 
 use fused::Source;
 pub use fused::{Fused, Input};
+pub use together::{Together, nothing};
 pub use trial::{is_tried, runs_on};
 
 use crate::error::check;
@@ -37,6 +39,9 @@ pub struct BatchNorm {
     pub momentum: f64,
     /// Added to the variance.
     pub eps: f64,
+    /// Those with which this process shares each batch, if it does. Running statistics are those of the whole batch then,
+    /// and gradients of weight and bias those of its own part.
+    pub together: Option<Arc<dyn Together>>,
 }
 
 impl BatchNorm {
@@ -50,6 +55,7 @@ impl BatchNorm {
             running_var: self.running_var.shallow_clone(),
             momentum: self.momentum,
             eps: self.eps,
+            together: self.together.clone(),
         }
     }
 }
@@ -66,6 +72,7 @@ impl BatchNorm {
 pub fn batch_norm(input: &Tensor, norm: &BatchNorm, training: bool, pass: Pass) -> Result<Tensor> {
     if training {
         refuse_single_values(input, norm)?;
+        together::refuse(norm.together.as_ref())?;
     }
     let update = training && updates(pass);
     let clones = (training && !update)
@@ -165,6 +172,7 @@ fn fused_relu(
         fused.activate(&x, &out)?;
         return Ok(Some(out));
     }
+    together::refuse(norm.together.as_ref())?;
     let out = x.f_empty_like()?;
     // Tensors may go to another thread, but not be in two.
     let statistics = Arc::new(Mutex::new(None::<Fused>));
@@ -296,6 +304,7 @@ impl BatchNorm {
     /// As [`batch_norm`].
     pub fn forward(&self, input: &Tensor, in_place: bool) -> Result<(Tensor, Statistics)> {
         refuse_single_values(input, self)?;
+        together::refuse(self.together.as_ref())?;
         let null = std::ptr::null_mut();
         let (mut out, mut saved) = (
             null,

@@ -1,5 +1,8 @@
 //! Our kernels against libtorch's operators.
 
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::*;
@@ -27,6 +30,7 @@ fn norm(channels: i64) -> BatchNorm {
         running_var: of(4),
         momentum: 0.1,
         eps: 1e-5,
+        together: None,
     }
 }
 
@@ -374,4 +378,89 @@ fn the_node_is_as_libtorchs() {
     tch::no_grad(|| add_scalar_(&input, 1.0)).unwrap();
     let error = crate::backward_with(&out, Some(&gradient), false).unwrap_err();
     assert!(error.to_string().contains("modified"), "{error}");
+}
+
+/// One of two threads that share a batch.
+#[derive(Debug)]
+struct Half {
+    rank: usize,
+    numbers: Arc<Mutex<[Option<Tensor>; 2]>>,
+    both: Arc<Barrier>,
+}
+
+impl Together for Half {
+    fn gather(&self, numbers: &Tensor) -> Result<Tensor> {
+        self.numbers.lock().unwrap()[self.rank] = Some(numbers.copy());
+        self.both.wait();
+        let all = {
+            let numbers = self.numbers.lock().unwrap();
+            Tensor::cat(&numbers.each_ref().map(|it| it.as_ref().unwrap()), 0)
+        };
+        self.both.wait();
+        Ok(all)
+    }
+
+    fn num_images(&self) -> usize {
+        4
+    }
+}
+
+/// Two processes with three images and one compute what one does with four: by the kernels of the CPU and by those of a GPU.
+#[test]
+fn parts_of_a_batch_are_normalised_as_the_whole() {
+    crate::init().unwrap();
+    for is_gpu in [false, true] {
+        let step = |norm: &BatchNorm, (from, len)| {
+            let _gpu = is_gpu.then(|| crate::emulate(standin::emulated::launch));
+            let [x, dy] = [5, 9].map(|seed| {
+                let whole = random(&[4, 16, 6, 10], Kind::Float, seed);
+                let part = whole.narrow(0, from, len);
+                part.permute([0, 2, 3, 1]).copy().permute([0, 3, 1, 2])
+            });
+            let fused = Fused::by(is_gpu, norm, (&x).into(), Source::Batch { update: true });
+            let fused = fused.unwrap().unwrap();
+            let out = x.empty_like();
+            fused.activate(&x, &out).unwrap();
+            let gradients = fused.backward(dy, &x, false).unwrap();
+            let statistics = Tensor::stack(&[&norm.running_mean, &norm.running_var], 0);
+            (
+                [out, gradients.input],
+                [gradients.weight, gradients.bias],
+                statistics,
+            )
+        };
+        let _no_grad = tch::no_grad_guard();
+        let (of_each, sums, statistics) = step(&norm(16), (0, 4));
+        let (numbers, both) = (Arc::default(), Arc::new(Barrier::new(2)));
+        let parts = thread::scope(|scope| {
+            let run = |(rank, part)| {
+                let together: Arc<dyn Together> = Arc::new(Half {
+                    rank,
+                    numbers: Arc::clone(&numbers),
+                    both: Arc::clone(&both),
+                });
+                let step = &step;
+                scope.spawn(move || {
+                    let _no_grad = tch::no_grad_guard();
+                    let norm = BatchNorm {
+                        together: Some(together),
+                        ..norm(16)
+                    };
+                    step(&norm, part)
+                })
+            };
+            [(0, (0, 3)), (1, (3, 1))]
+                .map(run)
+                .map(|it| it.join().unwrap())
+        });
+        let near = |a: &Tensor, b: &Tensor| a.allclose(b, 1e-4, 1e-5, false);
+        let [(a, a_sums, a_statistics), (b, b_sums, b_statistics)] = parts;
+        assert!(a_statistics.equal(&b_statistics) && near(&a_statistics, &statistics));
+        for (whole, (a, b)) in of_each.iter().zip(a.iter().zip(&b)) {
+            assert!(near(&Tensor::cat(&[a, b], 0), whole), "GPU: {is_gpu}");
+        }
+        for (whole, (a, b)) in sums.iter().zip(a_sums.iter().zip(&b_sums)) {
+            assert!(near(&(a + b), whole), "GPU: {is_gpu}");
+        }
+    }
 }

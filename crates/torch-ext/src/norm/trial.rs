@@ -106,6 +106,7 @@ fn run(is_gpu: bool, device: Device, kind: Kind) -> Result<Vec<(&'static str, Te
         running_var: of_channels(4, 1.0)?,
         momentum: 0.1,
         eps: 1e-5,
+        together: None,
     };
     let image = |halved: i64, seed| -> Result<Tensor> {
         let [n, c, h, w] = SIZE;
