@@ -102,16 +102,20 @@ fn a_failure_of_any_rank_is_repaired_on_all() {
 #[test]
 fn no_allocation_that_fails_leaves_others_waiting() {
     let sandbox = Sandbox::with_pages();
-    for (reduce, first) in [("ordered", 0), ("overlap", 50)] {
+    for (name, flags) in [
+        ("ordered", &["--reduce", "ordered"][..]),
+        ("overlap", &["--reduce", "overlap"]),
+        ("together", &["--sync-batch-norm", "--amp", "bf16"]),
+    ] {
         let fit = |fault: &str, dir: &str| {
-            let more = ["--rank-timeout", "20", "--reduce", reduce, "--run-dir", dir];
+            let more = [&["--rank-timeout", "20", "--run-dir", dir], flags].concat();
             fit(&sandbox, "2", fault, &more).ok()
         };
-        let whole = format!("{reduce}-whole");
+        let whole = format!("{name}-whole");
         fit("", &whole);
-        for allocation in (first..900).step_by(150) {
+        for allocation in (0..900).step_by(180) {
             let fault = format!("oom:{allocation}@3#1");
-            let dir = format!("{reduce}-{allocation}");
+            let dir = format!("{name}-{allocation}");
             let run = fit(&fault, &dir);
             assert!(
                 run.stderr.matches("warning:").count() <= 1,
@@ -120,6 +124,16 @@ fn no_allocation_that_fails_leaves_others_waiting() {
             assert_same(&sandbox, &whole, &dir);
         }
     }
+    // Segments run batch norm again.
+    let segments = ["--sync-batch-norm", "--grad-checkpoint", "block"];
+    let refused = fit(&sandbox, "2", "", &segments);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("`--sync-batch-norm` needs our own kernels"),
+        "{refused:?}"
+    );
 }
 
 #[test]

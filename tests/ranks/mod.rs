@@ -116,6 +116,10 @@ impl End {
 
 /// Trains as one of `team`, from `before` if there is something before.
 fn train(config: &RunConfig, team: Team, before: Option<End>) -> End {
+    train_as(config, team, before, false)
+}
+
+fn train_as(config: &RunConfig, team: Team, before: Option<End>, is_together: bool) -> End {
     // Threads share the generator of random weights.
     static DRAWING: Mutex<()> = Mutex::new(());
     let drawing = DRAWING.lock().unwrap();
@@ -130,6 +134,9 @@ fn train(config: &RunConfig, team: Team, before: Option<End>) -> End {
         trainer.restore(&before.state, value).unwrap();
     }
     trainer.follow_first().unwrap();
+    if is_together {
+        trainer.normalise_together().unwrap();
+    }
     let mut epochs = Epochs::default();
     let (data, val) = (loader(config, true), loader(config, false));
     trainer
@@ -155,6 +162,17 @@ fn train_on(
     if size == 1 {
         return vec![train(config, Team::alone(), before.map(End::handles))];
     }
+    each_rank(size, before, &|peers, before| {
+        train(config, Team::many(peers, reduction), before)
+    })
+}
+
+/// Runs `train` on `size` ranks.
+fn each_rank(
+    size: usize,
+    before: Option<&End>,
+    train: &(dyn Fn(Rc<Peers>, Option<End>) -> End + Sync),
+) -> Vec<End> {
     let store = Store::serve("127.0.0.1", 0, PATIENCE).unwrap();
     let launch = |rank| Launch {
         launcher: Launcher::Hand,
@@ -187,7 +205,7 @@ fn train_on(
                         &|_missing| (),
                     )
                     .unwrap();
-                    train(config, Team::many(Rc::new(peers), reduction), before)
+                    train(Rc::new(peers), before)
                 })
             })
             .collect();
@@ -325,4 +343,38 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     assert_eq!(differing(&then_three[0], &then_three[2], 0.0, ""), None);
     assert_eq!(one.state.position.steps, then_three[0].state.position.steps);
     assert_eq!(one.state.num_losses, then_three[0].state.num_losses);
+}
+
+/// Gradients and statistics of one step differ by rounding alone.
+#[test]
+fn ranks_that_normalise_together_compute_what_a_larger_batch_does() {
+    let _alone = alone();
+    let config = |batch, accumulation| RunConfig {
+        batch,
+        accumulation,
+        max_steps: Some(1),
+        ..config().with_policy(CheckpointPolicy::Selective)
+    };
+    // Of four ranks one has no image.
+    for (size, batch, accumulation) in [(2, 2, 2), (4, 1, 3)] {
+        let whole = train(&config(batch * accumulation, 1), Team::alone(), None);
+        let shared = config(batch, accumulation);
+        let together = each_rank(size, None, &|peers, before| {
+            train_as(&shared, Team::many(peers, Reduction::Auto), before, true)
+        });
+        for rank in &together {
+            assert_eq!(differing(&together[0], rank, 0.0, ""), None, "{size} ranks");
+            assert_eq!(together[0].epochs, rank.epochs, "{size} ranks");
+        }
+        let apart = train_on(size, &shared, Reduction::After, None);
+        let [near, far] = [&together[0], &apart[0]].map(|it| {
+            let pairs = whole.tensors.iter().zip(&it.tensors);
+            // First moments are gradients; weights magnify those that are rounding alone.
+            let pairs = pairs
+                .filter(|((name, _), _)| name.starts_with("exp_avg.") || name.contains("running_"));
+            let each = pairs.map(|((_, a), (_, b))| (a - b).abs().max().double_value(&[]));
+            each.fold(0.0, f64::max)
+        });
+        assert!(near < 1e-5 && far > 1e-3, "{size} ranks: {near} {far}");
+    }
 }

@@ -182,6 +182,9 @@ pub enum UsageError {
         /// The folder.
         path: PathBuf,
     },
+    /// Batch norm over several processes, where it cannot be computed.
+    #[error("`--sync-batch-norm` needs our own kernels, and no segments")]
+    NotTogether,
     /// A CPU whose kernels the estimator does not know.
     #[error("nothing of that is predicted for this CPU, which has {capability}")]
     NothingPredicted {
@@ -290,6 +293,10 @@ impl UsageError {
                 return format!("make it, or choose another place with `{flag}`");
             }
             Self::IsAFolder { .. } => "`--out` takes a file, such as `timeline.svg`",
+            Self::NotTogether => {
+                "`--channels-last on`, `--exact-kernels off`, and `--grad-checkpoint off`, `selective` or `mixed`; on a GPU \
+                 a `--width` that 8 divides"
+            }
             Self::NothingPredicted { .. } => "`train memory` measures on any CPU",
             Self::NoBudget { .. } => "leave it out for no limit",
             Self::NoGpuChosen => "choose one with `--device cuda:N`",

@@ -123,6 +123,11 @@ impl Ladder {
         }
     }
 
+    /// Leaves the checkpoint policy as it is: the run needs one of its kind.
+    pub(crate) const fn keep_policy(&mut self) {
+        self.means.freedom.policy = false;
+    }
+
     /// The predicted peak bytes of a step, if a prediction exists.
     pub(crate) fn predicted_bytes(&self, recipe: &StepRecipe) -> Option<u64> {
         let prediction = self.target.as_ref()?.predict(&recipe.as_predicted());

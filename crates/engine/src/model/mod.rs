@@ -11,6 +11,8 @@ use executor::{ConvTensors, LayerTensors, NetworkTensors, StageTensors};
 use schedule::{Schedule, Segment};
 use tch::{Device, Tensor};
 use torch_ext::conv::Conv;
+use torch_ext::function::grad_is_enabled;
+use torch_ext::norm::{BatchNorm, Together};
 use torch_ext::{Error, Result};
 
 pub(crate) use double_conv::MOMENTUM;
@@ -52,6 +54,12 @@ pub enum Checkpointing {
 }
 
 impl ForwardMode {
+    /// Whether several processes can normalise a batch together: batch norm runs once, on our own kernels.
+    pub const fn can_be_shared(&self) -> bool {
+        matches!(self.checkpointing, Checkpointing::Scheduled(_))
+            && matches!(self.kernels, Kernels::Fused)
+    }
+
     /// Evaluation: running statistics, no recomputation.
     pub const fn evaluation(kernels: Kernels) -> Self {
         Self {
@@ -70,6 +78,8 @@ pub struct UNet {
     parameters: Parameters,
     stages: Vec<Stage>,
     head: ConvHandles,
+    /// Those with which this process shares the batches of steps that follow a schedule.
+    together: Option<Arc<dyn Together>>,
 }
 
 impl UNet {
@@ -97,6 +107,7 @@ impl UNet {
             parameters,
             stages,
             head,
+            together: None,
         })
     }
 
@@ -113,6 +124,17 @@ impl UNet {
     /// Its stages, in the order in which they run.
     pub fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Its batch norms, in the order in which they run.
+    pub fn norms(&self) -> impl Iterator<Item = &BatchNorm> {
+        let layers = self.stages.iter().flat_map(|stage| stage.conv().layers());
+        layers.map(|layer| &layer.norm)
+    }
+
+    /// Shares the batches of training with other processes.
+    pub(crate) fn normalise(&mut self, together: Arc<dyn Together>) {
+        self.together = Some(together);
     }
 
     /// Its 1x1 convolution.
@@ -132,6 +154,14 @@ impl UNet {
             Checkpointing::Scheduled(schedule) if mode.training => {
                 executor::forward(Arc::clone(schedule), self.lend(), images, mode.kernels)
             }
+            // Without gradients it is no step.
+            _ if mode.training && self.together.is_some() && grad_is_enabled() => {
+                Err(Error::InvalidArgument(
+                    "batch norm over several processes needs our own kernels and a checkpoint policy that follows a \
+                     schedule"
+                        .to_owned(),
+                ))
+            }
             _ => self.walk(images, mode),
         }
     }
@@ -145,7 +175,10 @@ impl UNet {
         let layers = |double: &DoubleConv| {
             double.layers().each_ref().map(|layer| LayerTensors {
                 conv: conv(&layer.weight, &layer.bias),
-                norm: layer.norm.shallow_clone(),
+                norm: BatchNorm {
+                    together: self.together.clone(),
+                    ..layer.norm.shallow_clone()
+                },
             })
         };
         let stages = self.stages.iter().map(|stage| StageTensors {

@@ -14,7 +14,7 @@ use super::gradients::{self, Gradients, Reduction};
 use super::sending::Sending;
 use super::trial::Trial;
 use super::{Many, Team};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::model::MOMENTUM;
 
@@ -52,8 +52,8 @@ struct Ready {
 /// The micro-batches and batches of a step: how many all ranks have, and which of them this rank.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// Of each rank, how many micro-batches it has.
-    pub(crate) micro_batches: Vec<usize>,
+    /// Of each rank, the images of each of its micro-batches.
+    pub(crate) images: Vec<Vec<usize>>,
     /// How many batches all ranks have.
     pub(crate) batches: usize,
     /// Which of them are of this rank.
@@ -61,12 +61,34 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    fn num_micro_batches(&self) -> usize {
-        self.micro_batches.iter().sum()
+    /// Of each rank, how many micro-batches it has.
+    fn nums(&self) -> Vec<usize> {
+        self.images.iter().map(Vec::len).collect()
     }
 
-    fn first_micro_batch(&self, rank: usize) -> usize {
-        self.micro_batches[..rank].iter().sum()
+    /// The most micro-batches that a rank has.
+    fn most(&self) -> usize {
+        self.images.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// The images of those micro-batches that come as the `nth` of each rank.
+    fn images_of(&self, nth: usize) -> usize {
+        self.images.iter().filter_map(|it| it.get(nth)).sum()
+    }
+
+    /// For each micro-batch of `rank`, where its statistics go. Ranks that normalise together share a place, which the first of
+    /// them fills.
+    fn of_statistics(&self, rank: usize, is_together: bool) -> Vec<Option<usize>> {
+        let (before, own) = (&self.images[..rank], self.images[rank].len());
+        let first: usize = before.iter().map(Vec::len).sum();
+        let place = |nth: usize| {
+            if is_together {
+                before.iter().all(|it| it.len() <= nth).then_some(nth)
+            } else {
+                Some(first + nth)
+            }
+        };
+        (0..own).map(place).collect()
     }
 }
 
@@ -79,9 +101,14 @@ impl Team {
     }
 
     /// The first micro-batch of a step is about to begin. `recipe` is the [`ranks::fingerprint`] of the recipe.
-    pub(crate) fn begin_step(&mut self, learner: &Learner, recipe: u64) -> Result<()> {
+    pub(crate) fn begin_step(
+        &mut self,
+        learner: &Learner,
+        places: &Places,
+        recipe: u64,
+    ) -> Result<()> {
         match &mut self.many {
-            Some(many) => many.begin_step(learner, recipe),
+            Some(many) => many.begin_step(learner, places, recipe),
             None => Ok(()),
         }
     }
@@ -96,17 +123,17 @@ impl Team {
     }
 
     /// Takes part in the step that other ranks have begun, and that failed here, until all can agree.
-    pub(crate) fn give_up_step(&mut self, learner: &Learner) -> Result<()> {
+    pub(crate) fn give_up_step(&mut self, learner: &Learner, places: &Places) -> Result<()> {
         match &mut self.many {
-            Some(many) => many.give_up_step(learner),
+            Some(many) => many.give_up_step(learner, places),
             None => Ok(()),
         }
     }
 
     /// Keeps what a micro-batch changed.
-    pub(crate) fn micro_batch_done(&mut self, learner: &Learner) -> Result<()> {
+    pub(crate) fn micro_batch_done(&mut self, learner: &Learner, places: &Places) -> Result<()> {
         match &mut self.many {
-            Some(many) => many.keep(learner),
+            Some(many) => many.keep(learner, places),
             None => Ok(()),
         }
     }
@@ -150,13 +177,18 @@ impl Team {
 }
 
 impl Many {
-    fn begin_step(&mut self, learner: &Learner, recipe: u64) -> Result<()> {
+    fn begin_step(&mut self, learner: &Learner, places: &Places, recipe: u64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
+        self.kept.is_exchanged = false;
+        if let Some(norms) = &self.norms {
+            norms.begin();
+            norms.expect(places.images_of(0));
+        }
         if std::mem::replace(&mut self.recipe, recipe) != recipe {
             self.trial = Trial::default();
             self.kept.sending.iter().for_each(Sending::forget_order);
         }
-        if self.reduction == Reduction::Auto {
+        if self.reduction == Reduction::Auto && self.norms.is_none() {
             self.trial.begin(learner.device());
         }
         let [mut statistics, _] = learner.model.parameters().buffers();
@@ -179,9 +211,11 @@ impl Many {
         Ok(())
     }
 
-    /// Whether the gradients of the step travel during backward.
+    /// Whether the gradients of the step travel during backward. They do not where batch norm does: operations of two groups
+    /// would interleave differently on each rank.
     fn overlaps(&self) -> bool {
         match self.reduction {
+            _ if self.norms.is_some() => false,
             Reduction::Auto => self.trial.overlaps(),
             Reduction::Overlap => true,
             Reduction::After | Reduction::Ordered => false,
@@ -197,7 +231,7 @@ impl Many {
     }
 
     fn while_computing(&self, places: &Places, compute: impl FnOnce() -> Result<()>) -> Result<()> {
-        let num = places.micro_batches[self.peers.shard().rank()];
+        let num = places.images[self.peers.shard().rank()].len();
         let is_last = self.kept.parts.len() + 1 == num;
         match &self.kept.sending {
             Some(sending) => sending.while_computing(is_last && self.overlaps(), compute),
@@ -205,14 +239,24 @@ impl Many {
         }
     }
 
-    fn give_up_step(&mut self, learner: &Learner) -> Result<()> {
+    fn give_up_step(&mut self, learner: &Learner, places: &Places) -> Result<()> {
+        self.complete_norms(learner, places)?;
         if self.overlaps() {
             self.sending(learner)?.give_up()?;
         }
         Ok(())
     }
 
-    fn keep(&mut self, learner: &Learner) -> Result<()> {
+    /// Takes part in what other ranks normalise, of which this one has no part.
+    fn complete_norms(&self, learner: &Learner, places: &Places) -> Result<()> {
+        let Some(norms) = &self.norms else {
+            return Ok(());
+        };
+        let weights = learner.model.norms().map(|it| it.weight.shallow_clone());
+        Ok(norms.complete(places.most(), &weights.collect::<Vec<_>>())?)
+    }
+
+    fn keep(&mut self, learner: &Learner, places: &Places) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let [mut statistics, _] = learner.model.parameters().buffers();
         self.kept.parts.push(copied(&statistics)?);
@@ -221,14 +265,23 @@ impl Many {
             let gradients = gradients::take(learner.optimizer.parameters())?;
             self.kept.gradients.push(gradients);
         }
+        if let Some(norms) = &self.norms {
+            norms.expect(places.images_of(self.kept.parts.len()));
+        }
         Ok(())
     }
 
     fn prepare(&mut self, learner: &Learner, places: &Places, losses: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
+        self.complete_norms(learner, places)?;
         let [statistics, counters] = learner.model.parameters().buffers();
         let each = length(statistics.numel());
-        let num_parts = places.num_micro_batches();
+        let is_together = self.norms.is_some();
+        let num_parts = if is_together {
+            places.most()
+        } else {
+            places.nums().iter().sum()
+        };
         let len = length(num_parts) * each + length(places.batches);
         let all = Tensor::f_zeros([len], (Kind::Float, learner.device()))?;
         let part = |nth| all.f_narrow(0, length(nth) * each, each);
@@ -236,9 +289,11 @@ impl Many {
         let loss = |nth| all.f_narrow(0, length(num_parts) * each + length(nth), 1);
         let all_losses = (0..places.batches).map(|nth| loss(nth)?.f_squeeze());
         let all_losses = all_losses.collect::<Result<Vec<_>, _>>()?;
-        let mine = places.first_micro_batch(self.peers.shard().rank());
-        for (part, kept) in parts[mine..].iter().zip(&self.kept.parts) {
-            part.shallow_clone().f_copy_(kept)?;
+        let mine = places.of_statistics(self.peers.shard().rank(), is_together);
+        for (place, kept) in mine.into_iter().zip(&self.kept.parts) {
+            if let Some(place) = place {
+                parts[place].shallow_clone().f_copy_(kept)?;
+            }
         }
         let mine = all_losses[places.mine.clone()].iter();
         for (loss, kept) in mine.zip(losses) {
@@ -251,7 +306,7 @@ impl Many {
         if self.overlaps() {
             self.sending(learner)?.send_rest()?;
         }
-        let uncounted = (num_parts - self.kept.parts.len()) as f64;
+        let uncounted = num_parts as f64 - self.kept.parts.len() as f64;
         self.kept.ready = Some(Ready {
             gradients,
             parts,
@@ -274,7 +329,10 @@ impl Many {
         self.kept.is_exchanged = true;
         let (Some(before), Some(mut ready)) = (self.kept.before.take(), self.kept.ready.take())
         else {
-            return Ok(());
+            return Err(Error::OtherRank {
+                rank: self.peers.shard().rank(),
+                what: ranks::What::Broken,
+            });
         };
         let data = self.peers.data();
         if let Some(sending) = &self.kept.sending {
@@ -285,7 +343,8 @@ impl Many {
         } else {
             let parameters = learner.optimizer.parameters();
             let mine = std::mem::take(&mut self.kept.gradients);
-            let mine = (mine, &places.micro_batches[..]);
+            let nums = places.nums();
+            let mine = (mine, &nums[..]);
             gradients::sum_in_order(data, parameters, &ready.gradients, mine)?;
         }
         data.sum(&mut ready.all)?.wait()?;
@@ -297,6 +356,7 @@ impl Many {
         }
         let _sum = counters.f_add_(&ready.uncounted)?;
         *losses = ready.losses;
+        self.norms.iter().for_each(|norms| norms.begin());
         self.kept.before = Some(before);
         Ok(())
     }

@@ -4,7 +4,8 @@
 //!
 //! A step of several ranks goes like this:
 //!
-//! 1. Each rank adds up the gradients of its micro-batches, without waiting for the others.
+//! 1. Each rank adds up the gradients of its micro-batches. Operations with others may be on their way meanwhile; a rank
+//!    that fails takes part in all of them nevertheless.
 //! 2. All say how that went, and draw the same conclusion ([`Team::agree`]). If one failed, all undo the step and take
 //!    the rung that rank 0 chooses.
 //! 3. Gradients are summed over the ranks ([`Reduction`]), never averaged: the loss of each image was weighted by
@@ -14,12 +15,14 @@
 
 mod exchange;
 mod gradients;
+mod norms;
 mod peers;
 mod sending;
 mod transport;
 mod trial;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ranks::{Shard, Status, Verdict, What, Wishes, merge, merge_gathered};
@@ -29,6 +32,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::learner::Learner;
 pub(crate) use exchange::Places;
 pub use gradients::Reduction;
 pub use peers::{Patience, Peers};
@@ -57,6 +61,7 @@ struct Many {
     recipe: u64,
     trial: trial::Trial,
     found: Option<Overlap>,
+    norms: Option<Arc<norms::Norms>>,
 }
 
 impl Many {
@@ -136,9 +141,25 @@ impl Team {
                 recipe: 0,
                 trial: trial::Trial::default(),
                 found: None,
+                norms: None,
             }),
             ..Self::default()
         }
+    }
+
+    /// Several ranks normalise their micro-batches together from now on, as one larger one: the `nth` of each rank. Changes the
+    /// model of `learner`. All ranks call this.
+    ///
+    /// # Errors
+    /// If a rank is gone.
+    pub(crate) fn normalise_together(&mut self, learner: &mut Learner) -> Result<()> {
+        if let Some(many) = &mut self.many {
+            let group = many.peers.another_group("norms")?;
+            let norms = norms::Norms::new(group, many.peers.shard(), learner.device())?;
+            learner.model.normalise(Arc::<norms::Norms>::clone(&norms));
+            many.norms = Some(norms);
+        }
+        Ok(())
     }
 
     /// Whether this process trains without others.
@@ -179,7 +200,9 @@ impl Team {
             None => merge(&[status])?,
             Some(many) => {
                 let begun = Instant::now();
-                let words = many.of_all_ranks(&status.encode())?;
+                // On a GPU, even freeing memory waits for operations that nobody ends.
+                let words = many.of_all_ranks(&status.encode());
+                let words = words.inspect_err(|_| many.peers.abort_data())?;
                 self.waited += begun.elapsed();
                 merge_gathered(&words)?
             }

@@ -189,6 +189,17 @@ impl Trainer {
         Self { team, ..self }
     }
 
+    /// Several ranks normalise micro-batches together from now on, as `torch.nn.SyncBatchNorm` does. All ranks call this.
+    ///
+    /// # Errors
+    /// If a rank is gone.
+    pub fn normalise_together(&mut self) -> Result<()> {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.keep_policy();
+        }
+        self.team.normalise_together(&mut self.learner)
+    }
+
     /// The ranks that train together.
     pub const fn team(&self) -> &Team {
         &self.team
@@ -344,8 +355,9 @@ impl Trainer {
             }
             let mine = batches.by_ref().take(shard.part(group.len()).len());
             let mine = mine.collect::<Result<Vec<Batch>, _>>();
-            let mine = mine.map_err(|error| self.leave(error.into()))?;
-            let share = StepShare::of(&mine, shard, epoch, &group);
+            let share = |mine| StepShare::of(mine, shard, epoch, &group);
+            let mine = mine.map_err(|error| self.leave(&share(&[]), error.into()))?;
+            let share = share(&mine);
             let losses = self.step(&share, observer, interrupt)?;
             self.position.steps += 1;
             self.position.micro_batches += group.len() as u64;

@@ -60,13 +60,13 @@ impl<'a> StepShare<'a> {
     /// The micro-batches of at most `most` images, and the batches, of all ranks.
     pub(super) fn places(&self, shard: Shard, most: u32) -> Places {
         let all_ranks = (0..shard.size()).filter_map(|rank| Shard::new(rank, shard.size()).ok());
-        let num = |lens: &[usize]| -> usize {
-            let nums = lens.iter().map(|&len| parts(len, most as usize).count());
-            nums.sum()
+        let images = |lens: &[usize]| -> Vec<usize> {
+            let parts = lens.iter().flat_map(|&len| parts(len, most as usize));
+            parts.map(|part| part.len()).collect()
         };
         Places {
-            micro_batches: all_ranks
-                .map(|rank| num(&self.lens[rank.part(self.lens.len())]))
+            images: all_ranks
+                .map(|rank| images(&self.lens[rank.part(self.lens.len())]))
                 .collect(),
             batches: self.lens.len(),
             mine: self.mine.clone(),

@@ -111,7 +111,7 @@ impl StepHooks for Attempt<'_> {
         loss: &Tensor,
     ) -> Result<()> {
         self.watch.after_backward(learner, micro, loss)?;
-        self.team.micro_batch_done(learner)
+        self.team.micro_batch_done(learner, self.places)
     }
 
     fn before_update(&mut self, learner: &Learner) -> Result<()> {
@@ -172,7 +172,7 @@ impl Trainer {
                     step: self.position.steps,
                 });
             }
-            let Some(failure) = self.failure_of_all(&error)? else {
+            let Some(failure) = self.failure_of_all(share, &error)? else {
                 return Err(error);
             };
             // A snapshot from before the rung does not contain it.
@@ -197,13 +197,17 @@ impl Trainer {
     }
 
     /// The failure of an attempt that all ranks take a rung for; `None` if they leave.
-    fn failure_of_all(&mut self, error: &Error) -> Result<Option<Failure>> {
+    fn failure_of_all(&mut self, share: &StepShare<'_>, error: &Error) -> Result<Option<Failure>> {
         let objection = self.team.objection();
         if objection.is_none() && error.is_peer_lost() {
             // There is nobody left to agree with.
             return Ok(None);
         }
-        self.team.give_up_step(&self.learner)?;
+        // An update that is skipped comes after it.
+        if !self.team.has_exchanged() {
+            let places = share.places(self.team.shard(), self.micro_batch);
+            self.team.give_up_step(&self.learner, &places)?;
+        }
         let verdict = match objection {
             Some(verdict) => verdict,
             None => self.team.agree(&self.report(Some(error), false))?,
@@ -235,9 +239,12 @@ impl Trainer {
     }
 
     /// Tells the other ranks that this one cannot go on. Returns the reason.
-    pub(super) fn leave(&mut self, error: Error) -> Error {
-        // They have begun a step, or are about to.
-        drop(self.team.give_up_step(&self.learner));
+    pub(super) fn leave(&mut self, share: &StepShare<'_>, error: Error) -> Error {
+        // They have begun the step, or are about to.
+        let places = share.places(self.team.shard(), self.micro_batch);
+        if self.team.give_up_step(&self.learner, &places).is_err() {
+            return error;
+        }
         let report = self.report(Some(&error), false);
         self.team.leave(report, error)
     }
@@ -263,7 +270,8 @@ impl Trainer {
         let micro_batches = share.micro_batches(self.micro_batch);
         let places = share.places(self.team.shard(), self.micro_batch);
         let report = self.report(None, interrupt.requested());
-        self.team.begin_step(&self.learner, report.recipe)?;
+        self.team
+            .begin_step(&self.learner, &places, report.recipe)?;
         let mut attempt = Attempt {
             watch,
             team: &mut self.team,

@@ -1,7 +1,7 @@
-//! How all ranks decide alike: each says once a step how it went, before any gradient travels, and all draw the same
+//! How all ranks decide alike: each says once a step how it went, before any weight changes, and all draw the same
 //! conclusion from the same statuses.
 //!
-//! No rank is inside a collective operation while another one fails, so that none is left waiting. The first row that
+//! A rank that fails first takes part in what the others wait for, so that none is left waiting. The first row that
 //! applies to any rank decides:
 //!
 //! | a rank | all ranks |

@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::cell::RefCell;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,9 +58,11 @@ impl Patience {
 #[derive(Debug)]
 pub struct Peers {
     launch: Launch,
+    how: (Device, Backend, Patience),
     // Groups are dropped before the stores that they use.
     control: Group,
     data: Transport,
+    more: RefCell<Vec<Transport>>,
     /// With keys that no other start has used.
     store: Store,
     /// With the keys of all starts.
@@ -94,11 +97,14 @@ impl Peers {
         let store = root.prefix(&prefix)?;
         let control = member("control", launch.shard, patience.control);
         let control = Group::gloo(&store, &control, interface(&launch))?;
-        let data = data_group(&store, &launch, (device, backend), patience)?;
+        let how = (device, backend, patience);
+        let data = data_group("data", &store, &launch, how)?;
         Ok(Self {
             launch,
+            how,
             control,
             data,
+            more: RefCell::default(),
             store,
             root,
         })
@@ -124,7 +130,26 @@ impl Peers {
         &self.data
     }
 
-    /// Leaves the reason of this rank's end for the others (and for the parent of `--nproc`), and ends both groups, so
+    /// One more group for what lies on the device of this process, under a name that none had before. All ranks call this.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(super) fn another_group(&self, name: &str) -> Result<Transport> {
+        let group = data_group(name, &self.store, &self.launch, self.how)?;
+        self.more.borrow_mut().push(group.clone());
+        Ok(group)
+    }
+
+    /// Ends all groups but that for agreements.
+    pub(super) fn abort_data(&self) {
+        // They may have ended already.
+        drop(self.data.abort());
+        for group in self.more.borrow().iter() {
+            drop(group.abort());
+        }
+    }
+
+    /// Leaves the reason of this rank's end for the others (and for the parent of `--nproc`), and ends all groups, so
     /// that the others stop waiting and look for it. A rank that serves the store itself returns when they have left
     /// reasons as well, after some seconds at most: the store ends with it.
     ///
@@ -143,7 +168,7 @@ impl Peers {
         });
         // The others would wait on if they were not aborted, whatever it says.
         drop(self.control.abort());
-        drop(self.data.abort());
+        self.abort_data();
         left?;
         if serves(&self.launch) {
             let within = if reason.is_peer_lost {
@@ -326,12 +351,12 @@ fn member(prefix: &str, shard: Shard, timeout: Duration) -> Member<'_> {
     }
 }
 
-/// The data group of a start.
+/// A group for what lies on `device`.
 fn data_group(
+    name: &str,
     store: &Store,
     launch: &Launch,
-    (device, backend): (Device, Backend),
-    patience: Patience,
+    (device, backend, patience): (Device, Backend, Patience),
 ) -> Result<Transport> {
     let is_nccl = backend.is_nccl_on(device);
     // NCCL's watchdog ends the process: the agreement of the next step should find a missing rank first.
@@ -340,7 +365,7 @@ fn data_group(
     } else {
         patience.control
     };
-    let member = member("data", launch.shard, timeout);
+    let member = member(name, launch.shard, timeout);
     let group = if is_nccl {
         let index = match device {
             Device::Cuda(index) => index,

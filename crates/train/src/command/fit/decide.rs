@@ -117,6 +117,12 @@ pub(super) fn decide(
     let plan = args
         .plan
         .decide(config, device, precision, data, limits, is_resumed)?;
+    if args.ranks.sync_batch_norm && launch.is_some() {
+        let mode = checkpointing::training_mode(&plan.config, device)?;
+        if !mode.can_be_shared() {
+            return Err(UsageError::NotTogether.into());
+        }
+    }
     settings.differ(&plan.config, By::Advisor);
     settings.changed(&plan.changes);
     Ok(Decided {

@@ -233,7 +233,9 @@ fn train(
         return others::dismiss(peers);
     };
     let folder = decided.folder.as_deref();
-    others::begin(&mut trainer, has_ladder, folder, &data_id, peers)?;
+    let is_together = args.ranks.sync_batch_norm;
+    let how = (has_ladder, is_together);
+    others::begin(&mut trainer, how, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
     // Other ranks on this machine would count as other programs.
     say_what_others_take(begun.filter(|_| peers.is_none()), device);

@@ -39,6 +39,8 @@ struct Plan {
     precision: Precision,
     /// Whether failed steps are repaired.
     has_ladder: bool,
+    /// Whether they normalise together.
+    is_together: bool,
     folder: Option<PathBuf>,
     data: DataId,
 }
@@ -46,7 +48,7 @@ struct Plan {
 /// Tells the plan to all others if there are any, waits until they have the data, and gives them the state of `trainer`.
 pub(super) fn begin(
     trainer: &mut Trainer,
-    has_ladder: bool,
+    (has_ladder, is_together): (bool, bool),
     folder: Option<&Path>,
     data: &DataId,
     peers: Option<&Peers>,
@@ -58,6 +60,7 @@ pub(super) fn begin(
         config: trainer.config.to_toml(),
         precision: trainer.learner.precision,
         has_ladder,
+        is_together,
         folder: folder.map(|it| absolute(it).into()),
         data: data.clone(),
     };
@@ -65,7 +68,16 @@ pub(super) fn begin(
     for rank in 1..peers.shard().size() {
         peers.hear(&format!("{READY}/{rank}"))?;
     }
-    Ok(trainer.follow_first()?)
+    follow_first(trainer, is_together)
+}
+
+/// Starts from the state of rank 0, on all ranks.
+fn follow_first(trainer: &mut Trainer, is_together: bool) -> Result<()> {
+    trainer.follow_first()?;
+    if is_together {
+        trainer.normalise_together()?;
+    }
+    Ok(())
 }
 
 /// Lets the others go: there is nothing to train.
@@ -127,7 +139,7 @@ pub(super) fn follow(args: &FitArgs, device: Device, peers: &Peers, team: Team) 
     }
     let interrupt = Interrupt::listen();
     peers.say(&format!("{READY}/{}", peers.shard().rank()), "")?;
-    trainer.follow_first()?;
+    follow_first(&mut trainer, plan.is_together)?;
     let outcome = trainer.fit(&data.train, &data.val, &mut Silent, &interrupt);
     part(Some(peers), &outcome);
     outcome.map(drop)

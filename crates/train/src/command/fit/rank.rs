@@ -47,6 +47,10 @@ pub(super) struct RankFlags {
         default_value = "auto"
     )]
     pub(super) reduce: Reduction,
+    /// Normalise over the batches that all processes compute at the same time, as torch.nn.SyncBatchNorm does: for batches of
+    /// few images
+    #[arg(long)]
+    pub(super) sync_batch_norm: bool,
     /// Who carries gradients between processes: NCCL from GPU to GPU, or Gloo through the machine's memory; `auto` is NCCL
     /// on GPUs
     #[arg(long, value_name = "auto|nccl|gloo", default_value = "auto")]
@@ -85,6 +89,9 @@ impl RankFlags {
         }
         if self.reduce != Reduction::Auto {
             words.extend(["--reduce", self.reduce.as_str()].map(str::to_owned));
+        }
+        if self.sync_batch_norm {
+            words.push("--sync-batch-norm".to_owned());
         }
         if self.backend != Backend::Auto {
             words.extend(["--backend".to_owned(), self.backend.to_string()]);
