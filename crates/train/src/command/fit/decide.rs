@@ -22,6 +22,7 @@ use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
 use data::DEFAULT_CACHE_BYTES;
 use engine::guard::Guard;
+use engine::team::Reduction;
 use engine::{checkpointing, compose, device};
 use locale::Language;
 use ranks::Launch;
@@ -121,6 +122,11 @@ pub(super) fn decide(
         let mode = checkpointing::training_mode(&plan.config, device)?;
         if !mode.can_be_shared() {
             return Err(UsageError::NotTogether.into());
+        }
+        if args.ranks.reduce == Reduction::Overlap {
+            console::note(
+                "ranks: gradients travel after backward, since batch norm needs the others meanwhile",
+            );
         }
     }
     settings.differ(&plan.config, By::Advisor);

@@ -75,6 +75,10 @@ pub(super) fn begin(
 fn follow_first(trainer: &mut Trainer, is_together: bool) -> Result<()> {
     trainer.follow_first()?;
     if is_together {
+        // Our own kernels may fail their trial on the device of one rank.
+        if !trainer.learner.mode.can_be_shared() {
+            return Err(UsageError::NotTogether.into());
+        }
         trainer.normalise_together()?;
     }
     Ok(())
