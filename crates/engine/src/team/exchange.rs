@@ -36,7 +36,7 @@ pub(super) struct Kept {
 /// the run. [`Reduction::Ordered`] needs more, and takes that risk.
 #[derive(Debug)]
 struct Ready {
-    /// The gradients, if they are added in the order of micro-batches.
+    /// The gradients of all parameters, zeros where this rank has none.
     gradients: Vec<Tensor>,
     /// The parts of all micro-batches, and the losses of all batches: zeros where others have their values, with which a sum
     /// changes nothing.

@@ -183,8 +183,8 @@ pub(super) fn lens(tensors: &[Tensor]) -> Vec<i64> {
     lens.collect()
 }
 
-/// Sums these gradients over all ranks in the order of micro-batches. `sums` are the gradients of this rank's first micro-batch, or zeros; `mine`
-/// are those of the others, and the number of micro-batches that each rank has.
+/// Sums these gradients over all ranks in the order of micro-batches. `sums` are the gradients of this rank's first
+/// micro-batch, or zeros; `mine` are those of the others, and the number of micro-batches that each rank has.
 pub(super) fn sum_in_order(
     data: &Transport,
     parameters: &[Tensor],

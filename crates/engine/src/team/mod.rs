@@ -200,7 +200,7 @@ impl Team {
             None => merge(&[status])?,
             Some(many) => {
                 let begun = Instant::now();
-                // On a GPU, even freeing memory waits for operations that nobody ends.
+                // Otherwise a GPU would wait for these operations when its memory is freed, and they never end.
                 let words = many.of_all_ranks(&status.encode());
                 let words = words.inspect_err(|_| many.peers.abort_data())?;
                 self.waited += begun.elapsed();

@@ -24,7 +24,7 @@ pub(super) struct Norms {
 struct Progress {
     /// Operations of this attempt so far.
     done: usize,
-    /// Images that all ranks compute at present.
+    /// Images in the micro-batches that all ranks compute at present.
     images: usize,
 }
 
@@ -52,7 +52,7 @@ impl Norms {
         self.progress().done = 0;
     }
 
-    /// All ranks together compute so many images now.
+    /// Sets how many images all ranks together have in the micro-batches that come next.
     pub(super) fn expect(&self, images: usize) {
         self.progress().images = images;
     }

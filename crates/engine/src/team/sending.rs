@@ -1,8 +1,8 @@
 //! Gradients on their way to other ranks, after backward or during it.
 //!
-//! All ranks send the same buckets in the same order, each as early as it can: when is its own affair. In a step that fails
-//! on one rank, the others may wait for buckets that it has not sent. It sends whatever lies in their place, and nobody
-//! waits for a timeout; since all undo the step, nobody uses the sums.
+//! All ranks send the same buckets in the same order, each bucket as soon as the rank has it. If a step fails on one rank,
+//! the others may already wait for buckets that it has not sent. It then sends arbitrary bytes in their place, so that no
+//! rank runs into a timeout. All ranks undo the step afterwards, and the sums are never used.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,11 +52,11 @@ struct Sent {
 /// What becomes of the gradients that backward computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hearing {
-    /// They are nobody's business.
+    /// Nothing: no backward of a step is running.
     Ignored,
-    /// They are counted.
+    /// They are counted; later micro-batches add to them.
     Counted,
-    /// They are final, and sent.
+    /// They are counted, and sent as soon as they are final.
     Sent,
 }
 
@@ -134,7 +134,8 @@ impl Sending {
         self.state().drain(true)
     }
 
-    /// Ends a step whose gradients nobody needs. All ranks call this or have sent everything.
+    /// Ends a step that is going to be undone: sends what is missing, and discards the sums. A rank that has sent everything
+    /// only waits.
     pub(super) fn give_up(&self) -> Result<()> {
         let mut state = self.state();
         state.make_room()?;
@@ -308,12 +309,19 @@ mod tests {
         LENS.map(parameter).into()
     }
 
-    /// Adds gradients as a backward does, the last first, up to that of the parameter `until`.
+    /// Adds gradients as our own backward does, the last first, up to that of the parameter `until`.
     fn backward(parameters: &[Tensor], value: f64, until: usize) -> Result<()> {
         for parameter in parameters[until..].iter().rev() {
             accumulate_grad(parameter, &(parameter.detach() * value))?;
         }
         Ok(())
+    }
+
+    /// Adds the same gradients by autograd.
+    fn autograd(parameters: &[Tensor], value: f64) -> Result<()> {
+        let squares = parameters.iter().map(|it| (it * it).sum(Kind::Float));
+        let loss: Tensor = squares.sum();
+        torch_ext::backward(&(loss * (0.5 * value)))
     }
 
     fn gradients(parameters: &[Tensor]) -> Vec<f64> {
@@ -340,11 +348,22 @@ mod tests {
         });
     }
 
+    /// Sends what is left, and waits for all.
+    fn sum(sending: &Sending) {
+        sending.send_rest().unwrap();
+        sending.finish().unwrap();
+    }
+
     #[test]
     fn gradients_travel_while_backward_computes_others() {
+        travels_while(|parameters, value| backward(parameters, value, 0));
+        travels_while(autograd);
+    }
+
+    fn travels_while(backward: impl Fn(&[Tensor], f64) -> Result<()> + Sync) {
         on_two(|rank, sending, parameters| {
             let compute = |is_last| {
-                sending.while_computing(is_last, || backward(parameters, 1.0 + rank as f64, 0))
+                sending.while_computing(is_last, || backward(parameters, 1.0 + rank as f64))
             };
             // Two micro-batches, of which the first shows what backward computes.
             compute(false).unwrap();
@@ -355,16 +374,14 @@ mod tests {
                 4,
                 "all, in the backward of the last one"
             );
-            sending.send_rest().unwrap();
-            sending.finish().unwrap();
+            sum(sending);
             assert_eq!(gradients(parameters), [6.0; 4]);
             clear(parameters);
             // In another order nothing is known, so they travel after it.
             sending.forget_order();
             compute(true).unwrap();
             assert_eq!(sending.state().sent, 0);
-            sending.send_rest().unwrap();
-            sending.finish().unwrap();
+            sum(sending);
             assert_eq!(gradients(parameters), [3.0; 4]);
         });
     }
@@ -383,8 +400,7 @@ mod tests {
                 sending.while_computing(true, backward)
             };
             compute(0).unwrap();
-            sending.send_rest().unwrap();
-            sending.finish().unwrap();
+            sum(sending);
             clear(parameters);
             let outcome = compute(if rank == 1 { 2 } else { 0 });
             assert_eq!(outcome.is_err(), rank == 1);
@@ -392,8 +408,7 @@ mod tests {
             sending.give_up().unwrap();
             clear(parameters);
             compute(0).unwrap();
-            sending.send_rest().unwrap();
-            sending.finish().unwrap();
+            sum(sending);
             assert_eq!(gradients(parameters), [2.0; 4]);
         });
     }

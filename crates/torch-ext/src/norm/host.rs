@@ -1,5 +1,6 @@
 //! [`Fused`](super::Fused) on the CPU: in fp32 or bf16. Coefficients are in the host's memory.
 
+use std::borrow::Cow;
 use std::slice;
 use std::sync::Arc;
 
@@ -204,9 +205,9 @@ impl Host {
     }
 
     /// Sums over the whole batch, and the number of its rows.
-    fn of_all(&self, sums: &[Sums], rows: usize) -> Result<(Vec<Sums>, f64)> {
+    fn of_all<'a>(&self, sums: &'a [Sums], rows: usize) -> Result<(Cow<'a, [Sums]>, f64)> {
         let Some((together, rows)) = &self.together else {
-            return Ok((sums.to_vec(), rows as f64));
+            return Ok((Cow::Borrowed(sums), rows as f64));
         };
         let numbers = gathered(
             together,
@@ -219,7 +220,7 @@ impl Host {
                 all.product += product;
             }
         }
-        Ok((all, *rows))
+        Ok((Cow::Owned(all), *rows))
     }
 
     fn affine(&self) -> Affine<'_> {
