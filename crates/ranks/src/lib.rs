@@ -3,6 +3,7 @@
 //! - [`Launch`] reads from the environment which rank this process is, whoever started it.
 //! - [`Shard`] and [`Epoch`] give each rank its part of every step.
 //! - [`Status`] is what a rank says of its step before any gradient travels, and [`merge`] what all make of it.
+//! - [`Buckets`] says in how many bytes at a time gradients travel.
 //! - [`Reason`] is what a failing rank leaves for the others, and [`Rendezvous`] how they find each other.
 //!
 //! This crate opens no connection and starts no process: it turns values into values, so that every case can be tested
@@ -37,6 +38,7 @@
 //! ```
 
 mod agreement;
+mod buckets;
 mod error;
 mod failure;
 mod launch;
@@ -44,6 +46,7 @@ mod rendezvous;
 mod shard;
 
 pub use agreement::{NUM_WORDS, Status, Verdict, What, Wishes, fingerprint, merge, merge_gathered};
+pub use buckets::Buckets;
 pub use error::{Error, Result};
 pub use failure::Reason;
 pub use launch::{Address, Launch, Launcher, Variable, advice, device_of};

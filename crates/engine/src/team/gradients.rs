@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use ranks::Buckets;
 use tch::{Device, Kind, Tensor};
 use torch_ext::distributed::flat_view;
 use torch_ext::function::accumulate_grad;
@@ -57,14 +58,8 @@ impl FromStr for Reduction {
     }
 }
 
-/// Elements in 1 MiB.
-const MIB: i64 = (1 << 20) / size_of::<f32>().cast_signed() as i64;
-/// Elements of a bucket at most: enough for the speed of the network, and little next to the gradients of a large one.
-const MOST: i64 = 25 * MIB;
-/// How many buckets there should be at least, so that the first can travel early.
-const BUCKETS: i64 = 6;
-/// Elements of the last bucket at most. It has the gradients that backward computes last, so nothing hides its journey.
-const LAST: i64 = MIB;
+/// Bytes of an element.
+const ELEMENT: i64 = size_of::<f32>().cast_signed() as i64;
 
 /// The gradients of a list of parameters, in its order; `None` where there is none.
 pub(super) type Gradients = Vec<Option<Tensor>>;
@@ -81,7 +76,7 @@ pub(super) struct Piece {
 /// backward.
 pub(super) fn layout(lens: &[i64]) -> Vec<Vec<Piece>> {
     let mut left: i64 = lens.iter().sum();
-    let most = (left / BUCKETS).clamp(MIB, MOST);
+    let [most, last] = sizes(left);
     let mut buckets: Vec<Vec<Piece>> = Vec::new();
     let mut room = 0;
     for (nth, &all) in lens.iter().enumerate().rev() {
@@ -89,8 +84,8 @@ pub(super) fn layout(lens: &[i64]) -> Vec<Vec<Piece>> {
         while start < all {
             if room == 0 {
                 buckets.push(Vec::new());
-                room = if left > LAST {
-                    most.min(left - LAST)
+                room = if left > last {
+                    most.min(left - last)
                 } else {
                     left
                 };
@@ -104,6 +99,12 @@ pub(super) fn layout(lens: &[i64]) -> Vec<Vec<Piece>> {
         }
     }
     buckets
+}
+
+/// Elements of a bucket at most, and of the last one, if all gradients together have `elements`.
+fn sizes(elements: i64) -> [i64; 2] {
+    let buckets = Buckets::of((ELEMENT * elements).cast_unsigned());
+    [buckets.most, buckets.last].map(|bytes| bytes.cast_signed() / ELEMENT)
 }
 
 /// The elements of the largest of these buckets.
@@ -295,7 +296,7 @@ mod tests {
         for lens in [
             vec![3, 5, 0, 7],
             vec![1_000, 40_000, 9_437_184, 1_024, 18_874_368, 3_000_000],
-            vec![64, 100 * MIB],
+            vec![64, 26_214_400],
         ] {
             let buckets = layout(&lens);
             let mut next: Vec<i64> = vec![0; lens.len()];
@@ -305,10 +306,14 @@ mod tests {
                 (last, next[*nth]) = (*nth, elements.end);
             }
             assert_eq!(next, lens);
-            assert!(largest(&buckets) <= MOST);
-            assert!(largest(&buckets[buckets.len() - 1..]) <= LAST);
+            let all: i64 = lens.iter().sum();
+            let [most, final_one] = sizes(all);
+            assert!(largest(&buckets) <= most);
+            assert!(largest(&buckets[buckets.len() - 1..]) <= final_one);
+            let bytes = (ELEMENT * all).cast_unsigned();
+            assert_eq!(buckets.len() as u64, Buckets::of(bytes).num(bytes));
         }
         assert_eq!(layout(&[3, 5, 0, 7]).len(), 1);
-        assert!(layout(&[64, 100 * MIB]).len() >= 5);
+        assert!(layout(&[64, 26_214_400]).len() >= 5);
     }
 }

@@ -3,14 +3,12 @@
 //! Nothing here was measured: it is arithmetic on bandwidths that others measured ([`Link`]).
 
 use config::{Bytes, Network};
+use ranks::Buckets;
 
 use super::Link;
 use super::ready::Ready;
 use crate::{EstimateError, StaticBytes};
 
-/// The least and the most bytes of a bucket, in which gradients travel, and how many there are at least: as the engine's.
-const BUCKET_BYTES: [u64; 2] = [1 << 20, 25 << 20];
-const BUCKETS: u64 = 6;
 /// A bucket travels while the next is packed.
 const NUM_BUCKETS_HELD: u64 = 2;
 /// What NCCL's communicator takes of a GPU, outside libtorch's allocator. It grows with the number of channels, and users
@@ -80,10 +78,8 @@ impl Ranks {
     pub fn exchange(&self, network: &Network) -> Result<Exchange, EstimateError> {
         let gradients = StaticBytes::of(network)?.gradients;
         let is_alone = self.num == 1;
-        let [least, most] = BUCKET_BYTES;
-        let bucket = (gradients.0 / BUCKETS).clamp(least, most).min(gradients.0);
-        // The last one is small, since nothing hides it.
-        let num_buckets = 1 + gradients.0.saturating_sub(least).div_ceil(bucket.max(1));
+        let buckets = Buckets::of(gradients.0);
+        let num_buckets = buckets.num(gradients.0);
         let unless_alone = |bytes: u64| Bytes(if is_alone { 0 } else { bytes });
         Ok(Exchange {
             gradients,
@@ -97,7 +93,7 @@ impl Ranks {
             ),
             between: Ring::of(self.num_machines(), self.between, gradients, num_buckets),
             agreement_seconds: if is_alone { 0.0 } else { AGREEMENT_SECONDS },
-            buckets: unless_alone(NUM_BUCKETS_HELD * bucket),
+            buckets: unless_alone(NUM_BUCKETS_HELD * buckets.most.min(gradients.0)),
             communicator: unless_alone(COMMUNICATOR_BYTES),
             ready: Ready::all(network),
         })

@@ -305,7 +305,7 @@ mod tests {
         };
         let lines = TEXT.lines().filter(|line| !line.starts_with('#'));
         let shapes = (0..SHAPES.len()).map(|shape| of_shape(shape).count());
-        assert_eq!(lines.count(), shapes.sum());
+        assert_eq!(lines.count(), shapes.sum::<usize>());
         assert_eq!(of_shape(0).count(), table().len());
         let last = group_of(Kind::Many, MOST[9]);
         for (key, [square, others @ ..]) in table() {
