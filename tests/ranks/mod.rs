@@ -1,7 +1,7 @@
 //! Several ranks against one process. Ranks are threads here; `cli::ranks` starts processes.
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use config::{CheckpointPolicy, ImageSize, MaskValue, Precision, RunConfig};
 use data::{Batch, DataError, Loader, Sample, Source, SynthSource};
 use engine::Result;
 use engine::interrupt::Interrupt;
+use engine::ladder::{Failure, Rung};
 use engine::team::{Backend, Patience, Peers, Reduction, Team};
 use engine::trainer::{EpochReport, Observer, Trainer, TrainerState};
 use ranks::{Address, Launch, Launcher, Shard};
 use tch::{Device, Tensor};
 use torch_ext::distributed::Store;
+use torch_ext::meter;
 
 use crate::ladder::loader_of;
 use crate::techniques::alone;
@@ -86,12 +88,31 @@ struct End {
     epochs: Vec<EpochReport>,
 }
 
+/// What happens in a run, and a failure to plant in its first validation.
 #[derive(Default)]
-struct Epochs(Vec<EpochReport>);
+struct Watch<'a> {
+    epochs: Vec<EpochReport>,
+    /// Where all ranks meet, and the allocation after how many others fails then.
+    plant: Option<(&'a Barrier, u32)>,
+    rungs: Vec<(Option<usize>, Failure, Rung)>,
+}
 
-impl Observer for Epochs {
+impl Observer for Watch<'_> {
+    fn validation_started(&mut self) {
+        if let Some((together, countdown)) = self.plant.take()
+            && together.wait().is_leader()
+        {
+            meter::fail_after(Some(countdown));
+        }
+    }
+
+    fn rung_taken(&mut self, trainer: &Trainer, failure: &Failure, rung: &Rung) {
+        let rank = trainer.team().failed_rank();
+        self.rungs.push((rank, *failure, rung.clone()));
+    }
+
     fn epoch_done(&mut self, _trainer: &Trainer, report: &EpochReport) -> Result<()> {
-        self.0.push(EpochReport {
+        self.epochs.push(EpochReport {
             spent: engine::trainer::Spent::default(),
             data_wait: 0.0,
             ranks: Vec::new(),
@@ -116,10 +137,16 @@ impl End {
 
 /// Trains as one of `team`, from `before` if there is something before.
 fn train(config: &RunConfig, team: Team, before: Option<End>) -> End {
-    train_as(config, team, before, false)
+    train_as(config, team, before, false, &mut Watch::default())
 }
 
-fn train_as(config: &RunConfig, team: Team, before: Option<End>, is_together: bool) -> End {
+fn train_as(
+    config: &RunConfig,
+    team: Team,
+    before: Option<End>,
+    is_together: bool,
+    watch: &mut Watch<'_>,
+) -> End {
     // Threads share the generator of random weights.
     static DRAWING: Mutex<()> = Mutex::new(());
     let drawing = DRAWING.lock().unwrap();
@@ -137,10 +164,9 @@ fn train_as(config: &RunConfig, team: Team, before: Option<End>, is_together: bo
     if is_together {
         trainer.normalise_together().unwrap();
     }
-    let mut epochs = Epochs::default();
     let (data, val) = (loader(config, true), loader(config, false));
     trainer
-        .fit(&data, &val, &mut epochs, &Interrupt::default())
+        .fit(&data, &val, watch, &Interrupt::default())
         .unwrap();
     let tensors = trainer.tensors().into_iter();
     End {
@@ -148,7 +174,7 @@ fn train_as(config: &RunConfig, team: Team, before: Option<End>, is_together: bo
         tensors: tensors
             .map(|(name, it)| (name, it.detach().copy()))
             .collect(),
-        epochs: epochs.0,
+        epochs: std::mem::take(&mut watch.epochs),
     }
 }
 
@@ -360,7 +386,8 @@ fn ranks_that_normalise_together_compute_what_a_larger_batch_does() {
         let whole = train(&config(batch * accumulation, 1), Team::alone(), None);
         let shared = config(batch, accumulation);
         let together = each_rank(size, None, &|peers, before| {
-            train_as(&shared, Team::many(peers, Reduction::Auto), before, true)
+            let team = Team::many(peers, Reduction::Auto);
+            train_as(&shared, team, before, true, &mut Watch::default())
         });
         for rank in &together {
             assert_eq!(differing(&together[0], rank, 0.0, ""), None, "{size} ranks");
@@ -376,5 +403,45 @@ fn ranks_that_normalise_together_compute_what_a_larger_batch_does() {
             each.fold(0.0, f64::max)
         });
         assert!(near < 1e-5 && far > 1e-3, "{size} ranks: {near} {far}");
+    }
+}
+
+/// A validation that fails on one rank computes fewer images at a time on all of them from then on.
+#[test]
+fn memory_that_runs_out_in_the_validation_of_a_rank() {
+    let _alone = alone();
+    let config = RunConfig {
+        batch: 4,
+        accumulation: 2,
+        ..config().with_policy(CheckpointPolicy::Selective)
+    };
+    let calm = train_on(2, &config, Reduction::After, None);
+    for countdown in [0, 9, 31] {
+        let together = Barrier::new(2);
+        let all_rungs = Mutex::new(Vec::new());
+        let planted = each_rank(2, None, &|peers, before| {
+            let mut watch = Watch {
+                plant: Some((&together, countdown)),
+                ..Watch::default()
+            };
+            let team = Team::many(peers, Reduction::After);
+            let end = train_as(&config, team, before, false, &mut watch);
+            all_rungs.lock().unwrap().push(watch.rungs);
+            end
+        });
+        let rungs = all_rungs.into_inner().unwrap();
+        assert_eq!(rungs[0], rungs[1], "{countdown}");
+        let [(Some(0 | 1), Failure::OutOfMemory { .. }, rung)] = &rungs[0][..] else {
+            panic!("{countdown}: {rungs:?}");
+        };
+        assert_eq!(rung.to, "validation, images at a time: 2", "{countdown}");
+        for (calm, planted) in calm.iter().zip(&planted) {
+            assert_eq!(differing(calm, planted, 0.0, ""), None, "{countdown}");
+            for (calm, planted) in calm.epochs.iter().zip(&planted.epochs) {
+                assert_eq!(calm.scores, planted.scores, "{countdown}");
+                assert!((calm.val_loss - planted.val_loss).abs() < 1e-6);
+            }
+        }
+        assert_eq!(planted[0].epochs, planted[1].epochs, "{countdown}");
     }
 }

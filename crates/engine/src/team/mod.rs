@@ -317,12 +317,28 @@ impl Team {
     /// # Errors
     /// As [`Self::agree`].
     pub fn least(&self, own: u64) -> Result<u64> {
+        Ok(self.rank_with_least(own)?.1)
+    }
+
+    /// The first rank that says the least of all numbers, and this number.
+    fn rank_with_least(&self, own: u64) -> Result<(usize, u64)> {
         let Some(many) = &self.many else {
-            return Ok(own);
+            return Ok((0, own));
         };
         let all = many.of_all_ranks(&[own.cast_signed()])?;
-        let all = all.into_iter().map(i64::cast_unsigned);
-        Ok(all.min().unwrap_or(own))
+        let all = all.into_iter().map(i64::cast_unsigned).enumerate();
+        Ok(all.min_by_key(|(_, number)| *number).unwrap_or((0, own)))
+    }
+
+    /// How many images of a validation all ranks compute at a time from now on, after one in which this rank has computed
+    /// `own`: as many as the rank with the least memory. That is the one that [failed](Self::failed_rank).
+    ///
+    /// # Errors
+    /// As [`Self::agree`].
+    pub(crate) fn images_at_a_time(&mut self, own: usize) -> Result<usize> {
+        let (rank, least) = self.rank_with_least(own as u64)?;
+        self.failed_rank = (!self.is_alone()).then_some(rank);
+        Ok(usize::try_from(least).unwrap_or(own))
     }
 
     /// Sums numbers over all ranks, each at its place.
