@@ -167,6 +167,21 @@ fn a_run_goes_on_after_the_death_of_any_rank() {
     assert_same(&sandbox, "whole", "run");
 }
 
+/// A run that normalises over all ranks does so when it is resumed, without the flag.
+#[test]
+fn a_resumed_run_normalises_as_before() {
+    let sandbox = Sandbox::with_pages();
+    let together = |fault, dir, more: &[&str]| {
+        let flags = [&EVERY_STEP[..], &["--run-dir", dir], more].concat();
+        fit(&sandbox, "2", fault, &flags)
+    };
+    together("", "whole", &["--sync-batch-norm"]).ok();
+    let killed = together("death@4#1", "run", &["--sync-batch-norm"]);
+    assert_eq!(killed.code, Some(1), "{killed:?}");
+    together("", "run", &["--resume", "auto"]).ok();
+    assert_same(&sandbox, "whole", "run");
+}
+
 #[test]
 fn a_rank_that_hangs_ends_the_run_in_time() {
     let sandbox = Sandbox::with_pages();

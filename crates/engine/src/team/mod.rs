@@ -35,7 +35,7 @@ use crate::interrupt::Interrupt;
 use crate::learner::Learner;
 pub(crate) use exchange::Places;
 pub use gradients::Reduction;
-pub use peers::{Patience, Peers};
+pub use peers::{Patience, Peers, Waiting};
 pub use transport::Backend;
 pub use trial::Overlap;
 

@@ -7,16 +7,24 @@
 pub(super) mod tests;
 
 use std::cell::RefCell;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ranks::{Keys, Launch, Launcher, Reason, Rendezvous, Shard};
+use ranks::{Address, Keys, Launch, Launcher, Reason, Rendezvous, Shard};
 use tch::Device;
-use torch_ext::distributed::{Group, Member, Store};
+use torch_ext::distributed::{Failure, Group, Member, Store};
 
 use super::transport::{Backend, Transport};
 use crate::error::{Error, Result};
 
+/// How long it may take to connect to the store, before the user hears what is in the way.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Before the next attempt.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a host may take to answer at all.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How often a rank looks into the store while it waits for others.
 const POLL: Duration = Duration::from_millis(20);
 /// How long a rank that lost another one waits for the reason, and one that serves the store for the others' last look.
@@ -31,6 +39,15 @@ const LOOPBACK: &str = if cfg!(target_os = "macos") {
 } else {
     "lo"
 };
+
+/// What a rank waits for at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting<'a> {
+    /// The store, and what is in the way.
+    Store(&'a str),
+    /// Other ranks, on rank 0.
+    Ranks(&'a [usize]),
+}
 
 /// How long ranks wait for each other. The longer ones are outside, so that the inner one says what is wrong.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +88,7 @@ pub struct Peers {
 
 impl Peers {
     /// Connects to the others: the store, the rendezvous, the control group, then the data group for tensors on
-    /// `device`. All ranks call this, and it returns when all have. Until then, `waiting` is called on rank 0 again and
-    /// again with the ranks that are missing.
+    /// `device`. All ranks call this, and it returns when all have. Until then, `waiting` is called again and again.
     ///
     /// # Errors
     /// [`ranks::Error::Absent`] names the ranks that did not come in time. [`Error::Tensor`] with a
@@ -81,9 +97,9 @@ impl Peers {
         launch: Launch,
         device: Device,
         (backend, patience): (Backend, Patience),
-        waiting: &dyn Fn(&[usize]),
+        waiting: &dyn Fn(Waiting<'_>),
     ) -> Result<Self> {
-        let root = open(&launch, patience.join)?;
+        let root = open(&launch, patience.join, waiting)?;
         let prefix = match meet(&root, launch.shard, patience.join, waiting) {
             Ok(prefix) => prefix,
             Err(error) => {
@@ -287,18 +303,72 @@ fn serves(launch: &Launch) -> bool {
 }
 
 /// Serves the store, or connects to it.
-fn open(launch: &Launch, timeout: Duration) -> Result<Store> {
-    let store = &launch.store;
-    Ok(if serves(launch) {
+fn open(launch: &Launch, timeout: Duration, waiting: &dyn Fn(Waiting<'_>)) -> Result<Store> {
+    let address = &launch.store;
+    if serves(launch) {
         // A name of this host may not resolve before others see it as started.
-        Store::serve("127.0.0.1", store.port, timeout)?
+        return Ok(Store::serve("127.0.0.1", address.port, timeout)?);
+    }
+    let start = Instant::now();
+    let mut attempt = None;
+    loop {
+        match attempt
+            .get_or_insert_with(|| connecting(address, timeout))
+            .recv_timeout(ATTEMPT.min(timeout))
+        {
+            Ok(Ok(store)) => return Ok(store),
+            Ok(Err(torch_ext::Error::Distributed(_))) | Err(RecvTimeoutError::Disconnected) => {
+                attempt = None;
+                thread::sleep(PAUSE);
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let message = obstacle(address);
+        if start.elapsed() >= timeout {
+            let (who, ranks) = ("rank 0".to_owned(), vec![0]);
+            let lost = Failure::Unreachable {
+                who,
+                ranks,
+                message,
+            };
+            return Err(torch_ext::Error::from(lost).into());
+        }
+        waiting(Waiting::Store(&message));
+    }
+}
+
+/// Connects to the store in a thread of its own: c10d waits forever for a program that takes the connection and says
+/// nothing.
+fn connecting(address: &Address, timeout: Duration) -> Receiver<torch_ext::Result<Store>> {
+    let (connected, result) = mpsc::channel();
+    let Address { host, port } = address.clone();
+    thread::spawn(move || connected.send(Store::connect(&host, port, timeout)));
+    result
+}
+
+/// Why there is no connection to the store, in words.
+fn obstacle(address: &Address) -> String {
+    let host = &address.host;
+    let found = match (host.as_str(), address.port).to_socket_addrs() {
+        Ok(found) => found,
+        Err(error) => return format!("the name of the host `{host}` does not resolve: {error}"),
+    };
+    let mut found = found.map(|it| TcpStream::connect_timeout(&it, ANSWER).is_ok());
+    if found.any(|is_there| is_there) {
+        format!("what listens at {address} is not the store of rank 0")
     } else {
-        Store::connect(&store.host, store.port, timeout)?
-    })
+        format!("nothing listens at {address}")
+    }
 }
 
 /// Finds the others, and returns the prefix of this start.
-fn meet(root: &Store, shard: Shard, join: Duration, waiting: &dyn Fn(&[usize])) -> Result<String> {
+fn meet(
+    root: &Store,
+    shard: Shard,
+    join: Duration,
+    waiting: &dyn Fn(Waiting<'_>),
+) -> Result<String> {
     let mut keys = Root(root);
     let mut rendezvous = Rendezvous::new(shard, rand::random());
     let patience = if shard.rank() == 0 {
@@ -317,7 +387,7 @@ fn meet(root: &Store, shard: Shard, join: Duration, waiting: &dyn Fn(&[usize])) 
             (is_rank_0_here, start) = (true, Instant::now());
         }
         if shard.rank() == 0 {
-            waiting(&rendezvous.missing());
+            waiting(Waiting::Ranks(&rendezvous.missing()));
         }
         if start.elapsed() >= patience {
             return Err(rendezvous.give_up(&mut keys)?.into());

@@ -1,5 +1,6 @@
 //! Ranks as threads of this process, with a store that outlives them or that rank 0 serves.
 
+use std::net::TcpListener;
 use std::sync::Barrier;
 
 use ranks::{Address, Error as Missing};
@@ -200,4 +201,47 @@ fn keys_of_an_earlier_start_do_no_harm() {
         matches!(&late, Error::Ranks(Missing::Absent { ranks }) if ranks == &[0]),
         "{late}"
     );
+}
+
+#[test]
+fn what_stands_between_a_rank_and_its_store_is_named() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [mute_port, closing_port] = [&mute, &closing].map(|it| it.local_addr().unwrap().port());
+    thread::spawn(move || closing.incoming().for_each(drop));
+    let patience = Patience {
+        join: Duration::from_secs(1),
+        ..PATIENCE
+    };
+    for (host, port, wanted) in [
+        (
+            "nowhere.invalid",
+            29_500,
+            "`nowhere.invalid` does not resolve",
+        ),
+        ("127.0.0.1", 1, "nothing listens at 127.0.0.1:1"),
+        ("127.0.0.1", mute_port, "is not the store of rank 0"),
+        ("127.0.0.1", closing_port, "is not the store of rank 0"),
+    ] {
+        let launch = Launch {
+            store: Address {
+                host: host.to_owned(),
+                port,
+            },
+            ..launch(1, 2, port, false)
+        };
+        let begun = Instant::now();
+        let how = (Backend::Auto, patience);
+        let lost = Peers::join(launch, Device::Cpu, how, &|_waiting| ());
+        let lost = lost.map(drop).unwrap_err().to_string();
+        assert!(
+            lost.contains("rank 0 cannot be reached") && lost.contains(wanted),
+            "{lost}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{host}:{port} {:?}",
+            begun.elapsed()
+        );
+    }
 }

@@ -38,6 +38,8 @@ pub(super) struct Decided {
     pub(super) asked: String,
     pub(super) folder: Option<PathBuf>,
     pub(super) settings: Vec<Setting>,
+    /// Whether several ranks normalise their batches together.
+    pub(super) is_together: bool,
 }
 
 /// Decides for a process of its own, or for all of `ranks`.
@@ -118,7 +120,11 @@ pub(super) fn decide(
     let plan = args
         .plan
         .decide(config, device, precision, data, limits, is_resumed)?;
-    if args.ranks.sync_batch_norm && launch.is_some() {
+    let was_together = matches!(&start, Start::Exact(exact) if exact.state().record.is_together);
+    let is_together = args.ranks.sync_batch_norm || was_together;
+    if is_together && launch.is_none() {
+        console::note("batch norm: one process normalises its own batches");
+    } else if is_together {
         let mode = checkpointing::training_mode(&plan.config, device)?;
         if !mode.can_be_shared() {
             return Err(UsageError::NotTogether.into());
@@ -140,6 +146,7 @@ pub(super) fn decide(
         asked,
         folder,
         settings: settings.into_rows(),
+        is_together,
     })
 }
 

@@ -172,13 +172,21 @@ fn train_as_rank(
 ) -> Result<()> {
     let is_first = launch.shard.rank() == 0;
     if !is_first {
-        console::say_errors_only();
         rank::leave_snapshots_to_first();
     }
+    // One rank of each machine says why it cannot reach rank 0.
+    if launch.local_rank > 0 {
+        console::say_errors_only();
+    }
     let device = args.device.resolve_for(Some(launch))?;
-    rank::advise(Some(launch), device);
+    if is_first {
+        rank::advise(Some(launch), device);
+    }
     rank::settle(launch, device);
     let peers = joined.insert(Rc::new(rank::join(launch, device, &args.ranks)?));
+    if !is_first {
+        console::say_errors_only();
+    }
     let team = Team::many(Rc::clone(peers), args.ranks.reduce);
     let least = team.least(rank::room(launch, device))?;
     if !is_first {
@@ -233,8 +241,8 @@ fn train(
         return others::dismiss(peers);
     };
     let folder = decided.folder.as_deref();
-    let is_together = args.ranks.sync_batch_norm;
-    let how = (has_ladder, is_together);
+    before.is_together |= decided.is_together;
+    let how = (has_ladder, decided.is_together);
     others::begin(&mut trainer, how, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
     // Other ranks on this machine would count as other programs.

@@ -23,7 +23,7 @@ use crate::command::console;
 use crate::error::{Error, Result};
 use engine::Error as Engine;
 use engine::device;
-use engine::team::{Backend, Patience, Peers, Reduction};
+use engine::team::{Backend, Patience, Peers, Reduction, Waiting};
 
 /// For the store of a process that has started this one.
 const PARENT: Duration = Duration::from_secs(2);
@@ -246,15 +246,24 @@ pub(super) fn advise(launch: Option<&Launch>, device: Device) {
 /// As [`Peers::join`].
 pub(super) fn join(launch: &Launch, device: Device, flags: &RankFlags) -> Result<Peers> {
     let said = Cell::new(Instant::now());
-    let waiting = |missing: &[usize]| {
-        if said.get().elapsed() >= SAY_EVERY {
-            said.set(Instant::now());
-            let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-            console::note(&format!(
-                "ranks: waiting for {} at {}",
-                missing.join(", "),
-                launch.store
-            ));
+    let waiting = |waiting: Waiting<'_>| {
+        if said.get().elapsed() < SAY_EVERY {
+            return;
+        }
+        said.set(Instant::now());
+        match waiting {
+            Waiting::Store(obstacle) => console::warn(&format!(
+                "rank {} waits for rank 0: {obstacle}",
+                launch.shard.rank()
+            )),
+            Waiting::Ranks(missing) => {
+                let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                console::note(&format!(
+                    "ranks: waiting for {} at {}",
+                    missing.join(", "),
+                    launch.store
+                ));
+            }
         }
     };
     let how = (flags.backend, flags.patience());

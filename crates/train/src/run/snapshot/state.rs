@@ -102,4 +102,7 @@ pub struct Record {
     /// Whether a rung of the run itself led to another recipe: its peak does not belong to one recipe.
     #[serde(default)]
     pub is_changed: bool,
+    /// Whether several ranks normalise their batches together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_together: bool,
 }

@@ -247,6 +247,7 @@ impl Recorder {
             threshold: self.threshold,
             fallbacks: self.fallbacks.clone(),
             is_changed: self.is_changed,
+            is_together: before.is_together,
         }
     }
 
