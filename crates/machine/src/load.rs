@@ -1,6 +1,6 @@
 //! What other programs take of the cores.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 use procfs::{CurrentSI as _, KernelStats};
@@ -50,6 +50,11 @@ impl Moment {
         })
     }
 
+    /// The time since.
+    pub fn elapsed(&self) -> Duration {
+        self.at.elapsed()
+    }
+
     /// What other programs have taken since; `None` if too little time has passed to tell.
     pub fn others_since(&self) -> Option<Others> {
         const LEAST_TICKS: f64 = 20.0;
@@ -76,17 +81,18 @@ impl Others {
         self.cores - taken.count()
     }
 
-    /// Threads that lose less of a step's speed than `threads`, if there are any.
-    pub fn fewer_threads(self, threads: i32) -> Option<usize> {
-        let is_fewer = |it: &usize| usize::try_from(threads).is_ok_and(|threads| *it < threads);
-        Some(self.threads_left()).filter(|it| self.are_many() && is_fewer(it))
+    /// How many of `all` threads lose the least of a step's speed beside them.
+    pub fn threads_beside(self, all: usize) -> usize {
+        if self.are_many() {
+            all.min(self.threads_left())
+        } else {
+            all
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -121,8 +127,8 @@ mod tests {
         let left = [(0.1, 2), (0.5, 2), (1.6, 2), (2.0, 2), (1.5, 8), (7.9, 8)];
         let left = left.map(|(used, cores)| of(used, cores).threads_left());
         assert_eq!(left, [2, 1, 1, 1, 6, 1]);
-        let fewer = [(1.5, 1), (1.5, 2), (0.4, 2)]
-            .map(|(used, threads)| of(used, 2).fewer_threads(threads));
-        assert_eq!(fewer, [None, Some(1), None]);
+        let beside =
+            [(1.5, 1), (1.5, 2), (0.4, 2)].map(|(used, all)| of(used, 2).threads_beside(all));
+        assert_eq!(beside, [1, 1, 2]);
     }
 }

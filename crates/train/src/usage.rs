@@ -185,6 +185,9 @@ pub enum UsageError {
     /// Batch norm over several processes, where it cannot be computed.
     #[error("`--sync-batch-norm` needs our own kernels, and no segments")]
     NotTogether,
+    /// A number of threads that changes, with results that may not.
+    #[error("`--share-cores` changes the order of sums, and `deterministic` keeps it")]
+    SharedCores,
     /// A CPU whose kernels the estimator does not know.
     #[error("nothing of that is predicted for this CPU, which has {capability}")]
     NothingPredicted {
@@ -297,6 +300,7 @@ impl UsageError {
                 "`--channels-last on`, `--exact-kernels off`, and `--grad-checkpoint off`, `selective` or `mixed`; on a GPU \
                  a `--width` that 8 divides"
             }
+            Self::SharedCores => "leave out one of them",
             Self::NothingPredicted { .. } => "`train memory` measures on any CPU",
             Self::NoBudget { .. } => "leave it out for no limit",
             Self::NoGpuChosen => "choose one with `--device cuda:N`",

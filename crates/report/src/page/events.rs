@@ -78,6 +78,14 @@ fn one(event: &Event) -> (String, bool) {
             };
             (format!("{choice}{}", share.unwrap_or_default()), false)
         }
+        "threads" => {
+            let [threads, all, others] =
+                ["threads", "all", "others"].map(|key| number(key).unwrap_or_default());
+            let said = format!(
+                "other programs use {others:.1} cores: from here on, a step takes {threads:.0} of {all:.0} threads"
+            );
+            (said, false)
+        }
         "overlap" => (
             overlap(is("on"), number("step_ms_after"), number("step_ms_during")),
             false,

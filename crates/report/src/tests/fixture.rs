@@ -91,6 +91,7 @@ pub(super) fn events() -> Vec<Value> {
                "largest_difference": 0.0125}),
         json!({"event": "algorithm-search", "peak_allocated_bytes": 8_496_640}),
         json!({"event": "cuda-graph", "step": 3, "on": true, "host_share": 0.23}),
+        json!({"event": "threads", "step": 7, "threads": 1, "all": 2, "others": 1.3}),
         json!({"event": "overlap", "step": 12, "on": true, "step_ms_after": 116.4, "step_ms_during": 99.8}),
         json!({"event": "fallback", "fallback": fallback, "bit_exact": true}),
         json!({"event": "loss-explodes", "step": 20, "times": 40.0}),

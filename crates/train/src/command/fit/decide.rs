@@ -54,6 +54,9 @@ pub(super) fn decide(
     refuse_what_is_not_there(&resolved.config)?;
     args.plan.limit_gpu(device)?;
     refuse_names(args)?;
+    if args.share_cores && resolved.config.deterministic {
+        return Err(UsageError::SharedCores.into());
+    }
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
     let mut before = resolved.config.clone();

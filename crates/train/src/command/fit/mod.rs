@@ -34,6 +34,7 @@ use ranks::Launch;
 
 mod answers;
 mod before;
+mod cores;
 mod decide;
 mod guarded;
 mod keeper;
@@ -112,6 +113,10 @@ pub(super) struct FitArgs {
     guard: GuardFlags,
     #[command(flatten)]
     device: DeviceFlag,
+    /// On the CPU, use fewer threads while other programs use its cores: then a step keeps more of its speed, and its results
+    /// are equal within rounding, not bit for bit
+    #[arg(long)]
+    share_cores: bool,
     #[command(flatten)]
     ranks: RankFlags,
 }
@@ -220,7 +225,8 @@ fn train(
         precision, data, ..
     } = decided.plan;
     let images = data.images(team.shard().size());
-    let again = args.ranks.words(peers.map(Peers::launch));
+    let mut again = args.ranks.words(peers.map(Peers::launch));
+    again.extend(args.share_cores.then(|| "--share-cores".to_owned()));
     if matches!(decided.start, Start::Warm(_)) {
         console::note("weights: warm start from `--resume`");
     }
@@ -246,7 +252,10 @@ fn train(
     others::begin(&mut trainer, how, folder, &data_id, peers)?;
     warn_about_speed(&trainer.config, device, decided.folder.is_some());
     // Other ranks on this machine would count as other programs.
-    say_what_others_take(begun.filter(|_| peers.is_none()), device);
+    say_what_others_take(
+        begun.filter(|_| peers.is_none() && !args.share_cores),
+        device,
+    );
     warn_about_batch(images.training, &trainer.config);
 
     let models_dir = models_dir(args, &mut before)?;
@@ -275,6 +284,9 @@ fn train(
     let story = Story::new(decided.settings, (&data, images), places, dataset);
     let mut recorder = Recorder::new(run_dir, keeper, before, &trainer, expected, changes, story)?;
     recorder.obey(&interrupt);
+    if device == Device::Cpu && args.share_cores {
+        recorder.share_cores();
+    }
     recorder.begin_tensorboard(&trainer, args.outputs.tensorboard)?;
     if dashboard::is_wanted(args.outputs.no_tui || args.outputs.json_lines) {
         let shown = Shown {
@@ -451,14 +463,8 @@ fn say_what_others_take(begun: Option<Moment>, device: Device) {
     let Some(others) = others.filter(|it| it.are_many() && device == Device::Cpu) else {
         return;
     };
-    let fewer = others.fewer_threads(tch::get_num_threads());
-    let advice = fewer.map_or_else(String::new, |threads| {
-        format!(
-            ", and a step loses more than its share: `OMP_NUM_THREADS={threads}` keeps more of it"
-        )
-    });
     console::note(&format!(
-        "cores: other programs use {:.1} of {}{advice}",
+        "cores: other programs use {:.1} of {}, and a step loses more than its share: `--share-cores` keeps more of it",
         others.used, others.cores
     ));
 }

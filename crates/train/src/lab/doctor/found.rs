@@ -117,13 +117,11 @@ fn cores() -> Finding {
         return Finding::skipped("this system does not tell what programs take of them");
     };
     let detail = format!("other programs use {:.1} of {}", others.used, others.cores);
-    let Some(threads) = others.fewer_threads(tch::get_num_threads()) else {
+    if !others.are_many() {
         return Finding::ok(detail);
-    };
-    let advice = format!(
-        "a step on the CPU loses more than its share; `OMP_NUM_THREADS={threads}` keeps more of it"
-    );
-    Finding::warn(detail, advice)
+    }
+    let advice = "a step on the CPU loses more than its share; `--share-cores` keeps more of it";
+    Finding::warn(detail, advice.to_owned())
 }
 
 fn in_hardware(dtype: &str, neither: &str, has_it: bool) -> Finding {

@@ -14,6 +14,7 @@ use serde_json::json;
 use tch::Device;
 
 use self::measured::MeasuredStep;
+use super::cores::{self, Cores};
 use super::keeper::Keeper;
 use super::report::{in_words, where_it_failed};
 use super::story::Story;
@@ -75,6 +76,7 @@ pub(super) struct Recorder {
     story: Story,
     measured: MeasuredStep,
     wishes: Wishes,
+    cores: Cores,
 }
 
 /// What the user asks for during the run.
@@ -148,6 +150,7 @@ impl Recorder {
             measured: MeasuredStep::new(trainer),
             story,
             wishes: Wishes::default(),
+            cores: Cores::new(false),
         })
     }
 
@@ -167,6 +170,29 @@ impl Recorder {
     /// Ends the run when `interrupt` asks for it.
     pub(super) fn obey(&mut self, interrupt: &Interrupt) {
         self.wishes.interrupt = interrupt.clone();
+    }
+
+    /// Lets the number of threads follow what other programs leave of the cores.
+    pub(super) fn share_cores(&mut self) {
+        self.cores = Cores::new(true);
+    }
+
+    fn threads_changed(&mut self, step: u64, changed: cores::Changed) {
+        let cores::Changed {
+            others,
+            threads,
+            all,
+        } = changed;
+        self.progress.clear();
+        console::note(&format!(
+            "cores: other programs use {:.1} of {}; from step {step} on, a step takes {threads} of {all} threads",
+            others.used, others.cores
+        ));
+        let event = json!({
+            "event": "threads", "step": step, "threads": threads, "all": all, "others": others.used,
+        });
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
     }
 
     /// Shows the run in a dashboard, whose keys can end it.
@@ -361,6 +387,9 @@ impl Observer<Error> for Recorder {
 
     fn step_done(&mut self, trainer: &Trainer, is_last: bool) {
         self.measured.step_done(trainer, is_last);
+        if let Some(changed) = self.cores.step_done() {
+            self.threads_changed(trainer.steps(), changed);
+        }
         if !self.is_search_over && !is_last {
             self.is_search_over = true;
             self.end_search(trainer);
