@@ -137,6 +137,9 @@ pub(crate) enum Error {
     #[error("files are changed and not committed: {}", shown(changed))]
     Uncommitted { changed: Vec<PathBuf> },
 
+    #[error("there is a tag `{tag}` already")]
+    Tagged { tag: String },
+
     #[error("`{command}` failed")]
     Step { command: String },
 
@@ -227,15 +230,20 @@ impl Error {
                 "check which part grew; `[profile.release]` in `Cargo.toml` strips symbols"
                     .to_owned()
             }
-            Self::NotALaterVersion { .. } => "give three numbers, such as `0.2.0`".to_owned(),
+            Self::NotALaterVersion { current, .. } => {
+                format!("give three numbers that follow `{current}`, without a `v`")
+            }
             Self::NothingToRelease => {
                 "`CHANGELOG.md` needs changes below `## [Unreleased]`, and `Cargo.toml` the version of \
                  this build"
                     .to_owned()
             }
             Self::Uncommitted { .. } => "commit or stash them".to_owned(),
+            Self::Tagged { tag } => format!("`git tag --delete {tag}` removes it, if nobody has it yet"),
             Self::Step { .. } => {
-                "`git status` shows what is done; `git restore` and `git tag --delete` undo it".to_owned()
+                "if `git tag` lists the release, `cargo xtask dist` and `cargo xtask wheel` make what is missing; if not, \
+                 `git restore .` undoes what was written"
+                    .to_owned()
             }
             Self::Program(error) => return error.hint(),
             Self::NoMdbook { .. } => "run `cargo install mdbook --version 0.5.4 --locked`".to_owned(),

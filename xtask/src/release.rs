@@ -38,6 +38,10 @@ pub(crate) fn run(
     let (changelog, changes) = dated.ok_or(Error::NothingToRelease)?;
     let manifest = raised(&read("Cargo.toml")?, from, to).ok_or(Error::NothingToRelease)?;
     refuse_changes(workspace)?;
+    let tag = format!("v{to}");
+    if !run::stdout_of(git(workspace).args(["tag", "--list", &tag]))?.is_empty() {
+        return Err(Error::Tagged { tag });
+    }
     if !flags.unchecked {
         let checked = ci::run(workspace, &flags::Ci::default(), console)?;
         if checked != ExitCode::SUCCESS {
@@ -52,7 +56,6 @@ pub(crate) fn run(
     let mut lock = run::cargo(workspace);
     lock.current_dir(workspace.root());
     step(lock.args(["update", "--workspace", "--offline"]))?;
-    let tag = format!("v{to}");
     let files = [CHANGELOG, "Cargo.toml", "Cargo.lock"];
     step(
         git(workspace)
@@ -120,8 +123,9 @@ fn step(command: &mut Command) -> Result<(), Error> {
 
 /// Whether `version` has three numbers, and follows `current`.
 fn is_later(version: &str, current: &str) -> bool {
-    let numbers =
-        |text: &str| -> Option<Vec<u32>> { text.split('.').map(|it| it.parse().ok()).collect() };
+    // Cargo takes neither `+2` nor `02`.
+    let number = |text: &str| text.parse().ok().filter(|it: &u32| it.to_string() == text);
+    let numbers = |text: &str| -> Option<Vec<u32>> { text.split('.').map(number).collect() };
     match (numbers(version), numbers(current)) {
         (Some(version), Some(current)) => version.len() == 3 && version > current,
         _ => false,
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn versions_rise() {
         assert!(is_later("0.2.0", "0.1.9") && is_later("1.0.0", "0.10.3"));
-        for wrong in ["0.1.9", "0.1.8", "0.2", "v0.2.0", "0.2.0-rc1", ""] {
+        for wrong in ["0.1.9", "0.1.8", "0.2", "v0.2.0", "0.02.0", "0.2.0-rc1", ""] {
             assert!(!is_later(wrong, "0.1.9"), "{wrong}");
         }
     }
