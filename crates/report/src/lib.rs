@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{Error, Result};
 use locale::Language;
-pub use run::Run;
+pub use run::{Run, epochs};
 
 /// The file that [`write()`] makes.
 pub const FILE_NAME: &str = "report.html";

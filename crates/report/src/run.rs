@@ -51,13 +51,7 @@ impl Run {
     /// Fails if the folder holds no run, or if one of its files cannot be read or is damaged.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let (summary, metrics) = (dir.join("summary.json"), dir.join("metrics.jsonl"));
-        if !summary.exists() && !metrics.exists() {
-            return Err(Error::NotARun {
-                path: dir.to_owned(),
-            });
-        }
-        let summary: Option<Summary> = document(&summary)?;
+        let (summary, rows) = results(dir)?;
         let report: Option<Report> = document(&dir.join("report.json"))?;
         let report = report.unwrap_or_default();
         let shown = report.images.shown.iter();
@@ -72,7 +66,7 @@ impl Run {
             dir: dir.to_owned(),
             name,
             config: config(&dir.join("config.toml"), summary.as_ref())?,
-            rows: by_epoch(lines(&metrics)?, summary.as_ref()),
+            rows: rows.into_iter().map(|(row, _)| row).collect(),
             summary,
             events: lines(&dir.join("events.jsonl"))?,
             report,
@@ -129,6 +123,32 @@ impl Run {
             _ => format!("class {class}"),
         }
     }
+}
+
+/// The values of each epoch of the run in `dir`, under their names in `metrics.jsonl`. A page shows some of them.
+///
+/// # Errors
+/// As [`Run::open`], which reads more files.
+pub fn epochs(dir: impl AsRef<Path>) -> Result<Vec<Map<String, Value>>> {
+    let (_, rows) = results(dir.as_ref())?;
+    Ok(rows.into_iter().map(|(_, values)| values).collect())
+}
+
+/// A row of `metrics.jsonl` with all its values.
+type Values = (Row, Map<String, Value>);
+
+/// The summary, and a row for each epoch.
+fn results(dir: &Path) -> Result<(Option<Summary>, Vec<Values>)> {
+    let (summary, metrics) = (dir.join("summary.json"), dir.join("metrics.jsonl"));
+    if !summary.exists() && !metrics.exists() {
+        return Err(Error::NotARun {
+            path: dir.to_owned(),
+        });
+    }
+    let summary = document(&summary)?;
+    let rows = lines(&metrics)?.into_iter().zip(lines(&metrics)?);
+    let rows = by_epoch(rows, summary.as_ref());
+    Ok((summary, rows))
 }
 
 /// Whether a class has this name because users gave it none.
@@ -188,13 +208,13 @@ fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 
 /// One row for each epoch. A run that was resumed in the middle of an epoch has validated it twice: the later row
 /// counts, unless the best weights are those of the earlier one.
-fn by_epoch(rows: Vec<Row>, summary: Option<&Summary>) -> Vec<Row> {
+fn by_epoch(rows: impl Iterator<Item = Values>, summary: Option<&Summary>) -> Vec<Values> {
     let best = summary.map(|it| (it.validation.best_epoch, it.validation.best_iou));
-    let is_best = |it: &Row| best == Some((Some(it.epoch), it.val_iou));
+    let is_best = |(it, _): &Values| best == Some((Some(it.epoch), it.val_iou));
     let mut last = BTreeMap::new();
     for row in rows {
-        if last.get(&row.epoch).is_none_or(|it| !is_best(it)) {
-            last.insert(row.epoch, row);
+        if last.get(&row.0.epoch).is_none_or(|it| !is_best(it)) {
+            last.insert(row.0.epoch, row);
         }
     }
     last.into_values().collect()

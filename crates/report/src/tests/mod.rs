@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use locale::Language;
 
-use crate::{Error, Run, compare, render, write};
+use crate::{Error, Run, compare, epochs, render, write};
 use fixture::{Folder, complete, config, events, interrupted, report, rows, summary};
 
 /// The run in a folder, whose path is always the same.
@@ -129,9 +129,13 @@ fn an_epoch_that_was_resumed_counts_once() {
     }
     let (mut lines, expected) = (rows(4), rows(4));
     lines.insert(1, json!({"epoch": 2, "val_iou": 0.1}));
-    let run = run(&complete(1).with_lines("metrics.jsonl", &lines));
+    let folder = complete(1).with_lines("metrics.jsonl", &lines);
+    let run = run(&folder);
     let scores = run.rows.iter().map(|it| it.val_iou);
     assert!(scores.eq(expected.iter().map(|it| it["val_iou"].as_f64())));
+    let table = epochs(&folder.path).unwrap();
+    let scores = table.iter().map(|it| &it["val_iou"]);
+    assert!(scores.eq(expected.iter().map(|it| &it["val_iou"])));
 }
 
 #[test]

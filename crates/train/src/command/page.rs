@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use locale::Language;
 use report::Run;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::console;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::weights::write_atomically;
 
 #[derive(Debug, Args)]
@@ -50,18 +50,12 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The numbers of `metrics.jsonl`, with the run in the first column. An empty cell is a number that is not known.
+/// The numbers of each epoch, with the run in the first column. An empty cell is a number that is not known.
 fn table(runs: &[PathBuf]) -> Result<String> {
     let mut rows = Vec::new();
     let mut keys: Vec<String> = Vec::new();
     for run in runs {
-        let path = run.join("metrics.jsonl");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
-        // The last line of a killed run may be incomplete.
-        let lines = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
-        for row in lines {
+        for row in report::epochs(run)? {
             let numbers = row
                 .iter()
                 .filter(|(_, it)| it.is_number())
