@@ -250,8 +250,15 @@ fn wrong_flags_are_refused_before_anything_runs() {
     assert!(said.contains("add `--against-pytorch`"), "{said}");
     let said = complaint(&["--data", "nowhere"]);
     assert!(said.contains("`nowhere` has no `train/images`"), "{said}");
-    let said = complaint(&["--budget-minutes", "-1"]);
-    assert!(said.contains("must be positive"), "{said}");
+    for minutes in ["-1", "0", "abc"] {
+        let said = complaint(&["--budget-minutes", minutes]);
+        assert!(said.contains("a number from 0.0001 to 1000000"), "{said}");
+    }
+    let said = complaint(&["--batch", "abc"]);
+    assert!(
+        said.contains("a whole number that is not negative"),
+        "{said}"
+    );
     let said = complaint(&["--against-pytorch", "--python", "no-such-python"]);
     assert!(said.contains("cannot start `no-such-python`"), "{said}");
     let said = complaint(&["--against-pytorch", "--python", "false"]);

@@ -248,8 +248,8 @@ fn unusable_inputs_are_named() {
     hint: rename one of them, or predict them one after the other
     ");
     insta::assert_snapshot!(refused(&["--input", "data/val/images", "--threshold", "2"]), @r"
-    error: `--threshold 2` is not a probability
-    hint: choose a value from 0 to 1
+    error: invalid value '2' for '--threshold <P>': must be a number from 0 to 1
+    hint: `--help` lists the flags
     ");
     assert!(sandbox.tree() == before);
     let broken = refused(&["--input", "broken"]);

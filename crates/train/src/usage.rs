@@ -110,12 +110,6 @@ pub enum UsageError {
         /// `train`, `val` or `test`.
         split: &'static str,
     },
-    /// A threshold that is not a probability.
-    #[error("`--threshold {found}` is not a probability")]
-    NotAProbability {
-        /// The value.
-        found: f64,
-    },
     /// Two images whose masks have one name.
     #[error("`{first}` and `{second}` would both become `{mask}`")]
     OneMaskForTwo {
@@ -194,12 +188,6 @@ pub enum UsageError {
         /// What libtorch uses of the CPU.
         capability: String,
     },
-    /// The time budget is not positive.
-    #[error("`--budget-minutes` must be positive, found {found}")]
-    NoBudget {
-        /// The value.
-        found: f64,
-    },
     /// A session on a GPU was asked for on the CPU.
     #[error("this command needs a GPU")]
     NoGpuChosen,
@@ -276,7 +264,6 @@ impl UsageError {
                 "`--data` takes the folder that holds `train/` and `val/`, or `images/` and `masks/`"
             }
             Self::NoImagesToScore { .. } => "choose others with `--split`",
-            Self::NotAProbability { .. } => "choose a value from 0 to 1",
             Self::OneMaskForTwo { .. } => "rename one of them, or predict them one after the other",
             Self::MaskExists { .. } => {
                 "`--resume` makes those that are missing, `--overwrite` all; or choose another `--out`"
@@ -302,7 +289,6 @@ impl UsageError {
             }
             Self::SharedCores => "leave out one of them",
             Self::NothingPredicted { .. } => "`train memory` measures on any CPU",
-            Self::NoBudget { .. } => "leave it out for no limit",
             Self::NoGpuChosen => "choose one with `--device cuda:N`",
             Self::NotEmpty { .. } => "choose another `--out`; nothing is overwritten",
             Self::NotSplit { .. } => {

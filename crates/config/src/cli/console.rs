@@ -256,7 +256,7 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
         // What can be typed stays, and the sentence before it is translated.
         let (said, values) = paragraph.split_at(paragraph.find("\n  [").unwrap_or(paragraph.len()));
         let values = help::with_notes(values);
-        let said = with_range_in_words(said);
+        let said = with_number_in_words(said);
         pass_on(Kind::Note, &format!("{}{values}", spoken(&said)));
     }
     if rest.contains(&help) {
@@ -265,12 +265,19 @@ pub fn refuse_usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// `said` with a range in words, which `clap` writes as `0 is not in 1..=64`.
-fn with_range_in_words(said: &str) -> Cow<'_, str> {
+/// `said` with the number that is expected in words. `clap` writes `0 is not in 1..=64`, or what Rust says of text that is no
+/// unsigned number.
+fn with_number_in_words(said: &str) -> Cow<'_, str> {
     let in_words = said.rsplit_once(": ").and_then(|(start, end)| {
-        let (min, max) = end.split_once("..=")?;
-        let (_, min) = min.rsplit_once(' ')?;
-        let words = format!("must be a whole number from {min} to {max}");
+        let words = if end == "invalid digit found in string"
+            || end == "cannot parse integer from empty string"
+        {
+            "must be a whole number that is not negative".to_owned()
+        } else {
+            let (min, max) = end.split_once("..=")?;
+            let (_, min) = min.rsplit_once(' ')?;
+            format!("must be a whole number from {min} to {max}")
+        };
         Some(format!("{start}: {words}"))
     });
     in_words.map_or(Cow::Borrowed(said), Cow::Owned)

@@ -15,7 +15,7 @@ use config::ImageSize;
 use tch::Device;
 
 use super::console;
-use super::flags::DeviceFlag;
+use super::flags::{DeviceFlag, budget};
 use crate::error::{Error, Result};
 use crate::run::weights::write_atomically;
 use crate::usage::UsageError;
@@ -23,8 +23,8 @@ use crate::usage::UsageError;
 /// Rounds of a group, and the duration of one turn.
 const ROUNDS: (usize, f64) = (9, 1000.0);
 const QUICK: (usize, f64) = (9, 250.0);
-/// No part of a quick run starts after this many minutes.
-const QUICK_MINUTES: f64 = 2.0;
+/// No part of a quick run starts after this time.
+const QUICK_BUDGET: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -35,8 +35,8 @@ pub(super) struct BenchArgs {
     #[arg(long)]
     quick: bool,
     /// Begin no part after this many minutes
-    #[arg(long, value_name = "N")]
-    budget_minutes: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = budget)]
+    budget_minutes: Option<Duration>,
     /// Image size, height x width (512x512; on a CPU 256x256)
     #[arg(long, value_name = "HxW")]
     img_size: Option<ImageSize>,
@@ -163,12 +163,8 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         args.batch.clone()
     };
     let (rounds, turn_ms) = if args.quick { QUICK } else { ROUNDS };
-    let budget = match args.budget_minutes {
-        Some(minutes) => Some(budget(minutes)?),
-        // With PyTorch, a quick run takes as long as its rows need.
-        None if args.quick && !args.against_pytorch => Some(budget(QUICK_MINUTES)?),
-        None => None,
-    };
+    // With PyTorch, a quick run takes as long as its rows need.
+    let quick = (args.quick && !args.against_pytorch).then_some(QUICK_BUDGET);
     if let Some(data) = args.data.as_deref().filter(|data| !is_split(data)) {
         let data = data.to_owned();
         return Err(UsageError::NotSplit { data }.into());
@@ -195,7 +191,7 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         groups: groups(args),
         rounds: args.rounds.map_or(rounds, |n| n as usize),
         turn_ms,
-        budget,
+        budget: args.budget_minutes.or(quick),
         // Another process reads it, perhaps from another folder.
         data: args
             .data
@@ -205,16 +201,6 @@ fn settings(args: &BenchArgs, device: Device) -> Result<Settings> {
         date: today(),
         command: command_line(std::env::args().skip(1)),
     })
-}
-
-/// A number of minutes in which parts may begin.
-pub(super) fn budget(minutes: f64) -> Result<Duration> {
-    // More minutes than any time has.
-    const MOST: f64 = 1e9;
-    if !(minutes > 0.0 && minutes < MOST) {
-        return Err(UsageError::NoBudget { found: minutes }.into());
-    }
-    Ok(Duration::from_secs_f64(minutes * 60.0))
 }
 
 /// Snug's version and the profile that it was compiled in.

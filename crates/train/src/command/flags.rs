@@ -1,4 +1,6 @@
-//! The device's flag, shared by the subcommands. The keys' flags are `config`'s.
+//! The device's flag, and what reads numbers of flags, shared by the subcommands. The keys' flags are `config`'s.
+
+use std::time::Duration;
 
 use clap::Args;
 use machine::nvml;
@@ -8,6 +10,26 @@ use tch::Device;
 use super::console;
 use crate::error::Result;
 use engine::device::{self, DeviceChoice};
+
+/// Reads a number from `min` to `max`.
+pub(super) fn number(text: &str, min: f64, max: f64) -> Result<f64, String> {
+    let value: Option<f64> = text.parse().ok();
+    value
+        .filter(|it| (min..=max).contains(it))
+        .ok_or_else(|| format!("must be a number from {min} to {max}"))
+}
+
+/// Reads a number of minutes, `min` or more.
+pub(super) fn minutes(text: &str, min: f64) -> Result<Duration, String> {
+    /// Longer than any run, and well within the range of a `Duration`.
+    const MAX: f64 = 1e6;
+    number(text, min, MAX).map(|it| Duration::from_secs_f64(it * 60.0))
+}
+
+/// Reads the minutes in which parts of a measurement may begin. None would begin in 0, which is not "no limit" either.
+pub(super) fn budget(text: &str) -> Result<Duration, String> {
+    minutes(text, 1e-4)
+}
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Default, Args)]

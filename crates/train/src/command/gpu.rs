@@ -1,6 +1,7 @@
 //! `train gpu`: everything that only a real GPU can tell, in one run of a few minutes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bench::gpu::{self, ARCHIVE, Archive, NAMES, SCHEMA_VERSION, Session};
 use bench::results::Device as DeviceFacts;
@@ -9,8 +10,9 @@ use clap::builder::PossibleValuesParser;
 use machine::nvml;
 use tch::Device;
 
-use super::bench::{budget, today, version};
+use super::bench::{today, version};
 use super::console;
+use super::flags::budget;
 use crate::error::{Error, Result};
 use crate::run::weights::write_atomically;
 use crate::usage::UsageError;
@@ -25,8 +27,8 @@ pub(super) struct GpuArgs {
     #[arg(long, value_name = "DIR", default_value = "runs/gpu")]
     out: PathBuf,
     /// Begin no part after this many minutes, and end the one that runs then
-    #[arg(long, value_name = "N", default_value_t = 8.0)]
-    budget_minutes: f64,
+    #[arg(long, value_name = "N", default_value = "8", value_parser = budget)]
+    budget_minutes: Duration,
     /// The Python that has torch 2.11, to compare with PyTorch
     #[arg(long, value_name = "PROGRAM")]
     python: Option<PathBuf>,
@@ -54,7 +56,7 @@ pub(super) fn run(args: &GpuArgs) -> Result<()> {
         device_flag: format!("cuda:{index}"),
         python: args.python.as_deref().map(absolute),
         out: folder.clone(),
-        budget: budget(args.budget_minutes)?,
+        budget: args.budget_minutes,
         only: args.part.clone(),
     };
     let on = Device::Cuda(index);

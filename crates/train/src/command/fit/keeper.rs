@@ -34,13 +34,13 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper for the run in the folder `run`, with a snapshot every `minutes` unless that is 0.
-    pub(super) fn new(run: &Path, data: DataId, asked: String, minutes: f64) -> Self {
+    /// A keeper for the run in the folder `run`, with a snapshot every `interval` unless that is 0.
+    pub(super) fn new(run: &Path, data: DataId, asked: String, interval: Duration) -> Self {
         Self {
             store: Store::of_run(run),
             data,
             asked,
-            every: (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0)),
+            every: (!interval.is_zero()).then_some(interval),
             tried_at: Instant::now(),
             written: None,
             is_failing: false,

@@ -16,7 +16,7 @@ use machine::load::Moment;
 use tch::Device;
 
 use super::console;
-use super::flags::DeviceFlag;
+use super::flags::{DeviceFlag, minutes};
 use crate::error::Result;
 use crate::lab::fault;
 use crate::run::outputs::live::Shown;
@@ -97,8 +97,8 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "auto|DIR|FILE", long_help = resume::help())]
     resume: Option<PathBuf>,
     /// Also save a resumable snapshot every N minutes; 0 saves at epoch ends only
-    #[arg(long, value_name = "N", default_value = "10", value_parser = minutes)]
-    snapshot_minutes: f64,
+    #[arg(long, value_name = "N", default_value = "10", value_parser = |text: &str| minutes(text, 0.0))]
+    snapshot_minutes: Duration,
     #[command(flatten)]
     outputs: OutputFlags,
     /// Print what would be trained, and how, and stop
@@ -411,15 +411,6 @@ fn absolute(path: &Path) -> String {
     real.unwrap_or_else(|_| path.to_owned())
         .to_string_lossy()
         .into_owned()
-}
-
-fn minutes(text: &str) -> Result<f64, String> {
-    /// Longer than any run, and well within the range of a `Duration`.
-    const MAX: f64 = 1e6;
-    let value: Option<f64> = text.parse().ok();
-    value
-        .filter(|v| (0.0..=MAX).contains(v))
-        .ok_or_else(|| format!("must be a number from 0 to {MAX}"))
 }
 
 fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {

@@ -11,7 +11,7 @@ use data::encode::ColorType;
 
 use super::console;
 use super::evaluate::Loaded;
-use super::flags::DeviceFlag;
+use super::flags::{DeviceFlag, number};
 use crate::error::{Error, Result};
 use crate::run::outputs::count;
 use crate::run::outputs::samples::save_png;
@@ -47,7 +47,7 @@ pub(super) struct PredictArgs {
     out: PathBuf,
     /// Probability above which a pixel is foreground (one class); without it, the best in the validation of
     /// the training, or 0.5 for weights that do not know it
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = |text: &str| number(text, 0.0, 1.0))]
     threshold: Option<f64>,
     /// Replace existing masks
     #[arg(long, conflicts_with = "resume")]
@@ -62,9 +62,6 @@ pub(super) struct PredictArgs {
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
-    if let Some(found) = args.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
-        return Err(UsageError::NotAProbability { found }.into());
-    }
     let Jobs {
         to_do: jobs,
         num_there,
