@@ -10,7 +10,7 @@
 //! on one machine. Tensors, groups and stores belong to `torch-ext`.
 //!
 //! ```
-//! use ranks::{Epoch, Launch, Shard, Status, Verdict, What, Wishes, merge};
+//! use ranks::{Epoch, Launch, Shard, Status, Verdict, What, merge};
 //!
 //! let variables = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "29500")];
 //! let variable = |name: &str| variables.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
@@ -28,7 +28,7 @@
 //!     step: 7,
 //!     what: What::Fine,
 //!     missing_bytes: None,
-//!     wishes: Wishes::default(),
+//!     interrupt: false,
 //!     recipe: 0,
 //! };
 //! let short = Status { shard: Shard::new(0, 2)?, what: What::OutOfMemory, missing_bytes: Some(1 << 20), ..fine };
@@ -45,7 +45,7 @@ mod launch;
 mod rendezvous;
 mod shard;
 
-pub use agreement::{NUM_WORDS, Status, Verdict, What, Wishes, fingerprint, merge, merge_gathered};
+pub use agreement::{NUM_WORDS, Status, Verdict, What, fingerprint, merge, merge_gathered};
 pub use buckets::Buckets;
 pub use error::{Error, Result};
 pub use failure::Reason;

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ranks::{Shard, Status, Verdict, What, Wishes, merge, merge_gathered};
+use ranks::{Shard, Status, Verdict, What, merge, merge_gathered};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Kind, Tensor};
@@ -43,7 +43,8 @@ pub use trial::Overlap;
 #[derive(Debug, Default)]
 pub struct Team {
     many: Option<Many>,
-    wishes: Wishes,
+    /// Whether all agreed to stop.
+    stops: bool,
     /// What was agreed on last, if it was not to go on.
     objection: Option<Verdict>,
     /// Which of several ranks failed last.
@@ -190,10 +191,7 @@ impl Team {
             step: report.step,
             what: report.what,
             missing_bytes: report.missing_bytes,
-            wishes: Wishes {
-                interrupt: report.interrupt,
-                ..Wishes::default()
-            },
+            interrupt: report.interrupt,
             recipe: report.recipe,
         };
         let verdict = match &self.many {
@@ -207,10 +205,7 @@ impl Team {
                 merge_gathered(&words)?
             }
         };
-        self.wishes = match verdict {
-            Verdict::GoOn(wishes) => wishes,
-            _ => Wishes::default(),
-        };
+        self.stops = matches!(verdict, Verdict::GoOn { interrupt: true });
         self.failed_rank = match verdict {
             Verdict::Undo { rank, .. } | Verdict::Leave { rank, .. } => Some(rank),
             _ => None,
@@ -226,7 +221,7 @@ impl Team {
     pub(crate) fn agree_to_go_on(&mut self, report: &Report) -> Result<()> {
         let verdict = self.agree(report)?;
         let (rank, what) = match verdict {
-            Verdict::GoOn(_) => return Ok(()),
+            Verdict::GoOn { .. } => return Ok(()),
             Verdict::Disagree(error) => return Err(error.into()),
             Verdict::Undo { rank, what, .. } | Verdict::Leave { rank, what } => (rank, what),
         };
@@ -262,7 +257,7 @@ impl Team {
         if self.is_alone() {
             interrupt.requested()
         } else {
-            self.wishes.interrupt
+            self.stops
         }
     }
 

@@ -1,14 +1,17 @@
 //! What all ranks make of their statuses.
 
-use super::{NUM_WORDS, Status, What, Wishes};
+use super::{NUM_WORDS, Status, What};
 use crate::error::{Error, Result};
 
 /// What all ranks do after they said how a step went. It is the same on every rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Add up the gradients, finish the step, and then grant the wishes of all ranks.
-    GoOn(Wishes),
-    /// Undo the step, take one rung for this failure, and try again. Wishes are asked for again after the retry.
+    /// Add up the gradients and finish the step.
+    GoOn {
+        /// Then stop, because a rank wants to.
+        interrupt: bool,
+    },
+    /// Undo the step, take one rung for this failure, and try again. Who wants to stop is asked again after the retry.
     Undo {
         /// The first rank with this failure.
         rank: usize,
@@ -60,10 +63,9 @@ pub fn merge(statuses: &[Status]) -> Result<Verdict> {
     }
     let (rank, what) = (worst.shard.rank(), worst.what);
     Ok(match what {
-        What::Fine => {
-            let wishes = statuses.iter().fold(0, |all, it| all | it.wishes.bits());
-            Verdict::GoOn(Wishes::of_bits(wishes).unwrap_or_default())
-        }
+        What::Fine => Verdict::GoOn {
+            interrupt: statuses.iter().any(|it| it.interrupt),
+        },
         What::DataError | What::Broken => Verdict::Leave { rank, what },
         _ => Verdict::Undo {
             rank,

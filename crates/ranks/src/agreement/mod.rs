@@ -10,7 +10,7 @@
 //! | failed while it changed its weights | leave, without a snapshot of this state |
 //! | cannot read its data | undo the step and leave |
 //! | failed in a way that a rung may repair; the worst is the last in [`What`] | undo the step and take one rung, for the largest number of bytes |
-//! | has a wish (stop, snapshot) | finish the step, and then grant it |
+//! | wants to stop | finish the step, and then stop |
 //! | is fine | go on |
 
 mod merge;
@@ -34,8 +34,8 @@ pub struct Status {
     pub what: What,
     /// The bytes that are missing, if memory is and their number is known.
     pub missing_bytes: Option<u64>,
-    /// What the rank wants after the step.
-    pub wishes: Wishes,
+    /// Whether the rank wants to stop after the step, with a snapshot: a signal came.
+    pub interrupt: bool,
     /// [`fingerprint`] of the recipe that the rank computes with.
     pub recipe: u64,
 }
@@ -84,15 +84,4 @@ impl What {
     pub fn can_be_undone(self) -> bool {
         self != Self::Broken
     }
-}
-
-/// What a rank wants after the step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
-    /// To stop, with a snapshot: a signal came.
-    pub interrupt: bool,
-    /// A snapshot.
-    pub snapshot: bool,
-    /// To stop at the end of the epoch.
-    pub stop_after_epoch: bool,
 }

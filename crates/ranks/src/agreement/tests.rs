@@ -8,14 +8,14 @@ use crate::error::Error;
 
 const SEVEN: u64 = 7;
 
-/// A status of rank `rank` of `size` at step 7, without wishes.
+/// A status of rank `rank` of `size` at step 7, which does not stop.
 fn status(rank: usize, size: usize, what: What) -> Status {
     Status {
         shard: Shard::new(rank, size).unwrap(),
         step: SEVEN,
         what,
         missing_bytes: None,
-        wishes: Wishes::default(),
+        interrupt: false,
         recipe: 0,
     }
 }
@@ -25,19 +25,15 @@ fn statuses() -> impl Strategy<Value = Vec<Status>> {
     let odd = || prop_oneof![20 => Just(0_u64), 1 => Just(1_u64)];
     let what = prop_oneof![2 => Just(What::Fine), 1 => select(&What::ALL[..])];
     let missing = proptest::option::of(0..4_u64);
-    let one = (odd(), odd(), what, missing, any::<[bool; 3]>());
+    let one = (odd(), odd(), what, missing, any::<bool>());
     proptest::collection::vec(one, 1..9).prop_map(|all| {
         let size = all.len();
         let all = all.into_iter().enumerate();
         let all = all.map(
-            |(rank, (step, recipe, what, missing_bytes, wishes))| Status {
+            |(rank, (step, recipe, what, missing_bytes, interrupt))| Status {
                 step: SEVEN + step,
                 missing_bytes,
-                wishes: Wishes {
-                    interrupt: wishes[0],
-                    snapshot: wishes[1],
-                    stop_after_epoch: wishes[2],
-                },
+                interrupt,
                 recipe,
                 ..status(rank, size, what)
             },
@@ -71,12 +67,9 @@ proptest! {
                 prop_assert!(agree && what != What::Fine && what < What::DataError);
                 prop_assert_eq!((rank, (what, missing_bytes)), (first, worst));
             }
-            Verdict::GoOn(wishes) => {
+            Verdict::GoOn { interrupt } => {
                 prop_assert!(agree && worst.0 == What::Fine);
-                prop_assert_eq!(wishes.interrupt, all.iter().any(|it| it.wishes.interrupt));
-                prop_assert_eq!(wishes.snapshot, all.iter().any(|it| it.wishes.snapshot));
-                let stop = all.iter().any(|it| it.wishes.stop_after_epoch);
-                prop_assert_eq!(wishes.stop_after_epoch, stop);
+                prop_assert_eq!(interrupt, all.iter().any(|it| it.interrupt));
             }
         }
     }
@@ -98,14 +91,14 @@ proptest! {
     /// Words with a right checksum, as another program could send them.
     #[test]
     fn a_status_is_read_back_or_out_of_range(
-        mut words in any::<[i64; NUM_WORDS]>(), what in 0..12_i64, wishes in 0..9_i64, size in 1..5_i64, rank in 0..5_i64,
+        mut words in any::<[i64; NUM_WORDS]>(), what in 0..12_i64, interrupt in 0..3_i64, size in 1..5_i64, rank in 0..5_i64,
     ) {
         words[0] = status(0, 1, What::Fine).encode()[0];
-        (words[1], words[3], words[5]) = (size << 32 | rank, what, wishes);
+        (words[1], words[3], words[5]) = (size << 32 | rank, what, interrupt);
         let bytes: Vec<u8> = words[..NUM_WORDS - 1].iter().flat_map(|it| it.to_le_bytes()).collect();
         words[NUM_WORDS - 1] = fingerprint(&bytes).cast_signed();
         let read = Status::decode(&words);
-        prop_assert_eq!(read.is_ok(), what < 10 && wishes < 8 && rank < size);
+        prop_assert_eq!(read.is_ok(), what < 10 && interrupt < 2 && rank < size);
         if let Ok(read) = read {
             prop_assert_eq!(read.encode(), words);
         }
@@ -150,12 +143,12 @@ fn disagreement_names_the_ranks() {
 #[test]
 fn the_layout_is_fixed() {
     let mut status = status(1, 2, What::OutOfMemory);
-    status.wishes.snapshot = true;
+    status.interrupt = true;
     status.recipe = fingerprint(b"recipe");
     let mut words = status.encode();
     assert_eq!(
         format!("{words:x?}"),
-        "[534e554700000001, 200000001, 7, 7, ffffffffffffffff, 2, 69e752ffdb3f740f, d2a046ce3f18140e]"
+        "[534e554700000001, 200000001, 7, 7, ffffffffffffffff, 1, 69e752ffdb3f740f, 94c11d154e397125]"
     );
     words[0] += 1;
     assert_eq!(

@@ -7,11 +7,11 @@
 //! | 2 | step |
 //! | 3 | how the step went |
 //! | 4 | bytes that are missing, or −1 |
-//! | 5 | wishes, one bit each |
+//! | 5 | 1 to stop after the step, else 0 |
 //! | 6 | fingerprint of the recipe |
 //! | 7 | fingerprint of the words before, so that a damaged status is refused |
 
-use super::{Status, What, Wishes};
+use super::{Status, What};
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 
@@ -38,7 +38,7 @@ impl Status {
             self.step,
             self.what as u64,
             self.missing_bytes.unwrap_or(UNKNOWN),
-            self.wishes.bits(),
+            u64::from(self.interrupt),
             self.recipe,
             0,
         ];
@@ -52,7 +52,16 @@ impl Status {
     /// If another version made it, or it was damaged.
     pub fn decode(words: &[i64; NUM_WORDS]) -> Result<Self> {
         let words = words.map(i64::cast_unsigned);
-        let [mark, ranks, step, what, missing_bytes, wishes, recipe, sum] = words;
+        let [
+            mark,
+            ranks,
+            step,
+            what,
+            missing_bytes,
+            interrupt,
+            recipe,
+            sum,
+        ] = words;
         if mark != MARK | VERSION {
             return Err(Error::record("another version of Snug wrote it"));
         }
@@ -62,7 +71,7 @@ impl Status {
         let number = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);
         let shard = Shard::new(number(ranks & 0xffff_ffff), number(ranks >> 32)).ok();
         let what = What::ALL.get(number(what)).copied();
-        let (Some(shard), Some(what), Some(wishes)) = (shard, what, Wishes::of_bits(wishes)) else {
+        let (Some(shard), Some(what), 0 | 1) = (shard, what, interrupt) else {
             return Err(Error::record("its numbers are out of range"));
         };
         Ok(Self {
@@ -70,7 +79,7 @@ impl Status {
             step,
             what,
             missing_bytes: (missing_bytes != UNKNOWN).then_some(missing_bytes),
-            wishes,
+            interrupt: interrupt == 1,
             recipe,
         })
     }
@@ -79,20 +88,4 @@ impl Status {
 fn checksum(words: &[u64; NUM_WORDS]) -> u64 {
     let words = words[..NUM_WORDS - 1].iter();
     fingerprint(&words.flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>())
-}
-
-impl Wishes {
-    pub(super) fn bits(self) -> u64 {
-        u64::from(self.interrupt)
-            | u64::from(self.snapshot) << 1
-            | u64::from(self.stop_after_epoch) << 2
-    }
-
-    pub(super) fn of_bits(bits: u64) -> Option<Self> {
-        (bits < 8).then_some(Self {
-            interrupt: bits & 1 != 0,
-            snapshot: bits & 2 != 0,
-            stop_after_epoch: bits & 4 != 0,
-        })
-    }
 }
