@@ -211,6 +211,10 @@ fn flags_with_wrong_values() {
     error: invalid value 'abc' for '--lr <X>': must be a finite number above 0
     hint: `--help` lists the flags
     ");
+    insta::assert_snapshot!(refused(&["--reduce", "later"]), @r"
+    error: invalid value 'later' for '--reduce <auto|after|overlap|ordered>': reduction must be `auto`, `after`, `overlap` or `ordered`, found `later`
+    hint: `--help` lists the flags
+    ");
     insta::assert_snapshot!(refused(&["--epoch", "3"]), @r"
     error: unexpected argument '--epoch' found
     hint: a similar argument exists: '--epochs'

@@ -5,12 +5,12 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use config::{CheckpointPolicy, ImageSize, MaskValue, Precision, RunConfig};
+use config::{Backend, CheckpointPolicy, ImageSize, MaskValue, Precision, Reduction, RunConfig};
 use data::{Batch, DataError, Loader, Sample, Source, SynthSource};
 use engine::Result;
 use engine::interrupt::Interrupt;
 use engine::ladder::{Failure, Rung};
-use engine::team::{Backend, Patience, Peers, Reduction, Team};
+use engine::team::{Patience, Peers, Team};
 use engine::trainer::{EpochReport, Observer, Trainer, TrainerState};
 use ranks::{Address, Launch, Launcher, Shard};
 use tch::{Device, Tensor};

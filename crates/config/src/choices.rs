@@ -1,4 +1,4 @@
-//! The types of keys that have named choices.
+//! The types of keys and flags that have named choices.
 
 /// Defines an enum of named choices with `as_str`, `ALL`, `Display`, `FromStr` and serde's traits.
 macro_rules! choices {
@@ -155,6 +155,39 @@ choices! {
         Auto = "auto",
         /// Steps are recorded.
         On = "on",
+    }
+}
+
+choices! {
+    /// How gradients are summed over ranks.
+    #[derive(Default)]
+    Reduction, "reduction", "`auto`, `after`, `overlap` or `ordered`" {
+        /// [`Self::After`] or [`Self::Overlap`], which differ in nothing but speed: the faster one in the first steps.
+        #[default]
+        Auto = "auto",
+        /// After backward, in whatever order is fastest. All ranks get the same bits. With two ranks of one micro-batch each,
+        /// they are those of one process that accumulates.
+        After = "after",
+        /// As [`Self::After`], with the same bits, but the gradients of the last layers travel while backward computes those
+        /// of others.
+        Overlap = "overlap",
+        /// After backward, micro-batch by micro-batch in their order: the bits of one process that accumulates, for any number
+        /// of ranks. Each rank holds the gradients of all its micro-batches, and sends more.
+        Ordered = "ordered",
+    }
+}
+
+choices! {
+    /// Whose operations carry tensors between ranks.
+    #[derive(Default)]
+    Backend, "backend", "`auto`, `nccl` or `gloo`" {
+        /// NCCL between GPUs, Gloo between CPUs.
+        #[default]
+        Auto = "auto",
+        /// NCCL.
+        Nccl = "nccl",
+        /// Gloo; tensors of a GPU are copied to the machine's memory and back.
+        Gloo = "gloo",
     }
 }
 

@@ -41,7 +41,7 @@ mod value;
 mod wire;
 
 pub use category::{BytesByCategory, Category};
-pub use choices::{AmpDtype, CheckpointPolicy, CudaGraph, Keep, Switch};
+pub use choices::{AmpDtype, Backend, CheckpointPolicy, CudaGraph, Keep, Reduction, Switch};
 pub use class_table::{MaskValue, MaskValues, Names};
 pub use error::{ConfigError, ConfigErrorKind, Place};
 pub use flags::{AmpFlag, CheckpointFlag};

@@ -5,7 +5,8 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use engine::team::{Backend, Patience, Peers, Reduction, Report, Team};
+use config::{Backend, Reduction};
+use engine::team::{Patience, Peers, Report, Team};
 use ranks::{Launch, What};
 use tch::{Device, Kind, Tensor};
 use torch_ext::distributed::{Group, Member, Store};

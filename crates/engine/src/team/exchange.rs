@@ -7,10 +7,11 @@
 
 use std::ops::Range;
 
+use config::Reduction;
 use tch::{Kind, Tensor};
 use torch_ext::ops::{one_value, one_value_of};
 
-use super::gradients::{self, Gradients, Reduction};
+use super::gradients::{self, Gradients};
 use super::sending::Sending;
 use super::trial::Trial;
 use super::{Many, Team};

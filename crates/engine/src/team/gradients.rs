@@ -4,7 +4,6 @@
 //! so the strides of a gradient must be equal on all ranks; those of its parameter are.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use ranks::Buckets;
 use tch::{Device, Kind, Tensor};
@@ -16,47 +15,6 @@ use super::transport::Transport;
 
 /// Results of operations on tensors, also of those in the middle of a backward.
 type Result<T, E = torch_ext::Error> = std::result::Result<T, E>;
-
-/// How gradients are summed over ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reduction {
-    /// [`Self::After`] or [`Self::Overlap`], which differ in nothing but speed: the faster one in the first steps.
-    #[default]
-    Auto,
-    /// After backward, in whatever order is fastest. All ranks get the same bits. With two ranks of one micro-batch each,
-    /// they are those of one process that accumulates.
-    After,
-    /// As [`Self::After`], with the same bits, but the gradients of the last layers travel while backward computes those of
-    /// others.
-    Overlap,
-    /// After backward, micro-batch by micro-batch in their order: the bits of one process that accumulates, for any number
-    /// of ranks. Each rank holds the gradients of all its micro-batches, and sends more.
-    Ordered,
-}
-
-impl Reduction {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::After, Self::Overlap, Self::Ordered];
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::After => "after",
-            Self::Overlap => "overlap",
-            Self::Ordered => "ordered",
-        }
-    }
-}
-
-impl FromStr for Reduction {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|it| it.as_str() == text);
-        named.ok_or_else(|| "must be `auto`, `after`, `overlap` or `ordered`".to_owned())
-    }
-}
 
 /// Bytes of an element.
 const ELEMENT: i64 = size_of::<f32>().cast_signed() as i64;

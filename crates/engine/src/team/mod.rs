@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::Reduction;
 use ranks::{Shard, Status, Verdict, What, merge, merge_gathered};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,9 +35,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::learner::Learner;
 pub(crate) use exchange::Places;
-pub use gradients::Reduction;
 pub use peers::{Patience, Peers, Waiting};
-pub use transport::Backend;
 pub use trial::Overlap;
 
 /// The ranks of a run, as one of them sees them.

@@ -1,56 +1,18 @@
 //! How tensors travel between ranks: from GPU to GPU, or through the memory of the machines.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use config::Backend;
 use tch::{Device, Tensor};
 use torch_ext::Result;
 use torch_ext::distributed::{Group, Work};
 
-/// Whose operations carry tensors between ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Backend {
-    /// NCCL between GPUs, Gloo between CPUs.
-    #[default]
-    Auto,
-    /// NCCL.
-    Nccl,
-    /// Gloo; tensors of a GPU are copied to the machine's memory and back.
-    Gloo,
-}
-
-impl FromStr for Backend {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "nccl" => Ok(Self::Nccl),
-            "gloo" => Ok(Self::Gloo),
-            _ => Err("must be `auto`, `nccl` or `gloo`".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Nccl => "nccl",
-            Self::Gloo => "gloo",
-        })
-    }
-}
-
-impl Backend {
-    /// Whether it is NCCL for ranks on `device`.
-    pub(super) const fn is_nccl_on(self, device: Device) -> bool {
-        match self {
-            Self::Auto => matches!(device, Device::Cuda(_)),
-            Self::Nccl => true,
-            Self::Gloo => false,
-        }
+/// Whether `backend` is NCCL for ranks on `device`.
+pub(super) const fn is_nccl(backend: Backend, device: Device) -> bool {
+    match backend {
+        Backend::Auto => matches!(device, Device::Cuda(_)),
+        Backend::Nccl => true,
+        Backend::Gloo => false,
     }
 }
 

@@ -12,11 +12,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use config::Backend;
 use ranks::{Address, Keys, Launch, Launcher, Reason, Rendezvous, Shard};
 use tch::Device;
 use torch_ext::distributed::{Failure, Group, Member, Store};
 
-use super::transport::{Backend, Transport};
+use super::transport::{Transport, is_nccl};
 use crate::error::{Error, Result};
 
 /// How long it may take to connect to the store, before the user hears what is in the way.
@@ -428,7 +429,7 @@ fn data_group(
     launch: &Launch,
     (device, backend, patience): (Device, Backend, Patience),
 ) -> Result<Transport> {
-    let is_nccl = backend.is_nccl_on(device);
+    let is_nccl = is_nccl(backend, device);
     // NCCL's watchdog ends the process: the agreement of the next step should find a missing rank first.
     let timeout = if is_nccl {
         patience.data

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{Bytes, CudaGraph, RunConfig};
+use config::{Bytes, CudaGraph, Reduction, RunConfig};
 use tch::Device;
 
 use super::guarded::say_temperature;
@@ -22,7 +22,6 @@ use crate::run::understood::{Asked, Understood};
 use crate::usage::UsageError;
 use data::DEFAULT_CACHE_BYTES;
 use engine::guard::Guard;
-use engine::team::Reduction;
 use engine::{checkpointing, compose, device};
 use locale::Language;
 use ranks::Launch;

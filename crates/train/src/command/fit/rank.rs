@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use clap::Args;
-use config::RunConfig;
+use config::{Backend, Reduction, RunConfig};
 use estimator::{Link, Ranks};
 use ranks::{Launch, Launcher, Reason, Shard, advice};
 use signal_hook::consts::SIGUSR1;
@@ -23,7 +23,7 @@ use crate::command::console;
 use crate::error::{Error, Result};
 use engine::Error as Engine;
 use engine::device;
-use engine::team::{Backend, Patience, Peers, Reduction, Waiting};
+use engine::team::{Patience, Peers, Waiting};
 
 /// For the store of a process that has started this one.
 const PARENT: Duration = Duration::from_secs(2);
