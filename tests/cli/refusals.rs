@@ -211,6 +211,10 @@ fn flags_with_wrong_values() {
     error: invalid value 'abc' for '--lr <X>': must be a finite number above 0
     hint: `--help` lists the flags
     ");
+    insta::assert_snapshot!(refused(&["--share-cores", "--deterministic"]), @r"
+    error: `--share-cores` changes the order of sums, and `deterministic` keeps it
+    hint: leave out one of them
+    ");
     insta::assert_snapshot!(refused(&["--reduce", "later"]), @r"
     error: invalid value 'later' for '--reduce <auto|after|overlap|ordered>': reduction must be `auto`, `after`, `overlap` or `ordered`, found `later`
     hint: `--help` lists the flags
