@@ -110,19 +110,7 @@ fn one(event: &Event) -> (String, bool) {
             let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
             (format!("limited by {}", text("what")) + &advice, false)
         }
-        "finished" => {
-            let status = text("status");
-            let error = event.get("error").and_then(Value::as_str);
-            let error = error.map(|it| format!(": {it}"));
-            let is_good = matches!(status.as_str(), "completed" | "early-stopped" | "stopped");
-            let asked = if status == "stopped" {
-                ", as asked"
-            } else {
-                ""
-            };
-            let said = format!("{status}{asked}{}", error.unwrap_or_default());
-            (said, !is_good)
-        }
+        "finished" => finished(event),
         other => {
             let fields = event
                 .iter()
@@ -135,6 +123,19 @@ fn one(event: &Event) -> (String, bool) {
             )
         }
     }
+}
+
+fn finished(event: &Event) -> (String, bool) {
+    let status = plain(event.get("status"));
+    let error = event.get("error").and_then(Value::as_str);
+    let error = error.map_or_else(String::new, |it| format!(": {it}"));
+    let is_good = matches!(status.as_str(), "completed" | "early-stopped" | "stopped");
+    let asked = if status == "stopped" {
+        ", as asked"
+    } else {
+        ""
+    };
+    (format!("{status}{asked}{error}"), !is_good)
 }
 
 /// When gradients travel between processes, and the milliseconds of a step by which that was decided.
