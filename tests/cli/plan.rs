@@ -84,7 +84,7 @@ fn a_run_that_does_not_fit_is_refused_or_forced() {
     assert!(
         strict
             .complaint()
-            .contains("without `--strict` it would run as `cargo xtask train"),
+            .contains("without `--strict` it would run with `--"),
         "{strict:?}"
     );
     let nothing = limited(&sandbox, 1 << 20, &["--run-dir", "nothing"]);

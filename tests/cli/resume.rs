@@ -178,7 +178,7 @@ fn a_finished_run_can_be_extended() {
     let run = sandbox.fit(&[&flags[..], &["--run-dir", "run", "--max-steps", "6"]].concat());
     assert!(run.stderr.contains("  ETA 0s"), "{run:?}");
     let again = sandbox.resume("run");
-    let how = "resume: `--max-steps` ended the run at step 6; a higher `--max-steps` continues it";
+    let how = "resume: the run has done 6 steps, and `--max-steps` wants no more; a higher one continues it";
     assert!(again.stderr.contains(how), "{again:?}");
     let more = [
         "fit",

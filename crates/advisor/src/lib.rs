@@ -42,7 +42,7 @@ mod tuned;
 pub use changes::{Change, changes};
 pub use fit::{Fit, Freedom};
 pub use json::to_json;
-pub use line::line;
+pub use line::{flags, line};
 pub use recommend::{Advice, AdviceError, Alternative, StartingPoint, advise};
 pub use report::to_text;
 pub use request::{Goal, Request};

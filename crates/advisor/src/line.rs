@@ -20,7 +20,15 @@ pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
     let preset = config.preset.as_deref().unwrap_or("best-balance");
     let base = resolve(Some(preset), None, Overrides::default())
         .map_or_else(|_| RunConfig::default(), |resolved| resolved.config);
-    let mut line = format!("{program} --preset {preset}");
+    [format!("{program} --preset {preset}"), flags(&base, config)]
+        .join(" ")
+        .trim_end()
+        .to_owned()
+}
+
+/// The flags that make `config` of a command for `base`.
+pub fn flags(base: &RunConfig, config: &RunConfig) -> String {
+    let mut line = String::new();
     let mut put = |flag: &str, from: &dyn ToString, to: &dyn ToString| {
         if from.to_string() != to.to_string() {
             // Writing to a `String` cannot fail.
@@ -41,7 +49,7 @@ pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
             "off"
         }
     };
-    put("amp", &amp(&base), &amp(config));
+    put("amp", &amp(base), &amp(config));
     put(
         "channels-last",
         &on(base.use_channels_last),
@@ -55,7 +63,7 @@ pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
     };
     put(
         "grad-checkpoint",
-        &checkpointing(&base),
+        &checkpointing(base),
         &checkpointing(config),
     );
     put(
@@ -63,7 +71,7 @@ pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
         &on(base.split_concat),
         &on(config.split_concat),
     );
-    line
+    line.trim_start().to_owned()
 }
 
 /// The same for a terminal, indented: a command that is too wide goes on in the next line, as a shell

@@ -162,6 +162,18 @@ pub enum UsageError {
         /// The file.
         path: PathBuf,
     },
+    /// A resumed run whose data is no longer where it was.
+    #[error("the data of this run was in `{folder}`, which does not exist", folder = folder.display())]
+    DataMoved {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A threshold for a network that needs none.
+    #[error("`--threshold` is for one class, and these weights have {classes}")]
+    NoThreshold {
+        /// Classes of the network.
+        classes: u32,
+    },
     /// A file to write whose folder does not exist.
     #[error("there is no folder `{folder}`")]
     NoFolder {
@@ -278,6 +290,8 @@ impl UsageError {
             Self::NothingToLearn { .. } => {
                 "`train inspect DIR --sheet FILE.png` draws the masks; `--force` trains all the same"
             }
+            Self::DataMoved { .. } => "`--data FOLDER` names the place where it is now",
+            Self::NoThreshold { .. } => "leave it out: each pixel gets its most probable class",
             Self::Exists { .. } => "`--out` names another place",
             Self::NoFolder { flag, .. } => {
                 return format!("make it, or choose another place with `{flag}`");

@@ -144,7 +144,7 @@ impl Limit {
                     "images stored in about the size that they are trained at decode faster".to_owned()
                 }
             }
-            Self::Others { .. } => "end the other programs, or wait for them; on the CPU, `--share-cores` loses less beside them".to_owned(),
+            Self::Others { .. } => "end the other programs, or wait for them".to_owned(),
             Self::Policy(PolicyCost { fits: true, .. }) => {
                 "`--grad-checkpoint off` fits here, and is faster".to_owned()
             }

@@ -294,8 +294,8 @@ fn nothing_fits(
     };
     let hint = match nearest {
         Some(fit) => format!(
-            "without `--strict` it would run as `{}`; `--force` runs it unchanged",
-            advisor::line(&fit.config)
+            "without `--strict` it would run with `{}`; `--force` runs it unchanged",
+            advisor::flags(asked, &fit.config)
         ),
         None => "no other recipe fits either: reduce `--width` or `--img-size`; `--force` runs it \
                  unchanged"
@@ -346,7 +346,7 @@ impl Proposal {
             if gain > WORTH_A_WORD {
                 notes.push(format!(
                     "advisor: `{}` is predicted {:.0} % faster, and fits (`--auto` takes it)",
-                    advisor::line(&faster.config),
+                    advisor::flags(asked, &faster.config),
                     100.0 * gain
                 ));
             }

@@ -8,7 +8,7 @@ use tch::Device;
 use super::guarded::say_temperature;
 use super::plan::RunPlan;
 use super::rank::Shared;
-use super::resume::{self, Start};
+use super::resume::{self, Exact, Start};
 use super::settings::{By, Setting, Settings};
 use super::{FitArgs, absolute};
 use crate::command::{console, scale};
@@ -60,7 +60,7 @@ pub(super) fn decide(
     let (mut folder, mut scaled) = (args.data.clone(), None);
     let mut before = resolved.config.clone();
     let (mut config, pages) = if let Start::Exact(exact) = &start {
-        folder = folder.or_else(|| exact.data_folder());
+        folder = data_of(exact, folder)?;
         before = exact.config(&resolved)?;
         (before.clone(), exact.pages())
     } else {
@@ -122,21 +122,7 @@ pub(super) fn decide(
     let plan = args
         .plan
         .decide(config, device, precision, data, limits, is_resumed)?;
-    let was_together = matches!(&start, Start::Exact(exact) if exact.state().record.is_together);
-    let is_together = args.ranks.sync_batch_norm || was_together;
-    if is_together && launch.is_none() {
-        console::note("batch norm: one process normalises its own batches");
-    } else if is_together {
-        let mode = checkpointing::training_mode(&plan.config, device)?;
-        if !mode.can_be_shared() {
-            return Err(UsageError::NotTogether.into());
-        }
-        if args.ranks.reduce == Reduction::Overlap {
-            console::note(
-                "ranks: gradients travel after backward, since batch norm needs the others meanwhile",
-            );
-        }
-    }
+    let is_together = is_together(args, &start, &plan.config, device, launch)?;
     settings.differ(&plan.config, By::Advisor);
     settings.changed(&plan.changes);
     Ok(Decided {
@@ -150,6 +136,45 @@ pub(super) fn decide(
         settings: settings.into_rows(),
         is_together,
     })
+}
+
+/// The folder that a resumed run trains on: that of the user, or the one before.
+fn data_of(exact: &Exact, folder: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    let Some(before) = exact.data_folder().filter(|_| folder.is_none()) else {
+        return Ok(folder);
+    };
+    if before.exists() {
+        Ok(Some(before))
+    } else {
+        Err(UsageError::DataMoved { folder: before }.into())
+    }
+}
+
+/// Whether several ranks normalise their batches together, as the user wants now or wanted when the run began.
+fn is_together(
+    args: &FitArgs,
+    start: &Start,
+    config: &RunConfig,
+    device: Device,
+    launch: Option<&Launch>,
+) -> Result<bool> {
+    let was_together = matches!(start, Start::Exact(exact) if exact.state().record.is_together);
+    if !args.ranks.sync_batch_norm && !was_together {
+        return Ok(false);
+    }
+    if launch.is_none() {
+        console::note("batch norm: one process normalises its own batches");
+        return Ok(true);
+    }
+    if !checkpointing::training_mode(config, device)?.can_be_shared() {
+        return Err(UsageError::NotTogether.into());
+    }
+    if args.ranks.reduce == Reduction::Overlap {
+        console::note(
+            "ranks: gradients travel after backward, since batch norm needs the others meanwhile",
+        );
+    }
+    Ok(true)
 }
 
 /// Reads the folder's files, if a folder is given. Channels and classes that the user leaves open follow from them, and

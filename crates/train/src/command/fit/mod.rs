@@ -231,7 +231,8 @@ fn train(
         console::note("weights: warm start from `--resume`");
     }
     if args.dry_run {
-        say_what_it_takes(&decided.plan.config, device, images, &again);
+        let held = shared.map_or(0, |it| it.held(&decided.plan.config, device));
+        say_what_it_takes(&decided.plan.config, device, (images, held), &again);
         return others::dismiss(peers);
     }
     let has_ladder = decided.plan.ladder.is_some();
@@ -314,9 +315,16 @@ fn train(
 }
 
 /// For `--dry-run`: what the run is predicted to take.
-fn say_what_it_takes(config: &RunConfig, device: Device, images: Images, again: &[String]) {
+fn say_what_it_takes(
+    config: &RunConfig,
+    device: Device,
+    (images, held): (Images, u64),
+    again: &[String],
+) {
     let forecast = proposal::forecast(config, device, images);
-    forecast.iter().for_each(say_forecast);
+    if let Some(forecast) = &forecast {
+        say_forecast(forecast, held);
+    }
     let speed = forecast.and_then(|it| proposal::in_ledger(&it, device).images_per_second);
     if let Some(speed) = speed.filter(|&it| it > 0.0) {
         let epoch = images.training as f64 / (speed * f64::from(images.ranks));
@@ -381,11 +389,12 @@ fn warn_about_batch(samples: usize, config: &RunConfig) {
     }
 }
 
-fn say_forecast(forecast: &Forecast) {
+/// Says what a step takes besides what is `held`.
+fn say_forecast(forecast: &Forecast, held: u64) {
     let at_most = if forecast.is_bound { "at most " } else { "" };
     console::note(&format!(
         "memory: {at_most}{} of tensors predicted at the peak, at: {}",
-        Bytes(forecast.allocated_bytes),
+        Bytes(forecast.allocated_bytes.saturating_add(held)),
         forecast.peak().at
     ));
 }
@@ -436,7 +445,9 @@ fn warn_about_speed(config: &RunConfig, device: Device, own_data: bool) {
 /// Says what a step is predicted to take, and returns it as the ledger keeps it, with what is `held` besides.
 fn predicted(config: &RunConfig, device: Device, images: Images, held: u64) -> Predicted {
     let forecast = proposal::forecast(config, device, images);
-    forecast.iter().for_each(say_forecast);
+    if let Some(forecast) = &forecast {
+        say_forecast(forecast, held);
+    }
     let in_ledger = forecast.map(|forecast| proposal::in_ledger(&forecast, device));
     let predicted = in_ledger.unwrap_or_default();
     let more = |bytes: Option<u64>| bytes.map(|it| it.saturating_add(held));

@@ -177,7 +177,7 @@ pub(super) fn why_finished(trainer: &Trainer) -> String {
     if config.max_steps.is_some_and(|max| steps >= max) && trainer.position().epoch < config.epochs
     {
         return format!(
-            "resume: `--max-steps` ended the run at step {steps}; a higher `--max-steps` continues it"
+            "resume: the run has done {steps} steps, and `--max-steps` wants no more; a higher one continues it"
         );
     }
     "resume: the run is finished; nothing is left to do".to_owned()

@@ -69,7 +69,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     } = jobs(args)?;
     let weights = WeightsFile::open(&args.weights)?;
     let loaded = Loaded::new(&weights, &args.weights, args.keys.clone(), args.device)?;
-    let threshold = threshold(args, &loaded);
+    let threshold = threshold(args, &loaded)?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io("create", &args.out, e))?;
     let mut predictor = Predictor::new(loaded.evaluator(), threshold);
     let (progress, num) = (count("predicting"), jobs.len());
@@ -113,9 +113,13 @@ fn is_of_one_image(error: &Error) -> bool {
 }
 
 /// The threshold to use; one that the user did not give is said.
-fn threshold(args: &PredictArgs, loaded: &Loaded) -> f64 {
-    let known = loaded.threshold.filter(|_| loaded.config.classes == 1);
-    match (args.threshold, known) {
+fn threshold(args: &PredictArgs, loaded: &Loaded) -> Result<f64> {
+    let classes = loaded.config.classes;
+    if args.threshold.is_some() && classes > 1 {
+        return Err(UsageError::NoThreshold { classes }.into());
+    }
+    let known = loaded.threshold.filter(|_| classes == 1);
+    Ok(match (args.threshold, known) {
         (Some(given), _) => given,
         (None, Some(known)) => {
             console::note(&format!(
@@ -124,7 +128,7 @@ fn threshold(args: &PredictArgs, loaded: &Loaded) -> f64 {
             known
         }
         (None, None) => HALF,
-    }
+    })
 }
 
 struct Jobs {

@@ -436,7 +436,7 @@ impl Observer<Error> for Recorder {
             "peak_reserved_bytes": peak.reserved_bytes,
         });
         self.warn_skipped(trainer, report);
-        self.compare_ranks(report);
+        self.compare_ranks(report, trainer.config.accumulation);
         if report.is_best {
             self.best = Some(report.clone());
         }

@@ -36,8 +36,9 @@ impl Recorder {
         });
     }
 
-    /// Logs what each of several ranks says of the epoch, and names one that all others wait for.
-    pub(super) fn compare_ranks(&mut self, report: &EpochReport) {
+    /// Logs what each of several ranks says of the epoch, and names one that all others wait for. A step
+    /// has so many `micro_batches`.
+    pub(super) fn compare_ranks(&mut self, report: &EpochReport, micro_batches: u32) {
         if report.ranks.is_empty() {
             return;
         }
@@ -52,7 +53,9 @@ impl Recorder {
             json!({"event": "ranks", "epoch": report.epoch + 1, "ranks": each.collect::<Vec<_>>()});
         let logged = self.dir.log_event(&event);
         self.warn_unwritten(logged);
-        let slowest = slowest(&report.ranks, report.spent.training);
+        // Where some have nothing to do, they wait for the others.
+        let are_all_busy = micro_batches as usize >= report.ranks.len();
+        let slowest = slowest(&report.ranks, report.spent.training).filter(|_| are_all_busy);
         if let Some((rank, share)) = slowest.filter(|(rank, _)| self.slowest != Some(*rank)) {
             self.slowest = Some(rank);
             self.progress.clear();
