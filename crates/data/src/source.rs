@@ -109,6 +109,11 @@ pub trait Source: Send + Sync {
         self.load(index)
     }
 
+    /// The colour of a class in its masks, if they have colours.
+    fn colour_of(&self, _class: u8) -> Option<[u8; 3]> {
+        None
+    }
+
     /// Size of the sample's image before it was resized or cut, (height, width). For files it is known once
     /// the sample has been loaded.
     fn original_size(&self, _index: usize) -> Option<(usize, usize)> {
@@ -265,6 +270,10 @@ impl Source for FolderSource {
 
     fn name(&self, index: usize) -> String {
         self.pairs[index].stem.clone()
+    }
+
+    fn colour_of(&self, class: u8) -> Option<[u8; 3]> {
+        self.reading.mask.colour_of(class)
     }
 
     fn load(&self, index: usize) -> Result<Sample, DataError> {

@@ -279,6 +279,23 @@ impl MaskRule {
         palette
     }
 
+    /// The colour of a class, if masks have colours that are seen on a picture: gray levels of a few classes are all black.
+    pub fn colour_of(&self, class: u8) -> Option<[u8; 3]> {
+        const SEEN: u8 = 64;
+        let Table::Colours(classes) = &self.table else {
+            return None;
+        };
+        let rgb = |colour: u32| {
+            let [_, rgb @ ..] = colour.to_be_bytes();
+            rgb
+        };
+        let are_seen = classes.iter().all(|(&colour, &class)| {
+            matches!(class, 0 | IGNORE) || rgb(colour).into_iter().any(|it| it >= SEEN)
+        });
+        let (&colour, _) = classes.iter().find(|(_, it)| **it == class)?;
+        are_seen.then(|| rgb(colour))
+    }
+
     /// Whether every class of the table is one of `num_classes`: a rule from a file may claim anything.
     pub fn is_sound(&self) -> bool {
         let num = self.num_classes.max(2);

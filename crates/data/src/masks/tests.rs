@@ -451,6 +451,12 @@ fn colours_are_vocs_two_or_given() {
     let voc = decided(&[colours(&[0, 0x0080_0000, 0x00C0_8080, 0x00E0_E0C0])]);
     assert_eq!((voc.num_classes, voc.names[15].as_str()), (16, "person"));
     assert_eq!(voc.classes(&colours(&[0x00E0_E0C0])).unwrap()[0], IGNORE);
+    assert_eq!(
+        (voc.colour_of(1), voc.colour_of(21)),
+        (Some([128, 0, 0]), None)
+    );
+    // On a picture, this would be black.
+    assert_eq!(decided(&[colours(&[0, 0x0001_0000])]).colour_of(1), None);
     // The void counts for nothing, however often it is named, and a run resumes with its number.
     let values = [0, 0x0080_0000, 0x00C0_8080, 0x00E0_E0C0];
     for values in [&values[..], &[0, 0x00C0_8080, 0x00E0_E0C0]] {

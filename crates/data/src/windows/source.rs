@@ -131,6 +131,10 @@ impl Source for WindowSource {
         self.pairs[self.image_of(index)].stem.clone()
     }
 
+    fn colour_of(&self, class: u8) -> Option<[u8; 3]> {
+        self.reading.mask.colour_of(class)
+    }
+
     fn load(&self, index: usize) -> Result<Sample, DataError> {
         self.load_in_epoch(index, 0, 0)
     }

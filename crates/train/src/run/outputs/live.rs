@@ -177,8 +177,8 @@ impl Live {
         Some(Prediction {
             name: val.name(index),
             image: picture(&sample.rgb())?,
-            mask: picture(&samples::colours(mask))?,
-            answer: picture(&samples::colours(&answer))?,
+            mask: picture(&samples::colours(val.as_ref(), mask))?,
+            answer: picture(&samples::colours(val.as_ref(), &answer))?,
         })
     }
 }

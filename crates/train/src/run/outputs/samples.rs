@@ -49,8 +49,8 @@ pub fn write(
         let (sample, answer) = answered(evaluator, source, index)?;
         let panels = [
             sample.rgb().into_owned(),
-            colours(&sample.mask),
-            colours(&answer),
+            colours(source, &sample.mask),
+            colours(source, &answer),
         ];
         let name = source.name(index).replace('/', "_");
         let path = folder.join(format!("{:02}-{name}.png", image + 1));
@@ -120,8 +120,8 @@ pub fn write_apart(
     let errors = errors(&image, &sample.mask, &answer);
     let pictures = [
         ("image", image.into_owned()),
-        ("truth", colours(&sample.mask)),
-        ("answer", colours(&answer)),
+        ("truth", colours(source, &sample.mask)),
+        ("answer", colours(source, &answer)),
         ("errors", errors),
     ];
     let path = |what: &str| {
@@ -151,8 +151,15 @@ fn errors(image: &[u8], mask: &[u8], answer: &[u8]) -> Vec<u8> {
     pixels.iter().zip(mask).zip(answer).flat_map(of).collect()
 }
 
-pub(super) fn colours(classes: &[u8]) -> Vec<u8> {
-    classes.iter().flat_map(|&class| colour(class)).collect()
+/// The classes of pixels in the colours of the masks of `source`, if these have any.
+pub(super) fn colours(source: &dyn Source, classes: &[u8]) -> Vec<u8> {
+    let of_class: Vec<[u8; 3]> = (0..=u8::MAX)
+        .map(|class| source.colour_of(class).unwrap_or_else(|| colour(class)))
+        .collect();
+    let pixels = classes
+        .iter()
+        .flat_map(|&class| of_class[usize::from(class)]);
+    pixels.collect()
 }
 
 /// The colour of a class in pictures; background is black.
