@@ -1,5 +1,6 @@
 // Graphs: what a stream records is counted and not run. A call that would wait for it is refused and spoils it, as CUDA
 // does. Work on another stream meanwhile, which CUDA would just run, spoils it too: a replay would lack it.
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -30,6 +31,8 @@ struct Capture {
 std::mutex mutex;
 Capture capture;
 thread_local int mode = 0;
+std::atomic<uint64_t> num_replays{0};
+std::atomic<bool> is_dropped{true};
 
 State state_of(const void* stream) { return stream == capture.stream ? capture.state : kNone; }
 
@@ -42,6 +45,11 @@ Status spoilt(const char* call) {
 }  // namespace
 
 namespace standin {
+
+bool is_after_replay() {
+  const uint64_t first = settings().replay_first, number = num_replays;
+  return !is_dropped && number >= first && number < first + settings().replay_count;
+}
 
 bool is_recorded(const void* stream) {
   const std::lock_guard lock(mutex);
@@ -129,11 +137,14 @@ int cuGraphDestroy(Graph* graph) {
 
 int cuGraphExecDestroy(Graph* exec) {
   journal("graph dropped");
+  is_dropped = true;
   return cuGraphDestroy(exec);
 }
 
 int cuGraphLaunch(const Graph* exec, const void*) {
   journal("graph launched, of %zu", exec->num_nodes);
+  ++num_replays;
+  is_dropped = false;
   count_launch();
   return kSuccess;
 }

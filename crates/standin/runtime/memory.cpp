@@ -33,9 +33,10 @@ Memory& memory() {
 constexpr size_t kGranularity = 2 << 20;
 
 size_t others() {
-  size_t bytes = 0;
-  if (!settings().others.empty()) std::ifstream(settings().others) >> bytes;
-  return bytes;
+  size_t bytes = is_after_replay() ? settings().crowd_bytes : 0;
+  size_t written = 0;
+  if (!settings().others.empty()) std::ifstream(settings().others) >> written;
+  return bytes + written;
 }
 
 size_t free_bytes(int device, size_t held) {

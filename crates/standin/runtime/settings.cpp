@@ -65,6 +65,11 @@ Settings read() {
     if (key == "fail-allocation") settings.fail_first = number(value);
     if (key == "fail-count") settings.fail_count = number(value);
     if (key == "break-at-launch") settings.break_at_launch = number(value);
+    if (key == "replay-first") settings.replay_first = number(value);
+    if (key == "replay-count") settings.replay_count = number(value);
+    if (key == "crowd") settings.crowd_bytes = number(value);
+    if (key == "number-read") settings.has_reads = true, settings.number_read = std::strtof(value.c_str(), nullptr);
+    if (key == "pair-read") settings.pair_read = std::strtoll(value.c_str(), nullptr, 10);
     if (key == "values") settings.has_values = true, settings.runs_kernels = value == "on";
     if (key == "workspaces") settings.workspaces = value;
   }

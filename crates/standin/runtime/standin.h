@@ -54,6 +54,13 @@ struct Settings {
   uint64_t fail_first = 0, fail_count = 0;
   // The kernel launch from which the device is broken; 0 for never.
   uint64_t break_at_launch = 0;
+  // Replays of graphs, by number from 1: after each, until its graph is dropped, other programs hold `crowd_bytes` more, and
+  // the host reads `number_read` for one float and `pair_read` for two integers, if they are set.
+  uint64_t replay_first = 0, replay_count = 0;
+  size_t crowd_bytes = 0;
+  bool has_reads = false;
+  float number_read = 0;
+  int64_t pair_read = 0;
   // Whether uploads arrive, and whether our own kernels run.
   bool has_values = false, runs_kernels = false;
   // Lines of `operation precision format ... = bytes`, see `cudnn.cpp`.
@@ -84,6 +91,8 @@ bool is_pinned(const void* pointer);
 void journal(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 // Graphs.
+// Whether the last replay is one that the settings name, and its graph is there.
+bool is_after_replay();
 // Whether the stream is being recorded, which then counts one more of its works.
 bool is_recorded(const void* stream);
 void record_event(const void* event, const void* stream);

@@ -108,6 +108,25 @@ impl StandIn {
             .set("fail-count", &count)
     }
 
+    /// What [`Self::crowd`] and [`Self::reads`] say happens after replay number `first` of a graph (from 1) and the
+    /// `count - 1` after it, each time until the next replay or until the graph is dropped.
+    #[must_use]
+    pub fn after_replays(self, first: u64, count: u64) -> Self {
+        self.set("replay-first", &first).set("replay-count", &count)
+    }
+
+    /// Other programs hold this many bytes of the first card.
+    #[must_use]
+    pub fn crowd(self, bytes: u64) -> Self {
+        self.set("crowd", &bytes)
+    }
+
+    /// The host reads `number` wherever it reads one float, and `pair` for each of two integers.
+    #[must_use]
+    pub fn reads(self, number: f32, pair: i64) -> Self {
+        self.set("number-read", &number).set("pair-read", &pair)
+    }
+
     /// Breaks the device at this kernel launch, from 1: every later call reports an illegal address.
     #[must_use]
     pub fn break_at_launch(self, number: u64) -> Self {
