@@ -5,7 +5,7 @@ use std::fs;
 use standin::StandIn;
 
 use super::super::{Run, Sandbox};
-use super::{fit, with_memory};
+use super::{GIB, fit, with_memory};
 
 /// A run with `--cuda-graph on` and more flags, and its journal; `None` where there is no stand-in.
 fn recorded(machine: StandIn, sandbox: &Sandbox, more: &[&str]) -> Option<(Run, Vec<String>)> {
@@ -29,6 +29,34 @@ fn with_graphs(
 
 fn count(journal: &[String], start: &str) -> usize {
     journal.iter().filter(|it| it.starts_with(start)).count()
+}
+
+/// The launches of each graph, in their order. While there is one there is no other one.
+fn lives(journal: &[String]) -> Vec<usize> {
+    let mut lives = Vec::new();
+    let mut alive = None;
+    for line in journal {
+        let mut words = line.split([',', ' ']);
+        let what = words.next();
+        match (what, words.next(), alive) {
+            (Some("graph"), Some("of"), None) => alive = Some(0),
+            (Some("graph"), Some("launched"), Some(launches)) => alive = Some(launches + 1),
+            (Some("graph"), Some("dropped"), Some(launches)) => {
+                lives.push(launches);
+                alive = None;
+            }
+            (Some("graph"), ..) => panic!("{line}: {lives:?} {alive:?}"),
+            _ => (),
+        }
+    }
+    assert_eq!(alive, None, "{lives:?}");
+    lives
+}
+
+/// The kernels of each graph, in their order.
+fn sizes(journal: &[String]) -> Vec<u32> {
+    let sizes = journal.iter().filter_map(|it| it.strip_prefix("graph of "));
+    sizes.map(|it| it.parse().unwrap()).collect()
 }
 
 /// All but the first three steps are launches of a graph, in which the host waits for nothing. Each
@@ -209,5 +237,65 @@ fn a_graph_that_fails_is_left() {
         assert_eq!(fallbacks[0]["to"], "CUDA graph off");
         assert_eq!(count(&journal, "graph launched"), 0);
         assert_eq!(sandbox.json("run/summary.json")["steps"], 8);
+    }
+}
+
+/// Other programs take memory after a recorded step: the first time the next step is retried, the second time its recipe
+/// changes. Either drops the graph, and the next one is what a run with the new recipe records.
+#[test]
+fn a_graph_goes_with_its_recipe() {
+    let sandbox = Sandbox::with_pages();
+    // What the guard allows, less the context: the run's own tensors are too much.
+    let crowd = 12 * GIB / 100 * 95 - (300 << 20);
+    let large = [
+        "--img-size",
+        "256x256",
+        "--epochs",
+        "4",
+        "--grad-checkpoint",
+    ];
+    let least = [
+        &large[..],
+        &["stage", "--amp", "bf16", "--split-concat", "on"],
+    ]
+    .concat();
+    for (flags, to, anew) in [
+        (
+            [&large[..], &["off", "--batch", "2"]].concat(),
+            "checkpointing selective",
+            [&large[..], &["selective", "--batch", "2"]].concat(),
+        ),
+        (
+            [&least[..], &["--batch", "2"]].concat(),
+            "images at a time 1",
+            [&least[..], &["--batch", "1", "--accumulation", "2"]].concat(),
+        ),
+    ] {
+        let flags = [&flags[..], &["--guard-every", "1"]].concat();
+        let machine = with_memory(12).after_replays(2, 2).crowd(crowd);
+        let Some((run, journal)) = recorded(machine, &sandbox, &flags) else {
+            return;
+        };
+        run.ok();
+        let summary = sandbox.json("run/summary.json");
+        assert_eq!(summary["steps"], 16);
+        let rungs = summary["fallbacks"].as_array().unwrap();
+        let steps: Vec<_> = rungs
+            .iter()
+            .map(|it| it["step"].as_u64().unwrap())
+            .collect();
+        assert_eq!(steps, [5, 9], "{rungs:?}");
+        assert_eq!(rungs[0]["to"], "step retried");
+        assert_eq!(rungs[1]["to"], to);
+        // Steps 4, 5, 9 and 13 to 16: three eager ones come after each rung.
+        assert_eq!(lives(&journal), [1, 1, 1, 4]);
+        let [first, second, third, last] = sizes(&journal)[..] else {
+            panic!("{journal:?}");
+        };
+        assert_eq!([first, second], [third; 2]);
+        assert!(last > third, "{to}: {third} {last}");
+        let (_, journal) = recorded(with_memory(12), &sandbox, &anew).unwrap();
+        // Two batches keep their losses apart, in one kernel more than two parts of a batch.
+        assert!(last.abs_diff(sizes(&journal)[0]) <= 1, "{to}: {last}");
     }
 }
