@@ -240,6 +240,9 @@ fn a_graph_that_fails_is_left() {
     }
 }
 
+/// Four steps an epoch, four epochs. Replays are steps 4, 5 to 8, 9 to 12 and 13 to 16.
+const SIXTEEN_STEPS: [&str; 4] = ["--batch", "2", "--epochs", "4"];
+
 /// Other programs take memory after a recorded step: the first time the next step is retried, the second time its recipe
 /// changes. Either drops the graph, and the next one is what a run with the new recipe records.
 #[test]
@@ -297,5 +300,59 @@ fn a_graph_goes_with_its_recipe() {
         let (_, journal) = recorded(with_memory(12), &sandbox, &anew).unwrap();
         // Two batches keep their losses apart, in one kernel more than two parts of a batch.
         assert!(last.abs_diff(sizes(&journal)[0]) <= 1, "{to}: {last}");
+    }
+}
+
+/// What the host reads after a recorded step: numbers of step 11.
+#[test]
+fn a_recorded_step_is_undone_by_what_is_read_after_it() {
+    let sandbox = Sandbox::with_pages();
+    for (amp, number, pair, failure) in [
+        ("fp16", f32::NAN, 1, "the loss is not finite"),
+        ("fp16", 5.0, 0, "gradients overflow step after step"),
+        ("bf16", 5.0, 0, "gradients are not finite, step after step"),
+    ] {
+        let flags = [&SIXTEEN_STEPS[..], &["--amp", amp]].concat();
+        let machine = with_memory(12).after_replays(8, 1).reads(number, pair);
+        let Some((run, journal)) = recorded(machine, &sandbox, &flags) else {
+            return;
+        };
+        run.ok();
+        let summary = sandbox.json("run/summary.json");
+        let rungs = summary["fallbacks"].as_array().unwrap();
+        assert_eq!(rungs.len(), 1, "{rungs:?}");
+        assert_eq!(rungs[0]["step"], 10);
+        let said = rungs[0]["failure"].as_str().unwrap();
+        assert!(said.starts_with(failure), "{said}");
+        assert_eq!(summary["steps"], 16);
+        // Step 11 is taken again, and is the first of three eager ones.
+        assert_eq!(lives(&journal), [1, 4, 3, 3], "{amp} {said}");
+        let sizes = sizes(&journal);
+        assert_eq!(sizes[0], sizes[2]);
+        assert_ne!(sizes[2], sizes[3]);
+    }
+}
+
+/// Without a rung for it the run ends, with a state from before the step if the device has skipped the update.
+#[test]
+fn an_update_that_the_device_has_not_skipped_cannot_be_undone() {
+    let sandbox = Sandbox::with_pages();
+    for (skipped, kept) in [(1, 10), (0, 8)] {
+        let machine = with_memory(12).after_replays(8, 1).reads(f32::NAN, skipped);
+        let Some((run, journal)) = recorded(machine, &sandbox, &SIXTEEN_STEPS) else {
+            return;
+        };
+        assert_eq!(run.code, Some(1), "{run:?}");
+        let words = "error: the loss is not finite after step 10";
+        assert!(run.complaint().starts_with(words), "{run:?}");
+        let summary = sandbox.json("run/summary.json");
+        assert_eq!(summary["fallbacks"], serde_json::json!([]));
+        assert_eq!(lives(&journal), [1, 4, 3]);
+        let snapshot = sandbox.read("run/last/snapshot.safetensors");
+        let steps = format!(r"\nsteps = {kept}\n");
+        assert!(
+            String::from_utf8_lossy(&snapshot).contains(&steps),
+            "{skipped}"
+        );
     }
 }
