@@ -356,3 +356,30 @@ fn an_update_that_the_device_has_not_skipped_cannot_be_undone() {
         );
     }
 }
+
+/// Pixels of two of eight images are ignored. Their steps are launched kernel by kernel, in the memory of the graph, and
+/// those after them as a graph again.
+#[test]
+fn ignored_pixels_are_launched_kernel_by_kernel() {
+    let sandbox = Sandbox::with_pages();
+    for nth in 0..2 {
+        let path = sandbox.path(&format!("data/train/masks/page-0000{nth}_mask.png"));
+        let mut mask = image::open(&path).unwrap().into_luma8();
+        for pixel in mask.pixels_mut().step_by(2) {
+            *pixel = image::Luma([9]);
+        }
+        mask.save(path).unwrap();
+    }
+    let flags = ["--ignore", "9", "--batch", "1", "--epochs", "4"];
+    let Some((run, journal)) = recorded(with_memory(12), &sandbox, &flags) else {
+        return;
+    };
+    run.ok();
+    assert_eq!(sandbox.json("run/summary.json")["steps"], 32);
+    let lives = lives(&journal);
+    // Six steps an epoch have none, of which three are eager.
+    assert_eq!(lives.iter().sum::<usize>(), 4 * 6 - 3);
+    assert!(lives.len() > 4, "in mid-epoch: {lives:?}");
+    let sizes: std::collections::BTreeSet<_> = sizes(&journal).into_iter().collect();
+    assert_eq!(sizes.len(), 1, "{sizes:?}");
+}
