@@ -93,27 +93,37 @@ fn steps_are_one_launch() {
     }
 }
 
-/// A smaller batch at the end of an epoch has kernels of its own, and the memory of the graph before.
+/// A smaller batch at the end of an epoch has kernels of its own, and the memory of the graph before. If more of it is
+/// refused, the batch is tried again, and three whole ones come before the next graph.
 #[test]
 fn a_smaller_batch_is_launched_kernel_by_kernel() {
     let sandbox = Sandbox::with_pages();
-    let flags = ["--batch", "3", "--epochs", "3"];
+    let flags = ["--batch", "3", "--epochs", "4"];
     let Some((run, journal)) = recorded(with_memory(12), &sandbox, &flags) else {
         return;
     };
     run.ok();
-    assert_eq!(sandbox.json("run/summary.json")["steps"], 9);
-    // Of the first epoch none, of the second one the second step, of the third one two.
-    let graphs = journal.iter().filter(|it| it.starts_with("graph"));
-    let graphs: Vec<_> = graphs
-        .filter_map(|it| it.split([',', ' ']).nth(1))
-        .collect();
+    assert_eq!(sandbox.json("run/summary.json")["steps"], 12);
+    // Of the first epoch none, of the second one the second step, of the others two.
+    assert_eq!(lives(&journal), [1, 2, 2]);
+    let dropped = journal.iter().position(|it| it == "graph dropped").unwrap();
+    assert!(journal[dropped + 1].starts_with("free"), "{journal:?}");
+
+    // The allocator tries once more without its cache.
+    let next = count(&journal[..dropped], "allocate") as u64 + 1;
+    let machine = with_memory(12).refuse_allocations(next, 2);
+    let (run, journal) = recorded(machine, &sandbox, &flags).unwrap();
+    run.ok();
+    let summary = sandbox.json("run/summary.json");
+    assert_eq!(summary["steps"], 12);
+    let rungs = summary["fallbacks"].as_array().unwrap();
+    assert_eq!(rungs.len(), 1, "{rungs:?}");
     assert_eq!(
-        graphs,
-        [
-            "of", "launched", "dropped", "of", "launched", "launched", "dropped"
-        ]
+        [&rungs[0]["failure"], &rungs[0]["to"]],
+        ["out of memory", "step retried"]
     );
+    // Step 5, and after 7, 8 and 10 step 11.
+    assert_eq!(lives(&journal), [1, 1]);
 }
 
 /// `auto` records if the host is what a step takes, and says so once.
@@ -152,7 +162,7 @@ fn graphs_change_nothing_else() {
         "--accumulation",
         "2",
         "--epochs",
-        "2",
+        "3",
         "--width",
         "32",
         "--img-size",
@@ -164,11 +174,7 @@ fn graphs_change_nothing_else() {
         run.ok();
         let summary = sandbox.json("run/summary.json");
         let bytes = summary["memory"]["peak_reserved_bytes"].as_u64().unwrap();
-        Some((
-            bytes as f64,
-            summary["steps"].clone(),
-            count(&journal, "graph launched"),
-        ))
+        Some((bytes as f64, summary["steps"].clone(), lives(&journal)))
     };
     let Some((eager, ..)) = peak("off", &[]) else {
         return;
@@ -176,20 +182,18 @@ fn graphs_change_nothing_else() {
     drop(fs::remove_dir_all(sandbox.path("run")));
     // Four steps an epoch, of which the first three are eager.
     let (recorded, steps, launched) = peak("on", &[]).unwrap();
-    assert_eq!((steps, launched), (8.into(), 5));
+    assert_eq!((steps, launched), (12.into(), vec![1, 4, 4]));
     // The pool of a graph has segments of its own, of 2 and of 20 MiB.
     assert!(
         recorded <= eager + f64::from(22 << 20),
         "{recorded} {eager}"
     );
     drop(fs::remove_dir_all(sandbox.path("run")));
-    peak("on", &["--max-steps", "5"]).unwrap();
-    let (_, steps, launched) = peak("on", &["--resume", "auto", "--max-steps", "8"]).unwrap();
-    assert_eq!(
-        (steps, launched),
-        (8.into(), 0),
-        "eager ones come first again"
-    );
+    let (_, steps, launched) = peak("on", &["--max-steps", "6"]).unwrap();
+    assert_eq!((steps, launched), (6.into(), vec![1, 2]));
+    // Steps 7 to 9 are eager.
+    let (_, steps, launched) = peak("on", &["--resume", "auto", "--max-steps", "12"]).unwrap();
+    assert_eq!((steps, launched), (12.into(), vec![3]));
 }
 
 /// Nothing is recorded that was not asked for.
