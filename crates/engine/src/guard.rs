@@ -5,7 +5,8 @@
 //! memory in use by all processes, as the driver counts it, less what this process's allocator has
 //! cached. On the host it reads the memory in use on the machine or in the container, including the
 //! loader's and other programs'. The predicted need of the rest of the step is added to the host's
-//! memory; on a GPU the allocator still holds it from the previous step. Nothing waits for the device.
+//! memory; on a GPU the allocator still holds it from the previous step. A recorded step is
+//! checked before it begins, with what an eager one held. Nothing waits for the device.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -140,20 +141,21 @@ impl Guard {
         steps.is_multiple_of(self.every.get())
     }
 
-    /// Checks memory; the rest of the step will take `still_to_come` bytes of the machine's memory.
+    /// Checks memory; the rest of the step will take `still_to_come` bytes of the device's memory.
     ///
     /// # Errors
     /// [`Error::MemoryPressure`].
     pub(crate) fn look(&self, device: Device, still_to_come: u64) -> Result<()> {
         let on_gpu = || {
             let (free, total) = (
-                device::obtainable_bytes(device)?,
+                device::obtainable_bytes(device)?.saturating_sub(still_to_come),
                 device::total_bytes(device)?,
             );
             Pressure::of(MemoryPlace::Gpu, free, total, self.gpu)
         };
         let on_machine = || {
             let ram = (self.read_ram)()?;
+            let still_to_come = if device.is_cuda() { 0 } else { still_to_come };
             let free = ram.available.0.saturating_sub(still_to_come);
             Pressure::of(MemoryPlace::Ram, free, ram.total.0, self.ram)
         };

@@ -30,6 +30,8 @@ pub(super) struct Recorder {
     /// What `auto` decided for the present recipe.
     verdict: Option<bool>,
     recorded: Option<(StepGraph, Losses)>,
+    /// Bytes of tensors at the end of the forward pass of an eager step. The allocator does not count those of a graph.
+    held_bytes: u64,
     /// Whether the last step was a recorded one, or was to be.
     was_recorded: bool,
     /// What was said last, and what was decided since.
@@ -131,6 +133,8 @@ impl Trainer {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let is_last = self.recorder.eager_steps + 1 == EAGER_STEPS;
+        // The last one may be timed.
+        watch.held_bytes = (!is_last).then_some(0);
         if is_last && self.config.cuda_graph == CudaGraph::Auto {
             if watch.is_looked_at() {
                 // It waits for the device by itself: the next one is measured.
@@ -150,7 +154,9 @@ impl Trainer {
                 self.decide(true, None);
             }
         }
-        self.recorder.eager_steps += 1;
+        let recorder = &mut self.recorder;
+        recorder.held_bytes = watch.held_bytes.unwrap_or(recorder.held_bytes);
+        recorder.eager_steps += 1;
         Ok(())
     }
 
@@ -173,7 +179,7 @@ impl Trainer {
 
     /// Takes a step as a graph, which is recorded first unless there is one with this learning rate.
     fn recorded_step(&mut self, share: &StepShare<'_>, watch: &mut StepWatch) -> Result<()> {
-        watch.look_at_memory(&self.learner)?;
+        watch.look_at_memory(&self.learner, self.recorder.held_bytes)?;
         let known = self.recorder.recorded.take();
         let (recorded, losses) = match known.filter(|(it, _)| it.is_of(&self.learner)) {
             Some(known) => known,

@@ -33,6 +33,8 @@ pub(super) struct StepWatch {
     guard: Option<Guard>,
     /// Predicted bytes of the whole step, if the process does not hold them already.
     predicted_bytes: u64,
+    /// The most bytes of tensors between a forward and a backward pass, if they are counted.
+    pub(super) held_bytes: Option<u64>,
 }
 
 impl StepWatch {
@@ -55,6 +57,7 @@ impl StepWatch {
             loss_watch: is_looked_at.then_some(trainer.loss_watch),
             guard,
             predicted_bytes: predicted.unwrap_or(0),
+            held_bytes: None,
         }
     }
 
@@ -68,6 +71,7 @@ impl StepWatch {
             loss_watch: None,
             guard: None,
             predicted_bytes: 0,
+            held_bytes: None,
         }
     }
 
@@ -95,17 +99,17 @@ impl StepWatch {
         })
     }
 
-    /// Checks memory, if this step does so.
+    /// Checks memory, if this step does so; the whole step takes `step_bytes` of the device's.
     ///
     /// # Errors
     /// If it is nearly full.
-    pub(super) fn look_at_memory(&self, learner: &Learner) -> Result<()> {
+    pub(super) fn look_at_memory(&self, learner: &Learner, step_bytes: u64) -> Result<()> {
         let Some(guard) = self.guard else {
             return Ok(());
         };
         let device = learner.device();
         let held = device::allocated_bytes(device);
-        guard.look(device, self.predicted_bytes.saturating_sub(held))
+        guard.look(device, step_bytes.saturating_sub(held))
     }
 }
 
@@ -113,7 +117,10 @@ impl StepHooks for StepWatch {
     fn before_backward(&mut self, learner: &Learner, loss: Tensor) -> Result<Tensor> {
         let loss = self.planted.loss(loss)?;
         self.read(std::slice::from_ref(&loss), learner)?;
-        self.look_at_memory(learner)?;
+        self.look_at_memory(learner, self.predicted_bytes)?;
+        if let Some(most) = &mut self.held_bytes {
+            *most = device::allocated_bytes(learner.device()).max(*most);
+        }
         Ok(loss)
     }
 
