@@ -26,7 +26,7 @@ pub(crate) fn line_of(program: &str, config: &RunConfig) -> String {
         .to_owned()
 }
 
-/// The flags that make `config` of a command for `base`.
+/// The flags that a command for `base` needs for `config`.
 pub fn flags(base: &RunConfig, config: &RunConfig) -> String {
     let mut line = String::new();
     let mut put = |flag: &str, from: &dyn ToString, to: &dyn ToString| {

@@ -465,8 +465,14 @@ fn say_what_others_take(begun: Option<Moment>, device: Device) {
     let Some(others) = others.filter(|it| it.are_many() && device == Device::Cpu) else {
         return;
     };
+    let all = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    let advice = if others.threads_beside(all) < all {
+        ", and a step loses more than its share: `--share-cores` keeps more of it"
+    } else {
+        ""
+    };
     console::note(&format!(
-        "cores: other programs use {:.1} of {}, and a step loses more than its share: `--share-cores` keeps more of it",
+        "cores: other programs use {:.1} of {}{advice}",
         others.used, others.cores
     ));
 }

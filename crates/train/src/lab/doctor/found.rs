@@ -117,7 +117,8 @@ fn cores() -> Finding {
         return Finding::skipped("this system does not tell what programs take of them");
     };
     let detail = format!("other programs use {:.1} of {}", others.used, others.cores);
-    if !others.are_many() {
+    let all = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    if others.threads_beside(all) == all {
         return Finding::ok(detail);
     }
     let advice = "a step on the CPU loses more than its share; `--share-cores` keeps more of it";
