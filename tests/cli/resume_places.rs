@@ -214,6 +214,12 @@ fn the_newest_run_has_the_highest_number_whatever_the_clock_says() {
     );
     // Data that is gone may have been moved.
     fs::rename(sandbox.path("other"), sandbox.path("new")).unwrap();
+    let lost = sandbox.train(&small(&["--resume", "runs/other", "--epochs", "2"]));
+    assert_eq!(lost.code, Some(2), "{lost:?}");
+    assert!(
+        lost.complaint().contains("`--data FOLDER` names the place"),
+        "{lost:?}"
+    );
     let moved = ["--data", "new/data", "--epochs", "2", "--resume", "auto"];
     let run = sandbox.train(&small(&moved)).ok();
     assert!(

@@ -77,6 +77,21 @@ fn three_classes_train_evaluate_and_predict() {
 
     let flags = ["predict", "--input", "data/val/images", "--out", "out"];
     sandbox.train(&[&flags, &weights[..]].concat()).ok();
+    let with_threshold = [
+        "predict",
+        "--input",
+        "data/val/images",
+        "--out",
+        "other",
+        "--threshold",
+        "0.3",
+    ];
+    let refused = sandbox.train(&[&with_threshold, &weights[..]].concat());
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.complaint().contains("these weights have 3"),
+        "{refused:?}"
+    );
     let mask = data::decode::labels(&sandbox.path("out/2_mask.png")).unwrap();
     assert_eq!((mask.width, mask.height), (78, 82));
     // Viewers show the classes in colours.

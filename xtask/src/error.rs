@@ -239,7 +239,7 @@ impl Error {
                     .to_owned()
             }
             Self::Uncommitted { .. } => "commit or stash them".to_owned(),
-            Self::Tagged { tag } => format!("`git tag --delete {tag}` removes it, if nobody has it yet"),
+            Self::Tagged { tag } => format!("`git tag --delete {tag}` removes it; do that only if it has not been pushed"),
             Self::Step { .. } => {
                 "if `git tag` lists the release, `cargo xtask dist` and `cargo xtask wheel` make what is missing; if not, \
                  `git restore .` undoes what was written"

@@ -324,15 +324,17 @@ impl Team {
         Ok(all.min_by_key(|(_, number)| *number).unwrap_or((0, own)))
     }
 
-    /// How many images of a validation all ranks compute at a time from now on, after one in which this rank has computed
-    /// `own`: as many as the rank with the least memory. That is the one that [failed](Self::failed_rank).
+    /// How many images of a validation all ranks compute at a time from now on, after one that began with
+    /// `before` and in which this rank came down to `own`: as many as the rank with the least memory. If that is fewer
+    /// than before, it is the one that [failed](Self::failed_rank).
     ///
     /// # Errors
     /// As [`Self::agree`].
-    pub(crate) fn images_at_a_time(&mut self, own: usize) -> Result<usize> {
+    pub(crate) fn images_at_a_time(&mut self, before: usize, own: usize) -> Result<usize> {
         let (rank, least) = self.rank_with_least(own as u64)?;
-        self.failed_rank = (!self.is_alone()).then_some(rank);
-        Ok(usize::try_from(least).unwrap_or(own))
+        let least = usize::try_from(least).unwrap_or(own);
+        self.failed_rank = (!self.is_alone() && least < before).then_some(rank);
+        Ok(least)
     }
 
     /// Sums numbers over all ranks, each at its place.

@@ -314,7 +314,7 @@ impl Trainer {
         let mut at_a_time = before;
         let evaluator = self.learner.evaluator();
         let scored = evaluator.evaluate(val, &mut at_a_time, &mut self.team, interrupt)?;
-        let at_a_time = self.team.images_at_a_time(at_a_time)?;
+        let at_a_time = self.team.images_at_a_time(before, at_a_time)?;
         if at_a_time < before {
             self.validation_at_a_time = at_a_time;
             let failure = Failure::OutOfMemory {

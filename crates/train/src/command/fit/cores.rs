@@ -78,6 +78,6 @@ mod tests {
             changed.map(|it| it.threads)
         });
         assert_eq!(threads, [None, Some(1), None, None, Some(2), None]);
-        assert_eq!(cores.step_done(), None, "nobody is watched");
+        assert_eq!(cores.step_done(), None, "it was not asked for");
     }
 }

@@ -53,9 +53,6 @@ pub(super) fn decide(
     refuse_what_is_not_there(&resolved.config)?;
     args.plan.limit_gpu(device)?;
     refuse_names(args)?;
-    if args.share_cores && resolved.config.deterministic {
-        return Err(UsageError::SharedCores.into());
-    }
     let start = resume::start(args)?;
     let (mut folder, mut scaled) = (args.data.clone(), None);
     let mut before = resolved.config.clone();
@@ -70,6 +67,9 @@ pub(super) fn decide(
         scaled = line;
         (resolved.config, pages)
     };
+    if args.share_cores && config.deterministic {
+        return Err(UsageError::SharedCores.into());
+    }
     let arithmetic = device::processor(device).arithmetic();
     let note = config.precision_note(arithmetic).map(str::to_owned);
     // What the masks and the device add is not what the user asked for.

@@ -36,8 +36,8 @@ impl Recorder {
         });
     }
 
-    /// Logs what each of several ranks says of the epoch, and names one that all others wait for. A step
-    /// has so many `micro_batches`.
+    /// Logs what each of several ranks says of the epoch, and names one that all others wait for.
+    /// `micro_batches` is the number of them in a step.
     pub(super) fn compare_ranks(&mut self, report: &EpochReport, micro_batches: u32) {
         if report.ranks.is_empty() {
             return;
