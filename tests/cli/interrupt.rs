@@ -47,6 +47,37 @@ fn a_signal_ends_a_run_with_its_weights_saved() {
 }
 
 #[test]
+fn a_run_that_is_stopped_before_its_first_step_leaves_no_folder() {
+    let sandbox = Sandbox::with_pages();
+    // Several slow steps are timed before the first one counts.
+    let flags = ["--data", "data", "--epochs", "100000", "--run-dir", "run"];
+    let slow = [
+        "--grad-checkpoint",
+        "selective",
+        "--tensorboard",
+        "--batch",
+        "2",
+    ];
+    let large = ["--width", "32", "--img-size", "256x256"];
+    let mut run = Running::start(&sandbox, &[&flags[..], &slow, &large].concat());
+    run.wait_for("timing steps");
+    assert!(run.signal("-INT"));
+    assert_eq!(run.end(), Some(130), "{}", run.text);
+    assert!(
+        run.text
+            .contains("nothing was trained, so `run` was removed"),
+        "{}",
+        run.text
+    );
+    assert!(
+        run.text.contains("error: interrupted at step 0"),
+        "{}",
+        run.text
+    );
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
 fn a_signal_asks_for_a_snapshot_and_the_run_goes_on() {
     let sandbox = Sandbox::with_pages();
     let flags = ["--data", "data", "--epochs", "1", "--run-dir", "run"];

@@ -259,3 +259,54 @@ fn unusable_inputs_are_named() {
     );
     assert!(broken.contains("\nhint: "), "{broken}");
 }
+
+#[test]
+fn a_data_set_is_predicted_without_its_masks_and_stays_as_it_is() {
+    let sandbox = Sandbox::with_pages();
+    sandbox.fit(&["--max-steps", "1", "--run-dir", "run"]);
+    let num = |folder: &str| std::fs::read_dir(sandbox.path(folder)).unwrap().count();
+    let num_images = ["train", "val", "test"].map(|it| num(&format!("data/{it}/images")));
+    let num_images: usize = num_images.iter().sum();
+    let weights = [
+        "predict",
+        "--weights",
+        "run/best.safetensors",
+        "--device",
+        "cpu",
+        "--input",
+        "data",
+    ];
+    let run = sandbox
+        .train(&[&weights[..], &["--out", "data/out"]].concat())
+        .ok();
+    assert_eq!(
+        run.stdout,
+        format!("wrote {num_images} mask(s) to data/out\n")
+    );
+    let said = format!("left out: {num_images} masks of other images, by their names");
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    assert!(
+        sandbox
+            .path("data/out/val/images/page-00000_mask.png")
+            .is_file()
+    );
+
+    let before = sandbox.tree();
+    for out in [
+        "data/val/masks",
+        "data/val/images",
+        "data/train/images/new",
+        "data",
+    ] {
+        let run = sandbox.train(&[&weights[..], &["--out", out, "--overwrite"]].concat());
+        let refused = format!("error: masks in `{out}` would be read as data of `");
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.complaint().starts_with(&refused), "{run:?}");
+    }
+    assert!(sandbox.tree() == before);
+    // What was predicted is not trained on.
+    let run = sandbox.fit(&["--data", "data", "--max-steps", "1", "--run-dir", "again"]);
+    let read =
+        |run: &str| sandbox.json(&format!("{run}/report.json"))["data"]["train_images"].clone();
+    assert_eq!(read("again"), read("run"), "{run:?}");
+}

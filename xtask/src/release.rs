@@ -16,6 +16,7 @@ use crate::{ci, flags, run};
 /// The heading of changes that no release has yet.
 const UNRELEASED: &str = "## [Unreleased]\n";
 const CHANGELOG: &str = "CHANGELOG.md";
+const FUZZ_LOCK: &str = "fuzz/Cargo.lock";
 
 pub(crate) fn run(
     workspace: &Checkout,
@@ -37,6 +38,7 @@ pub(crate) fn run(
     let dated = dated(&read(CHANGELOG)?, to, &today.to_string());
     let (changelog, changes) = dated.ok_or(Error::NothingToRelease)?;
     let manifest = raised(&read("Cargo.toml")?, from, to).ok_or(Error::NothingToRelease)?;
+    let lock = raised_lock(&read(FUZZ_LOCK)?, from, to);
     refuse_changes(workspace)?;
     let tag = format!("v{to}");
     if !run::stdout_of(git(workspace).args(["tag", "--list", &tag]))?.is_empty() {
@@ -49,14 +51,19 @@ pub(crate) fn run(
         }
     }
 
-    for (name, text) in [(CHANGELOG, changelog), ("Cargo.toml", manifest)] {
+    let texts = [
+        (CHANGELOG, changelog),
+        ("Cargo.toml", manifest),
+        (FUZZ_LOCK, lock),
+    ];
+    for (name, text) in texts {
         let path = workspace.root().join(name);
         fs::write(&path, text).map_err(|it| unwritable(&path, it))?;
     }
     let mut lock = run::cargo(workspace);
     lock.current_dir(workspace.root());
     step(lock.args(["update", "--workspace", "--offline"]))?;
-    let files = [CHANGELOG, "Cargo.toml", "Cargo.lock"];
+    let files = [CHANGELOG, "Cargo.toml", "Cargo.lock", FUZZ_LOCK];
     step(
         git(workspace)
             .args(["commit", "-m", &format!("release {to}"), "--"])
@@ -152,6 +159,17 @@ fn raised(manifest: &str, from: &str, to: &str) -> Option<String> {
     (raised != of_package).then(|| format!("{before}[workspace.package]{raised}"))
 }
 
+/// A lock file with the version `to` of the packages without a source, which are ours. (Cargo itself would need the
+/// registry's entries of all others.)
+fn raised_lock(lock: &str, from: &str, to: &str) -> String {
+    ["dependencies", "\n"]
+        .iter()
+        .fold(lock.to_owned(), |lock, next| {
+            let line = |version: &str| format!("\nversion = \"{version}\"\n{next}");
+            lock.replace(&line(from), &line(to))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +207,13 @@ mod tests {
         assert_eq!(read(CHANGELOG).matches(UNRELEASED).count(), 1);
         let manifest = raised(&read("Cargo.toml"), env!("CARGO_PKG_VERSION"), "9.0.0").unwrap();
         assert_eq!(manifest.matches("\nversion = \"9.0.0\"\n").count(), 1);
+
+        let lock = raised_lock(&read(FUZZ_LOCK), env!("CARGO_PKG_VERSION"), "9.0.0");
+        let (ours, others): (Vec<_>, Vec<_>) = lock
+            .split("[[package]]")
+            .skip(1)
+            .partition(|it| !it.contains("source =") && !it.contains("\"fuzz\""));
+        assert!(ours.len() > 20 && ours.iter().all(|it| it.contains("version = \"9.0.0\"")));
+        assert!(others.iter().all(|it| !it.contains("version = \"9.0.0\"")));
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use config::files::write_whole;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -84,13 +85,8 @@ impl Journal {
         // one.
         let mut lines = vec![key.to_owned()];
         lines.extend(parts.iter().map(line_of));
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let mut whole = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-            .map_err(Error::io("write", path))?;
-        writeln!(whole, "{}", lines.join("\n")).map_err(Error::io("write", path))?;
-        whole
-            .persist(path)
-            .map_err(|e| Error::io("write", path)(e.error))?;
+        let text = lines.join("\n") + "\n";
+        write_whole(path, text.as_bytes()).map_err(Error::io("write", path))?;
         let file = OpenOptions::new()
             .append(true)
             .open(path)

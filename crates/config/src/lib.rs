@@ -23,6 +23,7 @@ mod class_table;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
+pub mod files;
 mod flags;
 pub mod guide;
 mod image_size;

@@ -116,14 +116,10 @@ impl Translator<'_> {
     /// A message or several, with the space around them.
     fn part(&self, text: &str) -> Option<String> {
         let words = text.trim();
-        // A list of code has no words.
-        if words
-            .split('`')
-            .step_by(2)
-            .all(|it| matches!(it, "" | ", "))
-            && words.contains(", ")
-        {
-            return Some(text.replace("`, `", "`、`"));
+        // A list of code has no words, with numbers beside it or without.
+        let mut unquoted = words.split('`').step_by(2);
+        if words.contains(", `") && !unquoted.any(|it| it.contains(char::is_alphabetic)) {
+            return Some(text.replace(", `", "、`"));
         }
         if !words.contains(|it: char| it.is_ascii_alphabetic()) {
             return None;
@@ -347,6 +343,10 @@ msgstr "内容"
             ),
             ("\n  out of memory\nelse\n", "\n  メモリ不足\nelse\n"),
             ("use a smaller batch.", "バッチを小さくしてください。"),
+            (
+                "`a` 1.5 %, `out of memory` 2 %",
+                "`a` 1.5 %、`out of memory` 2 %",
+            ),
         ] {
             assert_eq!(say(english), japanese);
         }

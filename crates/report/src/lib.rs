@@ -17,9 +17,9 @@ mod page;
 mod run;
 mod wire;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use config::files::write_whole;
 pub use error::{Error, Result};
 use locale::Language;
 pub use run::{Run, epochs};
@@ -46,22 +46,7 @@ pub fn write(dir: impl AsRef<Path>) -> Result<PathBuf> {
     let dir = dir.as_ref();
     let path = dir.join(FILE_NAME);
     let page = render(&Run::open(dir)?, Language::spoken());
-    let mut builder = tempfile::Builder::new();
-    // A resumed run removes what a killed process left under this prefix.
-    builder.prefix(".snug-");
-    // Temporary files are private, but a page has the usual permissions.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .tempfile_in(dir)
-        .map_err(Error::io("write", &path))?;
-    let written = file.as_file_mut().write_all(page.as_bytes());
-    written.map_err(Error::io("write", &path))?;
-    file.persist(&path)
-        .map_err(|it| Error::io("write", &path)(it.error))?;
+    write_whole(&path, page.as_bytes()).map_err(Error::io("write", &path))?;
     Ok(path)
 }
 

@@ -60,8 +60,10 @@ wire! {
     Bin { mean_probability: Option<f64>, foreground_share: Option<f64>, pixels: u64 }
     /// Pixels by the mask's class (rows) and the predicted one (columns).
     Confusion { counts: Vec<Vec<u64>> }
-    Images { scores: Vec<ImageScore>, shown: Vec<Shown> }
+    Images { scores: Vec<ImageScore>, shown: Vec<Shown>, colors: Vec<ClassColor> }
     ImageScore { iou: Option<f64> }
+    /// The colour of a class in pictures, RGB; of pixels that do not count, if no class is named.
+    ClassColor { class: Option<usize>, color: [u8; 3] }
     /// A validation image with the paths of its pictures, relative to the run's folder.
     Shown {
         what: String, name: String, iou: Option<f64>, dice: Option<f64>, width: u32, height: u32,

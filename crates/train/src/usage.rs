@@ -126,6 +126,14 @@ pub enum UsageError {
         /// The mask.
         mask: PathBuf,
     },
+    /// Masks where training would find them.
+    #[error("masks in `{out}` would be read as data of `{data}`")]
+    AmongData {
+        /// The folder for the masks.
+        out: PathBuf,
+        /// A folder of images and masks.
+        data: PathBuf,
+    },
     /// Folders, patterns and lists without images.
     #[error("no image (PNG, JPEG, TIFF, BMP, WebP or GIF) in {places}")]
     NoImages {
@@ -279,6 +287,9 @@ impl UsageError {
             Self::OneMaskForTwo { .. } => "rename one of them, or predict them one after the other",
             Self::MaskExists { .. } => {
                 "`--resume` makes those that are missing, `--overwrite` all; or choose another `--out`"
+            }
+            Self::AmongData { .. } => {
+                "name a folder outside of it with `--out`, so that predictions are not trained on"
             }
             Self::NoImages { .. } => {
                 "name images, a folder that holds some, or a pattern in quotes"

@@ -4,6 +4,7 @@
 //! and `places` say what the folders hold, `one_folder` tells images from masks that lie together,
 //! `naming` and `matching` find the mask of each image, `split` and `parts` the parts of the split. Pixels are not looked at.
 
+mod contents;
 mod describe;
 mod kinds;
 mod left_out;
@@ -24,6 +25,7 @@ use super::DataError;
 use listing::Listing;
 use places::Tree;
 
+pub use contents::{Contents, contents, holds_both};
 pub(crate) use left_out::MAX_NAMED;
 pub use left_out::{LeftOut, Reason};
 pub use refused::LayoutProblem;

@@ -182,11 +182,6 @@ impl Imported {
     fn written(&self) -> String {
         let part = |it: &PartCount| it.part.map(|part| format!("{} {}", it.images, part.name()));
         let parts: Vec<String> = self.parts.iter().filter_map(part).collect();
-        let parts = if parts.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", parts.join(", "))
-        };
         let (images, linked) = (self.images(), self.linked);
         let how = match images - linked {
             0 => "hard links".to_owned(),
@@ -194,25 +189,27 @@ impl Imported {
             copies => format!("{linked} hard links and {copies} copies"),
         };
         let images = counted(images, ["image with its mask", "images with their masks"]);
-        format!("{}: {images}{parts}; images are {how}", self.format)
+        let format = self.format;
+        match parts.join(", ") {
+            parts if parts.is_empty() => format!("{format}: {images}; images are {how}"),
+            parts => format!("{format}: {images} ({parts}); images are {how}"),
+        }
     }
 
     fn objects(&self) -> String {
         let count = |class: &ClassCount| format!("{} {}", class.name, class.objects);
         let used = self.classes.iter().filter(|class| class.objects > 0);
         let used: Vec<String> = used.map(count).collect();
-        let unused = match self.classes.len() - used.len() {
-            0 => String::new(),
-            unused => format!(
-                " ({})",
-                counted(unused, ["class has none", "classes have none"])
-            ),
-        };
-        format!("objects: {}{unused}", used.join(", "))
+        format!("objects: {}", used.join(", "))
     }
 
     fn losses(&self) -> impl Iterator<Item = String> {
+        let unused = self.classes.iter().filter(|it| it.objects == 0);
         [
+            (
+                unused.count(),
+                ["class has no objects", "classes have no objects"],
+            ),
             (
                 self.renamed,
                 [

@@ -83,7 +83,8 @@ pub(super) fn temporary(out: &Path) -> Result<TempDir, DataError> {
     builder
         .prefix(".importing-")
         .tempdir_in(beside)
-        .map_err(failed(beside))
+        // The error of `tempfile` names the temporary folder.
+        .map_err(|error| failed(beside)(error.kind().into()))
 }
 
 /// The folders of `items` below `root`.

@@ -4,8 +4,6 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use super::{check_size, page, test_seed, val_seed};
 use crate::{DataError, encode};
 
@@ -88,12 +86,11 @@ pub fn write_dataset(
 /// Writes next to `path` and renames, so that an interrupted run leaves no partial file.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // A temporary file is private by default; these follow the user's umask like other files.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file: NamedTempFile = builder.prefix(".writing-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    // What `tempfile` itself opens is private, and its errors name the temporary file.
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .make_in(folder, |it| fs::File::create_new(it))?;
+    file.as_file_mut().write_all(bytes)?;
     file.persist(path)?;
     Ok(())
 }

@@ -85,3 +85,24 @@ fn translations_keep_the_places() {
         );
     }
 }
+
+/// What a message with a place at its start would take along.
+#[test]
+fn counts_are_only_numbers() {
+    for (english, japanese) in [
+        (
+            "left out: 4 masks of other images, by their names",
+            "対象外: ほかの画像のマスク4件（名前で判断）",
+        ),
+        (
+            "COCO: 2 images with their masks; images are hard links",
+            "COCO: 画像とマスク2組（画像はハードリンク）",
+        ),
+        (
+            "most of the saving for almost no time: 3.28 GiB (-37 %), speed (-4 %)",
+            "時間をほとんど増やさずに、メモリを大きく削減: 3.28 GiB（-37 %）、速度（-4 %）",
+        ),
+    ] {
+        assert_eq!(crate::Language::Japanese.say(english), japanese);
+    }
+}

@@ -72,12 +72,26 @@ pub(super) fn what(run: &Run) -> String {
     }
 }
 
-/// What its data are, in a sentence.
-pub(super) fn data(description: &str) -> String {
-    if description.starts_with("data: ") {
-        return sentence(description);
+/// What its data are, a sentence for each note about them.
+pub(super) fn data(run: &Run) -> Vec<String> {
+    let mut is_quoted = false;
+    let mut notes = vec![String::new()];
+    for part in run
+        .report
+        .data
+        .description
+        .iter()
+        .flat_map(|it| it.split("; "))
+    {
+        // A name may hold what stands between notes.
+        match notes.last_mut() {
+            Some(note) if is_quoted => *note += &format!("; {part}"),
+            _ => notes.push(part.to_owned()),
+        }
+        is_quoted ^= part.matches('`').count() % 2 == 1;
     }
-    format!("Data: {}.", description.trim_end_matches('.'))
+    let notes = notes.iter().filter(|it| !it.is_empty());
+    notes.map(|it| sentence(it)).collect()
 }
 
 /// The result in large figures.

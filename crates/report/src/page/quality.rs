@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::score;
 use crate::Run;
 use crate::chart::{Axis, Figure, Lines, Series, histogram};
-use crate::wire::{Bin, ClassScore, Curve, CurvePoint, Threshold};
+use crate::wire::{Bin, ClassColor, ClassScore, Curve, CurvePoint, Threshold};
 
 /// The charts, as far as the run has what they show.
 pub(super) fn figures(run: &Run) -> Vec<Figure> {
@@ -180,6 +180,23 @@ pub(super) fn confusion(run: &Run) -> Option<Value> {
     let names = (0..counts.len()).map(|it| run.class_name(it));
     let names: Vec<String> = names.collect();
     (!rows.is_empty()).then(|| json!({"names": names, "rows": rows, "caption": caption}))
+}
+
+/// The colours of masks and predictions with their names, unless black and white are all of them.
+pub(super) fn legend(run: &Run) -> Vec<Value> {
+    let colors = &run.report.images.colors;
+    if run.is_binary() && colors.len() <= 2 {
+        return Vec::new();
+    }
+    let entry = |it: &ClassColor| {
+        let [red, green, blue] = it.color;
+        let name = it.class.map(|class| run.class_name(class));
+        json!({
+            "color": format!("#{red:02x}{green:02x}{blue:02x}"),
+            "name": name.unwrap_or_else(|| "pixels that do not count".to_owned()),
+        })
+    };
+    colors.iter().map(entry).collect()
 }
 
 /// The scores of each class: means over images, and precision and recall of all pixels.

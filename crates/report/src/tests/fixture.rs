@@ -143,10 +143,23 @@ pub(super) fn report(classes: usize) -> Value {
     .map(|(phase, mib)| json!({"phase": phase, "bytes": mib << 20}));
     let timeline =
         timeline.map(|(phase, at, mib)| json!({"at": at, "phase": phase, "bytes": mib << 20}));
+    let colors = [
+        [0; 3],
+        [255; 3],
+        [230, 80, 60],
+        [60, 160, 230],
+        [90, 190, 90],
+    ]
+    .iter();
+    let colors = colors
+        .zip(0..num)
+        .map(|(color, class)| json!({"class": class, "color": color}));
+    let ignored = (!is_binary).then(|| json!({"class": null, "color": [128, 128, 128]}));
+    let colors: Vec<Value> = colors.chain(ignored).collect();
     let curve = json!({"pixels": 9000, "foreground": 1000, "points": points.collect::<Vec<_>>()});
     json!({
         "schema_version": 1, "title": "nuclei",
-        "data": {"description": "masks: binary, foreground 255", "train_images": 80, "val_images": 20, "channels": 3,
+        "data": {"description": "layout: images in `a; b`, masks in `c`; masks: binary, foreground 255", "train_images": 80, "val_images": 20, "channels": 3,
                  "class_names": &names[..num]},
         "curve": is_binary.then_some(curve),
         "thresholds": is_binary.then(|| means.collect::<Vec<_>>()),
@@ -154,6 +167,7 @@ pub(super) fn report(classes: usize) -> Value {
         "confusion": {"counts": counts},
         "images": {
             "scores": [{"name": "a", "iou": 0.3}, {"name": "b", "iou": null}, {"name": "c", "iou": 0.9}],
+            "colors": colors,
             "shown": [{"what": "worst", "name": "a.png", "iou": 0.3, "dice": 0.46, "width": 64, "height": 96,
                        "image": "report/worst-1-image.png", "truth": "report/worst-1-truth.png",
                        "answer": "report/worst-1-answer.png", "errors": "report/gone.png"}],

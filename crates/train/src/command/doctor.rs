@@ -80,7 +80,7 @@ impl CheckProgress {
     }
 
     fn begins(&mut self, step: &CheckStep<'_>) {
-        let text = format!("checking {}/{}: {}", step.number, step.total, step.name);
+        let text = format!("checking {}/{}: `{}`", step.number, step.total, step.name);
         if std::io::stderr().is_terminal() {
             self.bar.set_message(text);
             self.bar.enable_steady_tick(Duration::from_secs(1));

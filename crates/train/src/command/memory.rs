@@ -1,13 +1,11 @@
 //! `train memory`: one training step's live bytes as a picture, with the peaks of all policies.
 
-use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args};
 use config::cli::{KeyFlags, Memory};
-use config::{Bytes, Category, CheckpointFlag, Precision, RunConfig};
+use config::{Bytes, Category, CheckpointFlag, Precision, RunConfig, files};
 use estimator::{Batch, Speed, Steps};
 use figures::numbers::change;
 use figures::timeline::{Bar, Chart, MemoryTimeline, Sample};
@@ -333,12 +331,7 @@ impl<'a> Picture<'a> {
             let path = path.to_owned();
             return Err(UsageError::IsAFolder { path }.into());
         }
-        let mut builder = tempfile::Builder::new();
-        // The usual permissions of a new file, from which the user's mask is subtracted.
-        builder.permissions(Permissions::from_mode(0o666));
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|source| Error::io("write", path, source))?;
+        let file = files::begin(path).map_err(|source| Error::io("write", path, source))?;
         Ok(Self { path, file })
     }
 

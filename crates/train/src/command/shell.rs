@@ -6,6 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_complete::aot::generate;
 use config::cli::reworded;
+use locale::translated;
 
 use super::console;
 use crate::error::{Error, Result};
@@ -69,5 +70,10 @@ fn page(command: &Command, out: &Path) -> Result<()> {
     let mut text = Vec::new();
     page.render(&mut text)
         .map_err(|e| Error::io("write", &path, e))?;
-    write_atomically(&path, &text)
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(|line| match line.split_once(".SH ") {
+        Some(("", heading)) => format!(".SH {}\n", translated(heading)),
+        _ => format!("{line}\n"),
+    });
+    write_atomically(&path, lines.collect::<String>().as_bytes())
 }

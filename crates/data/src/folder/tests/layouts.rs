@@ -439,3 +439,54 @@ fn parts_that_are_arranged_differently() {
          any 1 = data/membrane/train/image/1.png + data/membrane/train/label/1.png",
     );
 }
+
+/// `predict` asks whether masks that it is about to write would be read as data.
+#[test]
+fn files_that_are_not_there_yet_can_be_asked_about() {
+    let dir = tree(
+        "train/images/a.png train/images/b.png train/masks/a_mask.png val/images/c.png val/masks/c_mask.png \
+         test/images/d.png notes/e.png",
+    );
+    let files = |all: &str| -> std::collections::BTreeSet<_> {
+        all.split_whitespace().map(PathBuf::from).collect()
+    };
+    let found = contents(dir.path(), &[], None).unwrap().unwrap();
+    let images = "train/images/a.png train/images/b.png val/images/c.png test/images/d.png";
+    assert_eq!(found.images, files(images));
+    assert_eq!(
+        found.masks,
+        files("train/masks/a_mask.png val/masks/c_mask.png")
+    );
+    assert!(holds_both(dir.path()) && holds_both(&dir.path().join("val")));
+    assert!(!holds_both(&dir.path().join("notes")));
+
+    let is_read = |name: &str| {
+        let name = PathBuf::from(name);
+        let known = contents(dir.path(), slice::from_ref(&name), None);
+        known.map_or(true, |it| {
+            it.is_none_or(|it| it.masks.contains(&name) || it.images.contains(&name))
+        })
+    };
+    for name in [
+        "train/masks/b_mask.png",
+        "val/images/c_mask.png",
+        "train/labels/b_mask.png",
+    ] {
+        assert!(is_read(name), "{name}");
+    }
+    for name in [
+        "pred/b_mask.png",
+        "train/pred_masks/b_mask.png",
+        "val/pred/c_mask.png",
+        "pred/train/images/b_mask.png",
+    ] {
+        assert!(!is_read(name), "{name}");
+    }
+    let without = contents(&dir.path().join("val"), &[], Some(Path::new("masks")));
+    assert_eq!(without.unwrap(), None);
+    // Names of files alone say too little.
+    assert_eq!(
+        contents(tree("a_left.png a_right.png").path(), &[], None).unwrap(),
+        None
+    );
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::run::outputs::{RunDir, samples};
 use data::Source;
+use data::masks::IGNORE;
 
 /// The folder of pictures in a run's folder.
 const PICTURES: &str = "report";
@@ -28,12 +29,14 @@ pub(super) fn told(
     let folder = dir.file(PICTURES);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
     let (height, width) = val.size();
-    let mut shown = Vec::new();
+    let (mut shown, mut has_ignored) = (Vec::new(), false);
     for (what, nth) in exemplary(&details.images) {
         let index = samples::shown(val, nth)?;
         let number = shown.len() + 1;
         let stem = folder.join(format!("{number}-{what}"));
-        let paths = samples::write_apart(trainer.learner.evaluator(), val, index, &stem)?;
+        let (paths, ignores) =
+            samples::write_apart(trainer.learner.evaluator(), val, index, &stem)?;
+        has_ignored |= ignores;
         let [image, truth, answer, errors] =
             paths.map(|path| path.strip_prefix(dir.path()).unwrap_or(&path).to_owned());
         let score = details.images[nth];
@@ -48,12 +51,19 @@ pub(super) fn told(
         json!({"name": name, "iou": it.iou, "dice": it.dice})
     };
     let scores: Vec<_> = details.images.iter().enumerate().map(score).collect();
+    let classes = (0..IGNORE).take(details.confusion.len()).map(Some);
+    let color = |class: Option<u8>| {
+        let color = samples::colour_in(val, class.unwrap_or(IGNORE));
+        json!({"class": class, "color": color})
+    };
+    let colors = classes.chain(has_ignored.then_some(None)).map(color);
+    let colors: Vec<_> = colors.collect();
     Ok(json!({
         "curve": curve.as_ref().map(curve_json),
         "calibration": curve.as_ref().map(calibration),
         "thresholds": details.thresholds.iter().map(score_json).collect::<Vec<_>>(),
         "confusion": {"counts": details.confusion},
-        "images": {"scores": scores, "shown": shown},
+        "images": {"scores": scores, "shown": shown, "colors": colors},
     }))
 }
 

@@ -31,6 +31,8 @@ pub(super) struct LeftOut {
     /// A file that is no image.
     example: Option<PathBuf>,
     masks: usize,
+    /// Images that are not among those of a data set.
+    beside: usize,
     unreadable: usize,
     /// Named files that do not exist, and patterns that match nothing.
     pub(super) missing: Vec<PathBuf>,
@@ -47,6 +49,7 @@ impl fmt::Display for LeftOut {
             (self.hidden, "hidden"),
             (self.others, &no_images),
             (self.masks, "masks of other images, by their names"),
+            (self.beside, "images outside the folders of images"),
             (self.unreadable, "not readable"),
         ];
         let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
@@ -202,8 +205,14 @@ impl Search {
         Ok(())
     }
 
-    /// Adds the images of a folder and of those below it.
+    /// Adds the images of a folder and of those below it: of a data set, only what training takes for images.
     fn add_folder(&mut self, folder: &Path, base: &Path) {
+        let own = self.out.iter().find_map(|out| {
+            let own = out.strip_prefix(folder.canonicalize().ok()?).ok()?;
+            Some(own.to_owned()).filter(|it| !it.as_os_str().is_empty())
+        });
+        let known = data::folder::contents(folder, &[], own.as_deref());
+        let known = known.ok().flatten();
         let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
         let mut entries = walk.into_iter();
         while let Some(entry) = entries.next() {
@@ -212,7 +221,18 @@ impl Search {
                 continue;
             };
             if !entry.file_type().is_dir() {
-                self.add_file(entry.into_path(), base);
+                let below = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+                match &known {
+                    Some(known) if known.masks.contains(below) => self.left_out.masks += 1,
+                    Some(known)
+                        if !known.images.contains(below)
+                            && is_image(below)
+                            && !is_hidden(entry.file_name()) =>
+                    {
+                        self.left_out.beside += 1;
+                    }
+                    _ => self.add_file(entry.into_path(), base),
+                }
             } else if entry.depth() > 0 && is_hidden(entry.file_name()) {
                 self.left_out.hidden += 1;
                 entries.skip_current_dir();

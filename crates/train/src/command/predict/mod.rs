@@ -9,6 +9,8 @@ use config::RunConfig;
 use config::cli::{Evaluate, KeyFlags};
 use data::encode::ColorType;
 
+use inputs::Input;
+
 use super::console;
 use super::evaluate::Loaded;
 use super::flags::{DeviceFlag, number};
@@ -19,6 +21,7 @@ use crate::run::run_data::size_of;
 use crate::run::weights::WeightsFile;
 use crate::usage::UsageError;
 use data::decode::{self, Decoded, ImageRule};
+use data::folder;
 use data::{Batch, Sample, masks, resize, windows};
 use engine::predictor::Predictor;
 
@@ -148,6 +151,7 @@ fn jobs(args: &PredictArgs) -> Result<Jobs> {
         console::note(&format!("left out: {words}"));
     }
     let num = inputs.len();
+    refuse_among_data(args, &inputs)?;
     let mut jobs = Vec::new();
     for input in inputs {
         let mask = args.out.join(&input.mask);
@@ -162,6 +166,37 @@ fn jobs(args: &PredictArgs) -> Result<Jobs> {
         to_do: jobs,
         missing: left_out.missing,
     })
+}
+
+/// Refuses a folder inside a data set where training would take the masks for its own.
+fn refuse_among_data(args: &PredictArgs, inputs: &[Input]) -> Result<()> {
+    let out = std::path::absolute(&args.out).map_err(|e| Error::io("find", &args.out, e))?;
+    let existing = out
+        .ancestors()
+        .find_map(|it| Some((it, it.canonicalize().ok()?)));
+    let out = existing.map_or(out.clone(), |(it, real)| {
+        real.join(out.strip_prefix(it).unwrap_or(Path::new("")))
+    });
+    for data in out.ancestors().filter(|it| folder::holds_both(it)) {
+        let own = out.strip_prefix(data).unwrap_or(&out);
+        // What an interrupted call wrote is no data.
+        let without = args.resume.then_some(own);
+        if !matches!(folder::contents(data, &[], without), Ok(Some(_))) {
+            continue;
+        }
+        let masks: Vec<PathBuf> = inputs.iter().map(|it| own.join(&it.mask)).collect();
+        let is_read = match folder::contents(data, &masks, without) {
+            Ok(Some(all)) => masks
+                .iter()
+                .any(|it| all.images.contains(it) || all.masks.contains(it)),
+            _ => true,
+        };
+        if is_read {
+            let (out, data) = (args.out.clone(), data.to_owned());
+            return Err(UsageError::AmongData { out, data }.into());
+        }
+    }
+    Ok(())
 }
 
 fn predict(

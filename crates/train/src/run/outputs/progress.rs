@@ -109,13 +109,12 @@ impl Progress {
         if self.bar.is_hidden() {
             return;
         }
-        let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
         let loss = self
             .loss
             .map_or_else(|| "-".to_owned(), |l| format!("{l:.4}"));
         let message = format!(
             "loss {loss}  {:.1} img/s  peak {}",
-            self.images as f64 / seconds,
+            self.speed().unwrap_or_default(),
             self.memory()
         );
         self.bar.set_message(translated(&message).into_owned());
@@ -123,14 +122,14 @@ impl Progress {
     }
 
     /// The epoch (from 0), the images of it that are done, images per second, and the loss as last read.
-    pub fn state(&self) -> (u32, u64, f64, Option<f64>) {
+    pub fn state(&self) -> (u32, u64, Option<f64>, Option<f64>) {
+        (self.epoch, self.images, self.speed(), self.loss)
+    }
+
+    /// Images per second in this epoch, if this process trained any: a resumed run may only validate.
+    fn speed(&self) -> Option<f64> {
         let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        (
-            self.epoch,
-            self.images,
-            self.images as f64 / seconds,
-            self.loss,
-        )
+        (self.images > 0).then(|| self.images as f64 / seconds)
     }
 
     /// Validation begins.
@@ -148,21 +147,21 @@ impl Progress {
         }
         self.bar.finish_and_clear();
         let eta = self.started.elapsed().mul_f64(self.left(trainer, report));
-        let seconds = self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        self.line(&format!(
-            "epoch {:>width$}/{}  loss {:.4}  val IoU {:.4}  Dice {:.4}  {:.1} img/s  peak {}  \
-             ETA {}{}",
-            report.epoch + 1,
-            self.epochs,
-            report.train_loss,
-            report.scores.iou,
-            report.scores.dice,
-            self.images as f64 / seconds,
-            self.memory(),
-            duration(eta),
-            if report.is_best { "  best" } else { "" },
-            width = self.epochs.to_string().len(),
-        ));
+        let (epoch, epochs) = (report.epoch + 1, self.epochs);
+        let (loss, iou, dice) = (report.train_loss, report.scores.iou, report.scores.dice);
+        let (peak, eta) = (self.memory(), duration(eta));
+        let best = if report.is_best { "  best" } else { "" };
+        let width = epochs.to_string().len();
+        self.line(&match self.speed() {
+            Some(speed) => format!(
+                "epoch {epoch:>width$}/{epochs}  loss {loss:.4}  val IoU {iou:.4}  Dice {dice:.4}  {speed:.1} img/s  \
+                 peak {peak}  ETA {eta}{best}"
+            ),
+            None => format!(
+                "epoch {epoch:>width$}/{epochs}  loss {loss:.4}  val IoU {iou:.4}  Dice {dice:.4}  peak {peak}  \
+                 ETA {eta}{best}"
+            ),
+        });
     }
 
     /// What is left of the run after an epoch, in parts of what this process has done.

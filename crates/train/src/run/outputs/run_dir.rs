@@ -6,13 +6,15 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use config::cli::console;
+use config::files::TEMPORARY;
 use serde_json::Value;
 
 use super::lock::Lock;
+use super::tensorboard;
 use super::unwritten::Unwritten;
 
 use crate::error::{Error, Result};
-use crate::run::weights::{TEMPORARY, write_atomically};
+use crate::run::weights::write_atomically;
 use crate::usage::UsageError;
 
 /// Numbers tried for a free name.
@@ -142,6 +144,11 @@ impl RunDir {
         })
     }
 
+    /// Removes the folder of a run that ended before it had anything to keep; returns whether it is gone.
+    pub fn remove_unless_worth_keeping(self) -> bool {
+        has_nothing_to_keep(&self.path) && fs::remove_dir_all(&self.path).is_ok()
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -260,7 +267,8 @@ fn has_nothing_to_keep(path: &Path) -> bool {
             "report.json",
             report::FILE_NAME,
         ];
-        KNOWN.contains(&name.as_str()) || name.starts_with(TEMPORARY)
+        let of_tensorboard = name.starts_with(tensorboard::PREFIX);
+        KNOWN.contains(&name.as_str()) || name.starts_with(TEMPORARY) || of_tensorboard
     };
     let only_started = |name: &String| name.starts_with('.');
     no_row && found.iter().all(known) && names(&path.join("last")).iter().all(only_started)

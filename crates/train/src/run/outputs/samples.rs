@@ -104,7 +104,8 @@ pub(super) fn answered(
 }
 
 /// Writes the sample at `index` as four pictures, whose names begin with `stem`: the image, its mask, the prediction, and
-/// where they differ: missed pixels in orange, false alarms in blue, one class for another in magenta.
+/// where they differ: missed pixels in orange, false alarms in blue, one class for another in magenta. Returns their
+/// paths, and whether some pixels of the mask do not count.
 ///
 /// # Errors
 /// If data, a tensor operation or a file fails.
@@ -113,7 +114,7 @@ pub fn write_apart(
     source: &dyn Source,
     index: usize,
     stem: &Path,
-) -> Result<[PathBuf; 4]> {
+) -> Result<([PathBuf; 4], bool)> {
     let (height, width) = source.size();
     let (sample, answer) = answered(evaluator, source, index)?;
     let image = sample.rgb();
@@ -132,7 +133,8 @@ pub fn write_apart(
     for (what, pixels) in &pictures {
         save_rgb(&path(what), pixels, height, width)?;
     }
-    Ok(pictures.map(|(what, _)| path(what)))
+    let has_ignored = sample.mask.contains(&IGNORE);
+    Ok((pictures.map(|(what, _)| path(what)), has_ignored))
 }
 
 /// The image in pale gray, with what is wrong in colour.
@@ -153,13 +155,16 @@ fn errors(image: &[u8], mask: &[u8], answer: &[u8]) -> Vec<u8> {
 
 /// The classes of pixels in the colours of the masks of `source`, if these have any.
 pub(super) fn colours(source: &dyn Source, classes: &[u8]) -> Vec<u8> {
-    let of_class: Vec<[u8; 3]> = (0..=u8::MAX)
-        .map(|class| source.colour_of(class).unwrap_or_else(|| colour(class)))
-        .collect();
+    let of_class: Vec<[u8; 3]> = (0..=u8::MAX).map(|it| colour_in(source, it)).collect();
     let pixels = classes
         .iter()
         .flat_map(|&class| of_class[usize::from(class)]);
     pixels.collect()
+}
+
+/// The colour of a class, or of [`IGNORE`], in pictures of `source`.
+pub fn colour_in(source: &dyn Source, class: u8) -> [u8; 3] {
+    source.colour_of(class).unwrap_or_else(|| colour(class))
 }
 
 /// The colour of a class in pictures; background is black.

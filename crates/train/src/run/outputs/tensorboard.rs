@@ -11,6 +11,9 @@ use engine::metrics::PixelCurve;
 use engine::trainer::EpochReport;
 use prost::Message;
 
+/// What begins the name of an event file.
+pub(super) const PREFIX: &str = "events.out.tfevents.";
+
 /// TensorFlow's numbers for these.
 const SESSION_START: i32 = 1;
 const DT_FLOAT: i32 = 1;
@@ -161,10 +164,7 @@ enum SettingKind {
 /// The name of an event file that begins now.
 pub fn file_name() -> String {
     let seconds = now().as_secs();
-    format!(
-        "events.out.tfevents.{seconds}.snug.{}.0",
-        std::process::id()
-    )
+    format!("{PREFIX}{seconds}.snug.{}.0", std::process::id())
 }
 
 /// The first records of a file, with the settings of the run. What other files of the run say of `step` and later is

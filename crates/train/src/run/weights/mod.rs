@@ -5,9 +5,9 @@ mod pickle;
 mod pytorch;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
 use std::path::Path;
 
+use config::files::write_whole;
 use config::{Network, ParameterSpec};
 use convert::weights::{Origin, detect};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -18,9 +18,6 @@ use crate::run::snapshot::claims_to_be_snapshot;
 use engine::model::{Entry, UNet};
 
 pub use contract::Contract;
-
-/// Prefix of the names of files that are not complete yet.
-pub const TEMPORARY: &str = ".snug-";
 
 /// Writes all tensors of `model`, contiguous, to `path`, through a temporary file in the same folder,
 /// so that an existing file is either intact or replaced.
@@ -65,33 +62,7 @@ pub fn to_bytes(model: &UNet, contract: Option<&Contract>) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Io`] with the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |e: std::io::Error| Error::io("write", path, e);
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(folder)
-        .map_err(fail)?;
-    // The inner file is used, because errors of `file` itself name the temporary file.
-    file.as_file_mut().write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    set_usual_mode(file.as_file()).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
-}
-
-/// Temporary files are private, so this gives a result the usual permissions.
-#[cfg(unix)]
-fn set_usual_mode(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_usual_mode(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    write_whole(path, bytes).map_err(|e| Error::io("write", path, e))
 }
 
 /// A weights file in memory, with its format checked.

@@ -34,6 +34,9 @@ impl Recorder {
         self.progress.close();
         let step = trainer.steps();
         let mut outcome = outcome.map_err(|e| e.during_run(step));
+        if let Err(error @ Error::Engine(Engine::Interrupted { step: 0 })) = outcome {
+            return self.leave_nothing(error);
+        }
         let is_worth_it = match &outcome {
             Ok(_) | Err(Error::Engine(Engine::Interrupted { .. } | Engine::MemoryPressure(_))) => {
                 true
@@ -104,6 +107,22 @@ impl Recorder {
                 Err(error)
             }
         }
+    }
+
+    /// Ends a run that was stopped before its first step.
+    fn leave_nothing<T>(mut self, error: Error) -> Result<T> {
+        let event = json!({
+            "event": "finished", "status": Status::Interrupted, "step": 0, "error": error.message(),
+        });
+        let logged = self.dir.log_event(&event);
+        self.warn_unwritten(logged);
+        let path = self.dir.path().display().to_string();
+        if self.dir.remove_unless_worth_keeping() {
+            console::note(&format!(
+                "nothing was trained, so `{path}` was removed; the same command starts again"
+            ));
+        }
+        Err(error)
     }
 
     /// Writes the last state of a run that can be continued, and everything not written before.
