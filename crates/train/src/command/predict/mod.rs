@@ -177,7 +177,9 @@ fn refuse_among_data(args: &PredictArgs, inputs: &[Input]) -> Result<()> {
     let out = existing.map_or(out.clone(), |(it, real)| {
         real.join(out.strip_prefix(it).unwrap_or(Path::new("")))
     });
-    for data in out.ancestors().filter(|it| folder::holds_both(it)) {
+    // Further up are folders of many things, which take long to read.
+    let near = out.ancestors().take(3);
+    for data in near.filter(|it| folder::holds_both(it)) {
         let own = out.strip_prefix(data).unwrap_or(&out);
         // What an interrupted call wrote is no data.
         let without = args.resume.then_some(own);
