@@ -75,17 +75,12 @@ pub(super) fn what(run: &Run) -> String {
 /// What its data are, a sentence for each note about them.
 pub(super) fn data(run: &Run) -> Vec<String> {
     let mut is_quoted = false;
-    let mut notes = vec![String::new()];
-    for part in run
-        .report
-        .data
-        .description
-        .iter()
-        .flat_map(|it| it.split("; "))
-    {
+    let mut notes: Vec<String> = Vec::new();
+    let description = run.report.data.description.as_deref().unwrap_or_default();
+    for part in description.split("; ") {
         // A name may hold what stands between notes.
         match notes.last_mut() {
-            Some(note) if is_quoted => *note += &format!("; {part}"),
+            Some(note) if is_quoted => note.extend(["; ", part]),
             _ => notes.push(part.to_owned()),
         }
         is_quoted ^= part.matches('`').count() % 2 == 1;

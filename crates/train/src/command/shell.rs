@@ -71,9 +71,9 @@ fn page(command: &Command, out: &Path) -> Result<()> {
     page.render(&mut text)
         .map_err(|e| Error::io("write", &path, e))?;
     let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().map(|line| match line.split_once(".SH ") {
-        Some(("", heading)) => format!(".SH {}\n", translated(heading)),
-        _ => format!("{line}\n"),
+    let lines = text.lines().map(|line| match line.strip_prefix(".SH ") {
+        Some(heading) => format!(".SH {}\n", translated(heading)),
+        None => format!("{line}\n"),
     });
     write_atomically(&path, lines.collect::<String>().as_bytes())
 }
